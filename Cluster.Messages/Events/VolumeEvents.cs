@@ -1,0 +1,35 @@
+using System.Collections.Immutable;
+using Cluster.Messages.Model;
+
+namespace Cluster.Messages.Events;
+
+/// <summary>
+/// Everything that may be journaled about one volume, under the persistence id "volume-ID". Folded by the owner's VolumeState; the order is the journal's, and an
+/// event counts only once it was read back or acknowledged by the journal (R6). Layouts and manifests: Manifests.cs, append-only.
+/// </summary>
+public abstract record VolumeEvent(VolumeId Volume);
+
+/// <summary>First event: the volume exists, with these copies; none has been in sync yet.</summary>
+public sealed record VolumeCreated(VolumeId Volume, VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas) : VolumeEvent(Volume);
+
+/// <summary>A node claims the volume (R1). From here on every lower epoch is deposed.</summary>
+public sealed record EpochStarted(VolumeId Volume, Epoch Epoch, NodeId Node, string NodeName) : VolumeEvent(Volume);
+
+/// <summary>The claim succeeded: these members hold the chosen prefix, which ends at the start sequence.</summary>
+public sealed record EpochOpened(VolumeId Volume, Epoch Epoch, ulong StartSequence, ulong Version, ImmutableArray<InSyncMember> Members) : VolumeEvent(Volume);
+
+/// <summary>The in-sync set is now this one (R6).</summary>
+public sealed record InSyncChanged(VolumeId Volume, Epoch Epoch, ulong Version, ImmutableArray<InSyncMember> Members, string Reason) : VolumeEvent(Volume);
+
+public sealed record ReplicaAdded(VolumeId Volume, ReplicaPlacement Replica) : VolumeEvent(Volume);
+
+/// <summary>Never a member of the in-sync set: it is journaled out first.</summary>
+public sealed record ReplicaRemoved(VolumeId Volume, ReplicaId Replica, string Reason) : VolumeEvent(Volume);
+
+public sealed record AttachmentChanged(VolumeId Volume, Attachment Attachment) : VolumeEvent(Volume);
+
+/// <summary>Size or labels changed.</summary>
+public sealed record SpecChanged(VolumeId Volume, VolumeSpec Spec) : VolumeEvent(Volume);
+
+/// <summary>Last event: the tombstone (R22).</summary>
+public sealed record VolumeDeleted(VolumeId Volume) : VolumeEvent(Volume);

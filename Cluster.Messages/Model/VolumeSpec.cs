@@ -1,0 +1,65 @@
+using System.Collections.Immutable;
+
+namespace Cluster.Messages.Model;
+
+/// <summary>When a volume may be written to with fewer copies than it is meant to have (label failure-mode, R7).</summary>
+public enum FailureModeKind : byte
+{
+    /// <summary>max(1, copies - 1) copies must be in sync.</summary>
+    Soft = 0,
+    /// <summary>All copies must be in sync.</summary>
+    Hard = 1,
+    /// <summary>As many as the label's number says.</summary>
+    Threshold = 2,
+    /// <summary>One copy is enough.</summary>
+    AlwaysOn = 3,
+}
+
+/// <summary>What a volume is meant to be. Journaled; labels are kept whole so that later versions can read what this one ignores.</summary>
+public sealed record VolumeSpec(
+    VolumeId Id,
+    string Namespace,
+    string Name,
+    ulong SizeBytes,
+    int Replicas,
+    FailureModeKind FailureMode,
+    int FailureThreshold,
+    int HoldMs,
+    bool Compression,
+    ImmutableSortedDictionary<string, string> Labels)
+{
+    public const string DefaultNamespace = "default";
+
+    public ulong SizeBlocks => (SizeBytes + Limits.BlockBytes - 1) >> Limits.BlockBytesLog2;
+
+    /// <summary>Copies that must be in sync before a write is acknowledged (R7).</summary>
+    public int InSyncMin => FailureMode switch
+    {
+        FailureModeKind.Hard => Replicas,
+        FailureModeKind.Threshold => Math.Clamp(FailureThreshold, 1, Replicas),
+        FailureModeKind.AlwaysOn => 1,
+        _ => Math.Max(1, Replicas - 1),
+    };
+
+    public string FullName => Namespace == DefaultNamespace ? Name : $"{Namespace}/{Name}";
+}
+
+/// <summary>Where one copy lives. <see cref="Identity"/> is written into the replica's own header on disk (R5).</summary>
+public sealed record ReplicaPlacement(ReplicaId Id, NodeId Node, string NodeName, Guid Identity);
+
+/// <summary>An in-sync member and the store it was confirmed on: a store that comes back older than its counter is foreign (R5).</summary>
+public sealed record InSyncMember(ReplicaId Id, Guid StoreId, ulong StoreOpenCount);
+
+public enum AttachmentMode : byte
+{
+    /// <summary>The default attachment: any node's front end may open a session.</summary>
+    Shared = 0,
+    /// <summary>One live session, on one node (R11).</summary>
+    Exclusive = 1,
+}
+
+/// <summary>Who may use the volume. The generation rises with each change; sessions of a lower one are refused.</summary>
+public sealed record Attachment(ulong Generation, AttachmentMode Mode, NodeId Node, string NodeName)
+{
+    public static readonly Attachment Default = new(0, AttachmentMode.Shared, default, "");
+}

@@ -1,0 +1,50 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Messages.Protocol;
+
+/// <summary>What a front end knows of a volume before it opens a session.</summary>
+public sealed record VolumeInfo(VolumeId Id, string FullName, ulong SizeBytes, int HoldMs, bool Compression, Attachment Attachment, bool SingleCopy);
+
+/// <summary>Answer of a look-up: the volume, or the reason in one sentence that names the input and what would be right.</summary>
+public sealed record VolumeLookup(IoStatus Status, VolumeInfo? Volume, string Reason);
+
+/// <summary>
+/// The front ends' way to volumes and their owners, given by the node that hosts them. It hides whether the owner is in this process or behind the mesh.
+/// </summary>
+public interface IOwnerGateway
+{
+    NodeId Node { get; }
+
+    string NodeName { get; }
+
+    /// <summary>A random number of this process, never 0: the incarnation part of every session that its front ends open.</summary>
+    ulong Incarnation { get; }
+
+    /// <summary>The loop that the volume is pinned to. Any thread.</summary>
+    ILoop LoopOf(VolumeId volume);
+
+    /// <summary>Finds a volume by "NAME" or "NAMESPACE/NAME". Any thread.</summary>
+    Task<VolumeLookup> LookupAsync(string fullName, CancellationToken cancellation);
+
+    /// <summary>Full names of all volumes, sorted. Any thread.</summary>
+    Task<IReadOnlyList<string>> ListAsync(CancellationToken cancellation);
+
+    /// <summary>
+    /// Finds the owner now (not from a cache older than this call) and links to it: answers once by <see cref="IOwnerEvents.OnLinked"/> or
+    /// <see cref="IOwnerEvents.OnNotLinked"/>, on the volume's loop, where this too is called. The caller tries again after a refusal, with a pause.
+    /// </summary>
+    void Connect(VolumeId volume, IOwnerEvents events);
+}
+
+public interface IOwnerEvents : IFrameHandler
+{
+    /// <summary>Frames for the volume (kinds 10-20) may be sent and will arrive. The front end opens its session first.</summary>
+    void OnLinked(IFrameLink link);
+
+    /// <summary>No owner now. Status Deleted is final; all others are not.</summary>
+    void OnNotLinked(IoStatus status, string reason);
+
+    /// <summary>The link is gone; what was not answered may or may not have been applied, and is sent again over the next one.</summary>
+    void OnLinkLost(IFrameLink link, string reason);
+}

@@ -1,0 +1,61 @@
+using System.Collections.Immutable;
+using Cluster.Messages.Model;
+
+namespace Cluster.Messages.Protocol;
+
+/// <summary>Anything sent to a volume's actor; the shard region routes by <see cref="Volume"/>.</summary>
+public interface IVolumeCommand : IControlMessage
+{
+    VolumeId Volume { get; }
+}
+
+/// <summary>Marks what may cross Akka.Remote: each such type stands in the serializer's allow-list (Manifests.cs).</summary>
+public interface IControlMessage;
+
+/// <summary>What a volume's actor accepts and answers. Errors are <see cref="Refused"/>.</summary>
+public static class VolumeProtocol
+{
+    /// <summary>Sent by placement, again until answered: idempotent. Answer: <see cref="Done"/>.</summary>
+    public sealed record Create(VolumeId Volume, VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas) : IVolumeCommand;
+
+    /// <summary>Wakes the actor and asks where it serves. Answer: <see cref="Located"/> or <see cref="Refused"/> (Offline: ask again).</summary>
+    public sealed record Locate(VolumeId Volume) : IVolumeCommand;
+
+    public sealed record Located(VolumeId Volume, NodeId Node, string NodeName, ulong Epoch) : IControlMessage;
+
+    /// <summary>Answer: <see cref="VolumeView"/>.</summary>
+    public sealed record Describe(VolumeId Volume) : IVolumeCommand;
+
+    /// <summary>New attachment generation (R11). Answer: <see cref="Attached"/> once the owner enforces it.</summary>
+    public sealed record Attach(VolumeId Volume, NodeId Node, string NodeName) : IVolumeCommand;
+
+    public sealed record Attached(VolumeId Volume, Attachment Attachment) : IControlMessage;
+
+    /// <summary>Back to the default attachment, under a new generation. Answer: <see cref="Attached"/>.</summary>
+    public sealed record Detach(VolumeId Volume) : IVolumeCommand;
+
+    /// <summary>Size (grow only) and labels. Answer: <see cref="Done"/>.</summary>
+    public sealed record ChangeSpec(VolumeId Volume, VolumeSpec Spec) : IVolumeCommand;
+
+    /// <summary>Tombstone (R22). Answer: <see cref="Done"/>, also when it is gone already.</summary>
+    public sealed record Delete(VolumeId Volume) : IVolumeCommand;
+
+    /// <summary>Placement replaces a copy: the new one is caught up, then the old one is dropped. Answer: <see cref="Done"/>.</summary>
+    public sealed record ReplaceReplica(VolumeId Volume, ReplicaId Lost, ReplicaPlacement Replacement) : IVolumeCommand;
+
+    /// <summary>Asks the owner to serve from that node; it must hold an in-sync replica. Answer: <see cref="Done"/>.</summary>
+    public sealed record Move(VolumeId Volume, string NodeName) : IVolumeCommand;
+
+    public sealed record Done(VolumeId Volume) : IControlMessage;
+
+    /// <summary>One sentence that names the input and what would be right.</summary>
+    public sealed record Refused(VolumeId Volume, IoStatus Status, string Reason) : IControlMessage;
+}
+
+/// <summary>State of one copy as users see it: in-sync, catching-up, lost, placed.</summary>
+public sealed record ReplicaView(string Replica, string Node, string State, ulong AppendedSequence, ulong CatchUpBytesSent, ulong CatchUpBytesTotal);
+
+/// <summary>A volume as users see it.</summary>
+public sealed record VolumeView(
+    VolumeId Id, VolumeSpec Spec, string State, string Owner, ulong Epoch, ulong InSyncVersion, ulong Sequence,
+    ImmutableArray<ReplicaView> Replicas, Attachment Attachment, string Reason) : IControlMessage;

@@ -1,0 +1,110 @@
+using Cluster.Messages.Model;
+
+namespace Cluster.Messages.Wire;
+
+/// <summary>Front end to owner: opens or resumes the session (R11, R12). 24 bytes.</summary>
+/// <param name="Session">Generation of the attachment and incarnation of the front end.</param>
+/// <param name="AnsweredBelow">Every request below this id has been answered; the owner may forget them.</param>
+public readonly record struct SessionOpenBody(SessionId Session, ulong AnsweredBelow)
+{
+    public const int SizeBytes = 24;
+
+    public ReadOnlySpan<byte> Encode(Span<byte> to)
+    {
+        var writer = new BodyWriter(to);
+        writer.Session(Session);
+        writer.U64(AnsweredBelow);
+        return to[..writer.Length];
+    }
+
+    public static bool TryDecode(ReadOnlySpan<byte> from, out SessionOpenBody body)
+    {
+        var reader = new BodyReader(from);
+        body = new SessionOpenBody(reader.Session(), reader.U64());
+        return reader.AtEnd;
+    }
+}
+
+/// <summary>Owner to front end: the session may send I/O. 24 bytes: size u64 | epoch u64 | hold ms u32 | compression u8 | read only u8 | zero u16.</summary>
+public readonly record struct SessionOpenedBody(ulong SizeBytes, ulong Epoch, uint HoldMs, bool Compression, bool ReadOnly)
+{
+    public const int EncodedBytes = 24;
+
+    public ReadOnlySpan<byte> Encode(Span<byte> to)
+    {
+        var writer = new BodyWriter(to);
+        writer.U64(SizeBytes);
+        writer.U64(Epoch);
+        writer.U32(HoldMs);
+        writer.Bool(Compression);
+        writer.Bool(ReadOnly);
+        writer.U16(0);
+        return to[..writer.Length];
+    }
+
+    public static bool TryDecode(ReadOnlySpan<byte> from, out SessionOpenedBody body)
+    {
+        var reader = new BodyReader(from);
+        body = new SessionOpenedBody(reader.U64(), reader.U64(), reader.U32(), reader.Bool(), reader.Bool());
+        return reader.U16() == 0 && reader.AtEnd;
+    }
+}
+
+/// <summary>Read or allocation query of a range of blocks. 32 bytes: session | first block u64 | count u32 | zero u32. Reads: at most RecordBlocksMax.</summary>
+public readonly record struct ClientReadBody(SessionId Session, BlockRange Range)
+{
+    public ReadOnlySpan<byte> Encode(Span<byte> to)
+    {
+        var writer = new BodyWriter(to);
+        writer.Session(Session);
+        writer.U64(Range.First);
+        writer.U32(Range.Count);
+        writer.U32(0);
+        return to[..writer.Length];
+    }
+
+    public static bool TryDecode(ReadOnlySpan<byte> from, out ClientReadBody body)
+    {
+        var reader = new BodyReader(from);
+        body = new ClientReadBody(reader.Session(), new BlockRange(reader.U64(), reader.U32()));
+        return reader.U32() == 0 && reader.AtEnd && body.Range.First <= Limits.BlockIndexMax;
+    }
+}
+
+/// <summary>Flush of all that the session saw acknowledged. 24 bytes: session | answered below u64.</summary>
+public readonly record struct ClientFlushBody(SessionId Session, ulong AnsweredBelow)
+{
+    public ReadOnlySpan<byte> Encode(Span<byte> to)
+    {
+        var writer = new BodyWriter(to);
+        writer.Session(Session);
+        writer.U64(AnsweredBelow);
+        return to[..writer.Length];
+    }
+
+    public static bool TryDecode(ReadOnlySpan<byte> from, out ClientFlushBody body)
+    {
+        var reader = new BodyReader(from);
+        body = new ClientFlushBody(reader.Session(), reader.U64());
+        return reader.AtEnd;
+    }
+}
+
+/// <summary>Answer to a write or flush (R13): the record's sequence (flush: the highest covered) and how far the volume is on media. 16 bytes.</summary>
+public readonly record struct ClientAckBody(ulong Sequence, ulong DurableSequence)
+{
+    public ReadOnlySpan<byte> Encode(Span<byte> to)
+    {
+        var writer = new BodyWriter(to);
+        writer.U64(Sequence);
+        writer.U64(DurableSequence);
+        return to[..writer.Length];
+    }
+
+    public static bool TryDecode(ReadOnlySpan<byte> from, out ClientAckBody body)
+    {
+        var reader = new BodyReader(from);
+        body = new ClientAckBody(reader.U64(), reader.U64());
+        return reader.AtEnd;
+    }
+}

@@ -1,0 +1,88 @@
+namespace Cluster.Messages.Wire;
+
+/// <summary>What a mesh frame says. Frozen: add, never renumber; 0 is invalid. "record" = the body is one record (RecordHeader).</summary>
+public enum FrameKind : byte
+{
+    Invalid = 0,
+
+    // The connection itself.
+    Hello = 1,
+    Welcome = 2,
+    Refuse = 3,
+    /// <summary>Argument: the sender's clock in ms when sent. Answered by Pong with the same argument; the pair renews the lease (R17).</summary>
+    Ping = 4,
+    Pong = 5,
+
+    // Front end to owner. RequestId is the session's request id.
+    /// <summary>Body: <see cref="SessionOpenBody"/>.</summary>
+    SessionOpen = 10,
+    /// <summary>Status; body: <see cref="SessionOpenedBody"/>.</summary>
+    SessionOpened = 11,
+    /// <summary>Owner to front end: the session is over (Status says why), or the volume changed size (body as SessionOpened).</summary>
+    SessionNotice = 12,
+    SessionClose = 13,
+    /// <summary>Body: record with epoch, sequence and watermark zero; the owner fills them in.</summary>
+    ClientWrite = 14,
+    /// <summary>Body: <see cref="ClientReadBody"/>.</summary>
+    ClientRead = 15,
+    /// <summary>Body: <see cref="ClientFlushBody"/>.</summary>
+    ClientFlush = 16,
+    /// <summary>Body: <see cref="ClientReadBody"/>.</summary>
+    ClientStatus = 17,
+    /// <summary>Answer to ClientWrite and ClientFlush. Status; body: <see cref="ClientAckBody"/>.</summary>
+    ClientAck = 18,
+    /// <summary>Answer to ClientRead. Status; body: ReadDescriptor × count, then the encoded blocks.</summary>
+    ClientReadReply = 19,
+    /// <summary>Answer to ClientStatus. Status; body: u32 count, then (u64 first block, u32 blocks, u32 allocated) × count.</summary>
+    ClientStatusReply = 20,
+
+    // Owner to replica and back. Epoch is the owner's; Argument is the commit watermark on every frame from the owner (R4).
+    /// <summary>Body: <see cref="PromiseBody"/>.</summary>
+    Promise = 30,
+    /// <summary>Status; body: <see cref="PromisedBody"/>.</summary>
+    Promised = 31,
+    /// <summary>Body: record.</summary>
+    Append = 32,
+    /// <summary>Cumulative. Status (Ok, StaleEpoch, Gap, DeviceError, NoSpace …); body: <see cref="AppendAckBody"/>.</summary>
+    AppendAck = 33,
+    /// <summary>Moves the commit watermark and asks for fdatasync up to the body's sequence (body: u64; 0 = none). Answered by AppendAck.</summary>
+    Sync = 34,
+    /// <summary>Body: <see cref="FetchTailBody"/>. Answered by TailRecord × n, then TailEnd.</summary>
+    FetchTail = 35,
+    /// <summary>Body: record.</summary>
+    TailRecord = 36,
+    /// <summary>Status; body: <see cref="FetchTailBody"/> as served.</summary>
+    TailEnd = 37,
+    /// <summary>Drop everything above the body's u64 sequence. Answered by Truncated with what is left.</summary>
+    Truncate = 38,
+    /// <summary>Body: <see cref="AppendAckBody"/>.</summary>
+    Truncated = 39,
+    /// <summary>The epoch (or a new in-sync version) is journaled: the replica stamps its header. Body: <see cref="StampBody"/>.</summary>
+    Stamp = 40,
+    /// <summary>The stamp is on media. Body: <see cref="StampBody"/> as stored.</summary>
+    Stamped = 41,
+    /// <summary>Replica to an owner that it had served: a higher epoch (Epoch) was promised. Sent before any later Pong on that connection.</summary>
+    Deposed = 42,
+    /// <summary>Body: <see cref="CatchUpBody"/>. The replica makes the state durable, then answers CatchUpAck with index 0.</summary>
+    CatchUpBegin = 43,
+    /// <summary>RequestId: index of this item, from 1. Body: record (flag Resync) as the owner's map has it now.</summary>
+    CatchUpRecord = 44,
+    /// <summary>RequestId: index. Body: session window as the store encodes it.</summary>
+    CatchUpWindow = 45,
+    /// <summary>RequestId: index. All was sent; the replica syncs and answers with this index.</summary>
+    CatchUpEnd = 46,
+    /// <summary>RequestId: highest index applied. Status; body: <see cref="AppendAckBody"/>.</summary>
+    CatchUpAck = 47,
+    /// <summary>The volume's tombstone was journaled (R22): the replica deletes its data.</summary>
+    DeleteReplica = 48,
+    DeletedReplica = 49,
+}
+
+/// <summary>Bits of <see cref="FrameHeader.Flags"/>.</summary>
+[Flags]
+public enum FrameFlags : byte
+{
+    None = 0,
+    /// <summary>The body is a record, which carries its own checksums; the frame's body checksum is zero.</summary>
+    SelfChecked = 1,
+}

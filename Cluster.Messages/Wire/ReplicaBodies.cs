@@ -1,0 +1,160 @@
+using Cluster.Messages.Model;
+
+namespace Cluster.Messages.Wire;
+
+/// <summary>
+/// Asks a replica for its promise to refuse all below the frame's epoch (R2). Layout: owner's node | replica | identity | create u8 | spec bytes.
+/// With <see cref="Create"/> a replica that has no header makes one: the journal says that this replica has never been in sync.
+/// </summary>
+public readonly record struct PromiseBody(NodeId Owner, ReplicaId Replica, Guid Identity, bool Create, byte[] Spec)
+{
+    public ReadOnlySpan<byte> Encode(Span<byte> to)
+    {
+        var writer = new BodyWriter(to);
+        writer.Guid(Owner.Value);
+        writer.Replica(Replica);
+        writer.Guid(Identity);
+        writer.Bool(Create);
+        writer.Bytes(Spec);
+        return to[..writer.Length];
+    }
+
+    public static bool TryDecode(ReadOnlySpan<byte> from, out PromiseBody body)
+    {
+        var reader = new BodyReader(from);
+        body = new PromiseBody(new NodeId(reader.Guid()), reader.Replica(), reader.Guid(), reader.Bool(), reader.Bytes(from.Length).ToArray());
+        return reader.AtEnd;
+    }
+}
+
+/// <summary>
+/// What a replica has, said after its promise is on media. Status Ok (promised), StaleEpoch (PromisedEpoch is higher) or Missing (no header).
+/// </summary>
+/// <param name="InSyncEpoch">The last epoch in which the replica was stamped as in sync (R3).</param>
+/// <param name="LastRecordEpoch">Epoch of the record at <paramref name="LastSequence"/>; 0 with none.</param>
+/// <param name="LastSequence">End of the replica's prefix; while catching up, where the catch-up began (R8).</param>
+/// <param name="TailFrom">Every record above this sequence, up to the last, can be fetched as it was written.</param>
+/// <param name="LeaseLeftMs">How long reads of the deposed owner may still be covered by a lease that this replica's node granted (R17).</param>
+public readonly record struct PromisedBody(Guid Identity, Guid StoreId, ulong StoreOpenCount, ulong PromisedEpoch, ulong InSyncEpoch,
+    ulong LastRecordEpoch, ulong LastSequence, ulong DurableSequence, ulong CommitWatermark, ulong TailFrom, bool CatchingUp, uint LeaseLeftMs)
+{
+    public const int SizeBytes = 110;
+
+    public ReadOnlySpan<byte> Encode(Span<byte> to)
+    {
+        var writer = new BodyWriter(to);
+        writer.Guid(Identity);
+        writer.Guid(StoreId);
+        writer.U64(StoreOpenCount);
+        writer.U64(PromisedEpoch);
+        writer.U64(InSyncEpoch);
+        writer.U64(LastRecordEpoch);
+        writer.U64(LastSequence);
+        writer.U64(DurableSequence);
+        writer.U64(CommitWatermark);
+        writer.U64(TailFrom);
+        writer.Bool(CatchingUp);
+        writer.U32(LeaseLeftMs);
+        return to[..writer.Length];
+    }
+
+    public static bool TryDecode(ReadOnlySpan<byte> from, out PromisedBody body)
+    {
+        var reader = new BodyReader(from);
+        body = new PromisedBody(reader.Guid(), reader.Guid(), reader.U64(), reader.U64(), reader.U64(), reader.U64(), reader.U64(),
+            reader.U64(), reader.U64(), reader.U64(), reader.Bool(), reader.U32());
+        return reader.AtEnd;
+    }
+}
+
+/// <summary>
+/// Cumulative: all up to Appended survives kill -9, all up to Durable is on media (as far as this replica knows). With status Gap, Expected is the
+/// sequence that it waits for. 32 bytes; the last word is zero (credits for R21).
+/// </summary>
+public readonly record struct AppendAckBody(ulong AppendedSequence, ulong DurableSequence, ulong ExpectedSequence)
+{
+    public ReadOnlySpan<byte> Encode(Span<byte> to)
+    {
+        var writer = new BodyWriter(to);
+        writer.U64(AppendedSequence);
+        writer.U64(DurableSequence);
+        writer.U64(ExpectedSequence);
+        writer.U64(0);
+        return to[..writer.Length];
+    }
+
+    public static bool TryDecode(ReadOnlySpan<byte> from, out AppendAckBody body)
+    {
+        var reader = new BodyReader(from);
+        body = new AppendAckBody(reader.U64(), reader.U64(), reader.U64());
+        reader.U64();
+        return reader.AtEnd;
+    }
+}
+
+/// <summary>Records with From &lt; sequence &lt;= To. 16 bytes.</summary>
+public readonly record struct FetchTailBody(ulong From, ulong To)
+{
+    public ReadOnlySpan<byte> Encode(Span<byte> to)
+    {
+        var writer = new BodyWriter(to);
+        writer.U64(From);
+        writer.U64(To);
+        return to[..writer.Length];
+    }
+
+    public static bool TryDecode(ReadOnlySpan<byte> from, out FetchTailBody body)
+    {
+        var reader = new BodyReader(from);
+        body = new FetchTailBody(reader.U64(), reader.U64());
+        return reader.AtEnd;
+    }
+}
+
+/// <summary>
+/// What the journal now says, for the replica's header (P7, R3): era | in-sync version u64 | start sequence u64 | member u8 | spec bytes.
+/// <see cref="Member"/>: the receiver is in the in-sync set. Acks count for a new set only after all of it has answered Stamped.
+/// </summary>
+public readonly record struct StampBody(Guid Era, ulong Version, ulong StartSequence, bool Member, byte[] Spec)
+{
+    public ReadOnlySpan<byte> Encode(Span<byte> to)
+    {
+        var writer = new BodyWriter(to);
+        writer.Guid(Era);
+        writer.U64(Version);
+        writer.U64(StartSequence);
+        writer.Bool(Member);
+        writer.Bytes(Spec);
+        return to[..writer.Length];
+    }
+
+    public static bool TryDecode(ReadOnlySpan<byte> from, out StampBody body)
+    {
+        var reader = new BodyReader(from);
+        body = new StampBody(reader.Guid(), reader.U64(), reader.U64(), reader.Bool(), reader.Bytes(from.Length).ToArray());
+        return reader.AtEnd;
+    }
+}
+
+/// <summary>
+/// A returning replica: drop all above From (or, with Reset, everything: the store was foreign or empty), take live records from Join + 1 on, and the
+/// map's changes in (From, Join] as CatchUpRecord. 24 bytes: from u64 | join u64 | reset u8 | zero × 7.
+/// </summary>
+public readonly record struct CatchUpBody(ulong From, ulong Join, bool Reset)
+{
+    public ReadOnlySpan<byte> Encode(Span<byte> to)
+    {
+        var writer = new BodyWriter(to);
+        writer.U64(From);
+        writer.U64(Join);
+        writer.U64(Reset ? 1UL : 0);
+        return to[..writer.Length];
+    }
+
+    public static bool TryDecode(ReadOnlySpan<byte> from, out CatchUpBody body)
+    {
+        var reader = new BodyReader(from);
+        body = new CatchUpBody(reader.U64(), reader.U64(), reader.U64() == 1);
+        return reader.AtEnd;
+    }
+}

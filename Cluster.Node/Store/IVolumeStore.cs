@@ -1,0 +1,124 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Node.Store;
+
+/// <summary>
+/// One replica's bytes on this node. It keeps order and durability, and decides nothing: the replica's machine does. All members on the store's loop.
+/// <para>
+/// Records are appended in dense sequence. The map holds <b>committed</b> records only; records above the commit watermark form the tail, which is
+/// kept in order, is dropped by <see cref="Truncate"/>, and is never seen by reads (R4, R16). The session windows likewise are those of
+/// the committed records.
+/// </para>
+/// </summary>
+public interface IVolumeStore
+{
+    VolumeId Volume { get; }
+
+    /// <summary>The replica's header as last saved; opaque to the store, at most <see cref="StoreLimits.HeaderBytesMax"/>; never empty.</summary>
+    ReadOnlyMemory<byte> Header { get; }
+
+    /// <summary>Sequence of the newest record staged or written, 0 with none. Dense: it is also the count since the volume began.</summary>
+    ulong LastSequence { get; }
+
+    /// <summary>Epoch of that record (also of the newest one below the tail, once the tail is empty), 0 with none.</summary>
+    ulong LastRecordEpoch { get; }
+
+    /// <summary>All up to here was written to its file (survives kill -9).</summary>
+    ulong AppendedSequence { get; }
+
+    /// <summary>All up to here was covered by fdatasync.</summary>
+    ulong DurableSequence { get; }
+
+    ulong CommitWatermark { get; }
+
+    /// <summary>Records above this sequence can be read back as they were written. At most <see cref="CommitWatermark"/>.</summary>
+    ulong TailFrom { get; }
+
+    SessionWindows Windows { get; }
+
+    /// <summary>Stages the next record (its sequence must be LastSequence + 1); it is written at the end of the turn, then <see cref="IVolumeStoreEvents.OnAppended"/>
+    /// is called. Takes its own reference. Ok, BadChecksum (a block does not match its descriptor), NoSpace or DeviceError; on anything else than Ok nothing was staged.</summary>
+    IoStatus Append(IoBuffer record, in RecordHeader header);
+
+    /// <summary>Stages a copy of blocks as another replica's map has them (R8): applied per block where its sequence is higher than the map's. Not part of the order.
+    /// A Trim record with the flag Resync carries a range tombstone.</summary>
+    IoStatus AppendResync(IoBuffer record, in RecordHeader header);
+
+    /// <summary>Replaces the session windows by those received in a catch-up (durable with the next sync).</summary>
+    IoStatus SetWindows(SessionWindows windows);
+
+    /// <summary>Applies the tail up to the watermark (never beyond LastSequence) to the map. Watermarks only rise.</summary>
+    void Commit(ulong watermark);
+
+    /// <summary>Drops the tail above the sequence, which is not below <see cref="CommitWatermark"/>. Staged in log order, so that a replay drops it too.</summary>
+    IoStatus Truncate(ulong toSequence);
+
+    /// <summary>
+    /// Catch-up begins or ends: sets the order's position without records. LastSequence, Appended and the watermark become <paramref name="sequence"/>;
+    /// the tail is dropped. With <paramref name="discardAll"/> every block and tombstone of the volume goes first.
+    /// </summary>
+    IoStatus SetPosition(ulong sequence, ulong lastRecordEpoch, bool discardAll);
+
+    /// <summary>Stages a new header. <see cref="IVolumeStoreEvents.OnDurable"/> names the newest header number on media; answers this one's number.
+    /// The caller asks for the sync.</summary>
+    ulong SaveHeader(ReadOnlyMemory<byte> header);
+
+    /// <summary>Asks for one fdatasync that covers all staged so far, of every volume (group commit). Answered by <see cref="IVolumeStoreEvents.OnDurable"/>.</summary>
+    void RequestSync();
+
+    /// <summary>
+    /// Reads committed blocks: per block a <see cref="ReadDescriptor"/>, then the encoded bytes, one after the other. The
+    /// answer comes by <paramref name="completion"/>: at once when the page cache has it, else from the disk thread, on the loop. A block whose checksum does not match
+    /// gives BadChecksum for the whole read. The buffer given is the caller's to release.
+    /// </summary>
+    void Read(BlockRange range, IReadCompletion completion, ulong token);
+
+    /// <summary>Sequence that last wrote (or trimmed) the block: in the tail if <paramref name="withTail"/>, else as committed; 0 = never.</summary>
+    ulong SequenceOf(ulong block, bool withTail);
+
+    /// <summary>Appends the runs of the range that hold data, ascending, at most <paramref name="extentsMax"/>; answers the block up to which it looked.</summary>
+    ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents);
+
+    /// <summary>
+    /// The next changes of the map with <paramref name="since"/> &lt; sequence &lt;= <paramref name="upTo"/>, from <paramref name="cursor"/> on, as records with the flag Resync (with
+    /// their original sequence and epoch 0), at most about <paramref name="bytesMax"/>. Buffers are handed over with one reference each. Reads from disk in place: it is
+    /// called for small batches. Answers the cursor to go on from, or null at the end; null cursor starts. BadChecksum and DeviceError end it.
+    /// </summary>
+    (IoStatus Status, ChangeCursor? Next) ReadChanges(ulong since, ulong upTo, ChangeCursor? cursor, int bytesMax, List<IoBuffer> records);
+
+    /// <summary>An upper estimate of the bytes that ReadChanges will give.</summary>
+    long EstimateChanges(ulong since, ulong upTo);
+
+    /// <summary>Reads the tail record of exactly this sequence as it was written. The buffer is handed over with one reference.</summary>
+    (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence);
+
+    VolumeUsage Usage { get; }
+
+    /// <summary>The machine that hears of completions. Set once, before the first append.</summary>
+    IVolumeStoreEvents? Events { get; set; }
+}
+
+/// <summary>Position of a scan for changes: tombstones first, then blocks.</summary>
+public sealed record ChangeCursor(int Stage, ulong NextBlock);
+
+/// <summary>Bytes of one replica: live encoded bytes in the map, and blocks mapped.</summary>
+public readonly record struct VolumeUsage(long StoredBytes, long MappedBlocks);
+
+/// <summary>Called on the loop, within the store's phase of the turn.</summary>
+public interface IVolumeStoreEvents
+{
+    void OnAppended(ulong appendedSequence);
+
+    /// <summary>fdatasync covered all up to here, and headers up to this number.</summary>
+    void OnDurable(ulong durableSequence, ulong headerNumber);
+
+    /// <summary>A write or an fdatasync of this volume's data failed: nothing is retried, the replica is out (R10).</summary>
+    void OnFailed(IoStatus status, string reason);
+}
+
+public interface IReadCompletion
+{
+    /// <summary>On Ok the buffer holds Count × ReadDescriptor and then the bytes; it is the receiver's to release. On the loop, possibly within the call of Read.</summary>
+    void OnRead(ulong token, IoStatus status, IoBuffer? reply);
+}
