@@ -54,6 +54,9 @@ public sealed class SessionWindows
         return (window.Bits[bit >> 6] & (1UL << (bit & 63))) != 0;
     }
 
+    /// <summary>Ids of the session below this one are all known as applied; 0 for a session that is not known.</summary>
+    public ulong AnsweredBelow(SessionId session) => _windows.TryGetValue(session, out var window) ? window.AnsweredBelow : 0;
+
     /// <summary>Whether a request with these ids can be noted.</summary>
     public static bool Admits(ulong requestId, ulong answeredBelow) =>
         requestId >= answeredBelow && requestId - answeredBelow < Limits.SessionWindowRequestsMax;

@@ -18,8 +18,11 @@ public interface IOwnerGateway
 
     string NodeName { get; }
 
-    /// <summary>A random number of this process, never 0: the incarnation part of every session that its front ends open.</summary>
-    ulong Incarnation { get; }
+    /// <summary>
+    /// A random number, never 0 and never given twice: the incarnation part of one session. Each VolumeSession object takes one when it is made. Its request ids
+    /// start anew, so one that was used before would let the exactly-once window (R12) answer writes that were never applied. Any thread.
+    /// </summary>
+    ulong NewIncarnation();
 
     /// <summary>The loop that the volume is pinned to. Any thread.</summary>
     ILoop LoopOf(VolumeId volume);

@@ -76,6 +76,8 @@ public enum FrameKind : byte
     /// <summary>The volume's tombstone was journaled (R22): the replica deletes its data.</summary>
     DeleteReplica = 48,
     DeletedReplica = 49,
+    /// <summary>The owner stopped in order and answers no more reads in this epoch: its leases need not be waited for (R17).</summary>
+    Release = 50,
 }
 
 /// <summary>Bits of <see cref="FrameHeader.Flags"/>.</summary>

@@ -1,0 +1,40 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Messages.Protocol;
+
+/// <summary>
+/// The owner's view of the replica in its own process: committed blocks are read here without a frame. It decides nothing; promises and
+/// appends go through frames like any other replica's. Loop thread only.
+/// </summary>
+public interface ILocalReplica
+{
+    /// <summary>Applies everything up to the watermark, so that reads that start now see it. Epochs below the promised one are refused (false).</summary>
+    bool Commit(ulong epoch, ulong watermark);
+
+    /// <summary>Session windows of the committed records (R12); the caller copies what it keeps.</summary>
+    SessionWindows Windows { get; }
+
+    /// <summary>Sequence that last wrote or trimmed the block, records above the watermark included; 0 = never.</summary>
+    ulong SequenceOf(ulong block);
+
+    /// <summary>Committed blocks; answered by <see cref="ILocalReads.OnLocalRead"/>, at once or later.</summary>
+    void Read(BlockRange range, ILocalReads reads, ulong token);
+
+    /// <summary>Runs of the range that do or do not hold data; answers the block up to which it looked.</summary>
+    ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents);
+
+    /// <summary>The next changes with since &lt; sequence &lt;= upTo as resync records (each with one reference). The position is opaque; null starts, null ends.</summary>
+    (IoStatus Status, object? Next) ReadChanges(ulong since, ulong upTo, object? position, int bytesMax, List<IoBuffer> records);
+
+    long EstimateChanges(ulong since, ulong upTo);
+
+    /// <summary>The tail's record of that sequence as it was written (one reference).</summary>
+    (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence);
+}
+
+public interface ILocalReads
+{
+    /// <summary>On Ok the buffer (one reference, the receiver's) holds count × ReadDescriptor and then the bytes.</summary>
+    void OnLocalRead(ulong token, IoStatus status, IoBuffer? reply);
+}
