@@ -1,0 +1,68 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Messages.Events;
+
+/// <summary>Layouts of <see cref="PlacementEvent"/>s.</summary>
+internal static class PlacementEventLayouts
+{
+    public static void Write(ref BodyWriter writer, PlacementEvent e)
+    {
+        switch (e)
+        {
+            case NodeRegistered registered:
+                EventFields.Node(ref writer, registered.Node);
+                break;
+            case NodeCordoned cordoned:
+                writer.Guid(cordoned.Node.Value);
+                writer.Bool(cordoned.Cordoned);
+                break;
+            case VolumePlaced placed:
+                EventFields.Spec(ref writer, placed.Spec);
+                EventFields.Placements(ref writer, placed.Replicas);
+                break;
+            case VolumeConfirmed confirmed:
+                writer.U64(confirmed.Volume.Value);
+                break;
+            case VolumeRespecified respecified:
+                EventFields.Spec(ref writer, respecified.Spec);
+                break;
+            case RespecificationConfirmed confirmed:
+                writer.U64(confirmed.Volume.Value);
+                break;
+            case ReplacementPlaced placed:
+                writer.U64(placed.Volume.Value);
+                writer.Replica(placed.Lost);
+                EventFields.Placement(ref writer, placed.Replacement);
+                break;
+            case ReplacementConfirmed confirmed:
+                writer.U64(confirmed.Volume.Value);
+                writer.Replica(confirmed.Lost);
+                break;
+            case VolumeRemoved removed:
+                writer.U64(removed.Volume.Value);
+                break;
+            case RemovalConfirmed confirmed:
+                writer.U64(confirmed.Volume.Value);
+                break;
+            default:
+                throw new EventFormatException($"{e.GetType()} may not be journaled: it has no layout");
+        }
+    }
+
+    /// <summary>Null for a manifest that is not a placement event's.</summary>
+    public static PlacementEvent? Read(string manifest, ref BodyReader reader) => manifest switch
+    {
+        "node-registered/1" => new NodeRegistered(EventFields.Node(ref reader)),
+        "node-cordoned/1" => new NodeCordoned(new NodeId(reader.Guid()), reader.Bool()),
+        "volume-placed/1" => new VolumePlaced(EventFields.Spec(ref reader), EventFields.Placements(ref reader)),
+        "volume-confirmed/1" => new VolumeConfirmed(new VolumeId(reader.U64())),
+        "volume-respecified/1" => new VolumeRespecified(EventFields.Spec(ref reader)),
+        "respecification-confirmed/1" => new RespecificationConfirmed(new VolumeId(reader.U64())),
+        "replacement-placed/1" => new ReplacementPlaced(new VolumeId(reader.U64()), reader.Replica(), EventFields.Placement(ref reader)),
+        "replacement-confirmed/1" => new ReplacementConfirmed(new VolumeId(reader.U64()), reader.Replica()),
+        "volume-removed/1" => new VolumeRemoved(new VolumeId(reader.U64())),
+        "removal-confirmed/1" => new RemovalConfirmed(new VolumeId(reader.U64())),
+        _ => null,
+    };
+}

@@ -1,0 +1,37 @@
+using System.Collections.Immutable;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+
+namespace Cluster.Messages.Events;
+
+/// <summary>
+/// Everything that may be journaled about the catalogue, under the persistence id "placement". What the nodes report of their space is not
+/// journaled: they say it again. Layouts and manifests: EventCodec and Manifests.cs, append-only.
+/// </summary>
+public abstract record PlacementEvent;
+
+/// <summary>A node appeared, or came back with another description.</summary>
+public sealed record NodeRegistered(NodeDescription Node) : PlacementEvent;
+
+public sealed record NodeCordoned(NodeId Node, bool Cordoned) : PlacementEvent;
+
+/// <summary>The volume has its id and its nodes. Its owner is told until it confirms.</summary>
+public sealed record VolumePlaced(VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas) : PlacementEvent;
+
+/// <summary>The owner confirmed the volume as it was placed.</summary>
+public sealed record VolumeConfirmed(VolumeId Volume) : PlacementEvent;
+
+/// <summary>Size or labels are to be these; the owner is told until it confirms.</summary>
+public sealed record VolumeRespecified(VolumeSpec Spec) : PlacementEvent;
+
+public sealed record RespecificationConfirmed(VolumeId Volume) : PlacementEvent;
+
+/// <summary>A copy is to move: the owner is told until it confirms, then the lost one is dropped.</summary>
+public sealed record ReplacementPlaced(VolumeId Volume, ReplicaId Lost, ReplicaPlacement Replacement) : PlacementEvent;
+
+public sealed record ReplacementConfirmed(VolumeId Volume, ReplicaId Lost) : PlacementEvent;
+
+/// <summary>The tombstone (R22): from here on the id is deleted for ever, and the name is free once its owner confirmed.</summary>
+public sealed record VolumeRemoved(VolumeId Volume) : PlacementEvent;
+
+public sealed record RemovalConfirmed(VolumeId Volume) : PlacementEvent;

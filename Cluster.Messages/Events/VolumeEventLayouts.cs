@@ -1,0 +1,73 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Messages.Events;
+
+/// <summary>Layouts of <see cref="VolumeEvent"/>s: the volume's id u64, then the record's own fields.</summary>
+internal static class VolumeEventLayouts
+{
+    public static void Write(ref BodyWriter writer, VolumeEvent e)
+    {
+        writer.U64(e.Volume.Value);
+        switch (e)
+        {
+            case VolumeCreated created:
+                EventFields.Spec(ref writer, created.Spec);
+                EventFields.Placements(ref writer, created.Replicas);
+                break;
+            case EpochStarted started:
+                writer.U64(started.Epoch.Value);
+                writer.Guid(started.Node.Value);
+                writer.Text(started.NodeName);
+                break;
+            case EpochOpened opened:
+                writer.U64(opened.Epoch.Value);
+                writer.U64(opened.StartSequence);
+                writer.U64(opened.Version);
+                EventFields.Members(ref writer, opened.Members);
+                break;
+            case InSyncChanged changed:
+                writer.U64(changed.Epoch.Value);
+                writer.U64(changed.Version);
+                EventFields.Members(ref writer, changed.Members);
+                EventFields.Reason(ref writer, changed.Reason);
+                break;
+            case ReplicaAdded added:
+                EventFields.Placement(ref writer, added.Replica);
+                break;
+            case ReplicaRemoved removed:
+                writer.Replica(removed.Replica);
+                EventFields.Reason(ref writer, removed.Reason);
+                break;
+            case AttachmentChanged changed:
+                EventFields.Attachment(ref writer, changed.Attachment);
+                break;
+            case SpecChanged changed:
+                EventFields.Spec(ref writer, changed.Spec);
+                break;
+            case VolumeDeleted:
+                break;
+            default:
+                throw new EventFormatException($"{e.GetType()} may not be journaled: it has no layout");
+        }
+    }
+
+    /// <summary>Null for a manifest that is not a volume event's.</summary>
+    public static VolumeEvent? Read(string manifest, ref BodyReader reader) => manifest switch
+    {
+        "volume-created/1" => new VolumeCreated(Id(ref reader), EventFields.Spec(ref reader), EventFields.Placements(ref reader)),
+        "epoch-started/1" => new EpochStarted(Id(ref reader), new Epoch(reader.U64()), new NodeId(reader.Guid()),
+            reader.Text(EventFields.TextBytesMax)),
+        "epoch-opened/1" => new EpochOpened(Id(ref reader), new Epoch(reader.U64()), reader.U64(), reader.U64(), EventFields.Members(ref reader)),
+        "in-sync-changed/1" => new InSyncChanged(Id(ref reader), new Epoch(reader.U64()), reader.U64(), EventFields.Members(ref reader),
+            EventFields.Reason(ref reader)),
+        "replica-added/1" => new ReplicaAdded(Id(ref reader), EventFields.Placement(ref reader)),
+        "replica-removed/1" => new ReplicaRemoved(Id(ref reader), reader.Replica(), EventFields.Reason(ref reader)),
+        "attachment-changed/1" => new AttachmentChanged(Id(ref reader), EventFields.Attachment(ref reader)),
+        "spec-changed/1" => new SpecChanged(Id(ref reader), EventFields.Spec(ref reader)),
+        "volume-deleted/1" => new VolumeDeleted(Id(ref reader)),
+        _ => null,
+    };
+
+    private static VolumeId Id(ref BodyReader reader) => new(reader.U64());
+}

@@ -1,0 +1,87 @@
+using System.Collections.Immutable;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+
+namespace Cluster.Messages;
+
+/// <summary>
+/// The names under which types are journaled and cross Akka.Remote. Append-only: a manifest is never given to another type or layout; a changed
+/// layout gets the next version after the slash, and journaled versions stay readable for ever.
+/// </summary>
+public static class Manifests
+{
+    /// <summary>Journaled events; their layouts are <see cref="EventCodec"/>'s.</summary>
+    public static readonly ImmutableArray<KeyValuePair<string, Type>> Events =
+    [
+        Of<VolumeCreated>("volume-created/1"),
+        Of<EpochStarted>("epoch-started/1"),
+        Of<EpochOpened>("epoch-opened/1"),
+        Of<InSyncChanged>("in-sync-changed/1"),
+        Of<ReplicaAdded>("replica-added/1"),
+        Of<ReplicaRemoved>("replica-removed/1"),
+        Of<AttachmentChanged>("attachment-changed/1"),
+        Of<SpecChanged>("spec-changed/1"),
+        Of<VolumeDeleted>("volume-deleted/1"),
+        Of<NodeRegistered>("node-registered/1"),
+        Of<NodeCordoned>("node-cordoned/1"),
+        Of<VolumePlaced>("volume-placed/1"),
+        Of<VolumeConfirmed>("volume-confirmed/1"),
+        Of<VolumeRespecified>("volume-respecified/1"),
+        Of<RespecificationConfirmed>("respecification-confirmed/1"),
+        Of<ReplacementPlaced>("replacement-placed/1"),
+        Of<ReplacementConfirmed>("replacement-confirmed/1"),
+        Of<VolumeRemoved>("volume-removed/1"),
+        Of<RemovalConfirmed>("removal-confirmed/1"),
+    ];
+
+    /// <summary>Control messages: the only types that the remote serializer writes or reads at the top of a message.</summary>
+    public static readonly ImmutableArray<KeyValuePair<string, Type>> ControlMessages =
+    [
+        Of<VolumeProtocol.Create>("volume.create/1"),
+        Of<VolumeProtocol.Locate>("volume.locate/1"),
+        Of<VolumeProtocol.Located>("volume.located/1"),
+        Of<VolumeProtocol.Describe>("volume.describe/1"),
+        Of<VolumeView>("volume.view/1"),
+        Of<VolumeProtocol.Attach>("volume.attach/1"),
+        Of<VolumeProtocol.Attached>("volume.attached/1"),
+        Of<VolumeProtocol.Detach>("volume.detach/1"),
+        Of<VolumeProtocol.ChangeSpec>("volume.change-spec/1"),
+        Of<VolumeProtocol.Delete>("volume.delete/1"),
+        Of<VolumeProtocol.ReplaceReplica>("volume.replace-replica/1"),
+        Of<VolumeProtocol.Move>("volume.move/1"),
+        Of<VolumeProtocol.Done>("volume.done/1"),
+        Of<VolumeProtocol.Refused>("volume.refused/1"),
+        Of<PlacementProtocol.CreateVolume>("placement.create-volume/1"),
+        Of<PlacementProtocol.GetVolume>("placement.get-volume/1"),
+        Of<PlacementProtocol.ListVolumes>("placement.list-volumes/1"),
+        Of<PlacementProtocol.ChangeVolume>("placement.change-volume/1"),
+        Of<PlacementProtocol.DeleteVolume>("placement.delete-volume/1"),
+        Of<PlacementProtocol.ListNodes>("placement.list-nodes/1"),
+        Of<PlacementProtocol.CordonNode>("placement.cordon-node/1"),
+        Of<PlacementProtocol.RegisterNode>("placement.register-node/1"),
+        Of<PlacementProtocol.ReportNode>("placement.report-node/1"),
+        Of<PlacementProtocol.WhichAreDeleted>("placement.which-are-deleted/1"),
+        Of<PlacementProtocol.Found>("placement.found/1"),
+        Of<PlacementProtocol.VolumeList>("placement.volume-list/1"),
+        Of<PlacementProtocol.Removed>("placement.removed/1"),
+        Of<PlacementProtocol.NodeList>("placement.node-list/1"),
+        Of<PlacementProtocol.Registered>("placement.registered/1"),
+        Of<PlacementProtocol.RegisterAgain>("placement.register-again/1"),
+        Of<PlacementProtocol.Deleted>("placement.deleted/1"),
+        Of<PlacementProtocol.Refused>("placement.refused/1"),
+    ];
+
+    /// <summary>Types that may stand inside a control message, beside the primitive ones.</summary>
+    public static readonly ImmutableArray<Type> Nested =
+    [
+        typeof(VolumeId), typeof(NodeId), typeof(ReplicaId), typeof(Epoch), typeof(IoStatus), typeof(FailureModeKind), typeof(AttachmentMode),
+        typeof(VolumeSpec), typeof(ReplicaPlacement), typeof(Attachment), typeof(ReplicaView), typeof(NodeDescription), typeof(NodeReport),
+        typeof(NodeEntry), typeof(VolumeEntry), typeof(VolumePhase), typeof(RefusalKind),
+        typeof(Guid), typeof(KeyValuePair<string, string>), typeof(ImmutableSortedDictionary<string, string>),
+        typeof(ImmutableArray<ReplicaPlacement>), typeof(ImmutableArray<ReplicaView>), typeof(ImmutableArray<VolumeId>),
+        typeof(ImmutableArray<VolumeEntry>), typeof(ImmutableArray<NodeEntry>), typeof(VolumeId[]),
+    ];
+
+    private static KeyValuePair<string, Type> Of<T>(string manifest) => new(manifest, typeof(T));
+}

@@ -1,0 +1,108 @@
+using System.Collections.Immutable;
+using Cluster.Messages.Model;
+
+namespace Cluster.Messages.Protocol;
+
+/// <summary>Anything sent to the placement singleton (through the proxy that every node has).</summary>
+public interface IPlacementCommand : IControlMessage;
+
+/// <summary>What kind of refusal it was, so that front ends can map it to their own world's errors.</summary>
+public enum RefusalKind : byte
+{
+    /// <summary>The request itself is wrong and will stay so.</summary>
+    Invalid = 1,
+    NotFound = 2,
+    /// <summary>The name is taken by something else, or the thing is in a state that forbids it.</summary>
+    Conflict = 3,
+    /// <summary>The cluster can't do it as it is now: too few nodes or too little space.</summary>
+    Impossible = 4,
+    /// <summary>No answer now; the same request may be sent again.</summary>
+    Unavailable = 5,
+}
+
+/// <summary>What the placement singleton accepts and answers. Errors are <see cref="Refused"/>. All commands are idempotent.</summary>
+public static class PlacementProtocol
+{
+    /// <summary>
+    /// Makes a volume; policy comes from the labels (docs of the labels: VolumeLabels). The size is rounded up to a whole block. Answered by
+    /// <see cref="Found"/> once the volume may be used. The same name with the same spec answers the same; with another spec it is a conflict.
+    /// </summary>
+    public sealed record CreateVolume(string Namespace, string Name, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels)
+        : IPlacementCommand;
+
+    /// <summary>By "NAME" or "NAMESPACE/NAME". Answer: <see cref="Found"/>.</summary>
+    public sealed record GetVolume(string FullName) : IPlacementCommand;
+
+    /// <summary>All of a namespace, or of every one with "". Answer: <see cref="VolumeList"/>, sorted by full name.</summary>
+    public sealed record ListVolumes(string Namespace) : IPlacementCommand;
+
+    /// <summary>
+    /// A new size (0: as it is; grow only) and labels to set (an empty value removes one). Answered by <see cref="Found"/> once the owner has it.
+    /// </summary>
+    public sealed record ChangeVolume(string FullName, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels) : IPlacementCommand;
+
+    /// <summary>The tombstone is journaled first (R22). Answered by <see cref="Removed"/> once the owner has stopped; also when it is gone already.</summary>
+    public sealed record DeleteVolume(string FullName) : IPlacementCommand;
+
+    /// <summary>Answer: <see cref="NodeList"/>, sorted by name.</summary>
+    public sealed record ListNodes : IPlacementCommand;
+
+    /// <summary>A cordoned node gets no new copies. Answer: <see cref="NodeList"/> with just that node.</summary>
+    public sealed record CordonNode(string NodeName, bool Cordoned) : IPlacementCommand;
+
+    /// <summary>Sent by each node's own actor at its start and until answered. Answer: <see cref="Registered"/>, or <see cref="Refused"/> (name taken).</summary>
+    public sealed record RegisterNode(NodeDescription Description, NodeReport Report) : IPlacementCommand;
+
+    /// <summary>Sent when the report changed. No answer; <see cref="RegisterAgain"/> when the node is unknown to a new singleton.</summary>
+    public sealed record ReportNode(NodeId Node, NodeReport Report) : IPlacementCommand;
+
+    /// <summary>
+    /// Which of these have a tombstone (R22). Answered after a read through the journal's barrier by <see cref="Deleted"/>; no answer means ask again.
+    /// </summary>
+    public sealed record WhichAreDeleted(ImmutableArray<VolumeId> Volumes) : IPlacementCommand;
+
+    public sealed record Found(VolumeEntry Volume) : IControlMessage;
+
+    public sealed record VolumeList(ImmutableArray<VolumeEntry> Volumes) : IControlMessage;
+
+    public sealed record Removed(VolumeId Volume) : IControlMessage;
+
+    public sealed record NodeList(ImmutableArray<NodeEntry> Nodes) : IControlMessage;
+
+    public sealed record Registered(NodeId Node) : IControlMessage;
+
+    public sealed record RegisterAgain(NodeId Node) : IControlMessage;
+
+    public sealed record Deleted(ImmutableArray<VolumeId> Volumes) : IControlMessage;
+
+    /// <summary>One sentence that names the input and what would be right.</summary>
+    public sealed record Refused(RefusalKind Kind, string Reason) : IControlMessage;
+}
+
+/// <summary>What a node says of itself once per start. Addresses are "host:port" as others reach them.</summary>
+/// <param name="Zone">Failure domain, or "" when the node carries none.</param>
+/// <param name="AkkaAddress">The node's address as a cluster member.</param>
+public sealed record NodeDescription(
+    NodeId Id, string Name, string Zone, string ApiAddress, string NbdAddress, string MeshAddress, string AkkaAddress, Guid StoreId);
+
+/// <summary>What changes while a node runs. Bytes of its store; the boot id is the host's (R9).</summary>
+public sealed record NodeReport(long CapacityBytes, long UsedBytes, long AvailableBytes, ulong StoreOpenCount, Guid BootId, string Version);
+
+/// <summary>A node as users see it. State: up, unreachable or down.</summary>
+public sealed record NodeEntry(NodeDescription Description, NodeReport Report, string State, bool Cordoned, int Replicas);
+
+/// <summary>How far a volume is in its life.</summary>
+public enum VolumePhase : byte
+{
+    /// <summary>Placed, but its owner has not confirmed it yet.</summary>
+    Creating = 1,
+    Ready = 2,
+    /// <summary>The tombstone is journaled.</summary>
+    Deleting = 3,
+}
+
+/// <summary>A volume as the catalogue has it. Its running state is <see cref="VolumeProtocol.Describe"/>'s.</summary>
+public sealed record VolumeEntry(VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas, VolumePhase Phase)
+{
+    public VolumeId Id => Spec.Id;
+}

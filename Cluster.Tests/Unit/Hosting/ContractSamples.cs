@@ -1,0 +1,80 @@
+using System.Collections.Immutable;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+
+namespace Cluster.Tests.Unit.Hosting;
+
+/// <summary>One filled instance of each type that is journaled or remoted, with fixed values so that bytes can be pinned.</summary>
+internal static class ContractSamples
+{
+    public static readonly VolumeId Volume = new(7);
+    public static readonly NodeId Node = new(new Guid("00112233-4455-6677-8899-aabbccddeeff"));
+    public static readonly Guid Store = new("0f0e0d0c-0b0a-0908-0706-050403020100");
+    public static readonly VolumeSpec Spec = VolumeSpecCodecSpecs.Spec;
+    public static readonly ReplicaPlacement Placement = new(new ReplicaId(2), Node, "node-1", Store);
+    public static readonly Attachment Attachment = new(3, AttachmentMode.Exclusive, Node, "node-1");
+    public static readonly NodeDescription Description = new(Node, "node-1", "z1", "h:1", "h:2", "h:3", "akka.tcp://myrmidon@h:4", Store);
+    public static readonly NodeReport Report = new(100, 40, 60, 3, Store, "0.1.0");
+    public static readonly VolumeEntry Entry = new(Spec, [Placement], VolumePhase.Ready);
+    private static readonly ImmutableArray<InSyncMember> Members = [new(new ReplicaId(1), Store, 4), new(new ReplicaId(2), Store, 5)];
+
+    public static readonly ImmutableArray<object> Events =
+    [
+        new VolumeCreated(Volume, Spec, [Placement]),
+        new EpochStarted(Volume, new Epoch(9), Node, "node-1"),
+        new EpochOpened(Volume, new Epoch(9), 1234, 5, Members),
+        new InSyncChanged(Volume, new Epoch(9), 6, Members, "node-2 is silent"),
+        new ReplicaAdded(Volume, Placement),
+        new ReplicaRemoved(Volume, new ReplicaId(1), "replaced"),
+        new AttachmentChanged(Volume, Attachment),
+        new SpecChanged(Volume, Spec),
+        new VolumeDeleted(Volume),
+        new NodeRegistered(Description),
+        new NodeCordoned(Node, true),
+        new VolumePlaced(Spec, [Placement]),
+        new VolumeConfirmed(Volume),
+        new VolumeRespecified(Spec),
+        new RespecificationConfirmed(Volume),
+        new ReplacementPlaced(Volume, new ReplicaId(1), Placement),
+        new ReplacementConfirmed(Volume, new ReplicaId(1)),
+        new VolumeRemoved(Volume),
+        new RemovalConfirmed(Volume),
+    ];
+
+    public static readonly ImmutableArray<IControlMessage> ControlMessages =
+    [
+        new VolumeProtocol.Create(Volume, Spec, [Placement, Placement]),
+        new VolumeProtocol.Locate(Volume),
+        new VolumeProtocol.Located(Volume, Node, "node-1", 9),
+        new VolumeProtocol.Describe(Volume),
+        new VolumeView(Volume, Spec, "serving", "node-1", 9, 4, 1234, [new ReplicaView("r1", "node-1", "in-sync", 1234, 0, 0)], Attachment, ""),
+        new VolumeProtocol.Attach(Volume, Node, "node-1"),
+        new VolumeProtocol.Attached(Volume, Attachment),
+        new VolumeProtocol.Detach(Volume),
+        new VolumeProtocol.ChangeSpec(Volume, Spec),
+        new VolumeProtocol.Delete(Volume),
+        new VolumeProtocol.ReplaceReplica(Volume, new ReplicaId(1), Placement),
+        new VolumeProtocol.Move(Volume, "node-1"),
+        new VolumeProtocol.Done(Volume),
+        new VolumeProtocol.Refused(Volume, IoStatus.Offline, "too few copies"),
+        new PlacementProtocol.CreateVolume("default", "pg", 1 << 20, Spec.Labels),
+        new PlacementProtocol.GetVolume("pg"),
+        new PlacementProtocol.ListVolumes(""),
+        new PlacementProtocol.ChangeVolume("pg", 1 << 21, Spec.Labels),
+        new PlacementProtocol.DeleteVolume("pg"),
+        new PlacementProtocol.ListNodes(),
+        new PlacementProtocol.CordonNode("node-1", true),
+        new PlacementProtocol.RegisterNode(Description, Report),
+        new PlacementProtocol.ReportNode(Node, Report),
+        new PlacementProtocol.WhichAreDeleted([Volume, new VolumeId(8)]),
+        new PlacementProtocol.Found(Entry),
+        new PlacementProtocol.VolumeList([Entry]),
+        new PlacementProtocol.Removed(Volume),
+        new PlacementProtocol.NodeList([new NodeEntry(Description, Report, "up", false, 2)]),
+        new PlacementProtocol.Registered(Node),
+        new PlacementProtocol.RegisterAgain(Node),
+        new PlacementProtocol.Deleted([Volume]),
+        new PlacementProtocol.Refused(RefusalKind.NotFound, "no such volume"),
+    ];
+}
