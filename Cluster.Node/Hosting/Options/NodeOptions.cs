@@ -1,0 +1,47 @@
+using System.Collections.Immutable;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Node.Hosting.Options;
+
+/// <summary>A node's settings, each checked on load. Meanings and defaults: hocon/myrmidon.conf, whose keys these are.</summary>
+public sealed record NodeOptions
+{
+    public string Name { get; init; } = "";
+
+    public string DataDirectory { get; init; } = "";
+
+    public string Zone { get; init; } = "";
+
+    /// <summary>Address to bind.</summary>
+    public string Host { get; init; } = "";
+
+    /// <summary>How others reach this node; never empty after the load.</summary>
+    public string AdvertisedHost { get; init; } = "";
+
+    /// <summary>"host:port" of journals.</summary>
+    public ImmutableArray<string> Seeds { get; init; } = [];
+
+    /// <summary>Null: 1 without seeds, else 0.</summary>
+    public int? BootstrapExpect { get; init; }
+
+    public int ApiPort { get; init; }
+
+    public int NbdPort { get; init; }
+
+    /// <summary>Path, or "".</summary>
+    public string NbdSocket { get; init; } = "";
+
+    public int MeshPort { get; init; }
+
+    public int RemotePort { get; init; }
+
+    public int JournalPort { get; init; }
+
+    public LogLevel LogLevel { get; init; }
+
+    public TimeSpan ReplaceAfter { get; init; }
+
+    public int ReplacementsMax { get; init; }
+
+    public TimeSpan StopTimeout { get; init; }
+}

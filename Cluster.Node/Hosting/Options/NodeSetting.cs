@@ -1,0 +1,70 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Net;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Node.Hosting.Options;
+
+/// <summary>One key of hocon/myrmidon.conf: what it expects, in words, and how its text changes the options (null: it does not fit).</summary>
+/// <param name="Key">Without the leading "myrmidon.".</param>
+/// <param name="Flag">Whether `myrmidon node` takes it as "--key".</param>
+public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<NodeOptions, string, NodeOptions?> Apply)
+{
+    public const string Section = "myrmidon";
+    private const string NameForm = "1 to 63 letters, digits and dashes, starting and ending with a letter or digit";
+    private const string PortForm = "a port from 0 (any free one) to 65535";
+
+    /// <summary>Every setting there is.</summary>
+    public static readonly ImmutableArray<NodeSetting> All =
+    [
+        new("name", true, NameForm, (o, v) => v.Length == 0 || Names.IsNodeName(v) ? o with { Name = v } : null),
+        new("data", true, "a directory", (o, v) => v.Length > 0 ? o with { DataDirectory = v } : null),
+        new("zone", true, "\"\" or " + NameForm, (o, v) => v.Length == 0 || Names.IsNodeName(v) ? o with { Zone = v } : null),
+        new("host", true, "an address of this host", (o, v) => IPAddress.TryParse(v, out _) || v == "localhost" ? o with { Host = v } : null),
+        new("advertised-host", true, "a host name or address", (o, v) => Names.IsHost(v) ? o with { AdvertisedHost = v } : null),
+        new("seeds", true, "host:port, several with commas between them", Seeds),
+        new("bootstrap-expect", true, "auto, or a number of nodes from 0 to 7", BootstrapExpect),
+        new("api-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { ApiPort = port } : null),
+        new("nbd-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { NbdPort = port } : null),
+        new("nbd-socket", true, "a path of at most 107 bytes", (o, v) => v.Length <= 107 ? o with { NbdSocket = v } : null),
+        new("mesh-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { MeshPort = port } : null),
+        new("remote-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { RemotePort = port } : null),
+        new("journal-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { JournalPort = port } : null),
+        new("log-level", true, "trace, debug, information, warning or error", Level),
+        new("replace-after", false, Quantities.DurationForm, (o, v) => Quantities.TryDuration(v, out var t) ? o with { ReplaceAfter = t } : null),
+        new("replacements-max", false, "a number from 1 to 64", (o, v) => Number(v, 1, 64) is { } n ? o with { ReplacementsMax = n } : null),
+        new("stop-timeout", false, Quantities.DurationForm, (o, v) => Quantities.TryDuration(v, out var t) ? o with { StopTimeout = t } : null),
+    ];
+
+    public string FullKey => $"{Section}.{Key}";
+
+    /// <summary>The environment variable of the same meaning.</summary>
+    public string Variable => $"{Section}_{Key}".Replace('-', '_').Replace('.', '_').ToUpperInvariant();
+
+    private static NodeOptions? Seeds(NodeOptions options, string value)
+    {
+        var seeds = value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        return seeds.All(Names.IsEndpoint) ? options with { Seeds = [.. seeds] } : null;
+    }
+
+    private static NodeOptions? BootstrapExpect(NodeOptions options, string value)
+    {
+        if (value == "auto") return options with { BootstrapExpect = null };
+        return Number(value, 0, 7) is { } nodes ? options with { BootstrapExpect = nodes } : null;
+    }
+
+    private static NodeOptions? Level(NodeOptions options, string value) => value switch
+    {
+        "trace" => options with { LogLevel = LogLevel.Trace },
+        "debug" => options with { LogLevel = LogLevel.Debug },
+        "information" => options with { LogLevel = LogLevel.Information },
+        "warning" => options with { LogLevel = LogLevel.Warning },
+        "error" => options with { LogLevel = LogLevel.Error },
+        _ => null,
+    };
+
+    private static int? Port(string value) => Number(value, 0, IPEndPoint.MaxPort);
+
+    private static int? Number(string value, int min, int max) =>
+        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= min && number <= max ? number : null;
+}
