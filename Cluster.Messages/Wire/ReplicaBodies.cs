@@ -138,15 +138,17 @@ public readonly record struct StampBody(Guid Era, ulong Version, ulong StartSequ
 
 /// <summary>
 /// A returning replica: drop all above From (or, with Reset, everything: the store was foreign or empty), take live records from Join + 1 on, and the
-/// map's changes in (From, Join] as CatchUpRecord. 24 bytes: from u64 | join u64 | reset u8 | zero × 7.
+/// map's changes in (From, Join] as CatchUpRecord. JoinEpoch is the epoch of the record at Join. 32 bytes: from u64 | join u64 | join epoch u64 | reset u8 |
+/// zero x 7.
 /// </summary>
-public readonly record struct CatchUpBody(ulong From, ulong Join, bool Reset)
+public readonly record struct CatchUpBody(ulong From, ulong Join, ulong JoinEpoch, bool Reset)
 {
     public ReadOnlySpan<byte> Encode(Span<byte> to)
     {
         var writer = new BodyWriter(to);
         writer.U64(From);
         writer.U64(Join);
+        writer.U64(JoinEpoch);
         writer.U64(Reset ? 1UL : 0);
         return to[..writer.Length];
     }
@@ -154,7 +156,7 @@ public readonly record struct CatchUpBody(ulong From, ulong Join, bool Reset)
     public static bool TryDecode(ReadOnlySpan<byte> from, out CatchUpBody body)
     {
         var reader = new BodyReader(from);
-        body = new CatchUpBody(reader.U64(), reader.U64(), reader.U64() == 1);
+        body = new CatchUpBody(reader.U64(), reader.U64(), reader.U64(), reader.U64() == 1);
         return reader.AtEnd;
     }
 }

@@ -1,0 +1,20 @@
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Replica;
+
+/// <summary>What a replica's machine needs of the world, besides its store and the links that frames come from.</summary>
+public interface IReplicaEffects
+{
+    Guid StoreId { get; }
+
+    ulong StoreOpenCount { get; }
+
+    /// <summary>How long reads of an owner on that node may still be covered by a lease that this node granted (R17); 0 for this node itself.</summary>
+    uint LeaseLeftMs(NodeId owner);
+
+    /// <summary>The replica failed and takes no more part (R10).</summary>
+    void OnReplicaFailed(VolumeId volume, IoStatus status, string reason);
+
+    /// <summary>The machine has an ack to send: <see cref="ReplicaMachine.Acknowledge"/> is called in this turn's Acknowledge phase.</summary>
+    void WantsAcknowledge(ReplicaMachine machine);
+}

@@ -1,0 +1,225 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Cluster.Node.Store;
+
+namespace Cluster.Node.Replica;
+
+/// <summary>
+/// One copy of a volume. It applies the owner's records strictly in sequence, so that its state is always a prefix of the owner's order, and refuses
+/// every epoch below the one it has promised. Pure: frames, store completions and nothing else; no clock, no socket, no Akka. Loop thread only.
+/// <para>Invariants:</para>
+/// <para>I1 A promise is on media before it is answered, and from the moment it is taken (in memory) no lower epoch is served (R2).</para>
+/// <para>I2 Acks name only what the store has written (Appended) or synced (Durable); they are cumulative.</para>
+/// <para>I4 Nothing of a tail is committed before the epoch's owner has cut it to what its own order has (Truncate, CatchUpBegin).</para>
+/// <para>I3 While catching up the replica reports the sequence that the catch-up began from, also after a restart (R8).</para>
+/// </summary>
+public sealed partial class ReplicaMachine : IVolumeStoreEvents
+{
+    private readonly IVolumeStore _store;
+    private readonly IReplicaEffects _effects;
+    private ReplicaHeader _header;
+
+    /// <summary>The link of the promised epoch's owner; acks go there.</summary>
+    private IFrameLink? _owner;
+
+    /// <summary>What is here is a prefix of the promised epoch's order: set by Truncate or CatchUpBegin, lost with each promise.</summary>
+    private bool _aligned;
+    private ulong _releasedEpoch;
+    private bool _acknowledgeWanted;
+    private IoStatus _ackStatus = IoStatus.Ok;
+    private ulong _ackExpected;
+    private IoStatus _failure = IoStatus.Ok;
+
+    // Answers that wait for a header on media.
+    private PendingPromise? _promise;
+    private PendingStamp? _stamp;
+
+    private readonly record struct PendingPromise(ulong HeaderNumber, IFrameLink To, uint LeaseLeftMs);
+
+    private readonly record struct PendingStamp(ulong HeaderNumber, IFrameLink To, StampBody Body);
+
+    public ReplicaMachine(IVolumeStore store, IReplicaEffects effects)
+    {
+        (_store, _effects) = (store, effects);
+        _header = ReplicaHeader.TryDecode(store.Header.Span)
+            ?? throw new InvariantException($"volume {store.Volume}: the replica's header in the store is not one of version 1");
+        _store.Events = this;
+    }
+
+    public VolumeId Volume => _store.Volume;
+
+    public ReplicaHeader Header => _header;
+
+    public IVolumeStore Store => _store;
+
+    public bool IsFailed => _failure != IoStatus.Ok;
+
+    public void OnFrame(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
+    {
+        if (header.Kind == FrameKind.Promise)
+        {
+            OnPromise(from, header.Epoch, body);
+            return;
+        }
+        if (header.Epoch != _header.PromisedEpoch || from != _owner)
+        {
+            // Also an owner whose link was made anew since its promise: it asks for the promise again before it sends anything else.
+            SendAck(from, header.Epoch, IoStatus.StaleEpoch);
+            return;
+        }
+        if (IsFailed && header.Kind != FrameKind.Release)
+        {
+            SendAck(from, header.Epoch, _failure);
+            return;
+        }
+        if (!_aligned && header.Kind is not (FrameKind.Truncate or FrameKind.CatchUpBegin or FrameKind.FetchTail or FrameKind.Release))
+        {
+            SendAck(from, header.Epoch, IoStatus.StaleEpoch);
+            return;
+        }
+        CommitUpTo(header.Argument);
+        switch (header.Kind)
+        {
+            case FrameKind.Append: OnAppend(body, buffer!); break;
+            case FrameKind.Sync: OnSync(body); break;
+            case FrameKind.FetchTail: OnFetchTail(from, body); break;
+            case FrameKind.Truncate: OnTruncate(from, body); break;
+            case FrameKind.Stamp: OnStamp(from, body); break;
+            case FrameKind.CatchUpBegin: OnCatchUpBegin(from, body); break;
+            case FrameKind.CatchUpRecord: OnCatchUpRecord(header.RequestId, body, buffer!); break;
+            case FrameKind.CatchUpWindow: OnCatchUpWindow(header.RequestId, body); break;
+            case FrameKind.CatchUpEnd: OnCatchUpEnd(header.RequestId); break;
+            case FrameKind.Release: _releasedEpoch = header.Epoch; break;
+            default: throw new InvariantException($"a frame of kind {header.Kind} was routed to a replica");
+        }
+        CommitUpTo(header.Argument);
+    }
+
+    /// <summary>R1, R2: the one serial point of promise and appends is this machine on its loop.</summary>
+    private void OnPromise(IFrameLink from, ulong epoch, ReadOnlySpan<byte> body)
+    {
+        if (!PromiseBody.TryDecode(body, out var promise)) return;
+        if (promise.Identity != _header.Identity || promise.Replica != _header.Replica)
+        {
+            SendPromised(from, epoch, IoStatus.Missing, 0);
+            return;
+        }
+        if (IsFailed)
+        {
+            SendPromised(from, epoch, _failure, 0);
+            return;
+        }
+        if (epoch < _header.PromisedEpoch || (epoch == _header.PromisedEpoch && promise.Owner != _header.PromisedTo))
+        {
+            SendPromised(from, epoch, IoStatus.StaleEpoch, 0);
+            return;
+        }
+        var leaseLeftMs = epoch == _header.PromisedEpoch || _header.PromisedTo == promise.Owner || _releasedEpoch == _header.PromisedEpoch
+            ? 0 : _effects.LeaseLeftMs(_header.PromisedTo);
+        if (epoch > _header.PromisedEpoch)
+        {
+            // The deposed owner hears of it on its own link before any later Pong there can renew its lease.
+            if (_owner is { IsUp: true } deposed) deposed.Send(FrameHeader.Of(FrameKind.Deposed, Volume, epoch), ReadOnlySpan<byte>.Empty);
+            _header = _header with { PromisedEpoch = epoch, PromisedTo = promise.Owner };
+        }
+        (_owner, _aligned, _stamp, _catchUp, _ackStatus) = (from, false, null, null, IoStatus.Ok);
+        _promise = new PendingPromise(_store.SaveHeader(_header.Encode()), from, leaseLeftMs);
+        _store.RequestSync();
+    }
+
+    private void OnAppend(ReadOnlySpan<byte> body, IoBuffer buffer)
+    {
+        var decoded = RecordHeader.TryDecode(body, out var record);
+        Invariant.That(decoded == IoStatus.Ok && record.Volume == Volume, "a link delivered a record that it had to refuse");
+        WantAcknowledge();
+        if (record.Sequence <= _store.LastSequence) return;
+        if (record.Sequence != _store.LastSequence + 1)
+        {
+            (_ackStatus, _ackExpected) = (IoStatus.Gap, _store.LastSequence + 1);
+            return;
+        }
+        var status = _store.Append(buffer, in record);
+        if (status != IoStatus.Ok)
+        {
+            (_ackStatus, _ackExpected) = (status, _store.LastSequence + 1);
+            return;
+        }
+        if ((record.Flags & RecordFlags.ForceUnitAccess) != 0) _store.RequestSync();
+    }
+
+    private void OnSync(ReadOnlySpan<byte> body)
+    {
+        var reader = new BodyReader(body);
+        var upTo = reader.U64();
+        if (!reader.AtEnd || upTo == 0) return;
+        if (upTo > _store.DurableSequence) _store.RequestSync();
+        else WantAcknowledge();
+    }
+
+    private void OnFetchTail(IFrameLink from, ReadOnlySpan<byte> body)
+    {
+        if (!FetchTailBody.TryDecode(body, out var asked)) return;
+        var status = asked.From >= _store.TailFrom && asked.To <= _store.LastSequence ? IoStatus.Ok : IoStatus.OutOfRange;
+        for (var sequence = asked.From + 1; status == IoStatus.Ok && sequence <= asked.To; sequence++)
+        {
+            (status, var record) = _store.ReadTail(sequence);
+            if (record is null) break;
+            from.Send(FrameHeader.Of(FrameKind.TailRecord, Volume, _header.PromisedEpoch, status: IoStatus.Ok), record);
+            record.Release();
+        }
+        Span<byte> answer = stackalloc byte[16];
+        from.Send(FrameHeader.Of(FrameKind.TailEnd, Volume, _header.PromisedEpoch, status: status), asked.Encode(answer));
+    }
+
+    private void OnTruncate(IFrameLink from, ReadOnlySpan<byte> body)
+    {
+        var reader = new BodyReader(body);
+        var to = reader.U64();
+        if (!reader.AtEnd) return;
+        var status = IoStatus.Ok;
+        if (to < _store.CommitWatermark) status = IoStatus.OutOfRange;
+        else if (to < _store.LastSequence) status = _store.Truncate(to);
+        // Not while a catch-up is unfinished: the position is then not the end of a prefix.
+        _aligned = status == IoStatus.Ok && !_header.CatchingUp;
+        SendState(from, FrameKind.Truncated, status);
+    }
+
+    private void OnStamp(IFrameLink from, ReadOnlySpan<byte> body)
+    {
+        if (!StampBody.TryDecode(body, out var stamp)) return;
+        _header = _header with
+        {
+            Era = stamp.Era,
+            InSyncVersion = stamp.Version,
+            StartSequence = stamp.StartSequence,
+            InSyncEpoch = stamp.Member ? _header.PromisedEpoch : _header.InSyncEpoch,
+            Spec = stamp.Spec,
+        };
+        _stamp = new PendingStamp(_store.SaveHeader(_header.Encode()), from, stamp);
+        _store.RequestSync();
+    }
+
+    /// <summary>R4: the owner's watermark rides on every frame. It says nothing about a tail that was not aligned with the owner's order.</summary>
+    private void CommitUpTo(ulong watermark)
+    {
+        if (!_aligned) return;
+        // A watermark beyond the end of the prefix covers what is still on its way; what is here is committed all the same.
+        var here = Math.Min(watermark, _store.LastSequence);
+        if (here > _store.CommitWatermark) _store.Commit(here);
+    }
+
+    /// <summary>The owner in this process moves the watermark without a frame. False when it is deposed or the replica failed.</summary>
+    public bool CommitFor(ulong epoch, ulong watermark)
+    {
+        if (epoch != _header.PromisedEpoch || IsFailed || !_aligned) return false;
+        CommitUpTo(watermark);
+        return true;
+    }
+
+    /// <summary>The link to an owner broke: it starts again with a promise.</summary>
+    public void OnLinkDown(IFrameLink link)
+    {
+        if (_owner != link) return;
+        (_owner, _promise, _stamp, _catchUp) = (null, null, null, null);
+    }
+}
