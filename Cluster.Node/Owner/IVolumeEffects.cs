@@ -1,0 +1,53 @@
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Node.Owner;
+
+/// <summary>What an owner's machine needs of the world. Called on the loop.</summary>
+public interface IVolumeEffects
+{
+    NodeId Node { get; }
+
+    string NodeName { get; }
+
+    /// <summary>Identity of this cluster's metadata after a recovery (P7).</summary>
+    Guid Era { get; }
+
+    /// <summary>Milliseconds of a clock that counts suspend (R17).</summary>
+    long NowMs { get; }
+
+    /// <summary>
+    /// Journals the event. Answered by <see cref="VolumeMachine.OnJournaled"/> in the order of the calls, however long that takes, or never: then the
+    /// actor has lost its compare and set and stops the machine (R6: a time-out is not a failure).
+    /// </summary>
+    void Journal(VolumeEvent e);
+
+    /// <summary>The link to that node if it is up.</summary>
+    IFrameLink? LinkTo(NodeId node);
+
+    /// <summary>Whether a link to that node was ever up in this process: it is then lost, not just late.</summary>
+    bool WasLinked(NodeId node);
+
+    /// <summary>Until when the peer at the other end has granted its lease to this node, on this very link (R17).</summary>
+    long LeaseUntilMs(IFrameLink link);
+
+    /// <summary>The replica in this process, or null.</summary>
+    ILocalReplica? Local { get; }
+
+    /// <summary>The machine serves (true), or does not any more. For the actor's answers and for metrics.</summary>
+    void OnServing(bool serving);
+
+    /// <summary>The volume must be owned elsewhere: its replica here can't serve. The machine has stopped.</summary>
+    void Relocate(string reason);
+
+    /// <summary>A higher epoch exists. The machine has stopped.</summary>
+    void OnDeposed(ulong epoch);
+
+    /// <summary>What an operator wants to know, one sentence; the shell adds volume and node.</summary>
+    void Log(string what);
+
+    /// <summary>Something that <see cref="VolumeMachine.View"/> shows has changed.</summary>
+    void OnChanged();
+}

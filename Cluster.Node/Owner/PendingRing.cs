@@ -1,0 +1,96 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Node.Owner;
+
+/// <summary>A record that has its sequence and is not committed. The buffer holds one reference until then.</summary>
+internal struct PendingRecord
+{
+    public IoBuffer? Buffer;
+    public RecordHeader Header;
+    /// <summary>Where the answer goes; null when nobody waits (a tail taken over, or a client whose link is gone).</summary>
+    public IFrameLink? ReplyTo;
+}
+
+/// <summary>The un-committed records of a volume, by sequence: dense, bounded by <see cref="Limits.PendingRecordsMax"/> and <see cref="Limits.PendingBytesMax"/>.</summary>
+internal sealed class PendingRing
+{
+    private readonly PendingRecord[] _records = new PendingRecord[Limits.PendingRecordsMax];
+
+    /// <summary>Everything up to here is committed.</summary>
+    public ulong Base { get; private set; }
+
+    /// <summary>The last sequence given out.</summary>
+    public ulong Last { get; private set; }
+
+    public long Bytes { get; private set; }
+
+    public int Count => (int)(Last - Base);
+
+    public bool IsFull => Count >= Limits.PendingRecordsMax || Bytes >= Limits.PendingBytesMax;
+
+    public ref PendingRecord this[ulong sequence]
+    {
+        get
+        {
+            Invariant.That(sequence > Base && sequence <= Last, "a pending record was asked for that is not pending");
+            return ref _records[sequence % Limits.PendingRecordsMax];
+        }
+    }
+
+    /// <summary>Starts anew after <paramref name="committed"/>; what was pending is released.</summary>
+    public void Restart(ulong committed)
+    {
+        while (Base < Last) Remove();
+        (Base, Last, Bytes) = (committed, committed, 0);
+    }
+
+    /// <summary>Adds the next record; takes over the caller's reference.</summary>
+    public void Add(IoBuffer buffer, in RecordHeader header, IFrameLink? replyTo)
+    {
+        Invariant.That(Count < Limits.PendingRecordsMax, "the pending ring ran over");
+        Last++;
+        Invariant.That(header.Sequence == Last, "a record was given a sequence that is not the next one");
+        _records[Last % Limits.PendingRecordsMax] = new PendingRecord { Buffer = buffer, Header = header, ReplyTo = replyTo };
+        Bytes += buffer.Length;
+    }
+
+    /// <summary>The oldest is committed: its buffer is released.</summary>
+    public void Remove()
+    {
+        Base++;
+        ref var record = ref _records[Base % Limits.PendingRecordsMax];
+        Bytes -= record.Buffer!.Length;
+        record.Buffer.Release();
+        record = default;
+    }
+
+    public void ForgetLink(IFrameLink link)
+    {
+        for (var sequence = Base + 1; sequence <= Last; sequence++)
+        {
+            ref var record = ref _records[sequence % Limits.PendingRecordsMax];
+            if (record.ReplyTo == link) record.ReplyTo = null;
+        }
+    }
+
+    /// <summary>The newest pending sequence that touches the block, 0 with none.</summary>
+    public ulong NewestOver(ulong block)
+    {
+        for (var sequence = Last; sequence > Base; sequence--)
+        {
+            if (_records[sequence % Limits.PendingRecordsMax].Header.Range.Contains(block)) return sequence;
+        }
+        return 0;
+    }
+
+    public ulong Find(SessionId session, ulong requestId)
+    {
+        for (var sequence = Last; sequence > Base; sequence--)
+        {
+            ref var header = ref _records[sequence % Limits.PendingRecordsMax].Header;
+            if (header.RequestId == requestId && header.Session == session) return sequence;
+        }
+        return 0;
+    }
+}

@@ -1,0 +1,250 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Node.Owner;
+
+// The order of writes, and their acknowledgement.
+public sealed partial class VolumeMachine
+{
+    /// <summary>Pause before a replica that had no room is offered the same record again.</summary>
+    private const int StallMs = 500;
+
+    private readonly Queue<FlushWaiter> _flushes = new();
+    private SessionWindows _windows = new();
+    private ulong _committedRecordEpoch;
+
+    /// <summary>An answer that waits until every member has all up to the target on media (P3).</summary>
+    private readonly record struct FlushWaiter(ulong Target, ulong Sequence, IFrameLink To, ulong RequestId);
+
+    /// <summary>P3: a volume meant to have several copies that is down to one acknowledges only from media.</summary>
+    private bool AcksFromMedia => Spec.Replicas > 1 && _state.InSync.Length == 1;
+
+    private void OnClientWrite(IFrameLink from, in FrameHeader frame, ReadOnlySpan<byte> body, IoBuffer buffer)
+    {
+        if (RecordHeader.TryDecode(body, out var record) != IoStatus.Ok || record.Volume != Volume || (record.Flags & RecordFlags.Resync) != 0)
+        {
+            SendClientAck(from, frame.RequestId, IoStatus.Malformed, 0);
+            return;
+        }
+        var status = AdmitWrite(from, in record);
+        if (status != IoStatus.Ok)
+        {
+            SendClientAck(from, record.RequestId, status, 0);
+            return;
+        }
+        if (IsReplay(from, in record)) return;
+        if (!IsAsExpected(in record)) SendClientAck(from, record.RequestId, IoStatus.Conflict, 0);
+        else if (_pending.IsFull) SendClientAck(from, record.RequestId, IoStatus.Busy, 0);
+        else Append(from, ref record, buffer);
+    }
+
+    private IoStatus AdmitWrite(IFrameLink from, in RecordHeader record)
+    {
+        var status = AdmitSession(from, record.Session);
+        if (status != IoStatus.Ok) return status;
+        if (_state.InSync.Length < Spec.InSyncMin) return IoStatus.Offline;
+        if (record.Range.End > Spec.SizeBlocks) return IoStatus.OutOfRange;
+        return SessionWindows.Admits(record.RequestId, record.AnsweredBelow) ? IoStatus.Ok : IoStatus.Malformed;
+    }
+
+    /// <summary>R12: a request that was applied is answered, one that is pending gets its answer to the new link; neither is applied again.</summary>
+    private bool IsReplay(IFrameLink from, in RecordHeader record)
+    {
+        if (_windows.Contains(record.Session, record.RequestId))
+        {
+            if ((record.Flags & RecordFlags.ForceUnitAccess) != 0) WaitForMedia(Committed, Committed, from, record.RequestId);
+            else SendClientAck(from, record.RequestId, IoStatus.Ok, Committed);
+            return true;
+        }
+        var session = _sessions[record.Session];
+        if (record.RequestId > session.HighestRequestId)
+        {
+            session.HighestRequestId = record.RequestId;
+            return false;
+        }
+        var sequence = _pending.Find(record.Session, record.RequestId);
+        if (sequence == 0) return false;
+        _pending[sequence].ReplyTo = from;
+        return true;
+    }
+
+    /// <summary>R15: a read-modify-write is refused when the block changed since it was read.</summary>
+    private bool IsAsExpected(in RecordHeader record)
+    {
+        if ((record.Flags & RecordFlags.Conditional) == 0) return true;
+        var newest = _pending.NewestOver(record.Range.First);
+        if (newest == 0) newest = _effects.Local?.SequenceOf(record.Range.First) ?? ulong.MaxValue;
+        return newest == record.ExpectedSequence;
+    }
+
+    private void Append(IFrameLink from, ref RecordHeader record, IoBuffer buffer)
+    {
+        record.Epoch = _epoch;
+        record.Sequence = _pending.Last + 1;
+        record.CommitWatermark = Committed;
+        record.Encode(buffer.Span);
+        buffer.AddReference();
+        _pending.Add(buffer, in record, from);
+        foreach (var session in _replicas.Values)
+        {
+            if (session is { Live: true, Link: not null }) SendAppend(session, record.Sequence, buffer);
+        }
+        if (AcksFromMedia) AskSync(_pending.Last);
+    }
+
+    private void OnAppendAck(ReplicaSession session, in FrameHeader header, ReadOnlySpan<byte> body)
+    {
+        if (!AppendAckBody.TryDecode(body, out var ack)) return;
+        if (header.Status == IoStatus.StaleEpoch)
+        {
+            if (header.Argument > _epoch) OnDeposed(header.Argument);
+            return;
+        }
+        session.Confirmed = true;
+        if (!session.Aligned) return;
+        session.Appended = Math.Max(session.Appended, Math.Min(ack.AppendedSequence, _pending.Last));
+        session.Durable = Math.Max(session.Durable, Math.Min(ack.DurableSequence, session.Appended));
+        Progressed(session);
+        if (header.Status != IoStatus.Ok) OnAppendRefused(session, header.Status, ack.ExpectedSequence);
+        if (Phase == VolumePhase.Reconciling) TryOpen();
+        TryCommit();
+        ReleaseFlushes();
+    }
+
+    private void OnAppendRefused(ReplicaSession session, IoStatus status, ulong expected)
+    {
+        if (status == IoStatus.Gap)
+        {
+            // Frames on one link come in order or not at all: what is missing was sent on this link and must still be pending.
+            if (session.StalledUntilMs != 0 || expected <= _pending.Base || expected > session.SentUpTo) return;
+            session.SentUpTo = expected - 1;
+            Resend(session);
+            return;
+        }
+        if (session.StalledUntilMs != 0) return;
+        _effects.Log($"{session.Placement.NodeName} refused a record: {status}");
+        if (status is IoStatus.NoSpace or IoStatus.Busy)
+        {
+            (session.Live, session.StalledUntilMs) = (false, _effects.NowMs + StallMs);
+            return;
+        }
+        session.Phase = ReplicaPhase.Lost;
+        session.Live = false;
+        LeaveAsLost(session, $"{session.Placement.NodeName} failed: {status}");
+    }
+
+    /// <summary>O1: commits what every required member has, then answers.</summary>
+    private void TryCommit()
+    {
+        if (!IsServing || _stampsOwed || _pending.Count == 0 || _state.InSync.Length < Spec.InSyncMin) return;
+        var upTo = _pending.Last;
+        var media = AcksFromMedia;
+        foreach (var session in _replicas.Values)
+        {
+            if (IsRequired(session)) upTo = Math.Min(upTo, session.Aligned ? session.Sure(media) : 0);
+        }
+        if (upTo <= _pending.Base) return;
+        // The local map first: a read that starts after an answer must see what was answered.
+        if (_effects.Local is not { } local || !local.Commit(_epoch, upTo))
+        {
+            Relocate("the replica on this node no longer takes this epoch");
+            return;
+        }
+        var durable = DurableEverywhere();
+        while (_pending.Base < upTo) CommitNext(durable);
+    }
+
+    private void CommitNext(ulong durable)
+    {
+        var sequence = _pending.Base + 1;
+        ref var record = ref _pending[sequence];
+        var header = record.Header;
+        var replyTo = record.ReplyTo;
+        _windows.Apply(header.Session, header.RequestId, header.AnsweredBelow, sequence);
+        _committedRecordEpoch = header.Epoch;
+        _pending.Remove();
+        if (replyTo is null) return;
+        if ((header.Flags & RecordFlags.ForceUnitAccess) != 0 && durable < sequence) WaitForMedia(sequence, sequence, replyTo, header.RequestId);
+        else SendClientAck(replyTo, header.RequestId, IoStatus.Ok, sequence);
+    }
+
+    private void OnClientFlush(IFrameLink from, in FrameHeader frame, ReadOnlySpan<byte> body)
+    {
+        if (!ClientFlushBody.TryDecode(body, out var flush))
+        {
+            SendClientAck(from, frame.RequestId, IoStatus.Malformed, 0);
+            return;
+        }
+        var status = AdmitSession(from, flush.Session);
+        if (status == IoStatus.Ok && _flushes.Count >= Limits.SessionWindowRequestsMax * 4) status = IoStatus.Busy;
+        if (status != IoStatus.Ok) SendClientAck(from, frame.RequestId, status, 0);
+        else WaitForMedia(Committed, Committed, from, frame.RequestId);
+    }
+
+    /// <summary>P3: answers once fdatasync covers the target on every member. Targets never fall, so the queue is in order.</summary>
+    private void WaitForMedia(ulong target, ulong sequence, IFrameLink to, ulong requestId)
+    {
+        _flushes.Enqueue(new FlushWaiter(target, sequence, to, requestId));
+        AskSync(target);
+        ReleaseFlushes();
+    }
+
+    private void AskSync(ulong target)
+    {
+        Span<byte> body = stackalloc byte[8];
+        var writer = new BodyWriter(body);
+        writer.U64(target);
+        foreach (var session in _replicas.Values)
+        {
+            if (!IsRequired(session) || !session.Aligned || session.Link is null) continue;
+            if (session.Durable >= target || session.SyncAsked >= target) continue;
+            session.SyncAsked = target;
+            if (session.OwesSinceMs == 0) session.OwesSinceMs = _effects.NowMs;
+            session.Link.Send(Frame(FrameKind.Sync), writer.Written);
+        }
+    }
+
+    private ulong DurableEverywhere()
+    {
+        var durable = ulong.MaxValue;
+        foreach (var session in _replicas.Values)
+        {
+            if (IsRequired(session)) durable = Math.Min(durable, session.Aligned ? session.Durable : 0);
+        }
+        return durable;
+    }
+
+    private void ReleaseFlushes()
+    {
+        if (_flushes.Count == 0 || !IsServing || _stampsOwed) return;
+        var durable = DurableEverywhere();
+        while (_flushes.TryPeek(out var waiter) && waiter.Target <= durable)
+        {
+            _flushes.Dequeue();
+            SendClientAck(waiter.To, waiter.RequestId, IoStatus.Ok, waiter.Sequence);
+        }
+        // A member that joined or returned since was not asked yet.
+        if (_flushes.TryPeek(out var next)) AskSync(next.Target);
+    }
+
+    private void SendClientAck(IFrameLink to, ulong requestId, IoStatus status, ulong sequence)
+    {
+        if (!to.IsUp) return;
+        Span<byte> body = stackalloc byte[16];
+        var durable = status == IoStatus.Ok ? Math.Min(DurableEverywhere(), Committed) : 0;
+        to.Send(FrameHeader.Of(FrameKind.ClientAck, Volume, _epoch, requestId, status: status), new ClientAckBody(sequence, durable).Encode(body));
+    }
+
+    /// <summary>Replicas learn the watermark from the next frame; when there is none for a while, from this one.</summary>
+    private void SendIdleWatermarks()
+    {
+        Span<byte> none = stackalloc byte[8];
+        none.Clear();
+        foreach (var session in _replicas.Values)
+        {
+            if (session is not { Aligned: true, Link: not null } || session.WatermarkSent >= Committed) continue;
+            session.WatermarkSent = Committed;
+            session.Link.Send(Frame(FrameKind.Sync), none);
+        }
+    }
+}

@@ -1,0 +1,111 @@
+using System.Collections.Immutable;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Owner;
+
+/// <summary>An epoch that was opened, and the sequence its order began after.</summary>
+public readonly record struct OpenedEpoch(ulong Epoch, ulong StartSequence);
+
+/// <summary>A volume as its journal says it is: the fold of its events, the same at every reader. Immutable.</summary>
+public sealed record VolumeState
+{
+    /// <summary>Opened epochs kept for finding forks; a replica older than all of them is copied in full.</summary>
+    public const int OpenedKeptMax = 128;
+
+    public static readonly VolumeState Empty = new();
+
+    public VolumeSpec? Spec { get; init; }
+
+    public ImmutableArray<ReplicaPlacement> Replicas { get; init; } = [];
+
+    /// <summary>The newest epoch claimed; all below it are deposed.</summary>
+    public Epoch Epoch { get; init; }
+
+    public string EpochNodeName { get; init; } = "";
+
+    public Epoch Opened { get; init; }
+
+    public ulong Version { get; init; }
+
+    public ImmutableArray<InSyncMember> InSync { get; init; } = [];
+
+    /// <summary>Copies that have been in sync at any time: without a header they are lost, never empty (R5).</summary>
+    public ImmutableHashSet<ReplicaId> EverInSync { get; init; } = [];
+
+    /// <summary>Ascending; the newest <see cref="OpenedKeptMax"/>.</summary>
+    public ImmutableArray<OpenedEpoch> History { get; init; } = [];
+
+    public bool HistoryCut { get; init; }
+
+    public Attachment Attachment { get; init; } = Attachment.Default;
+
+    public bool Deleted { get; init; }
+
+    public ReplicaPlacement? Placement(ReplicaId id)
+    {
+        foreach (var replica in Replicas)
+        {
+            if (replica.Id == id) return replica;
+        }
+        return null;
+    }
+
+    public InSyncMember? Member(ReplicaId id)
+    {
+        foreach (var member in InSync)
+        {
+            if (member.Id == id) return member;
+        }
+        return null;
+    }
+
+    /// <summary>
+    /// Where a log that ends at <paramref name="last"/>, with a record of epoch <paramref name="epoch"/>, leaves the order of the newest opened epoch:
+    /// what an epoch's owner sequenced holds up to the start of the next opened one. Null when the epoch is older than the history kept.
+    /// </summary>
+    public ulong? Fork(ulong epoch, ulong last)
+    {
+        if (last == 0) return 0;
+        if (HistoryCut && History.Length > 0 && epoch < History[0].Epoch) return null;
+        foreach (var opened in History)
+        {
+            if (opened.Epoch > epoch) return Math.Min(last, opened.StartSequence);
+        }
+        return last;
+    }
+
+    public VolumeState Apply(VolumeEvent e) => e switch
+    {
+        VolumeCreated created => this with { Spec = created.Spec, Replicas = created.Replicas },
+        EpochStarted started => this with { Epoch = started.Epoch, EpochNodeName = started.NodeName },
+        EpochOpened opened => ApplyOpened(opened),
+        InSyncChanged changed => this with
+        {
+            Version = changed.Version,
+            InSync = changed.Members,
+            EverInSync = EverInSync.Union(changed.Members.Select(member => member.Id)),
+        },
+        ReplicaAdded added => this with { Replicas = Replicas.Add(added.Replica) },
+        ReplicaRemoved removed => this with { Replicas = Replicas.RemoveAll(replica => replica.Id == removed.Replica) },
+        AttachmentChanged attached => this with { Attachment = attached.Attachment },
+        SpecChanged changed => this with { Spec = changed.Spec },
+        VolumeDeleted => this with { Deleted = true },
+        _ => throw new InvariantException($"volume {e.Volume}: the journal holds an event of the unknown type {e.GetType().Name}"),
+    };
+
+    private VolumeState ApplyOpened(EpochOpened opened)
+    {
+        var history = History.Add(new OpenedEpoch(opened.Epoch.Value, opened.StartSequence));
+        var cut = history.Length > OpenedKeptMax;
+        return this with
+        {
+            Opened = opened.Epoch,
+            Version = opened.Version,
+            InSync = opened.Members,
+            EverInSync = EverInSync.Union(opened.Members.Select(member => member.Id)),
+            History = cut ? history.RemoveAt(0) : history,
+            HistoryCut = HistoryCut || cut,
+        };
+    }
+}
