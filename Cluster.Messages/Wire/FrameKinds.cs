@@ -1,0 +1,12 @@
+namespace Cluster.Messages.Wire;
+
+/// <summary>What is true of all frames of a kind.</summary>
+public static class FrameKinds
+{
+    /// <summary>The body is one record, and the frame has the flag <see cref="FrameFlags.SelfChecked"/>; frames of other kinds have not.</summary>
+    public static bool CarriesRecord(FrameKind kind) =>
+        kind is FrameKind.ClientWrite or FrameKind.Append or FrameKind.TailRecord or FrameKind.CatchUpRecord;
+
+    /// <summary>The connection's own frames; all others go to the handler.</summary>
+    public static bool IsOfConnection(FrameKind kind) => kind is >= FrameKind.Hello and <= FrameKind.Pong;
+}
