@@ -35,11 +35,11 @@ public class LocalLinkSpecs
         _right.On = frame =>
         {
             Assert.Equal(1, ++depth);
-            frame.From.Send(FrameHeader.Of(FrameKind.ClientAck, default), default);
+            frame.From.Send(FrameHeader.Of(FrameKind.ClientAck, default), []);
             Assert.Empty(_left.Frames);
             depth--;
         };
-        toRight.Send(FrameHeader.Of(FrameKind.ClientFlush, default), default);
+        toRight.Send(FrameHeader.Of(FrameKind.ClientFlush, default), []);
         Assert.True(_delivery.Run());
         Assert.Equal(FrameKind.ClientAck, Assert.Single(_left.Frames).Header.Kind);
     }
