@@ -8,8 +8,8 @@ internal struct PendingRecord
 {
     public IoBuffer? Buffer;
     public RecordHeader Header;
-    /// <summary>Where the answer goes; null when nobody waits (a tail taken over, or a client whose link is gone).</summary>
-    public IFrameLink? ReplyTo;
+    /// <summary>Where the answer goes; no link when nobody waits (a tail taken over, or a client whose link is gone).</summary>
+    public ClientRoute ReplyTo;
 }
 
 /// <summary>The un-committed records of a volume, by sequence: dense, bounded by <see cref="Limits.PendingRecordsMax"/> and <see cref="Limits.PendingBytesMax"/>.</summary>
@@ -46,7 +46,7 @@ internal sealed class PendingRing
     }
 
     /// <summary>Adds the next record; takes over the caller's reference.</summary>
-    public void Add(IoBuffer buffer, in RecordHeader header, IFrameLink? replyTo)
+    public void Add(IoBuffer buffer, in RecordHeader header, ClientRoute replyTo)
     {
         Invariant.That(Count < Limits.PendingRecordsMax, "the pending ring ran over");
         Last++;
@@ -70,7 +70,7 @@ internal sealed class PendingRing
         for (var sequence = Base + 1; sequence <= Last; sequence++)
         {
             ref var record = ref _records[sequence % Limits.PendingRecordsMax];
-            if (record.ReplyTo == link) record.ReplyTo = null;
+            if (record.ReplyTo.Link == link) record.ReplyTo = default;
         }
     }
 

@@ -20,20 +20,23 @@ public sealed partial class VolumeMachine
     private ulong _readToken;
     private LocalReads? _localReads;
 
-    private sealed class ClientSession(IFrameLink link)
+    private sealed class ClientSession(ClientRoute route)
     {
-        public IFrameLink? Link { get; set; } = link;
+        public ClientRoute Route { get; set; } = route;
+
+        public IFrameLink? Link => Route.Link;
 
         public ulong HighestRequestId { get; set; }
     }
 
-    private readonly record struct ReadInFlight(IFrameLink To, ulong RequestId, SessionId Session);
+    private readonly record struct ReadInFlight(ClientRoute To, ulong RequestId, SessionId Session);
 
     private readonly record struct HeldRead(ReadInFlight Read, IoBuffer Reply);
 
     /// <summary>A frame of kinds 10-20 from a front end.</summary>
-    public void OnClientFrame(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
+    public void OnClientFrame(IFrameLink link, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
     {
+        var from = new ClientRoute(link, header.Argument);
         switch (header.Kind)
         {
             case FrameKind.SessionOpen: OnSessionOpen(from, in header, body); break;
@@ -46,7 +49,7 @@ public sealed partial class VolumeMachine
         }
     }
 
-    private void OnSessionOpen(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body)
+    private void OnSessionOpen(ClientRoute from, in FrameHeader header, ReadOnlySpan<byte> body)
     {
         if (!SessionOpenBody.TryDecode(body, out var open) || !open.Session.IsValid)
         {
@@ -57,18 +60,18 @@ public sealed partial class VolumeMachine
         if (status == IoStatus.Ok)
         {
             if (_state.Attachment.Mode == AttachmentMode.Exclusive) FenceOthers(open.Session);
-            if (_sessions.TryGetValue(open.Session, out var known)) known.Link = from;
+            if (_sessions.TryGetValue(open.Session, out var known)) known.Route = from;
             else _sessions.Add(open.Session, new ClientSession(from));
         }
         SendOpened(from, header.RequestId, status);
     }
 
-    private IoStatus AdmitOpen(IFrameLink from, in SessionOpenBody open)
+    private IoStatus AdmitOpen(ClientRoute from, in SessionOpenBody open)
     {
         if (!IsServing) return Phase == VolumePhase.Stopped ? IoStatus.NotOwner : IoStatus.Offline;
         if (Phase == VolumePhase.Draining) return IoStatus.Offline;
         if (open.Session.Generation != _state.Attachment.Generation) return IoStatus.StaleSession;
-        if (_state.Attachment.Mode == AttachmentMode.Exclusive && _state.Attachment.Node != from.Peer) return IoStatus.StaleSession;
+        if (_state.Attachment.Mode == AttachmentMode.Exclusive && _state.Attachment.Node != from.Link!.Peer) return IoStatus.StaleSession;
         // Request ids that begin anew under an old session would be taken for replays (R12).
         if (open.AnsweredBelow < _windows.AnsweredBelow(open.Session)) return IoStatus.StaleSession;
         if (_sessions.ContainsKey(open.Session) || _sessions.Count < SessionsMax) return IoStatus.Ok;
@@ -86,16 +89,16 @@ public sealed partial class VolumeMachine
     {
         foreach (var (id, other) in _sessions.Where(pair => pair.Key != session).ToList())
         {
-            if (other.Link is { IsUp: true } link) SendNotice(link, IoStatus.StaleSession);
+            SendNotice(other.Route, IoStatus.StaleSession);
             _sessions.Remove(id);
             _effects.Log($"session {id} is fenced by session {session}");
         }
     }
 
-    private void OnSessionClose(IFrameLink from, ReadOnlySpan<byte> body)
+    private void OnSessionClose(ClientRoute from, ReadOnlySpan<byte> body)
     {
         if (!SessionOpenBody.TryDecode(body, out var close)) return;
-        if (_sessions.TryGetValue(close.Session, out var session) && session.Link == from) _sessions.Remove(close.Session);
+        if (_sessions.TryGetValue(close.Session, out var session) && session.Route == from) _sessions.Remove(close.Session);
     }
 
     private IoStatus AdmitSession(IFrameLink from, SessionId id)
@@ -111,7 +114,7 @@ public sealed partial class VolumeMachine
     {
         foreach (var session in _sessions.Values)
         {
-            if (session.Link == link) session.Link = null;
+            if (session.Link == link) session.Route = default;
         }
         _pending.ForgetLink(link);
     }
@@ -120,7 +123,7 @@ public sealed partial class VolumeMachine
     {
         foreach (var (id, session) in _sessions.Where(pair => pair.Key.Generation != _state.Attachment.Generation).ToList())
         {
-            if (session.Link is { IsUp: true } link) SendNotice(link, IoStatus.StaleSession);
+            SendNotice(session.Route, IoStatus.StaleSession);
             _sessions.Remove(id);
         }
         _effects.Log($"attachment generation {_state.Attachment.Generation}: {_state.Attachment.Mode} {_state.Attachment.NodeName}");
@@ -131,7 +134,7 @@ public sealed partial class VolumeMachine
         _specBytes = VolumeSpecCodec.Encode(Spec);
         foreach (var session in _sessions.Values)
         {
-            if (session.Link is { IsUp: true } link) SendNotice(link, IoStatus.Ok);
+            SendNotice(session.Route, IoStatus.Ok);
         }
         if (IsOpened) SendStamps();
     }
@@ -140,7 +143,7 @@ public sealed partial class VolumeMachine
     {
         foreach (var session in _sessions.Values)
         {
-            if (session.Link is { IsUp: true } link) SendNotice(link, notice);
+            SendNotice(session.Route, notice);
         }
         _sessions.Clear();
         _flushes.Clear();
@@ -149,27 +152,27 @@ public sealed partial class VolumeMachine
         _heldReads.Clear();
     }
 
-    private void SendOpened(IFrameLink to, ulong requestId, IoStatus status) => SendVolume(to, FrameKind.SessionOpened, requestId, status);
+    private void SendOpened(ClientRoute to, ulong requestId, IoStatus status) => SendVolume(to, FrameKind.SessionOpened, requestId, status);
 
-    private void SendNotice(IFrameLink to, IoStatus status) => SendVolume(to, FrameKind.SessionNotice, 0, status);
+    private void SendNotice(ClientRoute to, IoStatus status) => SendVolume(to, FrameKind.SessionNotice, 0, status);
 
-    private void SendVolume(IFrameLink to, FrameKind kind, ulong requestId, IoStatus status)
+    private void SendVolume(ClientRoute to, FrameKind kind, ulong requestId, IoStatus status)
     {
         Span<byte> body = stackalloc byte[SessionOpenedBody.EncodedBytes];
         var volume = new SessionOpenedBody(Spec.SizeBytes, _epoch, (uint)Spec.HoldMs, Spec.Compression, false);
-        to.Send(FrameHeader.Of(kind, Volume, _epoch, requestId, status: status), volume.Encode(body));
+        to.Send(kind, Volume, _epoch, requestId, status, volume.Encode(body));
     }
 
     // ---- reads ----
 
-    private void OnClientRead(IFrameLink from, in FrameHeader frame, ReadOnlySpan<byte> body)
+    private void OnClientRead(ClientRoute from, in FrameHeader frame, ReadOnlySpan<byte> body)
     {
         var status = AdmitRead(from, body, out var read);
         if (status == IoStatus.Ok && read.Range.Count > Limits.RecordBlocksMax) status = IoStatus.OutOfRange;
         if (status == IoStatus.Ok && (_reads.Count + _heldReads.Count >= ReadsMax || _effects.Local is null)) status = IoStatus.Busy;
         if (status != IoStatus.Ok)
         {
-            from.Send(FrameHeader.Of(FrameKind.ClientReadReply, Volume, _epoch, frame.RequestId, status: status), ReadOnlySpan<byte>.Empty);
+            from.Send(FrameKind.ClientReadReply, Volume, _epoch, frame.RequestId, status, default);
             return;
         }
         var token = ++_readToken;
@@ -178,10 +181,10 @@ public sealed partial class VolumeMachine
         _effects.Local!.Read(read.Range, _localReads, token);
     }
 
-    private IoStatus AdmitRead(IFrameLink from, ReadOnlySpan<byte> body, out ClientReadBody read)
+    private IoStatus AdmitRead(ClientRoute from, ReadOnlySpan<byte> body, out ClientReadBody read)
     {
         if (!ClientReadBody.TryDecode(body, out read)) return IoStatus.Malformed;
-        var status = AdmitSession(from, read.Session);
+        var status = AdmitSession(from.Link!, read.Session);
         if (status != IoStatus.Ok) return status;
         return read.Range.Count == 0 || read.Range.End > Spec.SizeBlocks ? IoStatus.OutOfRange : IoStatus.Ok;
     }
@@ -213,15 +216,12 @@ public sealed partial class VolumeMachine
     {
         // R11: a session that was fenced while its read was on its way gets no data.
         if (read.To.IsUp && read.Session.Generation == _state.Attachment.Generation)
-            read.To.Send(FrameHeader.Of(FrameKind.ClientReadReply, Volume, _epoch, read.RequestId, status: IoStatus.Ok), reply);
+            read.To.Link!.Send(FrameHeader.Of(FrameKind.ClientReadReply, Volume, _epoch, read.RequestId, read.To.Number, IoStatus.Ok), reply);
         reply.Release();
     }
 
-    private void SendReadFailed(ReadInFlight read, IoStatus status)
-    {
-        if (read.To.IsUp)
-            read.To.Send(FrameHeader.Of(FrameKind.ClientReadReply, Volume, _epoch, read.RequestId, status: status), ReadOnlySpan<byte>.Empty);
-    }
+    private void SendReadFailed(ReadInFlight read, IoStatus status) =>
+        read.To.Send(FrameKind.ClientReadReply, Volume, _epoch, read.RequestId, status, default);
 
     /// <summary>A lease that is valid now proves that what was read before now was current then.</summary>
     private void RetryHeldReads()
@@ -247,7 +247,7 @@ public sealed partial class VolumeMachine
         return true;
     }
 
-    private void OnClientStatus(IFrameLink from, in FrameHeader frame, ReadOnlySpan<byte> body)
+    private void OnClientStatus(ClientRoute from, in FrameHeader frame, ReadOnlySpan<byte> body)
     {
         const int ExtentBytes = 16;
         const int ExtentsMax = 1024;
@@ -255,7 +255,7 @@ public sealed partial class VolumeMachine
         if (status == IoStatus.Ok && (_effects.Local is null || !AreLeasesValid())) status = IoStatus.Busy;
         if (status != IoStatus.Ok)
         {
-            from.Send(FrameHeader.Of(FrameKind.ClientStatusReply, Volume, _epoch, frame.RequestId, status: status), ReadOnlySpan<byte>.Empty);
+            from.Send(FrameKind.ClientStatusReply, Volume, _epoch, frame.RequestId, status, default);
             return;
         }
         _extents.Clear();
@@ -269,7 +269,7 @@ public sealed partial class VolumeMachine
             writer.U32(range.Count);
             writer.U32(allocated ? 1u : 0);
         }
-        SendBody(from, FrameHeader.Of(FrameKind.ClientStatusReply, Volume, _epoch, frame.RequestId, status: IoStatus.Ok), writer.Written);
+        SendBody(from.Link!, FrameHeader.Of(FrameKind.ClientStatusReply, Volume, _epoch, frame.RequestId, from.Number, IoStatus.Ok), writer.Written);
         bytes.Release();
     }
 }

@@ -186,7 +186,7 @@ public sealed partial class VolumeMachine
         foreach (var buffer in _tail)
         {
             RecordHeader.TryDecode(buffer.Span, out var record);
-            _pending.Add(buffer, in record, null);
+            _pending.Add(buffer, in record, default);
         }
         _tail.Clear();
         foreach (var member in _opening)

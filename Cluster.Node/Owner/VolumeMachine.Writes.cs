@@ -14,12 +14,12 @@ public sealed partial class VolumeMachine
     private ulong _committedRecordEpoch;
 
     /// <summary>An answer that waits until every member has all up to the target on media (P3).</summary>
-    private readonly record struct FlushWaiter(ulong Target, ulong Sequence, IFrameLink To, ulong RequestId);
+    private readonly record struct FlushWaiter(ulong Target, ulong Sequence, ClientRoute To, ulong RequestId);
 
     /// <summary>P3: a volume meant to have several copies that is down to one acknowledges only from media.</summary>
     private bool AcksFromMedia => Spec.Replicas > 1 && _state.InSync.Length == 1;
 
-    private void OnClientWrite(IFrameLink from, in FrameHeader frame, ReadOnlySpan<byte> body, IoBuffer buffer)
+    private void OnClientWrite(ClientRoute from, in FrameHeader frame, ReadOnlySpan<byte> body, IoBuffer buffer)
     {
         if (RecordHeader.TryDecode(body, out var record) != IoStatus.Ok || record.Volume != Volume || (record.Flags & RecordFlags.Resync) != 0)
         {
@@ -38,9 +38,9 @@ public sealed partial class VolumeMachine
         else Append(from, ref record, buffer);
     }
 
-    private IoStatus AdmitWrite(IFrameLink from, in RecordHeader record)
+    private IoStatus AdmitWrite(ClientRoute from, in RecordHeader record)
     {
-        var status = AdmitSession(from, record.Session);
+        var status = AdmitSession(from.Link!, record.Session);
         if (status != IoStatus.Ok) return status;
         if (_state.InSync.Length < Spec.InSyncMin) return IoStatus.Offline;
         if (record.Range.End > Spec.SizeBlocks) return IoStatus.OutOfRange;
@@ -48,7 +48,7 @@ public sealed partial class VolumeMachine
     }
 
     /// <summary>R12: a request that was applied is answered, one that is pending gets its answer to the new link; neither is applied again.</summary>
-    private bool IsReplay(IFrameLink from, in RecordHeader record)
+    private bool IsReplay(ClientRoute from, in RecordHeader record)
     {
         if (_windows.Contains(record.Session, record.RequestId))
         {
@@ -77,7 +77,7 @@ public sealed partial class VolumeMachine
         return newest == record.ExpectedSequence;
     }
 
-    private void Append(IFrameLink from, ref RecordHeader record, IoBuffer buffer)
+    private void Append(ClientRoute from, ref RecordHeader record, IoBuffer buffer)
     {
         record.Epoch = _epoch;
         record.Sequence = _pending.Last + 1;
@@ -163,26 +163,26 @@ public sealed partial class VolumeMachine
         _windows.Apply(header.Session, header.RequestId, header.AnsweredBelow, sequence);
         _committedRecordEpoch = header.Epoch;
         _pending.Remove();
-        if (replyTo is null) return;
+        if (replyTo.Link is null) return;
         if ((header.Flags & RecordFlags.ForceUnitAccess) != 0 && durable < sequence) WaitForMedia(sequence, sequence, replyTo, header.RequestId);
         else SendClientAck(replyTo, header.RequestId, IoStatus.Ok, sequence);
     }
 
-    private void OnClientFlush(IFrameLink from, in FrameHeader frame, ReadOnlySpan<byte> body)
+    private void OnClientFlush(ClientRoute from, in FrameHeader frame, ReadOnlySpan<byte> body)
     {
         if (!ClientFlushBody.TryDecode(body, out var flush))
         {
             SendClientAck(from, frame.RequestId, IoStatus.Malformed, 0);
             return;
         }
-        var status = AdmitSession(from, flush.Session);
+        var status = AdmitSession(from.Link!, flush.Session);
         if (status == IoStatus.Ok && _flushes.Count >= Limits.SessionWindowRequestsMax * 4) status = IoStatus.Busy;
         if (status != IoStatus.Ok) SendClientAck(from, frame.RequestId, status, 0);
         else WaitForMedia(Committed, Committed, from, frame.RequestId);
     }
 
     /// <summary>P3: answers once fdatasync covers the target on every member. Targets never fall, so the queue is in order.</summary>
-    private void WaitForMedia(ulong target, ulong sequence, IFrameLink to, ulong requestId)
+    private void WaitForMedia(ulong target, ulong sequence, ClientRoute to, ulong requestId)
     {
         _flushes.Enqueue(new FlushWaiter(target, sequence, to, requestId));
         AskSync(target);
@@ -227,12 +227,12 @@ public sealed partial class VolumeMachine
         if (_flushes.TryPeek(out var next)) AskSync(next.Target);
     }
 
-    private void SendClientAck(IFrameLink to, ulong requestId, IoStatus status, ulong sequence)
+    private void SendClientAck(ClientRoute to, ulong requestId, IoStatus status, ulong sequence)
     {
         if (!to.IsUp) return;
         Span<byte> body = stackalloc byte[16];
         var durable = status == IoStatus.Ok ? Math.Min(DurableEverywhere(), Committed) : 0;
-        to.Send(FrameHeader.Of(FrameKind.ClientAck, Volume, _epoch, requestId, status: status), new ClientAckBody(sequence, durable).Encode(body));
+        to.Send(FrameKind.ClientAck, Volume, _epoch, requestId, status, new ClientAckBody(sequence, durable).Encode(body));
     }
 
     /// <summary>Replicas learn the watermark from the next frame; when there is none for a while, from this one.</summary>
