@@ -1,0 +1,77 @@
+using System.Globalization;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Mvc;
+
+namespace Cluster.Node.Api;
+
+/// <summary>Turns control results into HTTP answers; errors are problem details (RFC 9457) with one sentence as their detail.</summary>
+internal static class Answers
+{
+    /// <summary>Seconds after which a client may try again what is unavailable now.</summary>
+    private const int RetryAfterSeconds = 1;
+
+    public static IResult Of<T>(ControlResult<T> result)
+        where T : class =>
+        result.IsOk ? TypedResults.Ok(result.Value) : Problem(result.Status, result.Reason);
+
+    /// <summary>A volume with its ETag.</summary>
+    public static IResult Of(HttpContext http, ControlResult<VolumeResource> result, string? createdAt = null)
+    {
+        if (!result.IsOk) return Problem(result.Status, result.Reason);
+        http.Response.Headers.ETag = Quote(result.Value!.Revision);
+        return createdAt is null ? TypedResults.Ok(result.Value) : TypedResults.Created(createdAt, result.Value);
+    }
+
+    public static IResult Problem(ControlStatus status, string reason, int? code = null)
+    {
+        var (defaultCode, title) = Describe(status);
+        var problem = new ProblemDetails
+        {
+            Type = $"urn:myrmidon:problem:{title.ToLower(CultureInfo.InvariantCulture).Replace(' ', '-')}",
+            Title = title,
+            Status = code ?? defaultCode,
+            Detail = reason,
+        };
+        return new WithRetryAfter(TypedResults.Problem(problem));
+    }
+
+    /// <summary>The revision that If-Match names; null without the header or for "*". False for what is not one strong ETag.</summary>
+    public static bool TryReadIfMatch(HttpContext http, out string? revision, out ControlFailure? failure)
+    {
+        (revision, failure) = (null, null);
+        var text = http.Request.Headers.IfMatch.ToString().Trim();
+        if (text is "" or "*") return true;
+        if (text.Length >= 3 && text[0] == '"' && text[^1] == '"' && text.IndexOf('"', 1) == text.Length - 1)
+        {
+            revision = text[1..^1];
+            return true;
+        }
+        failure = new ControlFailure(ControlStatus.Invalid,
+            $"The If-Match header {text} is not one ETag: send the ETag of a GET as it came, in quotes.");
+        return false;
+    }
+
+    private static string Quote(string revision) => $"\"{revision}\"";
+
+    private static (int Code, string Title) Describe(ControlStatus status) => status switch
+    {
+        ControlStatus.Invalid => (StatusCodes.Status400BadRequest, "Invalid request"),
+        ControlStatus.NotFound => (StatusCodes.Status404NotFound, "Not found"),
+        ControlStatus.Conflict => (StatusCodes.Status409Conflict, "Conflict"),
+        ControlStatus.Stale => (StatusCodes.Status412PreconditionFailed, "Changed meanwhile"),
+        ControlStatus.TimedOut => (StatusCodes.Status504GatewayTimeout, "No answer in time"),
+        _ => (StatusCodes.Status503ServiceUnavailable, "Unavailable"),
+    };
+
+    private sealed class WithRetryAfter(Microsoft.AspNetCore.Http.HttpResults.ProblemHttpResult problem) : IResult
+    {
+        public Task ExecuteAsync(HttpContext httpContext)
+        {
+            if (problem.StatusCode == StatusCodes.Status503ServiceUnavailable)
+            {
+                httpContext.Response.Headers.RetryAfter = RetryAfterSeconds.ToString(CultureInfo.InvariantCulture);
+            }
+            return problem.ExecuteAsync(httpContext);
+        }
+    }
+}

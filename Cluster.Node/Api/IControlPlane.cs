@@ -1,0 +1,39 @@
+namespace Cluster.Node.Api;
+
+/// <summary>
+/// What REST asks of the cluster. Every method may be called by any thread, bounds its own waiting, and answers operating errors as values.
+/// `ifMatch` is a revision that the caller has seen, or null: the change is refused as Stale when the volume is at another one.
+/// </summary>
+public interface IControlPlane
+{
+    Task<ControlResult<VolumeResource>> CreateVolumeAsync(CreateVolumeRequest request, CancellationToken cancellation);
+
+    /// <summary>All volumes, or those of one namespace, sorted by namespace and name.</summary>
+    Task<ControlResult<IReadOnlyList<VolumeResource>>> ListVolumesAsync(string? scope, CancellationToken cancellation);
+
+    Task<ControlResult<VolumeResource>> GetVolumeAsync(VolumeName name, CancellationToken cancellation);
+
+    /// <summary>Answers the volume as it was.</summary>
+    Task<ControlResult<VolumeResource>> DeleteVolumeAsync(VolumeName name, string? ifMatch, CancellationToken cancellation);
+
+    Task<ControlResult<VolumeResource>> ChangeVolumeAsync(
+        VolumeName name, ChangeVolumeRequest change, string? ifMatch, CancellationToken cancellation);
+
+    Task<ControlResult<VolumeResource>> AttachAsync(VolumeName name, string node, string? ifMatch, CancellationToken cancellation);
+
+    Task<ControlResult<VolumeResource>> DetachAsync(VolumeName name, string? ifMatch, CancellationToken cancellation);
+
+    Task<ControlResult<VolumeResource>> MoveAsync(VolumeName name, string node, CancellationToken cancellation);
+
+    /// <summary>The volume's journaled history, oldest first.</summary>
+    Task<ControlResult<IReadOnlyList<VolumeEventResource>>> ExplainAsync(VolumeName name, CancellationToken cancellation);
+
+    Task<ControlResult<IReadOnlyList<NodeResource>>> ListNodesAsync(CancellationToken cancellation);
+
+    Task<ControlResult<NodeResource>> GetNodeAsync(string name, CancellationToken cancellation);
+
+    /// <summary>Cordoned: no new copies are placed on the node.</summary>
+    Task<ControlResult<NodeResource>> SetCordonedAsync(string name, bool cordoned, CancellationToken cancellation);
+
+    Task<ControlResult<StatusResource>> GetStatusAsync(CancellationToken cancellation);
+}

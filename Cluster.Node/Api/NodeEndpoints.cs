@@ -1,0 +1,54 @@
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Routing;
+
+namespace Cluster.Node.Api;
+
+/// <summary>/v1/nodes, /v1/status, /v1/health and /metrics.</summary>
+internal static class NodeEndpoints
+{
+    public static void Map(IEndpointRouteBuilder routes)
+    {
+        var nodes = routes.MapGroup("/v1/nodes").WithTags("Nodes").ProducesProblem(503);
+        nodes.MapGet("", async (IControlPlane control, CancellationToken cancellation) =>
+            Answers.Of(await control.ListNodesAsync(cancellation)))
+            .WithName("ListNodes").WithSummary("All nodes of the cluster").Produces<IReadOnlyList<NodeResource>>();
+        nodes.MapGet("/{name}", GetAsync).WithName("GetNode").WithSummary("One node").Produces<NodeResource>().ProducesProblem(404);
+        nodes.MapPost("/{name}/cordon", (IControlPlane control, string name, CancellationToken cancellation) =>
+            CordonAsync(control, name, true, cancellation))
+            .WithName("CordonNode").WithSummary("Place no new copies on a node").Produces<NodeResource>().ProducesProblem(404);
+        nodes.MapPost("/{name}/uncordon", (IControlPlane control, string name, CancellationToken cancellation) =>
+            CordonAsync(control, name, false, cancellation))
+            .WithName("UncordonNode").WithSummary("Place new copies on a node again").Produces<NodeResource>().ProducesProblem(404);
+        MapStatus(routes);
+    }
+
+    private static void MapStatus(IEndpointRouteBuilder routes)
+    {
+        routes.MapGet("/v1/status", async (IControlPlane control, CancellationToken cancellation) =>
+            Answers.Of(await control.GetStatusAsync(cancellation)))
+            .WithTags("Status").WithName("GetStatus").WithSummary("The cluster at a glance").Produces<StatusResource>()
+                .ProducesProblem(503);
+        routes.MapGet("/v1/health", (Health health, ApiOptions options) =>
+            {
+                var seen = health.Look(options.NodeName);
+                return TypedResults.Json(seen, statusCode: Health.IsReady(seen) ? StatusCodes.Status200OK
+                    : StatusCodes.Status503ServiceUnavailable);
+            })
+            .WithTags("Status").WithName("GetHealth").WithSummary("This node's parts; 200 when clients may use it, else 503")
+            .Produces<HealthResource>().Produces<HealthResource>(503);
+        routes.MapGet("/metrics", (Metrics metrics) => TypedResults.Text(metrics.Write(), Metrics.ContentType))
+            .WithTags("Status").WithName("GetMetrics").WithSummary("This node's metrics in the Prometheus text format")
+                .Produces<string>(200, "text/plain");
+    }
+
+    private static async Task<IResult> GetAsync(IControlPlane control, string name, CancellationToken cancellation) =>
+        VolumeName.IsLabel(name, "node name", out var reason)
+            ? Answers.Of(await control.GetNodeAsync(name, cancellation))
+            : Answers.Problem(ControlStatus.Invalid, reason);
+
+    private static async Task<IResult> CordonAsync(IControlPlane control, string name, bool cordoned, CancellationToken cancellation) =>
+        VolumeName.IsLabel(name, "node name", out var reason)
+            ? Answers.Of(await control.SetCordonedAsync(name, cordoned, cancellation))
+            : Answers.Problem(ControlStatus.Invalid, reason);
+}

@@ -1,0 +1,67 @@
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Api;
+
+/// <summary>
+/// Checks what a request says by itself, before the cluster is asked. Each refusal is one sentence that names the input and what would be
+/// right.
+/// </summary>
+public static class RequestChecks
+{
+    /// <summary>Null when the request is well formed.</summary>
+    public static ControlFailure? Check(CreateVolumeRequest request)
+    {
+        if (!VolumeName.IsLabel(request.Name, "volume name", out var reason)) return Invalid(reason);
+        if (request.Namespace is { } scope && !VolumeName.IsLabel(scope, "namespace", out reason)) return Invalid(reason);
+        if (request.Replicas is < 1 or > Limits.ReplicasMax)
+        {
+            return Invalid($"The number of copies {request.Replicas} is out of range: ask for 1 to {Limits.ReplicasMax}.");
+        }
+        return CheckSize(request.SizeBytes) ?? CheckLabels(request.Labels?.Select(label => (label.Key, (string?)label.Value)),
+            removable: false);
+    }
+
+    /// <summary>Null when the change is well formed and changes something.</summary>
+    public static ControlFailure? Check(ChangeVolumeRequest change)
+    {
+        if (change.SizeBytes is null && change.Labels is not { Count: > 0 })
+        {
+            return Invalid("The change is empty: give sizeBytes, labels, or both.");
+        }
+        return (change.SizeBytes is { } size ? CheckSize(size) : null)
+            ?? CheckLabels(change.Labels?.Select(label => (label.Key, label.Value)), removable: true);
+    }
+
+    private static ControlFailure? CheckSize(ulong sizeBytes)
+    {
+        if (sizeBytes is 0 or > Limits.VolumeBytesMax)
+        {
+            return Invalid($"The size of {sizeBytes} bytes is out of range: use {Limits.SectorBytes} to {Limits.VolumeBytesMax} bytes.");
+        }
+        return sizeBytes % Limits.SectorBytes == 0
+            ? null
+            : Invalid($"The size of {sizeBytes} bytes is not whole sectors: use a multiple of {Limits.SectorBytes} bytes.");
+    }
+
+    private static ControlFailure? CheckLabels(IEnumerable<(string Key, string? Value)>? labels, bool removable)
+    {
+        var count = 0;
+        foreach (var (key, value) in labels ?? [])
+        {
+            if (++count > Limits.LabelsMax) return Invalid(
+                $"There are more than {Limits.LabelsMax} labels: a volume has room for no more.");
+            if (key.Length is 0 or > Limits.LabelLengthMax || key.Any(c => char.IsControl(c) || char.IsWhiteSpace(c) || c == '='))
+            {
+                return Invalid($"The label \"{key}\" is not valid: use 1 to {Limits.LabelLengthMax} characters without blanks and '='.");
+            }
+            if (value is null && removable) continue;
+            if (value is null || value.Length > Limits.LabelLengthMax || value.Any(char.IsControl))
+            {
+                return Invalid($"The value of label \"{key}\" is not valid: use one line of at most {Limits.LabelLengthMax} characters.");
+            }
+        }
+        return null;
+    }
+
+    private static ControlFailure Invalid(string reason) => new(ControlStatus.Invalid, reason);
+}

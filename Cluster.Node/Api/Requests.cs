@@ -1,0 +1,30 @@
+namespace Cluster.Node.Api;
+
+/// <summary>A new volume. Copies: `replicas`, else the label myrmidon.dev/replicas, else what the cluster can give, 3 at most.</summary>
+public sealed record CreateVolumeRequest
+{
+    public required string Name { get; init; }
+
+    public string? Namespace { get; init; }
+
+    public required ulong SizeBytes { get; init; }
+
+    public int? Replicas { get; init; }
+
+    public Dictionary<string, string>? Labels { get; init; }
+}
+
+/// <summary>A change of a volume (JSON merge patch): what is absent stays; a label with the value null is removed.</summary>
+public sealed record ChangeVolumeRequest
+{
+    /// <summary>The new size, not below the present one.</summary>
+    public ulong? SizeBytes { get; init; }
+
+    public Dictionary<string, string?>? Labels { get; init; }
+}
+
+/// <summary>Names a node: the one to attach a volume on, or to move its owner to.</summary>
+public sealed record NodeRequest
+{
+    public required string Node { get; init; }
+}

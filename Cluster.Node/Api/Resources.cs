@@ -1,0 +1,139 @@
+namespace Cluster.Node.Api;
+
+/// <summary>A volume as REST and the CLI show it. Numbers stay below 2^53, so that every JSON reader keeps them exact.</summary>
+public sealed record VolumeResource
+{
+    public required string Name { get; init; }
+
+    public required string Namespace { get; init; }
+
+    public required string Id { get; init; }
+
+    public required ulong SizeBytes { get; init; }
+
+    /// <summary>healthy, degraded (fewer copies in sync than asked for), held (I/O waits), starting or deleting.</summary>
+    public required string State { get; init; }
+
+    /// <summary>Why the state is not healthy, in one sentence; empty when it is.</summary>
+    public string Reason { get; init; } = "";
+
+    /// <summary>Name of the node that serves the volume now; null while none does.</summary>
+    public string? Owner { get; init; }
+
+    public ulong Epoch { get; init; }
+
+    /// <summary>Copies that were asked for.</summary>
+    public required int ReplicaCount { get; init; }
+
+    /// <summary>Copies that must be in sync before a write is acknowledged.</summary>
+    public required int InSyncMin { get; init; }
+
+    /// <summary>True for a volume of one copy: the loss of its disk loses the data.</summary>
+    public bool SingleCopy { get; init; }
+
+    public IReadOnlyList<ReplicaResource> Replicas { get; init; } = [];
+
+    public IReadOnlyDictionary<string, string> Labels { get; init; } = new Dictionary<string, string>();
+
+    public required AttachmentResource Attachment { get; init; }
+
+    /// <summary>Sequence of the newest write that the owner has ordered.</summary>
+    public ulong Sequence { get; init; }
+
+    /// <summary>Changes with every change of size, labels, attachment or placement; the ETag is this in quotes.</summary>
+    public required string Revision { get; init; }
+}
+
+/// <summary>One copy of a volume.</summary>
+public sealed record ReplicaResource
+{
+    public required string Node { get; init; }
+
+    /// <summary>in-sync, catching-up, lost or placed.</summary>
+    public required string State { get; init; }
+
+    public required string Replica { get; init; }
+
+    public ulong AppendedSequence { get; init; }
+
+    /// <summary>Bytes sent by the present or the last catch-up of this copy.</summary>
+    public ulong CatchUpBytesSent { get; init; }
+
+    /// <summary>Bytes that the present or the last catch-up of this copy has to send, as estimated.</summary>
+    public ulong CatchUpBytesTotal { get; init; }
+}
+
+/// <summary>Who may use the volume.</summary>
+public sealed record AttachmentResource
+{
+    /// <summary>shared (any node) or exclusive (one session on one node).</summary>
+    public required string Mode { get; init; }
+
+    public ulong Generation { get; init; }
+
+    /// <summary>The node an exclusive attachment names; null otherwise.</summary>
+    public string? Node { get; init; }
+}
+
+/// <summary>A member of the cluster.</summary>
+public sealed record NodeResource
+{
+    public required string Name { get; init; }
+
+    public required string Id { get; init; }
+
+    /// <summary>up, unreachable or down.</summary>
+    public required string State { get; init; }
+
+    /// <summary>True: no new copies are placed here.</summary>
+    public bool Cordoned { get; init; }
+
+    public string? Zone { get; init; }
+
+    /// <summary>Base address of the node's REST API.</summary>
+    public string? Api { get; init; }
+
+    /// <summary>Address of the node's NBD server; add "/NAME" for a volume.</summary>
+    public string? Nbd { get; init; }
+
+    public ulong CapacityBytes { get; init; }
+
+    public ulong FreeBytes { get; init; }
+
+    public string? Version { get; init; }
+}
+
+/// <summary>The cluster at a glance, as the answering node sees it.</summary>
+public sealed record StatusResource
+{
+    public required string ClusterId { get; init; }
+
+    /// <summary>healthy, degraded or unavailable.</summary>
+    public required string State { get; init; }
+
+    /// <summary>One sentence per thing that is wrong; empty when nothing is.</summary>
+    public IReadOnlyList<string> Reasons { get; init; } = [];
+
+    public required string Version { get; init; }
+
+    /// <summary>The node that answered.</summary>
+    public required string AnsweredBy { get; init; }
+
+    /// <summary>Name of the node that leads the journal; null while none is known.</summary>
+    public string? JournalLeader { get; init; }
+
+    /// <summary>Name of the node that hosts the placement singleton; null while none is known.</summary>
+    public string? PlacementHost { get; init; }
+
+    public int NodesUp { get; init; }
+
+    public int NodesTotal { get; init; }
+
+    public int VolumesTotal { get; init; }
+
+    /// <summary>Volumes by state.</summary>
+    public IReadOnlyDictionary<string, int> Volumes { get; init; } = new Dictionary<string, int>();
+}
+
+/// <summary>One journaled event of a volume, newest last.</summary>
+public sealed record VolumeEventResource(long Number, string Kind, string Text);

@@ -1,0 +1,84 @@
+using System.CommandLine;
+using System.CommandLine.Help;
+using System.CommandLine.Invocation;
+using System.CommandLine.Parsing;
+
+namespace Cluster.Node.Cli;
+
+/// <summary>The whole command line: `myrmidon NOUN VERB …`. Every verb but node, dev and demo is a client of the REST API.</summary>
+public static class CommandLine
+{
+    /// <summary>Runs one command line and answers the exit code. Ctrl-C and SIGTERM cancel it.</summary>
+    public static async Task<int> RunAsync(IReadOnlyList<string> args, TextWriter output, TextWriter error,
+        CancellationToken cancellation = default)
+    {
+        var root = Build();
+        var parsed = root.Parse(args);
+        if (parsed.Action is ParseErrorAction) return Refuse(parsed, output, error);
+        var configuration = new InvocationConfiguration
+        {
+            Output = output,
+            Error = error,
+            EnableDefaultExceptionHandler = false,
+            // The commands end their own work; killing them on a timer would leave nodes behind.
+            ProcessTerminationTimeout = null,
+        };
+        try
+        {
+            return await parsed.InvokeAsync(configuration, cancellation);
+        }
+        catch (OperationCanceledException)
+        {
+            return ExitCode.Interrupted;
+        }
+    }
+
+    internal static RootCommand Build()
+    {
+        var root = new RootCommand("Replicated block storage for containers.\n\n" + ExitCode.HelpText)
+        {
+            VolumeCommands.Build(),
+            NodeCommands.Build(),
+            StatusCommand.Build(),
+        };
+        foreach (var option in root.Options)
+        {
+            if (option is HelpOption help && help.Action is HelpAction action) help.Action = new HelpWithExamples(action);
+        }
+        return root;
+    }
+
+    /// <summary>One sentence per error, the name that was probably meant, and where the help is.</summary>
+    private static int Refuse(ParseResult parsed, TextWriter output, TextWriter error)
+    {
+        var command = parsed.CommandResult.Command;
+        var path = PathOf(parsed);
+        if (parsed.UnmatchedTokens.Count == 0 && command.Subcommands.Count > 0 && parsed.Tokens.Count == path.Split(' ').Length - 1)
+        {
+            Build().Parse([.. path.Split(' ').Skip(1), "--help"]).Invoke(new InvocationConfiguration { Output = output, Error = error });
+            return ExitCode.Usage;
+        }
+        var sentences = parsed.UnmatchedTokens.Count > 0
+            ? parsed.UnmatchedTokens.Select(token => $"'{token}' is not something that '{path}' takes.")
+            : parsed.Errors.Select(failure => failure.Message);
+        foreach (var sentence in sentences.Distinct()) error.WriteLine($"myrmidon: {sentence}");
+        foreach (var token in parsed.UnmatchedTokens)
+        {
+            var known = command.Subcommands.Select(child => child.Name).Concat(command.Options.Select(option => option.Name));
+            if (NearMiss.Of(token, known) is { } near) error.WriteLine($"Did you mean '{path} {near}'?");
+        }
+        error.WriteLine($"See '{path} --help'.");
+        return ExitCode.Usage;
+    }
+
+    private static string PathOf(ParseResult parsed)
+    {
+        var names = new List<string>();
+        for (SymbolResult? at = parsed.CommandResult; at is CommandResult command; at = at.Parent)
+        {
+            names.Add(command.Command is RootCommand ? "myrmidon" : command.Command.Name);
+        }
+        names.Reverse();
+        return string.Join(' ', names);
+    }
+}

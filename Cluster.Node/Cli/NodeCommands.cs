@@ -1,0 +1,81 @@
+using System.CommandLine;
+using Cluster.Node.Api;
+using Cluster.Node.Cli.Output;
+
+namespace Cluster.Node.Cli;
+
+/// <summary>`myrmidon node list/show/cordon/uncordon`; `myrmidon node` alone runs one.</summary>
+internal static class NodeCommands
+{
+    public static Command Build() => new("node", "List and show nodes.") { List(), Show(), Cordon(true), Cordon(false) };
+
+    private static Command List()
+    {
+        var command = new VerbCommand("list", "List the cluster's nodes.", "myrmidon node list");
+        command.Aliases.Add("ls");
+        ClientOptions.Set(command, async (_, client, printer, cancellation) =>
+        {
+            var answer = await client.GetAsync("/v1/nodes", cancellation);
+            if (!answer.IsOk) return Fail(printer, answer);
+            printer.Print(answer.Body, () => answer.As<NodeResource[]>().Select(Describe.Row), Describe.NodeColumns);
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static Command Show()
+    {
+        var name = Name();
+        var command = new VerbCommand("show", "Show a node.", "myrmidon node show node-0") { name };
+        ClientOptions.Set(command, async (parsed, client, printer, cancellation) =>
+        {
+            var node = parsed.GetRequiredValue(name);
+            var answer = await client.GetAsync($"/v1/nodes/{Uri.EscapeDataString(node)}", cancellation);
+            if (!answer.IsOk) return await FailAsync(client, printer, answer, node, cancellation);
+            printer.PrintOne(answer.Body, () => Describe.Lines(answer.As<NodeResource>()));
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static Command Cordon(bool cordoned)
+    {
+        var name = Name();
+        var verb = cordoned ? "cordon" : "uncordon";
+        var command = new VerbCommand(verb, cordoned ? "Place no new copies on a node; those it has stay."
+            : "Place new copies on a node again.",
+            $"myrmidon node {verb} node-0")
+        {
+            name,
+        };
+        ClientOptions.Set(command, async (parsed, client, printer, cancellation) =>
+        {
+            var node = parsed.GetRequiredValue(name);
+            var answer = await client.PostAsync($"/v1/nodes/{Uri.EscapeDataString(node)}/{verb}", null, cancellation);
+            if (!answer.IsOk) return await FailAsync(client, printer, answer, node, cancellation);
+            printer.PrintDone(answer.Body, $"Node {node} is {verb}ed.");
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static int Fail(Printer printer, ApiAnswer answer)
+    {
+        printer.Error(answer.Error);
+        return answer.ExitCode;
+    }
+
+    private static async Task<int> FailAsync(ApiClient client, Printer printer, ApiAnswer answer, string node,
+        CancellationToken cancellation)
+    {
+        Fail(printer, answer);
+        if (answer.ExitCode != ExitCode.NotFound) return answer.ExitCode;
+        var all = await client.GetAsync("/v1/nodes", cancellation);
+        if (all.IsOk && NearMiss.Of(node, all.As<NodeResource[]>().Select(known => known.Name)) is { } near) printer.Error(
+            $"Did you mean \"{near}\"?");
+        return answer.ExitCode;
+    }
+
+    private static Argument<string> Name() =>
+        new("name") { Description = "The node's name, as `myrmidon node list` shows it", HelpName = "NODE" };
+}

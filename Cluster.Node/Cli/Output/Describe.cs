@@ -1,0 +1,80 @@
+using System.Globalization;
+using Cluster.Node.Api;
+
+namespace Cluster.Node.Cli.Output;
+
+/// <summary>Resources as rows and lines for people.</summary>
+internal static class Describe
+{
+    public static readonly string[] VolumeColumns = ["NAMESPACE", "NAME", "SIZE", "STATE", "OWNER", "COPIES", "ATTACHED", "REASON"];
+
+    public static readonly string[] NodeColumns = ["NAME", "STATE", "ZONE", "FREE", "CAPACITY", "NBD", "API", "VERSION"];
+
+    public static string[] Row(VolumeResource volume) =>
+    [
+        volume.Namespace, volume.Name, SizeText.Format(volume.SizeBytes), volume.State, volume.Owner ?? "-", Copies(volume),
+        volume.Attachment.Node ?? "-", volume.Reason,
+    ];
+
+    public static string[] Row(NodeResource node) =>
+    [
+        node.Name, node.Cordoned ? $"{node.State}, cordoned" : node.State, Or(node.Zone), SizeText.Format(node.FreeBytes),
+        SizeText.Format(node.CapacityBytes), Or(node.Nbd), Or(node.Api), Or(node.Version),
+    ];
+
+    public static IEnumerable<(string Name, string Value)> Lines(VolumeResource volume)
+    {
+        yield return ("Name", volume.Name);
+        yield return ("Namespace", volume.Namespace);
+        yield return ("Id", volume.Id);
+        yield return ("Size", $"{SizeText.Format(volume.SizeBytes)} ({volume.SizeBytes} bytes)");
+        yield return ("State", volume.Reason.Length > 0 ? $"{volume.State}: {volume.Reason}" : volume.State);
+        yield return ("Owner", volume.Owner is null ? "-" : $"{volume.Owner} (epoch {volume.Epoch})");
+        yield return ("Copies", $"{Copies(volume)}, acknowledges with at least {volume.InSyncMin}");
+        foreach (var replica in volume.Replicas) yield return ($"  {replica.Node}", ReplicaLine(replica));
+        yield return ("Attachment", volume.Attachment.Node is { } node ? $"{volume.Attachment.Mode}, on {node}" : volume.Attachment.Mode);
+        foreach (var (key, value) in volume.Labels.OrderBy(label => label.Key, StringComparer.Ordinal)) yield return ("Label",
+            $"{key}={value}");
+    }
+
+    public static IEnumerable<(string Name, string Value)> Lines(NodeResource node)
+    {
+        yield return ("Name", node.Name);
+        yield return ("Id", node.Id);
+        yield return ("State", node.Cordoned ? $"{node.State}, cordoned (no new copies are placed here)" : node.State);
+        yield return ("Zone", Or(node.Zone));
+        yield return ("Space", $"{SizeText.Format(node.FreeBytes)} free of {SizeText.Format(node.CapacityBytes)}");
+        yield return ("API", Or(node.Api));
+        yield return ("NBD", Or(node.Nbd));
+        yield return ("Version", Or(node.Version));
+    }
+
+    public static IEnumerable<(string Name, string Value)> Lines(StatusResource status)
+    {
+        yield return ("Cluster", status.ClusterId);
+        yield return ("State", status.State);
+        foreach (var reason in status.Reasons) yield return ("", reason);
+        yield return ("Nodes", string.Create(CultureInfo.InvariantCulture, $"{status.NodesUp} of {status.NodesTotal} up"));
+        var byState = string.Join(", ", status.Volumes.OrderBy(state => state.Key, StringComparer.Ordinal)
+            .Select(state => $"{state.Value} {state.Key}"));
+        yield return ("Volumes", status.VolumesTotal == 0 ? "none" : $"{status.VolumesTotal} ({byState})");
+        yield return ("Journal leader", Or(status.JournalLeader));
+        yield return ("Placement on", Or(status.PlacementHost));
+        yield return ("Version", $"{status.Version} (answered by {status.AnsweredBy})");
+    }
+
+    /// <summary>"2/3 in sync", or for one copy a warning that it is the only one.</summary>
+    public static string Copies(VolumeResource volume)
+    {
+        var inSync = volume.Replicas.Count(replica => replica.State == "in-sync");
+        return volume.SingleCopy ? $"{inSync}/1 in sync (single copy)" : $"{inSync}/{volume.ReplicaCount} in sync";
+    }
+
+    public static string FullName(VolumeResource volume) => new VolumeName(volume.Namespace, volume.Name).ToString();
+
+    private static string ReplicaLine(ReplicaResource replica) => replica.State == "catching-up" && replica.CatchUpBytesTotal > 0
+        ? $"{replica.State} ({SizeText.Format(replica.CatchUpBytesSent)} of about {SizeText.Format(replica.CatchUpBytesTotal)} sent)"
+        : replica.State;
+
+    private static string Or(string? text) => string.IsNullOrEmpty(text) ? "-" : text;
+}

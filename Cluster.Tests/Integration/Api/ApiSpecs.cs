@@ -1,0 +1,174 @@
+using System.Net;
+using System.Net.Http.Json;
+using System.Text;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Cluster.Node.Api;
+
+namespace Cluster.Tests.Integration.Api;
+
+public sealed class ApiSpecs : IAsyncLifetime
+{
+    private readonly FakeControlPlane _control = new();
+    private readonly Health _health = new(TimeProvider.System);
+    private readonly Metrics _metrics = new();
+    private ApiServer _server = null!;
+    private HttpClient _http = null!;
+
+    public async Task InitializeAsync()
+    {
+        _health.Report("store", HealthState.Healthy);
+        _server = await ApiServer.StartAsync(new ApiOptions("node-0", IPAddress.Loopback, 0), _control, _health, _metrics);
+        _http = new HttpClient { BaseAddress = _server.Address };
+    }
+
+    public async Task DisposeAsync()
+    {
+        _http.Dispose();
+        await _server.DisposeAsync();
+    }
+
+    [Fact(DisplayName = "A volume is created, read, changed and deleted; its ETag guards the change")]
+    public async Task Volume_lives_and_dies()
+    {
+        var created = await _http.PostAsJsonAsync("/v1/volumes",
+            new { name = "db", sizeBytes = 4096, replicas = 2, labels = new { a = "b" } });
+        Assert.Equal(HttpStatusCode.Created, created.StatusCode);
+        Assert.Equal("/v1/volumes/db", created.Headers.Location?.OriginalString);
+        var got = await _http.GetAsync("/v1/volumes/db");
+        var volume = JsonNode.Parse(await got.Content.ReadAsStringAsync())!;
+        Assert.Equal(
+            ("db", "default", 4096, "node-0", 1, "in-sync", "node-1", "b"),
+            ((string)volume["name"]!, (string)volume["namespace"]!, (int)volume["sizeBytes"]!, (string)volume["owner"]!,
+                (int)volume["epoch"]!,
+                (string)volume["replicas"]![1]!["state"]!, (string)volume["replicas"]![1]!["node"]!, (string)volume["labels"]!["a"]!));
+        var tag = got.Headers.ETag!;
+
+        var grown = await SendAsync(HttpMethod.Patch, "/v1/volumes/db", """{"sizeBytes":8192,"labels":{"a":null}}""", tag.Tag);
+        Assert.Equal(HttpStatusCode.OK, grown.StatusCode);
+        var stale = await SendAsync(HttpMethod.Patch, "/v1/volumes/db", """{"sizeBytes":16384}""", tag.Tag);
+        await AssertProblemAsync(stale, HttpStatusCode.PreconditionFailed, "is at revision");
+        Assert.Equal(HttpStatusCode.PreconditionFailed, (await SendAsync(HttpMethod.Delete, "/v1/volumes/db", null, tag.Tag)).StatusCode);
+        Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(HttpMethod.Delete, "/v1/volumes/db", null, "*")).StatusCode);
+        await AssertProblemAsync(await _http.GetAsync("/v1/volumes/db"), HttpStatusCode.NotFound, "There is no volume \"db\".");
+    }
+
+    [Fact(DisplayName = "A volume outside the default namespace is named by the query parameter")]
+    public async Task Namespaces_are_apart()
+    {
+        var created = await _http.PostAsJsonAsync("/v1/volumes", new { name = "db", @namespace = "shop", sizeBytes = 4096 });
+        Assert.Equal("/v1/volumes/db?namespace=shop", created.Headers.Location?.OriginalString);
+        Assert.Equal(HttpStatusCode.OK, (await _http.GetAsync(created.Headers.Location)).StatusCode);
+        Assert.Equal(HttpStatusCode.NotFound, (await _http.GetAsync("/v1/volumes/db")).StatusCode);
+        Assert.Single((await _http.GetFromJsonAsync<JsonArray>("/v1/volumes?namespace=shop"))!);
+        Assert.Empty((await _http.GetFromJsonAsync<JsonArray>("/v1/volumes?namespace=other"))!);
+    }
+
+    [Theory(DisplayName = "A wrong request gets problem details with one sentence that names the input")]
+    [InlineData("POST", "/v1/volumes", """{"name":"Db","sizeBytes":4096}""", 400, "The volume name \"Db\" is not valid")]
+    [InlineData("POST", "/v1/volumes", """{"name":"db"}""", 400, "sizeBytes")]
+    [InlineData("POST", "/v1/volumes", """{"name":"db","sizeBytes":4096,"sise":1}""", 400, "sise")]
+    [InlineData("POST", "/v1/volumes", """{"name":"db","sizeBytes":"ten"}""", 400, "at sizeBytes")]
+    [InlineData("POST", "/v1/volumes", """{"name":null,"sizeBytes":1}""", 400, "name")]
+    [InlineData("POST", "/v1/volumes", "{", 400, "not the JSON that is expected")]
+    [InlineData("POST", "/v1/volumes", "", 400, "body")]
+    [InlineData("POST", "/v1/volumes", """{"name":"db","sizeBytes":4096,"replicas":3}""", 409, "3 copies need 3 nodes")]
+    [InlineData("GET", "/v1/volumes/no", null, 404, "There is no volume \"no\".")]
+    [InlineData("GET", "/v1/volumes/a%2Fb", null, 400, "is not valid")]
+    [InlineData("GET", "/v1/volumes?namespace=X", null, 400, "The namespace \"X\"")]
+    [InlineData("PATCH", "/v1/volumes/no", "{}", 400, "The change is empty")]
+    [InlineData("GET", "/v1/nodes/no", null, 404, "There is no node \"no\".")]
+    [InlineData("PUT", "/v1/volumes/db", "{}", 405, "/v1/volumes/db does not take PUT")]
+    [InlineData("GET", "/v1/nothing", null, 404, "/openapi/v1.json lists all paths")]
+    public async Task Wrong_requests_are_explained(string method, string path, string? body, int code, string sentence) =>
+        await AssertProblemAsync(await SendAsync(new HttpMethod(method), path, body, null), (HttpStatusCode)code, sentence);
+
+    [Fact(DisplayName = "A body that is not JSON or too large, and a weak If-Match, are refused")]
+    public async Task Wrong_framing_is_explained()
+    {
+        var text = await _http.PostAsync("/v1/volumes", new StringContent("name=db", Encoding.UTF8, "text/plain"));
+        await AssertProblemAsync(text, HttpStatusCode.UnsupportedMediaType, "application/json");
+        var large = $$"""{"name":"{{new string('a', ApiServer.RequestBytesMax)}}","sizeBytes":4096}""";
+        await AssertProblemAsync(await SendAsync(HttpMethod.Post, "/v1/volumes", large, null), HttpStatusCode.RequestEntityTooLarge,
+            "at most");
+        await AssertProblemAsync(
+            await SendAsync(HttpMethod.Delete, "/v1/volumes/db", null, "W/\"1\""), HttpStatusCode.BadRequest, "The If-Match header");
+    }
+
+    [Theory(DisplayName = "Each kind of failure has its status code")]
+    [InlineData(ControlStatus.Invalid, 400)]
+    [InlineData(ControlStatus.NotFound, 404)]
+    [InlineData(ControlStatus.Conflict, 409)]
+    [InlineData(ControlStatus.Stale, 412)]
+    [InlineData(ControlStatus.Unavailable, 503)]
+    [InlineData(ControlStatus.TimedOut, 504)]
+    public async Task Failures_have_codes(ControlStatus status, int code)
+    {
+        _control.Failure = new ControlFailure(status, "Because.");
+        var answer = await _http.GetAsync("/v1/status");
+        await AssertProblemAsync(answer, (HttpStatusCode)code, "Because.");
+        Assert.Equal(code == 503, answer.Headers.RetryAfter is not null);
+    }
+
+    [Fact(DisplayName = "A failure inside the node is answered with 500 and counted, and the next request works")]
+    public async Task Exceptions_become_problems()
+    {
+        _control.Exception = new InvalidOperationException("broken");
+        await AssertProblemAsync(await _http.GetAsync("/v1/volumes"), HttpStatusCode.InternalServerError, "broken");
+        _control.Exception = null;
+        Assert.Equal(HttpStatusCode.OK, (await _http.GetAsync("/v1/volumes")).StatusCode);
+        Assert.Contains("myrmidon_api_requests_total{code=\"500\"} 1", await _http.GetStringAsync("/metrics"), StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "Health is 200 when ready and 503 when not, with each part's times")]
+    public async Task Health_is_served()
+    {
+        var healthy = await _http.GetAsync("/v1/health");
+        Assert.Equal(HttpStatusCode.OK, healthy.StatusCode);
+        var part = JsonNode.Parse(await healthy.Content.ReadAsStringAsync())!["submodules"]![0]!;
+        Assert.Equal(("store", "healthy"), ((string)part["name"]!, (string)part["status"]!));
+        Assert.True(part["updatedAt"]!.GetValue<DateTimeOffset>() >= part["changedAt"]!.GetValue<DateTimeOffset>());
+        _health.Report("store", HealthState.Unhealthy, "The disk is gone.");
+        Assert.Equal(HttpStatusCode.ServiceUnavailable, (await _http.GetAsync("/v1/health")).StatusCode);
+    }
+
+    [Fact(DisplayName = "The OpenAPI document lists every path with an operation id")]
+    public async Task OpenApi_is_served()
+    {
+        var document = (await _http.GetFromJsonAsync<JsonObject>("/openapi/v1.json"))!;
+        string[] expected =
+        [
+            "/metrics", "/v1/health", "/v1/nodes", "/v1/nodes/{name}", "/v1/nodes/{name}/cordon", "/v1/nodes/{name}/uncordon", "/v1/status",
+            "/v1/volumes", "/v1/volumes/{name}", "/v1/volumes/{name}/attach", "/v1/volumes/{name}/detach", "/v1/volumes/{name}/events",
+                "/v1/volumes/{name}/move",
+        ];
+        var paths = document["paths"]!.AsObject();
+        Assert.Equal(expected, paths.Select(path => path.Key).Order(StringComparer.Ordinal));
+        Assert.All(paths, path => Assert.All(path.Value!.AsObject(), verb => Assert.NotNull(verb.Value!["operationId"])));
+        Assert.NotNull(document["components"]!["schemas"]!["VolumeResource"]!["properties"]!["sizeBytes"]);
+    }
+
+    [Fact(DisplayName = "A port that is taken is an IOException, not a hang")]
+    public async Task Taken_port_throws() =>
+        await Assert.ThrowsAsync<IOException>(() =>
+            ApiServer.StartAsync(new ApiOptions("x", IPAddress.Loopback, _server.Address.Port), _control, _health, _metrics));
+
+    private async Task<HttpResponseMessage> SendAsync(HttpMethod method, string path, string? body, string? ifMatch)
+    {
+        using var request = new HttpRequestMessage(method, path);
+        if (body is not null) request.Content = new StringContent(body, Encoding.UTF8, "application/json");
+        if (ifMatch is not null) request.Headers.TryAddWithoutValidation("If-Match", ifMatch);
+        return await _http.SendAsync(request);
+    }
+
+    private static async Task AssertProblemAsync(HttpResponseMessage answer, HttpStatusCode code, string sentence)
+    {
+        var text = await answer.Content.ReadAsStringAsync();
+        Assert.True(code == answer.StatusCode, $"{(int)answer.StatusCode}: {text}");
+        Assert.Equal("application/problem+json", answer.Content.Headers.ContentType?.MediaType);
+        var problem = JsonSerializer.Deserialize<JsonObject>(text)!;
+        Assert.Contains(sentence, (string)problem["detail"]!, StringComparison.Ordinal);
+        Assert.EndsWith(".", (string)problem["detail"]!, StringComparison.Ordinal);
+        Assert.Equal((int)code, (int)problem["status"]!);
+    }
+}

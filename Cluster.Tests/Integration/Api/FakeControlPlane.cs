@@ -1,0 +1,166 @@
+using System.Collections.Concurrent;
+using Cluster.Node.Api;
+
+namespace Cluster.Tests.Integration.Api;
+
+/// <summary>A cluster of two nodes, in memory: enough for every path of REST and the CLI.</summary>
+public sealed class FakeControlPlane : IControlPlane
+{
+    private readonly ConcurrentDictionary<VolumeName, VolumeResource> _volumes = new();
+    private readonly ConcurrentDictionary<string, NodeResource> _nodes = new(StringComparer.Ordinal);
+
+    public FakeControlPlane()
+    {
+        foreach (var name in (string[])["node-0", "node-1"])
+        {
+            _nodes[name] = new NodeResource
+            {
+                Name = name,
+                Id = name,
+                State = "up",
+                Api = "http://127.0.0.1:5705",
+                Nbd = "nbd://127.0.0.1:10809",
+                CapacityBytes = 1UL << 40,
+                FreeBytes = 1UL << 39,
+            };
+        }
+    }
+
+    /// <summary>When set, every call answers it.</summary>
+    public ControlFailure? Failure { get; set; }
+
+    /// <summary>When set, every call throws it.</summary>
+    public Exception? Exception { get; set; }
+
+    public Task<ControlResult<VolumeResource>> CreateVolumeAsync(CreateVolumeRequest request, CancellationToken cancellation)
+    {
+        if (Fails<VolumeResource>(out var failed)) return failed;
+        var copies = request.Replicas ?? 2;
+        if (copies > _nodes.Count) return Answer<VolumeResource>(
+            new ControlFailure(ControlStatus.Conflict, $"{copies} copies need {copies} nodes: there are 2."));
+        var volume = new VolumeResource
+        {
+            Name = request.Name,
+            Namespace = request.Namespace ?? "default",
+            Id = "v1",
+            SizeBytes = request.SizeBytes,
+            State = "healthy",
+            Owner = "node-0",
+            Epoch = 1,
+            ReplicaCount = copies,
+            InSyncMin = 1,
+            SingleCopy = copies == 1,
+            Replicas = [.. Enumerable.Range(0, copies)
+                .Select(index => new ReplicaResource { Node = $"node-{index}", State = "in-sync", Replica = $"r{index + 1}" })],
+            Labels = request.Labels ?? [],
+            Attachment = new AttachmentResource { Mode = "shared" },
+            Revision = "1",
+        };
+        return Answer<VolumeResource>(_volumes.TryAdd(new VolumeName(volume.Namespace, volume.Name), volume)
+            ? volume
+            : new ControlFailure(ControlStatus.Conflict, $"There is a volume \"{volume.Name}\" already."));
+    }
+
+    public Task<ControlResult<IReadOnlyList<VolumeResource>>> ListVolumesAsync(string? scope, CancellationToken cancellation) =>
+        Fails<IReadOnlyList<VolumeResource>>(out var failed)
+            ? failed
+            : Answer<IReadOnlyList<VolumeResource>>(
+                new(ControlStatus.Ok, [.. _volumes.Values.Where(v => scope is null || v.Namespace == scope)], ""));
+
+    public Task<ControlResult<VolumeResource>> GetVolumeAsync(VolumeName name, CancellationToken cancellation) =>
+        Change(name, null, volume => volume);
+
+    public Task<ControlResult<VolumeResource>> DeleteVolumeAsync(VolumeName name, string? ifMatch, CancellationToken cancellation) =>
+        Change(name, ifMatch, volume =>
+        {
+            _volumes.TryRemove(name, out _);
+            return volume;
+        }, keep: false);
+
+    public Task<ControlResult<VolumeResource>> ChangeVolumeAsync(
+        VolumeName name, ChangeVolumeRequest change, string? ifMatch, CancellationToken cancellation) => Change(name, ifMatch, volume =>
+        {
+            var labels = volume.Labels.ToDictionary();
+            foreach (var (key, value) in change.Labels ?? [])
+            {
+                if (value is null) labels.Remove(key);
+                else labels[key] = value;
+            }
+            return volume with { SizeBytes = change.SizeBytes ?? volume.SizeBytes, Labels = labels, Revision = volume.Revision + "1" };
+        });
+
+    public Task<ControlResult<VolumeResource>> AttachAsync(VolumeName name, string node, string? ifMatch, CancellationToken cancellation) =>
+        Change(name, ifMatch, volume =>
+            volume with { Attachment = new AttachmentResource { Mode = "exclusive", Generation = 1, Node = node } });
+
+    public Task<ControlResult<VolumeResource>> DetachAsync(VolumeName name, string? ifMatch, CancellationToken cancellation) =>
+        Change(name, ifMatch, volume => volume with { Attachment = new AttachmentResource { Mode = "shared", Generation = 2 } });
+
+    public Task<ControlResult<VolumeResource>> MoveAsync(VolumeName name, string node, CancellationToken cancellation) =>
+        Change(name, null, volume => volume with { Owner = node, Epoch = volume.Epoch + 1 });
+
+    public Task<ControlResult<IReadOnlyList<VolumeEventResource>>> ExplainAsync(VolumeName name, CancellationToken cancellation) =>
+        Fails<IReadOnlyList<VolumeEventResource>>(out var failed)
+            ? failed
+            : Answer<IReadOnlyList<VolumeEventResource>>(
+                new(ControlStatus.Ok, [new VolumeEventResource(1, "VolumeCreated", "It was created.")], ""));
+
+    public Task<ControlResult<IReadOnlyList<NodeResource>>> ListNodesAsync(CancellationToken cancellation) =>
+        Fails<IReadOnlyList<NodeResource>>(out var failed)
+            ? failed
+            : Answer<IReadOnlyList<NodeResource>>(new(ControlStatus.Ok, [.. _nodes.Values.OrderBy(node => node.Name)], ""));
+
+    public Task<ControlResult<NodeResource>> GetNodeAsync(string name, CancellationToken cancellation) =>
+        Fails<NodeResource>(out var failed)
+            ? failed
+            : Answer<NodeResource>(_nodes.TryGetValue(name, out var node) ? node
+                : new ControlFailure(ControlStatus.NotFound, $"There is no node \"{name}\"."));
+
+    public Task<ControlResult<NodeResource>> SetCordonedAsync(string name, bool cordoned, CancellationToken cancellation)
+    {
+        if (Fails<NodeResource>(out var failed)) return failed;
+        if (!_nodes.TryGetValue(name, out var node)) return GetNodeAsync(name, cancellation);
+        return Answer<NodeResource>(_nodes[name] = node with { Cordoned = cordoned });
+    }
+
+    public Task<ControlResult<StatusResource>> GetStatusAsync(CancellationToken cancellation) =>
+        Fails<StatusResource>(out var failed)
+            ? failed
+            : Answer<StatusResource>(new StatusResource
+            {
+                ClusterId = "c1",
+                State = "healthy",
+                Version = "0.1.0",
+                AnsweredBy = "node-0",
+                NodesUp = 2,
+                NodesTotal = 2
+            });
+
+    private Task<ControlResult<VolumeResource>> Change(VolumeName name, string? ifMatch, Func<VolumeResource, VolumeResource> change,
+        bool keep = true)
+    {
+        if (Fails<VolumeResource>(out var failed)) return failed;
+        if (!_volumes.TryGetValue(name, out var volume))
+        {
+            return Answer<VolumeResource>(new ControlFailure(ControlStatus.NotFound, $"There is no volume \"{name}\"."));
+        }
+        if (ifMatch is not null && ifMatch != volume.Revision)
+        {
+            return Answer<VolumeResource>(new ControlFailure(ControlStatus.Stale, $"Volume \"{name}\" is at revision {volume.Revision}."));
+        }
+        var changed = change(volume);
+        if (keep) _volumes[name] = changed;
+        return Answer<VolumeResource>(changed);
+    }
+
+    private bool Fails<T>(out Task<ControlResult<T>> failed)
+        where T : class
+    {
+        if (Exception is not null) throw Exception;
+        failed = Failure is null ? Task.FromResult(default(ControlResult<T>)) : Task.FromResult<ControlResult<T>>(Failure);
+        return Failure is not null;
+    }
+
+    private static Task<ControlResult<T>> Answer<T>(ControlResult<T> result)
+        where T : class => Task.FromResult(result);
+}

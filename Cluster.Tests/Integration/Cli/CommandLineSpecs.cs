@@ -1,0 +1,145 @@
+using System.Net;
+using System.Text.Json.Nodes;
+using Cluster.Node.Api;
+using Cluster.Node.Cli;
+using Cluster.Tests.Integration.Api;
+
+namespace Cluster.Tests.Integration.Cli;
+
+public sealed class CommandLineSpecs : IAsyncLifetime
+{
+    private readonly FakeControlPlane _control = new();
+    private ApiServer _server = null!;
+
+    public async Task InitializeAsync() =>
+        _server = await ApiServer.StartAsync(new ApiOptions("node-0", IPAddress.Loopback, 0), _control, new Health(TimeProvider.System),
+            new Metrics());
+
+    public async Task DisposeAsync() => await _server.DisposeAsync();
+
+    [Fact(DisplayName = "Volumes are created, shown, changed and deleted from the command line")]
+    public async Task Volume_verbs_work()
+    {
+        await OkAsync("Volume db created: 10GiB, copies on node-0, node-1.", "volume", "create", "db", "--size", "10GiB", "--replicas",
+            "2", "--label", "a=b");
+        await OkAsync("2/2 in sync", "volume", "list");
+        await OkAsync("node-0 (epoch 1)", "volume", "show", "db");
+        await OkAsync("Volume db is 20GiB now.", "volume", "resize", "db", "--size", "20GiB");
+        await OkAsync("has the labels c=d", "volume", "label", "db", "a-", "c=d");
+        await OkAsync("attached to node-1", "volume", "attach", "db", "--node", "node-1");
+        await OkAsync("is detached", "volume", "detach", "db");
+        await OkAsync("served by node-1 (epoch 2)", "volume", "move", "db", "--node", "node-1");
+        await OkAsync("VolumeCreated", "volume", "explain", "db");
+        await OkAsync("Volume db deleted.", "volume", "delete", "db");
+    }
+
+    [Fact(DisplayName = "Nodes and the cluster are shown, and nodes cordoned")]
+    public async Task Node_verbs_work()
+    {
+        await OkAsync("nbd://127.0.0.1:10809", "node", "list");
+        await OkAsync("Node node-1 is cordoned.", "node", "cordon", "node-1");
+        await OkAsync("up, cordoned", "node", "show", "node-1");
+        await OkAsync("Node node-1 is uncordoned.", "node", "uncordon", "node-1");
+        await OkAsync("2 of 2 up", "status");
+    }
+
+    [Fact(DisplayName = "A volume of one copy says so wherever it is shown")]
+    public async Task Single_copy_is_labelled()
+    {
+        await OkAsync("It has a single copy", "volume", "create", "one", "--size", "1GiB", "--replicas", "1");
+        await OkAsync("1/1 in sync (single copy)", "volume", "list");
+        await OkAsync("1/1 in sync (single copy)", "volume", "show", "one");
+    }
+
+    [Fact(DisplayName = "JSON output is the API's answer, and YAML says the same")]
+    public async Task Formats_agree()
+    {
+        await RunAsync("volume", "create", "db", "--size", "1GiB");
+        var (_, json, _) = await RunAsync("volume", "show", "db", "-o", "json");
+        var volume = JsonNode.Parse(json)!;
+        Assert.Equal(("node-0", 1073741824, "in-sync"),
+            ((string)volume["owner"]!, (long)volume["sizeBytes"]!, (string)volume["replicas"]![0]!["state"]!));
+        var (_, yaml, _) = await RunAsync("volume", "show", "db", "-o", "yaml");
+        Assert.Contains("sizeBytes: 1073741824\n", yaml, StringComparison.Ordinal);
+        Assert.Contains("- node: node-0\n", yaml, StringComparison.Ordinal);
+        var (_, list, _) = await RunAsync("volume", "list", "-o", "json");
+        Assert.Single(JsonNode.Parse(list)!.AsArray());
+    }
+
+    [Theory(DisplayName = "Exit codes and sentences say what was wrong")]
+    [InlineData(ExitCode.Usage, "'lst' is not something that 'myrmidon volume' takes.", "volume", "lst")]
+    [InlineData(ExitCode.Usage, "Did you mean 'myrmidon volume list'?", "volume", "lst")]
+    [InlineData(ExitCode.Usage, "Option '--size' is required.", "volume", "create", "db")]
+    [InlineData(ExitCode.Usage, "write GiB (1024-based)", "volume", "create", "db", "--size", "10G")]
+    [InlineData(ExitCode.Usage, "The volume name \"Db\"", "volume", "show", "Db")]
+    [InlineData(ExitCode.Usage, "The label 'a' is given twice", "volume", "create", "db", "--size", "1GiB", "--label", "a=1", "--label",
+        "a=2")]
+    [InlineData(ExitCode.Usage, "'nolabel' is not a label", "volume", "create", "db", "--size", "1GiB", "--label", "nolabel")]
+    [InlineData(ExitCode.Usage, "The output format 'xml' is not known", "volume", "list", "-o", "xml")]
+    [InlineData(ExitCode.Usage, "is out of range: ask for 1 to 5", "volume", "create", "db", "--size", "1GiB", "--replicas", "9")]
+    [InlineData(ExitCode.NotFound, "There is no volume \"db\".", "volume", "show", "db")]
+    [InlineData(ExitCode.NotFound, "Did you mean \"node-1\"?", "node", "show", "node-12")]
+    [InlineData(ExitCode.Conflict, "3 copies need 3 nodes", "volume", "create", "db", "--size", "1GiB", "--replicas", "3")]
+    public async Task Failures_are_told(int code, string sentence, params string[] args)
+    {
+        var (exit, output, error) = await RunAsync(args);
+        Assert.True(code == exit, $"{exit}: {output}{error}");
+        Assert.Contains(sentence, error, StringComparison.Ordinal);
+        Assert.Equal("", output);
+    }
+
+    [Fact(DisplayName = "A volume that was not found gets the nearest name")]
+    public async Task Near_volume_is_suggested()
+    {
+        await RunAsync("volume", "create", "database", "--size", "1GiB");
+        var (exit, _, error) = await RunAsync("volume", "show", "databse");
+        Assert.Equal(ExitCode.NotFound, exit);
+        Assert.Contains("Did you mean \"database\"?", error, StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "A cluster that can't do it now, and one that is not there, are exit code 5")]
+    public async Task Unreachable_is_told()
+    {
+        _control.Failure = new ControlFailure(ControlStatus.Unavailable, "There is no leader.");
+        Assert.Equal(ExitCode.Unreachable, (await RunAsync("status")).Exit);
+        using var error = new StringWriter();
+        var exit = await CommandLine.RunAsync(["status", "--endpoint", "http://127.0.0.1:1"], TextWriter.Null, error);
+        Assert.Equal(ExitCode.Unreachable, exit);
+        Assert.Contains("No node answers at http://127.0.0.1:1", error.ToString(), StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "Every verb has a help page that ends with an example")]
+    public async Task Every_verb_has_help()
+    {
+        var pages = 0;
+        foreach (var noun in CommandLine.Build().Subcommands)
+        {
+            foreach (var path in noun.Subcommands.Count == 0 ? [[noun.Name]]
+                : noun.Subcommands.Select(verb => new[] { noun.Name, verb.Name }))
+            {
+                var (exit, output, _) = await RunAsync([.. path, "--help"]);
+                Assert.Equal(ExitCode.Ok, exit);
+                Assert.Contains($"\n  myrmidon {string.Join(' ', path)}", output[output.IndexOf("Example", StringComparison.Ordinal)..],
+                    StringComparison.Ordinal);
+                pages++;
+            }
+        }
+        Assert.True(pages >= 15);
+    }
+
+    private async Task OkAsync(string sentence, params string[] args)
+    {
+        var (exit, output, error) = await RunAsync(args);
+        Assert.True(exit == ExitCode.Ok, $"{exit}: {output}{error}");
+        Assert.Contains(sentence, output, StringComparison.Ordinal);
+    }
+
+    private async Task<(int Exit, string Output, string Error)> RunAsync(params string[] args)
+    {
+        using var output = new StringWriter();
+        using var error = new StringWriter();
+        var exit = await CommandLine.RunAsync(args.Contains("--help") ? args
+            : [.. args, "--endpoint", _server.Address.ToString()], output, error);
+        return (exit, output.ToString(), error.ToString());
+    }
+}
