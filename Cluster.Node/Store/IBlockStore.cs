@@ -12,7 +12,7 @@ public interface IBlockStore : ITurnPhase, IAsyncDisposable
     /// <summary>Counts the opens; on media before the store is used (R5).</summary>
     ulong OpenCount { get; }
 
-    /// <summary>The last stop was in order, or this host has not booted since (R9).</summary>
+    /// <summary>The last stop was not in order and this host has booted since: bytes that were not flushed may be gone (R9).</summary>
     bool Suspect { get; }
 
     IReadOnlyCollection<IVolumeStore> Volumes { get; }

@@ -1,0 +1,189 @@
+using System.Runtime.InteropServices;
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Store;
+
+/// <summary>
+/// The committed blocks of one volume: pages for what was written, tombstones for what was trimmed. Per block the higher sequence wins, whatever
+/// the order in which changes arrive (R8). An empty volume of any size holds nothing. Loop only.
+/// </summary>
+public sealed class BlockMap(SegmentTable segments)
+{
+    private readonly Dictionary<ulong, MapPage> _pages = [];
+    private readonly List<ulong> _added = [];
+    private ulong[] _sorted = [];
+    private int _sortedCount;
+    private bool _pagesRemoved;
+
+    public RangeTombstones Tombstones { get; } = new();
+
+    public long StoredBytes { get; private set; }
+
+    public long MappedBlocks { get; private set; }
+
+    public int PageCount => _pages.Count;
+
+    /// <summary>The entry if the block holds data (or zeroes that were written); a tombstone newer than it hides it.</summary>
+    public bool TryGet(ulong block, out MapEntry entry)
+    {
+        entry = default;
+        if (!_pages.TryGetValue(block >> MapPage.BlocksLog2, out var page)) return false;
+        entry = page.Entries[block & (MapPage.Blocks - 1)];
+        return entry.IsMapped;
+    }
+
+    public ulong SequenceOf(ulong block) =>
+        TryGet(block, out var entry) ? Math.Max(entry.Sequence, Tombstones.SequenceOf(block)) : Tombstones.SequenceOf(block);
+
+    /// <summary>Puts the entry in if nothing as new is there; answers whether it did.</summary>
+    public bool Put(ulong block, in MapEntry entry)
+    {
+        if (entry.Sequence <= Tombstones.SequenceOf(block)) return false;
+        var index = (int)(block & (MapPage.Blocks - 1));
+        var page = Writable(block >> MapPage.BlocksLog2);
+        ref var slot = ref page.Entries[index];
+        if (slot.Sequence >= entry.Sequence) return false;
+        Remove(page, ref slot);
+        Add(page, ref slot, in entry);
+        return true;
+    }
+
+    /// <summary>The cleaner moved the block's bytes: the entry changes its place if it still is that of this sequence.</summary>
+    public bool Move(ulong block, in MapEntry entry)
+    {
+        if (!TryGet(block, out var old) || old.Sequence != entry.Sequence || old.Segment == MapEntry.NoSegment) return false;
+        var page = Writable(block >> MapPage.BlocksLog2);
+        ref var slot = ref page.Entries[block & (MapPage.Blocks - 1)];
+        Remove(page, ref slot);
+        Add(page, ref slot, in entry);
+        return true;
+    }
+
+    /// <summary>Trims or zeroes a range: entries that are older go, whatever the size of the range.</summary>
+    public void Trim(BlockRange range, ulong sequence)
+    {
+        Tombstones.Add(range, sequence);
+        var (firstPage, lastPage) = (range.First >> MapPage.BlocksLog2, (range.End - 1) >> MapPage.BlocksLog2);
+        if (lastPage - firstPage < (ulong)_pages.Count)
+        {
+            for (var number = firstPage; number <= lastPage; number++) TrimPage(number, range, sequence);
+            return;
+        }
+        foreach (var number in _pages.Keys.Where(number => number >= firstPage && number <= lastPage).ToArray()) TrimPage(number, range, sequence);
+    }
+
+    /// <summary>Gives all space back, for a volume that is deleted or starts anew.</summary>
+    public void ReleaseAll()
+    {
+        foreach (var page in _pages.Values)
+        {
+            foreach (ref readonly var entry in page.Entries.AsSpan())
+            {
+                if (entry.IsMapped) segments.RemoveLive(in entry);
+            }
+        }
+        _pages.Clear();
+        _added.Clear();
+        (_sortedCount, StoredBytes, MappedBlocks) = (0, 0, 0);
+    }
+
+    /// <summary>The pages with their numbers, ascending; the span is good until the next change of the map.</summary>
+    public ReadOnlySpan<ulong> PageNumbers()
+    {
+        if (_pagesRemoved)
+        {
+            _sorted = [.. _pages.Keys];
+            Array.Sort(_sorted);
+            (_sortedCount, _pagesRemoved) = (_sorted.Length, false);
+            _added.Clear();
+        }
+        else if (_added.Count > 0) MergeAdded();
+        return _sorted.AsSpan(0, _sortedCount);
+    }
+
+    public MapPage Page(ulong number) => _pages[number];
+
+    /// <summary>As read from a checkpoint. False: the page is there already.</summary>
+    public bool TryLoad(ulong number, MapPage page)
+    {
+        if (!_pages.TryAdd(number, page)) return false;
+        _added.Add(number);
+        page.Snapshot = segments.Snapshot;
+        StoredBytes += page.StoredBytes;
+        MappedBlocks += page.Mapped;
+        foreach (ref readonly var entry in page.Entries.AsSpan())
+        {
+            if (entry.IsMapped) segments.AddLive(in entry);
+        }
+        return true;
+    }
+
+    private void TrimPage(ulong number, BlockRange range, ulong sequence)
+    {
+        if (!_pages.ContainsKey(number)) return;
+        var page = Writable(number);
+        var first = number << MapPage.BlocksLog2;
+        var from = (int)(Math.Max(range.First, first) - first);
+        var to = (int)(Math.Min(range.End, first + MapPage.Blocks) - first);
+        foreach (ref var slot in page.Entries.AsSpan(from, to - from))
+        {
+            if (slot.IsMapped && slot.Sequence < sequence) Remove(page, ref slot);
+        }
+        if (page.Mapped > 0) return;
+        _pages.Remove(number);
+        _pagesRemoved = true;
+    }
+
+    /// <summary>The page, made if need be, and copied first if a checkpoint is being written from it.</summary>
+    private MapPage Writable(ulong number)
+    {
+        ref var page = ref CollectionsMarshal.GetValueRefOrAddDefault(_pages, number, out var exists);
+        if (!exists)
+        {
+            page = new MapPage { Snapshot = segments.Snapshot };
+            _added.Add(number);
+        }
+        else if (page!.Snapshot < segments.Snapshot)
+        {
+            if (segments.IsSnapshotHeld) page = page.Copy();
+            page.Snapshot = segments.Snapshot;
+        }
+        return page!;
+    }
+
+    private void Add(MapPage page, ref MapEntry slot, in MapEntry entry)
+    {
+        slot = entry;
+        page.Mapped++;
+        page.StoredBytes += entry.LengthBytes;
+        page.SequenceMax = Math.Max(page.SequenceMax, entry.Sequence);
+        MappedBlocks++;
+        StoredBytes += entry.LengthBytes;
+        segments.AddLive(in entry);
+    }
+
+    private void Remove(MapPage page, ref MapEntry slot)
+    {
+        if (!slot.IsMapped) return;
+        segments.RemoveLive(in slot);
+        page.Mapped--;
+        page.StoredBytes -= slot.LengthBytes;
+        MappedBlocks--;
+        StoredBytes -= slot.LengthBytes;
+        slot = default;
+    }
+
+    private void MergeAdded()
+    {
+        _added.Sort();
+        var merged = new ulong[_sortedCount + _added.Count];
+        var (left, right) = (0, 0);
+        for (var at = 0; at < merged.Length; at++)
+        {
+            var takeLeft = right == _added.Count || (left < _sortedCount && _sorted[left] < _added[right]);
+            merged[at] = takeLeft ? _sorted[left++] : _added[right++];
+        }
+        (_sorted, _sortedCount) = (merged, merged.Length);
+        _added.Clear();
+    }
+}

@@ -1,0 +1,181 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Node.Store;
+
+/// <summary>What a store works with.</summary>
+internal sealed record StoreEnvironment(StoreOptions Options, ILoop Loop, IDisk Disk, IDiskScheduler Scheduler, ILogger Logger);
+
+/// <summary>The way from a directory to a store: lock, superblock, checkpoint, log.</summary>
+public sealed partial class BlockStore
+{
+    private const string BootIdPath = "/proc/sys/kernel/random/boot_id";
+
+    /// <summary>
+    /// Opens the store on this disk, or makes a new one where there is none. Blocks (reads the log since the last checkpoint); any thread, before the loop has it.
+    /// Busy: another process has it open; Unsupported: a newer format; BadChecksum: what can't be replaced is damaged; DeviceError; NoSpace.
+    /// The disk is disposed with the store, or here if there is none.
+    /// </summary>
+    public static StoreOpenResult Open(StoreOptions options, ILoop loop, IDisk disk, IDiskScheduler scheduler, ILogger logger)
+    {
+        var environment = new StoreEnvironment(options, loop, disk, scheduler, logger);
+        var result = options.Problem() is { } problem
+            ? new StoreOpenResult(IoStatus.OutOfRange, problem, null)
+            : OpenLocked(environment);
+        if (result.Store is null) disk.Dispose();
+        return result;
+    }
+
+    private static StoreOpenResult OpenLocked(StoreEnvironment environment)
+    {
+        var disk = environment.Disk;
+        var locked = disk.TryLock();
+        if (locked.Status == IoStatus.Busy) return Refused(IoStatus.Busy, $"the store at {disk.Description} is in use by another process");
+        if (!locked.IsOk) return Refused(locked.Status, $"the store at {disk.Description} can't be locked: {locked.Detail}");
+        var names = new List<string>();
+        var listed = disk.List(names);
+        if (!listed.IsOk) return Refused(listed.Status, $"the store at {disk.Description} can't be listed: {listed.Detail}");
+        names.Sort(StringComparer.Ordinal);
+
+        var status = SuperblockFile.TryOpen(disk, out var superblock, out var reason);
+        if (status == IoStatus.Missing) (status, superblock, reason) = CreateSuperblock(environment, names);
+        if (status != IoStatus.Ok) return Refused(status, $"the superblock at {disk.Description} can't be used: {reason}");
+        var opened = CountOpen(environment, superblock!, out var suspect);
+        if (!opened.IsOk)
+        {
+            superblock!.Dispose();
+            return Refused(opened.Status, $"the superblock at {disk.Description} can't be written: {opened.Detail}");
+        }
+        var store = new BlockStore(environment, superblock!, suspect);
+        var failure = store.Recover(names);
+        if (failure is null) return new StoreOpenResult(IoStatus.Ok, "", store);
+        store.CloseFiles();
+        return Refused(failure.Status, $"the store at {disk.Description} can't be opened: {failure.Reason}");
+    }
+
+    private static StoreOpenResult Refused(IoStatus status, string reason) => new(status, reason, null);
+
+    /// <summary>A new store, but never in place of one whose superblock went missing.</summary>
+    private static (IoStatus, SuperblockFile?, string) CreateSuperblock(StoreEnvironment environment, List<string> names)
+    {
+        if (names.Any(name => SegmentTable.IdOf(name) is not null || name == CheckpointFile.Name))
+            return (IoStatus.BadChecksum, null, "it is missing, though segments are there");
+        var options = environment.Options;
+        var first = new Superblock
+        {
+            SegmentBytes = (uint)options.SegmentBytes,
+            StoreId = options.NewId(),
+            DiskId = options.NewId(),
+            CleanStop = true,
+        };
+        var result = SuperblockFile.Create(environment.Disk, first, out var created);
+        return (result.Status, created, result.Detail ?? "");
+    }
+
+    /// <summary>The open is counted on media before the store is used (R5), and whether the host came back without a clean stop is kept (R9).</summary>
+    private static DiskResult CountOpen(StoreEnvironment environment, SuperblockFile file, out bool suspect)
+    {
+        var before = file.Current;
+        var bootId = environment.Options.BootId != Guid.Empty ? environment.Options.BootId : Guid.Parse(File.ReadAllText(BootIdPath).Trim());
+        suspect = !before.CleanStop && before.BootId != bootId;
+        var openCount = before.OpenCount + 1;
+        return file.Write(before with
+        {
+            OpenCount = openCount,
+            BootId = bootId,
+            CleanStop = false,
+            SuspectSince = suspect ? openCount : before.SuspectSince,
+        });
+    }
+
+    /// <summary>Writes the cluster's id, once. Conflict: the store belongs to another cluster. Blocks; before the loop has the store.</summary>
+    public IoStatus SetClusterId(Guid clusterId)
+    {
+        Invariant.That(clusterId != Guid.Empty, "an empty cluster id was set");
+        if (ClusterId == clusterId) return IoStatus.Ok;
+        if (ClusterId != Guid.Empty) return IoStatus.Conflict;
+        return _superblock.Write(_superblock.Current with { ClusterId = clusterId }).Status;
+    }
+
+    internal void LogDamage(VolumeId volume, string reason) => StoreLog.Damaged(_logger, volume, _disk.Description, reason);
+
+    private sealed record RecoveryFailure(IoStatus Status, string Reason);
+
+    private RecoveryFailure? Recover(List<string> names)
+    {
+        var failure = FindSegments(names, out var found);
+        if (failure is not null) return failure;
+        var numberMax = found.Count == 0 ? 0 : found.Max(each => each.Number);
+        var start = new LogPosition(0, 0);
+        var cleanEnd = _superblock.Current.CleanEnd;
+        var recovery = new LogRecovery(found, _volumes, AddVolume, Segments.SegmentBytes);
+        recovery.Run(start, cleanEnd > start ? cleanEnd : start);
+        if (recovery.Failure is not null) return new RecoveryFailure(IoStatus.DeviceError, recovery.Failure);
+        if (recovery.WasCut) StoreLog.Cut(_logger, _disk.Description, recovery.End);
+        foreach (var segment in recovery.Replayed)
+        {
+            // A process that was killed may have left these bytes in the page cache only; from here on they count as durable.
+            var result = segment.File.Sync();
+            if (!result.IsOk) return new RecoveryFailure(result.Status, result.Detail ?? "fdatasync failed");
+        }
+        foreach (var volume in _volumes.Values) volume.OnRecovered();
+        SettleSegments(found, recovery, start);
+        _writer = new LogWriter(Segments, Identity, recovery.End, Math.Max(numberMax, start.Number) + 1) { Durable = recovery.End };
+        UpdateCapacity();
+        StoreLog.Opened(_logger, _disk.Description, _volumes.Count, Segments.All.Count, recovery.End, OpenCount);
+        return null;
+    }
+
+    private VolumeStore AddVolume(VolumeId id)
+    {
+        var volume = new VolumeStore(this, id);
+        _volumes.Add(id, volume);
+        return volume;
+    }
+
+    private RecoveryFailure? FindSegments(List<string> names, out List<FoundSegment> found)
+    {
+        found = [];
+        Span<byte> start = stackalloc byte[SegmentHeader.SizeBytes + EntryPrefix.SizeBytes];
+        foreach (var name in names)
+        {
+            if (SegmentTable.IdOf(name) is not { } id) continue;
+            var result = _disk.Open(name, create: false, out var file);
+            if (!result.IsOk) return new RecoveryFailure(result.Status, result.Detail ?? name);
+            var segment = Segments.Add(id, file!);
+            start.Clear();
+            result = file!.Read(0, start);
+            if (!result.IsOk) return new RecoveryFailure(result.Status, result.Detail ?? name);
+            var status = SegmentHeader.TryDecode(start, out var header);
+            if (status == IoStatus.Unsupported) return new RecoveryFailure(status, $"{name} was written by a newer version");
+            var isOurs = status == IoStatus.Ok && header.Segment == id && header.Store == StoreId && header.SegmentBytes == (uint)Segments.SegmentBytes;
+            found.Add(isOurs
+                ? new FoundSegment(segment, true, header.Number, header.Previous)
+                : new FoundSegment(segment, false, EntryPrefix.PeekNumber(start[SegmentHeader.SizeBytes..], segment.Seed), default));
+        }
+        return null;
+    }
+
+    /// <summary>Segments that the replayed log or a map needs keep their number; all others are free.</summary>
+    private void SettleSegments(List<FoundSegment> found, LogRecovery recovery, LogPosition start)
+    {
+        foreach (var each in found)
+        {
+            var isNeeded = !each.Segment.IsDead || (recovery.Replayed.Contains(each.Segment) && each.Number >= start.Number);
+            if (!isNeeded)
+            {
+                Segments.Free(each.Segment);
+                continue;
+            }
+            each.Segment.Number = each.Number;
+            each.Segment.EndBytes = each.Segment.WrittenBytes = (uint)Segments.SegmentBytes;
+        }
+    }
+
+    private void CloseFiles()
+    {
+        _superblock.Dispose();
+        foreach (var segment in Segments.All) segment.File.Dispose();
+    }
+}

@@ -1,0 +1,212 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Node.Store;
+
+/// <summary>
+/// The log-structured store of one disk. All replicas of the node share one log; each has its own map. <see cref="Open"/> blocks and may run on any thread; then
+/// the caller adds the store to its loop (<see cref="ILoop.AddPhase"/> with <see cref="TurnPhase.Store"/>), and all else happens there.
+/// docs/disk-format.md has the layout and the order that crashes depend on.
+/// </summary>
+public sealed partial class BlockStore : IBlockStore
+{
+    private readonly Dictionary<VolumeId, VolumeStore> _volumes = [];
+    private readonly Stack<ReadJob> _readJobs = new();
+    private readonly List<VolumeStore> _touched = [];
+    private readonly List<VolumeStore> _notifying = [];
+    private readonly List<VolumeStore> _unsynced = [];
+    private readonly SyncJob _sync;
+    private readonly StoreOptions _options;
+    private readonly ILoop _loop;
+    private readonly IDisk _disk;
+    private readonly IDiskScheduler _scheduler;
+    private readonly ILogger _logger;
+    private readonly SuperblockFile _superblock;
+    private LogWriter _writer = null!;
+    private bool _syncWanted;
+    private bool _syncing;
+    private bool _stopped;
+
+    private BlockStore(StoreEnvironment environment, SuperblockFile superblock, bool suspect)
+    {
+        (_options, _loop, _disk, _scheduler, _logger) = environment;
+        _superblock = superblock;
+        Suspect = suspect;
+        Segments = new SegmentTable(_disk, (int)superblock.Current.SegmentBytes);
+        _sync = new SyncJob(this);
+    }
+
+    public Guid StoreId => _superblock.Current.StoreId;
+
+    public ulong OpenCount => _superblock.Current.OpenCount;
+
+    public bool Suspect { get; }
+
+    /// <summary>The open count at which the store was last found suspect; 0: never.</summary>
+    public ulong SuspectSince => _superblock.Current.SuspectSince;
+
+    /// <summary>The cluster that the store belongs to; empty: none yet.</summary>
+    public Guid ClusterId => _superblock.Current.ClusterId;
+
+    public IReadOnlyCollection<IVolumeStore> Volumes => _volumes.Values;
+
+    /// <summary>Why nothing more can be written; null as long as the disk works.</summary>
+    public string? FailureReason { get; private set; }
+
+    internal bool HasFailed => FailureReason is not null;
+
+    internal SegmentTable Segments { get; }
+
+    internal StoreIdentity Identity => new(StoreId, _superblock.Current.DiskId, OpenCount, _options.NewId);
+
+    public IVolumeStore? Find(VolumeId volume) => _volumes.GetValueOrDefault(volume);
+
+    public (IoStatus Status, IVolumeStore? Volume) Create(VolumeId volume, ReadOnlyMemory<byte> header)
+    {
+        Invariant.That(volume.IsValid && !_volumes.ContainsKey(volume), "a replica that exists was created");
+        if (HasFailed || _stopped) return (IoStatus.DeviceError, null);
+        if (!_writer.HasRoom(StoreLimits.HeaderBytesMax * 2, SpaceClass.Control)) return (IoStatus.NoSpace, null);
+        var made = new VolumeStore(this, volume);
+        _volumes.Add(volume, made);
+        made.SaveHeader(header);
+        return HasFailed ? (IoStatus.DeviceError, null) : (IoStatus.Ok, made);
+    }
+
+    public IoStatus Delete(VolumeId volume)
+    {
+        if (!_volumes.TryGetValue(volume, out var found)) return IoStatus.Missing;
+        if (HasFailed || _stopped) return IoStatus.DeviceError;
+        var record = StoreRecord.Build(new RecordHeader { Kind = StoreRecordKind.Delete, Volume = volume }, []);
+        var status = Stage(found, record, record.Length, SpaceClass.Last, out _);
+        record.Release();
+        if (status != IoStatus.Ok) return status;
+        _volumes.Remove(volume);
+        found.OnDeleted();
+        return IoStatus.Ok;
+    }
+
+    /// <summary>Writes the batch of the turn, tells the replicas, and begins the fdatasync that they wait for.</summary>
+    public bool Run()
+    {
+        if (_stopped || HasFailed) return false;
+        var worked = WriteAndNotify();
+        if (_syncWanted && !_syncing && !_writer.HasStaged && !HasFailed)
+        {
+            BeginSync();
+            worked = true;
+        }
+        return RunBackground() | worked;
+    }
+
+    internal IoStatus Stage(VolumeStore volume, IoBuffer record, int lengthBytes, SpaceClass space, out EntryPlace place)
+    {
+        place = default;
+        if (_stopped) return IoStatus.DeviceError;
+        var status = _writer.Stage(volume.Volume, record, lengthBytes, space, out place);
+        if (status == IoStatus.Ok) Touch(volume);
+        return status;
+    }
+
+    /// <summary>Writes what is staged now, for a read that may want it. The replicas are told at the end of the turn as ever.</summary>
+    internal IoStatus WriteStaged() => !_writer.HasStaged || _writer.Flush().IsOk ? IoStatus.Ok : IoStatus.DeviceError;
+
+    internal void RequestSync(VolumeStore volume)
+    {
+        _syncWanted = true;
+        AddUnsynced(volume);
+    }
+
+    internal void Submit(DiskLane lane, DiskJob job) => _scheduler.Submit(lane, job);
+
+    internal ReadJob TakeReadJob() => _readJobs.TryPop(out var job) ? job : new ReadJob(this);
+
+    internal void Return(ReadJob job) => _readJobs.Push(job);
+
+    /// <summary>The disk is no longer to be trusted: every replica hears of it once, nothing is retried (R10).</summary>
+    internal void Fail(IoStatus status, string reason)
+    {
+        if (HasFailed) return;
+        FailureReason = reason;
+        StoreLog.Failed(_logger, _disk.Description, reason);
+        foreach (var volume in _volumes.Values.ToArray()) volume.Events?.OnFailed(status, reason);
+    }
+
+    internal void OnSyncDone()
+    {
+        _syncing = false;
+        if (!_sync.Result.IsOk)
+        {
+            Fail(_sync.Result.Status, _sync.Result.Detail ?? "fdatasync failed");
+            return;
+        }
+        if (HasFailed || _stopped) return;
+        if (_sync.Position > _writer.Durable) _writer.Durable = _sync.Position;
+        NoteDurableLater();
+        foreach (var volume in _sync.Volumes) volume.OnSynced();
+        OnDurableAdvanced();
+    }
+
+    private bool WriteAndNotify()
+    {
+        if (_touched.Count == 0 && !_writer.HasStaged) return false;
+        var result = _writer.Flush();
+        if (!result.IsOk)
+        {
+            Fail(result.Status, result.Detail ?? "a write failed");
+            return true;
+        }
+        _notifying.AddRange(_touched);
+        _touched.Clear();
+        foreach (var volume in _notifying)
+        {
+            AddUnsynced(volume);
+            volume.NoteWritten();
+        }
+        foreach (var volume in _notifying) volume.TellWritten();
+        _notifying.Clear();
+        return true;
+    }
+
+    private void BeginSync()
+    {
+        _syncWanted = false;
+        _sync.Segments.Clear();
+        _sync.Volumes.Clear();
+        foreach (var segment in _writer.Dirty)
+        {
+            segment.IsDirty = false;
+            _sync.Segments.Add(segment);
+        }
+        _writer.Dirty.Clear();
+        _sync.Position = _writer.End;
+        foreach (var volume in _unsynced)
+        {
+            volume.OnSyncBegins();
+            _sync.Volumes.Add(volume);
+        }
+        _unsynced.Clear();
+        _syncing = true;
+        if (_sync.Segments.Count > 0) Submit(DiskLane.Sync, _sync);
+        else
+        {
+            // Nothing was written since the last one: all is on media already.
+            _sync.Execute();
+            OnSyncDone();
+        }
+    }
+
+    private void Touch(VolumeStore volume)
+    {
+        if (volume.IsTouched) return;
+        volume.IsTouched = true;
+        _touched.Add(volume);
+    }
+
+    private void AddUnsynced(VolumeStore volume)
+    {
+        if (volume.IsUnsynced) return;
+        volume.IsUnsynced = true;
+        _unsynced.Add(volume);
+    }
+}

@@ -1,0 +1,168 @@
+using Cluster.Messages.Model;
+using Microsoft.Win32.SafeHandles;
+
+namespace Cluster.Node.Store;
+
+/// <summary>A directory of a local file system.</summary>
+public sealed class FileDisk(string directory) : IDisk
+{
+    private const string LockName = "lock";
+    private FileStream? _lock;
+
+    public string Description => directory;
+
+    public long FreeBytes => new DriveInfo(directory).AvailableFreeSpace;
+
+    /// <summary>Makes the directory if it is not there. The lock is flock(2) on a file in it: it ends with the process, however that ends.</summary>
+    public DiskResult TryLock()
+    {
+        try
+        {
+            Directory.CreateDirectory(directory);
+            _lock = new FileStream(Path.Combine(directory, LockName), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1);
+            return DiskResult.Done();
+        }
+        catch (UnauthorizedAccessException error)
+        {
+            return DiskResult.Failed(IoStatus.DeviceError, error.Message);
+        }
+        catch (IOException error)
+        {
+            return DiskResult.Failed(File.Exists(Path.Combine(directory, LockName)) ? IoStatus.Busy : IoStatus.DeviceError, error.Message);
+        }
+    }
+
+    public DiskResult Open(string name, bool create, out IDiskFile? file)
+    {
+        file = null;
+        try
+        {
+            var handle = File.OpenHandle(Path.Combine(directory, name), create ? FileMode.OpenOrCreate : FileMode.Open,
+                FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+            file = new FileDiskFile(name, handle);
+            return DiskResult.Done();
+        }
+        catch (FileNotFoundException error)
+        {
+            return DiskResult.Failed(IoStatus.Missing, error.Message);
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            return DiskResult.Failed(IsFull(error) ? IoStatus.NoSpace : IoStatus.DeviceError, error.Message);
+        }
+    }
+
+    public DiskResult List(List<string> names) => Try(() =>
+    {
+        foreach (var path in Directory.EnumerateFiles(directory))
+        {
+            var name = Path.GetFileName(path);
+            if (name != LockName) names.Add(name);
+        }
+    });
+
+    public DiskResult Delete(string name) => Try(() => File.Delete(Path.Combine(directory, name)));
+
+    public DiskResult Rename(string from, string to) =>
+        Try(() => File.Move(Path.Combine(directory, from), Path.Combine(directory, to), overwrite: true));
+
+    public DiskResult SyncDirectory()
+    {
+        var descriptor = LibC.Open(directory, LibC.ReadOnlyDirectory);
+        if (descriptor < 0) return LibC.Failure("open of the directory");
+        var result = LibC.Fsync(descriptor) == 0 ? DiskResult.Done() : LibC.Failure("fsync of the directory");
+        _ = LibC.Close(descriptor);
+        return result;
+    }
+
+    public void Dispose() => _lock?.Dispose();
+
+    private static DiskResult Try(Action work)
+    {
+        try
+        {
+            work();
+            return DiskResult.Done();
+        }
+        catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+        {
+            return DiskResult.Failed(IsFull(error) ? IoStatus.NoSpace : IoStatus.DeviceError, error.Message);
+        }
+    }
+
+    /// <summary>.NET keeps errno in the low bits of HResult on Unix.</summary>
+    private static bool IsFull(Exception error) => (error.HResult & 0xFFFF) is LibC.ErrorNoSpace or LibC.ErrorQuota;
+}
+
+internal sealed class FileDiskFile(string name, SafeFileHandle handle) : IDiskFile
+{
+    /// <summary>Set once the file system refuses RWF_NOWAIT: cached reads then go to the disk thread like the others.</summary>
+    private volatile bool _noCachedReads;
+
+    public long LengthBytes => RandomAccess.GetLength(handle);
+
+    public unsafe DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
+    {
+        fixed (IoVector* start = vectors)
+        {
+            while (true)
+            {
+                var count = LibC.WriteVectors(handle, start, vectors.Length, offsetBytes);
+                if (count >= 0) return DiskResult.Done((int)count);
+                if (!LibC.WasInterrupted) return LibC.Failure($"pwritev to {name}");
+            }
+        }
+    }
+
+    public unsafe DiskResult Read(long offsetBytes, Span<byte> to)
+    {
+        var total = 0;
+        fixed (byte* start = to)
+        {
+            while (total < to.Length)
+            {
+                var count = LibC.Read(handle, start + total, (nuint)(to.Length - total), offsetBytes + total);
+                if (count == 0) break;
+                if (count > 0) total += (int)count;
+                else if (!LibC.WasInterrupted) return LibC.Failure($"pread of {name}");
+            }
+        }
+        return DiskResult.Done(total);
+    }
+
+    public unsafe DiskResult TryReadCached(long offsetBytes, Span<byte> to)
+    {
+        if (_noCachedReads) return new DiskResult(IoStatus.Busy, 0, null);
+        fixed (byte* start = to)
+        {
+            var vector = new IoVector(start, to.Length);
+            var count = LibC.ReadVectors(handle, &vector, 1, offsetBytes, LibC.NoWait);
+            if (count == to.Length) return DiskResult.Done(to.Length);
+            if (count < 0 && !LibC.WouldBlock && !LibC.WasInterrupted) _noCachedReads = true;
+            return new DiskResult(IoStatus.Busy, 0, null);
+        }
+    }
+
+    public DiskResult Sync()
+    {
+        while (LibC.Fdatasync(handle) != 0)
+        {
+            if (!LibC.WasInterrupted) return LibC.Failure($"fdatasync of {name}");
+        }
+        return DiskResult.Done();
+    }
+
+    public DiskResult Preallocate(long lengthBytes)
+    {
+        while (LibC.Fallocate(handle, 0, 0, lengthBytes) != 0)
+        {
+            if (LibC.WasInterrupted) continue;
+            if (!LibC.IsUnsupported) return LibC.Failure($"fallocate of {name}");
+            if (RandomAccess.GetLength(handle) < lengthBytes) RandomAccess.SetLength(handle, lengthBytes);
+            break;
+        }
+        return DiskResult.Done();
+    }
+
+    public void Dispose() => handle.Dispose();
+}

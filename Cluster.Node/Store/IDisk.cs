@@ -1,0 +1,72 @@
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Store;
+
+/// <summary>One piece of a gather write; the layout of the system's <c>struct iovec</c>. The memory is native or pinned.</summary>
+public unsafe struct IoVector(byte* start, int lengthBytes)
+{
+    public byte* Start = start;
+    public nuint LengthBytes = (nuint)lengthBytes;
+}
+
+/// <summary>
+/// How a call on a disk ended. Count is in bytes. Detail names the call and the system's reason when the status is not Ok. NoSpace: the
+/// device is full; Busy: not in the page cache; Missing: no such file; DeviceError: anything else.
+/// </summary>
+public readonly record struct DiskResult(IoStatus Status, int Count, string? Detail)
+{
+    public bool IsOk => Status == IoStatus.Ok;
+
+    public static DiskResult Done(int count = 0) => new(IoStatus.Ok, count, null);
+
+    public static DiskResult Failed(IoStatus status, string detail) => new(status, 0, detail);
+}
+
+/// <summary>
+/// One disk of a store: a flat set of files with names. The seam that tests make fail, tear and lose un-synced bytes. Errors are values; every
+/// member may be called from any thread. A name is durable only after <see cref="SyncDirectory"/>, bytes only after <see cref="IDiskFile.Sync"/>.
+/// </summary>
+public interface IDisk : IDisposable
+{
+    /// <summary>Where it is, for messages.</summary>
+    string Description { get; }
+
+    /// <summary>Bytes of the file system that are free for this process.</summary>
+    long FreeBytes { get; }
+
+    /// <summary>Takes the disk for this process until it is disposed. Busy: another process has it.</summary>
+    DiskResult TryLock();
+
+    /// <summary>Opens for reading and writing. Missing: it is not there and <paramref name="create"/> is false.</summary>
+    DiskResult Open(string name, bool create, out IDiskFile? file);
+
+    DiskResult List(List<string> names);
+
+    DiskResult Delete(string name);
+
+    /// <summary>Replaces <paramref name="to"/> if it is there, in one step.</summary>
+    DiskResult Rename(string from, string to);
+
+    DiskResult SyncDirectory();
+}
+
+/// <summary>An open file. Any thread; calls on disjoint ranges may run at the same time.</summary>
+public interface IDiskFile : IDisposable
+{
+    long LengthBytes { get; }
+
+    /// <summary>One gather write. May write less than was given (Count): the caller goes on from there.</summary>
+    DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors);
+
+    /// <summary>Reads up to the length of <paramref name="to"/>; Count is less only at the end of the file.</summary>
+    DiskResult Read(long offsetBytes, Span<byte> to);
+
+    /// <summary>The same, only from the page cache; Busy when not all of it is there. Never blocks on the device.</summary>
+    DiskResult TryReadCached(long offsetBytes, Span<byte> to);
+
+    /// <summary>fdatasync. After a failure nothing may be retried (R10): the kernel may have dropped the pages.</summary>
+    DiskResult Sync();
+
+    /// <summary>Reserves space so that the file has at least this length.</summary>
+    DiskResult Preallocate(long lengthBytes);
+}

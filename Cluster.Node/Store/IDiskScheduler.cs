@@ -1,0 +1,32 @@
+namespace Cluster.Node.Store;
+
+/// <summary>Which of a disk's threads runs a job, so that neither a read nor a flush waits behind a checkpoint.</summary>
+public enum DiskLane
+{
+    Sync = 0,
+    Read = 1,
+    Background = 2,
+}
+
+/// <summary>Work that may block on the device. Reused by its owner after it has completed.</summary>
+public abstract class DiskJob
+{
+    private Action? _completion;
+
+    /// <summary>The completion as a delegate, made once.</summary>
+    public Action Completion => _completion ??= Complete;
+
+    /// <summary>On the lane's thread: calls the disk, touches no state of the loop.</summary>
+    public abstract void Execute();
+
+    /// <summary>On the loop, after <see cref="Execute"/>.</summary>
+    public abstract void Complete();
+}
+
+/// <summary>
+/// Runs the blocking calls of a store off its loop, in order within each lane. A simulation runs them on its one thread (<see cref="LoopDiskScheduler"/>).
+/// </summary>
+public interface IDiskScheduler
+{
+    void Submit(DiskLane lane, DiskJob job);
+}

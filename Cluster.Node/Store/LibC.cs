@@ -1,0 +1,58 @@
+using System.Runtime.InteropServices;
+using Cluster.Messages.Model;
+using Microsoft.Win32.SafeHandles;
+
+namespace Cluster.Node.Store;
+
+/// <summary>The system calls that .NET does not offer as they are: preadv2 with RWF_NOWAIT, fdatasync, fallocate, fsync of a directory.</summary>
+internal static unsafe partial class LibC
+{
+    public const int NoWait = 8;
+    public const int ErrorNoSpace = 28;
+    public const int ErrorQuota = 122;
+    private const int ErrorInterrupted = 4;
+    private const int ErrorAgain = 11;
+    private const int ErrorInvalid = 22;
+    private const int ErrorUnsupported = 95;
+    private const int CloseOnExec = 0x80000;
+
+    /// <summary>O_DIRECTORY differs between the two architectures that are built for.</summary>
+    public static int ReadOnlyDirectory => CloseOnExec | (RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x4000 : 0x10000);
+
+    public static bool WasInterrupted => Marshal.GetLastPInvokeError() == ErrorInterrupted;
+
+    public static bool WouldBlock => Marshal.GetLastPInvokeError() == ErrorAgain;
+
+    public static bool IsUnsupported => Marshal.GetLastPInvokeError() is ErrorUnsupported or ErrorInvalid;
+
+    public static DiskResult Failure(string call)
+    {
+        var error = Marshal.GetLastPInvokeError();
+        var status = error is ErrorNoSpace or ErrorQuota ? IoStatus.NoSpace : IoStatus.DeviceError;
+        return DiskResult.Failed(status, $"{call}: {Marshal.GetPInvokeErrorMessage(error)} (errno {error})");
+    }
+
+    [LibraryImport("libc", EntryPoint = "pwritev", SetLastError = true)]
+    public static partial nint WriteVectors(SafeFileHandle file, IoVector* vectors, int count, long offset);
+
+    [LibraryImport("libc", EntryPoint = "preadv2", SetLastError = true)]
+    public static partial nint ReadVectors(SafeFileHandle file, IoVector* vectors, int count, long offset, int flags);
+
+    [LibraryImport("libc", EntryPoint = "pread", SetLastError = true)]
+    public static partial nint Read(SafeFileHandle file, byte* to, nuint length, long offset);
+
+    [LibraryImport("libc", EntryPoint = "fdatasync", SetLastError = true)]
+    public static partial int Fdatasync(SafeFileHandle file);
+
+    [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
+    public static partial int Fallocate(SafeFileHandle file, int mode, long offset, long length);
+
+    [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
+    public static partial int Fsync(int descriptor);
+
+    [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    public static partial int Open(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
+    public static partial int Close(int descriptor);
+}

@@ -1,0 +1,173 @@
+using System.Buffers.Binary;
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Node.Store;
+
+/// <summary>
+/// The end of the log: gathers the entries of a turn and writes them with one pwritev per segment. Place and order are settled when an entry is
+/// staged; its bytes are in the file after <see cref="Flush"/>. The log goes on in a new segment at each open, never behind what a crash left. Loop only.
+/// </summary>
+public sealed unsafe class LogWriter : IDisposable
+{
+    private const int VectorsPerEntry = 2;
+    private const int EntriesMax = (DiskFileExtensions.VectorsMax - 2) / VectorsPerEntry;
+    private const int SlotBytes = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes;
+
+    private readonly SegmentTable _segments;
+    private readonly StoreIdentity _identity;
+    private readonly IoBuffer _arena = BufferPool.Shared.Rent(SegmentHeader.SizeBytes + (EntriesMax * SlotBytes));
+    private readonly IoVector[] _vectors = GC.AllocateArray<IoVector>(DiskFileExtensions.VectorsMax, pinned: true);
+    private readonly IoBuffer[] _held = new IoBuffer[EntriesMax];
+    private readonly List<Segment> _dirty = [];
+    private Segment? _active;
+    private LogPosition _last;
+    private ulong _nextNumber;
+    private int _arenaUsed;
+    private int _vectorCount;
+    private int _heldCount;
+    private uint _stagedBytes;
+
+    /// <param name="last">Where the log ends; the first segment taken is chained to it.</param>
+    public LogWriter(SegmentTable segments, StoreIdentity identity, LogPosition last, ulong nextNumber)
+    {
+        (_segments, _identity, _last, _nextNumber) = (segments, identity, last, nextNumber);
+        _arena.Whole.Clear();
+    }
+
+    /// <summary>Set at the first failed write: nothing more is taken (R10).</summary>
+    public DiskResult? Failure { get; private set; }
+
+    public Segment? Active => _active;
+
+    /// <summary>End of what is staged, and after <see cref="Flush"/> of what is written.</summary>
+    public LogPosition End => _active is null ? _last : new LogPosition(_active.Number, _active.EndBytes);
+
+    /// <summary>All below is on media; each entry carries it (the flush watermark).</summary>
+    public LogPosition Durable { get; set; }
+
+    /// <summary>The newest value of <see cref="Durable"/> that an entry carries.</summary>
+    public LogPosition NotedDurable { get; private set; }
+
+    /// <summary>Written, and not covered by an fdatasync that has begun. The caller empties it when it begins one.</summary>
+    public List<Segment> Dirty => _dirty;
+
+    public long AppendedBytes { get; private set; }
+
+    public bool HasStaged => _vectorCount > 0;
+
+    /// <summary>Whether <paramref name="space"/> lets an entry of a record of this length in.</summary>
+    public bool HasRoom(int recordBytes, SpaceClass space)
+    {
+        if (_active is not null && Fits(recordBytes) && (space == SpaceClass.Last || _segments.AvailableCount >= SegmentTable.Reserve(space))) return true;
+        return _segments.AvailableCount > SegmentTable.Reserve(space);
+    }
+
+    /// <summary>Stages a record as the next entry. Ok, NoSpace or DeviceError; on anything but Ok nothing was staged.</summary>
+    public IoStatus Stage(VolumeId volume, IoBuffer record, int lengthBytes, SpaceClass space, out EntryPlace place)
+    {
+        var status = Begin(lengthBytes, space, out place);
+        if (status != IoStatus.Ok) return status;
+        var hash = BinaryPrimitives.ReadUInt64LittleEndian(record.Span[(RecordHeader.SizeBytes - 8)..]);
+        AddPrefix(EntryKind.Record, volume.Value, (uint)lengthBytes, hash);
+        record.AddReference();
+        _held[_heldCount++] = record;
+        AddVector(record.Pointer, lengthBytes);
+        return IoStatus.Ok;
+    }
+
+    /// <summary>Stages an entry that carries nothing but the flush watermark.</summary>
+    public IoStatus StageWatermark()
+    {
+        var status = Begin(0, SpaceClass.Last, out _);
+        if (status == IoStatus.Ok) AddPrefix(EntryKind.Watermark, 0, 0, 0);
+        return status;
+    }
+
+    /// <summary>Writes what is staged. After a failure nothing is retried.</summary>
+    public DiskResult Flush()
+    {
+        if (Failure is { } known) return known;
+        if (_vectorCount == 0) return DiskResult.Done();
+        var active = _active!;
+        var result = active.File.WriteAll(active.WrittenBytes, _vectors.AsSpan(0, _vectorCount));
+        for (var index = 0; index < _heldCount; index++) _held[index].Release();
+        Array.Clear(_held, 0, _heldCount);
+        (_vectorCount, _heldCount, _arenaUsed, _stagedBytes) = (0, 0, 0, 0);
+        if (!result.IsOk)
+        {
+            Failure = result;
+            return result;
+        }
+        AppendedBytes += active.EndBytes - active.WrittenBytes;
+        active.WrittenBytes = active.EndBytes;
+        if (active.IsDirty) return result;
+        active.IsDirty = true;
+        _dirty.Add(active);
+        return result;
+    }
+
+    public void Dispose()
+    {
+        for (var index = 0; index < _heldCount; index++) _held[index].Release();
+        _heldCount = 0;
+        _arena.Release();
+    }
+
+    private bool Fits(int recordBytes) =>
+        _active!.EndBytes + EntryPrefix.Align((uint)(EntryPrefix.SizeBytes + recordBytes)) <= (uint)_segments.SegmentBytes;
+
+    private IoStatus Begin(int recordBytes, SpaceClass space, out EntryPlace place)
+    {
+        place = default;
+        if (Failure is not null) return IoStatus.DeviceError;
+        if (!HasRoom(recordBytes, space)) return IoStatus.NoSpace;
+        if (_active is null || !Fits(recordBytes))
+        {
+            var status = Roll();
+            if (status != IoStatus.Ok) return status;
+        }
+        if (_vectorCount + VectorsPerEntry > _vectors.Length || _heldCount == EntriesMax || _arenaUsed + SlotBytes > _arena.CapacityBytes)
+        {
+            if (!Flush().IsOk) return IoStatus.DeviceError;
+        }
+        place = new EntryPlace(_active!.Index, _active.EndBytes);
+        return IoStatus.Ok;
+    }
+
+    /// <summary>The log leaves its segment for the next. The new header goes out with the first entries: neither is believed without the other's sync.</summary>
+    private IoStatus Roll()
+    {
+        if (!Flush().IsOk) return IoStatus.DeviceError;
+        var taken = _segments.Take(_identity.NewId(), out var next);
+        if (!taken.IsOk) return taken.Status == IoStatus.NoSpace ? IoStatus.NoSpace : IoStatus.DeviceError;
+        var header = new SegmentHeader(next!.Id, _identity.DiskId, _identity.StoreId, _nextNumber++, End, (uint)_segments.SegmentBytes, _identity.OpenCount);
+        _active = next;
+        next.Number = header.Number;
+        (next.EndBytes, next.WrittenBytes) = (SegmentHeader.SizeBytes, 0);
+        header.Encode(_arena.Whole);
+        AddVector(_arena.Pointer, SegmentHeader.SizeBytes);
+        _arenaUsed = SegmentHeader.SizeBytes;
+        return IoStatus.Ok;
+    }
+
+    /// <summary>The filling up to the multiple of 8 stands before each prefix, so that both are one piece of the gather write.</summary>
+    private void AddPrefix(EntryKind kind, ulong volume, uint lengthBytes, ulong recordHash)
+    {
+        var active = _active!;
+        var filling = (int)(active.EndBytes - active.WrittenBytes - _stagedBytes);
+        _arena.Whole.Slice(_arenaUsed, filling).Clear();
+        var prefix = new EntryPrefix(kind, lengthBytes, new LogPosition(active.Number, active.EndBytes), volume, Durable, recordHash);
+        prefix.Encode(_arena.Whole[(_arenaUsed + filling)..], active.Seed);
+        AddVector(_arena.Pointer + _arenaUsed, filling + EntryPrefix.SizeBytes);
+        _arenaUsed += filling + EntryPrefix.SizeBytes;
+        NotedDurable = Durable;
+        active.EndBytes = prefix.End.OffsetBytes;
+    }
+
+    private void AddVector(byte* start, int lengthBytes)
+    {
+        _vectors[_vectorCount++] = new IoVector(start, lengthBytes);
+        _stagedBytes += (uint)lengthBytes;
+    }
+}

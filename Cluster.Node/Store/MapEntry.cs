@@ -1,0 +1,52 @@
+using Cluster.Messages.Wire;
+
+namespace Cluster.Node.Store;
+
+/// <summary>Where one block's newest committed bytes are. 32 bytes in memory. Sequence 0: nothing.</summary>
+public struct MapEntry
+{
+    /// <summary>For blocks that hold no bytes (encoding Zero).</summary>
+    public const int NoSegment = -1;
+
+    public ulong Sequence;
+    public ulong Checksum;
+
+    /// <summary>Slot of the segment in the <see cref="SegmentTable"/>.</summary>
+    public int Segment;
+    public uint OffsetBytes;
+    public ushort LengthBytes;
+    public BlockEncoding Encoding;
+
+    public readonly bool IsMapped => Sequence != 0;
+
+    public readonly BlockDescriptor Descriptor => new(Encoding, LengthBytes, Checksum);
+}
+
+/// <summary>
+/// The entries of 512 neighbouring blocks. While a checkpoint is being written from a page, the page is frozen: a change works on a copy.
+/// </summary>
+public sealed class MapPage
+{
+    public const int BlocksLog2 = 9;
+    public const int Blocks = 1 << BlocksLog2;
+
+    public readonly MapEntry[] Entries;
+
+    /// <summary>No entry of the page is newer; may be too high after entries went.</summary>
+    public ulong SequenceMax;
+    public int Mapped;
+    public int StoredBytes;
+
+    /// <summary>The snapshot up to which the page was copied or made: it may be changed in place while no later one is being written.</summary>
+    public long Snapshot;
+
+    public MapPage() => Entries = new MapEntry[Blocks];
+
+    private MapPage(MapPage from)
+    {
+        Entries = (MapEntry[])from.Entries.Clone();
+        (SequenceMax, Mapped, StoredBytes) = (from.SequenceMax, from.Mapped, from.StoredBytes);
+    }
+
+    public MapPage Copy() => new(this);
+}

@@ -1,0 +1,44 @@
+namespace Cluster.Node.Store;
+
+/// <summary>One segment file of the store. Loop only, but for its file.</summary>
+public sealed class Segment(int index, string name, Guid id, IDiskFile file)
+{
+    /// <summary>Slot in the <see cref="SegmentTable"/>; never changes in this process.</summary>
+    public int Index { get; } = index;
+
+    public string Name { get; } = name;
+
+    public Guid Id { get; } = id;
+
+    public IDiskFile File { get; } = file;
+
+    public ulong Seed { get; } = SegmentHeader.SeedOf(id);
+
+    /// <summary>Number of its present use in the log; 0: free.</summary>
+    public ulong Number { get; set; }
+
+    /// <summary>Where the next entry goes; all below is staged.</summary>
+    public uint EndBytes { get; set; }
+
+    /// <summary>All below is in the file.</summary>
+    public uint WrittenBytes { get; set; }
+
+    /// <summary>Written to since the last fdatasync began.</summary>
+    public bool IsDirty { get; set; }
+
+    /// <summary>Bytes of the blocks that the maps have here.</summary>
+    public long LiveBytes { get; set; }
+
+    public int LiveBlocks { get; set; }
+
+    /// <summary>Uncommitted records that lie here (R4).</summary>
+    public int TailRecords { get; set; }
+
+    /// <summary>Reads under way on the disk threads; the segment is not used anew before they end.</summary>
+    public int Readers { get; set; }
+
+    /// <summary>The cleaner could not move all of it; it is left alone until the next open.</summary>
+    public bool IsStuck { get; set; }
+
+    public bool IsDead => LiveBlocks == 0 && TailRecords == 0;
+}

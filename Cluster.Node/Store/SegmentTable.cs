@@ -1,0 +1,124 @@
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Store;
+
+/// <summary>How far an append may go into the space that is left: data leaves a reserve for what frees space, that leaves one for the cleaner.</summary>
+public enum SpaceClass
+{
+    Data = 0,
+    Control = 1,
+    Last = 2,
+}
+
+/// <summary>All segments of a store, their space and their live bytes. Loop only; <see cref="Segment.File"/> excepted.</summary>
+public sealed class SegmentTable(IDisk disk, int segmentBytes)
+{
+    public const string Prefix = "segment-";
+    public const string Suffix = ".log";
+
+    /// <summary>Whole segments that must stay free after an append of each <see cref="SpaceClass"/>.</summary>
+    private static readonly int[] ReserveSegments = [4, 2, 0];
+
+    private readonly List<Segment> _all = [];
+    private readonly Queue<Segment> _free = new();
+
+    public IReadOnlyList<Segment> All => _all;
+
+    public Segment this[int index] => _all[index];
+
+    public int SegmentBytes { get; } = segmentBytes;
+
+    /// <summary>Segments that the capacity allows.</summary>
+    public int SegmentsMax { get; set; }
+
+    public int FreeCount => _free.Count;
+
+    /// <summary>Segments that can still be taken into use.</summary>
+    public int AvailableCount => _free.Count + Math.Max(0, SegmentsMax - _all.Count);
+
+    public bool CanCreate => _all.Count < SegmentsMax;
+
+    public long LiveBytes { get; private set; }
+
+    /// <summary>Counts the checkpoints begun; with <see cref="IsSnapshotHeld"/> it tells a map whether a page must be copied before a change.</summary>
+    public long Snapshot { get; private set; }
+
+    public bool IsSnapshotHeld { get; private set; }
+
+    public static int Reserve(SpaceClass space) => ReserveSegments[(int)space];
+
+    public void HoldSnapshot()
+    {
+        Snapshot++;
+        IsSnapshotHeld = true;
+    }
+
+    public void ReleaseSnapshot() => IsSnapshotHeld = false;
+
+    public static string NameOf(Guid id) => $"{Prefix}{id:N}{Suffix}";
+
+    /// <summary>The id in a segment's file name; null for any other file.</summary>
+    public static Guid? IdOf(string name) =>
+        name.StartsWith(Prefix, StringComparison.Ordinal) && name.EndsWith(Suffix, StringComparison.Ordinal)
+            && Guid.TryParseExact(name.AsSpan()[Prefix.Length..^Suffix.Length], "N", out var id) ? id : null;
+
+    public Segment Add(Guid id, IDiskFile file)
+    {
+        var segment = new Segment(_all.Count, NameOf(id), id, file);
+        _all.Add(segment);
+        return segment;
+    }
+
+    public void Free(Segment segment)
+    {
+        Invariant.That(segment is { IsDead: true, Readers: 0 }, "a segment in use was freed");
+        segment.Number = 0;
+        segment.IsStuck = false;
+        segment.IsDirty = false;
+        _free.Enqueue(segment);
+    }
+
+    /// <summary>A free segment, made on the spot if none is ready.</summary>
+    public DiskResult Take(Guid newId, out Segment? segment)
+    {
+        if (_free.TryDequeue(out segment)) return DiskResult.Done();
+        if (!CanCreate) return DiskResult.Failed(IoStatus.NoSpace, "the store's capacity is used up");
+        var result = Create(disk, newId, SegmentBytes, out var file);
+        if (result.IsOk) segment = Add(newId, file!);
+        return result;
+    }
+
+    /// <summary>Makes a segment's file, its space and its name durable. Any thread.</summary>
+    public static DiskResult Create(IDisk disk, Guid id, int segmentBytes, out IDiskFile? file)
+    {
+        var result = disk.Open(NameOf(id), create: true, out file);
+        if (!result.IsOk) return result;
+        result = file!.Preallocate(segmentBytes);
+        if (result.IsOk) result = file.Sync();
+        if (result.IsOk) result = disk.SyncDirectory();
+        if (result.IsOk) return result;
+        file.Dispose();
+        file = null;
+        // The name goes if it can: if not, the next open finds a segment without a header, which is free.
+        _ = disk.Delete(NameOf(id));
+        return result;
+    }
+
+    public void AddLive(in MapEntry entry)
+    {
+        if (entry.Segment == MapEntry.NoSegment) return;
+        var segment = _all[entry.Segment];
+        segment.LiveBlocks++;
+        segment.LiveBytes += entry.LengthBytes;
+        LiveBytes += entry.LengthBytes;
+    }
+
+    public void RemoveLive(in MapEntry entry)
+    {
+        if (entry.Segment == MapEntry.NoSegment) return;
+        var segment = _all[entry.Segment];
+        segment.LiveBlocks--;
+        segment.LiveBytes -= entry.LengthBytes;
+        LiveBytes -= entry.LengthBytes;
+    }
+}

@@ -1,0 +1,25 @@
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Node.Store;
+
+/// <summary>What the store tells the operator.</summary>
+internal static partial class StoreLog
+{
+    [LoggerMessage(1, LogLevel.Error, "The store at {Disk} failed and takes no more writes until it is opened anew: {Reason}")]
+    public static partial void Failed(ILogger logger, string disk, string reason);
+
+    [LoggerMessage(2, LogLevel.Information, "The store at {Disk} is open: {Volumes} volumes, {Segments} segments, log ends at {End}, open {OpenCount}")]
+    public static partial void Opened(ILogger logger, string disk, int volumes, int segments, LogPosition end, ulong openCount);
+
+    [LoggerMessage(3, LogLevel.Warning, "Volume {Volume} is damaged at {Disk}: {Reason}")]
+    public static partial void Damaged(ILogger logger, Cluster.Messages.Model.VolumeId volume, string disk, string reason);
+
+    [LoggerMessage(4, LogLevel.Information, "The log at {Disk} was cut at {Position}: what follows was never flushed")]
+    public static partial void Cut(ILogger logger, string disk, LogPosition position);
+
+    [LoggerMessage(5, LogLevel.Warning, "The checkpoint at {Disk} could not be written, the log is kept instead: {Reason}")]
+    public static partial void CheckpointFailed(ILogger logger, string disk, string reason);
+
+    [LoggerMessage(6, LogLevel.Warning, "The cleaner at {Disk} left segment {Segment} alone: {Reason}")]
+    public static partial void CleanerSkipped(ILogger logger, string disk, string segment, string reason);
+}

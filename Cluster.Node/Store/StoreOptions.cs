@@ -1,0 +1,52 @@
+namespace Cluster.Node.Store;
+
+/// <summary>Settings of a store. Bytes where the name says so.</summary>
+public sealed record StoreOptions
+{
+    /// <summary>Holds a record of the greatest size (267 KiB).</summary>
+    public const int SegmentBytesMin = 320 * 1024;
+    public const int SegmentBytesMax = 1 << 30;
+
+    /// <summary>Fewest segments that a store can work with: its reserve, one in use, and one to clean.</summary>
+    public const int SegmentsMin = 8;
+
+    /// <summary>Size of a new store's segments; an existing store keeps its own.</summary>
+    public int SegmentBytes { get; init; } = 64 << 20;
+
+    /// <summary>capacity-bytes: what the store may use. 0: what the file system has, less <see cref="FileSystemReservePercent"/>.</summary>
+    public long CapacityBytes { get; init; }
+
+    public int FileSystemReservePercent { get; init; } = 5;
+
+    /// <summary>A checkpoint is made when the log has grown by this much since the last one, and by at least twice that one's own size.</summary>
+    public long CheckpointIntervalBytes { get; init; } = 256L << 20;
+
+    /// <summary>Free part of the segments, in percent, below which the cleaner works.</summary>
+    public int CleanBelowFreePercent { get; init; } = 20;
+
+    /// <summary>Bytes that the cleaner reads in one step.</summary>
+    public int CleanStepBytes { get; init; } = 1 << 20;
+
+    /// <summary>How long after a flush, with no write following, its watermark is noted in the log.</summary>
+    public int WatermarkDelayMs { get; init; } = 500;
+
+    /// <summary>Id of the host's boot (R9); empty: as the system says.</summary>
+    public Guid BootId { get; init; }
+
+    /// <summary>Where new ids come from; a simulation gives its own source.</summary>
+    public Func<Guid> NewId { get; init; } = Guid.NewGuid;
+
+    /// <summary>The segment size must hold some records of the greatest size.</summary>
+    public string? Problem() =>
+        SegmentBytes is < SegmentBytesMin or > SegmentBytesMax || SegmentBytes % 4096 != 0
+            ? $"segment-bytes is {SegmentBytes}; it must be a multiple of 4096 from {SegmentBytesMin} to {SegmentBytesMax}"
+            : CapacityBytes < 0 || (CapacityBytes > 0 && CapacityBytes / SegmentBytes < SegmentsMin)
+                ? $"capacity-bytes is {CapacityBytes}; it must be 0 (all of the file system) or at least {(long)SegmentsMin * SegmentBytes}"
+                : null;
+}
+
+/// <summary>What new segments are marked with.</summary>
+public sealed record StoreIdentity(Guid StoreId, Guid DiskId, ulong OpenCount, Func<Guid> NewId);
+
+/// <summary>How an open ended. With any status but Ok there is no store, and the reason is one sentence for the operator.</summary>
+public sealed record StoreOpenResult(Cluster.Messages.Model.IoStatus Status, string Reason, BlockStore? Store);

@@ -1,0 +1,81 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Node.Store;
+
+/// <summary>The log applied again after an open. The same state as live, but for commit watermarks that no record carried yet.</summary>
+public sealed partial class VolumeStore
+{
+    /// <summary>Applies one entry. A bad payload of blocks is kept: its reads will say so, for just those blocks.</summary>
+    internal void Replay(in RecordHeader header, ReadOnlySpan<byte> record, EntryPlace place, IoStatus payloadStatus)
+    {
+        if (Damage is not null && !RepairsDamage(in header)) return;
+        if (payloadStatus != IoStatus.Ok && !StoreRecord.HasBlocks(header.Kind))
+        {
+            MarkDamaged($"the payload of a record of kind {(byte)header.Kind} at offset {place.EntryOffsetBytes} is bad");
+            return;
+        }
+        if (header.Kind < RecordKind.StoreFirst && (header.Flags & RecordFlags.Resync) == 0)
+        {
+            ReplayOrdered(in header, record, place);
+            return;
+        }
+        CommitUpTo(header.CommitWatermark);
+        ReplayOwn(in header, record, place);
+    }
+
+    internal void MarkDamaged(string reason)
+    {
+        if (Damage is not null) return;
+        Damage = reason;
+        _store.LogDamage(Volume, reason);
+    }
+
+    /// <summary>The replay is over and all of it is on media.</summary>
+    internal void OnRecovered()
+    {
+        (AppendedSequence, DurableSequence) = (LastSequence, LastSequence);
+        _writtenHeader = DurableHeaderNumber = HeaderNumber;
+        _appendedUntold = false;
+    }
+
+    private static bool RepairsDamage(in RecordHeader header) => header.Kind == StoreRecordKind.ReplicaHeader
+        || (header.Kind == StoreRecordKind.SetPosition && header.ExpectedSequence == 1);
+
+    private void ReplayOrdered(in RecordHeader header, ReadOnlySpan<byte> record, EntryPlace place)
+    {
+        if (header.Sequence != LastSequence + 1)
+        {
+            MarkDamaged($"record {header.Sequence} follows record {LastSequence} in the log");
+            return;
+        }
+        AddToTail(in header, record, place);
+        CommitUpTo(Math.Min(header.CommitWatermark, header.Sequence));
+    }
+
+    private void ReplayOwn(in RecordHeader header, ReadOnlySpan<byte> record, EntryPlace place)
+    {
+        var payload = record.Slice(header.PayloadOffset, (int)header.PayloadLength);
+        switch (header.Kind)
+        {
+            case StoreRecordKind.ReplicaHeader:
+                (_header, HeaderNumber) = (payload.ToArray(), header.Sequence);
+                break;
+            case StoreRecordKind.Truncate when header.Sequence >= CommitWatermark:
+                DropTail(header.Sequence);
+                break;
+            case StoreRecordKind.SetPosition:
+                Reposition(header.Sequence, header.Epoch, header.ExpectedSequence == 1);
+                break;
+            case StoreRecordKind.Windows when SessionWindows.TryDecode(payload) is { } windows:
+                Windows = windows;
+                break;
+            case RecordKind.Write or RecordKind.Trim or RecordKind.Zeroes or StoreRecordKind.Relocate:
+                ApplyBlocks(in header, record, place);
+                break;
+            default:
+                MarkDamaged($"a record of kind {(byte)header.Kind} makes no sense here");
+                break;
+        }
+    }
+}

@@ -1,0 +1,284 @@
+using Cluster.Messages.Model;
+using Cluster.Node.Store;
+
+namespace Cluster.Tests.Simulation.Store;
+
+/// <summary>What becomes of bytes that were written and not synced when the power goes.</summary>
+public enum PowerLoss
+{
+    /// <summary>Nothing is lost: only the process died (kill -9).</summary>
+    ProcessOnly,
+    /// <summary>Every un-synced sector is lost.</summary>
+    LoseAll,
+    /// <summary>Each un-synced sector survives or not by the seed: writes are torn and out of order.</summary>
+    Torn,
+}
+
+/// <summary>
+/// A disk in memory, deterministic by its seed, for one thread. Sectors of 512 bytes are atomic and no more; names are durable only after SyncDirectory. It
+/// counts the calls that change it (writes, syncs, names), and can go off at any of them.
+/// </summary>
+public sealed class SimulatedDisk(ulong seed) : IDisk
+{
+    public const int SectorBytes = 512;
+    private readonly Dictionary<string, SimulatedFile> _durableNames = [];
+    private Dictionary<string, SimulatedFile> _names = [];
+    private ulong _random = seed;
+    private bool _locked;
+
+    public string Description => "simulated disk";
+
+    public long CapacityBytes { get; set; } = long.MaxValue;
+
+    public long FreeBytes => CapacityBytes == long.MaxValue ? 1L << 40 : Math.Max(0, CapacityBytes - UsedBytes);
+
+    public long UsedBytes => _names.Values.Sum(file => file.Content.LongLength);
+
+    /// <summary>Calls so far that change the disk.</summary>
+    public long Operations { get; private set; }
+
+    /// <summary>The power goes at this operation (counted from 1), in the middle of it. 0: never.</summary>
+    public long PowerOffAt { get; set; }
+
+    public bool IsOff { get; private set; }
+
+    /// <summary>Writes may be short, by the seed.</summary>
+    public bool ShortWrites { get; set; }
+
+    /// <summary>One in this many reads is not in the page cache; 0: all are.</summary>
+    public int UncachedOneIn { get; set; }
+
+    /// <summary>The next so many syncs, writes or reads fail with EIO.</summary>
+    public int FailSyncs { get; set; }
+
+    public int FailWrites { get; set; }
+
+    public int FailReads { get; set; }
+
+    internal int Generation { get; private set; }
+
+    public IReadOnlyCollection<string> Names => _names.Keys;
+
+    public DiskResult TryLock()
+    {
+        if (_locked) return DiskResult.Failed(IoStatus.Busy, "locked");
+        _locked = true;
+        return DiskResult.Done();
+    }
+
+    public DiskResult Open(string name, bool create, out IDiskFile? file)
+    {
+        file = null;
+        if (IsOff) return Off;
+        if (!_names.TryGetValue(name, out var found))
+        {
+            if (!create) return DiskResult.Failed(IoStatus.Missing, name);
+            if (!Operate()) return Off;
+            _names.Add(name, found = new SimulatedFile());
+        }
+        file = new Handle(this, found);
+        return DiskResult.Done();
+    }
+
+    public DiskResult List(List<string> names)
+    {
+        names.AddRange(_names.Keys);
+        return DiskResult.Done();
+    }
+
+    public DiskResult Delete(string name)
+    {
+        if (!Operate()) return Off;
+        _names.Remove(name);
+        return DiskResult.Done();
+    }
+
+    public DiskResult Rename(string from, string to)
+    {
+        if (!Operate()) return Off;
+        if (!_names.Remove(from, out var file)) return DiskResult.Failed(IoStatus.Missing, from);
+        _names[to] = file;
+        return DiskResult.Done();
+    }
+
+    public DiskResult SyncDirectory()
+    {
+        if (!Operate()) return Off;
+        _durableNames.Clear();
+        foreach (var (name, file) in _names) _durableNames.Add(name, file);
+        return DiskResult.Done();
+    }
+
+    public void Dispose() => _locked = false;
+
+    /// <summary>The process or the host died and came back: old handles are dead, what was not synced is as the loss says.</summary>
+    public void Restart(PowerLoss loss)
+    {
+        Generation++;
+        (_locked, IsOff, PowerOffAt) = (false, false, 0);
+        (FailSyncs, FailWrites, FailReads) = (0, 0, 0);
+        if (loss == PowerLoss.ProcessOnly) return;
+        // Names: all of those changes or none, as a journaled file system does it.
+        if (loss == PowerLoss.LoseAll || Next(2) == 0) _names = new Dictionary<string, SimulatedFile>(_durableNames);
+        foreach (var file in _names.Values) file.Crash(() => loss == PowerLoss.Torn && Next(2) == 0);
+    }
+
+    public byte[] Content(string name) => _names[name].Content;
+
+    /// <summary>Silent corruption: one bit, on media too.</summary>
+    public void FlipBit(string name, long bit)
+    {
+        var file = _names[name];
+        file.Content[bit >> 3] ^= (byte)(1 << (int)(bit & 7));
+        file.Durable[bit >> 3] ^= (byte)(1 << (int)(bit & 7));
+    }
+
+    /// <summary>SplitMix64.</summary>
+    internal ulong Next(ulong below)
+    {
+        _random += 0x9E3779B97F4A7C15;
+        var mixed = (_random ^ (_random >> 30)) * 0xBF58476D1CE4E5B9;
+        mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB;
+        return (mixed ^ (mixed >> 31)) % below;
+    }
+
+    private static DiskResult Off => DiskResult.Failed(IoStatus.DeviceError, "the power is off");
+
+    /// <summary>Counts a call; false if the power is off or goes with it.</summary>
+    private bool Operate()
+    {
+        if (IsOff) return false;
+        Operations++;
+        if (PowerOffAt == 0 || Operations < PowerOffAt) return true;
+        IsOff = true;
+        return false;
+    }
+
+    private static bool Take(Func<int> get, Action<int> set)
+    {
+        if (get() == 0) return false;
+        set(get() - 1);
+        return true;
+    }
+
+    internal sealed class SimulatedFile
+    {
+        public byte[] Content = [];
+        public byte[] Durable = [];
+        public readonly SortedSet<long> Unsynced = [];
+
+        public void Resize(long length)
+        {
+            if (length > Content.Length) Array.Resize(ref Content, (int)length);
+        }
+
+        public void Sync()
+        {
+            if (Durable.Length != Content.Length) Array.Resize(ref Durable, Content.Length);
+            foreach (var sector in Unsynced) CopySector(sector, Content, Durable);
+            Unsynced.Clear();
+        }
+
+        public void Crash(Func<bool> survives)
+        {
+            // The length is metadata, and comes back as it was synced or longer; what was never written there reads as zeroes.
+            Array.Resize(ref Durable, Content.Length);
+            foreach (var sector in Unsynced)
+            {
+                if (survives()) CopySector(sector, Content, Durable);
+            }
+            Unsynced.Clear();
+            Content = (byte[])Durable.Clone();
+        }
+
+        private static void CopySector(long sector, byte[] from, byte[] to)
+        {
+            var at = sector * SectorBytes;
+            Array.Copy(from, at, to, at, Math.Min(SectorBytes, from.LongLength - at));
+        }
+    }
+
+    private sealed class Handle(SimulatedDisk disk, SimulatedFile file) : IDiskFile
+    {
+        private readonly int _generation = disk.Generation;
+
+        public long LengthBytes => file.Content.LongLength;
+
+        private bool IsDead => disk.IsOff || _generation != disk.Generation;
+
+        public unsafe DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
+        {
+            if (IsDead) return Off;
+            if (Take(() => disk.FailWrites, left => disk.FailWrites = left)) return DiskResult.Failed(IoStatus.DeviceError, "write: injected error");
+            long total = 0;
+            foreach (var vector in vectors) total += (long)vector.LengthBytes;
+            if (offsetBytes + total > file.Content.LongLength && !disk.HasRoom(offsetBytes + total - file.Content.LongLength))
+                return DiskResult.Failed(IoStatus.NoSpace, "write: no space");
+            var goesOff = !disk.Operate();
+            var limit = goesOff || (disk.ShortWrites && disk.Next(4) == 0) ? (long)disk.Next((ulong)total + 1) : total;
+            if (!goesOff && limit == 0) limit = total;
+            var at = 0L;
+            foreach (var vector in vectors)
+            {
+                var count = (int)Math.Min((long)vector.LengthBytes, limit - at);
+                if (count <= 0) break;
+                Put(offsetBytes + at, new ReadOnlySpan<byte>(vector.Start, count));
+                at += count;
+            }
+            return goesOff ? Off : DiskResult.Done((int)at);
+        }
+
+        public DiskResult Read(long offsetBytes, Span<byte> to)
+        {
+            if (IsDead) return Off;
+            if (Take(() => disk.FailReads, left => disk.FailReads = left)) return DiskResult.Failed(IoStatus.DeviceError, "read: injected error");
+            var count = (int)Math.Clamp(file.Content.LongLength - offsetBytes, 0, to.Length);
+            file.Content.AsSpan((int)Math.Min(offsetBytes, file.Content.LongLength), count).CopyTo(to);
+            return DiskResult.Done(count);
+        }
+
+        public DiskResult TryReadCached(long offsetBytes, Span<byte> to)
+        {
+            if (disk.UncachedOneIn > 0 && disk.Next((ulong)disk.UncachedOneIn) == 0) return new DiskResult(IoStatus.Busy, 0, null);
+            var result = Read(offsetBytes, to);
+            return result.IsOk && result.Count == to.Length ? result : new DiskResult(IoStatus.Busy, 0, null);
+        }
+
+        public DiskResult Sync()
+        {
+            if (IsDead) return Off;
+            if (Take(() => disk.FailSyncs, left => disk.FailSyncs = left))
+            {
+                // As Linux does it: the pages are marked clean and may be gone; a second sync would say Ok.
+                file.Unsynced.Clear();
+                return DiskResult.Failed(IoStatus.DeviceError, "fdatasync: injected error");
+            }
+            if (!disk.Operate()) return Off;
+            file.Sync();
+            return DiskResult.Done();
+        }
+
+        public DiskResult Preallocate(long lengthBytes)
+        {
+            if (IsDead) return Off;
+            if (lengthBytes > file.Content.LongLength && !disk.HasRoom(lengthBytes - file.Content.LongLength))
+                return DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space");
+            if (!disk.Operate()) return Off;
+            file.Resize(lengthBytes);
+            return DiskResult.Done();
+        }
+
+        public void Dispose()
+        {
+        }
+
+        private void Put(long offset, ReadOnlySpan<byte> bytes)
+        {
+            file.Resize(offset + bytes.Length);
+            bytes.CopyTo(file.Content.AsSpan((int)offset));
+            for (var sector = offset / SectorBytes; sector <= (offset + bytes.Length - 1) / SectorBytes; sector++) file.Unsynced.Add(sector);
+        }
+    }
+
+    private bool HasRoom(long moreBytes) => CapacityBytes == long.MaxValue || UsedBytes + moreBytes <= CapacityBytes;
+}

@@ -1,0 +1,205 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Cluster.Node.Store;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Cluster.Tests.Simulation.Store;
+
+/// <summary>A store on a simulated disk with a simulated loop, and the few lines that every test of it needs.</summary>
+public sealed class StoreRig
+{
+    public static readonly VolumeId Volume = new(7);
+    public static readonly SessionId Session = new(1, 99);
+    private ulong _ids = 1;
+
+    public StoreRig(ulong seed = 1, StoreOptions? options = null, SimulatedDisk? disk = null)
+    {
+        Disk = disk ?? new SimulatedDisk(seed);
+        Options = (options ?? new StoreOptions()) with
+        {
+            SegmentBytes = options?.SegmentBytes is { } bytes and < (64 << 20) ? bytes : StoreOptions.SegmentBytesMin,
+            BootId = new Guid(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11),
+            NewId = () => new Guid((int)_ids++, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1),
+        };
+    }
+
+    public SimulatedDisk Disk { get; }
+
+    public SimulatedLoop Loop { get; } = new();
+
+    public StoreOptions Options { get; set; }
+
+    public BlockStore Store { get; private set; } = null!;
+
+    public RecordingEvents Events { get; private set; } = new();
+
+    public StoreOpenResult TryOpen()
+    {
+        Loop.Clear();
+        var result = BlockStore.Open(Options, Loop, Disk, new LoopDiskScheduler(Loop), NullLogger.Instance);
+        if (result.Store is null) return result;
+        Store = result.Store;
+        Loop.AddPhase(TurnPhase.Store, Store);
+        Events = new RecordingEvents();
+        foreach (var volume in Store.Volumes) volume.Events = Events;
+        return result;
+    }
+
+    public StoreRig Open()
+    {
+        var result = TryOpen();
+        Assert.True(result.Store is not null, result.Reason);
+        return this;
+    }
+
+    public IVolumeStore Create(VolumeId? id = null)
+    {
+        var (status, volume) = Store.Create(id ?? Volume, new byte[] { 1, 2, 3 });
+        Assert.Equal(IoStatus.Ok, status);
+        volume!.Events = Events;
+        return volume;
+    }
+
+    public IVolumeStore Find(VolumeId? id = null)
+    {
+        var volume = Store.Find(id ?? Volume);
+        Assert.NotNull(volume);
+        return volume;
+    }
+
+    public void Sync(IVolumeStore volume)
+    {
+        volume.RequestSync();
+        Loop.Settle();
+    }
+
+    public void StopClean()
+    {
+        Store.Stop();
+        Disk.Restart(PowerLoss.ProcessOnly);
+    }
+
+    public StoreRig Restart(PowerLoss loss)
+    {
+        Disk.Restart(loss);
+        return Open();
+    }
+
+    public static byte[] Bytes(ulong seed)
+    {
+        var bytes = new byte[Limits.BlockBytes];
+        var random = new Random((int)seed);
+        random.NextBytes(bytes);
+        return bytes;
+    }
+
+    /// <summary>A record of raw blocks as the client would make it; one reference is the caller's.</summary>
+    public static IoBuffer Write(VolumeId volume, ulong sequence, ulong first, IReadOnlyList<byte[]> blocks, ulong epoch = 1, ulong watermark = 0,
+        RecordFlags flags = RecordFlags.None)
+    {
+        var header = new RecordHeader
+        {
+            Kind = RecordKind.Write,
+            Flags = flags,
+            Volume = volume,
+            Sequence = sequence,
+            Epoch = epoch,
+            Session = Session,
+            RequestId = sequence,
+            AnsweredBelow = sequence > 100 ? sequence - 100 : 0,
+            Range = new BlockRange(first, (uint)blocks.Count),
+            DescriptorCount = (uint)blocks.Count,
+            PayloadLength = (uint)blocks.Sum(block => block.Length),
+            CommitWatermark = watermark,
+        };
+        var buffer = BufferPool.Shared.Rent(header.TotalBytes);
+        var at = header.PayloadOffset;
+        for (var index = 0; index < blocks.Count; index++)
+        {
+            var encoding = blocks[index].Length switch { 0 => BlockEncoding.Zero, Limits.BlockBytes => BlockEncoding.Raw, _ => BlockEncoding.Lz4 };
+            BlockDescriptor.Of(encoding, volume, 0, first + (ulong)index, blocks[index]).Write(buffer.Span[(128 + (index * 16))..]);
+            blocks[index].CopyTo(buffer.Span[at..]);
+            at += blocks[index].Length;
+        }
+        header.Encode(buffer.Span);
+        return buffer;
+    }
+
+    public static IoBuffer Trim(VolumeId volume, ulong sequence, BlockRange range, ulong epoch = 1, ulong watermark = 0,
+        RecordFlags flags = RecordFlags.None)
+    {
+        var header = new RecordHeader
+        {
+            Kind = RecordKind.Trim, Flags = flags, Volume = volume, Sequence = sequence, Epoch = epoch, Range = range, CommitWatermark = watermark,
+        };
+        var buffer = BufferPool.Shared.Rent(header.TotalBytes);
+        header.Encode(buffer.Span);
+        return buffer;
+    }
+
+    public static IoStatus Append(IVolumeStore volume, IoBuffer record)
+    {
+        Assert.Equal(IoStatus.Ok, RecordHeader.TryDecode(record.Span, out var header));
+        var status = (header.Flags & RecordFlags.Resync) != 0 ? volume.AppendResync(record, in header) : volume.Append(record, in header);
+        record.Release();
+        return status;
+    }
+
+    public static IoStatus AppendBlock(IVolumeStore volume, ulong block, byte[] bytes, ulong epoch = 1, ulong watermark = 0) =>
+        Append(volume, Write(volume.Volume, volume.LastSequence + 1, block, [bytes], epoch, watermark));
+
+    /// <summary>Status, and per block its sequence and bytes (none: reads as zeroes).</summary>
+    public (IoStatus Status, List<(ulong Sequence, byte[] Bytes)> Blocks) Read(IVolumeStore volume, ulong first, uint count = 1)
+    {
+        var reader = new Reader();
+        volume.Read(new BlockRange(first, count), reader, 5);
+        Loop.Settle();
+        Assert.Equal(1, reader.Calls);
+        var blocks = new List<(ulong, byte[])>();
+        if (reader.Status != IoStatus.Ok) return (reader.Status, blocks);
+        var reply = reader.Reply!.Span;
+        var at = (int)count * ReadDescriptor.SizeBytes;
+        for (var index = 0; index < (int)count; index++)
+        {
+            var descriptor = ReadDescriptor.Read(reply[(index * ReadDescriptor.SizeBytes)..]);
+            var bytes = reply.Slice(at, descriptor.Block.Length).ToArray();
+            Assert.True(descriptor.Block.Matches(volume.Volume, 0, first + (ulong)index, bytes));
+            blocks.Add((descriptor.Sequence, bytes));
+            at += bytes.Length;
+        }
+        reader.Reply.Release();
+        return (IoStatus.Ok, blocks);
+    }
+
+    private sealed class Reader : IReadCompletion
+    {
+        public int Calls { get; private set; }
+
+        public IoStatus Status { get; private set; }
+
+        public IoBuffer? Reply { get; private set; }
+
+        public void OnRead(ulong token, IoStatus status, IoBuffer? reply)
+        {
+            Assert.Equal(5UL, token);
+            Calls++;
+            (Status, Reply) = (status, reply);
+        }
+    }
+}
+
+/// <summary>Keeps what the store told.</summary>
+public sealed class RecordingEvents : IVolumeStoreEvents
+{
+    public List<ulong> Appended { get; } = [];
+
+    public List<(ulong Sequence, ulong Header)> Durable { get; } = [];
+
+    public List<(IoStatus Status, string Reason)> Failed { get; } = [];
+
+    public void OnAppended(ulong appendedSequence) => Appended.Add(appendedSequence);
+
+    public void OnDurable(ulong durableSequence, ulong headerNumber) => Durable.Add((durableSequence, headerNumber));
+
+    public void OnFailed(IoStatus status, string reason) => Failed.Add((status, reason));
+}
