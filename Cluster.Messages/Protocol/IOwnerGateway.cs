@@ -40,14 +40,22 @@ public interface IOwnerGateway
     void Connect(VolumeId volume, IOwnerEvents events);
 }
 
+/// <summary>A front end's link to an owner. Closing it ends what arrives on it; frames already on their way are dropped.</summary>
+public interface IOwnerLink : IFrameLink
+{
+    void Close();
+}
+
 public interface IOwnerEvents : IFrameHandler
 {
-    /// <summary>Frames for the volume (kinds 10-20) may be sent and will arrive. The front end opens its session first.</summary>
-    void OnLinked(IFrameLink link);
+    /// <summary>
+    /// Frames for the volume (kinds 10-20) may be sent and will arrive; the front end opens its session first, and closes the link when it gives it up.
+    /// </summary>
+    void OnLinked(IOwnerLink link);
 
     /// <summary>No owner now. Status Deleted is final; all others are not.</summary>
     void OnNotLinked(IoStatus status, string reason);
 
     /// <summary>The link is gone; what was not answered may or may not have been applied, and is sent again over the next one.</summary>
-    void OnLinkLost(IFrameLink link, string reason);
+    void OnLinkLost(IOwnerLink link, string reason);
 }

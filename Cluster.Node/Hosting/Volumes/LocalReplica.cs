@@ -1,0 +1,47 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Cluster.Messages.Wire;
+using Cluster.Node.Replica;
+using Cluster.Node.Store;
+
+namespace Cluster.Node.Hosting.Volumes;
+
+/// <summary>The replica of this process as its owner sees it. Loop thread only.</summary>
+internal sealed class LocalReplica(ReplicaMachine machine) : ILocalReplica
+{
+    private readonly IVolumeStore _store = machine.Store;
+    private Completion? _completion;
+
+    public SessionWindows Windows => _store.Windows;
+
+    public bool Commit(ulong epoch, ulong watermark) => machine.CommitFor(epoch, watermark);
+
+    public ulong SequenceOf(ulong block) => _store.SequenceOf(block, withTail: true);
+
+    public void Read(BlockRange range, ILocalReads reads, ulong token)
+    {
+        // One owner reads at a time: its completion is made once, not per read.
+        if (_completion?.Reads != reads) _completion = new Completion(reads);
+        _store.Read(range, _completion, token);
+    }
+
+    public ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents) =>
+        _store.Allocated(range, extentsMax, extents);
+
+    public (IoStatus Status, object? Next) ReadChanges(ulong since, ulong upTo, object? position, int bytesMax, List<IoBuffer> records)
+    {
+        var (status, next) = _store.ReadChanges(since, upTo, (ChangeCursor?)position, bytesMax, records);
+        return (status, next);
+    }
+
+    public long EstimateChanges(ulong since, ulong upTo) => _store.EstimateChanges(since, upTo);
+
+    public (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence) => _store.ReadTail(sequence);
+
+    private sealed class Completion(ILocalReads reads) : IReadCompletion
+    {
+        public ILocalReads Reads => reads;
+
+        public void OnRead(ulong token, IoStatus status, IoBuffer? reply) => reads.OnLocalRead(token, status, reply);
+    }
+}

@@ -1,0 +1,97 @@
+using System.Security.Cryptography;
+using Akka.Actor;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Node.Hosting.Volumes;
+
+/// <summary>
+/// The front ends' way from a volume's name to its owner: the catalogue and the shard region are asked at this border only. Any thread, but for
+/// <see cref="Connect"/>.
+/// </summary>
+public sealed class OwnerGateway(VolumeRuntime runtime, Func<IActorRef> placement, Func<IActorRef> volumes) : IOwnerGateway
+{
+    /// <summary>A little more than an owner lets those wait who ask where it serves.</summary>
+    private static readonly TimeSpan LocateMax = TimeSpan.FromSeconds(2.5);
+    private static readonly TimeSpan CatalogueMax = TimeSpan.FromSeconds(5);
+
+    public NodeId Node => runtime.Identity.Id;
+
+    public string NodeName => runtime.Identity.Name;
+
+    public ulong NewIncarnation()
+    {
+        Span<byte> random = stackalloc byte[8];
+        ulong incarnation;
+        do
+        {
+            RandomNumberGenerator.Fill(random);
+            incarnation = BitConverter.ToUInt64(random);
+        }
+        while (incarnation == 0);
+        return incarnation;
+    }
+
+    public ILoop LoopOf(VolumeId volume) => runtime.Loop;
+
+    public async Task<VolumeLookup> LookupAsync(string fullName, CancellationToken cancellation)
+    {
+        var found = await AskAsync(placement(), new PlacementProtocol.GetVolume(fullName), CatalogueMax, cancellation);
+        if (found is PlacementProtocol.Refused refused) return new VolumeLookup(StatusOf(refused.Kind), null, refused.Reason);
+        if (found is not PlacementProtocol.Found { Volume: var entry })
+            return new VolumeLookup(IoStatus.Offline, null, $"The catalogue did not answer for volume \"{fullName}\"; try again in a moment.");
+        var described = await AskAsync(volumes(), new VolumeProtocol.Describe(entry.Id), CatalogueMax, cancellation);
+        if (described is VolumeView view)
+        {
+            var spec = view.Spec;
+            return new VolumeLookup(IoStatus.Ok,
+                new VolumeInfo(spec.Id, spec.FullName, spec.SizeBytes, spec.HoldMs, spec.Compression, view.Attachment, spec.Replicas == 1), "");
+        }
+        var reason = described is VolumeProtocol.Refused told ? told.Reason : $"The owner of volume \"{fullName}\" did not answer; try again in a moment.";
+        return new VolumeLookup(IoStatus.Offline, null, reason);
+    }
+
+    public async Task<IReadOnlyList<string>> ListAsync(CancellationToken cancellation)
+    {
+        var answer = await AskAsync(placement(), new PlacementProtocol.ListVolumes(""), CatalogueMax, cancellation);
+        return answer is PlacementProtocol.VolumeList list ? [.. list.Volumes.Select(volume => volume.Spec.FullName)] : [];
+    }
+
+    public void Connect(VolumeId volume, IOwnerEvents events)
+    {
+        if (runtime.Serves(volume)) runtime.Loop.Post(() => runtime.LinkFrontEnd(volume, Node, NodeName, events));
+        else _ = LocateAsync(volume, events);
+    }
+
+    private async Task LocateAsync(VolumeId volume, IOwnerEvents events)
+    {
+        var answer = await AskAsync(volumes(), new VolumeProtocol.Locate(volume), LocateMax, CancellationToken.None);
+        runtime.Loop.Post(() =>
+        {
+            if (answer is VolumeProtocol.Located located) runtime.LinkFrontEnd(volume, located.Node, located.NodeName, events);
+            else if (answer is VolumeProtocol.Refused refused) events.OnNotLinked(refused.Status, refused.Reason);
+            else events.OnNotLinked(IoStatus.Offline, $"nobody answered for volume {volume} within {LocateMax.TotalSeconds} s");
+        });
+    }
+
+    /// <summary>The answer, or null when none came in time: an operating error, not an exception.</summary>
+    private static async Task<object?> AskAsync(IActorRef whom, object what, TimeSpan atMost, CancellationToken cancellation)
+    {
+        try
+        {
+            return await whom.Ask<object>(what, atMost, cancellation);
+        }
+        catch (AskTimeoutException)
+        {
+            return null;
+        }
+    }
+
+    private static IoStatus StatusOf(RefusalKind kind) => kind switch
+    {
+        RefusalKind.NotFound => IoStatus.Missing,
+        RefusalKind.Unavailable => IoStatus.Offline,
+        _ => IoStatus.Malformed,
+    };
+}

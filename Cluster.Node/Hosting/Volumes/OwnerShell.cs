@@ -1,0 +1,93 @@
+using Akka.Actor;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Cluster.Messages.Wire;
+using Cluster.Node.Owner;
+using Microsoft.Extensions.Logging;
+using VolumePhase = Cluster.Node.Owner.VolumePhase;
+
+namespace Cluster.Node.Hosting.Volumes;
+
+/// <summary>
+/// The world of one owner's machine: links and local replica of the runtime, journal and answers of its actor. Lives on the loop from
+/// <see cref="VolumeRuntime.AddOwner"/> to <see cref="VolumeRuntime.RemoveOwner"/>; what it tells the actor carries itself, so that the
+/// actor can ignore one that it has replaced.
+/// </summary>
+internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
+{
+    private readonly VolumeRuntime _runtime;
+    private readonly VolumeRuntime.LocalReplicaSource _local;
+    private readonly IActorRef _actor;
+    private readonly ILogger _logger;
+
+    public OwnerShell(VolumeRuntime runtime, VolumeState state, IActorRef actor, ILogger logger)
+    {
+        (_runtime, _actor, _logger) = (runtime, actor, logger);
+        Volume = state.Spec!.Id;
+        FullName = state.Spec.FullName;
+        _local = runtime.LocalOf(Volume);
+        Machine = new VolumeMachine(state, this);
+    }
+
+    public VolumeId Volume { get; }
+
+    public string FullName { get; }
+
+    public VolumeMachine Machine { get; }
+
+    public NodeId Node => _runtime.Identity.Id;
+
+    public string NodeName => _runtime.Identity.Name;
+
+    public Guid Era => _runtime.Identity.Era;
+
+    public long NowMs => _runtime.Loop.FreshNowMs();
+
+    public ILocalReplica? Local => _local.Current;
+
+    public void Journal(VolumeEvent e) => _actor.Tell(new OwnerNotice.JournalThis(this, e), ActorRefs.NoSender);
+
+    public IFrameLink? LinkTo(NodeId node) => _runtime.LinkTo(node);
+
+    public bool WasLinked(NodeId node) => _runtime.WasLinked(node);
+
+    public long LeaseUntilMs(IFrameLink link) => _runtime.LeaseUntilMs(link);
+
+    public void OnServing(bool serving) => _actor.Tell(new OwnerNotice.ServingChanged(this, serving, Machine.EpochNumber), ActorRefs.NoSender);
+
+    public void Relocate(string reason)
+    {
+        LogRelocate(FullName, NodeName, reason);
+        _actor.Tell(new OwnerNotice.Ended(this, reason), ActorRefs.NoSender);
+    }
+
+    public void OnDeposed(ulong epoch) => _actor.Tell(new OwnerNotice.Ended(this, $"epoch {epoch} was promised elsewhere"), ActorRefs.NoSender);
+
+    public void Log(string what) => LogOwner(FullName, NodeName, what);
+
+    public void OnChanged()
+    {
+        if (Machine.Phase == VolumePhase.Stopped) _actor.Tell(new OwnerNotice.Stopped(this), ActorRefs.NoSender);
+    }
+
+    // ---- as the actor's handle: any thread, in order ----
+
+    public void OnJournaled(VolumeEvent e, Action? then) => _runtime.Loop.Post(() =>
+    {
+        Machine.OnJournaled(e);
+        then?.Invoke();
+    });
+
+    public void Drain() => _runtime.Loop.Post(Machine.Drain);
+
+    public void Stop() => _runtime.Loop.Post(() => _runtime.RemoveOwner(this));
+
+    public void View(Action<VolumeView> answer) => _runtime.Loop.Post(() => answer(Machine.View()));
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "volume {Volume} on node {Node}: {What}")]
+    private partial void LogOwner(string volume, string node, string what);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "volume {Volume} can't be served by node {Node}: {Reason}")]
+    private partial void LogRelocate(string volume, string node, string reason);
+}

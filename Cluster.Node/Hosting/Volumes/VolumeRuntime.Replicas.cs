@@ -1,0 +1,106 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Cluster.Messages.Wire;
+using Cluster.Node.Replica;
+using Cluster.Node.Store;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Node.Hosting.Volumes;
+
+// Replicas of this node: made on an owner's word, dropped on a tombstone.
+public sealed partial class VolumeRuntime
+{
+    private sealed class AcknowledgePhase(VolumeRuntime runtime) : ITurnPhase
+    {
+        public bool Run()
+        {
+            if (runtime._acknowledging.Count == 0) return false;
+            for (var index = 0; index < runtime._acknowledging.Count; index++) runtime._acknowledging[index].Acknowledge();
+            runtime._acknowledging.Clear();
+            return true;
+        }
+    }
+
+    /// <summary>Finds the replica anew at each use: it may be made after the owner's machine was.</summary>
+    internal readonly struct LocalReplicaSource(VolumeRuntime runtime, VolumeId volume)
+    {
+        public ILocalReplica? Current => runtime._replicas.TryGetValue(volume, out var entry) && !entry.Machine.IsFailed ? entry.Local : null;
+    }
+
+    public void WantsAcknowledge(ReplicaMachine machine) => _acknowledging.Add(machine);
+
+    public uint LeaseLeftMs(NodeId owner)
+    {
+        if (owner == Identity.Id || owner == default) return 0;
+        return (uint)Math.Clamp(_mesh!.GrantedUntilMs(owner) - _loop.FreshNowMs(), 0, 2 * Limits.LeaseMs);
+    }
+
+    public void OnReplicaFailed(VolumeId volume, IoStatus status, string reason) => LogReplicaFailed(volume, Identity.Name, status, reason);
+
+    /// <summary>Volumes that this node holds a copy of.</summary>
+    public IReadOnlyList<VolumeId> HeldVolumes() => [.. _replicas.Keys.Order()];
+
+    /// <summary>Number of copies here. Loop thread only.</summary>
+    public int ReplicaCount => _replicas.Count;
+
+    /// <summary>R22: only for a tombstone that was read through the journal's barrier.</summary>
+    public void DeleteReplica(VolumeId volume)
+    {
+        if (!_replicas.Remove(volume)) return;
+        var status = _store.Delete(volume);
+        LogReplicaDeleted(volume, Identity.Name, status);
+    }
+
+    private void AddReplica(IVolumeStore volume)
+    {
+        var machine = new ReplicaMachine(volume, this);
+        _replicas.Add(volume.Volume, new ReplicaEntry(machine, new LocalReplica(machine)));
+    }
+
+    private void ToReplica(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
+    {
+        if (header.Kind == FrameKind.Promise && !PrepareReplica(from, in header, body)) return;
+        if (_replicas.TryGetValue(header.Volume, out var entry)) entry.Machine.OnFrame(from, in header, body, buffer);
+        else if (from.IsUp)
+            from.Send(FrameHeader.Of(FrameKind.AppendAck, header.Volume, header.Epoch, status: IoStatus.Missing), new byte[32]);
+    }
+
+    /// <summary>R5: a copy that the journal says was never in sync is made here and now; any other without a header is reported as missing.</summary>
+    private bool PrepareReplica(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body)
+    {
+        if (!PromiseBody.TryDecode(body, out var promise)) return false;
+        var known = _replicas.TryGetValue(header.Volume, out var entry);
+        // A copy that was replaced by a newer one on this same node: its number is gone from the journal, and only a newer epoch may say so.
+        if (known && promise.Create && entry!.Machine.Header.Replica != promise.Replica && header.Epoch > entry.Machine.Header.PromisedEpoch)
+        {
+            DeleteReplica(header.Volume);
+            known = false;
+        }
+        if (known) return true;
+        var status = promise.Create ? CreateReplica(header.Volume, in promise) : IoStatus.Missing;
+        if (status == IoStatus.Ok) return true;
+        Span<byte> answer = stackalloc byte[128];
+        var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0);
+        from.Send(FrameHeader.Of(FrameKind.Promised, header.Volume, header.Epoch, status: status), missing.Encode(answer));
+        return false;
+    }
+
+    private IoStatus CreateReplica(VolumeId volume, in PromiseBody promise)
+    {
+        var header = new ReplicaHeader(Identity.ClusterId, Identity.Era, volume, promise.Replica, promise.Identity, 0, default, 0, 0, 0, false, 0, 0,
+            promise.Spec);
+        var (status, store) = _store.Create(volume, header.Encode());
+        if (store is not null) AddReplica(store);
+        LogReplicaCreated(volume, promise.Replica, Identity.Name, status);
+        return status;
+    }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "volume {Volume}: the replica on node {Node} failed and is out: {Status}, {Reason}")]
+    private partial void LogReplicaFailed(VolumeId volume, string node, IoStatus status, string reason);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "volume {Volume}: replica deleted on node {Node} after its tombstone ({Status})")]
+    private partial void LogReplicaDeleted(VolumeId volume, string node, IoStatus status);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "volume {Volume}: replica {Replica} made on node {Node} ({Status})")]
+    private partial void LogReplicaCreated(VolumeId volume, ReplicaId replica, string node, IoStatus status);
+}

@@ -1,0 +1,178 @@
+using Akka.Actor;
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Cluster.Node.Owner;
+using Cluster.Node.Replica;
+using Cluster.Node.Store;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Node.Hosting.Volumes;
+
+/// <summary>Who this process is, for the parts on the loop.</summary>
+public sealed record NodeIdentity(NodeId Id, string Name, Guid ClusterId, Guid Era);
+
+/// <summary>The mesh as the volumes need it. Loop thread only.</summary>
+public interface IMeshLinks
+{
+    /// <summary>The link to that node, if it is up.</summary>
+    IFrameLink? LinkTo(NodeId node);
+
+    /// <summary>Until when the peer at this link's other end has granted its lease to this node (R17).</summary>
+    long LeaseUntilMs(IFrameLink link);
+
+    /// <summary>Until when this node's own lease to that peer may be relied on by it (R17).</summary>
+    long GrantedUntilMs(NodeId peer);
+
+    /// <summary>Tries now to reach that node.</summary>
+    void RetryNow(NodeId node);
+}
+
+/// <summary>
+/// The volumes of one node on its loop: owns the replica machines and the owners' machines, and takes each frame to the one it is for. A thin shell:
+/// decisions are the machines'. All members on the loop, unless said otherwise.
+/// </summary>
+public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwnerHost
+{
+    private const int TickMs = 100;
+
+    private readonly ILoop _loop;
+    private readonly IBlockStore _store;
+    private readonly ILogger _logger;
+    private readonly Dictionary<VolumeId, ReplicaEntry> _replicas = [];
+    private readonly Dictionary<VolumeId, OwnerShell> _owners = [];
+    private readonly Dictionary<NodeId, IFrameLink> _links = [];
+    private readonly HashSet<NodeId> _everLinked = [];
+    private readonly List<ReplicaMachine> _acknowledging = [];
+    private IMeshLinks? _mesh;
+
+    private sealed record ReplicaEntry(ReplicaMachine Machine, LocalReplica Local);
+
+    public VolumeRuntime(ILoop loop, IBlockStore store, NodeIdentity identity, ILoggerFactory loggers)
+    {
+        (_loop, _store, Identity) = (loop, store, identity);
+        _logger = loggers.CreateLogger("Myrmidon.Volumes");
+    }
+
+    public NodeIdentity Identity { get; }
+
+    public ILoop Loop => _loop;
+
+    public Guid StoreId => _store.StoreId;
+
+    public ulong StoreOpenCount => _store.OpenCount;
+
+    /// <summary>Opens the replicas that the store holds and starts the turn's phases. <paramref name="self"/> is the link within the process.</summary>
+    public void Start(IMeshLinks mesh, IFrameLink self)
+    {
+        _mesh = mesh;
+        _links[Identity.Id] = self;
+        _everLinked.Add(Identity.Id);
+        foreach (var volume in _store.Volumes) AddReplica(volume);
+        _loop.AddPhase(TurnPhase.Store, _store);
+        _loop.AddPhase(TurnPhase.Acknowledge, new AcknowledgePhase(this));
+        _loop.Schedule(TickMs, Tick);
+    }
+
+    public void OnFrame(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
+    {
+        switch (header.Kind)
+        {
+            case FrameKind.SessionOpen or FrameKind.SessionClose or FrameKind.ClientWrite or FrameKind.ClientRead or FrameKind.ClientFlush
+                or FrameKind.ClientStatus:
+                ToOwner(from, in header, body, buffer);
+                break;
+            case FrameKind.SessionOpened or FrameKind.SessionNotice or FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientStatusReply:
+                ToFrontEnd(in header, body, buffer);
+                break;
+            case FrameKind.Promised or FrameKind.AppendAck or FrameKind.TailRecord or FrameKind.TailEnd or FrameKind.Truncated or FrameKind.Stamped
+                or FrameKind.Deposed or FrameKind.CatchUpAck:
+                if (_owners.TryGetValue(header.Volume, out var owner)) owner.Machine.OnReplicaFrame(from, in header, body, buffer);
+                break;
+            case FrameKind.Promise or FrameKind.Append or FrameKind.Sync or FrameKind.FetchTail or FrameKind.Truncate or FrameKind.Stamp
+                or FrameKind.CatchUpBegin or FrameKind.CatchUpRecord or FrameKind.CatchUpWindow or FrameKind.CatchUpEnd or FrameKind.Release:
+                ToReplica(from, in header, body, buffer);
+                break;
+            default:
+                LogUnroutable(header.Kind, from.Peer);
+                break;
+        }
+    }
+
+    public void OnLinkUp(IFrameLink link)
+    {
+        _links[link.Peer] = link;
+        _everLinked.Add(link.Peer);
+        foreach (var owner in _owners.Values) owner.Machine.OnLinkUp(link);
+    }
+
+    public void OnLinkDown(IFrameLink link)
+    {
+        if (_links.TryGetValue(link.Peer, out var known) && known == link) _links.Remove(link.Peer);
+        foreach (var replica in _replicas.Values) replica.Machine.OnLinkDown(link);
+        foreach (var owner in _owners.Values) owner.Machine.OnLinkDown(link);
+        FrontEndsLost(link);
+    }
+
+    internal IFrameLink? LinkTo(NodeId node) => _links.TryGetValue(node, out var link) && link.IsUp ? link : null;
+
+    internal bool WasLinked(NodeId node) => _everLinked.Contains(node);
+
+    internal long LeaseUntilMs(IFrameLink link) => link.Peer == Identity.Id ? long.MaxValue : _mesh!.LeaseUntilMs(link);
+
+    internal LocalReplicaSource LocalOf(VolumeId volume) => new(this, volume);
+
+    // ---- owners ----
+
+    /// <summary>Any thread.</summary>
+    public IOwnerHandle Start(VolumeState state, IActorRef actor)
+    {
+        var shell = new OwnerShell(this, state, actor, _logger);
+        _loop.Post(() => AddOwner(shell));
+        return shell;
+    }
+
+    private void AddOwner(OwnerShell owner)
+    {
+        if (_owners.Remove(owner.Volume, out var old)) old.Machine.Stop();
+        _owners.Add(owner.Volume, owner);
+        owner.Machine.Start();
+    }
+
+    internal void RemoveOwner(OwnerShell owner)
+    {
+        owner.Machine.Stop();
+        if (_owners.TryGetValue(owner.Volume, out var known) && known == owner) _owners.Remove(owner.Volume);
+    }
+
+    /// <summary>Whether this process serves the volume now.</summary>
+    internal bool Serves(VolumeId volume) => _owners.TryGetValue(volume, out var owner) && owner.Machine.Phase == VolumePhase.Serving;
+
+    public int OwnedCount => _owners.Count;
+
+    private void ToOwner(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
+    {
+        if (_owners.TryGetValue(header.Volume, out var owner)) owner.Machine.OnClientFrame(from, in header, body, buffer);
+        else if (from.IsUp)
+        {
+            // The front end looks for the owner again; nothing was taken.
+            var answer = header.Kind switch
+            {
+                FrameKind.SessionOpen => FrameKind.SessionOpened,
+                FrameKind.ClientRead => FrameKind.ClientReadReply,
+                FrameKind.ClientStatus => FrameKind.ClientStatusReply,
+                _ => FrameKind.ClientAck,
+            };
+            if (header.Kind == FrameKind.SessionClose) return;
+            from.Send(FrameHeader.Of(answer, header.Volume, 0, header.RequestId, header.Argument, IoStatus.NotOwner), ReadOnlySpan<byte>.Empty);
+        }
+    }
+
+    private void Tick()
+    {
+        foreach (var owner in _owners.Values.ToArray()) owner.Machine.OnTick();
+        _loop.Schedule(TickMs, Tick);
+    }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "a frame of kind {Kind} from node {Peer} has no place to go; it was dropped")]
+    private partial void LogUnroutable(FrameKind kind, NodeId peer);
+}

@@ -1,0 +1,51 @@
+using Akka.Actor;
+using Cluster.Messages.Events;
+using Cluster.Messages.Protocol;
+
+namespace Cluster.Node.Owner;
+
+/// <summary>Where a volume's actor has its machine run: the volume's loop. Any thread.</summary>
+public interface IOwnerHost
+{
+    /// <summary>Starts a machine; what it has to say comes to the actor as <see cref="OwnerNotice"/>.</summary>
+    IOwnerHandle Start(VolumeState state, IActorRef actor);
+}
+
+/// <summary>One machine on its loop, as its actor holds it. Calls are posted to the loop, in order. Any thread.</summary>
+public interface IOwnerHandle
+{
+    /// <summary>The event is in the journal. <paramref name="then"/> runs on the loop after the machine took it.</summary>
+    void OnJournaled(VolumeEvent e, Action? then);
+
+    /// <summary>A planned stop; <see cref="OwnerNotice.Stopped"/> follows.</summary>
+    void Drain();
+
+    void Stop();
+
+    /// <summary>Answers with what users see, from the loop.</summary>
+    void View(Action<VolumeView> answer);
+}
+
+/// <summary>What the loop tells a volume's actor. Never leaves the process. One from a machine that the actor has replaced is ignored.</summary>
+public abstract record OwnerNotice(IOwnerHandle Owner) : INoSerializationVerificationNeeded
+{
+    /// <summary>Answered by <see cref="IOwnerHandle.OnJournaled"/>, or never.</summary>
+    public sealed record JournalThis(IOwnerHandle Owner, VolumeEvent Event) : OwnerNotice(Owner);
+
+    public sealed record ServingChanged(IOwnerHandle Owner, bool Serving, ulong Epoch) : OwnerNotice(Owner);
+
+    /// <summary>The machine gave up: deposed, or the volume must be owned elsewhere.</summary>
+    public sealed record Ended(IOwnerHandle Owner, string Reason) : OwnerNotice(Owner);
+
+    public sealed record Stopped(IOwnerHandle Owner) : OwnerNotice(Owner);
+}
+
+/// <summary>Sharding's stop message: the owner drains and releases its leases before it ends.</summary>
+public sealed class VolumeHandOff
+{
+    public static readonly VolumeHandOff Instance = new();
+
+    private VolumeHandOff()
+    {
+    }
+}

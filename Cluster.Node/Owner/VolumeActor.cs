@@ -1,0 +1,270 @@
+using Akka.Actor;
+using Akka.Cluster.Sharding;
+using Akka.Event;
+using Akka.Persistence;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+
+namespace Cluster.Node.Owner;
+
+/// <summary>
+/// The sharded entity of one volume: journals what its machine decides, and answers questions. It decides nothing about data. Losing a compare and set
+/// in the journal throws in the plug-in and stops this actor, and with it the machine (R1, R18).
+/// </summary>
+public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
+{
+    /// <summary>Those who wait until the volume serves; more are refused.</summary>
+    private const int WaitersMax = 1024;
+    private static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan EndedPause = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan DrainMax = TimeSpan.FromSeconds(3);
+
+    private readonly VolumeId _volume;
+    private readonly IOwnerHost _host;
+    private readonly NodeId _node;
+    private readonly string _nodeName;
+    private readonly ILoggingAdapter _log = Context.GetLogger();
+    private readonly List<Waiter> _waiters = [];
+    private VolumeState _state = VolumeState.Empty;
+    private IOwnerHandle? _owner;
+    private bool _serving;
+    private bool _handingOff;
+    private ulong _epoch;
+    private string _endedReason = "";
+
+    private readonly record struct Waiter(IActorRef Who, bool Created, DateTime Until);
+
+    private sealed record GiveUpWaiting
+    {
+        public static readonly GiveUpWaiting Instance = new();
+    }
+
+    private sealed record Leave
+    {
+        public static readonly Leave Instance = new();
+    }
+
+    public VolumeActor(VolumeId volume, IOwnerHost host, NodeId node, string nodeName)
+    {
+        (_volume, _host, _node, _nodeName) = (volume, host, node, nodeName);
+        PersistenceId = PersistenceIdOf(volume);
+        Recover<VolumeEvent>(e => _state = _state.Apply(e));
+        Recover<RecoveryCompleted>(_ => StartOwner());
+        Command<VolumeProtocol.Create>(OnCreate);
+        Command<VolumeProtocol.Locate>(OnLocate);
+        Command<VolumeProtocol.Describe>(OnDescribe);
+        Command<VolumeProtocol.Attach>(OnAttach);
+        Command<VolumeProtocol.Detach>(_ => ChangeAttachment(AttachmentMode.Shared, default, ""));
+        Command<VolumeProtocol.ChangeSpec>(OnChangeSpec);
+        Command<VolumeProtocol.ReplaceReplica>(OnReplaceReplica);
+        Command<VolumeProtocol.Delete>(OnDelete);
+        Command<OwnerNotice>(OnNotice);
+        Command<VolumeHandOff>(_ => OnHandOff());
+        Command<GiveUpWaiting>(_ => DropOldWaiters());
+        Command<Leave>(_ => Context.Parent.Tell(new Passivate(PoisonPill.Instance)));
+    }
+
+    public override string PersistenceId { get; }
+
+    public ITimerScheduler Timers { get; set; } = null!;
+
+    public static string PersistenceIdOf(VolumeId volume) => $"volume-{volume}";
+
+    public static Props Props(VolumeId volume, IOwnerHost host, NodeId node, string nodeName) =>
+        Akka.Actor.Props.Create(() => new VolumeActor(volume, host, node, nodeName));
+
+    protected override void PostStop()
+    {
+        // The machine stops serving before anything else can start in its place on this node (an Akka restart takes a new epoch).
+        _owner?.Stop();
+        foreach (var waiter in _waiters) Refuse(waiter.Who, IoStatus.Offline, "its owner is moving");
+        base.PostStop();
+    }
+
+    private void StartOwner()
+    {
+        if (_state.Spec is null || _state.Deleted) return;
+        (_endedReason, _serving) = ("", false);
+        _owner = _host.Start(_state, Self);
+    }
+
+    private void Commit(VolumeEvent e, Action? then = null) => Persist(e, journaled =>
+    {
+        _state = _state.Apply(journaled);
+        if (_owner is { } owner) owner.OnJournaled(journaled, then);
+        else then?.Invoke();
+    });
+
+    private void OnCreate(VolumeProtocol.Create create)
+    {
+        if (_state.Deleted) Refuse(Sender, IoStatus.Deleted, "it was deleted");
+        else if (_serving) Sender.Tell(new VolumeProtocol.Done(_volume));
+        else if (AddWaiter(created: true) && _state.Spec is null)
+        {
+            Persist<VolumeEvent>(new VolumeCreated(_volume, create.Spec, create.Replicas), journaled =>
+            {
+                _state = _state.Apply(journaled);
+                StartOwner();
+            });
+        }
+    }
+
+    private void OnLocate(VolumeProtocol.Locate locate)
+    {
+        if (_state.Deleted) Refuse(Sender, IoStatus.Deleted, "it was deleted");
+        else if (_state.Spec is null) Refuse(Sender, IoStatus.Missing, "no volume with this id was created");
+        else if (_serving) Sender.Tell(new VolumeProtocol.Located(_volume, _node, _nodeName, _epoch));
+        else AddWaiter(created: false);
+    }
+
+    private bool AddWaiter(bool created)
+    {
+        if (_waiters.Count >= WaitersMax)
+        {
+            Refuse(Sender, IoStatus.Busy, $"{WaitersMax} others wait for it already");
+            return false;
+        }
+        _waiters.Add(new Waiter(Sender, created, DateTime.UtcNow + WaitMax));
+        Timers.StartSingleTimer("waiters", GiveUpWaiting.Instance, WaitMax);
+        return true;
+    }
+
+    private void DropOldWaiters()
+    {
+        var now = DateTime.UtcNow;
+        foreach (var waiter in _waiters.Where(waiter => waiter.Until <= now)) Refuse(waiter.Who, IoStatus.Offline, NotServingReason());
+        _waiters.RemoveAll(waiter => waiter.Until <= now);
+        if (_waiters.Count > 0) Timers.StartSingleTimer("waiters", GiveUpWaiting.Instance, WaitMax);
+    }
+
+    private string NotServingReason() =>
+        _endedReason.Length > 0 ? $"its owner on node {_nodeName} ended: {_endedReason}" : $"its owner on node {_nodeName} is taking over";
+
+    private void OnDescribe(VolumeProtocol.Describe describe)
+    {
+        var sender = Sender;
+        if (_owner is { } owner) owner.View(view => sender.Tell(view, ActorRefs.NoSender));
+        else if (_state.Spec is null) Refuse(sender, IoStatus.Missing, "no volume with this id was created");
+        else Refuse(sender, _state.Deleted ? IoStatus.Deleted : IoStatus.Offline, _state.Deleted ? "it was deleted" : NotServingReason());
+    }
+
+    private void OnAttach(VolumeProtocol.Attach attach)
+    {
+        var now = _state.Attachment;
+        // A second identical call finds what the first one did.
+        if (now.Mode == AttachmentMode.Exclusive && now.Node == attach.Node) Sender.Tell(new VolumeProtocol.Attached(_volume, now));
+        else ChangeAttachment(AttachmentMode.Exclusive, attach.Node, attach.NodeName);
+    }
+
+    /// <summary>R11: answered only after the owner's machine enforces the new generation.</summary>
+    private void ChangeAttachment(AttachmentMode mode, NodeId node, string nodeName)
+    {
+        var sender = Sender;
+        if (_state.Spec is null || _state.Deleted)
+        {
+            Refuse(sender, IoStatus.Missing, "it does not exist");
+            return;
+        }
+        if (mode == AttachmentMode.Shared && _state.Attachment.Mode == AttachmentMode.Shared)
+        {
+            sender.Tell(new VolumeProtocol.Attached(_volume, _state.Attachment));
+            return;
+        }
+        var attachment = new Attachment(_state.Attachment.Generation + 1, mode, node, nodeName);
+        Commit(new AttachmentChanged(_volume, attachment), () => sender.Tell(new VolumeProtocol.Attached(_volume, attachment), ActorRefs.NoSender));
+    }
+
+    private void OnChangeSpec(VolumeProtocol.ChangeSpec change)
+    {
+        var sender = Sender;
+        if (_state.Spec is not { } spec || _state.Deleted) Refuse(sender, IoStatus.Missing, "it does not exist");
+        else if (change.Spec.SizeBytes < spec.SizeBytes)
+            Refuse(sender, IoStatus.OutOfRange, $"it has {spec.SizeBytes} bytes and can't shrink to {change.Spec.SizeBytes}; only a larger size is taken");
+        else Commit(new SpecChanged(_volume, change.Spec), () => sender.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
+    }
+
+    /// <summary>Sent again by placement until Done: the new copy is added, caught up and journaled in by the machine, then the lost one is struck off.</summary>
+    private void OnReplaceReplica(VolumeProtocol.ReplaceReplica replace)
+    {
+        if (_state.Spec is null || _state.Deleted || (_state.Placement(replace.Lost) is null && _state.Member(replace.Replacement.Id) is not null))
+            Sender.Tell(new VolumeProtocol.Done(_volume));
+        else if (_state.Placement(replace.Replacement.Id) is null)
+        {
+            Refuse(Sender, IoStatus.Busy, $"the new copy on node {replace.Replacement.NodeName} is being made");
+            Commit(new ReplicaAdded(_volume, replace.Replacement));
+        }
+        else if (_state.Member(replace.Replacement.Id) is null || _state.Member(replace.Lost) is not null)
+            Refuse(Sender, IoStatus.Busy, $"the new copy on node {replace.Replacement.NodeName} is catching up");
+        else
+        {
+            var sender = Sender;
+            Commit(new ReplicaRemoved(_volume, replace.Lost, $"replaced by the copy on node {replace.Replacement.NodeName}"),
+                () => sender.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
+        }
+    }
+
+    private void OnDelete(VolumeProtocol.Delete delete)
+    {
+        var sender = Sender;
+        if (_state.Deleted || _state.Spec is null) sender.Tell(new VolumeProtocol.Done(_volume));
+        else Commit(new VolumeDeleted(_volume), () => sender.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
+    }
+
+    private void OnNotice(OwnerNotice notice)
+    {
+        if (notice.Owner != _owner) return;
+        switch (notice)
+        {
+            case OwnerNotice.JournalThis journal:
+                Commit(journal.Event);
+                break;
+            case OwnerNotice.ServingChanged changed:
+                (_serving, _epoch) = (changed.Serving, changed.Epoch);
+                if (_serving) AnswerWaiters();
+                break;
+            case OwnerNotice.Ended ended:
+                (_serving, _endedReason) = (false, ended.Reason);
+                // The next message starts this actor anew, here or where sharding has moved it meanwhile. Not at once: two nodes that both believe
+                // themselves to be the volume's home would depose each other in turns.
+                Timers.StartSingleTimer("leave", Leave.Instance, EndedPause);
+                break;
+            case OwnerNotice.Stopped:
+                _serving = false;
+                if (_handingOff) Context.Stop(Self);
+                break;
+            default:
+                Unhandled(notice);
+                break;
+        }
+    }
+
+    private void AnswerWaiters()
+    {
+        foreach (var waiter in _waiters)
+        {
+            waiter.Who.Tell(waiter.Created
+                ? new VolumeProtocol.Done(_volume)
+                : new VolumeProtocol.Located(_volume, _node, _nodeName, _epoch));
+        }
+        _waiters.Clear();
+        Timers.Cancel("waiters");
+    }
+
+    private void OnHandOff()
+    {
+        _handingOff = true;
+        if (_owner is null)
+        {
+            Context.Stop(Self);
+            return;
+        }
+        _log.Info("volume {0}: node {1} hands it over", _volume, _nodeName);
+        _owner.Drain();
+        // What did not drain by then is replayed by the front ends at the next owner.
+        Timers.StartSingleTimer("drain", PoisonPill.Instance, DrainMax);
+    }
+
+    private void Refuse(IActorRef to, IoStatus status, string reason) =>
+        to.Tell(new VolumeProtocol.Refused(_volume, status, $"Volume {_state.Spec?.FullName ?? _volume.ToString()}: {reason}."));
+}
