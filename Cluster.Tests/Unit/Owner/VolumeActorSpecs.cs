@@ -1,0 +1,204 @@
+using System.Collections.Immutable;
+using Akka.Actor;
+using Akka.TestKit.Xunit2;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Cluster.Node.Owner;
+
+namespace Cluster.Tests.Unit.Owner;
+
+/// <summary>The actor journals and answers; its machine is played by hand.</summary>
+public sealed class VolumeActorSpecs : TestKit
+{
+    private static readonly VolumeId Volume = new(7);
+    private static readonly NodeId Node = new(Guid.Parse("00000000-0000-0000-0000-000000000001"));
+    private static readonly VolumeSpec Spec = new(Volume, "default", "db", 1 << 30, 1, FailureModeKind.Soft, 0, 300_000, true,
+        ImmutableSortedDictionary<string, string>.Empty);
+    private static readonly VolumeProtocol.Create Create = new(Volume, Spec, [new ReplicaPlacement(new ReplicaId(1), Node, "node-0", Guid.Empty)]);
+
+    private readonly FakeHost _host = new();
+
+    [Fact(DisplayName = "A created volume is journaled at once and answered when it serves")]
+    public void Create_waits_for_serving()
+    {
+        var actor = Start();
+        actor.Tell(Create);
+        var owner = _host.Await(this);
+        ExpectNoMsg(TimeSpan.FromMilliseconds(100));
+        owner.Say(new OwnerNotice.ServingChanged(owner, true, 1));
+        ExpectMsg<VolumeProtocol.Done>();
+        actor.Tell(Create);
+        ExpectMsg<VolumeProtocol.Done>();
+        Assert.Single(_host.Started);
+    }
+
+    [Fact(DisplayName = "Who asks where a volume serves is answered when it does, with its epoch")]
+    public void Locate_waits_for_serving()
+    {
+        var actor = Start();
+        actor.Tell(new VolumeProtocol.Locate(Volume));
+        Assert.Equal(IoStatus.Missing, ExpectMsg<VolumeProtocol.Refused>().Status);
+        actor.Tell(Create);
+        var owner = _host.Await(this);
+        actor.Tell(new VolumeProtocol.Locate(Volume));
+        owner.Say(new OwnerNotice.ServingChanged(owner, true, 4));
+        ExpectMsg<VolumeProtocol.Done>();
+        var located = ExpectMsg<VolumeProtocol.Located>();
+        Assert.Equal((Node, "node-0", 4UL), (located.Node, located.NodeName, located.Epoch));
+    }
+
+    [Fact(DisplayName = "Who asks in vain is told so, and not kept waiting for ever")]
+    public void Locate_gives_up()
+    {
+        var actor = Start();
+        actor.Tell(Create);
+        _host.Await(this);
+        Assert.Equal(IoStatus.Offline, ExpectMsg<VolumeProtocol.Refused>(TimeSpan.FromSeconds(10)).Status);
+    }
+
+    [Fact(DisplayName = "What the machine decides is journaled in order and handed back to it")]
+    public void Journal_is_handed_back()
+    {
+        var actor = Start();
+        actor.Tell(Create);
+        var owner = _host.Await(this);
+        owner.Say(new OwnerNotice.JournalThis(owner, new EpochStarted(Volume, new Epoch(1), Node, "node-0")));
+        owner.Say(new OwnerNotice.JournalThis(owner, new EpochOpened(Volume, new Epoch(1), 0, 1, [new InSyncMember(new ReplicaId(1), Guid.Empty, 1)])));
+        AwaitCondition(() => owner.Journaled.Count == 2);
+        Assert.IsType<EpochStarted>(owner.Journaled[0]);
+        Assert.IsType<EpochOpened>(owner.Journaled[1]);
+    }
+
+    [Fact(DisplayName = "A machine that the actor has replaced is not listened to")]
+    public void Old_machines_are_ignored()
+    {
+        var actor = Start();
+        actor.Tell(Create);
+        var owner = _host.Await(this);
+        var stranger = new FakeOwner(actor);
+        stranger.Say(new OwnerNotice.ServingChanged(stranger, true, 9));
+        stranger.Say(new OwnerNotice.JournalThis(stranger, new VolumeDeleted(Volume)));
+        actor.Tell(new VolumeProtocol.Describe(Volume));
+        ExpectMsg<VolumeView>();
+        Assert.Empty(owner.Journaled);
+    }
+
+    [Fact(DisplayName = "Attach gives a new generation after the machine took it; a second identical attach finds the same one; detach ends it")]
+    public void Attach_and_detach()
+    {
+        var actor = Start();
+        actor.Tell(Create);
+        var owner = _host.Await(this);
+        owner.Say(new OwnerNotice.ServingChanged(owner, true, 1));
+        ExpectMsg<VolumeProtocol.Done>();
+        actor.Tell(new VolumeProtocol.Attach(Volume, Node, "node-0"));
+        var first = ExpectMsg<VolumeProtocol.Attached>().Attachment;
+        Assert.Equal((1UL, AttachmentMode.Exclusive), (first.Generation, first.Mode));
+        Assert.IsType<AttachmentChanged>(Assert.Single(owner.Journaled));
+        actor.Tell(new VolumeProtocol.Attach(Volume, Node, "node-0"));
+        Assert.Equal(first, ExpectMsg<VolumeProtocol.Attached>().Attachment);
+        actor.Tell(new VolumeProtocol.Attach(Volume, NodeId.New(), "node-1"));
+        Assert.Equal(2UL, ExpectMsg<VolumeProtocol.Attached>().Attachment.Generation);
+        actor.Tell(new VolumeProtocol.Detach(Volume));
+        Assert.Equal((3UL, AttachmentMode.Shared), (ExpectMsg<VolumeProtocol.Attached>().Attachment.Generation, LastAttachment(owner).Mode));
+    }
+
+    [Fact(DisplayName = "A smaller size is refused with both sizes named")]
+    public void Shrink_is_refused()
+    {
+        var actor = Start();
+        actor.Tell(Create);
+        var owner = _host.Await(this);
+        owner.Say(new OwnerNotice.ServingChanged(owner, true, 1));
+        ExpectMsg<VolumeProtocol.Done>();
+        actor.Tell(new VolumeProtocol.ChangeSpec(Volume, Spec with { SizeBytes = 4096 }));
+        var refused = ExpectMsg<VolumeProtocol.Refused>();
+        Assert.Equal(IoStatus.OutOfRange, refused.Status);
+        Assert.Contains("4096", refused.Reason, StringComparison.Ordinal);
+        Assert.Empty(owner.Journaled);
+    }
+
+    [Fact(DisplayName = "A deleted volume stays deleted: its actor starts no machine again and says so")]
+    public void Delete_is_for_ever()
+    {
+        var actor = Start();
+        actor.Tell(Create);
+        _host.Await(this);
+        actor.Tell(new VolumeProtocol.Delete(Volume));
+        ExpectMsg<VolumeProtocol.Done>();
+        Watch(actor);
+        Sys.Stop(actor);
+        FishForMessage(message => message is Terminated);
+        var again = Start();
+        again.Tell(new VolumeProtocol.Locate(Volume));
+        Assert.Equal(IoStatus.Deleted, ExpectMsg<VolumeProtocol.Refused>().Status);
+        again.Tell(Create);
+        Assert.Equal(IoStatus.Deleted, ExpectMsg<VolumeProtocol.Refused>().Status);
+        Assert.Single(_host.Started);
+    }
+
+    [Fact(DisplayName = "Handing over drains the machine first and ends when it has stopped")]
+    public void Hand_off_drains()
+    {
+        var actor = Start();
+        actor.Tell(Create);
+        var owner = _host.Await(this);
+        owner.Say(new OwnerNotice.ServingChanged(owner, true, 1));
+        ExpectMsg<VolumeProtocol.Done>();
+        Watch(actor);
+        actor.Tell(VolumeHandOff.Instance);
+        AwaitCondition(() => owner.Drained);
+        owner.Say(new OwnerNotice.Stopped(owner));
+        ExpectTerminated(actor);
+    }
+
+    private IActorRef Start() => Sys.ActorOf(VolumeActor.Props(Volume, _host, Node, "node-0"));
+
+    private static Attachment LastAttachment(FakeOwner owner) => owner.Journaled.OfType<AttachmentChanged>().Last().Attachment;
+
+    private sealed class FakeHost : IOwnerHost
+    {
+        public List<FakeOwner> Started { get; } = [];
+
+        public IOwnerHandle Start(VolumeState state, IActorRef actor)
+        {
+            var owner = new FakeOwner(actor);
+            lock (Started) Started.Add(owner);
+            return owner;
+        }
+
+        public FakeOwner Await(VolumeActorSpecs specs)
+        {
+            specs.AwaitCondition(() =>
+            {
+                lock (Started) return Started.Count > 0;
+            });
+            return Started[^1];
+        }
+    }
+
+    private sealed class FakeOwner(IActorRef actor) : IOwnerHandle
+    {
+        public List<VolumeEvent> Journaled { get; } = [];
+
+        public bool Drained { get; private set; }
+
+        public void Say(OwnerNotice notice) => actor.Tell(notice);
+
+        public void OnJournaled(VolumeEvent e, Action? then)
+        {
+            Journaled.Add(e);
+            then?.Invoke();
+        }
+
+        public void Drain() => Drained = true;
+
+        public void Stop()
+        {
+        }
+
+        public void View(Action<VolumeView> answer) =>
+            answer(new VolumeView(Volume, Spec, "healthy", "node-0", 1, 1, 0, [], Attachment.Default, ""));
+    }
+}
