@@ -1,0 +1,31 @@
+using System.Collections.Immutable;
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Placement;
+
+/// <summary>Which nodes may own a volume, as its journal says.</summary>
+/// <param name="Replicas">Nodes that hold a copy, by name and in the order of their ids.</param>
+/// <param name="InSync">Those whose copy is in the in-sync set; empty until the first epoch opened.</param>
+/// <param name="Attached">The node of an exclusive attachment, or "".</param>
+public sealed record VolumeWhereabouts(ImmutableArray<string> Replicas, ImmutableArray<string> InSync, string Attached)
+{
+    public static readonly VolumeWhereabouts Unknown = new([], [], "");
+}
+
+/// <summary>What the shard allocation strategy reads. Any thread.</summary>
+public interface IVolumePlacementView
+{
+    /// <summary>
+    /// Read through the journal; the last known when no quorum answers in time, which is safe because sharding does not fence (R18).
+    /// </summary>
+    Task<VolumeWhereabouts> LookAsync(VolumeId volume);
+
+    /// <summary>What the last look found, or <see cref="VolumeWhereabouts.Unknown"/>.</summary>
+    VolumeWhereabouts Last(VolumeId volume);
+
+    /// <summary>Moves that were asked for and not yet made: volume to node name.</summary>
+    Task<ImmutableDictionary<VolumeId, string>> MovesAsync();
+
+    /// <summary>The move was made, or can't be: it is forgotten.</summary>
+    Task ForgetMoveAsync(VolumeId volume);
+}

@@ -1,0 +1,80 @@
+using Akka.Actor;
+using Akka.Event;
+using Cluster.Messages.Protocol;
+
+namespace Cluster.Node.Placement;
+
+/// <summary>Tells the placement singleton who this node is and, as it changes, what it has. One per node.</summary>
+public sealed class NodeActor : ReceiveActor, IWithTimers
+{
+    private static readonly TimeSpan Every = TimeSpan.FromSeconds(1);
+
+    /// <summary>An unchanged report is said again after so many rounds, for a singleton that moved.</summary>
+    private const int RoundsUnchangedMax = 3;
+
+    /// <summary>A change of the free bytes below this part of the capacity is not worth a message.</summary>
+    private const int ChangePartsOfCapacity = 1000;
+
+    private readonly ILoggingAdapter _log = Context.GetLogger();
+    private readonly IActorRef _placement;
+    private readonly NodeDescription _description;
+    private readonly Func<NodeReport> _report;
+    private NodeReport? _sent;
+    private int _roundsUnchanged;
+    private bool _registered;
+    private string _refusal = "";
+
+    /// <param name="placement">The singleton's proxy.</param>
+    /// <param name="report">What the node has now; quick, called on the actor's turn.</param>
+    public NodeActor(IActorRef placement, NodeDescription description, Func<NodeReport> report)
+    {
+        (_placement, _description, _report) = (placement, description, report);
+        Receive<Round>(_ => OnRound());
+        Receive<PlacementProtocol.Registered>(_ => OnRegistered());
+        Receive<PlacementProtocol.RegisterAgain>(_ => _registered = false);
+        Receive<PlacementProtocol.Refused>(OnRefused);
+    }
+
+    public ITimerScheduler Timers { get; set; } = null!;
+
+    protected override void PreStart()
+    {
+        Self.Tell(Round.Instance);
+        Timers.StartPeriodicTimer(nameof(Round), Round.Instance, Every);
+    }
+
+    private void OnRound()
+    {
+        var report = _report();
+        if (!_registered)
+        {
+            _placement.Tell(new PlacementProtocol.RegisterNode(_description, report));
+            return;
+        }
+        if (_sent is not null && !Differs(_sent, report) && ++_roundsUnchanged < RoundsUnchangedMax) return;
+        (_sent, _roundsUnchanged) = (report, 0);
+        _placement.Tell(new PlacementProtocol.ReportNode(_description.Id, report));
+    }
+
+    private void OnRegistered()
+    {
+        if (!_registered) _log.Info("Node {0} is registered with placement", _description.Name);
+        (_registered, _refusal) = (true, "");
+    }
+
+    private void OnRefused(PlacementProtocol.Refused refused)
+    {
+        if (refused.Reason == _refusal) return;
+        _refusal = refused.Reason;
+        _log.Error("Placement refuses this node: {0}", _refusal);
+    }
+
+    private static bool Differs(NodeReport left, NodeReport right) =>
+        left with { UsedBytes = 0, AvailableBytes = 0 } != right with { UsedBytes = 0, AvailableBytes = 0 }
+        || Math.Abs(left.AvailableBytes - right.AvailableBytes) > left.CapacityBytes / ChangePartsOfCapacity;
+
+    private sealed class Round
+    {
+        public static readonly Round Instance = new();
+    }
+}

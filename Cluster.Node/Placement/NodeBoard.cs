@@ -1,0 +1,93 @@
+using Akka.Cluster;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+
+namespace Cluster.Node.Placement;
+
+/// <summary>
+/// What is known of the nodes beside the journal: who is a member, who answers, what each reported. Kept in memory only; a new singleton learns it within
+/// seconds. One actor's.
+/// </summary>
+public sealed class NodeBoard(TimeProvider time)
+{
+    private readonly Dictionary<string, bool> _reachableByAddress = new(StringComparer.Ordinal);
+    private readonly Dictionary<NodeId, NodeReport> _reports = [];
+    private readonly Dictionary<NodeId, long> _downSince = [];
+
+    public void Report(NodeId node, NodeReport report) => _reports[node] = report;
+
+    /// <summary>A member came, went, or changed its reachability. True when volumes may have lost their owner.</summary>
+    public bool OnMember(ClusterEvent.IClusterDomainEvent change)
+    {
+        switch (change)
+        {
+            case ClusterEvent.MemberUp up:
+                _reachableByAddress[Text(up.Member)] = true;
+                return true;
+            case ClusterEvent.UnreachableMember gone:
+                if (_reachableByAddress.ContainsKey(Text(gone.Member))) _reachableByAddress[Text(gone.Member)] = false;
+                return false;
+            case ClusterEvent.ReachableMember back:
+                if (_reachableByAddress.ContainsKey(Text(back.Member))) _reachableByAddress[Text(back.Member)] = true;
+                return false;
+            case ClusterEvent.MemberExited or ClusterEvent.MemberDowned or ClusterEvent.MemberRemoved:
+                return _reachableByAddress.Remove(Text(((ClusterEvent.IMemberEvent)change).Member));
+            default:
+                return false;
+        }
+    }
+
+    /// <summary>"up", "unreachable" or "down".</summary>
+    public string StateOf(NodeDescription node)
+    {
+        if (!_reachableByAddress.TryGetValue(node.AkkaAddress, out var reachable)) return "down";
+        return reachable ? "up" : "unreachable";
+    }
+
+    public IReadOnlyList<CandidateNode> Candidates(PlacementState state)
+    {
+        var copies = CopiesByNode(state);
+        return [.. state.Nodes.Values.Select(node => new CandidateNode(
+            node.Description, StateOf(node.Description) == "up", node.Cordoned, _reports.GetValueOrDefault(node.Description.Id),
+            copies.GetValueOrDefault(node.Description.Id)))];
+    }
+
+    public NodeEntry Entry(PlacementState state, KnownNode node)
+    {
+        var id = node.Description.Id;
+        var report = _reports.GetValueOrDefault(id) ?? new NodeReport(0, 0, 0, 0, Guid.Empty, "");
+        return new NodeEntry(node.Description, report, StateOf(node.Description), node.Cordoned, CopiesByNode(state).GetValueOrDefault(id));
+    }
+
+    /// <summary>How long each node that is not up has been so, as this board saw it. Called now and then: it starts the clock of each.</summary>
+    public IReadOnlyDictionary<NodeId, TimeSpan> DownFor(PlacementState state)
+    {
+        var now = time.GetTimestamp();
+        var down = new Dictionary<NodeId, TimeSpan>();
+        foreach (var node in state.Nodes.Values)
+        {
+            var id = node.Description.Id;
+            if (StateOf(node.Description) == "up")
+            {
+                _downSince.Remove(id);
+                continue;
+            }
+            if (!_downSince.TryGetValue(id, out var since)) _downSince[id] = since = now;
+            down[id] = time.GetElapsedTime(since, now);
+        }
+        return down;
+    }
+
+    private static Dictionary<NodeId, int> CopiesByNode(PlacementState state)
+    {
+        var copies = new Dictionary<NodeId, int>();
+        foreach (var volume in state.Volumes.Values)
+        {
+            foreach (var replica in volume.Replicas) copies[replica.Node] = copies.GetValueOrDefault(replica.Node) + 1;
+            if (volume.Replacement is { To.Node: var node }) copies[node] = copies.GetValueOrDefault(node) + 1;
+        }
+        return copies;
+    }
+
+    private static string Text(Member member) => member.Address.ToString();
+}

@@ -1,0 +1,69 @@
+using System.Collections.Immutable;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+
+namespace Cluster.Node.Placement;
+
+/// <summary>A node as placement sees it now.</summary>
+/// <param name="Report">Null until the node said what it has.</param>
+/// <param name="Replicas">Copies placed on it.</param>
+public sealed record CandidateNode(NodeDescription Description, bool Up, bool Cordoned, NodeReport? Report, int Replicas);
+
+/// <summary>The chosen nodes, or one sentence with every node and why it can't take a copy.</summary>
+/// <param name="Waiting">A node may become fit in a moment: it has not reported yet.</param>
+public sealed record NodeChoice(ImmutableArray<NodeDescription> Nodes, string Refusal, bool Waiting);
+
+/// <summary>
+/// Chooses nodes for copies: one copy a node, over as many zones as there are (a node without a zone is a zone of its own), then by free bytes per copy
+/// that the node holds. Volumes are thin, so that their size does not count. Pure.
+/// </summary>
+public static class NodeChooser
+{
+    /// <summary>A node with less free than this takes no new copy.</summary>
+    public const long FreeBytesMin = 64L << 20;
+
+    /// <param name="subject">What the copies are for, as the refusal names it.</param>
+    /// <param name="taken">Nodes that hold a copy already.</param>
+    public static NodeChoice Choose(string subject, int copies, ZoneSpread spread, IReadOnlyList<CandidateNode> nodes, ImmutableHashSet<NodeId> taken)
+    {
+        var zones = nodes.Where(node => taken.Contains(node.Description.Id)).GroupBy(Zone).ToDictionary(zone => zone.Key, zone => zone.Count());
+        var fit = nodes.Where(node => Obstacle(node, taken) is null).ToList();
+        var chosen = ImmutableArray.CreateBuilder<NodeDescription>();
+        while (chosen.Count < copies && fit.Count > 0)
+        {
+            var best = fit.MinBy(node => (zones.GetValueOrDefault(Zone(node)), -Room(node), node.Description.Name))!;
+            if (spread == ZoneSpread.Required && zones.GetValueOrDefault(Zone(best)) > 0) break;
+            fit.Remove(best);
+            chosen.Add(best.Description);
+            zones[Zone(best)] = zones.GetValueOrDefault(Zone(best)) + 1;
+        }
+        if (chosen.Count == copies) return new NodeChoice(chosen.ToImmutable(), "", false);
+        var waiting = nodes.Any(node => node is { Up: true, Cordoned: false, Report: null });
+        return new NodeChoice([], Refuse(subject, copies, chosen.Count, spread, nodes, taken), waiting);
+    }
+
+    /// <summary>Why the node takes no copy, or null.</summary>
+    private static string? Obstacle(CandidateNode node, ImmutableHashSet<NodeId> taken)
+    {
+        if (taken.Contains(node.Description.Id)) return "holds a copy already";
+        if (!node.Up) return "is down";
+        if (node.Cordoned) return "is cordoned";
+        if (node.Report is null) return "has not reported its space yet";
+        return node.Report.AvailableBytes < FreeBytesMin
+            ? $"has {node.Report.AvailableBytes >> 20} MiB free, less than {FreeBytesMin >> 20} MiB"
+            : null;
+    }
+
+    private static string Refuse(
+        string subject, int copies, int found, ZoneSpread spread, IReadOnlyList<CandidateNode> nodes, ImmutableHashSet<NodeId> taken)
+    {
+        var each = nodes.OrderBy(node => node.Description.Name, StringComparer.Ordinal).Select(node =>
+            $"{node.Description.Name} {Obstacle(node, taken) ?? (spread == ZoneSpread.Required ? $"can, in zone '{node.Description.Zone}'" : "can")}");
+        var zones = spread == ZoneSpread.Required ? " in zones of their own" : "";
+        return $"{subject} needs {copies} nodes{zones} and {found} can take a copy: {string.Join("; ", each.DefaultIfEmpty("no node is known"))}.";
+    }
+
+    private static double Room(CandidateNode node) => (double)node.Report!.AvailableBytes / (node.Replicas + 1);
+
+    private static string Zone(CandidateNode node) => node.Description.Zone.Length > 0 ? "zone " + node.Description.Zone : "node " + node.Description.Id;
+}

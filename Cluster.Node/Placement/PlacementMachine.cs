@@ -1,0 +1,196 @@
+using System.Collections.Immutable;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+
+namespace Cluster.Node.Placement;
+
+/// <summary>What a caller waits for before it is answered.</summary>
+public enum PlacementWaitKind : byte
+{
+    Created = 1,
+    Changed = 2,
+    Removed = 3,
+}
+
+public sealed record PlacementWait(VolumeId Volume, PlacementWaitKind Kind);
+
+/// <summary>Journal the event first (if there is one), then answer, or answer once the wait is over.</summary>
+public sealed record PlacementDecision(PlacementEvent? Event, IControlMessage? Answer, PlacementWait? Wait)
+{
+    public static PlacementDecision Refuse(RefusalKind kind, string reason) => new(null, new PlacementProtocol.Refused(kind, reason), null);
+}
+
+/// <summary>Decides about the catalogue; performs nothing and keeps nothing. Pure: no Akka, clock or random but those it is given.</summary>
+public static class PlacementMachine
+{
+    private const int CopiesUnknown = 0;
+
+    public static PlacementDecision Create(
+        PlacementState state, IReadOnlyList<CandidateNode> nodes, PlacementProtocol.CreateVolume command, Func<Guid> newGuid)
+    {
+        if (CheckNew(command) is { } wrong) return PlacementDecision.Refuse(RefusalKind.Invalid, wrong);
+        var (policy, error) = VolumeLabels.Read(command.Labels);
+        if (policy is null) return PlacementDecision.Refuse(RefusalKind.Invalid, error);
+        var spec = SpecOf(new VolumeId(state.LastVolume + 1), command, policy);
+        if (state.Find(spec.FullName) is { } existing) return Again(existing, spec);
+        var copies = policy.Replicas ?? Math.Clamp(nodes.Count, 1, VolumePolicy.ReplicasDefault);
+        if (policy.FailureMode == FailureModeKind.Threshold && policy.FailureThreshold > copies)
+            return PlacementDecision.Refuse(RefusalKind.Invalid,
+                $"The label {VolumeLabels.FailureMode} is '{policy.FailureThreshold}', more than the volume's {copies} copies.");
+        var choice = NodeChooser.Choose($"Volume {spec.FullName} of {copies} copies", copies, policy.ZoneSpread, nodes, []);
+        if (choice.Nodes.IsEmpty)
+            return PlacementDecision.Refuse(choice.Waiting ? RefusalKind.Unavailable : RefusalKind.Impossible, choice.Refusal);
+        var replicas = choice.Nodes.Select((node, index) => new ReplicaPlacement(new ReplicaId((ushort)(index + 1)), node.Id, node.Name, newGuid()));
+        var placed = new VolumePlaced(spec with { Replicas = copies }, [.. replicas]);
+        return new PlacementDecision(placed, null, new PlacementWait(spec.Id, PlacementWaitKind.Created));
+    }
+
+    public static PlacementDecision Change(PlacementState state, PlacementProtocol.ChangeVolume command)
+    {
+        if (state.Find(command.FullName) is not { } volume) return NoSuchVolume(command.FullName);
+        var sizeBytes = command.SizeBytes == 0 ? volume.Spec.SizeBytes : WholeBlocks(command.SizeBytes);
+        if (sizeBytes > Limits.VolumeBytesMax) return PlacementDecision.Refuse(RefusalKind.Invalid, TooLarge(command.SizeBytes));
+        if (sizeBytes < volume.Spec.SizeBytes)
+            return PlacementDecision.Refuse(RefusalKind.Invalid,
+                $"Volume {volume.Spec.FullName} is {volume.Spec.SizeBytes} B and can't shrink to {command.SizeBytes} B; a size may only grow.");
+        var labels = volume.Spec.Labels;
+        foreach (var (key, value) in command.Labels) labels = value.Length == 0 ? labels.Remove(key) : labels.SetItem(key, value);
+        var (policy, error) = VolumeLabels.Read(labels);
+        if (policy is null) return PlacementDecision.Refuse(RefusalKind.Invalid, error);
+        if (policy.Replicas is { } copies && copies != volume.Spec.Replicas)
+            return PlacementDecision.Refuse(RefusalKind.Invalid,
+                $"Volume {volume.Spec.FullName} has {volume.Spec.Replicas} copies; this version can't change {VolumeLabels.Replicas} to {copies}.");
+        var spec = WithPolicy(volume.Spec with { SizeBytes = sizeBytes, Labels = labels }, policy);
+        return VolumeMatches(volume.Spec, spec)
+            ? new PlacementDecision(null, null, new PlacementWait(spec.Id, PlacementWaitKind.Changed))
+            : new PlacementDecision(new VolumeRespecified(spec), null, new PlacementWait(spec.Id, PlacementWaitKind.Changed));
+    }
+
+    public static PlacementDecision Delete(PlacementState state, PlacementProtocol.DeleteVolume command)
+    {
+        if (state.Find(command.FullName) is not { } volume) return NoSuchVolume(command.FullName);
+        return new PlacementDecision(new VolumeRemoved(volume.Spec.Id), null, new PlacementWait(volume.Spec.Id, PlacementWaitKind.Removed));
+    }
+
+    public static PlacementDecision Get(PlacementState state, PlacementProtocol.GetVolume command) =>
+        state.Find(command.FullName) is { } volume
+            ? new PlacementDecision(null, new PlacementProtocol.Found(volume.Entry), null)
+            : NoSuchVolume(command.FullName);
+
+    public static PlacementProtocol.VolumeList List(PlacementState state, PlacementProtocol.ListVolumes command) => new(
+        [.. state.Volumes.Values.Where(volume => command.Namespace.Length == 0 || volume.Spec.Namespace == command.Namespace)
+            .OrderBy(volume => volume.Spec.FullName, StringComparer.Ordinal).Select(volume => volume.Entry)]);
+
+    public static PlacementDecision Cordon(PlacementState state, PlacementProtocol.CordonNode command)
+    {
+        if (state.Nodes.Values.FirstOrDefault(node => node.Description.Name == command.NodeName) is not { } known)
+            return PlacementDecision.Refuse(RefusalKind.NotFound, $"There is no node '{command.NodeName}'; known are {NodeNames(state)}.");
+        return new PlacementDecision(
+            known.Cordoned == command.Cordoned ? null : new NodeCordoned(known.Description.Id, command.Cordoned), null, null);
+    }
+
+    /// <summary>A name belongs to the node that is up with it; a node that is not may be replaced by one with a new data directory.</summary>
+    public static PlacementDecision Register(PlacementState state, IReadOnlyList<CandidateNode> nodes, PlacementProtocol.RegisterNode command)
+    {
+        var description = command.Description;
+        var holder = nodes.FirstOrDefault(node => node.Up && node.Description.Name == description.Name && node.Description.Id != description.Id);
+        if (holder is not null && holder.Description.AkkaAddress != description.AkkaAddress)
+            return PlacementDecision.Refuse(RefusalKind.Conflict,
+                $"The name '{description.Name}' belongs to the node at {holder.Description.AkkaAddress}, which is up; give this one another --name.");
+        var known = state.Nodes.GetValueOrDefault(description.Id)?.Description == description;
+        return new PlacementDecision(known ? null : new NodeRegistered(description), new PlacementProtocol.Registered(description.Id), null);
+    }
+
+    /// <summary>
+    /// The next copy to place anew, or null: its node has been down for longer than the volume's wait, another node can take it, and fewer than
+    /// <paramref name="replacementsMax"/> copies are on their way.
+    /// </summary>
+    public static ReplacementPlaced? Replace(
+        PlacementState state, IReadOnlyList<CandidateNode> nodes, IReadOnlyDictionary<NodeId, TimeSpan> downFor, TimeSpan waitDefault,
+        int replacementsMax, Func<Guid> newGuid)
+    {
+        if (downFor.Count == 0 || state.Volumes.Values.Count(volume => volume.Replacement is not null) >= replacementsMax) return null;
+        foreach (var volume in state.Volumes.Values)
+        {
+            if (volume.Phase != VolumePhase.Ready || volume.Replacement is not null || volume.LastReplica == ushort.MaxValue) continue;
+            if (VolumeLabels.Read(volume.Spec.Labels).Policy is not { } policy) continue;
+            var wait = policy.ReplaceAfter ?? waitDefault;
+            var lost = volume.Replicas.FirstOrDefault(replica => downFor.TryGetValue(replica.Node, out var down) && down >= wait);
+            // A volume's last copy can't be made anew from anything.
+            if (lost is null || volume.Replicas.Length == 1) continue;
+            var taken = volume.Replicas.Select(replica => replica.Node).ToImmutableHashSet();
+            var choice = NodeChooser.Choose($"Volume {volume.Spec.FullName}", 1, policy.ZoneSpread, nodes, taken);
+            if (choice.Nodes.IsEmpty) continue;
+            var (id, node) = (new ReplicaId((ushort)(volume.LastReplica + 1)), choice.Nodes[0]);
+            return new ReplacementPlaced(volume.Spec.Id, lost.Id, new ReplicaPlacement(id, node.Id, node.Name, newGuid()));
+        }
+        return null;
+    }
+
+    /// <summary>What is journaled once a volume's owner confirmed an order; null when the order is of no interest any more.</summary>
+    public static PlacementEvent? Confirm(PlacementState state, IVolumeCommand order)
+    {
+        if (!state.Volumes.TryGetValue(order.Volume, out var volume) || !order.Equals(volume.Order)) return null;
+        return order switch
+        {
+            VolumeProtocol.Create create => new VolumeConfirmed(create.Volume),
+            VolumeProtocol.ChangeSpec change => new RespecificationConfirmed(change.Volume),
+            VolumeProtocol.ReplaceReplica replace => new ReplacementConfirmed(replace.Volume, replace.Lost),
+            VolumeProtocol.Delete delete => new RemovalConfirmed(delete.Volume),
+            _ => throw new InvariantException($"placement gave no order of the type {order.GetType().Name}"),
+        };
+    }
+
+    /// <summary>The answer to a waiting caller, or null while it has to wait.</summary>
+    public static IControlMessage? Answer(PlacementState state, PlacementWait wait)
+    {
+        var volume = state.Volumes.GetValueOrDefault(wait.Volume);
+        if (wait.Kind == PlacementWaitKind.Removed) return volume is null ? new PlacementProtocol.Removed(wait.Volume) : null;
+        if (volume is null || volume.Phase == VolumePhase.Deleting)
+            return new PlacementProtocol.Refused(RefusalKind.Conflict, $"Volume {wait.Volume} was deleted meanwhile.");
+        return volume.Phase == VolumePhase.Ready && !volume.SpecPending ? new PlacementProtocol.Found(volume.Entry) : null;
+    }
+
+    private static PlacementDecision Again(PlacedVolume existing, VolumeSpec wanted)
+    {
+        if (VolumeMatches(existing.Spec, wanted with { Id = existing.Spec.Id }))
+            return new PlacementDecision(null, null, new PlacementWait(existing.Spec.Id, PlacementWaitKind.Created));
+        return PlacementDecision.Refuse(RefusalKind.Conflict,
+            $"Volume {existing.Spec.FullName} exists with another size or other labels ({existing.Spec.SizeBytes} B); choose another name, or ask for the same.");
+    }
+
+    /// <summary>Equal but for a number of copies that was left to the cluster.</summary>
+    private static bool VolumeMatches(VolumeSpec left, VolumeSpec right) =>
+        VolumeSpecCodec.Same(left, right.Replicas == CopiesUnknown ? right with { Replicas = left.Replicas } : right);
+
+    private static string? CheckNew(PlacementProtocol.CreateVolume command)
+    {
+        if (!VolumeNames.IsValid(command.Name)) return $"The volume name '{command.Name}' is not valid; it must be {VolumeNames.Form}.";
+        if (!VolumeNames.IsValid(command.Namespace)) return $"The namespace '{command.Namespace}' is not valid; it must be {VolumeNames.Form}.";
+        if (command.SizeBytes == 0) return $"Volume {command.Name} has the size 0; give at least {Limits.BlockBytes} B.";
+        return command.SizeBytes > Limits.VolumeBytesMax ? TooLarge(command.SizeBytes) : null;
+    }
+
+    private static VolumeSpec SpecOf(VolumeId id, PlacementProtocol.CreateVolume command, VolumePolicy policy) => WithPolicy(
+        new VolumeSpec(id, command.Namespace, command.Name, WholeBlocks(command.SizeBytes), policy.Replicas ?? CopiesUnknown,
+            default, 0, 0, false, command.Labels.WithComparers(StringComparer.Ordinal)), policy);
+
+    private static VolumeSpec WithPolicy(VolumeSpec spec, VolumePolicy policy) => spec with
+    {
+        FailureMode = policy.FailureMode,
+        FailureThreshold = policy.FailureThreshold,
+        HoldMs = policy.HoldMs,
+        Compression = policy.Compression,
+    };
+
+    private static ulong WholeBlocks(ulong sizeBytes) => checked(sizeBytes + Limits.BlockBytes - 1) / Limits.BlockBytes * Limits.BlockBytes;
+
+    private static string TooLarge(ulong sizeBytes) => $"The size {sizeBytes} B is too large; a volume has at most {Limits.VolumeBytesMax} B.";
+
+    private static PlacementDecision NoSuchVolume(string fullName) =>
+        PlacementDecision.Refuse(RefusalKind.NotFound, $"There is no volume '{fullName}'; `volume list` names all.");
+
+    private static string NodeNames(PlacementState state) =>
+        string.Join(", ", state.Nodes.Values.Select(node => node.Description.Name).Order(StringComparer.Ordinal).DefaultIfEmpty("none"));
+}

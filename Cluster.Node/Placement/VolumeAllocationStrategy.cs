@@ -1,0 +1,93 @@
+using System.Collections.Immutable;
+using Akka.Actor;
+using Akka.Cluster.Sharding;
+using Akka.Event;
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Placement;
+
+/// <summary>
+/// Puts each volume's shard on a node that holds one of its copies (<see cref="OwnerChoice"/>). Runs on the shard coordinator's node, several allocations at one
+/// time. It places; it does not fence (R18).
+/// </summary>
+/// <param name="nameOf">A member's node name by its address, or null for a stranger. Any thread.</param>
+public sealed class VolumeAllocationStrategy(
+    ActorSystem system, IVolumePlacementView view, Func<Address, string?> nameOf) : IShardAllocationStrategy
+{
+    /// <summary>Volumes looked at anew in one round of rebalancing, so that a round costs the same however many there are.</summary>
+    private const int LooksPerRound = 16;
+
+    /// <summary>Shards moved at one time.</summary>
+    private const int MovesPerRound = 16;
+
+    private readonly ILoggingAdapter _log = Logging.GetLogger(system, typeof(VolumeAllocationStrategy));
+    private readonly Address _self = Akka.Cluster.Cluster.Get(system).SelfAddress;
+    private readonly Queue<VolumeId> _round = new();
+
+    public async Task<IActorRef> AllocateShard(
+        IActorRef requester, string shardId, IImmutableDictionary<IActorRef, IImmutableList<string>> currentShardAllocations)
+    {
+        if (!VolumeId.TryParse(shardId, out var volume)) return requester;
+        var regions = Regions(currentShardAllocations);
+        var where = await view.LookAsync(volume);
+        var moves = await view.MovesAsync();
+        var wanted = OwnerChoice.Wanted(volume, where, moves.GetValueOrDefault(volume), regions.Keys);
+        if (wanted is not null) return regions[wanted];
+        // A throw would leave the shard without a home; on the requester the takeover waits for copies to come back.
+        return regions.Values.Contains(requester) ? requester : regions.Values.FirstOrDefault(requester);
+    }
+
+    public async Task<IImmutableSet<string>> Rebalance(
+        IImmutableDictionary<IActorRef, IImmutableList<string>> currentShardAllocations, IImmutableSet<string> rebalanceInProgress)
+    {
+        var regions = Regions(currentShardAllocations);
+        var owners = Owners(currentShardAllocations);
+        var moves = await view.MovesAsync();
+        await LookAtSome(owners);
+        var misplaced = ImmutableHashSet.CreateBuilder<string>();
+        foreach (var (volume, owner) in owners)
+        {
+            var move = moves.GetValueOrDefault(volume);
+            if (move == owner) await view.ForgetMoveAsync(volume);
+            if (misplaced.Count + rebalanceInProgress.Count >= MovesPerRound || rebalanceInProgress.Contains(volume.ToString())) continue;
+            var where = move is null ? view.Last(volume) : await view.LookAsync(volume);
+            if (OwnerChoice.Better(volume, where, move, owner, regions.Keys) is not { } better) continue;
+            _log.Info("Volume {0} moves from {1} to {2}", volume, owner, better);
+            misplaced.Add(volume.ToString());
+        }
+        return misplaced.ToImmutable();
+    }
+
+    private async Task LookAtSome(Dictionary<VolumeId, string> owners)
+    {
+        if (_round.Count == 0) foreach (var volume in owners.Keys) _round.Enqueue(volume);
+        for (var count = 0; count < LooksPerRound && _round.TryDequeue(out var volume); count++) await view.LookAsync(volume);
+    }
+
+    private Dictionary<string, IActorRef> Regions(IImmutableDictionary<IActorRef, IImmutableList<string>> allocations)
+    {
+        var regions = new Dictionary<string, IActorRef>(StringComparer.Ordinal);
+        foreach (var region in allocations.Keys)
+        {
+            if (NameOf(region) is { } name) regions[name] = region;
+        }
+        return regions;
+    }
+
+    private Dictionary<VolumeId, string> Owners(IImmutableDictionary<IActorRef, IImmutableList<string>> allocations)
+    {
+        var owners = new Dictionary<VolumeId, string>();
+        foreach (var (region, shards) in allocations)
+        {
+            if (NameOf(region) is not { } name) continue;
+            foreach (var shard in shards)
+            {
+                if (VolumeId.TryParse(shard, out var volume)) owners[volume] = name;
+            }
+        }
+        return owners;
+    }
+
+    /// <summary>The local region's path carries no host.</summary>
+    private string? NameOf(IActorRef region) => nameOf(region.Path.Address.HasLocalScope ? _self : region.Path.Address);
+}

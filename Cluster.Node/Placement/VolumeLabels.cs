@@ -1,0 +1,97 @@
+using System.Collections.Frozen;
+using System.Collections.Immutable;
+using System.Globalization;
+using Cluster.Messages.Model;
+using Cluster.Node.Hosting.Options;
+
+namespace Cluster.Node.Placement;
+
+/// <summary>
+/// Labels under "myrmidon.dev/", the same on volumes, StorageClasses, PVCs and Docker options. Other labels are the user's and are kept. A label that this version
+/// does not know is kept too, unless it looks like a slip of the finger; one that it knows but can't honour yet is refused, never ignored.
+/// </summary>
+public static class VolumeLabels
+{
+    public const string Prefix = "myrmidon.dev/";
+    public const string Replicas = Prefix + "replicas";
+    public const string FailureMode = Prefix + "failure-mode";
+    public const string Compression = Prefix + "compression";
+    public const string HoldTime = Prefix + "hold-time";
+    public const string ReplaceAfter = Prefix + "replace-after";
+    public const string ZoneSpreadLabel = Prefix + "zone-spread";
+
+    private static readonly FrozenDictionary<string, Label> Known = new Dictionary<string, Label>
+    {
+        [Replicas] = new($"1 to {Limits.ReplicasMax}", (p, v) => Number(v, Limits.ReplicasMax) is { } n ? p with { Replicas = n } : null),
+        [FailureMode] = new($"hard, soft, always-on, or a number of copies from 1 to {Limits.ReplicasMax}", ReadFailureMode),
+        [Compression] = new("on or off", (p, v) => OnOff(v) is { } on ? p with { Compression = on } : null),
+        [HoldTime] = new("a duration from 1s to 24d, such as 30s or 5m", ReadHoldTime),
+        [ReplaceAfter] = new("a duration from 1s to 24d, such as 10m or 1h", ReadReplaceAfter),
+        [ZoneSpreadLabel] = new("preferred or required", ReadZoneSpread),
+        [Prefix + "encryption"] = new("off in this version", (p, v) => v == "off" ? p : null),
+        [Prefix + "read-lease"] = new("on in this version", (p, v) => v == "on" ? p : null),
+        [Prefix + "iops-max"] = new("absent in this version", (_, _) => null),
+        [Prefix + "bandwidth-max"] = new("absent in this version", (_, _) => null),
+        [Prefix + "locality"] = new("absent in this version", (_, _) => null),
+        [Prefix + "sync"] = new("absent in this version", (_, _) => null),
+    }.ToFrozenDictionary(StringComparer.Ordinal);
+
+    private sealed record Label(string Legal, Func<VolumePolicy, string, VolumePolicy?> Apply);
+
+    /// <summary>The policy, or one sentence that names the label and its legal values.</summary>
+    public static (VolumePolicy? Policy, string Error) Read(ImmutableSortedDictionary<string, string> labels)
+    {
+        if (labels.Count > Limits.LabelsMax) return (null, $"There are {labels.Count} labels; a volume has room for {Limits.LabelsMax}.");
+        var policy = new VolumePolicy();
+        foreach (var (key, value) in labels)
+        {
+            if (key.Length is 0 or > Limits.LabelLengthMax || value.Length > Limits.LabelLengthMax)
+                return (null, $"The label '{Cut(key)}' or its value is longer than {Limits.LabelLengthMax} characters.");
+            if (Known.TryGetValue(key, out var label))
+            {
+                if (label.Apply(policy, value) is not { } next) return (null, $"The label {key} is '{Cut(value)}'; legal is {label.Legal}.");
+                policy = next;
+            }
+            else if (key.StartsWith(Prefix, StringComparison.Ordinal) && Nearest.Slip(key, Known.Keys) is { } near)
+            {
+                return (null, $"The label {key} is unknown; did you mean {near}?");
+            }
+        }
+        if (policy is { FailureMode: FailureModeKind.Threshold, Replicas: { } copies } && policy.FailureThreshold > copies)
+            return (null, $"The label {FailureMode} is '{policy.FailureThreshold}', more than the volume's {copies} copies.");
+        return (policy, "");
+    }
+
+    private static VolumePolicy? ReadFailureMode(VolumePolicy policy, string value) => value switch
+    {
+        "hard" => policy with { FailureMode = FailureModeKind.Hard },
+        "soft" => policy with { FailureMode = FailureModeKind.Soft },
+        "always-on" => policy with { FailureMode = FailureModeKind.AlwaysOn },
+        _ => Number(value, Limits.ReplicasMax) is { } copies
+            ? policy with { FailureMode = FailureModeKind.Threshold, FailureThreshold = copies }
+            : null,
+    };
+
+    private static VolumePolicy? ReadHoldTime(VolumePolicy policy, string value) =>
+        Duration(value) is { } time ? policy with { HoldMs = (int)time.TotalMilliseconds } : null;
+
+    private static VolumePolicy? ReadReplaceAfter(VolumePolicy policy, string value) =>
+        Duration(value) is { } time ? policy with { ReplaceAfter = time } : null;
+
+    private static VolumePolicy? ReadZoneSpread(VolumePolicy policy, string value) => value switch
+    {
+        "preferred" => policy with { ZoneSpread = ZoneSpread.Preferred },
+        "required" => policy with { ZoneSpread = ZoneSpread.Required },
+        _ => null,
+    };
+
+    private static TimeSpan? Duration(string value) =>
+        Quantities.TryDuration(value, out var time) && time >= TimeSpan.FromSeconds(1) ? time : null;
+
+    private static bool? OnOff(string value) => value switch { "on" => true, "off" => false, _ => null };
+
+    private static int? Number(string value, int max) =>
+        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= 1 && number <= max ? number : null;
+
+    private static string Cut(string text) => text.Length <= 80 ? text : text[..80] + "...";
+}

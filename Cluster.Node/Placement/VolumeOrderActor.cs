@@ -1,0 +1,57 @@
+using Akka.Actor;
+using Akka.Event;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+
+namespace Cluster.Node.Placement;
+
+/// <summary>The owner confirmed the order with this number.</summary>
+internal sealed record OrderDone(long Number, IVolumeCommand Order) : INoSerializationVerificationNeeded;
+
+/// <summary>
+/// Tells a volume's owner one order again and again until it confirms, then tells its parent. Each order has an actor of its own, so that a late answer to
+/// one can't be taken for the answer to the next.
+/// </summary>
+internal sealed class VolumeOrderActor : ReceiveActor, IWithTimers
+{
+    /// <summary>Between two attempts. A confirmation may take long (a copy is caught up), and orders are idempotent.</summary>
+    private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1);
+
+    private readonly ILoggingAdapter _log = Context.GetLogger();
+    private readonly IActorRef _region;
+    private readonly IVolumeCommand _order;
+    private string _refusal = "";
+
+    public VolumeOrderActor(IActorRef region, long number, IVolumeCommand order)
+    {
+        (_region, _order) = (region, order);
+        Receive<Send>(_ => _region.Tell(_order));
+        Receive<VolumeProtocol.Done>(_ => Context.Parent.Tell(new OrderDone(number, _order)));
+        Receive<VolumeProtocol.Refused>(refused => OnRefused(refused, number));
+    }
+
+    public ITimerScheduler Timers { get; set; } = null!;
+
+    protected override void PreStart()
+    {
+        Self.Tell(Send.Instance);
+        Timers.StartPeriodicTimer(nameof(Send), Send.Instance, Pause);
+    }
+
+    private void OnRefused(VolumeProtocol.Refused refused, long number)
+    {
+        if (refused.Status == IoStatus.Deleted)
+        {
+            Context.Parent.Tell(new OrderDone(number, _order));
+            return;
+        }
+        if (refused.Reason == _refusal) return;
+        _refusal = refused.Reason;
+        _log.Warning("Volume {0} does not take the order {1} yet: {2}", _order.Volume, _order.GetType().Name, _refusal);
+    }
+
+    private sealed class Send
+    {
+        public static readonly Send Instance = new();
+    }
+}

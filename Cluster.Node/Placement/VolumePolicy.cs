@@ -1,0 +1,34 @@
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Placement;
+
+/// <summary>How copies are spread over zones, where nodes carry one.</summary>
+public enum ZoneSpread : byte
+{
+    /// <summary>Over as many zones as there are.</summary>
+    Preferred = 0,
+    /// <summary>Each copy in a zone of its own, or none is placed.</summary>
+    Required = 1,
+}
+
+/// <summary>What a volume's labels say, checked. Times are in milliseconds.</summary>
+public sealed record VolumePolicy
+{
+    /// <summary>Null: as many as the cluster can give, <see cref="ReplicasDefault"/> at most.</summary>
+    public int? Replicas { get; init; }
+
+    public FailureModeKind FailureMode { get; init; }
+
+    public int FailureThreshold { get; init; }
+
+    public int HoldMs { get; init; } = Limits.HoldMsDefault;
+
+    public bool Compression { get; init; } = true;
+
+    /// <summary>Null: the cluster's setting myrmidon.replace-after.</summary>
+    public TimeSpan? ReplaceAfter { get; init; }
+
+    public ZoneSpread ZoneSpread { get; init; }
+
+    public const int ReplicasDefault = 3;
+}

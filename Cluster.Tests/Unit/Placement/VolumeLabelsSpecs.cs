@@ -1,0 +1,89 @@
+using Cluster.Messages.Model;
+using Cluster.Node.Placement;
+
+namespace Cluster.Tests.Unit.Placement;
+
+public class VolumeLabelsSpecs
+{
+    [Fact(DisplayName = "Without labels the policy is: soft, compressed, five minutes of hold, as many copies as the cluster gives")]
+    public void Defaults()
+    {
+        var policy = Read();
+        Assert.Equal(new VolumePolicy(), policy);
+        Assert.Equal((null, FailureModeKind.Soft, true, 300_000), (policy.Replicas, policy.FailureMode, policy.Compression, policy.HoldMs));
+    }
+
+    [Fact(DisplayName = "Every label of this version is read")]
+    public void All_labels()
+    {
+        var policy = Read(("myrmidon.dev/replicas", "5"), ("myrmidon.dev/failure-mode", "2"), ("myrmidon.dev/compression", "off"),
+            ("myrmidon.dev/hold-time", "30s"), ("myrmidon.dev/replace-after", "1h"), ("myrmidon.dev/zone-spread", "required"),
+            ("myrmidon.dev/encryption", "off"), ("team", "db"), ("myrmidon.dev/of-a-later-version", "x"));
+        Assert.Equal(new VolumePolicy
+        {
+            Replicas = 5,
+            FailureMode = FailureModeKind.Threshold,
+            FailureThreshold = 2,
+            Compression = false,
+            HoldMs = 30_000,
+            ReplaceAfter = TimeSpan.FromHours(1),
+            ZoneSpread = ZoneSpread.Required,
+        }, policy);
+    }
+
+    [Theory(DisplayName = "failure-mode has four forms")]
+    [InlineData("hard", FailureModeKind.Hard, 0)]
+    [InlineData("soft", FailureModeKind.Soft, 0)]
+    [InlineData("always-on", FailureModeKind.AlwaysOn, 0)]
+    [InlineData("1", FailureModeKind.Threshold, 1)]
+    public void Failure_modes(string value, FailureModeKind kind, int threshold)
+    {
+        var policy = Read(("myrmidon.dev/failure-mode", value));
+        Assert.Equal((kind, threshold), (policy.FailureMode, policy.FailureThreshold));
+    }
+
+    [Theory(DisplayName = "A value that is not legal is refused by a sentence that names the label and what is")]
+    [InlineData("replicas", "0", "1 to 5")]
+    [InlineData("replicas", "6", "1 to 5")]
+    [InlineData("replicas", "three", "1 to 5")]
+    [InlineData("failure-mode", "Hard", "hard, soft, always-on")]
+    [InlineData("failure-mode", "6", "hard, soft, always-on")]
+    [InlineData("compression", "yes", "on or off")]
+    [InlineData("hold-time", "5", "such as 30s")]
+    [InlineData("hold-time", "1ms", "such as 30s")]
+    [InlineData("replace-after", "never", "such as 10m")]
+    [InlineData("zone-spread", "x", "preferred or required")]
+    [InlineData("encryption", "on", "off in this version")]
+    [InlineData("iops-max", "100", "absent in this version")]
+    [InlineData("replica", "3", "did you mean myrmidon.dev/replicas")]
+    public void Illegal_values(string label, string value, string says)
+    {
+        var (policy, error) = VolumeLabels.Read(PlacementFixture.Labels(("myrmidon.dev/" + label, value)));
+        Assert.Null(policy);
+        Assert.Contains("myrmidon.dev/" + label, error, StringComparison.Ordinal);
+        Assert.Contains(says, error, StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "A failure mode of more copies than there are is refused")]
+    public void Threshold_above_copies() =>
+        Assert.Contains("2 copies", VolumeLabels.Read(PlacementFixture.Labels(
+            ("myrmidon.dev/failure-mode", "3"), ("myrmidon.dev/replicas", "2"))).Error, StringComparison.Ordinal);
+
+    [Theory(DisplayName = "Volume names are DNS labels")]
+    [InlineData("pg-0", true)]
+    [InlineData("0", true)]
+    [InlineData("", false)]
+    [InlineData("-a", false)]
+    [InlineData("a-", false)]
+    [InlineData("A", false)]
+    [InlineData("a/b", false)]
+    [InlineData("a.b", false)]
+    public void Names(string name, bool valid) => Assert.Equal(valid, VolumeNames.IsValid(name));
+
+    private static VolumePolicy Read(params (string Key, string Value)[] labels)
+    {
+        var (policy, error) = VolumeLabels.Read(PlacementFixture.Labels(labels));
+        Assert.Equal("", error);
+        return policy!;
+    }
+}
