@@ -77,7 +77,7 @@ public static class Manifests
     [
         typeof(VolumeId), typeof(NodeId), typeof(ReplicaId), typeof(Epoch), typeof(IoStatus), typeof(FailureModeKind), typeof(AttachmentMode),
         typeof(VolumeSpec), typeof(ReplicaPlacement), typeof(Attachment), typeof(ReplicaView), typeof(NodeDescription), typeof(NodeReport),
-        typeof(NodeEntry), typeof(VolumeEntry), typeof(VolumePhase), typeof(RefusalKind),
+        typeof(NodeEntry), typeof(VolumeEntry), typeof(CataloguePhase), typeof(RefusalKind),
         typeof(Guid), typeof(KeyValuePair<string, string>), typeof(ImmutableSortedDictionary<string, string>),
         typeof(ImmutableArray<ReplicaPlacement>), typeof(ImmutableArray<ReplicaView>), typeof(ImmutableArray<VolumeId>),
         typeof(ImmutableArray<VolumeEntry>), typeof(ImmutableArray<NodeEntry>), typeof(VolumeId[]),

@@ -92,7 +92,7 @@ public sealed record NodeReport(long CapacityBytes, long UsedBytes, long Availab
 public sealed record NodeEntry(NodeDescription Description, NodeReport Report, string State, bool Cordoned, int Replicas);
 
 /// <summary>How far a volume is in its life.</summary>
-public enum VolumePhase : byte
+public enum CataloguePhase : byte
 {
     /// <summary>Placed, but its owner has not confirmed it yet.</summary>
     Creating = 1,
@@ -102,7 +102,7 @@ public enum VolumePhase : byte
 }
 
 /// <summary>A volume as the catalogue has it. Its running state is <see cref="VolumeProtocol.Describe"/>'s.</summary>
-public sealed record VolumeEntry(VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas, VolumePhase Phase)
+public sealed record VolumeEntry(VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas, CataloguePhase Phase)
 {
     public VolumeId Id => Spec.Id;
 }

@@ -231,7 +231,7 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
     }
 
     private void Wake() => _waker.Tell(new VolumeWaker.Wake(
-        [.. _state.Volumes.Values.Where(volume => volume.Phase == VolumePhase.Ready).Select(volume => volume.Spec.Id)]));
+        [.. _state.Volumes.Values.Where(volume => volume.Phase == CataloguePhase.Ready).Select(volume => volume.Spec.Id)]));
 
     private PlacementProtocol.NodeList Nodes(Func<KnownNode, bool> wanted) => new(
         [.. _state.Nodes.Values.Where(wanted).OrderBy(node => node.Description.Name, StringComparer.Ordinal)

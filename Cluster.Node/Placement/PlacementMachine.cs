@@ -113,7 +113,7 @@ public static class PlacementMachine
         if (downFor.Count == 0 || state.Volumes.Values.Count(volume => volume.Replacement is not null) >= replacementsMax) return null;
         foreach (var volume in state.Volumes.Values)
         {
-            if (volume.Phase != VolumePhase.Ready || volume.Replacement is not null || volume.LastReplica == ushort.MaxValue) continue;
+            if (volume.Phase != CataloguePhase.Ready || volume.Replacement is not null || volume.LastReplica == ushort.MaxValue) continue;
             if (VolumeLabels.Read(volume.Spec.Labels).Policy is not { } policy) continue;
             var wait = policy.ReplaceAfter ?? waitDefault;
             var lost = volume.Replicas.FirstOrDefault(replica => downFor.TryGetValue(replica.Node, out var down) && down >= wait);
@@ -147,9 +147,9 @@ public static class PlacementMachine
     {
         var volume = state.Volumes.GetValueOrDefault(wait.Volume);
         if (wait.Kind == PlacementWaitKind.Removed) return volume is null ? new PlacementProtocol.Removed(wait.Volume) : null;
-        if (volume is null || volume.Phase == VolumePhase.Deleting)
+        if (volume is null || volume.Phase == CataloguePhase.Deleting)
             return new PlacementProtocol.Refused(RefusalKind.Conflict, $"Volume {wait.Volume} was deleted meanwhile.");
-        return volume.Phase == VolumePhase.Ready && !volume.SpecPending ? new PlacementProtocol.Found(volume.Entry) : null;
+        return volume.Phase == CataloguePhase.Ready && !volume.SpecPending ? new PlacementProtocol.Found(volume.Entry) : null;
     }
 
     private static PlacementDecision Again(PlacedVolume existing, VolumeSpec wanted)

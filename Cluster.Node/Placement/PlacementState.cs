@@ -12,15 +12,15 @@ public sealed record Replacement(ReplicaId Lost, ReplicaPlacement To);
 /// <param name="SpecPending">Its owner has not confirmed the spec yet.</param>
 /// <param name="LastReplica">Highest number given to a copy: numbers are never used again.</param>
 public sealed record PlacedVolume(
-    VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas, VolumePhase Phase, bool SpecPending, Replacement? Replacement, ushort LastReplica)
+    VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas, CataloguePhase Phase, bool SpecPending, Replacement? Replacement, ushort LastReplica)
 {
     public VolumeEntry Entry => new(Spec, Replicas, Phase);
 
     /// <summary>What the volume's owner is still to be told, or null.</summary>
     public IVolumeCommand? Order => this switch
     {
-        { Phase: VolumePhase.Creating } => new VolumeProtocol.Create(Spec.Id, Spec, Replicas),
-        { Phase: VolumePhase.Deleting } => new VolumeProtocol.Delete(Spec.Id),
+        { Phase: CataloguePhase.Creating } => new VolumeProtocol.Create(Spec.Id, Spec, Replicas),
+        { Phase: CataloguePhase.Deleting } => new VolumeProtocol.Delete(Spec.Id),
         { SpecPending: true } => new VolumeProtocol.ChangeSpec(Spec.Id, Spec),
         { Replacement: { } replacement } => new VolumeProtocol.ReplaceReplica(Spec.Id, replacement.Lost, replacement.To),
         _ => null,
@@ -57,7 +57,7 @@ public sealed record PlacementState
         NodeCordoned cordoned => this with { Nodes = Nodes.SetItem(cordoned.Node, Nodes[cordoned.Node] with { Cordoned = cordoned.Cordoned }) },
         VolumePlaced placed => ApplyPlaced(placed),
         VolumeConfirmed confirmed => Change(confirmed.Volume, volume =>
-            volume.Phase == VolumePhase.Creating ? volume with { Phase = VolumePhase.Ready } : volume),
+            volume.Phase == CataloguePhase.Creating ? volume with { Phase = CataloguePhase.Ready } : volume),
         VolumeRespecified respecified => Change(respecified.Spec.Id, volume => volume with { Spec = respecified.Spec, SpecPending = true }),
         RespecificationConfirmed confirmed => Change(confirmed.Volume, volume => volume with { SpecPending = false }),
         ReplacementPlaced placed => Change(placed.Volume, volume => volume with
@@ -91,7 +91,7 @@ public sealed record PlacementState
         var last = placed.Replicas.Max(replica => replica.Id.Number);
         return this with
         {
-            Volumes = Volumes.Add(id, new PlacedVolume(placed.Spec, placed.Replicas, VolumePhase.Creating, false, null, last)),
+            Volumes = Volumes.Add(id, new PlacedVolume(placed.Spec, placed.Replicas, CataloguePhase.Creating, false, null, last)),
             Names = Names.Add(placed.Spec.FullName, id),
             LastVolume = id.Value,
         };
@@ -99,7 +99,7 @@ public sealed record PlacementState
 
     private PlacementState ApplyRemoved(VolumeRemoved removed) => this with
     {
-        Volumes = Volumes.SetItem(removed.Volume, Volumes[removed.Volume] with { Phase = VolumePhase.Deleting, Replacement = null }),
+        Volumes = Volumes.SetItem(removed.Volume, Volumes[removed.Volume] with { Phase = CataloguePhase.Deleting, Replacement = null }),
         Names = Names.Remove(Volumes[removed.Volume].Spec.FullName),
         Tombstones = Tombstones.Add(removed.Volume),
     };

@@ -1,16 +1,9 @@
 using Akka.Actor;
 using Akka.Cluster.Sharding;
 using Cluster.Messages.Protocol;
+using Cluster.Node.Owner;
 
 namespace Cluster.Node.Placement;
-
-/// <summary>
-/// What a shard sends its volume's actor before the volume moves or its node leaves: stop taking I/O, drain, release the epoch, then stop. Local only.
-/// </summary>
-public sealed class HandOffVolume : INoSerializationVerificationNeeded
-{
-    public static readonly HandOffVolume Instance = new();
-}
 
 /// <summary>Volumes as a cluster-sharded type: one shard and one entity per volume, both named by the volume's id.</summary>
 public static class VolumeSharding
@@ -21,7 +14,7 @@ public static class VolumeSharding
     /// <param name="propsOf">The volume's actor by the text of its id.</param>
     public static IActorRef Start(ActorSystem system, Func<string, Props> propsOf, VolumeAllocationStrategy strategy) =>
         ClusterSharding.Get(system).Start(
-            TypeName, propsOf, ClusterShardingSettings.Create(system), new Extractor(), strategy, HandOffVolume.Instance);
+            TypeName, propsOf, ClusterShardingSettings.Create(system), new Extractor(), strategy, VolumeHandOff.Instance);
 
     private sealed class Extractor : IMessageExtractor
     {

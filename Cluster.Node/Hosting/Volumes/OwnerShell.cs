@@ -5,7 +5,6 @@ using Cluster.Messages.Protocol;
 using Cluster.Messages.Wire;
 using Cluster.Node.Owner;
 using Microsoft.Extensions.Logging;
-using VolumePhase = Cluster.Node.Owner.VolumePhase;
 
 namespace Cluster.Node.Hosting.Volumes;
 
