@@ -1,0 +1,168 @@
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Journal.Formation;
+
+/// <summary>What the machine wants done next. <see cref="FormationMachine.State"/> is saved before anything else of it.</summary>
+public abstract record FormationStep
+{
+    /// <summary>Nothing to decide: look again later.</summary>
+    public sealed record Wait : FormationStep;
+
+    /// <summary>The state changed (a promise was released, a cluster adopted): save it.</summary>
+    public sealed record Save : FormationStep;
+
+    /// <summary>Save the own promise, then ask all participants for theirs.</summary>
+    public sealed record Ask(FormationPromise Promise) : FormationStep;
+
+    /// <summary>Save, then tell the participants that the formation is given up.</summary>
+    public sealed record GiveUp(FormationPromise Promise) : FormationStep;
+
+    /// <summary>Save, then tell the participants that the cluster exists.</summary>
+    public sealed record Announce(FormationPromise Promise) : FormationStep;
+}
+
+/// <summary>
+/// First formation of a cluster, as a pure machine. N nodes that have none form one, in two phases: the coordinator (the first by name)
+/// gets a durable promise of each of the N, then records the cluster and tells them. A node promises to one formation at a time and
+/// drops a promise only when the coordinator, asked after the promise, says that it gave up, or is gone for good (its name has another
+/// id). Any two formations share a node, because each must contain more than half of the seeds; all nodes must have the same seeds. So
+/// there are never two clusters. One thread.
+/// </summary>
+public sealed class FormationMachine
+{
+    /// <summary>Rounds in which participants may stay silent before the coordinator gives a formation up.</summary>
+    private const int SilentRoundsMax = 10;
+
+    private readonly FormationMember _self;
+    private readonly int _expected;
+    private readonly int _seeds;
+    private readonly Func<Guid> _newId;
+    private readonly HashSet<string> _agreed = new(StringComparer.Ordinal);
+    private int _silentRounds;
+
+    public FormationMachine(FormationMember self, int expected, int seeds, FormationState durable, Func<Guid> newId)
+    {
+        Invariant.That(expected >= 0 && expected <= JournalLimits.KnownNodesMax, "the number of nodes to wait for is within its limit");
+        (_self, _expected, _seeds, _newId) = (self, expected, seeds, newId);
+        State = durable;
+        Serial = 1;
+    }
+
+    public FormationState State { get; private set; }
+
+    /// <summary>Counts own promises; a view must carry the value it had when the other node was asked.</summary>
+    public long Serial { get; private set; }
+
+    /// <summary>As a participant. The caller saves <see cref="State"/> before the answer leaves.</summary>
+    public FormationAnswer Answer(FormationRequest request)
+    {
+        var agreed = request switch
+        {
+            FormationRequest.Prepare p => Promise(p.Promise),
+            FormationRequest.Commit c => Commit(c.Record),
+            FormationRequest.Abort a => Release(a.FormationId),
+            _ => false,
+        };
+        return new FormationAnswer(agreed, State);
+    }
+
+    /// <summary>Decides on what was just seen of others. The caller does what the step says; see <see cref="FormationStep"/>.</summary>
+    public FormationStep Next(IReadOnlyList<FormationView> views)
+    {
+        if (State.Record is not null) return new FormationStep.Wait();
+        var formed = views.FirstOrDefault(v => v.State.Record is not null)?.State.Record;
+        if (State.Promise is { } promise)
+        {
+            if (formed?.ClusterId == promise.FormationId) return Adopt(formed);
+            return promise.Coordinator.NodeId == _self.NodeId ? Coordinate(promise, formed) : Follow(promise, views);
+        }
+        if (formed is not null) return Adopt(formed);
+        return Propose(views);
+    }
+
+    /// <summary>A participant's answer to this coordinator, or null if it gave none.</summary>
+    public void Answered(FormationMember participant, Guid formationId, FormationAnswer? answer)
+    {
+        if (State.Promise is not { } promise || promise.FormationId != formationId || answer is null) return;
+        if (answer.Agreed) _agreed.Add(participant.Name);
+        else _silentRounds = SilentRoundsMax;                 // promised elsewhere, or in a cluster already: no use to wait
+    }
+
+    private bool Promise(FormationPromise promise)
+    {
+        if (State.Record is not null) return State.Record.ClusterId == promise.FormationId;
+        if (State.Promise is not null) return State.Promise.FormationId == promise.FormationId;
+        if (!promise.Participants.Any(p => p.Name == _self.Name && p.NodeId == _self.NodeId)) return false;
+        State = State with { Promise = promise };
+        Serial++;
+        return true;
+    }
+
+    private bool Commit(FormationRecord record)
+    {
+        if (State.Record is null && State.Promise?.FormationId == record.ClusterId) State = new FormationState(null, record);
+        return State.Record?.ClusterId == record.ClusterId;
+    }
+
+    private bool Release(Guid formationId)
+    {
+        if (State.Promise?.FormationId != formationId || State.Promise.Coordinator.NodeId == _self.NodeId) return false;
+        State = State with { Promise = null };
+        return true;
+    }
+
+    private FormationStep.Save Adopt(FormationRecord record)
+    {
+        State = new FormationState(null, record);
+        return new FormationStep.Save();
+    }
+
+    private FormationStep Coordinate(FormationPromise promise, FormationRecord? formed)
+    {
+        if (promise.Participants.All(p => p.NodeId == _self.NodeId || _agreed.Contains(p.Name)))
+        {
+            State = new FormationState(null, promise.Record);
+            return new FormationStep.Announce(promise);
+        }
+        if (formed is not null || _silentRounds >= SilentRoundsMax)
+        {
+            State = State with { Promise = null };
+            _agreed.Clear();
+            _silentRounds = 0;
+            return new FormationStep.GiveUp(promise);
+        }
+        _silentRounds++;
+        return new FormationStep.Ask(promise);
+    }
+
+    private FormationStep Follow(FormationPromise promise, IReadOnlyList<FormationView> views)
+    {
+        var coordinator = views.FirstOrDefault(v => v.Node.Name == promise.Coordinator.Name && v.Serial == Serial);
+        if (coordinator is null) return new FormationStep.Wait();
+        var given = coordinator.Node.NodeId == promise.Coordinator.NodeId && coordinator.State.Promise?.FormationId == promise.FormationId;
+        if (given) return new FormationStep.Wait();
+        State = State with { Promise = null };
+        return new FormationStep.Save();
+    }
+
+    private FormationStep Propose(IReadOnlyList<FormationView> views)
+    {
+        if (_expected == 0) return new FormationStep.Wait();
+        var seedsOf = views.Where(v => v.SeedIndex >= 0).GroupBy(v => v.Node.NodeId)
+            .ToDictionary(g => g.Key, g => g.Select(v => v.SeedIndex).Distinct().Count());
+        var others =
+            views.Where(v => v.Node.NodeId != _self.NodeId && v.State.Record is null && v.Expected == _expected).Select(v => v.Node);
+        var candidates = others.Append(_self).DistinctBy(n => n.Name, StringComparer.Ordinal)
+            .OrderByDescending(n => seedsOf.GetValueOrDefault(n.NodeId)).ThenBy(n => n.Name, StringComparer.Ordinal)
+            .Take(_expected).OrderBy(n => n.Name, StringComparer.Ordinal).ToArray();
+        if (candidates.Length < _expected || candidates[0].NodeId != _self.NodeId) return new FormationStep.Wait();
+        if (_seeds > 0 && candidates.Sum(n => seedsOf.GetValueOrDefault(n.NodeId)) <= _seeds / 2) return new FormationStep.Wait();
+        var control = candidates.Take(_expected >= JournalLimits.MembersMax ? JournalLimits.MembersMax : 3).ToArray();
+        var promise = new FormationPromise(_self, candidates, new FormationRecord(_newId(), _newId(), control));
+        State = State with { Promise = promise };
+        Serial++;
+        _agreed.Clear();
+        _silentRounds = 0;
+        return _expected == 1 ? Coordinate(promise, null) : new FormationStep.Ask(promise);
+    }
+}

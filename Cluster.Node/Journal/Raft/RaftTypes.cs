@@ -1,0 +1,77 @@
+namespace Cluster.Node.Journal.Raft;
+
+/// <summary>What an entry is to the state machine. Frozen: add, never renumber. 3 is reserved for changes of the members.</summary>
+public enum RaftEntryKind : byte
+{
+    Unset = 0,
+
+    /// <summary>A new leader's first entry: once it is committed, so is all before it.</summary>
+    NoOp = 1,
+    Command = 2,
+}
+
+/// <summary>One entry of the log. Indexes are dense and start at 1.</summary>
+public sealed record RaftEntry(long Index, long Term, RaftEntryKind Kind, byte[] Data);
+
+/// <summary>The state machine's image after the entry at <paramref name="Index"/>; the log before it may be gone.</summary>
+public sealed record RaftSnapshot(long Index, long Term, byte[] Image);
+
+/// <summary>
+/// The current term and who got this member's vote in it (<see cref="NoVote"/>: nobody). Durable before it is acted on.
+/// </summary>
+public readonly record struct RaftVote(long Term, int VotedFor)
+{
+    public const int NoVote = -1;
+
+    public static readonly RaftVote None = new(0, NoVote);
+}
+
+/// <summary>What a member finds on its disk when it starts: entries follow the snapshot without a gap.</summary>
+public sealed record RaftDurable(RaftVote Vote, RaftSnapshot? Snapshot, IReadOnlyList<RaftEntry> Entries)
+{
+    public static readonly RaftDurable Empty = new(RaftVote.None, null, []);
+}
+
+public enum RaftRole : byte
+{
+    Follower = 0,
+
+    /// <summary>Asks whether it could win, without raising the term: a cut-off member disturbs nobody when it comes back.</summary>
+    PreCandidate = 1,
+    Candidate = 2,
+    Leader = 3,
+}
+
+/// <summary>
+/// A member's settings. Members are numbered by their place in the list of names in ordinal order; times in milliseconds.
+/// </summary>
+public sealed record RaftSettings(int Self, int Members)
+{
+    public int HeartbeatMs { get; init; } = 100;
+    public int ElectionMinMs { get; init; } = 400;
+    public int ElectionMaxMs { get; init; } = 800;
+    public int EarlyElectionMaxMs { get; init; } = 120;
+    public int SnapshotRetryMs { get; init; } = 2000;
+    public int AppendBytesMax { get; init; } = JournalLimits.AppendBytesMax;
+    public int AppendsInFlightMax { get; init; } = JournalLimits.AppendsInFlightMax;
+
+    public int Quorum => (Members / 2) + 1;
+}
+
+/// <summary>
+/// What the shell has to do, in this order: write vote, snapshot and entries; send AtOnce; sync; send AfterSync; apply; answer
+/// reads.
+/// </summary>
+public sealed class RaftReady
+{
+    public RaftVote? Vote { get; init; }
+    public RaftSnapshot? Snapshot { get; init; }
+    public required IReadOnlyList<RaftEntry> Append { get; init; }
+    public required IReadOnlyList<RaftMessage> SendAtOnce { get; init; }
+    public required IReadOnlyList<RaftMessage> SendAfterSync { get; init; }
+    public required IReadOnlyList<RaftEntry> Committed { get; init; }
+    public required IReadOnlyList<long> ReadsConfirmed { get; init; }
+    public required IReadOnlyList<long> ReadsFailed { get; init; }
+
+    public bool MustSync => Vote is not null || Snapshot is not null || Append.Count > 0;
+}

@@ -1,0 +1,87 @@
+using Cluster.Messages.Model;
+using Cluster.Node.Journal.Format;
+
+namespace Cluster.Node.Journal.State;
+
+/// <summary>The state as one byte image, for snapshots of the Raft log: docs/journal-format.md.</summary>
+public sealed partial class MetaState
+{
+    private const byte ImageVersion = 1;
+
+    public byte[] ToImage()
+    {
+        lock (_gate)
+        {
+            var writer = new JournalWriter();
+            writer.U8(ImageVersion).I64(_revision).I32(_streams.Count);
+            foreach (var (id, stream) in _streams) WriteStream(writer, id, stream);
+            writer.I32(_keys.Count);
+            foreach (var key in _keys.Values) writer.Text(key.Key).I64(key.Version).Bytes(key.Value);
+            writer.I32(_answerOrder.Count);
+            foreach (var id in _answerOrder) writer.Id(id).U8((byte)_answers[id].Status).I64(_answers[id].Current);
+            return writer.ToArray();
+        }
+    }
+
+    /// <summary>Replaces everything by the image. Throws on an image that this program can't read in full.</summary>
+    public void Load(ReadOnlySpan<byte> image)
+    {
+        lock (_gate)
+        {
+            Clear();
+            var reader = new JournalReader(image);
+            var version = reader.U8();
+            if (version != ImageVersion) throw new JournalFormatException($"state image version {version} is not known to this program");
+            _revision = reader.I64();
+            for (var left = reader.Count(20, int.MaxValue); left > 0; left--) ReadStream(ref reader);
+            for (var left = reader.Count(16, int.MaxValue); left > 0; left--)
+            {
+                var key = new MetaKeyValue(reader.Text(), reader.I64(), reader.Bytes());
+                _keys.Add(key.Key, key);
+                _bytes += key.Value.Length + OverheadBytes;
+            }
+            for (var left = reader.Count(25, JournalLimits.ProposalWindowMax); left > 0; left--)
+                Remember(reader.Id(), new MetaAnswer((MetaAnswerStatus)reader.U8(), reader.I64()));
+            reader.End();
+        }
+    }
+
+    private void Clear()
+    {
+        _streams.Clear();
+        _keys.Clear();
+        _answers.Clear();
+        _answerOrder.Clear();
+        _revision = 0;
+        _bytes = 0;
+    }
+
+    private static void WriteStream(JournalWriter writer, string id, EventStream stream)
+    {
+        writer.Text(id).I64(stream.HighestSequenceNr).I32(stream.Events.Count);
+        foreach (var e in stream.Events)
+            MetaCommandCodec.WritePayload(writer.I64(e.SequenceNr).Text(e.WriterGuid).I64(e.TimestampTicks), e.Payload);
+        writer.I32(stream.Snapshots.Count);
+        foreach (var s in stream.Snapshots) MetaCommandCodec.WriteSnapshot(writer, s);
+    }
+
+    private void ReadStream(ref JournalReader reader)
+    {
+        var stream = AddStream(reader.Text());
+        stream.HighestSequenceNr = reader.I64();
+        for (var left = reader.Count(32, int.MaxValue); left > 0; left--)
+        {
+            var e = new MetaEvent(reader.I64(), reader.Text(), reader.I64(), MetaCommandCodec.ReadPayload(ref reader));
+            stream.Events.Add(e);
+            _bytes += SizeOf(e.Payload);
+        }
+        var last = stream.Events.Count == 0 ? stream.HighestSequenceNr : stream.Events[^1].SequenceNr;
+        Invariant.That(last == stream.HighestSequenceNr, "a stream's events end at its highest number");
+        for (var left = reader.Count(28, JournalLimits.SnapshotsPerIdMax); left > 0; left--)
+        {
+            var s = MetaCommandCodec.ReadSnapshot(ref reader);
+            stream.Snapshots.Add(s);
+            _bytes += SizeOf(s.Payload);
+        }
+    }
+}
