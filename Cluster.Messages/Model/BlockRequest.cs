@@ -42,6 +42,12 @@ public abstract class BlockRequest
 
     public int ExtentsMax { get; set; }
 
+    /// <summary>
+    /// Set by the front end when its client is gone: the request is not sent (again), since nobody was told that it is done, and the client, perhaps on
+    /// another node by now, sends it anew before others that a late copy would undo. It is still completed.
+    /// </summary>
+    public bool Abandoned { get; set; }
+
     /// <summary>Called once, on the device's loop.</summary>
     public abstract void Complete(IoStatus status);
 }

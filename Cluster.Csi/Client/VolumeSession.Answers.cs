@@ -1,0 +1,228 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Csi.Client;
+
+/// <summary>What the owner says.</summary>
+public sealed partial class VolumeSession
+{
+    private readonly byte[] _scratch = new byte[Limits.BlockBytes];
+    private readonly List<ulong> _busy = [];
+    private readonly Action _sendBusy;
+    private ILoopTimer? _busyTimer;
+
+    void IFrameHandler.OnFrame(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
+    {
+        if (!ReferenceEquals(from, _link)) return;
+        switch (header.Kind)
+        {
+            case FrameKind.SessionOpened:
+                OnSessionOpened(in header, body);
+                break;
+            case FrameKind.SessionNotice:
+                OnNotice(in header, body);
+                break;
+            case FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientStatusReply:
+                OnAnswer(in header, body);
+                break;
+        }
+        Pump();
+        CloseIfUnused();
+    }
+
+    private void OnNotice(in FrameHeader header, ReadOnlySpan<byte> body)
+    {
+        if (header.Status == IoStatus.StaleSession) OnStale("a newer session or attachment has replaced this one");
+        else if (header.Status == IoStatus.Deleted) End(IoStatus.Deleted, "the volume was deleted");
+        else if (header.Status != IoStatus.Ok) Lose($"the owner ended the session with {header.Status}");
+        else if (SessionOpenedBody.TryDecode(body, out var opened)) Adopt(opened);
+        else LoseMalformed(header.Kind);
+    }
+
+    private void OnAnswer(in FrameHeader header, ReadOnlySpan<byte> body)
+    {
+        if (_state != State.Ready) return;
+        if (SlotOf(header.RequestId) is not { } request || AnswerTo(request.Kind) != header.Kind) return;
+        switch (header.Status)
+        {
+            case IoStatus.Busy:
+                SendAgainLater(request);
+                return;
+            case IoStatus.Offline or IoStatus.NotOwner or IoStatus.StaleEpoch:
+                Lose($"the owner answered with {header.Status}");
+                return;
+            case IoStatus.StaleSession:
+                OnStale("a newer session or attachment has replaced this one");
+                return;
+            case IoStatus.Deleted:
+                End(IoStatus.Deleted, "the volume was deleted");
+                return;
+        }
+        _attempts = 0;
+        switch (header.Kind)
+        {
+            case FrameKind.ClientAck:
+                OnAck(request, header.Status, body);
+                break;
+            case FrameKind.ClientReadReply:
+                OnReadReply(request, header.Status, body);
+                break;
+            default:
+                OnStatusReply(request, header.Status, body);
+                break;
+        }
+    }
+
+    /// <summary>A bound was reached at the owner, which did nothing with the request: the same goes again in a moment, over the same link.</summary>
+    private void SendAgainLater(SessionRequest request)
+    {
+        _busy.Add(request.Id);
+        _busyTimer ??= Loop.Schedule(ClientLimits.BusyPauseMs, _sendBusy);
+    }
+
+    private void SendBusy()
+    {
+        _busyTimer = null;
+        for (var index = 0; index < _busy.Count && _state == State.Ready; index++)
+        {
+            if (SlotOf(_busy[index]) is not { } request) continue;
+            if (request.Operation is { Request.Abandoned: true } operation) GiveUp(operation, IoStatus.Offline);
+            else Send(request);
+        }
+        _busy.Clear();
+    }
+
+    private static FrameKind AnswerTo(FrameKind kind) => kind switch
+    {
+        FrameKind.ClientRead => FrameKind.ClientReadReply,
+        FrameKind.ClientStatus => FrameKind.ClientStatusReply,
+        _ => FrameKind.ClientAck,
+    };
+
+    private void OnAck(SessionRequest request, IoStatus status, ReadOnlySpan<byte> body)
+    {
+        ulong sequence = 0;
+        if (status == IoStatus.Ok)
+        {
+            if (!ClientAckBody.TryDecode(body, out var ack))
+            {
+                LoseMalformed(FrameKind.ClientAck);
+                return;
+            }
+            sequence = ack.Sequence;
+            AcknowledgedSequence = Math.Max(AcknowledgedSequence, ack.Sequence);
+            DurableSequence = Math.Max(DurableSequence, ack.DurableSequence);
+        }
+        if (request.Edit is { } edit)
+        {
+            if (status == IoStatus.Ok) RememberContent(edit, request, sequence);
+            Forget(request);
+            OnEditWritten(edit, status);
+            return;
+        }
+        var operation = request.Operation!;
+        Forget(request);
+        FinishPart(operation, status);
+    }
+
+    private void OnReadReply(SessionRequest request, IoStatus status, ReadOnlySpan<byte> body)
+    {
+        ulong sequence = 0;
+        if (status == IoStatus.Ok)
+        {
+            status = request.Edit is { } target ? DecodeEdit(request, target, body, out sequence) : DecodeRead(request, body);
+            if (status == IoStatus.Malformed)
+            {
+                LoseMalformed(FrameKind.ClientReadReply);
+                return;
+            }
+        }
+        if (status == IoStatus.BadChecksum && ++request.BadReads < ClientLimits.ReadAttemptsMax)
+        {
+            SessionLog.BadBlock(_logger, Info.FullName, _gateway.NodeName, request.Range.First, status.ToString(), request.BadReads);
+            Send(request);
+            return;
+        }
+        var (operation, edit) = (request.Operation, request.Edit);
+        Forget(request);
+        if (edit is not null) OnEditRead(edit, status, sequence);
+        else FinishPart(operation!, status);
+    }
+
+    /// <summary>Body: ReadDescriptor × count, then the encoded blocks. Blocks that the request covers whole are decoded where they belong.</summary>
+    private IoStatus DecodeRead(SessionRequest request, ReadOnlySpan<byte> body)
+    {
+        var count = (int)request.Range.Count;
+        var at = count * ReadDescriptor.SizeBytes;
+        if (body.Length < at) return IoStatus.Malformed;
+        var block = request.Operation!.Request;
+        var data = block.Data.Span.Slice((int)(request.FromBytes - block.OffsetBytes), (int)(request.ToBytes - request.FromBytes));
+        for (var index = 0; index < count; index++)
+        {
+            var descriptor = ReadDescriptor.Read(body[(index * ReadDescriptor.SizeBytes)..]).Block;
+            if (descriptor.Length > body.Length - at) return IoStatus.Malformed;
+            var encoded = body.Slice(at, descriptor.Length);
+            at += descriptor.Length;
+            var number = request.Range.First + (uint)index;
+            var status = DecodeInto(descriptor, number, encoded, request.FromBytes, data);
+            if (status != IoStatus.Ok) return status;
+        }
+        return at == body.Length ? IoStatus.Ok : IoStatus.Malformed;
+    }
+
+    private IoStatus DecodeInto(BlockDescriptor descriptor, ulong number, ReadOnlySpan<byte> encoded, ulong fromBytes, Span<byte> data)
+    {
+        var start = number << Limits.BlockBytesLog2;
+        var end = fromBytes + (ulong)data.Length;
+        if (start >= fromBytes && start + Limits.BlockBytes <= end)
+            return BlockCodec.Decode(descriptor, Info.Id, Layer, number, encoded, data.Slice((int)(start - fromBytes), Limits.BlockBytes));
+        var status = BlockCodec.Decode(descriptor, Info.Id, Layer, number, encoded, _scratch);
+        if (status != IoStatus.Ok) return status;
+        var from = Math.Max(start, fromBytes);
+        var to = Math.Min(start + Limits.BlockBytes, end);
+        _scratch.AsSpan((int)(from - start), (int)(to - from)).CopyTo(data[(int)(from - fromBytes)..]);
+        return IoStatus.Ok;
+    }
+
+    private IoStatus DecodeEdit(SessionRequest request, BlockEdit edit, ReadOnlySpan<byte> body, out ulong sequence)
+    {
+        sequence = 0;
+        if (body.Length < ReadDescriptor.SizeBytes) return IoStatus.Malformed;
+        var descriptor = ReadDescriptor.Read(body);
+        sequence = descriptor.Sequence;
+        return BlockCodec.Decode(descriptor.Block, Info.Id, Layer, request.Range.First, body[ReadDescriptor.SizeBytes..], edit.Content);
+    }
+
+    /// <summary>Body: u32 count, then (u64 first block, u32 blocks, u32 allocated) × count; runs in order, without gaps, from the first block asked for.</summary>
+    private void OnStatusReply(SessionRequest request, IoStatus status, ReadOnlySpan<byte> body)
+    {
+        var operation = request.Operation!;
+        if (status == IoStatus.Ok && !TryReadExtents(request, operation.Request, body))
+        {
+            LoseMalformed(FrameKind.ClientStatusReply);
+            return;
+        }
+        Forget(request);
+        FinishPart(operation, status);
+    }
+
+    private static bool TryReadExtents(SessionRequest request, BlockRequest target, ReadOnlySpan<byte> body)
+    {
+        target.Extents!.Clear();
+        var reader = new BodyReader(body);
+        var count = reader.U32();
+        var next = request.Range.First;
+        for (var index = 0; index < count && reader.Ok; index++)
+        {
+            var run = new BlockRange(reader.U64(), reader.U32());
+            var allocated = reader.U32() != 0;
+            if (!reader.Ok || run.First != next || run.Count == 0 || run.End > request.Range.End) return false;
+            next = run.End;
+            if (target.Extents.Count == target.ExtentsMax) continue;
+            var from = Math.Max(run.First << Limits.BlockBytesLog2, request.FromBytes);
+            var to = Math.Min(run.End << Limits.BlockBytesLog2, request.ToBytes);
+            target.Extents.Add(new AllocationExtent(from, to - from, allocated));
+        }
+        return reader.AtEnd && target.Extents.Count > 0;
+    }
+}

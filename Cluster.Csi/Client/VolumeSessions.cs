@@ -1,0 +1,118 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Cluster.Messages.Wire;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Csi.Client;
+
+/// <summary>A volume's session, with one user more (to be closed), or the reason in one sentence.</summary>
+public sealed record VolumeOpen(IoStatus Status, VolumeSession? Session, string Reason);
+
+/// <summary>
+/// The sessions of this process, one per volume, shared by all that use it (R11) and kept as long as somebody does. Any thread.
+/// </summary>
+public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers)
+{
+    private readonly ILogger _logger = loggers.CreateLogger("Myrmidon.Client");
+    private readonly Lock _lock = new();
+    private readonly Dictionary<VolumeId, VolumeSession> _sessions = [];
+
+    /// <summary>Sessions in use now.</summary>
+    public IReadOnlyList<VolumeSession> Snapshot()
+    {
+        lock (_lock) return [.. _sessions.Values];
+    }
+
+    /// <summary>
+    /// Finds the volume and opens it, or joins the session that this process has. Answers when I/O flows, or with Offline after
+    /// <see cref="ClientLimits.OpenMs"/>.
+    /// </summary>
+    public Task<VolumeOpen> OpenAsync(string fullName, CancellationToken cancellation = default)
+    {
+        var answer = new TaskCompletionSource<VolumeOpen>(TaskCreationOptions.RunContinuationsAsynchronously);
+        _ = OpenAsync(fullName, answer, cancellation);
+        return answer.Task;
+    }
+
+    private async Task OpenAsync(string fullName, TaskCompletionSource<VolumeOpen> answer, CancellationToken cancellation)
+    {
+        try
+        {
+            var lookup = await LookUpAsync(fullName, cancellation).ConfigureAwait(false);
+            if (lookup.Volume is not { } info)
+            {
+                answer.SetResult(new VolumeOpen(lookup.Status == IoStatus.Ok ? IoStatus.Missing : lookup.Status, null, lookup.Reason));
+                return;
+            }
+            var attachment = info.Attachment;
+            if (attachment.Mode == AttachmentMode.Exclusive && attachment.Node != gateway.Node)
+            {
+                answer.SetResult(new VolumeOpen(IoStatus.StaleSession, null, $"the volume {info.FullName} is attached to node " +
+                    $"{attachment.NodeName}; use it there, or detach it: myrmidon volume detach {info.FullName}"));
+                return;
+            }
+            gateway.LoopOf(info.Id).Post(() => Join(info, answer));
+        }
+        catch (Exception failure)
+        {
+            answer.SetException(failure);
+        }
+    }
+
+    /// <summary>A client that comes in the middle of a failover waits for its end, like one that was there before.</summary>
+    private async Task<VolumeLookup> LookUpAsync(string fullName, CancellationToken cancellation)
+    {
+        var until = Environment.TickCount64 + ClientLimits.OpenMs;
+        while (true)
+        {
+            var lookup = await gateway.LookupAsync(fullName, cancellation).ConfigureAwait(false);
+            if (lookup.Status != IoStatus.Offline || Environment.TickCount64 >= until) return lookup;
+            await Task.Delay(ClientLimits.LookupPauseMs, cancellation).ConfigureAwait(false);
+        }
+    }
+
+    private void Join(VolumeInfo info, TaskCompletionSource<VolumeOpen> answer)
+    {
+        var session = SessionOf(info, out var isNew);
+        session.AddUser();
+        var loop = session.Loop;
+        var done = false;
+        ILoopTimer? timer = null;
+        timer = loop.Schedule(ClientLimits.OpenMs, () => Answer(IoStatus.Offline, NoOwner(info)));
+        session.WhenReady(Answer);
+        if (isNew) session.Start();
+
+        void Answer(IoStatus status, string reason)
+        {
+            if (done) return;
+            done = true;
+            timer?.Cancel();
+            answer.SetResult(new VolumeOpen(status, status == IoStatus.Ok ? session : null, reason));
+            if (status != IoStatus.Ok) session.Close();
+        }
+    }
+
+    private static string NoOwner(VolumeInfo info) =>
+        $"no node has served the volume {info.FullName} for {ClientLimits.OpenMs / 1000} s; see: myrmidon volume explain {info.FullName}";
+
+    private VolumeSession SessionOf(VolumeInfo info, out bool isNew)
+    {
+        lock (_lock)
+        {
+            isNew = false;
+            if (_sessions.TryGetValue(info.Id, out var session) && !session.IsOver) return session;
+            isNew = true;
+            session = new VolumeSession(info, gateway, _logger, OnClosed);
+            _sessions[info.Id] = session;
+            return session;
+        }
+    }
+
+    private void OnClosed(VolumeSession session)
+    {
+        lock (_lock)
+        {
+            if (_sessions.TryGetValue(session.Info.Id, out var known) && ReferenceEquals(known, session)) _sessions.Remove(session.Info.Id);
+        }
+    }
+}

@@ -1,0 +1,169 @@
+using System.Net;
+using System.Net.Sockets;
+using Cluster.Csi.Client;
+using Cluster.Messages.Protocol;
+using Cluster.Messages.Wire;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Csi.Nbd;
+
+/// <summary>
+/// The NBD front end of a node: every volume is an export, on TCP and on a Unix socket. <see cref="Start"/>, <see cref="Stop"/>: any thread; all else on the loop.
+/// </summary>
+public sealed class NbdServer
+{
+    private readonly ILoop _loop;
+    private readonly List<ILoopListener> _listeners = [];
+    private readonly HashSet<NbdConnection> _connections = [];
+    private readonly Stack<NbdCommand> _freeCommands = [];
+    private readonly Stack<NbdChunk> _freeChunks = [];
+    private readonly CancellationTokenSource _stopping = new();
+    private readonly HashSet<NbdConnection> _starved = [];
+    private long _countedBytes;
+    private string? _unixPath;
+
+    public NbdServer(NbdOptions options, IOwnerGateway gateway, VolumeSessions sessions, ILoggerFactory loggers)
+        : this(options, gateway.LoopOf(default), new VolumeExports(gateway, sessions), loggers)
+    {
+    }
+
+    /// <summary>A server of other exports than volumes; they must live on <paramref name="loop"/>.</summary>
+    public NbdServer(NbdOptions options, ILoop loop, INbdExports exports, ILoggerFactory loggers)
+    {
+        (Options, _loop, Exports) = (options, loop, exports);
+        Logger = loggers.CreateLogger("Myrmidon.Nbd");
+    }
+
+    internal NbdOptions Options { get; }
+
+    internal INbdExports Exports { get; }
+
+    internal ILogger Logger { get; }
+
+    internal CancellationToken Stopping => _stopping.Token;
+
+    /// <summary>Where TCP clients connect, once started.</summary>
+    public EndPoint? EndPoint { get; private set; }
+
+    /// <summary>Clients connected now. Any thread, roughly.</summary>
+    public int Connections => _connections.Count;
+
+    /// <summary>
+    /// Listens on <paramref name="tcp"/> (port 0: any) and on <paramref name="unixPath"/>, each unless null. A socket file that a dead process left is
+    /// replaced. Throws SocketException if an address can't be had.
+    /// </summary>
+    public void Start(EndPoint? tcp, string? unixPath = null)
+    {
+        if (tcp is not null)
+        {
+            var listener = _loop.Listen(tcp, Accept);
+            _listeners.Add(listener);
+            EndPoint = listener.EndPoint;
+            NbdLog.Listening(Logger, listener.EndPoint.ToString() ?? "");
+        }
+        if (unixPath is null) return;
+        RemoveDeadSocket(unixPath);
+        _listeners.Add(_loop.Listen(new UnixDomainSocketEndPoint(unixPath), Accept));
+        _unixPath = unixPath;
+        NbdLog.Listening(Logger, unixPath);
+    }
+
+    /// <summary>
+    /// Drops every connection without an answer (R14): clients connect again, here or elsewhere, and send again. The task ends when all are closed.
+    /// </summary>
+    public Task Stop()
+    {
+        _stopping.Cancel();
+        foreach (var listener in _listeners) listener.Dispose();
+        if (_unixPath is not null) File.Delete(_unixPath);
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _loop.Post(() =>
+        {
+            foreach (var connection in _connections.ToArray()) connection.Close(CloseReason.Local, "the server stops");
+            done.SetResult();
+        });
+        return done.Task;
+    }
+
+    internal void Accept(Socket socket)
+    {
+        if (_connections.Count >= Options.ConnectionsMax || _stopping.IsCancellationRequested)
+        {
+            NbdLog.Full(Logger, Options.ConnectionsMax);
+            socket.Dispose();
+            return;
+        }
+        if (socket.AddressFamily != AddressFamily.Unix) KeepAlive(socket);
+        var connection = new NbdConnection(this, _loop);
+        _connections.Add(connection);
+        connection.Start(_loop.Adopt(socket, connection));
+    }
+
+    /// <summary>For tests: a connection over a socket of their own.</summary>
+    internal NbdConnection Attach(Func<ISocketEvents, ILoopSocket> socketOf)
+    {
+        var connection = new NbdConnection(this, _loop);
+        _connections.Add(connection);
+        connection.Start(socketOf(connection));
+        return connection;
+    }
+
+    internal void OnClosed(NbdConnection connection)
+    {
+        _connections.Remove(connection);
+        _starved.Remove(connection);
+    }
+
+    /// <summary>A connection that has nothing in flight may always take one command, so that none waits for ever.</summary>
+    internal bool MayTake(NbdConnection connection, long itsBytes)
+    {
+        if (_countedBytes < NbdLimits.ServerBytesMax || itsBytes == 0) return true;
+        _starved.Add(connection);
+        return false;
+    }
+
+    /// <summary>Payload bytes in flight over all connections.</summary>
+    internal long CountedBytes => _countedBytes;
+
+    internal void Count(long bytes) => _countedBytes += bytes;
+
+    internal void Uncount(long bytes)
+    {
+        _countedBytes -= bytes;
+        if (_starved.Count == 0 || _countedBytes >= NbdLimits.ServerBytesMax) return;
+        var starved = _starved.ToArray();
+        _starved.Clear();
+        foreach (var connection in starved) connection.Resume();
+    }
+
+    internal NbdCommand Rent() => _freeCommands.Count > 0 ? _freeCommands.Pop() : new NbdCommand();
+
+    internal void Return(NbdCommand command) => _freeCommands.Push(command);
+
+    internal NbdChunk RentChunk() => _freeChunks.Count > 0 ? _freeChunks.Pop() : new NbdChunk();
+
+    internal void Return(NbdChunk chunk) => _freeChunks.Push(chunk);
+
+    private static void KeepAlive(Socket socket)
+    {
+        socket.SetSocketOption(SocketOptionLevel.Socket, SocketOptionName.KeepAlive, true);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, NbdLimits.KeepAliveIdleSeconds);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, NbdLimits.KeepAliveIntervalSeconds);
+        socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, NbdLimits.KeepAliveCount);
+    }
+
+    /// <summary>A socket file on which nobody listens is in the way of ours; one in use is left, and the bind then fails.</summary>
+    private static void RemoveDeadSocket(string path)
+    {
+        if (!File.Exists(path)) return;
+        using var probe = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+        try
+        {
+            probe.Connect(new UnixDomainSocketEndPoint(path));
+        }
+        catch (SocketException failure) when (failure.SocketErrorCode == SocketError.ConnectionRefused)
+        {
+            File.Delete(path);
+        }
+    }
+}
