@@ -84,6 +84,18 @@ internal sealed class PendingRing
         return 0;
     }
 
+    /// <summary>The highest request id of the session among the pending records, 0 with none.</summary>
+    public ulong HighestRequestOf(SessionId session)
+    {
+        ulong highest = 0;
+        for (var sequence = Base + 1; sequence <= Last; sequence++)
+        {
+            ref var header = ref _records[sequence % Limits.PendingRecordsMax].Header;
+            if (header.Session == session) highest = Math.Max(highest, header.RequestId);
+        }
+        return highest;
+    }
+
     public ulong Find(SessionId session, ulong requestId)
     {
         for (var sequence = Last; sequence > Base; sequence--)

@@ -46,6 +46,12 @@ internal sealed class ReplicaSession(ReplicaPlacement placement)
 
     public long PromiseSentMs { get; set; }
 
+    /// <summary>Names the newest promise asked for: a late answer to an older one says nothing about the log as it is now.</summary>
+    public ulong PromiseNumber { get; set; }
+
+    /// <summary>The last promise asked for said that the copy may be made anew.</summary>
+    public bool CreateAsked { get; set; }
+
     public long LinkChangedMs { get; set; }
 
     /// <summary>The replica cut its log to the owner's order: its acks count from here on.</summary>
@@ -80,6 +86,9 @@ internal sealed class ReplicaSession(ReplicaPlacement placement)
     public string LeaveReason { get; set; } = "";
 
     public CatchUp? CatchUp { get; set; }
+
+    /// <summary>While <see cref="ReplicaPhase.Joining"/>: what was committed before its acks were needed. It joins once all of that is on its media.</summary>
+    public ulong JoinTarget { get; set; }
 
     /// <summary>Not before this time: a catch-up that failed is tried again with a pause.</summary>
     public long CatchUpNotBeforeMs { get; set; }

@@ -11,6 +11,9 @@ public sealed partial class VolumeMachine
     /// <summary>Bytes read from the local store for a catch-up in one go: what a turn of the loop may spend on it.</summary>
     private const int CatchUpBatchBytes = 512 << 10;
 
+    /// <summary>Batches without a change in them that a turn may read; the next tick goes on.</summary>
+    private const int EmptyBatchesMax = 16;
+
     private const int CatchUpRetryMs = 1000;
 
     private readonly List<IoBuffer> _batch = [];
@@ -24,7 +27,7 @@ public sealed partial class VolumeMachine
         foreach (var session in _replicas.Values)
         {
             if (session.CatchUp is not null) return;
-            if (session is { Phase: ReplicaPhase.Promised, PromiseStatus: IoStatus.Ok, Link: not null } && !IsMember(session)
+            if (session is { Phase: ReplicaPhase.Promised, PromiseStatus: IoStatus.Ok, Link: not null } && !IsRequired(session)
                 && now >= session.CatchUpNotBeforeMs && next is null) next = session;
         }
         if (next is not null) BeginCatchUp(next);
@@ -36,7 +39,9 @@ public sealed partial class VolumeMachine
         var fork = promised.CatchingUp ? promised.LastSequence : _state.Fork(promised.LastRecordEpoch, promised.LastSequence);
         var everInSync = _state.EverInSync.Contains(session.Id);
         // A copy never in sync may still hold blocks of an attempt whose end nobody saw: it starts from nothing.
-        var reset = fork is null || (!everInSync && promised.LastSequence == 0);
+        // And so does one whose map holds what the order no longer has (all members lost power before it was on media).
+        var isMapOfOrder = _state.Fork(promised.LastRecordEpoch, promised.CommitWatermark) == promised.CommitWatermark;
+        var reset = fork is null || !isMapOfOrder || (!everInSync && promised.LastSequence == 0);
         var from = reset ? 0 : Math.Min(fork!.Value, Committed);
         BeginCatchUp(session, from, reset);
     }
@@ -92,11 +97,21 @@ public sealed partial class VolumeMachine
         if (session.Phase == ReplicaPhase.CatchUpStream) PumpCatchUp(session, catchUp);
         else if (session.Phase == ReplicaPhase.CatchUpEnd && header.RequestId >= catchUp.EndIndex)
         {
-            session.Phase = ReplicaPhase.Joining;
-            Progressed(session);
-            PumpProposals();
+            BeginJoining(session);
         }
         _effects.OnChanged();
+    }
+
+    /// <summary>
+    /// From now on acks, flushes and leases need this copy too. What was committed before must be on its media before it is journaled in (P1, P3, R8): the
+    /// journal may then name it as the only member that is left.
+    /// </summary>
+    private void BeginJoining(ReplicaSession session)
+    {
+        (session.Phase, session.JoinTarget) = (ReplicaPhase.Joining, Committed);
+        Progressed(session);
+        AskSync(AcksFromMedia ? _pending.Last : Committed);
+        PumpProposals();
     }
 
     private void OnCatchUpRefused(ReplicaSession session, CatchUp catchUp, IoStatus status)
@@ -128,7 +143,11 @@ public sealed partial class VolumeMachine
             AbandonCatchUp(session, "it takes records more slowly than they are written");
             return;
         }
-        if (!catchUp.ScanDone && catchUp.UnackedBytes < Limits.CatchUpWindowBytes && !SendBatch(session, catchUp)) return;
+        // A batch may find nothing; with nothing sent, no ack would call for the next one.
+        for (var batch = 0; batch < EmptyBatchesMax && !catchUp.ScanDone && (batch == 0 || catchUp.Unacked.Count == 0); batch++)
+        {
+            if (catchUp.UnackedBytes < Limits.CatchUpWindowBytes && !SendBatch(session, catchUp)) return;
+        }
         if (!catchUp.ScanDone || session.Phase != ReplicaPhase.CatchUpStream) return;
         session.Phase = ReplicaPhase.CatchUpEnd;
         catchUp.EndIndex = catchUp.NextIndex++;

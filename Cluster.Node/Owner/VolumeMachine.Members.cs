@@ -11,15 +11,19 @@ public sealed partial class VolumeMachine
     /// <summary>The change of the set that is on its way to the journal; until it is read back, acks need the union (R6).</summary>
     private InSyncChanged? _proposal;
 
+    /// <summary>The set that the proposal changes.</summary>
+    private ImmutableArray<InSyncMember> _beforeProposal = [];
+
     /// <summary>A member was journaled out: no ack may rely on the smaller set before all of it carries the new version (P7).</summary>
     private bool _stampsOwed;
 
-    /// <summary>Whether an ack of this copy is needed: a member of the journaled set, or of the one proposed.</summary>
-    private bool IsRequired(ReplicaSession session)
+    /// <summary>Whether an ack of this copy is needed: a member of the journaled set or of the one proposed, or about to be proposed.</summary>
+    private bool IsRequired(ReplicaSession session) =>
+        IsMember(session) || session.Phase == ReplicaPhase.Joining || (_proposal is not null && IsAmong(_proposal.Members, session));
+
+    private static bool IsAmong(ImmutableArray<InSyncMember> members, ReplicaSession session)
     {
-        if (IsMember(session)) return true;
-        if (_proposal is null) return false;
-        foreach (var member in _proposal.Members)
+        foreach (var member in members)
         {
             if (member.Id == session.Id) return true;
         }
@@ -49,7 +53,7 @@ public sealed partial class VolumeMachine
         var reasons = new List<string>();
         foreach (var session in _replicas.Values)
         {
-            if (session.Phase == ReplicaPhase.Joining && !IsMember(session))
+            if (session.Phase == ReplicaPhase.Joining && !IsMember(session) && session.Durable >= session.JoinTarget)
             {
                 members.Add(MemberOf(session));
                 reasons.Add($"{session.Placement.NodeName} caught up");
@@ -65,6 +69,7 @@ public sealed partial class VolumeMachine
         }
         if (reasons.Count == 0) return;
         var next = members.OrderBy(member => member.Id.Number).ToImmutableArray();
+        _beforeProposal = _state.InSync;
         _proposal = new InSyncChanged(Volume, new Epoch(_epoch), _state.Version + 1, next, string.Join("; ", reasons));
         _effects.Log($"in-sync set: proposing version {_proposal.Version} with {next.Length} members: {_proposal.Reason}");
         _effects.Journal(_proposal);
@@ -77,20 +82,9 @@ public sealed partial class VolumeMachine
         _effects.Log($"in-sync set is now version {changed.Version} with {changed.Members.Length} members: {changed.Reason}");
         foreach (var session in _replicas.Values)
         {
-            if (IsMember(session))
-            {
-                if (session.Phase == ReplicaPhase.Joining) Joined(session);
-                continue;
-            }
-            if (!session.ShouldLeave) continue;
-            _stampsOwed = true;
-            (session.ShouldLeave, session.MustLeave) = (false, false);
-            if (session.Link is { } link)
-            {
-                // What was under way with it as a member is over; it starts again as one that returns.
-                session.Reset(link, _effects.NowMs);
-                SendPromise(session);
-            }
+            var was = IsAmong(_beforeProposal, session);
+            if (was && !IsMember(session)) Left(session);
+            else if (!was && IsMember(session)) Joined(session);
         }
         SendStamps();
         if (_state.InSync.Length > 0 && _replicas.TryGetValue(_effects.Node, out var local) && !IsMember(local))
@@ -104,10 +98,26 @@ public sealed partial class VolumeMachine
         ReleaseFlushes();
     }
 
-    private static void Joined(ReplicaSession session)
+    /// <summary>What was under way with it as a member is over, also if it came back since the proposal; it starts again as one that returns.</summary>
+    private void Left(ReplicaSession session)
     {
-        session.CaughtUpBytes = session.CatchUp!.SentBytes;
-        (session.Phase, session.CatchUp) = (ReplicaPhase.InSync, null);
+        _stampsOwed = true;
+        (session.ShouldLeave, session.MustLeave) = (false, false);
+        if (session.Link is not { } link) return;
+        session.Reset(link, _effects.NowMs);
+        SendPromise(session);
+    }
+
+    private void Joined(ReplicaSession session)
+    {
+        if (session.Phase == ReplicaPhase.Joining)
+        {
+            session.CaughtUpBytes = session.CatchUp!.SentBytes;
+            (session.Phase, session.CatchUp) = (ReplicaPhase.InSync, null);
+        }
+        // Its link broke while it was being journaled in.
+        else if (session.Link is null) (session.ShouldLeave, session.LeaveReason) = (true, $"the connection to {session.Placement.NodeName} is down");
+        else if (session.Phase is ReplicaPhase.Promised or ReplicaPhase.Lost) OnReturned(session);
     }
 
     private void SendStamps()
@@ -152,7 +162,12 @@ public sealed partial class VolumeMachine
     private bool Owes(ReplicaSession session) => session.Appended < session.SentUpTo || session.Durable < session.SyncAsked
         || (IsMember(session) && IsOpened && session.StampedVersion < _state.Version) || (session.Phase == ReplicaPhase.Aligning && !session.Aligned);
 
-    private void Progressed(ReplicaSession session) => session.OwesSinceMs = Owes(session) ? _effects.NowMs : 0;
+    private void Progressed(ReplicaSession session)
+    {
+        session.OwesSinceMs = Owes(session) ? _effects.NowMs : 0;
+        // It was slow, at the minimum, and has made up for it: nothing speaks against it any more.
+        if (session is { OwesSinceMs: 0, ShouldLeave: true, MustLeave: false, Aligned: true } && _proposal is null) session.ShouldLeave = false;
+    }
 
     private void TickReplica(ReplicaSession session, long now)
     {
@@ -165,15 +180,21 @@ public sealed partial class VolumeMachine
         // A copy that can't be used now is asked again with a pause; its node may have mended it.
         if (session.Phase == ReplicaPhase.Lost && !IsMember(session) && now - session.PromiseSentMs > 10 * PromiseRetryMs) SendPromise(session);
         if (session.StalledUntilMs != 0 && now >= session.StalledUntilMs) ResumeStalled(session);
-        if (session.OwesSinceMs != 0 && now - session.OwesSinceMs > Limits.ReplicaAckMs && IsOpened)
-            Leave(session, $"{session.Placement.NodeName} did not acknowledge for {Limits.ReplicaAckMs} ms");
+        if (session is { Phase: ReplicaPhase.CatchUpStream, CatchUp: { Unacked.Count: 0 } catchUp }) PumpCatchUp(session, catchUp);
+        if (session.OwesSinceMs == 0 || now - session.OwesSinceMs <= Limits.ReplicaAckMs || !IsOpened) return;
+        if (session.Phase == ReplicaPhase.Joining && (_proposal is null || !IsAmong(_proposal.Members, session)))
+            AbandonCatchUp(session, $"it did not acknowledge for {Limits.ReplicaAckMs} ms");
+        else Leave(session, $"{session.Placement.NodeName} did not acknowledge for {Limits.ReplicaAckMs} ms");
     }
 
     /// <summary>A replica without room takes nothing for a moment; then it is offered what it lacks again. Its slowness counts (R7).</summary>
     private void ResumeStalled(ReplicaSession session)
     {
         (session.StalledUntilMs, session.Live, session.SentUpTo) = (0, true, session.Appended);
+        // A sync asked for meanwhile did not cover what was refused.
+        session.SyncAsked = Math.Min(session.SyncAsked, session.Appended);
         Resend(session);
+        if (AcksFromMedia) AskSync(_pending.Last);
     }
 
     /// <summary>A copy promised while the epoch is open: a member whose link broke, or one that comes back from outside the set.</summary>
@@ -181,8 +202,11 @@ public sealed partial class VolumeMachine
     {
         if (!IsMember(session))
         {
-            if (session.PromiseStatus == IoStatus.Missing) SendPromise(session);
-            else StartNextCatchUp();
+            // In a proposal whose outcome is not known yet it is neither member nor not: OnInSyncChanged goes on with it.
+            if (IsRequired(session)) return;
+            if (session.PromiseStatus != IoStatus.Missing) StartNextCatchUp();
+            else if (!session.CreateAsked) SendPromise(session);
+            else session.Phase = ReplicaPhase.Lost;
             return;
         }
         var promised = session.Promised;

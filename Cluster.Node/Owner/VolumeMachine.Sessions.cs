@@ -13,9 +13,14 @@ public sealed partial class VolumeMachine
     /// <summary>Reads on their way from disk, or held for a lease.</summary>
     private const int ReadsMax = 4096;
 
+    private const int FencedMax = 1024;
+
     private readonly Dictionary<SessionId, ClientSession> _sessions = [];
     private readonly Dictionary<ulong, ReadInFlight> _reads = [];
     private readonly List<HeldRead> _heldReads = [];
+
+    /// <summary>Sessions of the present exclusive attachment that a newer one has replaced: they never open again.</summary>
+    private readonly Queue<SessionId> _fenced = new();
     private readonly List<(BlockRange Range, bool Allocated)> _extents = [];
     private ulong _readToken;
     private LocalReads? _localReads;
@@ -61,7 +66,7 @@ public sealed partial class VolumeMachine
         {
             if (_state.Attachment.Mode == AttachmentMode.Exclusive) FenceOthers(open.Session);
             if (_sessions.TryGetValue(open.Session, out var known)) known.Route = from;
-            else _sessions.Add(open.Session, new ClientSession(from));
+            else _sessions.Add(open.Session, new ClientSession(from) { HighestRequestId = _pending.HighestRequestOf(open.Session) });
         }
         SendOpened(from, header.RequestId, status);
     }
@@ -72,6 +77,7 @@ public sealed partial class VolumeMachine
         if (Phase == VolumePhase.Draining) return IoStatus.Offline;
         if (open.Session.Generation != _state.Attachment.Generation) return IoStatus.StaleSession;
         if (_state.Attachment.Mode == AttachmentMode.Exclusive && _state.Attachment.Node != from.Link!.Peer) return IoStatus.StaleSession;
+        if (_fenced.Contains(open.Session)) return IoStatus.StaleSession;
         // Request ids that begin anew under an old session would be taken for replays (R12).
         if (open.AnsweredBelow < _windows.AnsweredBelow(open.Session)) return IoStatus.StaleSession;
         if (_sessions.ContainsKey(open.Session) || _sessions.Count < SessionsMax) return IoStatus.Ok;
@@ -91,6 +97,8 @@ public sealed partial class VolumeMachine
         {
             SendNotice(other.Route, IoStatus.StaleSession);
             _sessions.Remove(id);
+            if (_fenced.Count == FencedMax) _fenced.Dequeue();
+            _fenced.Enqueue(id);
             _effects.Log($"session {id} is fenced by session {session}");
         }
     }
@@ -121,6 +129,7 @@ public sealed partial class VolumeMachine
 
     private void OnAttachmentChanged()
     {
+        _fenced.Clear();
         foreach (var (id, session) in _sessions.Where(pair => pair.Key.Generation != _state.Attachment.Generation).ToList())
         {
             SendNotice(session.Route, IoStatus.StaleSession);
@@ -237,7 +246,8 @@ public sealed partial class VolumeMachine
         var now = _effects.NowMs;
         foreach (var session in _replicas.Values)
         {
-            if (!IsMember(session)) continue;
+            // R6: also of a copy that may be a member already without our having read it back: it may promise to another owner by itself.
+            if (!IsRequired(session)) continue;
             if (IsLocal(session))
             {
                 if (_effects.Local is not { } local || !local.Commit(_epoch, Committed)) return false;

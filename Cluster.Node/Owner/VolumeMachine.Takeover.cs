@@ -47,14 +47,16 @@ public sealed partial class VolumeMachine
         // R5: a copy that was never in sync may be made; one that was and has no header is lost, and is made again only outside the set.
         var create = !_state.EverInSync.Contains(session.Id) || (session.PromiseStatus == IoStatus.Missing && !IsMember(session));
         var promise = new PromiseBody(_effects.Node, session.Id, session.Placement.Identity, create, _specBytes);
-        (session.Phase, session.PromiseSentMs) = (ReplicaPhase.Promising, _effects.NowMs);
+        (session.Phase, session.PromiseSentMs, session.CreateAsked) = (ReplicaPhase.Promising, _effects.NowMs, create);
         Span<byte> body = new byte[64 + _specBytes.Length];
-        SendBody(session.Link!, Frame(FrameKind.Promise), promise.Encode(body));
+        SendBody(session.Link!, Frame(FrameKind.Promise, ++session.PromiseNumber), promise.Encode(body));
     }
 
     private void OnPromised(ReplicaSession session, in FrameHeader header, ReadOnlySpan<byte> body)
     {
         if (session.Phase != ReplicaPhase.Promising || !PromisedBody.TryDecode(body, out var promised)) return;
+        // An answer without a number is a node's that has no such replica.
+        if (header.RequestId != 0 && header.RequestId != session.PromiseNumber) return;
         if (header.Status == IoStatus.StaleEpoch)
         {
             OnDeposed(promised.PromisedEpoch);

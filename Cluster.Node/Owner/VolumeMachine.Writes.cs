@@ -107,6 +107,7 @@ public sealed partial class VolumeMachine
         Progressed(session);
         if (header.Status != IoStatus.Ok) OnAppendRefused(session, header.Status, ack.ExpectedSequence);
         if (Phase == VolumePhase.Reconciling) TryOpen();
+        if (session.Phase == ReplicaPhase.Joining) PumpProposals();
         TryCommit();
         ReleaseFlushes();
     }
@@ -196,12 +197,16 @@ public sealed partial class VolumeMachine
         writer.U64(target);
         foreach (var session in _replicas.Values)
         {
-            if (!IsRequired(session) || !session.Aligned || session.Link is null) continue;
-            if (session.Durable >= target || session.SyncAsked >= target) continue;
-            session.SyncAsked = target;
-            if (session.OwesSinceMs == 0) session.OwesSinceMs = _effects.NowMs;
-            session.Link.Send(Frame(FrameKind.Sync), writer.Written);
+            if (IsRequired(session)) AskSync(session, target, writer.Written);
         }
+    }
+
+    private void AskSync(ReplicaSession session, ulong target, ReadOnlySpan<byte> body)
+    {
+        if (!session.Aligned || session.Link is null || session.Durable >= target || session.SyncAsked >= target) return;
+        session.SyncAsked = target;
+        if (session.OwesSinceMs == 0) session.OwesSinceMs = _effects.NowMs;
+        session.Link.Send(Frame(FrameKind.Sync), body);
     }
 
     private ulong DurableEverywhere()

@@ -130,6 +130,8 @@ public sealed partial class VolumeMachine
     {
         if (Phase is VolumePhase.Stopped or VolumePhase.Idle or VolumePhase.Claiming) return;
         if (!_replicas.TryGetValue(link.Peer, out var session) || session.Link == link) return;
+        // A new link means that the old one is gone, whoever says so first.
+        if (session.Link is { } old) OnLinkDown(old);
         session.Reset(link, _effects.NowMs);
         SendPromise(session);
     }

@@ -9,7 +9,10 @@ public interface IReplicaEffects
 
     ulong StoreOpenCount { get; }
 
-    /// <summary>How long reads of an owner on that node may still be covered by a lease that this node granted (R17); 0 for this node itself.</summary>
+    /// <summary>
+    /// How long reads of an owner on that node may still be covered by a lease that this node granted (R17); 0 for this node itself. The default node stands for any
+    /// that this process can't know of: what is left of one full lease (with drift) counted from the start of the process.
+    /// </summary>
     uint LeaseLeftMs(NodeId owner);
 
     /// <summary>The replica failed and takes no more part (R10).</summary>

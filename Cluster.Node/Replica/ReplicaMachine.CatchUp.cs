@@ -92,7 +92,7 @@ public sealed partial class ReplicaMachine
         if (_promise is { } promise && promise.HeaderNumber <= headerNumber)
         {
             _promise = null;
-            SendPromised(promise.To, _header.PromisedEpoch, IoStatus.Ok, promise.LeaseLeftMs);
+            SendPromised(promise.To, _header.PromisedEpoch, promise.RequestId, IoStatus.Ok, promise.LeaseLeftMs);
         }
         if (_stamp is { } stamp && stamp.HeaderNumber <= headerNumber)
         {
@@ -161,7 +161,7 @@ public sealed partial class ReplicaMachine
         to.Send(FrameHeader.Of(FrameKind.CatchUpAck, Volume, _header.PromisedEpoch, index, status: status), state.Encode(body));
     }
 
-    private void SendPromised(IFrameLink to, ulong epoch, IoStatus status, uint leaseLeftMs)
+    private void SendPromised(IFrameLink to, ulong epoch, ulong requestId, IoStatus status, uint leaseLeftMs)
     {
         if (!to.IsUp) return;
         // I3: while catching up, only what was certain at its beginning is reported.
@@ -169,7 +169,7 @@ public sealed partial class ReplicaMachine
         var promised = new PromisedBody(_header.Identity, _effects.StoreId, _effects.StoreOpenCount, _header.PromisedEpoch, _header.InSyncEpoch,
             _store.LastRecordEpoch, last, _store.DurableSequence, _store.CommitWatermark, _store.TailFrom, _header.CatchingUp, leaseLeftMs);
         Span<byte> body = stackalloc byte[128];
-        to.Send(FrameHeader.Of(FrameKind.Promised, Volume, epoch, status: status), promised.Encode(body));
+        to.Send(FrameHeader.Of(FrameKind.Promised, Volume, epoch, requestId, status: status), promised.Encode(body));
     }
 
     private void SendStamped(IFrameLink to, StampBody stamp)

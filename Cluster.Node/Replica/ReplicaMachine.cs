@@ -25,6 +25,9 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
     /// <summary>What is here is a prefix of the promised epoch's order: set by Truncate or CatchUpBegin, lost with each promise.</summary>
     private bool _aligned;
     private ulong _releasedEpoch;
+
+    /// <summary>Nodes of deposed owners whose reads a lease granted here may still cover (R17): each promise reports the longest, also when it is asked for again.</summary>
+    private readonly List<NodeId> _leaseHolders = [];
     private bool _acknowledgeWanted;
     private IoStatus _ackStatus = IoStatus.Ok;
     private ulong _ackExpected;
@@ -34,7 +37,7 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
     private PendingPromise? _promise;
     private PendingStamp? _stamp;
 
-    private readonly record struct PendingPromise(ulong HeaderNumber, IFrameLink To, uint LeaseLeftMs);
+    private readonly record struct PendingPromise(ulong HeaderNumber, IFrameLink To, ulong RequestId, uint LeaseLeftMs);
 
     private readonly record struct PendingStamp(ulong HeaderNumber, IFrameLink To, StampBody Body);
 
@@ -44,6 +47,8 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
         _header = ReplicaHeader.TryDecode(store.Header.Span)
             ?? throw new InvariantException($"volume {store.Volume}: the replica's header in the store is not one of version 1");
         _store.Events = this;
+        // R17: nobody knows any more whom this replica's node had granted a lease before it was restarted.
+        if (_header.PromisedEpoch != 0) _leaseHolders.Add(default);
     }
 
     public VolumeId Volume => _store.Volume;
@@ -58,7 +63,7 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
     {
         if (header.Kind == FrameKind.Promise)
         {
-            OnPromise(from, header.Epoch, body);
+            OnPromise(from, in header, body);
             return;
         }
         if (header.Epoch != _header.PromisedEpoch || from != _owner)
@@ -96,35 +101,55 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
     }
 
     /// <summary>R1, R2: the one serial point of promise and appends is this machine on its loop.</summary>
-    private void OnPromise(IFrameLink from, ulong epoch, ReadOnlySpan<byte> body)
+    private void OnPromise(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body)
     {
         if (!PromiseBody.TryDecode(body, out var promise)) return;
+        var (epoch, requestId) = (header.Epoch, header.RequestId);
         if (promise.Identity != _header.Identity || promise.Replica != _header.Replica)
         {
-            SendPromised(from, epoch, IoStatus.Missing, 0);
+            SendPromised(from, epoch, requestId, IoStatus.Missing, 0);
             return;
         }
         if (IsFailed)
         {
-            SendPromised(from, epoch, _failure, 0);
+            SendPromised(from, epoch, requestId, _failure, 0);
             return;
         }
         if (epoch < _header.PromisedEpoch || (epoch == _header.PromisedEpoch && promise.Owner != _header.PromisedTo))
         {
-            SendPromised(from, epoch, IoStatus.StaleEpoch, 0);
+            SendPromised(from, epoch, requestId, IoStatus.StaleEpoch, 0);
             return;
         }
-        var leaseLeftMs = epoch == _header.PromisedEpoch || _header.PromisedTo == promise.Owner || _releasedEpoch == _header.PromisedEpoch
-            ? 0 : _effects.LeaseLeftMs(_header.PromisedTo);
+        if (epoch == _header.PromisedEpoch && _promise is { } waiting && waiting.To == from)
+        {
+            // Asked again while the first is on its way to media: a slow disk must not make the answer wait for ever newer headers.
+            _promise = waiting with { RequestId = requestId };
+            return;
+        }
         if (epoch > _header.PromisedEpoch)
         {
+            if (_header.PromisedEpoch != 0 && _releasedEpoch != _header.PromisedEpoch && !_leaseHolders.Contains(_header.PromisedTo))
+                _leaseHolders.Add(_header.PromisedTo);
             // The deposed owner hears of it on its own link before any later Pong there can renew its lease.
             if (_owner is { IsUp: true } deposed) deposed.Send(FrameHeader.Of(FrameKind.Deposed, Volume, epoch), ReadOnlySpan<byte>.Empty);
             _header = _header with { PromisedEpoch = epoch, PromisedTo = promise.Owner };
         }
         (_owner, _aligned, _stamp, _catchUp, _ackStatus) = (from, false, null, null, IoStatus.Ok);
-        _promise = new PendingPromise(_store.SaveHeader(_header.Encode()), from, leaseLeftMs);
+        _promise = new PendingPromise(_store.SaveHeader(_header.Encode()), from, requestId, LeaseLeftMs(promise.Owner));
         _store.RequestSync();
+    }
+
+    /// <summary>An owner on the new owner's own node has ended with it, or with its process.</summary>
+    private uint LeaseLeftMs(NodeId newOwner)
+    {
+        uint longest = 0;
+        for (var index = _leaseHolders.Count - 1; index >= 0; index--)
+        {
+            var left = _effects.LeaseLeftMs(_leaseHolders[index]);
+            if (left == 0) _leaseHolders.RemoveAt(index);
+            else if (_leaseHolders[index] != newOwner) longest = Math.Max(longest, left);
+        }
+        return longest;
     }
 
     private void OnAppend(ReadOnlySpan<byte> body, IoBuffer buffer)
@@ -135,7 +160,8 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
         if (record.Sequence <= _store.LastSequence) return;
         if (record.Sequence != _store.LastSequence + 1)
         {
-            (_ackStatus, _ackExpected) = (IoStatus.Gap, _store.LastSequence + 1);
+            // What follows a refused record is a gap too; the owner must hear of the refusal.
+            if (_ackStatus == IoStatus.Ok) (_ackStatus, _ackExpected) = (IoStatus.Gap, _store.LastSequence + 1);
             return;
         }
         var status = _store.Append(buffer, in record);
