@@ -1,5 +1,6 @@
 using System.Buffers.Binary;
 using System.Text;
+using System.Text.Unicode;
 using Cluster.Messages.Model;
 
 namespace Cluster.Messages.Wire;
@@ -113,7 +114,13 @@ public ref struct BodyReader(ReadOnlySpan<byte> from)
         return Take((int)length, out var span) ? span : default;
     }
 
-    public string Text(int bytesMax) => Encoding.UTF8.GetString(Bytes(bytesMax));
+    /// <summary>Bytes that are not UTF-8 clear <see cref="Ok"/>: two different names must never read as one.</summary>
+    public string Text(int bytesMax)
+    {
+        var bytes = Bytes(bytesMax);
+        if (!Utf8.IsValid(bytes)) Ok = false;
+        return Ok ? Encoding.UTF8.GetString(bytes) : "";
+    }
 
     private bool Take(int count, out ReadOnlySpan<byte> span)
     {

@@ -1,0 +1,32 @@
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Ingress;
+
+/// <summary>Bounds of the mesh. Units are in the names. Heartbeat, silence and lease stand in <see cref="Limits"/>.</summary>
+public static class MeshLimits
+{
+    /// <summary>Receive buffer of a connection: several frames per call; a size class of the pool holds it.</summary>
+    public const int StagingBytes = 64 * 1024;
+
+    /// <summary>From the start of a connect, or from an accept, until the handshake is done.</summary>
+    public const int HandshakeMs = 2000;
+
+    /// <summary>Accepted connections that have not finished their handshake; further ones are closed.</summary>
+    public const int HandshakesMax = 64;
+
+    /// <summary>First and longest pause between two attempts to reach a peer; half of it is random.</summary>
+    public const int RetryMsMin = 20;
+
+    public const int RetryMsMax = 1000;
+
+    /// <summary>
+    /// Bytes queued on one link at which it is closed as stuck. Above what the owner's pending records and the catch-up windows of a
+    /// node's volumes put there in good order.
+    /// </summary>
+    public const long QueuedBytesMax = 192L << 20;
+
+    /// <summary>Lines about refused connections logged in one interval; the rest is counted.</summary>
+    public const int RefusalLinesMax = 20;
+
+    public const int RefusalIntervalMs = 10_000;
+}
