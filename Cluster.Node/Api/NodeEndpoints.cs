@@ -43,12 +43,8 @@ internal static class NodeEndpoints
     }
 
     private static async Task<IResult> GetAsync(IControlPlane control, string name, CancellationToken cancellation) =>
-        VolumeName.IsLabel(name, "node name", out var reason)
-            ? Answers.Of(await control.GetNodeAsync(name, cancellation))
-            : Answers.Problem(ControlStatus.Invalid, reason);
+        Answers.Of(await control.GetNodeAsync(name, cancellation));
 
     private static async Task<IResult> CordonAsync(IControlPlane control, string name, bool cordoned, CancellationToken cancellation) =>
-        VolumeName.IsLabel(name, "node name", out var reason)
-            ? Answers.Of(await control.SetCordonedAsync(name, cordoned, cancellation))
-            : Answers.Problem(ControlStatus.Invalid, reason);
+        Answers.Of(await control.SetCordonedAsync(name, cordoned, cancellation));
 }

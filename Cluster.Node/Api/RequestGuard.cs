@@ -63,7 +63,7 @@ internal sealed class RequestGuard(RequestDelegate next, Metrics metrics, ILogge
     {
         StatusCodes.Status413PayloadTooLarge => $"The request's body is too large: send at most {ApiServer.RequestBytesMax} bytes.",
         StatusCodes.Status415UnsupportedMediaType => "The request's body is not JSON: send it with Content-Type application/json.",
-        StatusCodes.Status405MethodNotAllowed => 
+        StatusCodes.Status405MethodNotAllowed =>
             $"{http.Request.Path} does not take {http.Request.Method}: /openapi/v1.json lists what each path takes.",
         StatusCodes.Status404NotFound => $"There is nothing at {http.Request.Path}: /openapi/v1.json lists all paths.",
         _ => $"The request was refused with {code}: /openapi/v1.json lists all paths and what they take.",

@@ -49,7 +49,9 @@ public sealed record ReplicaResource
 {
     public required string Node { get; init; }
 
-    /// <summary>in-sync, catching-up, lost or placed.</summary>
+    /// <summary>
+    /// in-sync, unreachable (in sync when last heard of), catching-up, offline, lost, or placed (nothing was copied to it yet).
+    /// </summary>
     public required string State { get; init; }
 
     public required string Replica { get; init; }

@@ -2,6 +2,8 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.CommandLine.Parsing;
+using Cluster.Node.Cli.Demo;
+using Cluster.Node.Cli.Dev;
 
 namespace Cluster.Node.Cli;
 
@@ -40,6 +42,8 @@ public static class CommandLine
             VolumeCommands.Build(),
             NodeCommands.Build(),
             StatusCommand.Build(),
+            DevCommands.Build(),
+            DemoCommand.Build(),
         };
         foreach (var option in root.Options)
         {

@@ -124,7 +124,7 @@ public sealed class CommandLineSpecs : IAsyncLifetime
                 pages++;
             }
         }
-        Assert.True(pages >= 15);
+        Assert.True(pages >= 18);
     }
 
     private async Task OkAsync(string sentence, params string[] args)
