@@ -1,72 +1,216 @@
+using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 
 namespace Cluster.Node.Store;
 
-/// <summary>What goes on beside the appends: the flush watermark of an idle log, space, and the stop.</summary>
+/// <summary>What goes on beside the appends: the flush watermark of an idle log, checkpoints, space, and the stop.</summary>
 public sealed partial class BlockStore
 {
+    /// <summary>After a checkpoint that could not be written.</summary>
+    private const int CheckpointRetryMs = 1000;
     private ILoopTimer? _watermarkTimer;
+    private CheckpointJob? _checkpoint;
+    private bool _checkpointIsWriting;
+    private ulong _checkpointNumber;
+    private long _checkpointBytes;
+    private long _checkpointAtBytes;
+    private long _checkpointNotBeforeMs;
+    private bool _sparePending;
+    private bool _backgroundDue;
+    private int _jobsUnderWay;
+    private Action? _stopDone;
 
-    public StoreUsage Usage
-    {
-        get
-        {
-            var capacity = (long)Segments.SegmentsMax * Segments.SegmentBytes;
-            var usable = Math.Max(0, Segments.AvailableCount - SegmentTable.Reserve(SpaceClass.Data));
-            var used = (long)(Segments.All.Count - Segments.FreeCount) * Segments.SegmentBytes;
-            return new StoreUsage(capacity, used, (long)usable * Segments.SegmentBytes, Segments.LiveBytes, Segments.All.Count);
-        }
-    }
+    private long _usedBytes;
+    private long _availableBytes;
+    private long _liveBytes;
+    private long _capacityBytes;
+    private int _segmentCount;
 
-    /// <summary>Stops in order: what was staged is written and flushed, and the superblock says so. Any thread but the loop's; the loop must still run.</summary>
+    /// <summary>Each number is one that was true lately; any thread.</summary>
+    public StoreUsage Usage => new(Volatile.Read(ref _capacityBytes), Volatile.Read(ref _usedBytes), Volatile.Read(ref _availableBytes),
+        Volatile.Read(ref _liveBytes), Volatile.Read(ref _segmentCount));
+
+    /// <summary>Since the open.</summary>
+    internal int CheckpointsWritten { get; private set; }
+
+    internal int SegmentsFreed { get; private set; }
+
+    internal int SegmentsCleaned => _cleaner.SegmentsCleaned;
+
+    internal bool IsStopping => _stopped || HasFailed;
+
+    /// <summary>Segments that are free below which the cleaner works: a part of all, and always more than the reserve.</summary>
+    private int CleanBelow =>
+        Math.Max((int)((long)Segments.SegmentsMax * _options.CleanBelowFreePercent / 100), SegmentTable.Reserve(SpaceClass.Data) + 2);
+
+    /// <summary>
+    /// Stops in order: what was staged is written, flushed and checkpointed, and the superblock says so. Any thread but the loop's, which must still run; the
+    /// scheduler too.
+    /// </summary>
     public ValueTask DisposeAsync()
     {
         var stopped = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        _loop.Post(() =>
-        {
-            Stop();
-            stopped.SetResult();
-        });
+        _loop.Post(() => Stop(stopped.SetResult));
         return new ValueTask(stopped.Task);
     }
 
-    /// <summary>The same on the loop; blocks it.</summary>
-    internal void Stop()
+    /// <summary>The same on the loop; blocks it for the last flush. <paramref name="done"/> is called once the jobs under way have ended and the files are closed.</summary>
+    internal void Stop(Action done)
     {
-        if (_stopped) return;
-        WriteAndNotify();
+        if (_stopped)
+        {
+            done();
+            return;
+        }
+        if (!HasFailed) WriteAndNotify();
+        if (!HasFailed && WriteStaged() != IoStatus.Ok) Fail(IoStatus.DeviceError, "the last write failed");
         _stopped = true;
+        _stopDone = done;
         _watermarkTimer?.Cancel();
+        if (_jobsUnderWay == 0) EndStop();
+    }
+
+    internal void OnJobDone()
+    {
+        _jobsUnderWay--;
+        if (_stopped && _jobsUnderWay == 0) EndStop();
+    }
+
+    internal void OnCheckpointWritten(CheckpointJob job)
+    {
+        (_checkpoint, _checkpointIsWriting) = (null, false);
+        Segments.ReleaseSnapshot();
+        _backgroundDue = true;
+        if (!job.Result.IsOk)
+        {
+            _checkpointNotBeforeMs = _loop.NowMs + CheckpointRetryMs;
+            StoreLog.CheckpointFailed(_logger, _disk.Description, job.Result.Detail ?? "");
+        }
+        else
+        {
+            _checkpointBytes = job.LengthBytes;
+            CheckpointsWritten++;
+            FreeDeadSegments(job.Snapshot);
+        }
+        OnJobDone();
+    }
+
+    internal void OnSpareMade(SpareJob job)
+    {
+        _sparePending = false;
+        if (job.File is { } file)
+        {
+            if (_stopped) file.Dispose();
+            else Segments.Free(Segments.Add(job.Id, file));
+        }
+        UpdateCapacity();
+        OnJobDone();
+    }
+
+    internal void OnCleanerStepped() => _backgroundDue = true;
+
+    internal void LogCleanerSkip(Segment segment, string reason) => StoreLog.CleanerSkipped(_logger, _disk.Description, segment.Name, reason);
+
+    private void RunBackground()
+    {
+        _backgroundDue = false;
+        if (HasFailed || _stopped) return;
+        var isLow = Segments.AvailableCount < CleanBelow;
+        var dead = isLow ? Segments.CountDead(_writer.End.Number) : 0;
+        var sinceCheckpoint = _writer.AppendedBytes - _checkpointAtBytes;
+        var isDue = dead > 0 || sinceCheckpoint >= Math.Max(_options.CheckpointIntervalBytes, 2 * _checkpointBytes);
+        if (isDue && _checkpoint is null && _loop.NowMs >= _checkpointNotBeforeMs) BeginCheckpoint();
+        var hasRoom = Segments.AvailableCount > 0 || dead == 0;
+        if (isLow && hasRoom && !_cleaner.IsBusy && Segments.AvailableCount + dead < CleanBelow) _cleaner.TryBegin(_writer.End.Number);
+        PrepareSpare();
+        UpdateUsage();
+    }
+
+    /// <summary>Freezes the state of now; it is written once the log below it is on media, so that no entry names bytes that a power cut takes.</summary>
+    private void BeginCheckpoint()
+    {
+        if (WriteStaged() != IoStatus.Ok) return;
+        _checkpointAtBytes = _writer.AppendedBytes;
+        Segments.HoldSnapshot();
+        _checkpoint = new CheckpointJob(this, _disk, TakeSnapshot());
+        if (_writer.Durable >= _checkpoint.Snapshot.Position) WriteCheckpointOnceDurable();
+        else _syncWanted = true;
+    }
+
+    private CheckpointSnapshot TakeSnapshot() =>
+        CheckpointSnapshot.Of(++_checkpointNumber, StoreId, _writer.End, Segments, _volumes.Values);
+
+    private void WriteCheckpointOnceDurable()
+    {
+        if (_checkpoint is null || _checkpointIsWriting || _writer.Durable < _checkpoint.Snapshot.Position) return;
+        _checkpointIsWriting = true;
+        Submit(DiskLane.Background, _checkpoint);
+    }
+
+    /// <summary>The checkpoint on media and the log behind it name none of these any more.</summary>
+    private void FreeDeadSegments(CheckpointSnapshot snapshot)
+    {
+        foreach (var use in snapshot.Segments)
+        {
+            var segment = use.Segment;
+            if (!use.IsDead || segment.Number != use.Number || use.Number >= snapshot.Position.Number) continue;
+            Invariant.That(segment.IsDead, "a dead segment came to life again");
+            if (segment.Readers > 0) continue;
+            Segments.Free(segment);
+            SegmentsFreed++;
+        }
+    }
+
+    /// <summary>The next segment is made off the loop, before the log needs it.</summary>
+    private void PrepareSpare()
+    {
+        if (_sparePending || Segments.FreeCount > 0 || !Segments.CanCreate || _writer.Active is null) return;
+        _sparePending = true;
+        Submit(DiskLane.Background, new SpareJob(this, _disk, _options.NewId(), Segments.SegmentBytes));
+    }
+
+    private void EndStop()
+    {
+        if (_stopDone is not { } done) return;
+        _stopDone = null;
+        _cleaner.Stop();
         if (!HasFailed) StopClean();
         _writer.Dispose();
         CloseFiles();
         _disk.Dispose();
+        done();
     }
 
+    /// <summary>Only when all of it worked does the superblock call the stop clean.</summary>
     private void StopClean()
     {
         foreach (var segment in Segments.All.Where(segment => segment.Number > 0))
         {
             if (!segment.File.Sync().IsOk) return;
         }
+        if (_writer.AppendedBytes > _checkpointAtBytes) CheckpointWriter.Write(_disk, TakeSnapshot(), out _);
         _superblock.Write(_superblock.Current with { CleanStop = true, CleanEnd = _writer.End });
     }
 
     private void UpdateCapacity()
     {
-        long bytes = _options.CapacityBytes;
+        var bytes = _options.CapacityBytes;
         if (bytes == 0)
         {
             var own = (long)Segments.All.Count * Segments.SegmentBytes;
             bytes = (own + _disk.FreeBytes) / 100 * (100 - _options.FileSystemReservePercent);
         }
         Segments.SegmentsMax = (int)Math.Min(bytes / Segments.SegmentBytes, int.MaxValue);
+        UpdateUsage();
     }
 
-    private static bool RunBackground() => false;
-
-    private void OnDurableAdvanced()
+    private void UpdateUsage()
     {
+        Volatile.Write(ref _usedBytes, (long)(Segments.All.Count - Segments.FreeCount) * Segments.SegmentBytes);
+        Volatile.Write(ref _availableBytes, (long)Math.Max(0, Segments.AvailableCount - SegmentTable.Reserve(SpaceClass.Data)) * Segments.SegmentBytes);
+        Volatile.Write(ref _liveBytes, Segments.LiveBytes);
+        Volatile.Write(ref _capacityBytes, (long)Segments.SegmentsMax * Segments.SegmentBytes);
+        Volatile.Write(ref _segmentCount, Segments.All.Count);
     }
 
     /// <summary>An idle log notes its flush watermark a little later, so that the last flush too is known after a crash.</summary>

@@ -59,7 +59,7 @@ public sealed partial class BlockStore
     /// <summary>A new store, but never in place of one whose superblock went missing.</summary>
     private static (IoStatus, SuperblockFile?, string) CreateSuperblock(StoreEnvironment environment, List<string> names)
     {
-        if (names.Any(name => SegmentTable.IdOf(name) is not null || name == CheckpointFile.Name))
+        if (names.Any(name => SegmentTable.IdOf(name) is not null || name == CheckpointWriter.Name))
             return (IoStatus.BadChecksum, null, "it is missing, though segments are there");
         var options = environment.Options;
         var first = new Superblock
@@ -106,8 +106,11 @@ public sealed partial class BlockStore
     {
         var failure = FindSegments(names, out var found);
         if (failure is not null) return failure;
+        failure = LoadCheckpoint(ref found, out var start);
+        if (failure is not null) return failure;
+        // What the checkpoint on media names stays until the next one is there, even if the log behind it has newer blocks.
+        var named = Segments.All.Where(segment => !segment.IsDead).ToHashSet();
         var numberMax = found.Count == 0 ? 0 : found.Max(each => each.Number);
-        var start = new LogPosition(0, 0);
         var cleanEnd = _superblock.Current.CleanEnd;
         var recovery = new LogRecovery(found, _volumes, AddVolume, Segments.SegmentBytes);
         recovery.Run(start, cleanEnd > start ? cleanEnd : start);
@@ -119,13 +122,33 @@ public sealed partial class BlockStore
             var result = segment.File.Sync();
             if (!result.IsOk) return new RecoveryFailure(result.Status, result.Detail ?? "fdatasync failed");
         }
-        foreach (var volume in _volumes.Values) volume.OnRecovered();
-        SettleSegments(found, recovery, start);
+        foreach (var volume in _volumes.Values.ToArray())
+        {
+            // Nothing names the replica any more: it is lost, and not an empty one (R5).
+            if (volume.Header.IsEmpty) _volumes.Remove(volume.Volume);
+            volume.OnRecovered();
+        }
+        SettleSegments(found, recovery, named);
         _writer = new LogWriter(Segments, Identity, recovery.End, Math.Max(numberMax, start.Number) + 1) { Durable = recovery.End };
+        _checkpointAtBytes = -recovery.ReplayedBytes;
         UpdateCapacity();
         StoreLog.Opened(_logger, _disk.Description, _volumes.Count, Segments.All.Count, recovery.End, OpenCount);
         return null;
     }
+
+    private RecoveryFailure? LoadCheckpoint(ref List<FoundSegment> found, out LogPosition start)
+    {
+        start = default;
+        var status = CheckpointReader.TryLoad(_disk, StoreId, found, VolumeOf, out var loaded, out var reason);
+        if (status == IoStatus.Missing) return null;
+        if (status != IoStatus.Ok) return new RecoveryFailure(status, reason);
+        using var checkpoint = loaded!;
+        (found, start) = (checkpoint.Found, checkpoint.Position);
+        (_checkpointNumber, _checkpointBytes) = (checkpoint.Number, checkpoint.LengthBytes);
+        return null;
+    }
+
+    private VolumeStore VolumeOf(VolumeId id) => _volumes.TryGetValue(id, out var volume) ? volume : AddVolume(id);
 
     private VolumeStore AddVolume(VolumeId id)
     {
@@ -158,11 +181,11 @@ public sealed partial class BlockStore
     }
 
     /// <summary>Segments that the replayed log or a map needs keep their number; all others are free.</summary>
-    private void SettleSegments(List<FoundSegment> found, LogRecovery recovery, LogPosition start)
+    private void SettleSegments(List<FoundSegment> found, LogRecovery recovery, HashSet<Segment> named)
     {
         foreach (var each in found)
         {
-            var isNeeded = !each.Segment.IsDead || (recovery.Replayed.Contains(each.Segment) && each.Number >= start.Number);
+            var isNeeded = !each.Segment.IsDead || named.Contains(each.Segment) || recovery.Replayed.Contains(each.Segment);
             if (!isNeeded)
             {
                 Segments.Free(each.Segment);

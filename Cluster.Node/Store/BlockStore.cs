@@ -17,6 +17,7 @@ public sealed partial class BlockStore : IBlockStore
     private readonly List<VolumeStore> _notifying = [];
     private readonly List<VolumeStore> _unsynced = [];
     private readonly SyncJob _sync;
+    private readonly Cleaner _cleaner;
     private readonly StoreOptions _options;
     private readonly ILoop _loop;
     private readonly IDisk _disk;
@@ -35,6 +36,7 @@ public sealed partial class BlockStore : IBlockStore
         Suspect = suspect;
         Segments = new SegmentTable(_disk, (int)superblock.Current.SegmentBytes);
         _sync = new SyncJob(this);
+        _cleaner = new Cleaner(this, _volumes);
     }
 
     public Guid StoreId => _superblock.Current.StoreId;
@@ -96,7 +98,8 @@ public sealed partial class BlockStore : IBlockStore
             BeginSync();
             worked = true;
         }
-        return RunBackground() | worked;
+        if (worked || _backgroundDue) RunBackground();
+        return worked || (_syncWanted && !_syncing && !HasFailed);
     }
 
     internal IoStatus Stage(VolumeStore volume, IoBuffer record, int lengthBytes, SpaceClass space, out EntryPlace place)
@@ -105,6 +108,7 @@ public sealed partial class BlockStore : IBlockStore
         if (_stopped) return IoStatus.DeviceError;
         var status = _writer.Stage(volume.Volume, record, lengthBytes, space, out place);
         if (status == IoStatus.Ok) Touch(volume);
+        else _backgroundDue |= status == IoStatus.NoSpace;
         return status;
     }
 
@@ -117,7 +121,12 @@ public sealed partial class BlockStore : IBlockStore
         AddUnsynced(volume);
     }
 
-    internal void Submit(DiskLane lane, DiskJob job) => _scheduler.Submit(lane, job);
+    /// <summary>Every job calls <see cref="OnJobDone"/> last: the stop waits for all.</summary>
+    internal void Submit(DiskLane lane, DiskJob job)
+    {
+        _jobsUnderWay++;
+        _scheduler.Submit(lane, job);
+    }
 
     internal ReadJob TakeReadJob() => _readJobs.TryPop(out var job) ? job : new ReadJob(this);
 
@@ -134,6 +143,12 @@ public sealed partial class BlockStore : IBlockStore
 
     internal void OnSyncDone()
     {
+        EndSync();
+        OnJobDone();
+    }
+
+    private void EndSync()
+    {
         _syncing = false;
         if (!_sync.Result.IsOk)
         {
@@ -144,7 +159,7 @@ public sealed partial class BlockStore : IBlockStore
         if (_sync.Position > _writer.Durable) _writer.Durable = _sync.Position;
         NoteDurableLater();
         foreach (var volume in _sync.Volumes) volume.OnSynced();
-        OnDurableAdvanced();
+        WriteCheckpointOnceDurable();
     }
 
     private bool WriteAndNotify()
@@ -192,7 +207,7 @@ public sealed partial class BlockStore : IBlockStore
         {
             // Nothing was written since the last one: all is on media already.
             _sync.Execute();
-            OnSyncDone();
+            EndSync();
         }
     }
 

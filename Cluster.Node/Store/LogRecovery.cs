@@ -18,6 +18,8 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
     /// <summary>The end of what was applied.</summary>
     public LogPosition End { get; private set; }
 
+    public long ReplayedBytes { get; private set; }
+
     public bool WasCut { get; private set; }
 
     /// <summary>Not null: the disk could not be read, so nothing is known.</summary>
@@ -92,14 +94,16 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
     private void Apply(LogScanner scanner, Segment segment)
     {
         End = scanner.Position;
+        ReplayedBytes += scanner.Prefix.TotalBytes;
         if (scanner.Prefix.Kind != EntryKind.Record) return;
         ref readonly var header = ref scanner.Header;
         var place = new EntryPlace(segment.Index, scanner.EntryOffsetBytes);
         if (!volumes.TryGetValue(header.Volume, out var volume))
         {
-            // Without its first header a replica is lost, not empty (R5); that happens only behind a damaged place.
+            // Without a header a replica is lost, not empty (R5); that happens only behind a damaged place.
             if (header.Kind != StoreRecordKind.ReplicaHeader) return;
             volume = create(header.Volume);
+            if (header.Sequence != 1) volume.MarkDamaged("its first records lay in a damaged part of the log");
         }
         if (header.Kind == StoreRecordKind.Delete)
         {

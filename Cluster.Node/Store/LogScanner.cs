@@ -65,22 +65,56 @@ public sealed class LogScanner(IDiskFile file, ulong seed, ulong number, uint fr
         return ScanStep.Entry;
     }
 
+    /// <summary>Reads the window that begins at the next entry; then the loop may take what <see cref="HasNextLoaded"/> says without a read.</summary>
+    public bool Prefetch()
+    {
+        (_windowStart, _windowLength) = (0, 0);
+        return Load(Position.OffsetBytes, 0);
+    }
+
+    /// <summary>Whether <see cref="Next"/> will not read from the disk.</summary>
+    public bool HasNextLoaded()
+    {
+        var (offset, end) = (Position.OffsetBytes, _windowStart + (uint)_windowLength);
+        if (offset + EntryPrefix.SizeBytes > limitBytes) return true;
+        if (offset + EntryPrefix.SizeBytes > end) return false;
+        return !EntryPrefix.TryDecode(At(offset), seed, Position, out var prefix) || offset + EntryPrefix.SizeBytes + prefix.LengthBytes <= end;
+    }
+
     /// <summary>From the bad bytes on, goes to the next place where an entry of this use begins. False: none, or the disk failed.</summary>
     public bool TrySkipToNextEntry()
     {
-        var offset = Position.OffsetBytes;
-        while ((offset += EntryPrefix.AlignmentBytes) + EntryPrefix.SizeBytes <= limitBytes)
+        var offset = Position.OffsetBytes + EntryPrefix.AlignmentBytes;
+        while (offset + EntryPrefix.SizeBytes <= limitBytes)
         {
             if (!Load(offset, EntryPrefix.SizeBytes)) return false;
-            if (BinaryPrimitives.ReadUInt32LittleEndian(At(offset)) != EntryPrefix.Magic) continue;
-            if (!EntryPrefix.TryDecode(At(offset), seed, Position with { OffsetBytes = offset }, out _)) continue;
-            Position = Position with { OffsetBytes = offset };
-            return true;
+            var window = At(offset);
+            var found = window.IndexOf(MagicBytes);
+            if (found < 0)
+            {
+                // The magic may begin in the last bytes of the window.
+                offset += Align(window.Length - MagicBytes.Length);
+                continue;
+            }
+            offset += (uint)found;
+            if (offset % EntryPrefix.AlignmentBytes == 0 && IsEntryAt(offset))
+            {
+                Position = Position with { OffsetBytes = offset };
+                return true;
+            }
+            offset = (offset & ~(EntryPrefix.AlignmentBytes - 1u)) + EntryPrefix.AlignmentBytes;
         }
         return false;
     }
 
     public void Dispose() => _window.Release();
+
+    private static ReadOnlySpan<byte> MagicBytes => "MYLE"u8;
+
+    private static uint Align(int bytes) => Math.Max((uint)bytes & ~(EntryPrefix.AlignmentBytes - 1u), EntryPrefix.AlignmentBytes);
+
+    private bool IsEntryAt(uint offset) => offset + EntryPrefix.SizeBytes <= limitBytes && Load(offset, EntryPrefix.SizeBytes)
+        && EntryPrefix.TryDecode(At(offset), seed, Position with { OffsetBytes = offset }, out _);
 
     private bool TryDecodeRecord(in EntryPrefix prefix)
     {
@@ -96,7 +130,7 @@ public sealed class LogScanner(IDiskFile file, ulong seed, ulong number, uint fr
 
     private bool Load(uint offset, int lengthBytes)
     {
-        if (offset >= _windowStart && offset + lengthBytes <= _windowStart + _windowLength) return true;
+        if (_windowLength > 0 && offset >= _windowStart && offset + lengthBytes <= _windowStart + _windowLength) return true;
         var length = (int)Math.Min(_window.CapacityBytes, Math.Max(lengthBytes, (long)limitBytes - offset));
         var result = file.Read(offset, _window.Whole[..length]);
         if (!result.IsOk)

@@ -49,4 +49,13 @@ public sealed class MapPage
     }
 
     public MapPage Copy() => new(this);
+
+    /// <summary>As read from a checkpoint, into an empty slot.</summary>
+    public void Load(int index, in MapEntry entry)
+    {
+        Entries[index] = entry;
+        Mapped++;
+        StoredBytes += entry.LengthBytes;
+        SequenceMax = Math.Max(SequenceMax, entry.Sequence);
+    }
 }

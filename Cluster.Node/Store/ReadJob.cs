@@ -81,6 +81,7 @@ internal sealed class ReadJob(BlockStore store) : DiskJob
     {
         for (var index = 0; index < _pieceCount; index++) _pieces[index].Segment.Readers--;
         Deliver();
+        store.OnJobDone();
     }
 
     /// <summary>Gives the answer and itself back. Last use of the job by the caller.</summary>

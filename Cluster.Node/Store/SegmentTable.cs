@@ -104,6 +104,17 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         return result;
     }
 
+    /// <summary>Segments below this number of the log that hold nothing and wait for a checkpoint to be free.</summary>
+    public int CountDead(ulong endNumber)
+    {
+        var count = 0;
+        foreach (var segment in _all)
+        {
+            if (segment.Number > 0 && segment.Number < endNumber && segment is { IsDead: true, Readers: 0 }) count++;
+        }
+        return count;
+    }
+
     public void AddLive(in MapEntry entry)
     {
         if (entry.Segment == MapEntry.NoSegment) return;

@@ -24,9 +24,6 @@ public sealed record StoreOptions
     /// <summary>Free part of the segments, in percent, below which the cleaner works.</summary>
     public int CleanBelowFreePercent { get; init; } = 20;
 
-    /// <summary>Bytes that the cleaner reads in one step.</summary>
-    public int CleanStepBytes { get; init; } = 1 << 20;
-
     /// <summary>How long after a flush, with no write following, its watermark is noted in the log.</summary>
     public int WatermarkDelayMs { get; init; } = 500;
 

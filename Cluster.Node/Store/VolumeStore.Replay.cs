@@ -39,6 +39,28 @@ public sealed partial class VolumeStore
         _appendedUntold = false;
     }
 
+    /// <summary>The state that a checkpoint has of the volume.</summary>
+    internal bool LoadState(ref BodyReader reader)
+    {
+        (CommitWatermark, _committedEpoch, HeaderNumber) = (reader.U64(), reader.U64(), reader.U64());
+        var header = reader.Bytes(StoreLimits.HeaderBytesMax);
+        var windows = SessionWindows.TryDecode(reader.Bytes(CheckpointFrame.BodyBytesMax));
+        var damage = reader.Text(CheckpointFrame.BodyBytesMax);
+        if (!reader.AtEnd || header.IsEmpty || windows is null) return false;
+        (_header, Windows) = (header.ToArray(), windows);
+        (LastSequence, LastRecordEpoch) = (CommitWatermark, _committedEpoch);
+        if (damage.Length > 0) MarkDamaged(damage);
+        return true;
+    }
+
+    /// <summary>The next record of the tail, read from where the checkpoint says.</summary>
+    internal bool LoadTail(in RecordHeader header, ReadOnlySpan<byte> record, EntryPlace place)
+    {
+        if (header.Volume != Volume || header.Sequence != LastSequence + 1 || header.Kind >= RecordKind.StoreFirst) return false;
+        AddToTail(in header, record, place);
+        return true;
+    }
+
     private static bool RepairsDamage(in RecordHeader header) => header.Kind == StoreRecordKind.ReplicaHeader
         || (header.Kind == StoreRecordKind.SetPosition && header.ExpectedSequence == 1);
 

@@ -194,6 +194,29 @@ public sealed partial class VolumeStore : IVolumeStore
         Map.ReleaseAll();
     }
 
+    /// <summary>Writes live blocks of a record to the end of the log, for the cleaner, and lets the map name the copies.</summary>
+    internal IoStatus Relocate(in RecordHeader from, ReadOnlySpan<byte> record, int index, int count, ReadOnlySpan<byte> payload)
+    {
+        var header = new RecordHeader
+        {
+            Kind = StoreRecordKind.Relocate,
+            Volume = Volume,
+            Sequence = from.Sequence,
+            Range = new BlockRange(from.Range.First + (ulong)index, (uint)count),
+            DescriptorCount = (uint)count,
+            PayloadLength = (uint)payload.Length,
+            CommitWatermark = CommitWatermark,
+        };
+        var buffer = BufferPool.Shared.Rent(header.TotalBytes);
+        record.Slice(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes), count * BlockDescriptor.SizeBytes).CopyTo(buffer.Span[RecordHeader.SizeBytes..]);
+        payload.CopyTo(buffer.Span[header.PayloadOffset..]);
+        header.Encode(buffer.Span);
+        var status = _store.Stage(this, buffer, buffer.Length, SpaceClass.Last, out var place);
+        if (status == IoStatus.Ok) ApplyBlocks(in header, buffer.Span, place);
+        buffer.Release();
+        return status;
+    }
+
     private IoStatus? Refusal() =>
         IsDeleted ? IoStatus.Deleted : Damage is not null || _store.HasFailed ? IoStatus.DeviceError : null;
 

@@ -75,7 +75,10 @@ public sealed class StoreRig
 
     public void StopClean()
     {
-        Store.Stop();
+        var isDone = false;
+        Store.Stop(() => isDone = true);
+        Loop.Settle();
+        Assert.True(isDone, "the store did not stop");
         Disk.Restart(PowerLoss.ProcessOnly);
     }
 

@@ -93,7 +93,7 @@ public sealed class BlockStoreSpecs
                 loop.Settle();
                 Assert.Equal(StoreRig.Bytes(index), completion.Bytes);
             }
-            store.Stop();
+            store.Stop(() => { });
         }
         finally
         {

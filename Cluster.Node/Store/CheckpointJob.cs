@@ -1,0 +1,33 @@
+namespace Cluster.Node.Store;
+
+/// <summary>Writes one checkpoint on the disk's background thread.</summary>
+internal sealed class CheckpointJob(BlockStore store, IDisk disk, CheckpointSnapshot snapshot) : DiskJob
+{
+    private long _bytes;
+
+    public CheckpointSnapshot Snapshot => snapshot;
+
+    public long LengthBytes => _bytes;
+
+    public DiskResult Result { get; private set; }
+
+    public override void Execute() => Result = CheckpointWriter.Write(disk, snapshot, out _bytes);
+
+    public override void Complete() => store.OnCheckpointWritten(this);
+}
+
+/// <summary>Makes a segment ready before the log needs it.</summary>
+internal sealed class SpareJob(BlockStore store, IDisk disk, Guid id, int segmentBytes) : DiskJob
+{
+    public Guid Id => id;
+
+    public IDiskFile? File { get; private set; }
+
+    public override void Execute()
+    {
+        // Should it fail, the log makes one itself when it needs it, and learns why.
+        if (SegmentTable.Create(disk, id, segmentBytes, out var file).IsOk) File = file;
+    }
+
+    public override void Complete() => store.OnSpareMade(this);
+}

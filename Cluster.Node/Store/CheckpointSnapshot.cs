@@ -1,0 +1,49 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Node.Store;
+
+/// <summary>One volume as a checkpoint will have it. Pages are shared with the live map, which copies a page before it changes it.</summary>
+internal sealed record VolumeSnapshot(VolumeId Volume, byte[] State, Tombstone[] Tombstones, TailPlace[] Tail, (ulong Number, MapPage Page)[] Pages)
+{
+    private const int FixedBytes = 64;
+
+    public static VolumeSnapshot Of(VolumeStore volume)
+    {
+        var windows = new byte[volume.Windows.EncodedBytes];
+        volume.Windows.Encode(windows);
+        var state = new byte[FixedBytes + volume.Header.Length + windows.Length + (3 * (volume.Damage?.Length ?? 0))];
+        var writer = new BodyWriter(state);
+        writer.U64(volume.CommitWatermark);
+        writer.U64(volume.CommittedEpoch);
+        writer.U64(volume.HeaderNumber);
+        writer.Bytes(volume.Header.Span);
+        writer.Bytes(windows);
+        writer.Text(volume.Damage ?? "");
+
+        var map = volume.Map;
+        var tombstones = new Tombstone[map.Tombstones.Count];
+        for (var index = 0; index < tombstones.Length; index++) tombstones[index] = map.Tombstones[index];
+        var tail = new TailPlace[volume.Tail.Count];
+        for (var index = 0; index < tail.Length; index++) tail[index] = new TailPlace(volume.Tail[index].Place, volume.Tail[index].TotalBytes);
+        var numbers = map.PageNumbers();
+        var pages = new (ulong, MapPage)[numbers.Length];
+        for (var index = 0; index < pages.Length; index++) pages[index] = (numbers[index], map.Page(numbers[index]));
+        return new VolumeSnapshot(volume.Volume, state[..writer.Length], tombstones, tail, pages);
+    }
+}
+
+internal readonly record struct TailPlace(EntryPlace Place, int TotalBytes);
+
+/// <summary>What one checkpoint holds: all that the log says below <see cref="Position"/>. Taken on the loop, written by the disk thread.</summary>
+internal sealed record CheckpointSnapshot(ulong Number, Guid StoreId, LogPosition Position, IReadOnlyList<SegmentUse> Segments,
+    IReadOnlyList<VolumeSnapshot> Volumes)
+{
+    public static CheckpointSnapshot Of(ulong number, Guid storeId, LogPosition position, SegmentTable table, IEnumerable<VolumeStore> volumes) =>
+        new(number, storeId, position,
+            [.. table.All.Where(segment => segment.Number > 0).Select(segment => new SegmentUse(segment, segment.Number, segment.IsDead))],
+            [.. volumes.OrderBy(volume => volume.Volume).Select(VolumeSnapshot.Of)]);
+}
+
+/// <summary>A segment in use when the snapshot was taken; a dead one is free once the checkpoint is on media.</summary>
+internal readonly record struct SegmentUse(Segment Segment, ulong Number, bool IsDead);

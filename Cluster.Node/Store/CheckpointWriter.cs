@@ -1,0 +1,157 @@
+using System.IO.Hashing;
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Node.Store;
+
+/// <summary>
+/// Writes a checkpoint: to a new file, fdatasync, rename over the old one, fsync of the directory. Until then the old one counts. Blocks; disk thread.
+/// </summary>
+internal sealed class CheckpointWriter
+{
+    public const string Name = "checkpoint";
+    public const string NewName = "checkpoint.new";
+    private const int SegmentEntryBytes = 28;
+    private const int TombstoneBytes = 24;
+    private const int TailEntryBytes = 12;
+    public const int PageEntryBytes = 32;
+
+    private readonly IDiskFile _file;
+    private readonly byte[] _body = new byte[CheckpointFrame.BodyBytesMax];
+    private readonly IoBuffer _out = BufferPool.Shared.Rent(BufferPool.LargestBytes);
+    private int _outUsed;
+    private long _written;
+    private uint _frames;
+    private DiskResult _result = DiskResult.Done();
+
+    private CheckpointWriter(IDiskFile file) => _file = file;
+
+    public static DiskResult Write(IDisk disk, CheckpointSnapshot snapshot, out long bytes)
+    {
+        bytes = 0;
+        var names = new List<string>();
+        var result = disk.List(names);
+        if (result.IsOk && names.Contains(NewName)) result = disk.Delete(NewName);
+        if (!result.IsOk) return result;
+        result = disk.Open(NewName, create: true, out var file);
+        if (!result.IsOk) return result;
+        var writer = new CheckpointWriter(file!);
+        writer.WriteAll(snapshot);
+        writer._out.Release();
+        result = writer._result;
+        if (result.IsOk) result = file!.Sync();
+        file!.Dispose();
+        if (result.IsOk) result = disk.Rename(NewName, Name);
+        if (result.IsOk) result = disk.SyncDirectory();
+        bytes = writer._written;
+        return result;
+    }
+
+    private void WriteAll(CheckpointSnapshot snapshot)
+    {
+        var writer = new BodyWriter(_body);
+        writer.U64(snapshot.Number);
+        writer.Guid(snapshot.StoreId);
+        writer.U64(snapshot.Position.Number);
+        writer.U32(snapshot.Position.OffsetBytes);
+        writer.U32((uint)snapshot.Volumes.Count);
+        Frame(CheckpointFrameKind.Store, default, writer.Length);
+        WriteSegments(snapshot.Segments);
+        foreach (var volume in snapshot.Volumes)
+        {
+            volume.State.CopyTo(_body, 0);
+            Frame(CheckpointFrameKind.Volume, volume.Volume, volume.State.Length);
+            WriteTombstones(volume);
+            WriteTail(volume);
+            foreach (var (number, page) in volume.Pages) WritePage(volume.Volume, number, page);
+        }
+        writer = new BodyWriter(_body);
+        writer.U32(_frames + 1);
+        Frame(CheckpointFrameKind.End, default, writer.Length);
+        Flush();
+    }
+
+    private void WriteSegments(IReadOnlyList<SegmentUse> segments)
+    {
+        foreach (var part in segments.Chunk(CheckpointFrame.BodyBytesMax / SegmentEntryBytes))
+        {
+            var writer = new BodyWriter(_body);
+            foreach (var use in part)
+            {
+                writer.U32((uint)use.Segment.Index);
+                writer.U64(use.Number);
+                writer.Guid(use.Segment.Id);
+            }
+            Frame(CheckpointFrameKind.Segments, default, writer.Length);
+        }
+    }
+
+    private void WriteTombstones(VolumeSnapshot volume)
+    {
+        foreach (var part in volume.Tombstones.Chunk(CheckpointFrame.BodyBytesMax / TombstoneBytes))
+        {
+            var writer = new BodyWriter(_body);
+            foreach (var tombstone in part)
+            {
+                writer.U64(tombstone.First);
+                writer.U64(tombstone.End);
+                writer.U64(tombstone.Sequence);
+            }
+            Frame(CheckpointFrameKind.Tombstones, volume.Volume, writer.Length);
+        }
+    }
+
+    private void WriteTail(VolumeSnapshot volume)
+    {
+        foreach (var part in volume.Tail.Chunk(CheckpointFrame.BodyBytesMax / TailEntryBytes))
+        {
+            var writer = new BodyWriter(_body);
+            foreach (var record in part)
+            {
+                writer.U32((uint)record.Place.Segment);
+                writer.U32(record.Place.EntryOffsetBytes);
+                writer.U32((uint)record.TotalBytes);
+            }
+            Frame(CheckpointFrameKind.Tail, volume.Volume, writer.Length);
+        }
+    }
+
+    private void WritePage(VolumeId volume, ulong number, MapPage page)
+    {
+        var writer = new BodyWriter(_body);
+        writer.U64(number);
+        for (var index = 0; index < MapPage.Blocks; index++)
+        {
+            ref readonly var entry = ref page.Entries[index];
+            if (!entry.IsMapped) continue;
+            writer.U16((ushort)index);
+            writer.U8((byte)entry.Encoding);
+            writer.U8(0);
+            writer.U16(entry.LengthBytes);
+            writer.U16(0);
+            writer.U32(unchecked((uint)entry.Segment));
+            writer.U32(entry.OffsetBytes);
+            writer.U64(entry.Sequence);
+            writer.U64(entry.Checksum);
+        }
+        Frame(CheckpointFrameKind.Page, volume, writer.Length);
+    }
+
+    private void Frame(CheckpointFrameKind kind, VolumeId volume, int length)
+    {
+        if (!_result.IsOk) return;
+        if (_outUsed + CheckpointFrame.SizeBytes + length > _out.CapacityBytes) Flush();
+        var body = _body.AsSpan(0, length);
+        new CheckpointFrame(kind, (uint)length, _frames++, volume.Value, XxHash3.HashToUInt64(body)).Encode(_out.Whole[_outUsed..]);
+        body.CopyTo(_out.Whole[(_outUsed + CheckpointFrame.SizeBytes)..]);
+        _outUsed += CheckpointFrame.SizeBytes + length;
+    }
+
+    private void Flush()
+    {
+        if (!_result.IsOk) return;
+        _result = _file.WriteAll(_written, _out.Whole[.._outUsed]);
+        _written += _outUsed;
+        _outUsed = 0;
+    }
+}

@@ -1,0 +1,122 @@
+using Cluster.Messages.Model;
+
+namespace Cluster.Tests.Simulation.Store;
+
+/// <summary>What a block should hold: the sequence that last touched it, and the content (null: reads as zeroes).</summary>
+public readonly record struct ModelBlock(ulong Sequence, byte[]? Content);
+
+public sealed record ModelRecord(ulong Epoch, BlockRange Range, byte[][]? Contents);
+
+/// <summary>One step on a store as the model understands it, in the order of the log.</summary>
+public abstract record ModelStep(VolumeId Volume)
+{
+    public sealed record Create(VolumeId Volume, byte[] Header) : ModelStep(Volume);
+
+    public sealed record Delete(VolumeId Volume) : ModelStep(Volume);
+
+    public sealed record Append(VolumeId Volume, ModelRecord Record) : ModelStep(Volume);
+
+    public sealed record Commit(VolumeId Volume, ulong Watermark) : ModelStep(Volume);
+
+    public sealed record Truncate(VolumeId Volume, ulong To) : ModelStep(Volume);
+
+    public sealed record Resync(VolumeId Volume, ulong Sequence, ModelRecord Record) : ModelStep(Volume);
+
+    public sealed record SetPosition(VolumeId Volume, ulong Sequence, ulong Epoch, bool DiscardAll) : ModelStep(Volume);
+
+    public sealed record SaveHeader(VolumeId Volume, byte[] Header) : ModelStep(Volume);
+}
+
+/// <summary>A volume the slow and obvious way: every block in a dictionary, trims applied to the blocks that the test uses.</summary>
+public sealed class ModelVolume
+{
+    public byte[] Header = [];
+    public ulong Watermark;
+    public ulong CommittedEpoch;
+    public List<ModelRecord> Tail = [];
+    public Dictionary<ulong, ModelBlock> Blocks = [];
+
+    public ulong Last => Watermark + (ulong)Tail.Count;
+
+    public ulong LastEpoch => Tail.Count > 0 ? Tail[^1].Epoch : CommittedEpoch;
+
+    public ModelVolume Clone() => new()
+    {
+        Header = Header,
+        Watermark = Watermark,
+        CommittedEpoch = CommittedEpoch,
+        Tail = [.. Tail],
+        Blocks = new Dictionary<ulong, ModelBlock>(Blocks),
+    };
+
+    public void CommitUpTo(ulong watermark)
+    {
+        while (Watermark < watermark && Tail.Count > 0)
+        {
+            Watermark++;
+            CommittedEpoch = Tail[0].Epoch;
+            Put(Watermark, Tail[0]);
+            Tail.RemoveAt(0);
+        }
+    }
+
+    /// <summary>Per block the higher sequence wins.</summary>
+    public void Put(ulong sequence, ModelRecord record)
+    {
+        foreach (var block in StoreModel.Domain)
+        {
+            if (!record.Range.Contains(block)) continue;
+            if (Blocks.TryGetValue(block, out var old) && old.Sequence >= sequence) continue;
+            var content = record.Contents?[block - record.Range.First];
+            Blocks[block] = new ModelBlock(sequence, content is { Length: 0 } ? null : content);
+        }
+    }
+}
+
+/// <summary>A whole store the slow and obvious way.</summary>
+public sealed class StoreModel
+{
+    /// <summary>The blocks that the tests write: neighbours, page borders, and far ones.</summary>
+    public static readonly ulong[] Domain =
+        [.. Enumerable.Range(0, 24).Select(i => (ulong)i), .. Enumerable.Range(500, 24).Select(i => (ulong)i), .. Enumerable.Range(0, 16).Select(i => (1UL << 36) + (ulong)i)];
+
+    public Dictionary<VolumeId, ModelVolume> Volumes { get; private set; } = [];
+
+    public StoreModel Clone() => new() { Volumes = Volumes.ToDictionary(pair => pair.Key, pair => pair.Value.Clone()) };
+
+    public void Apply(ModelStep step)
+    {
+        if (step is ModelStep.Create create)
+        {
+            Volumes.Add(step.Volume, new ModelVolume { Header = create.Header });
+            return;
+        }
+        var volume = Volumes[step.Volume];
+        switch (step)
+        {
+            case ModelStep.Delete:
+                Volumes.Remove(step.Volume);
+                break;
+            case ModelStep.Append append:
+                volume.Tail.Add(append.Record);
+                break;
+            case ModelStep.Commit commit:
+                volume.CommitUpTo(commit.Watermark);
+                break;
+            case ModelStep.Truncate truncate:
+                volume.Tail.RemoveRange((int)(truncate.To - volume.Watermark), (int)(volume.Last - truncate.To));
+                break;
+            case ModelStep.Resync resync:
+                volume.Put(resync.Sequence, resync.Record);
+                break;
+            case ModelStep.SetPosition position:
+                volume.Tail.Clear();
+                if (position.DiscardAll) volume.Blocks.Clear();
+                (volume.Watermark, volume.CommittedEpoch) = (position.Sequence, position.Epoch);
+                break;
+            case ModelStep.SaveHeader save:
+                volume.Header = save.Header;
+                break;
+        }
+    }
+}

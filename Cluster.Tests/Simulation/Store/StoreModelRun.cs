@@ -1,0 +1,324 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Cluster.Node.Store;
+
+namespace Cluster.Tests.Simulation.Store;
+
+/// <summary>
+/// Drives a store and its model through the same random steps, by a seed. After a crash the store must be the model as of some step between the last
+/// flush that was answered and the last step taken: never less, never anything else.
+/// </summary>
+public sealed class StoreModelRun
+{
+    private static readonly VolumeId[] Ids = [new(1), new(2), new(77)];
+    private readonly Random _random;
+    private readonly List<ModelStep> _steps = [];
+    private readonly HashSet<(VolumeId Volume, ulong Block, ulong Sequence)> _used = [];
+    private StoreModel _base = new();
+    private StoreModel _now = new();
+    private int _writtenSteps;
+    private int _durableSteps;
+    private ulong _contents;
+
+    public StoreModelRun(int seed, StoreOptions? options = null)
+    {
+        _random = new Random(seed);
+        Rig = new StoreRig((ulong)seed, options ?? DefaultOptions(seed));
+        Rig.Open();
+    }
+
+    public StoreRig Rig { get; }
+
+    public int Recoveries { get; private set; }
+
+    public static StoreOptions DefaultOptions(int seed) => new()
+    {
+        SegmentBytes = StoreOptions.SegmentBytesMin,
+        CapacityBytes = (seed % 2 == 0 ? 10L : 16L) * StoreOptions.SegmentBytesMin,
+        CleanBelowFreePercent = seed % 2 == 0 ? 95 : 20,
+        CheckpointIntervalBytes = seed % 3 == 0 ? 64 << 20 : 200 * 1024,
+    };
+
+    /// <summary>Steps until the count is reached or the disk went off.</summary>
+    public void Steps(int count)
+    {
+        for (var step = 0; step < count && !Rig.Disk.IsOff; step++) Step();
+    }
+
+    public void Step()
+    {
+        var id = Ids[_random.Next(Ids.Length)];
+        if (!_now.Volumes.TryGetValue(id, out var model))
+        {
+            Create(id);
+            return;
+        }
+        var volume = Rig.Find(id);
+        switch (_random.Next(100))
+        {
+            case < 45: Append(id, model, volume); break;
+            case < 53: Trim(id, model, volume); break;
+            case < 68: Commit(id, model, volume); break;
+            case < 72: Truncate(id, model, volume); break;
+            case < 78: Resync(id, model, volume); break;
+            case < 79: SetPosition(id, model, volume); break;
+            case < 83: SaveHeader(id, volume); break;
+            case < 84: Delete(id); break;
+            case < 92: Turn(); break;
+            default: Flush(volume); break;
+        }
+    }
+
+    public void Flush(IVolumeStore volume)
+    {
+        var before = Rig.Events.Durable.Count;
+        volume.RequestSync();
+        Rig.Loop.Settle();
+        _writtenSteps = _steps.Count;
+        if (Rig.Store.FailureReason is not null) return;
+        Assert.True(Rig.Events.Durable.Count > before, "a flush was not answered");
+        _durableSteps = _steps.Count;
+        Assert.Equal(volume.LastSequence, volume.DurableSequence);
+    }
+
+    public void Crash(PowerLoss loss)
+    {
+        Rig.Disk.Restart(loss);
+        Reopen(loss == PowerLoss.ProcessOnly ? _writtenSteps : _durableSteps);
+    }
+
+    public void StopAndReopen()
+    {
+        Rig.StopClean();
+        Reopen(_steps.Count);
+        Assert.False(Rig.Store.Suspect);
+    }
+
+    /// <summary>Compares all that can be read with the model of now.</summary>
+    public void Compare()
+    {
+        Rig.Loop.Settle();
+        Assert.Null(Differs(_now));
+        var stored = Rig.Store.Volumes.Sum(volume => volume.Usage.StoredBytes);
+        Assert.Equal(stored, Rig.Store.Segments.LiveBytes);
+        Assert.Equal(stored, Rig.Store.Segments.All.Sum(segment => segment.LiveBytes));
+        Assert.Equal(_now.Volumes.Values.Sum(volume => volume.Tail.Count), Rig.Store.Segments.All.Sum(segment => segment.TailRecords));
+    }
+
+    /// <summary>A replica built from nothing but this one's changes holds the same.</summary>
+    public void CompareCopies()
+    {
+        foreach (var (id, model) in _now.Volumes)
+        {
+            var source = Rig.Find(id);
+            var copyRig = new StoreRig(9, new StoreOptions { CapacityBytes = 32L * StoreOptions.SegmentBytesMin }).Open();
+            var copy = copyRig.Create(id);
+            Assert.Equal(IoStatus.Ok, copy.SetPosition(source.CommitWatermark, 1, true));
+            ChangeCursor? cursor = null;
+            do
+            {
+                var records = new List<IoBuffer>();
+                (var status, cursor) = source.ReadChanges(0, ulong.MaxValue, cursor, 8192, records);
+                Assert.Equal(IoStatus.Ok, status);
+                foreach (var record in records) Assert.Equal(IoStatus.Ok, StoreRig.Append(copy, record));
+            }
+            while (cursor is not null);
+            copyRig.Sync(copy);
+            copyRig.Restart(PowerLoss.LoseAll);
+            Assert.Null(DiffersInBlocks(copyRig, copyRig.Find(id), model));
+        }
+    }
+
+    private void Reopen(int atLeast)
+    {
+        Recoveries++;
+        Rig.Open();
+        var state = _base.Clone();
+        for (var index = 0; index < atLeast; index++) state.Apply(_steps[index]);
+        var differences = new List<string>();
+        for (var index = atLeast; ; index++)
+        {
+            if (Differs(state) is not { } difference)
+            {
+                (_base, _now) = (state, state.Clone());
+                _steps.Clear();
+                (_writtenSteps, _durableSteps) = (0, 0);
+                return;
+            }
+            differences.Add($"{index}: {difference}");
+            Assert.True(index < _steps.Count, $"recovered to no state from step {atLeast} to {_steps.Count}:\n{string.Join('\n', differences)}");
+            state.Apply(_steps[index]);
+        }
+    }
+
+    private string? Differs(StoreModel model)
+    {
+        if (!Rig.Store.Volumes.Select(volume => volume.Volume).Order().SequenceEqual(model.Volumes.Keys.Order())) return "other volumes";
+        foreach (var (id, expected) in model.Volumes)
+        {
+            var volume = Rig.Find(id);
+            Assert.Null(volume.Damage);
+            if (volume.LastSequence != expected.Last) return $"{id}: last {volume.LastSequence}, expected {expected.Last}";
+            if (volume.LastRecordEpoch != expected.LastEpoch) return $"{id}: epoch {volume.LastRecordEpoch}, expected {expected.LastEpoch}";
+            if (!volume.Header.Span.SequenceEqual(expected.Header)) return $"{id}: header";
+            if (volume.CommitWatermark > expected.Watermark) return $"{id}: watermark {volume.CommitWatermark}, at most {expected.Watermark}";
+        }
+        foreach (var (id, expected) in model.Volumes)
+        {
+            var volume = Rig.Find(id);
+            volume.Commit(expected.Watermark);
+            if (DiffersInBlocks(Rig, volume, expected) is { } blocks) return $"{id}: {blocks}";
+            if (DiffersInTail(volume, expected) is { } tail) return $"{id}: {tail}";
+        }
+        return null;
+    }
+
+    private static string? DiffersInBlocks(StoreRig rig, IVolumeStore volume, ModelVolume model)
+    {
+        foreach (var run in StoreModel.Domain.Chunk(8))
+        {
+            var (status, blocks) = rig.Read(volume, run[0], (uint)run.Length);
+            if (status != IoStatus.Ok) return $"block {run[0]}: {status}";
+            for (var index = 0; index < run.Length; index++)
+            {
+                var expected = model.Blocks.GetValueOrDefault(run[index]);
+                if (volume.SequenceOf(run[index], false) != expected.Sequence || blocks[index].Sequence != expected.Sequence)
+                    return $"block {run[index]}: sequence {blocks[index].Sequence}, expected {expected.Sequence}";
+                if (!blocks[index].Bytes.AsSpan().SequenceEqual(expected.Content)) return $"block {run[index]}: content";
+            }
+        }
+        return null;
+    }
+
+    private static string? DiffersInTail(IVolumeStore volume, ModelVolume model)
+    {
+        for (var index = 0; index < model.Tail.Count; index++)
+        {
+            var (status, record) = volume.ReadTail(volume.TailFrom + (ulong)index + 1);
+            if (status != IoStatus.Ok) return $"tail {index}: {status}";
+            Assert.Equal(IoStatus.Ok, RecordHeader.TryDecode(record!.Span, out var header));
+            var payload = record.Span[header.PayloadOffset..].ToArray();
+            record.Release();
+            var expected = model.Tail[index];
+            if (header.Epoch != expected.Epoch || header.Range != expected.Range) return $"tail {index}: {header.Range} of epoch {header.Epoch}";
+            if (!payload.AsSpan().SequenceEqual((expected.Contents ?? []).SelectMany(content => content).ToArray())) return $"tail {index}: payload";
+        }
+        return null;
+    }
+
+    private void Did(ModelStep step)
+    {
+        _steps.Add(step);
+        _now.Apply(step);
+    }
+
+    private void Create(VolumeId id)
+    {
+        var header = new byte[_random.Next(1, 9000)];
+        _random.NextBytes(header);
+        var (status, volume) = Rig.Store.Create(id, header);
+        if (status != IoStatus.Ok) return;
+        volume!.Events = Rig.Events;
+        Did(new ModelStep.Create(id, header));
+    }
+
+    private void Delete(VolumeId id)
+    {
+        if (Rig.Store.Delete(id) == IoStatus.Ok) Did(new ModelStep.Delete(id));
+    }
+
+    private byte[] Content()
+    {
+        var kind = _random.Next(10);
+        if (kind == 0) return [];
+        var bytes = StoreRig.Bytes(_contents++);
+        return kind < 6 ? bytes[.._random.Next(1, 2000)] : bytes;
+    }
+
+    private (ulong First, byte[][] Contents) Blocks()
+    {
+        var at = _random.Next(StoreModel.Domain.Length);
+        var room = Math.Min(8 - (at % 8), _random.Next(1, 5));
+        return (StoreModel.Domain[at], [.. Enumerable.Range(0, room).Select(_ => Content())]);
+    }
+
+    private BlockRange Range() => _random.Next(4) == 0
+        ? new BlockRange(StoreModel.Domain[_random.Next(24)], _random.Next(2) == 0 ? uint.MaxValue : 600)
+        : new BlockRange(StoreModel.Domain[_random.Next(StoreModel.Domain.Length)], (uint)_random.Next(1, 12));
+
+    private ulong Epoch(ModelVolume model) => model.LastEpoch + (ulong)_random.Next(2);
+
+    private void Append(VolumeId id, ModelVolume model, IVolumeStore volume)
+    {
+        var (first, contents) = Blocks();
+        var record = new ModelRecord(Epoch(model), new BlockRange(first, (uint)contents.Length), contents);
+        var buffer = StoreRig.Write(id, volume.LastSequence + 1, first, contents, record.Epoch, volume.CommitWatermark);
+        IsNew(id, record.Range, volume.LastSequence + 1);
+        if (StoreRig.Append(volume, buffer) == IoStatus.Ok) Did(new ModelStep.Append(id, record));
+    }
+
+    private void Trim(VolumeId id, ModelVolume model, IVolumeStore volume)
+    {
+        var record = new ModelRecord(Epoch(model), Range(), null);
+        var buffer = StoreRig.Trim(id, volume.LastSequence + 1, record.Range, record.Epoch, volume.CommitWatermark);
+        IsNew(id, record.Range, volume.LastSequence + 1);
+        if (StoreRig.Append(volume, buffer) == IoStatus.Ok) Did(new ModelStep.Append(id, record));
+    }
+
+    private void Commit(VolumeId id, ModelVolume model, IVolumeStore volume)
+    {
+        var watermark = model.Watermark + (ulong)_random.Next(model.Tail.Count + 1);
+        volume.Commit(watermark);
+        Assert.Equal(watermark, volume.CommitWatermark);
+        Did(new ModelStep.Commit(id, watermark));
+    }
+
+    private void Truncate(VolumeId id, ModelVolume model, IVolumeStore volume)
+    {
+        var to = model.Watermark + (ulong)_random.Next(model.Tail.Count + 1);
+        if (volume.Truncate(to) == IoStatus.Ok) Did(new ModelStep.Truncate(id, to));
+    }
+
+    /// <summary>Of one block, one sequence has one content: that is what the owner's order gives, and what the store may rely on.</summary>
+    private void Resync(VolumeId id, ModelVolume model, IVolumeStore volume)
+    {
+        if (model.Watermark == 0) return;
+        var sequence = (ulong)_random.Next(1, (int)model.Watermark + 1);
+        var isTrim = _random.Next(3) == 0;
+        var (first, contents) = Blocks();
+        var range = isTrim ? Range() : new BlockRange(first, (uint)contents.Length);
+        if (!IsNew(id, range, sequence)) return;
+        var buffer = isTrim
+            ? StoreRig.Trim(id, sequence, range, 0, 0, RecordFlags.Resync)
+            : StoreRig.Write(id, sequence, first, contents, 0, 0, RecordFlags.Resync);
+        if (StoreRig.Append(volume, buffer) == IoStatus.Ok) Did(new ModelStep.Resync(id, sequence, new ModelRecord(0, range, isTrim ? null : contents)));
+    }
+
+    private bool IsNew(VolumeId id, BlockRange range, ulong sequence)
+    {
+        var touched = StoreModel.Domain.Where(range.Contains).Select(block => (id, block, sequence)).ToList();
+        var isNew = !touched.Exists(_used.Contains);
+        _used.UnionWith(touched);
+        return isNew;
+    }
+
+    private void SetPosition(VolumeId id, ModelVolume model, IVolumeStore volume)
+    {
+        var (sequence, epoch, discard) = (model.Last + (ulong)_random.Next(20), Epoch(model), _random.Next(2) == 0);
+        if (volume.SetPosition(sequence, epoch, discard) == IoStatus.Ok) Did(new ModelStep.SetPosition(id, sequence, epoch, discard));
+    }
+
+    private void SaveHeader(VolumeId id, IVolumeStore volume)
+    {
+        var header = new byte[_random.Next(1, 300)];
+        _random.NextBytes(header);
+        volume.SaveHeader(header);
+        Did(new ModelStep.SaveHeader(id, header));
+    }
+
+    private void Turn()
+    {
+        Rig.Loop.Turn();
+        if (Rig.Store.FailureReason is null) _writtenSteps = _steps.Count;
+    }
+}
