@@ -85,11 +85,11 @@ public class BodyCodecSpecs
     [Fact(DisplayName = "A catch-up's reset word is 0 or 1")]
     public void Catch_up_reset()
     {
-        var bytes = new CatchUpBody(1, 2, true).Encode(new byte[24]).ToArray();
-        bytes[17] = 1;
+        var bytes = new CatchUpBody(1, 2, 3, true).Encode(new byte[32]).ToArray();
+        bytes[25] = 1;
         Assert.False(CatchUpBody.TryDecode(bytes, out _));
-        bytes[17] = 0;
-        bytes[16] = 2;
+        bytes[25] = 0;
+        bytes[24] = 2;
         Assert.False(CatchUpBody.TryDecode(bytes, out _));
     }
 

@@ -34,7 +34,7 @@ public class WireGoldenSpecs
         Pin("promised", new PromisedBody(One, Two, 1, 2, 3, 4, 5, 6, 7, 8, true, 1010), (body, to) => body.Encode(to), PromisedBody.TryDecode);
         Pin("append-ack", new AppendAckBody(0x11, 0x10, 0x12), (body, to) => body.Encode(to), AppendAckBody.TryDecode);
         Pin("fetch-tail", new FetchTailBody(0x21, 0x22), (body, to) => body.Encode(to), FetchTailBody.TryDecode);
-        Pin("catch-up", new CatchUpBody(0x31, 0x32, true), (body, to) => body.Encode(to), CatchUpBody.TryDecode);
+        Pin("catch-up", new CatchUpBody(0x31, 0x32, 0x33, true), (body, to) => body.Encode(to), CatchUpBody.TryDecode);
         var promise = new PromiseBody(new NodeId(One), new ReplicaId(0x0102, 3), Two, true, [0xAA, 0xBB]);
         Pin("promise", promise, (body, to) => body.Encode(to), PromiseBody.TryDecode, (left, right) => left with { Spec = right.Spec } == right && left.Spec.SequenceEqual(right.Spec));
         var stamp = new StampBody(One, 0x41, 0x42, true, [0xCC]);
