@@ -7,7 +7,12 @@ namespace Cluster.Node.Cli;
 /// <summary>`myrmidon node list/show/cordon/uncordon`; `myrmidon node` alone runs one.</summary>
 internal static class NodeCommands
 {
-    public static Command Build() => new("node", "List and show nodes.") { List(), Show(), Cordon(true), Cordon(false) };
+    public static Command Build()
+    {
+        var node = new Command("node", "Run a node; list, show and cordon the cluster's nodes.") { List(), Show(), Cordon(true), Cordon(false) };
+        NodeRunCommand.AddTo(node);
+        return node;
+    }
 
     private static Command List()
     {

@@ -27,5 +27,5 @@ public interface IVolumePlacementView
     Task<ImmutableDictionary<VolumeId, string>> MovesAsync();
 
     /// <summary>The move was made, or can't be: it is forgotten.</summary>
-    Task ForgetMoveAsync(VolumeId volume);
+    Task ForgetMoveAsync(VolumeId volume, string node);
 }

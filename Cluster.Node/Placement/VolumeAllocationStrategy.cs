@@ -48,7 +48,7 @@ public sealed class VolumeAllocationStrategy(
         foreach (var (volume, owner) in owners)
         {
             var move = moves.GetValueOrDefault(volume);
-            if (move == owner) await view.ForgetMoveAsync(volume);
+            if (move == owner) await view.ForgetMoveAsync(volume, owner);
             if (misplaced.Count + rebalanceInProgress.Count >= MovesPerRound || rebalanceInProgress.Contains(volume.ToString())) continue;
             var where = move is null ? view.Last(volume) : await view.LookAsync(volume);
             if (OwnerChoice.Better(volume, where, move, owner, regions.Keys) is not { } better) continue;

@@ -1,0 +1,88 @@
+using Cluster.Messages.Protocol;
+using Cluster.Node.Api;
+
+namespace Cluster.Node.Hosting.Control;
+
+public sealed partial class ControlPlane
+{
+    public static string Version { get; } = typeof(ControlPlane).Assembly.GetName().Version?.ToString(3) ?? "0.0.0";
+
+    public async Task<ControlResult<IReadOnlyList<NodeResource>>> ListNodesAsync(CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var list = await AskPlacementAsync<PlacementProtocol.NodeList>(parts, new PlacementProtocol.ListNodes(), AskMax, cancellation);
+        return list.IsOk ? list.Value!.Nodes.Select(Of).ToArray() : new ControlFailure(list.Status, list.Reason);
+    }
+
+    public async Task<ControlResult<NodeResource>> GetNodeAsync(string name, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var found = await FindNodeAsync(parts, name, cancellation);
+        return found.IsOk ? Of(found.Value!) : new ControlFailure(found.Status, found.Reason);
+    }
+
+    public async Task<ControlResult<NodeResource>> SetCordonedAsync(string name, bool cordoned, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var list = await AskPlacementAsync<PlacementProtocol.NodeList>(
+            parts, new PlacementProtocol.CordonNode(name, cordoned), AskMax, cancellation);
+        return list.IsOk ? Of(list.Value!.Nodes[0]) : new ControlFailure(list.Status, list.Reason);
+    }
+
+    public async Task<ControlResult<StatusResource>> GetStatusAsync(CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var nodes = await ListNodesAsync(cancellation);
+        if (!nodes.IsOk) return new ControlFailure(nodes.Status, nodes.Reason);
+        var volumes = await ListVolumesAsync(null, cancellation);
+        if (!volumes.IsOk) return new ControlFailure(volumes.Status, volumes.Reason);
+        var reasons = Reasons(nodes.Value!, volumes.Value!);
+        return new StatusResource
+        {
+            ClusterId = parts.ClusterId.ToString("N"),
+            State = volumes.Value!.Any(volume => volume.State is "held" or "starting") ? "unavailable" : reasons.Count > 0 ? "degraded" : "healthy",
+            Reasons = reasons,
+            Version = Version,
+            AnsweredBy = parts.NodeName,
+            JournalLeader = parts.Log.Status.LeaderName,
+            PlacementHost = parts.PlacementHost(),
+            NodesUp = nodes.Value!.Count(node => node.State == "up"),
+            NodesTotal = nodes.Value!.Count,
+            VolumesTotal = volumes.Value!.Count,
+            Volumes = volumes.Value!.GroupBy(volume => volume.State, StringComparer.Ordinal)
+                .ToDictionary(state => state.Key, state => state.Count(), StringComparer.Ordinal),
+        };
+    }
+
+    private static List<string> Reasons(IReadOnlyList<NodeResource> nodes, IReadOnlyList<VolumeResource> volumes) =>
+    [
+        .. nodes.Where(node => node.State != "up").Select(node => $"Node {node.Name} is {node.State}."),
+        .. volumes.Where(volume => volume.State is not ("healthy" or "deleting"))
+            .Select(volume => $"Volume {new VolumeName(volume.Namespace, volume.Name)} is {volume.State}{Because(volume.Reason)}"),
+    ];
+
+    private static string Because(string reason) => reason.Length == 0 ? "." : $": {reason}";
+
+    private static async Task<ControlResult<NodeEntry>> FindNodeAsync(ControlParts parts, string name, CancellationToken cancellation)
+    {
+        var list = await AskPlacementAsync<PlacementProtocol.NodeList>(parts, new PlacementProtocol.ListNodes(), AskMax, cancellation);
+        if (!list.IsOk) return new ControlFailure(list.Status, list.Reason);
+        if (list.Value!.Nodes.FirstOrDefault(node => node.Description.Name == name) is { } found) return found;
+        var names = string.Join(", ", list.Value!.Nodes.Select(node => node.Description.Name));
+        return new ControlFailure(ControlStatus.NotFound, $"There is no node '{name}'; known are {names}.");
+    }
+
+    private static NodeResource Of(NodeEntry node) => new()
+    {
+        Name = node.Description.Name,
+        Id = node.Description.Id.ToString(),
+        State = node.State,
+        Cordoned = node.Cordoned,
+        Zone = node.Description.Zone.Length > 0 ? node.Description.Zone : null,
+        Api = "http://" + node.Description.ApiAddress,
+        Nbd = "nbd://" + node.Description.NbdAddress,
+        CapacityBytes = (ulong)node.Report.CapacityBytes,
+        FreeBytes = (ulong)Math.Max(0, node.Report.AvailableBytes),
+        Version = node.Report.Version.Length > 0 ? node.Report.Version : null,
+    };
+}

@@ -1,0 +1,191 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Cluster.Node.Api;
+using Cluster.Node.Journal;
+using Cluster.Node.Owner;
+using Cluster.Node.Placement;
+
+namespace Cluster.Node.Hosting.Control;
+
+public sealed partial class ControlPlane
+{
+    /// <summary>Between two looks at whether a move was made.</summary>
+    private static readonly TimeSpan MovePause = TimeSpan.FromMilliseconds(100);
+
+    public async Task<ControlResult<VolumeResource>> CreateVolumeAsync(CreateVolumeRequest request, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var labels = (request.Labels ?? []).ToImmutableSortedDictionary(StringComparer.Ordinal);
+        if (request.Replicas is { } replicas)
+        {
+            var text = replicas.ToString(CultureInfo.InvariantCulture);
+            if (labels.TryGetValue(VolumeLabels.Replicas, out var label) && label != text)
+                return new ControlFailure(ControlStatus.Invalid, $"The request asks for {text} copies and the label {VolumeLabels.Replicas} for {label}; give one of them.");
+            labels = labels.SetItem(VolumeLabels.Replicas, text);
+        }
+        var scope = request.Namespace ?? VolumeSpec.DefaultNamespace;
+        var command = new PlacementProtocol.CreateVolume(scope, request.Name, request.SizeBytes, labels);
+        var found = await AskPlacementAsync<PlacementProtocol.Found>(parts, command, ChangeMax, cancellation);
+        return found.IsOk ? await DescribeAsync(parts, found.Value!.Volume, cancellation) : new ControlFailure(found.Status, found.Reason);
+    }
+
+    public async Task<ControlResult<IReadOnlyList<VolumeResource>>> ListVolumesAsync(string? scope, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var list = await AskPlacementAsync<PlacementProtocol.VolumeList>(parts, new PlacementProtocol.ListVolumes(scope ?? ""), AskMax, cancellation);
+        if (!list.IsOk) return new ControlFailure(list.Status, list.Reason);
+        using var slots = new SemaphoreSlim(DescribesMax);
+        var described = await Task.WhenAll(list.Value!.Volumes.Select(async entry =>
+        {
+            await slots.WaitAsync(cancellation);
+            try
+            {
+                return await DescribeAsync(parts, entry, cancellation);
+            }
+            finally
+            {
+                slots.Release();
+            }
+        }));
+        return described.OrderBy(volume => volume.Namespace, StringComparer.Ordinal).ThenBy(volume => volume.Name, StringComparer.Ordinal).ToArray();
+    }
+
+    public async Task<ControlResult<VolumeResource>> GetVolumeAsync(VolumeName name, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var found = await FindAsync(parts, name, null, cancellation);
+        return found.IsOk ? await DescribeAsync(parts, found.Value!, cancellation) : new ControlFailure(found.Status, found.Reason);
+    }
+
+    public async Task<ControlResult<VolumeResource>> DeleteVolumeAsync(VolumeName name, string? ifMatch, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var found = await FindAsync(parts, name, ifMatch, cancellation);
+        if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
+        var before = await DescribeAsync(parts, found.Value!, cancellation);
+        var removed = await AskPlacementAsync<PlacementProtocol.Removed>(
+            parts, new PlacementProtocol.DeleteVolume(name.ToString()), ChangeMax, cancellation);
+        return removed.IsOk ? before with { State = "deleting" } : new ControlFailure(removed.Status, removed.Reason);
+    }
+
+    public async Task<ControlResult<VolumeResource>> ChangeVolumeAsync(
+        VolumeName name, ChangeVolumeRequest change, string? ifMatch, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var found = await FindAsync(parts, name, ifMatch, cancellation);
+        if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
+        var labels = (change.Labels ?? []).ToImmutableSortedDictionary(label => label.Key, label => label.Value ?? "", StringComparer.Ordinal);
+        var changed = await AskPlacementAsync<PlacementProtocol.Found>(
+            parts, new PlacementProtocol.ChangeVolume(name.ToString(), change.SizeBytes ?? 0, labels), ChangeMax, cancellation);
+        return changed.IsOk ? await DescribeAsync(parts, changed.Value!.Volume, cancellation) : new ControlFailure(changed.Status, changed.Reason);
+    }
+
+    public async Task<ControlResult<VolumeResource>> AttachAsync(VolumeName name, string node, string? ifMatch, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var found = await FindAsync(parts, name, ifMatch, cancellation);
+        if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
+        var entry = found.Value!;
+        var known = await FindNodeAsync(parts, node, cancellation);
+        if (!known.IsOk) return new ControlFailure(known.Status, known.Reason);
+        var attached = await AskOwnerAsync<VolumeProtocol.Attached>(
+            parts, name, new VolumeProtocol.Attach(entry.Id, known.Value!.Description.Id, node), ChangeMax, cancellation);
+        return attached.IsOk ? await DescribeAsync(parts, entry, cancellation) : new ControlFailure(attached.Status, attached.Reason);
+    }
+
+    public async Task<ControlResult<VolumeResource>> DetachAsync(VolumeName name, string? ifMatch, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var found = await FindAsync(parts, name, ifMatch, cancellation);
+        if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
+        var entry = found.Value!;
+        var attached = await AskOwnerAsync<VolumeProtocol.Attached>(parts, name, new VolumeProtocol.Detach(entry.Id), ChangeMax, cancellation);
+        return attached.IsOk ? await DescribeAsync(parts, entry, cancellation) : new ControlFailure(attached.Status, attached.Reason);
+    }
+
+    /// <summary>The wish is journaled, the shard allocation strategy fulfils it, and this waits until the owner says that it serves there.</summary>
+    public async Task<ControlResult<VolumeResource>> MoveAsync(VolumeName name, string node, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var found = await FindAsync(parts, name, null, cancellation);
+        if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
+        var entry = found.Value!;
+        var now = await DescribeAsync(parts, entry, cancellation);
+        if (now.Owner == node) return now;
+        if (!now.Replicas.Any(replica => replica.Node == node && replica.State == "in-sync"))
+            return new ControlFailure(ControlStatus.Conflict,
+                $"Volume {name} can't move to '{node}', which holds no in-sync copy; in sync are {InSyncNodes(now)}.");
+        try
+        {
+            await parts.Moves.RequestAsync(entry.Id, node, cancellation);
+        }
+        catch (MetaLogUnavailableException e)
+        {
+            return new ControlFailure(ControlStatus.Unavailable, $"The journal took no move of volume {name}: {e.Message}");
+        }
+        return await AwaitOwnerAsync(parts, name, entry, node, cancellation);
+    }
+
+    private static async Task<ControlResult<VolumeResource>> AwaitOwnerAsync(
+        ControlParts parts, VolumeName name, VolumeEntry entry, string node, CancellationToken cancellation)
+    {
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        limit.CancelAfter(ChangeMax);
+        while (!limit.IsCancellationRequested)
+        {
+            var now = await DescribeAsync(parts, entry, cancellation);
+            if (now.Owner == node) return now;
+            await Task.Delay(MovePause, cancellation);
+        }
+        return new ControlFailure(ControlStatus.TimedOut, $"Volume {name} has not moved to {node} within {ChangeMax.TotalSeconds} s; it will when it can.");
+    }
+
+    public async Task<ControlResult<IReadOnlyList<VolumeEventResource>>> ExplainAsync(VolumeName name, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var found = await FindAsync(parts, name, null, cancellation);
+        if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
+        var events = new List<VolumeEventResource>();
+        try
+        {
+            var stream = VolumeActor.PersistenceIdOf(found.Value!.Id);
+            await foreach (var e in parts.Log.ReadEventsAsync(stream, 1, long.MaxValue, long.MaxValue, cancellation))
+            {
+                var at = new DateTime(e.TimestampTicks, DateTimeKind.Utc);
+                events.Add(VolumeEventText.Of(e.SequenceNr, at, (VolumeEvent)EventCodec.Decode(e.Payload.Manifest, e.Payload.Bytes)));
+            }
+        }
+        catch (MetaLogUnavailableException e)
+        {
+            return new ControlFailure(ControlStatus.Unavailable, $"The journal can't be read now: {e.Message}");
+        }
+        return events;
+    }
+
+    /// <summary>The catalogue's entry; Stale when the caller has seen another revision.</summary>
+    private static async Task<ControlResult<VolumeEntry>> FindAsync(
+        ControlParts parts, VolumeName name, string? ifMatch, CancellationToken cancellation)
+    {
+        var found = await AskPlacementAsync<PlacementProtocol.Found>(parts, new PlacementProtocol.GetVolume(name.ToString()), AskMax, cancellation);
+        if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
+        var entry = found.Value!.Volume;
+        if (ifMatch is null) return entry;
+        var revision = (await DescribeAsync(parts, entry, cancellation)).Revision;
+        return revision == ifMatch
+            ? entry
+            : new ControlFailure(ControlStatus.Stale, $"Volume {name} is at revision {revision}, not at {ifMatch}; read it again and decide anew.");
+    }
+
+    private static async Task<VolumeResource> DescribeAsync(ControlParts parts, VolumeEntry entry, CancellationToken cancellation)
+    {
+        var view = await AskAsync<VolumeView>(
+            parts.Volumes, new VolumeProtocol.Describe(entry.Id), $"The owner of volume {entry.Spec.FullName}", AskMax, cancellation);
+        return VolumeResources.Of(entry, view.Value, view.Reason);
+    }
+
+    private static string InSyncNodes(VolumeResource volume) => string.Join(", ", volume.Replicas
+        .Where(replica => replica.State == "in-sync").Select(replica => replica.Node).DefaultIfEmpty("none"));
+}

@@ -1,0 +1,87 @@
+using Akka.Actor;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Cluster.Node.Api;
+using Cluster.Node.Journal;
+
+namespace Cluster.Node.Hosting.Control;
+
+/// <summary>What the control plane works with once the node has joined its cluster.</summary>
+/// <param name="Placement">The singleton's proxy.</param>
+/// <param name="Volumes">The shard region.</param>
+/// <param name="PlacementHost">Name of the node that hosts the singleton, or null.</param>
+public sealed record ControlParts(
+    string NodeName, Guid ClusterId, IActorRef Placement, IActorRef Volumes, IMetaLog Log, VolumeMoves Moves, Func<string?> PlacementHost);
+
+/// <summary>
+/// REST's way to the actors: here, at the border, actors are asked, each with a limit; what does not answer in time is an answer too. Any thread.
+/// </summary>
+public sealed partial class ControlPlane : IControlPlane
+{
+    /// <summary>One question to placement or to an owner.</summary>
+    private static readonly TimeSpan AskMax = TimeSpan.FromSeconds(5);
+
+    /// <summary>A change that an owner has to confirm; a takeover may be under way.</summary>
+    private static readonly TimeSpan ChangeMax = TimeSpan.FromSeconds(30);
+
+    /// <summary>Owners that are asked to describe their volumes at one time.</summary>
+    private const int DescribesMax = 32;
+
+    private static readonly ControlFailure NotReady =
+        new(ControlStatus.Unavailable, "This node has not joined its cluster yet; try again in a moment.");
+
+    private volatile ControlParts? _parts;
+
+    /// <summary>From here on requests are carried out.</summary>
+    public void Open(ControlParts parts) => _parts = parts;
+
+    /// <summary>From here on requests are refused: the node stops.</summary>
+    public void Close() => _parts = null;
+
+    /// <summary>The answer, or why there is none. Refusals of both protocols become failures.</summary>
+    private static async Task<ControlResult<T>> AskAsync<T>(
+        IActorRef whom, object what, string whomSentence, TimeSpan atMost, CancellationToken cancellation)
+        where T : class
+    {
+        object answer;
+        try
+        {
+            answer = await whom.Ask<object>(what, atMost, cancellation);
+        }
+        catch (AskTimeoutException)
+        {
+            return new ControlFailure(ControlStatus.TimedOut, $"{whomSentence} did not answer within {atMost.TotalSeconds} s; look whether it was done, then try again.");
+        }
+        return answer switch
+        {
+            T expected => expected,
+            PlacementProtocol.Refused refused => new ControlFailure(StatusOf(refused.Kind), refused.Reason),
+            VolumeProtocol.Refused refused => new ControlFailure(StatusOf(refused.Status), refused.Reason),
+            _ => throw new InvariantException($"{what.GetType().Name} was answered by {answer.GetType().Name}"),
+        };
+    }
+
+    private static Task<ControlResult<T>> AskPlacementAsync<T>(
+        ControlParts parts, IPlacementCommand command, TimeSpan atMost, CancellationToken cancellation)
+        where T : class => AskAsync<T>(parts.Placement, command, "The placement service", atMost, cancellation);
+
+    private static Task<ControlResult<T>> AskOwnerAsync<T>(
+        ControlParts parts, VolumeName name, IVolumeCommand command, TimeSpan atMost, CancellationToken cancellation)
+        where T : class => AskAsync<T>(parts.Volumes, command, $"The owner of volume {name}", atMost, cancellation);
+
+    private static ControlStatus StatusOf(RefusalKind kind) => kind switch
+    {
+        RefusalKind.Invalid => ControlStatus.Invalid,
+        RefusalKind.NotFound => ControlStatus.NotFound,
+        RefusalKind.Conflict or RefusalKind.Impossible => ControlStatus.Conflict,
+        _ => ControlStatus.Unavailable,
+    };
+
+    private static ControlStatus StatusOf(IoStatus status) => status switch
+    {
+        IoStatus.Missing or IoStatus.Deleted => ControlStatus.NotFound,
+        IoStatus.OutOfRange or IoStatus.Malformed or IoStatus.Unsupported => ControlStatus.Invalid,
+        IoStatus.Conflict => ControlStatus.Conflict,
+        _ => ControlStatus.Unavailable,
+    };
+}

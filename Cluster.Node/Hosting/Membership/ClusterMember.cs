@@ -1,0 +1,95 @@
+using Akka.Actor;
+using Akka.Cluster;
+using Cluster.Node.Journal;
+using Cluster.Node.Journal.Net;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Node.Hosting.Membership;
+
+/// <summary>This process as a member of the Akka cluster: joins where the journal says, and says of itself whether it is up. Any thread.</summary>
+public sealed partial class ClusterMember(ActorSystem system, ILogger<ClusterMember> logger)
+{
+    /// <summary>Between two looks at who may form the cluster.</summary>
+    private static readonly TimeSpan DecidePause = TimeSpan.FromMilliseconds(200);
+
+    /// <summary>After this the members that were to be joined are asked for anew: they may be gone.</summary>
+    private static readonly TimeSpan JoinMax = TimeSpan.FromSeconds(8);
+
+    private readonly Akka.Cluster.Cluster _cluster = Akka.Cluster.Cluster.Get(system);
+
+    public ActorSystem System => system;
+
+    public Address Address => _cluster.SelfAddress;
+
+    /// <summary>As other nodes are told in the journal's hello.</summary>
+    public AkkaSelf Self => new(Address.ToString(), _cluster.SelfUniqueAddress.Uid, _cluster.SelfMember.Status == MemberStatus.Up);
+
+    /// <summary>Completes when this node is up as a member. Goes on for as long as it takes; a journal without a leader is waited for.</summary>
+    public async Task JoinAsync(AkkaFormation formation, CancellationToken cancellation)
+    {
+        var up = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _cluster.RegisterOnMemberUp(() => up.TrySetResult());
+        var last = "";
+        while (!up.Task.IsCompleted)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            var decision = await DecideAsync(formation, cancellation);
+            switch (decision)
+            {
+                case AkkaJoinDecision.FormNew form:
+                    LogForms(form.Incarnation);
+                    await _cluster.JoinAsync(Address, cancellation);
+                    break;
+                case AkkaJoinDecision.Join join:
+                    LogJoins(string.Join(", ", join.Addresses));
+                    _cluster.JoinSeedNodes(join.Addresses.Select(Akka.Actor.Address.Parse));
+                    await Task.WhenAny(up.Task, Task.Delay(JoinMax, cancellation));
+                    break;
+                case AkkaJoinDecision.Wait wait:
+                    if (wait.Why != last) LogWaits(last = wait.Why);
+                    await Task.Delay(DecidePause, cancellation);
+                    break;
+            }
+        }
+    }
+
+    /// <summary>
+    /// The process at this address is dead (its mesh port refuses connections while its host answers): it is downed now, not after the failure detector's wait. A new
+    /// process at the address opens its mesh port before it joins, so that the member known here is the dead one.
+    /// </summary>
+    public void DownDead(Address address)
+    {
+        var member = _cluster.State.Members.FirstOrDefault(candidate => candidate.Address == address);
+        if (member is null || address == Address) return;
+        LogDowns(address);
+        _cluster.Down(address);
+    }
+
+    /// <summary>Address of the member that hosts cluster singletons: the oldest one that is up; null when none is known.</summary>
+    public Address? Oldest => _cluster.State.Members.Where(member => member.Status == MemberStatus.Up && member.HasRole("storage"))
+        .Aggregate((Member?)null, (oldest, member) => oldest is null || member.IsOlderThan(oldest) ? member : oldest)?.Address;
+
+    private async Task<AkkaJoinDecision> DecideAsync(AkkaFormation formation, CancellationToken cancellation)
+    {
+        try
+        {
+            return await formation.DecideAsync(Self, cancellation);
+        }
+        catch (MetaLogUnavailableException e)
+        {
+            return new AkkaJoinDecision.Wait(e.Message);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "forms the cluster of nodes, incarnation {Incarnation}")]
+    private partial void LogForms(long incarnation);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "joins the cluster of nodes through {Addresses}")]
+    private partial void LogJoins(string addresses);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "waits to join the cluster of nodes: {Why}")]
+    private partial void LogWaits(string why);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "the process at {Address} is dead; it is taken out of the cluster")]
+    private partial void LogDowns(Address address);
+}

@@ -1,0 +1,64 @@
+using Akka.Actor;
+using Akka.Cluster.Tools.Singleton;
+using Akka.Pattern;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Cluster.Node.Hosting.Control;
+using Cluster.Node.Hosting.Membership;
+using Cluster.Node.Hosting.Options;
+using Cluster.Node.Hosting.Volumes;
+using Cluster.Node.Journal;
+using Cluster.Node.Owner;
+using Cluster.Node.Placement;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Node.Hosting;
+
+/// <summary>The actors of a node that is a member of its cluster.</summary>
+/// <param name="Placement">Proxy of the singleton.</param>
+/// <param name="Volumes">Shard region.</param>
+public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMoves Moves)
+{
+    private static readonly TimeSpan PlacementPauseMin = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan PlacementPauseMax = TimeSpan.FromSeconds(3);
+    private const double PlacementPauseJitter = 0.2;
+
+    /// <param name="report">What the node has now; quick, any thread.</param>
+    public static NodeActors Start(
+        ActorSystem system, NodeOptions options, NodeDescription description, VolumeRuntime runtime, PeerDirectory directory, IMetaLog log,
+        Func<NodeReport> report, ILoggerFactory loggers)
+    {
+        var moves = new VolumeMoves(log);
+        var view = new JournalPlacementView(log, moves, loggers.CreateLogger<JournalPlacementView>());
+        var strategy = new VolumeAllocationStrategy(system, view, directory.NameOf);
+        var region = VolumeSharding.Start(system, id => PropsOf(id, runtime, description), strategy);
+        var placement = StartPlacement(system, options, region, log);
+        system.ActorOf(Props.Create(() => new MembershipWatch(directory)), "membership");
+        system.ActorOf(Props.Create(() => new NodeActor(placement, description, report)), "node");
+        system.ActorOf(Props.Create(() => new ReplicaReaper(runtime, placement)), "reaper");
+        return new NodeActors(placement, region, moves);
+    }
+
+    /// <summary>
+    /// The singleton's manager and proxy. A placement that lost a compare and set, or whose journal failed, stops; its supervisor starts it anew here while this
+    /// node is the singleton's host.
+    /// </summary>
+    private static IActorRef StartPlacement(ActorSystem system, NodeOptions options, IActorRef region, IMetaLog log)
+    {
+        var setup = new PlacementSetup(
+            region, options.ReplaceAfter, options.ReplacementsMax, () => log.ReadBarrierAsync(CancellationToken.None), TimeProvider.System);
+        var supervised = BackoffSupervisor.Props(Backoff.OnStop(
+            Props.Create(() => new PlacementActor(setup)), "catalogue", PlacementPauseMin, PlacementPauseMax, PlacementPauseJitter,
+            maxNrOfRetries: -1));
+        system.ActorOf(
+            ClusterSingletonManager.Props(supervised, PoisonPill.Instance, ClusterSingletonManagerSettings.Create(system)), "placement");
+        return system.ActorOf(
+            ClusterSingletonProxy.Props("/user/placement", ClusterSingletonProxySettings.Create(system)), "placement-proxy");
+    }
+
+    private static Props PropsOf(string entityId, VolumeRuntime runtime, NodeDescription node)
+    {
+        Invariant.That(VolumeId.TryParse(entityId, out var volume), "a shard was started that is no volume");
+        return VolumeActor.Props(volume, runtime, node.Id, node.Name);
+    }
+}

@@ -1,0 +1,100 @@
+using System.Net;
+using Akka.Actor;
+using Cluster.Csi.Client;
+using Cluster.Csi.Nbd;
+using Cluster.Messages.Protocol;
+using Cluster.Node.Api;
+using Cluster.Node.Hosting.Control;
+using Cluster.Node.Hosting.Membership;
+using Cluster.Node.Hosting.Volumes;
+using Cluster.Node.Journal;
+using Cluster.Node.Store;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Node.Hosting;
+
+// The half that needs a cluster: membership, actors, front ends.
+public sealed partial class NodeHost
+{
+    private static readonly Guid BootId = Guid.Parse(File.ReadAllText("/proc/sys/kernel/random/boot_id"));
+
+    private ClusterMember StartAkka(IMetaLog log)
+    {
+        ActorSystem system;
+        try
+        {
+            system = ActorSystem.Create(AkkaSettings.SystemName, AkkaSettings.Setup(_options, _operatorFile, log, _loggers));
+        }
+        catch (Exception e) when (e is System.Net.Sockets.SocketException or AggregateException or Akka.Remote.RemoteTransportException)
+        {
+            throw new NodeStartException(
+                $"Akka.Remote can't listen on port {_options.RemotePort} (myrmidon.remote-port): {e.GetBaseException().Message}", e);
+        }
+        // Owners drain and shards are handed over within this; what comes after it is only the process's own.
+        _parts.Add("cluster membership", () => CoordinatedShutdown.Get(system).Run(CoordinatedShutdown.ClrExitReason.Instance));
+        system.WhenTerminated.ContinueWith(
+            _ => End("This node was taken out of its cluster (the others did not hear of it for too long); its process must start anew."),
+            TaskScheduler.Default);
+        return new ClusterMember(system, _loggers.CreateLogger<ClusterMember>());
+    }
+
+    /// <summary>From here on other nodes find this one, and its mesh finds them.</summary>
+    private async Task<PeerDirectory> RegisterAsync(
+        JournalNode journal, MeshBridge bridge, ClusterMember member, int meshPort, CancellationToken cancellation)
+    {
+        var nodes = new NodeDirectory(journal.Log);
+        var record = new NodeRecord(_options.Name, journal.NodeId, _options.AdvertisedHost, Api!.Port, meshPort, journal.Address.Port,
+            member.Address.Port!.Value)
+        { Zone = _options.Zone };
+        await nodes.RegisterNodeAsync(record, cancellation);
+        var directory = new PeerDirectory(nodes, bridge.Mesh.UpdatePeers, _loggers.CreateLogger<PeerDirectory>());
+        directory.Start();
+        directory.ReadSoon();
+        _parts.Add("the directory of nodes", directory);
+        return directory;
+    }
+
+    private NodeDescription Describe(NodeIdentity identity, BlockStore store, ClusterMember member, int meshPort)
+    {
+        var host = _options.AdvertisedHost.Contains(':', StringComparison.Ordinal) ? $"[{_options.AdvertisedHost}]" : _options.AdvertisedHost;
+        return new NodeDescription(identity.Id, identity.Name, _options.Zone, $"{host}:{Api!.Port}", $"{host}:{_options.NbdPort}",
+            $"{host}:{meshPort}", member.Address.ToString(), store.StoreId);
+    }
+
+    private static NodeReport Report(BlockStore store)
+    {
+        var usage = store.Usage;
+        return new NodeReport(usage.CapacityBytes, usage.UsedBytes, usage.AvailableBytes, store.OpenCount, BootId, ControlPlane.Version);
+    }
+
+    private void StartNbd(VolumeRuntime runtime, NodeActors actors)
+    {
+        var gateway = new OwnerGateway(runtime, () => actors.Placement, () => actors.Volumes);
+        var server = new NbdServer(new NbdOptions(), gateway, new VolumeSessions(gateway, _loggers), _loggers);
+        try
+        {
+            server.Start(new IPEndPoint(Bind(), _options.NbdPort), _options.NbdSocket.Length > 0 ? _options.NbdSocket : null);
+        }
+        catch (System.Net.Sockets.SocketException e)
+        {
+            throw new NodeStartException($"NBD can't listen on port {_options.NbdPort} (myrmidon.nbd-port): {e.Message}", e);
+        }
+        Nbd = server.EndPoint;
+        _parts.Add("the NBD server", server.Stop);
+        _health.Report("nbd", HealthState.Healthy);
+    }
+
+    private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors)
+    {
+        var (cluster, directory) = (member.Value!, member.Directory!);
+        string? PlacementHost() => cluster.Oldest is { } oldest ? directory.NameOf(oldest) : null;
+        _control.Open(new ControlParts(_options.Name, clusterId, actors.Placement, actors.Volumes, journal.Log, actors.Moves, PlacementHost));
+        _health.AddProbe("cluster", () => cluster.Self.IsUp ? (HealthState.Healthy, "") : (HealthState.Unhealthy, "This node is no member of its cluster."));
+        _parts.Add("the control plane", () =>
+        {
+            _control.Close();
+            // A leader that goes hands over first, so that a planned stop costs no election.
+            return journal.HandOverAsync();
+        });
+    }
+}

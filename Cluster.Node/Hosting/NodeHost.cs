@@ -1,0 +1,218 @@
+using System.Net;
+using Akka.Configuration;
+using Cluster.Messages.Model;
+using Cluster.Node.Api;
+using Cluster.Node.Hosting.Control;
+using Cluster.Node.Hosting.Membership;
+using Cluster.Node.Hosting.Options;
+using Cluster.Node.Hosting.Volumes;
+using Cluster.Node.Ingress;
+using Cluster.Node.Journal;
+using Cluster.Node.Store;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Node.Hosting;
+
+/// <summary>Thrown by a start that can't go on; the message is one sentence for the operator.</summary>
+public sealed class NodeStartException(string message, Exception? inner = null) : Exception(message, inner);
+
+/// <summary>
+/// One node: every part, started in the order in which they need each other and stopped in the reverse one. The API is up before the cluster is, so that health can be
+/// asked for from the first moment.
+/// </summary>
+public sealed partial class NodeHost
+{
+    private readonly NodeOptions _options;
+    private readonly Config _operatorFile;
+    private readonly ILoggerFactory _loggers;
+    private readonly ILogger _log;
+    private readonly StopList _parts;
+    private readonly Health _health = new(TimeProvider.System);
+    private readonly Metrics _metrics = new();
+    private readonly ControlPlane _control = new();
+    private readonly TaskCompletionSource<string> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private volatile bool _stopping;
+
+    public NodeHost(NodeOptions options, Config operatorFile, ILoggerFactory loggers)
+    {
+        (_options, _operatorFile, _loggers) = (options, operatorFile, loggers);
+        _log = loggers.CreateLogger("Myrmidon.Node");
+        _parts = new StopList(_log);
+    }
+
+    /// <summary>Completes with the reason when the node can't go on; its process must end then.</summary>
+    public Task<string> Ended => _ended.Task;
+
+    /// <summary>Where the API listens, once started.</summary>
+    public Uri? Api { get; private set; }
+
+    /// <summary>Where the NBD server listens, once the node is ready.</summary>
+    public EndPoint? Nbd { get; private set; }
+
+    /// <summary>Completes when the node serves. Throws <see cref="NodeStartException"/>; whatever it throws, <see cref="StopAsync"/> is called next.</summary>
+    public async Task StartAsync(CancellationToken cancellation)
+    {
+        LogStarts(ControlPlane.Version, _options.DataDirectory);
+        var (directory, error) = DataDirectory.Open(_options.DataDirectory);
+        if (directory is null) throw new NodeStartException(error);
+        _parts.Add("the data directory", directory);
+        foreach (var part in new[] { "cluster", "journal", "nbd", "store" }) _health.Report(part, HealthState.Starting, "The node starts.");
+        await StartApiAsync(cancellation);
+        var loop = new EpollLoop("io-loop", _loggers.CreateLogger("Myrmidon.Loop"), OnLoopFailed);
+        _parts.Add("the I/O loop", loop);
+        var store = OpenStore(loop, directory);
+        loop.Start();
+        var journal = StartJournal(directory, out var member);
+        var formed = await journal.Formed.WaitAsync(cancellation);
+        LogFormed(formed.ClusterId, formed.Members.Count);
+        var identity = new NodeIdentity(new NodeId(journal.NodeId), _options.Name, formed.ClusterId, formed.Era);
+        var runtime = new VolumeRuntime(loop, store, identity, _loggers);
+        var (bridge, meshPort) = await StartMeshAsync(runtime, () => member.Directory, () => member.Value);
+        member.Value = StartAkka(journal.Log);
+        member.Directory = await RegisterAsync(journal, bridge, member.Value, meshPort, cancellation);
+        await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
+        var description = Describe(identity, store, member.Value, meshPort);
+        var actors = NodeActors.Start(
+            member.Value.System, _options, description, runtime, member.Directory, journal.Log, () => Report(store), _loggers);
+        StartNbd(runtime, actors);
+        OpenControl(formed.ClusterId, journal, member, actors);
+        LogReady(Api, Nbd);
+    }
+
+    /// <summary>Stops in order, within the time of the settings. Owners drain and hand over first, while everything else still runs.</summary>
+    public Task StopAsync()
+    {
+        _stopping = true;
+        return _parts.StopAsync(_options.StopTimeout);
+    }
+
+    /// <summary>Parts that are made later than those that refer to them.</summary>
+    private sealed class MemberSlot
+    {
+        private volatile ClusterMember? _value;
+        private volatile PeerDirectory? _directory;
+
+        public ClusterMember? Value { get => _value; set => _value = value; }
+
+        public PeerDirectory? Directory { get => _directory; set => _directory = value; }
+    }
+
+    private async Task StartApiAsync(CancellationToken cancellation)
+    {
+        try
+        {
+            var api = await ApiServer.StartAsync(
+                new ApiOptions(_options.Name, Bind(), _options.ApiPort), _control, _health, _metrics, cancellation);
+            Api = api.Address;
+            _parts.Add("the API", api);
+        }
+        catch (IOException e)
+        {
+            throw new NodeStartException($"The API can't listen on port {_options.ApiPort} (myrmidon.api-port): {e.Message}", e);
+        }
+    }
+
+    private BlockStore OpenStore(EpollLoop loop, DataDirectory directory)
+    {
+        var scheduler = new ThreadDiskScheduler(loop, "disk");
+        var opened = BlockStore.Open(
+            new StoreOptions(), loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"));
+        if (opened.Store is not { } store)
+        {
+            scheduler.Dispose();
+            throw new NodeStartException($"The store does not open: {opened.Reason}");
+        }
+        _parts.Add("the disk threads", scheduler);
+        _parts.Add("the store", store);
+        _health.Report("store", HealthState.Healthy);
+        return store;
+    }
+
+    private JournalNode StartJournal(DataDirectory directory, out MemberSlot member)
+    {
+        var slot = member = new MemberSlot();
+        JournalAddress.TryParse($"{_options.AdvertisedHost}:{_options.JournalPort}", out var own);
+        var seeds = _options.Seeds.Select(seed => JournalAddress.TryParse(seed, out var address) ? address : own);
+        try
+        {
+            var journal = JournalNode.Start(new JournalOptions
+            {
+                DataDirectory = directory.Journal,
+                NodeName = _options.Name,
+                ListenHost = _options.Host,
+                ListenPort = _options.JournalPort,
+                AdvertisedHost = _options.AdvertisedHost,
+                Seeds = [.. seeds],
+                BootstrapExpect = _options.BootstrapExpect,
+            }, _loggers, () => slot.Value?.Self);
+            _parts.Add("the journal", journal);
+            _ = journal.Stopped.ContinueWith(
+                stopped => End($"The journal failed: {stopped.Exception!.GetBaseException().Message}"), CancellationToken.None,
+                TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
+            _health.AddProbe("journal", () => journal.Log.Status.LeaderName is null
+                ? (HealthState.Unhealthy, "The journal has no leader.")
+                : (HealthState.Healthy, ""));
+            return journal;
+        }
+        catch (Exception e) when (e is ArgumentException or System.Net.Sockets.SocketException or IOException)
+        {
+            throw new NodeStartException($"The journal does not start on port {_options.JournalPort} (myrmidon.journal-port): {e.Message}", e);
+        }
+    }
+
+    private async Task<(MeshBridge Bridge, int Port)> StartMeshAsync(
+        VolumeRuntime runtime, Func<PeerDirectory?> directory, Func<ClusterMember?> member)
+    {
+        void OnPeerDead(NodeId peer) => ThreadPool.QueueUserWorkItem(_ =>
+        {
+            if (directory()?.AddressOf(peer) is { } address) member()?.DownDead(address);
+        });
+        var bridge = new MeshBridge(runtime, _loggers, OnPeerDead);
+        var started = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        runtime.Loop.Post(() =>
+        {
+            bridge.StartVolumes();
+            started.SetResult();
+        });
+        await started.Task;
+        try
+        {
+            var endPoint = (IPEndPoint)bridge.Mesh.Start(new IPEndPoint(Bind(), _options.MeshPort));
+            _parts.Add("the mesh", () =>
+            {
+                bridge.Mesh.Stop();
+                return Task.CompletedTask;
+            });
+            return (bridge, endPoint.Port);
+        }
+        catch (System.Net.Sockets.SocketException e)
+        {
+            throw new NodeStartException($"The mesh can't listen on port {_options.MeshPort} (myrmidon.mesh-port): {e.Message}", e);
+        }
+    }
+
+    private IPAddress Bind() => _options.Host == "localhost" ? IPAddress.Loopback : IPAddress.Parse(_options.Host);
+
+    private void OnLoopFailed(Exception e)
+    {
+        LogLoopFailed(e);
+        End($"The I/O loop failed: {e.Message}");
+    }
+
+    private void End(string reason)
+    {
+        if (!_stopping) _ended.TrySetResult(reason);
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "starts, version {Version}, data in {Directory}")]
+    private partial void LogStarts(string version, string directory);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "belongs to cluster {ClusterId} with {Members} journal members")]
+    private partial void LogFormed(Guid clusterId, int members);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "serves: API at {Api}, NBD at {Nbd}")]
+    private partial void LogReady(Uri? api, EndPoint? nbd);
+
+    [LoggerMessage(Level = LogLevel.Critical, Message = "the I/O loop failed")]
+    private partial void LogLoopFailed(Exception e);
+}
