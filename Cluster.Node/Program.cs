@@ -1,7 +1,10 @@
 using System.Runtime.InteropServices;
 using Cluster.Node.Cli;
+using Cluster.Node.Journal;
 
 // The only executable: `myrmidon node` runs a node, every other verb is a client or starts local nodes.
+if (args is [JournalHarness.Verb, ..]) return await JournalHarness.RunAsync(args);
+
 // Ctrl-C, SIGTERM and a closed terminal cancel the verb, which then ends its own work; there is no second, harder stop.
 using var stop = new CancellationTokenSource();
 using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Stop);

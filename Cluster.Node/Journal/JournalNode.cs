@@ -66,6 +66,12 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
         if (options.ExpectedNodes > 1 && options.Seeds.Count == 0)
             throw new ArgumentException(
                 $"bootstrap-expect {options.ExpectedNodes} needs seeds: the same list on every node", nameof(options));
+        if (options.ExpectedNodes > 0 && options.Seeds.Count >= 2 * options.ExpectedNodes)
+        {
+            throw new ArgumentException(
+                $"{options.Seeds.Count} seeds are too many for bootstrap-expect {options.ExpectedNodes}: more than half of them must take part",
+                nameof(options));
+        }
         var node = new JournalNode(options, loggers, akka ?? (() => null));
         node._listener.Start();
         node._running = Task.Run(node.RunAsync);

@@ -1,0 +1,56 @@
+using Cluster.Node.Journal;
+using Cluster.Node.Journal.Net;
+
+namespace Cluster.Tests.Integration.Journal;
+
+public sealed class AkkaFormationSpecs
+{
+    private static readonly CancellationToken None = CancellationToken.None;
+
+    [Fact(DisplayName = "Only the journal's leader forms the Akka cluster; the others join whoever is up; a restart of all forms one new cluster")]
+    public async Task One_former()
+    {
+        var up = new bool[3];
+        await using var cluster = new JournalCluster(3) { Akka = i => () => Self(i, up[i]) };
+        await cluster.StartAllAsync();
+        var leader = await cluster.LeaderAsync();
+        var follower = (leader + 1) % 3;
+        Assert.IsType<AkkaJoinDecision.Wait>(await DecideAsync(cluster, follower));
+        Assert.Equal(new AkkaJoinDecision.FormNew(1), await DecideAsync(cluster, leader));
+        Assert.Equal(new AkkaJoinDecision.FormNew(1), await DecideAsync(cluster, leader));             // asked again before it is up
+        up[leader] = true;
+        var join = Assert.IsType<AkkaJoinDecision.Join>(await DecideAsync(cluster, follower));
+        Assert.Equal([Self(leader, true).Address], join.Addresses);
+
+        up[leader] = false;                                    // all stopped at once: the record names a process that is gone
+        await cluster.StopAsync(leader);
+        var next = await cluster.LeaderAsync();
+        Assert.Equal(new AkkaJoinDecision.FormNew(2), await DecideAsync(cluster, next));
+        Assert.IsType<AkkaJoinDecision.Wait>(await DecideAsync(cluster, 3 - leader - next));
+    }
+
+    [Fact(DisplayName = "Nodes register where they are and find each other; a changed record replaces the old one")]
+    public async Task Directory_of_nodes()
+    {
+        await using var cluster = new JournalCluster(2, expect: 1);
+        await cluster.StartAllAsync();
+        for (var i = 0; i < 2; i++) await new NodeDirectory(cluster.Nodes[i]!.Log).RegisterNodeAsync(Record(cluster, i, apiPort: 1), None);
+        var changed = Record(cluster, 1, apiPort: 2);
+        await new NodeDirectory(cluster.Nodes[1]!.Log).RegisterNodeAsync(changed, None);
+        var directory = new NodeDirectory(cluster.Nodes[0]!.Log);
+        Assert.Equal([Record(cluster, 0, apiPort: 1), changed], await directory.ListAsync(None));
+        Assert.Equal(changed, await directory.FindAsync("node-1", None));
+        Assert.Null(await directory.FindAsync("node-9", None));
+    }
+
+    private static AkkaSelf Self(int i, bool up) => new($"akka.tcp://myrmidon@127.0.0.1:{6000 + i}", 70 + i, up);
+
+    private static NodeRecord Record(JournalCluster cluster, int i, int apiPort)
+    {
+        var node = cluster.Nodes[i]!;
+        return new NodeRecord($"node-{i}", node.NodeId, node.Address.Host, apiPort, 2, node.Address.Port, 4) { Zone = "z" };
+    }
+
+    private static Task<AkkaJoinDecision> DecideAsync(JournalCluster cluster, int i) =>
+        new AkkaFormation(cluster.Nodes[i]!).DecideAsync(Self(i, false), None);
+}
