@@ -90,7 +90,7 @@ public readonly record struct ClientFlushBody(SessionId Session, ulong AnsweredB
     }
 }
 
-/// <summary>Answer to a write or flush (R13): the record's sequence (flush: the highest covered) and how far the volume is on media. 16 bytes.</summary>
+/// <summary>Answer to a write or flush (R13): the record's sequence (flush: the highest covered; 0: a replay that had been applied before) and how far the volume is on media. 16 bytes.</summary>
 public readonly record struct ClientAckBody(ulong Sequence, ulong DurableSequence)
 {
     public ReadOnlySpan<byte> Encode(Span<byte> to)

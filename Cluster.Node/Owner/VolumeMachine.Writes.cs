@@ -52,8 +52,9 @@ public sealed partial class VolumeMachine
     {
         if (_windows.Contains(record.Session, record.RequestId))
         {
-            if ((record.Flags & RecordFlags.ForceUnitAccess) != 0) WaitForMedia(Committed, Committed, from, record.RequestId);
-            else SendClientAck(from, record.RequestId, IoStatus.Ok, Committed);
+            // Its sequence is not known any more, and a guess could be taken for what the block is at now (R15).
+            if ((record.Flags & RecordFlags.ForceUnitAccess) != 0) WaitForMedia(Committed, 0, from, record.RequestId);
+            else SendClientAck(from, record.RequestId, IoStatus.Ok, 0);
             return true;
         }
         var session = _sessions[record.Session];

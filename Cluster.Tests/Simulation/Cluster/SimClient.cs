@@ -1,0 +1,337 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Tests.Simulation.Volumes;
+
+internal enum SimKind
+{
+    Unset = 0,
+    Write,
+    Trim,
+    Read,
+    Flush,
+}
+
+/// <summary>One I/O of a simulated front end.</summary>
+internal sealed class SimRequest(SimClient client, ulong id, SimKind kind, BlockRange range)
+{
+    public SimClient Client => client;
+
+    public SessionId Session { get; } = client.Session;
+
+    public ulong Id => id;
+
+    public SimKind Kind => kind;
+
+    public BlockRange Range => range;
+
+    public ulong Value { get; init; }
+
+    public bool ForceUnitAccess { get; init; }
+
+    public bool IsConditional { get; init; }
+
+    public ulong Expected { get; init; }
+
+    public IoBuffer? Record { get; set; }
+
+    public long StartedUs { get; init; }
+
+    /// <summary>Per block of the range: the least sequence that a read which starts now may answer.</summary>
+    public ulong[] Floors { get; init; } = [];
+
+    /// <summary>What the flush has to cover.</summary>
+    public List<SimRequest> Covers { get; init; } = [];
+}
+
+/// <summary>
+/// A front end: one session, several requests at once, all of them sent again by request id after each new link, until they are answered. Its
+/// process dies with its node; what was not answered then may or may not have been applied.
+/// </summary>
+internal sealed class SimClient
+{
+    private const int OutstandingMax = 12;
+    private const int SilenceUs = 2_500_000;
+
+    private readonly SimNode _node;
+    private readonly SortedDictionary<ulong, SimRequest> _open = [];
+    private readonly Dictionary<ulong, ulong> _seen = [];
+    private int _left;
+    private ulong _nextId;
+    private ulong _route;
+    private IFrameLink? _link;
+    private bool _isReady;
+    private bool _reopens;
+    private long _heardUs;
+
+    public SimClient(SimNode node, int operations)
+    {
+        (_node, _left) = (node, operations);
+        Number = node.World.History.NewClient();
+    }
+
+    public int Number { get; }
+
+    public string Name => $"c{Number}";
+
+    public SimNode Node => _node;
+
+    public SessionId Session { get; private set; }
+
+    /// <summary>Sessions are opened under this generation of the attachment.</summary>
+    public ulong Generation { get; set; }
+
+    public bool IsDone => _left == 0 && _open.Count == 0;
+
+    public int Unanswered => _open.Count;
+
+    public bool IsReady => _isReady;
+
+    public bool WasFenced { get; private set; }
+
+    public List<IoStatus> Refusals { get; } = [];
+
+    private SimWorld World => _node.World;
+
+    /// <summary>A new process: a new incarnation, whose request ids start anew.</summary>
+    public void OnNodeStarted()
+    {
+        (Session, _nextId, _isReady, _link, WasFenced) = (new SessionId(Generation, World.Random.Next() | 1), 1, false, null, false);
+        _reopens = false;
+        Reopen(World.Random.Between(0, 5_000));
+        _node.Post(SilenceUs, Watch);
+        if (_left > 0) _node.Post(World.Random.Between(0, 500_000), Work);
+    }
+
+    public void OnNodeDied()
+    {
+        foreach (var request in _open.Values) Forget(request);
+        _open.Clear();
+        _seen.Clear();
+    }
+
+    public void End()
+    {
+        _left = 0;
+        OnNodeDied();
+    }
+
+    public void OnLinkUp(SimLink link)
+    {
+    }
+
+    public void OnLinkDown(SimLink link)
+    {
+        if (_link != link) return;
+        (_link, _isReady) = (null, false);
+        Reopen(World.Random.Between(1_000, 50_000));
+    }
+
+    /// <summary>Starts I/O; what is asked while the session is not open is sent once it is.</summary>
+    public SimRequest Ask(SimKind kind, BlockRange range, bool fua = false, ulong? expected = null)
+    {
+        var history = World.History;
+        var value = kind == SimKind.Write ? history.NewValue() : 0;
+        var request = new SimRequest(this, _nextId++, kind, range)
+        {
+            Value = value,
+            ForceUnitAccess = fua,
+            IsConditional = expected is not null,
+            Expected = expected ?? 0,
+            StartedUs = World.NowUs,
+            Floors = history.Floors(range),
+            Covers = kind == SimKind.Flush ? history.AcknowledgedWrites() : [],
+        };
+        request.Record = Encode(request);
+        _open.Add(request.Id, request);
+        history.OnAsked(request);
+        if (_isReady) Send(request);
+        return request;
+    }
+
+    public void OnFrame(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body)
+    {
+        if (from != _link || header.Argument != _route) return;
+        _heardUs = World.NowUs;
+        switch (header.Kind)
+        {
+            case FrameKind.SessionOpened: OnOpened(header.Status); break;
+            case FrameKind.SessionNotice: OnNotice(header.Status); break;
+            default: OnAnswer(in header, body); break;
+        }
+    }
+
+    public void Reopen(long delayUs)
+    {
+        _isReady = false;
+        if (_reopens || WasFenced) return;
+        _reopens = true;
+        _node.Post(delayUs, () =>
+        {
+            _reopens = false;
+            Open();
+        });
+    }
+
+    private IoBuffer? Encode(SimRequest request)
+    {
+        if (request.Kind is not (SimKind.Write or SimKind.Trim)) return null;
+        var answeredBelow = _open.Count == 0 ? request.Id : Math.Min(request.Id, _open.Keys.First());
+        var header = new RecordHeader
+        {
+            Session = Session,
+            RequestId = request.Id,
+            AnsweredBelow = answeredBelow,
+            Range = request.Range,
+            ExpectedSequence = request.Expected,
+            Flags = (request.ForceUnitAccess ? RecordFlags.ForceUnitAccess : 0) | (request.IsConditional ? RecordFlags.Conditional : 0),
+        };
+        return request.Kind == SimKind.Write ? SimRecords.Write(header, request.Value) : SimRecords.Trim(header);
+    }
+
+    private void Open()
+    {
+        var owner = World.Director.OwnerNode;
+        _link = owner is null ? null : _node.LinkTo(owner.Id);
+        if (_link is not { IsUp: true })
+        {
+            Reopen(World.Random.Between(20_000, 150_000));
+            return;
+        }
+        _route = World.Random.Next();
+        _heardUs = World.NowUs;
+        Span<byte> body = stackalloc byte[SessionOpenBody.SizeBytes];
+        var open = new SessionOpenBody(Session, _open.Count == 0 ? _nextId : _open.Keys.First());
+        _link.Send(FrameHeader.Of(FrameKind.SessionOpen, SimWorld.Volume, argument: _route), open.Encode(body));
+    }
+
+    private void OnOpened(IoStatus status)
+    {
+        if (status == IoStatus.StaleSession) OnFenced();
+        else if (status != IoStatus.Ok) Reopen(World.Random.Between(20_000, 200_000));
+        else if (!_isReady)
+        {
+            _isReady = true;
+            foreach (var request in _open.Values.ToList()) Send(request);
+        }
+    }
+
+    private void OnNotice(IoStatus status)
+    {
+        if (status == IoStatus.StaleSession) OnFenced();
+        else if (status != IoStatus.Ok) Reopen(World.Random.Between(1_000, 100_000));
+    }
+
+    private void OnFenced()
+    {
+        (WasFenced, _isReady, _left) = (true, false, 0);
+        OnNodeDied();
+    }
+
+    private void OnAnswer(in FrameHeader header, ReadOnlySpan<byte> body)
+    {
+        if (!_isReady || !_open.TryGetValue(header.RequestId, out var request)) return;
+        switch (header.Status)
+        {
+            case IoStatus.Ok: break;
+            case IoStatus.Conflict when request.IsConditional: break;
+            case IoStatus.Busy:
+                var route = _route;
+                _node.Post(World.Random.Between(5_000, 60_000), () =>
+                {
+                    if (_isReady && _route == route && _open.ContainsKey(request.Id)) Send(request);
+                });
+                return;
+            case IoStatus.Offline or IoStatus.NotOwner:
+                Reopen(World.Random.Between(10_000, 200_000));
+                return;
+            case IoStatus.StaleSession:
+                OnFenced();
+                return;
+            default: throw new InvariantException($"{Name}: request {request.Id} ({request.Kind}) was answered with {header.Status}");
+        }
+        _open.Remove(request.Id);
+        Conclude(request, in header, body);
+        Forget(request);
+    }
+
+    private void Conclude(SimRequest request, in FrameHeader header, ReadOnlySpan<byte> body)
+    {
+        if (request.Kind == SimKind.Read)
+        {
+            var blocks = SimRecords.DecodeReply(body, request.Range);
+            World.History.OnRead(request, blocks);
+            for (var index = 0; index < blocks.Count; index++) _seen[request.Range.First + (ulong)index] = blocks[index].Sequence;
+            return;
+        }
+        if (header.Status == IoStatus.Conflict)
+        {
+            Refusals.Add(IoStatus.Conflict);
+            World.History.OnRefused(request);
+            return;
+        }
+        Invariant.That(ClientAckBody.TryDecode(body, out var ack), "an ack has no body");
+        World.History.OnAcknowledged(request, ack);
+        if (request.Kind == SimKind.Write && ack.Sequence != 0) _seen[request.Range.First] = ack.Sequence;
+    }
+
+    private static void Forget(SimRequest request)
+    {
+        request.Record?.Release();
+        request.Record = null;
+    }
+
+    private void Send(SimRequest request)
+    {
+        Span<byte> small = stackalloc byte[32];
+        switch (request.Kind)
+        {
+            case SimKind.Read:
+                _link!.Send(Header(FrameKind.ClientRead, request), new ClientReadBody(Session, request.Range).Encode(small));
+                break;
+            case SimKind.Flush:
+                _link!.Send(Header(FrameKind.ClientFlush, request), new ClientFlushBody(Session, _open.Keys.First()).Encode(small));
+                break;
+            default:
+                _link!.Send(Header(FrameKind.ClientWrite, request), request.Record!);
+                break;
+        }
+    }
+
+    private FrameHeader Header(FrameKind kind, SimRequest request) => FrameHeader.Of(kind, SimWorld.Volume, 0, request.Id, _route);
+
+    /// <summary>An owner that says nothing for long is looked for anew.</summary>
+    private void Watch()
+    {
+        if (WasFenced) return;
+        if (_open.Count > 0 && World.NowUs - _heardUs > SilenceUs) Reopen(0);
+        _node.Post(SilenceUs / 2, Watch);
+    }
+
+    // ---- the workload ----
+
+    private void Work()
+    {
+        var burst = Math.Min(World.Random.Between(1, 8), Math.Min(_left, OutstandingMax - _open.Count));
+        for (var index = 0; index < burst; index++)
+        {
+            _left--;
+            AskSomething();
+        }
+        if (_left > 0) _node.Post(World.Random.Percent(70) ? World.Random.Between(500, 60_000) : World.Random.Between(200_000, 2_500_000), Work);
+    }
+
+    private void AskSomething()
+    {
+        var random = World.Random;
+        var first = (ulong)random.Below((int)World.Profile.Blocks - 1);
+        var range = new BlockRange(first, random.Percent(85) ? 1u : 2);
+        var roll = random.Below(100);
+        if (roll < 45) Ask(SimKind.Write, range);
+        else if (roll < 52) Ask(SimKind.Write, range, fua: true);
+        else if (roll < 62 && _seen.TryGetValue(first, out var seen)) Ask(SimKind.Write, new BlockRange(first, 1), expected: seen);
+        else if (roll < 67) Ask(SimKind.Trim, range);
+        else if (roll < 74) Ask(SimKind.Flush, range);
+        else Ask(SimKind.Read, range);
+    }
+}

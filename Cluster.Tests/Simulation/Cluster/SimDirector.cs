@@ -1,0 +1,85 @@
+using Cluster.Node.Owner;
+
+namespace Cluster.Tests.Simulation.Volumes;
+
+/// <summary>
+/// Plays sharding: has an owner run on some node, starts another one when it believes that none runs (and is wrong at times), and moves one in order. It
+/// fences nothing (R18).
+/// </summary>
+internal sealed class SimDirector(SimWorld world)
+{
+    private const int LookUs = 50_000;
+    private const int DrainUs = 3_000_000;
+
+    private SimOwner? _owner;
+    private bool _isStarting;
+    private long _lostSinceUs = -1;
+    private long _patienceUs;
+    private SimNode? _next;
+
+    public int Started { get; private set; }
+
+    /// <summary>Where front ends are sent to.</summary>
+    public SimNode? OwnerNode => _owner?.Host;
+
+    public SimOwner? Owner => _owner;
+
+    public bool IsServing => _owner is { Machine.Phase: VolumePhase.Serving } && _owner.Host.Owner == _owner;
+
+    public void Start() => world.Every(LookUs, Look);
+
+    /// <summary>Claims the volume on that node now, whoever else serves it.</summary>
+    public void Claim(SimNode node)
+    {
+        if (!node.IsWorking || _isStarting) return;
+        _isStarting = true;
+        Started++;
+        world.Say("director", $"starts an owner on {node.Name}");
+        SimOwner.Start(node, owner => (_owner, _isStarting) = (owner, false));
+        // Sharding does not wait for ever for a node that does not answer.
+        var number = Started;
+        world.At(1_000_000, () => _isStarting = _isStarting && number != Started);
+    }
+
+    /// <summary>A planned move: the old owner drains first.</summary>
+    public void Move(SimNode to)
+    {
+        if (_owner is not { IsStopped: false } owner || !owner.Host.IsWorking || owner.Host == to || owner.Host.Owner != owner) return;
+        world.Say("director", $"moves the owner from {owner.Host.Name} to {to.Name}");
+        _next = to;
+        owner.Host.Post(0, owner.Machine.Drain);
+        owner.Host.Post(DrainUs, () =>
+        {
+            if (!owner.IsStopped) owner.Machine.Stop();
+        });
+    }
+
+    private void Look()
+    {
+        if (_owner is { IsStopped: false } owner && owner.Host.Owner == owner && owner.Host.IsWorking && world.Network.ReachesJournal(owner.Host))
+        {
+            _lostSinceUs = -1;
+            return;
+        }
+        if (_lostSinceUs < 0)
+        {
+            _lostSinceUs = world.NowUs;
+            _patienceUs = _owner is { IsStopped: true } ? world.Random.Between(0, 300_000) : world.Random.Between(20_000, 2_500_000);
+        }
+        if (_isStarting || world.NowUs - _lostSinceUs < _patienceUs) return;
+        var node = _next is { IsWorking: true } planned ? planned : Choose();
+        _next = null;
+        if (node is null) return;
+        _lostSinceUs = -1;
+        Claim(node);
+    }
+
+    private SimNode? Choose()
+    {
+        var able = world.Replicas.Where(node => node.IsWorking && world.Network.ReachesJournal(node)).ToList();
+        if (able.Count == 0) return null;
+        var members = able.Where(node => world.Journal.State.Member(node.Replica) is not null).ToList();
+        var from = members.Count > 0 && !world.Random.Percent(10) ? members : able;
+        return from[world.Random.Below(from.Count)];
+    }
+}

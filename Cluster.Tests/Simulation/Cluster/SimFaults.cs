@@ -1,0 +1,208 @@
+namespace Cluster.Tests.Simulation.Volumes;
+
+/// <summary>Breaks things at random times, and mends most of them after a while.</summary>
+internal sealed class SimFaults(SimWorld world)
+{
+    private readonly SimRandom _random = new(world.Random.Next());
+    private long _diskLossNotBeforeUs;
+    private bool _isOver;
+
+    public int Count { get; private set; }
+
+    public int Left { get; private set; }
+
+    public void Start(int count)
+    {
+        Left = count;
+        PostNext(1_500_000);
+    }
+
+    /// <summary>Mends everything; nothing breaks any more.</summary>
+    public void End()
+    {
+        _isOver = true;
+        world.Network.Heal();
+        (world.Journal.DelayUs, world.Journal.AnswerDelayUs) = (0, 0);
+        foreach (var node in world.Nodes)
+        {
+            (node.HasNoSpace, node.FailsSync, node.HasSlowDisk, node.DiesInNextTurn) = (false, false, false, false);
+            node.Resume();
+            if (!node.IsAlive) node.Start();
+            else if (node.Machine is { IsFailed: true }) RestartSoon(node, 0);
+        }
+    }
+
+    private void PostNext(long delayUs) => world.At(delayUs, () =>
+    {
+        if (_isOver || Left == 0) return;
+        Left--;
+        Count++;
+        Break();
+        PostNext(_random.Percent(35) ? _random.Between(1_000, 300_000) : _random.Between(300_000, 3_500_000));
+    });
+
+    private void Break()
+    {
+        var node = Pick();
+        switch (_random.Below(world.Profile.PowerLoss ? 26 : 23))
+        {
+            case 0 or 1 or 2 or 3: Kill(node, _random.Between(20_000, 6_000_000)); break;
+            case 4: DieMidTurn(node); break;
+            case 5: KillAll(); break;
+            case 6 or 7 or 8: Pause(node); break;
+            case 9 or 10 or 11: Reset(); break;
+            case 12 or 13: Isolate(node); break;
+            case 14: CutPair(); break;
+            case 15 or 16: Stall(); break;
+            case 17: SlowDisk(node); break;
+            case 18: NoSpace(node); break;
+            case 19: FailSync(node); break;
+            case 20: SlowJournal(); break;
+            case 21: MoveOrClaim(node); break;
+            case 22: LoseDisk(node); break;
+            case 23 or 24: LosePower(node); break;
+            default: LoseAllPower(); break;
+        }
+    }
+
+    private SimNode Pick() => world.Nodes[_random.Below(world.Profile.Replicas)];
+
+    private SimNode PickAny() => world.Nodes[_random.Below(world.Nodes.Count)];
+
+    private void Kill(SimNode node, long forUs)
+    {
+        node.Kill();
+        RestartSoon(node, forUs);
+    }
+
+    private void RestartSoon(SimNode node, long delayUs)
+    {
+        node.Kill();
+        world.At(delayUs, () =>
+        {
+            if (!node.IsAlive) node.Start();
+        });
+    }
+
+    private void DieMidTurn(SimNode node)
+    {
+        node.DiesInNextTurn = true;
+        world.At(_random.Between(200_000, 3_000_000), () =>
+        {
+            node.DiesInNextTurn = false;
+            if (!node.IsAlive) node.Start();
+        });
+    }
+
+    private void KillAll()
+    {
+        foreach (var node in world.Replicas) Kill(node, _random.Between(100_000, 4_000_000));
+    }
+
+    private void Pause(SimNode node)
+    {
+        node.Pause();
+        world.At(_random.Percent(50) ? _random.Between(100_000, 1_500_000) : _random.Between(1_500_000, 9_000_000), node.Resume);
+    }
+
+    private void Reset() => world.Network.Reset(Pick(), PickAny());
+
+    private void Isolate(SimNode node)
+    {
+        // Some front ends are left on its side.
+        foreach (var other in world.Nodes)
+        {
+            if (other != node && (other.Index < world.Profile.Replicas || _random.Percent(60))) world.Network.CutBoth(node, other);
+        }
+        world.Say("fault", $"isolates {node.Name}");
+        HealSoon();
+    }
+
+    private void CutPair()
+    {
+        var (left, right) = (Pick(), PickAny());
+        if (_random.Percent(50)) world.Network.Cut(left, right);
+        else world.Network.CutBoth(left, right);
+        world.Say("fault", $"cuts {left.Name} and {right.Name}");
+        HealSoon();
+    }
+
+    private void HealSoon() => world.At(_random.Between(200_000, 9_000_000), world.Network.Heal);
+
+    private void Stall()
+    {
+        var (from, to) = (Pick(), PickAny());
+        world.Network.Stall(from, to, _random.Between(50_000, 4_000_000));
+        world.Say("fault", $"stalls {from.Name} to {to.Name}");
+    }
+
+    private void SlowDisk(SimNode node)
+    {
+        node.HasSlowDisk = true;
+        world.At(_random.Between(1_000_000, 6_000_000), () => node.HasSlowDisk = false);
+    }
+
+    private void NoSpace(SimNode node)
+    {
+        node.HasNoSpace = true;
+        world.At(_random.Between(200_000, 5_000_000), () => node.HasNoSpace = false);
+    }
+
+    private void FailSync(SimNode node)
+    {
+        node.FailsSync = node.IsAlive;
+        world.At(_random.Between(500_000, 5_000_000), () => RestartSoon(node, _random.Between(50_000, 1_000_000)));
+    }
+
+    private void SlowJournal()
+    {
+        if (_random.Percent(50)) world.Journal.DelayUs = _random.Between(50_000, 2_000_000);
+        else world.Journal.AnswerDelayUs = _random.Between(50_000, 3_000_000);
+        world.At(_random.Between(500_000, 6_000_000), () => (world.Journal.DelayUs, world.Journal.AnswerDelayUs) = (0, 0));
+    }
+
+    private void MoveOrClaim(SimNode node)
+    {
+        if (_random.Percent(50)) world.Director.Move(node);
+        else world.Director.Claim(node);
+    }
+
+    /// <summary>One disk at a time, and only while every other copy is in sync: P1 promises nothing beyond.</summary>
+    private void LoseDisk(SimNode node)
+    {
+        var isSafe = world.Profile.LosesDisks && world.NowUs >= _diskLossNotBeforeUs && world.Journal.State.InSync.Length == world.Profile.Replicas
+            && world.Profile.Replicas > 2 && world.Replicas.All(other => other.IsWorking);
+        if (!isSafe)
+        {
+            Kill(node, _random.Between(20_000, 2_000_000));
+            return;
+        }
+        _diskLossNotBeforeUs = world.NowUs + 20_000_000;
+        var older = _random.Percent(40) ? node.Disk.Copy() : null;
+        node.LoseDisk();
+        // An older store is one that misses what came since; here it is the last third of its log.
+        if (older is not null)
+        {
+            older.Age();
+            node.RestoreDisk(older);
+        }
+        RestartSoon(node, _random.Between(20_000, 4_000_000));
+    }
+
+    private void LosePower(SimNode node)
+    {
+        world.History.OnPowerLoss();
+        node.LosePower();
+        RestartSoon(node, _random.Between(200_000, 6_000_000));
+    }
+
+    private void LoseAllPower()
+    {
+        world.History.OnPowerLoss();
+        foreach (var node in world.Replicas)
+        {
+            node.LosePower();
+            RestartSoon(node, _random.Between(200_000, 4_000_000));
+        }
+    }
+}

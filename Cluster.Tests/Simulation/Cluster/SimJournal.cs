@@ -1,0 +1,83 @@
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Node.Owner;
+
+namespace Cluster.Tests.Simulation.Volumes;
+
+internal enum SimOutcome
+{
+    Unset = 0,
+    Success,
+    Conflict,
+    /// <summary>Nobody will ever tell the proposer whether it is in.</summary>
+    Forgotten,
+}
+
+/// <summary>The volume's stream in the metadata journal: compare and set on its length, with delays before and after the decision.</summary>
+internal sealed class SimJournal
+{
+    private const int ReachPauseUs = 200_000;
+    private const int ReachAttemptsMax = 25;
+
+    private readonly SimWorld _world;
+    private readonly List<VolumeEvent> _events = [];
+
+    public SimJournal(SimWorld world)
+    {
+        _world = world;
+        Append(world.Created());
+    }
+
+    public IReadOnlyList<VolumeEvent> Events => _events;
+
+    /// <summary>The fold of all that is journaled.</summary>
+    public VolumeState State { get; private set; } = VolumeState.Empty;
+
+    /// <summary>Proposals are decided only after that long.</summary>
+    public long DelayUs { get; set; }
+
+    /// <summary>What was decided is told only after that long.</summary>
+    public long AnswerDelayUs { get; set; }
+
+    /// <summary>Answers on the node, once it reaches the journal: the stream as it is then.</summary>
+    public void Read(SimNode node, Action<VolumeState, int> answer) => Reach(node, 0, () => node.Post(_world.Random.Between(100, 3000),
+        () => answer(State, _events.Count)), () => { });
+
+    public void Propose(SimNode node, int expectedLength, VolumeEvent e, Action<SimOutcome> answer) => Reach(node, 0, () =>
+    {
+        _world.At(DelayUs + _world.Random.Between(300, 6000), () =>
+        {
+            var outcome = _events.Count == expectedLength ? SimOutcome.Success : SimOutcome.Conflict;
+            if (outcome == SimOutcome.Success) Append(e);
+            var delay = AnswerDelayUs + (_world.Random.Percent(4) ? _world.Random.Between(50_000, 2_000_000) : _world.Random.Between(200, 4000));
+            _world.At(delay, () => Reach(node, 0, () => node.Post(0, () => answer(outcome)), () => node.Post(0, () => answer(SimOutcome.Forgotten))));
+        });
+    }, () => node.Post(0, () => answer(SimOutcome.Forgotten)));
+
+    private void Reach(SimNode node, int attempt, Action reached, Action given)
+    {
+        if (!node.IsAlive) return;
+        if (_world.Network.ReachesJournal(node)) reached();
+        else if (attempt == ReachAttemptsMax) given();
+        else _world.At(ReachPauseUs, () => Reach(node, attempt + 1, reached, given));
+    }
+
+    private void Append(VolumeEvent e)
+    {
+        _events.Add(e);
+        State = State.Apply(e);
+        _world.Say("journal", $"{_events.Count}: {Describe(e)}");
+        _world.Trace((ulong)_events.Count << 32);
+        var isOpened = State.Opened != Epoch.None;
+        if (isOpened) Invariant.That(State.InSync.Length > 0, "the in-sync set is empty");
+        if (e is InSyncChanged changed) Invariant.That(changed.Epoch == State.Epoch, "a deposed owner changed the in-sync set");
+    }
+
+    private static string Describe(VolumeEvent e) => e switch
+    {
+        EpochStarted started => $"epoch {started.Epoch} started by {started.NodeName}",
+        EpochOpened opened => $"epoch {opened.Epoch} opened at {opened.StartSequence} with {string.Join(",", opened.Members.Select(member => member.Id))}",
+        InSyncChanged changed => $"in-sync {changed.Version}: {string.Join(",", changed.Members.Select(member => member.Id))} ({changed.Reason})",
+        _ => e.GetType().Name,
+    };
+}

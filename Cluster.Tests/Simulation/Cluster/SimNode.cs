@@ -1,0 +1,328 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Cluster.Node.Hosting.Volumes;
+using Cluster.Node.Replica;
+
+namespace Cluster.Tests.Simulation.Volumes;
+
+/// <summary>
+/// One node: a process that may be killed, paused, or lose its host's power, a disk that outlives it, and the machines in it. Its turn is the loop's: events, then
+/// deliveries within the process, the store's write, and the acks.
+/// </summary>
+internal sealed class SimNode : IReplicaEffects
+{
+    private const int LeaseAndDriftMs = Limits.LeaseMs + (Limits.LeaseMs * Limits.ClockDriftPercent / 100);
+
+    private readonly bool _hasDisk;
+    private readonly Queue<SimEvent> _held = new();
+    private readonly Queue<LocalFrame> _local = new();
+    private readonly List<ReplicaMachine> _acknowledging = [];
+    private readonly long[] _grantedUntilMs;
+    private readonly long _clockOffsetMs;
+    private readonly int _clockPerMille;
+    private long _startedMs;
+
+    private readonly record struct LocalFrame(FrameHeader Header, IoBuffer? Body, bool Small);
+
+    public SimNode(SimWorld world, int index, bool hasDisk)
+    {
+        (World, Index, _hasDisk) = (world, index, hasDisk);
+        (Id, Identity) = (new NodeId(world.Random.Guid()), world.Random.Guid());
+        Disk = new SimDisk(world.Random.Guid());
+        Links = new SimLink?[world.Profile.Replicas + world.Profile.Clients];
+        _grantedUntilMs = new long[Links.Length];
+        // Clocks start anywhere and drift by half of the bound each way.
+        (_clockOffsetMs, _clockPerMille) = (world.Random.Between(1000, 100_000_000), (int)world.Random.Between(-5, 5));
+        Self = new SimSelfLink(this);
+    }
+
+    public SimWorld World { get; }
+
+    public int Index { get; }
+
+    public NodeId Id { get; }
+
+    public string Name => $"n{Index}";
+
+    public ReplicaId Replica => new((ushort)(Index + 1));
+
+    /// <summary>Of the copy that placement wants here.</summary>
+    public Guid Identity { get; }
+
+    public SimDisk Disk { get; private set; }
+
+    public bool IsAlive { get; private set; }
+
+    public bool IsPaused { get; private set; }
+
+    public bool IsWorking => IsAlive && !IsPaused;
+
+    public int Incarnation { get; private set; }
+
+    /// <summary>Links by the index of the node at the other end.</summary>
+    public SimLink?[] Links { get; }
+
+    public SimSelfLink Self { get; private set; }
+
+    public SimVolumeStore? Store { get; private set; }
+
+    public ReplicaMachine? Machine { get; private set; }
+
+    public LocalReplica? Local { get; private set; }
+
+    public SimOwner? Owner { get; set; }
+
+    public List<SimClient> Clients { get; } = [];
+
+    public bool HasNoSpace { get; set; }
+
+    public bool FailsSync { get; set; }
+
+    public bool HasSlowDisk { get; set; }
+
+    /// <summary>The process ends after the next event, before its store wrote anything of it.</summary>
+    public bool DiesInNextTurn { get; set; }
+
+    public Guid StoreId => Disk.StoreId;
+
+    public ulong StoreOpenCount => Disk.OpenCount;
+
+    public long NowMs => _clockOffsetMs + (World.NowUs * (1000 + _clockPerMille) / 1_000_000);
+
+    public bool HasReplica => Machine is not null;
+
+    public void AddClient(SimClient client)
+    {
+        Clients.Add(client);
+        client.OnNodeStarted();
+    }
+
+    public void Start()
+    {
+        Invariant.That(!IsAlive, "a node was started twice");
+        (IsAlive, IsPaused, _startedMs, DiesInNextTurn) = (true, false, NowMs, false);
+        Self = new SimSelfLink(this);
+        Array.Clear(_grantedUntilMs);
+        if (_hasDisk)
+        {
+            Disk.OpenCount++;
+            if (Disk.Log.Count > 0) OpenReplica();
+        }
+        World.Say(Name, "started");
+        PostHeartbeat();
+        foreach (var client in Clients) client.OnNodeStarted();
+    }
+
+    /// <summary>kill -9.</summary>
+    public void Kill() => Die(() => Disk.CutToAppended());
+
+    public void LosePower() => Die(() => Disk.CutToMedia(World.Random));
+
+    /// <summary>The process ends, and its disk is replaced by an empty one.</summary>
+    public void LoseDisk() => Die(() => Disk = new SimDisk(World.Random.Guid()));
+
+    /// <summary>The disk is put back to what it was before: an older store (R5).</summary>
+    public void RestoreDisk(SimDisk older)
+    {
+        Invariant.That(!IsAlive, "a disk was changed under a running node");
+        Disk = older;
+    }
+
+    public void Pause()
+    {
+        IsPaused = IsAlive;
+        World.Say(Name, "paused");
+    }
+
+    public void Resume()
+    {
+        if (!IsPaused) return;
+        IsPaused = false;
+        World.Say(Name, "goes on");
+        while (!IsPaused && IsAlive && _held.TryDequeue(out var e)) Take(e);
+        while (!IsAlive && _held.TryDequeue(out var left)) left.Drop();
+    }
+
+    /// <summary>Later, in this incarnation of the process.</summary>
+    public void Post(long delayUs, Action run) => World.At(delayUs, new SimEvent(run, this));
+
+    public void Post(long delayUs, Action run, IoBuffer? body) => World.At(delayUs, new SimEvent(run, this, body));
+
+    public void PostTaking(long delayUs, Action run, IoBuffer body) => World.At(delayUs, new SimEvent(run, this, body, takesBody: true));
+
+    public void Take(SimEvent e)
+    {
+        if (!IsAlive || e.Incarnation != Incarnation) e.Drop();
+        else if (IsPaused) _held.Enqueue(e);
+        else
+        {
+            e.Run();
+            if (!IsAlive) return;
+            if (DiesInNextTurn) Kill();
+            else Turn();
+        }
+    }
+
+    public IFrameLink? LinkTo(NodeId node)
+    {
+        if (node == Id) return Self;
+        foreach (var link in Links)
+        {
+            if (link is { IsUp: true } && link.Peer == node) return link;
+        }
+        return null;
+    }
+
+    public bool WasLinked(NodeId node) => node == Id || Array.Exists(Links, link => link is not null && link.Peer == node);
+
+    // ---- the turn ----
+
+    internal void QueueLocal(FrameHeader header, IoBuffer? body, bool small) => _local.Enqueue(new LocalFrame(header, body, small));
+
+    private void Turn()
+    {
+        bool worked;
+        do
+        {
+            worked = _local.Count > 0;
+            while (_local.TryDequeue(out var frame))
+            {
+                Dispatch(Self, frame.Header, frame.Body is null ? default : frame.Body.Span, frame.Small ? null : frame.Body);
+                frame.Body?.Release();
+            }
+            if (Store is not null && Store.RunPhase()) worked = true;
+            if (_acknowledging.Count == 0) continue;
+            worked = true;
+            foreach (var machine in _acknowledging) machine.Acknowledge();
+            _acknowledging.Clear();
+        }
+        while (worked);
+    }
+
+    public void Dispatch(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
+    {
+        switch (header.Kind)
+        {
+            case FrameKind.SessionOpen or FrameKind.SessionClose or FrameKind.ClientWrite or FrameKind.ClientRead or FrameKind.ClientFlush
+                or FrameKind.ClientStatus:
+                ToOwner(from, in header, body, buffer);
+                break;
+            case FrameKind.SessionOpened or FrameKind.SessionNotice or FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientStatusReply:
+                foreach (var client in Clients) client.OnFrame(from, in header, body);
+                break;
+            case FrameKind.Promised or FrameKind.AppendAck or FrameKind.TailRecord or FrameKind.TailEnd or FrameKind.Truncated or FrameKind.Stamped
+                or FrameKind.CatchUpAck or FrameKind.Deposed:
+                Owner?.Machine.OnReplicaFrame(from, in header, body, buffer);
+                break;
+            default:
+                ToReplica(from, in header, body, buffer);
+                break;
+        }
+    }
+
+    private void ToOwner(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
+    {
+        if (Owner is { IsStopped: false } owner) owner.Machine.OnClientFrame(from, in header, body, buffer);
+        else
+        {
+            var kind = header.Kind == FrameKind.SessionOpen ? FrameKind.SessionOpened
+                : header.Kind == FrameKind.ClientRead ? FrameKind.ClientReadReply : FrameKind.ClientAck;
+            from.Send(FrameHeader.Of(kind, header.Volume, header.Epoch, header.RequestId, header.Argument, IoStatus.NotOwner), new byte[24]);
+        }
+    }
+
+    private void ToReplica(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
+    {
+        if (!_hasDisk) return;
+        if (header.Kind == FrameKind.Promise && !Prepare(from, in header, body)) return;
+        if (Machine is not null) Machine.OnFrame(from, in header, body, buffer);
+        else from.Send(FrameHeader.Of(FrameKind.AppendAck, header.Volume, header.Epoch, status: IoStatus.Missing), new byte[32]);
+    }
+
+    private bool Prepare(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body)
+    {
+        if (!PromiseBody.TryDecode(body, out var promise)) return false;
+        if (Machine is not null) return true;
+        if (promise.Create)
+        {
+            var fresh = new ReplicaHeader(default, default, header.Volume, promise.Replica, promise.Identity, 0, default, 0, 0, 0, false, 0, 0, promise.Spec);
+            Disk.Log.Add(new SimOperation(SimOperationKind.Header) { Bytes = fresh.Encode() });
+            OpenReplica();
+            return true;
+        }
+        Span<byte> answer = stackalloc byte[128];
+        var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0);
+        from.Send(FrameHeader.Of(FrameKind.Promised, header.Volume, header.Epoch, status: IoStatus.Missing), missing.Encode(answer));
+        return false;
+    }
+
+    private void OpenReplica()
+    {
+        Store = new SimVolumeStore(Disk, this);
+        Machine = new ReplicaMachine(Store, this);
+        Local = new LocalReplica(Machine);
+    }
+
+    private void Die(Action toDisk)
+    {
+        if (!IsAlive) return;
+        World.Say(Name, "dies");
+        (IsAlive, IsPaused) = (false, false);
+        Incarnation++;
+        Self.IsUp = false;
+        World.Network.OnNodeDied(this);
+        Owner?.Forget();
+        (Owner, Store, Machine, Local) = (null, null, null, null);
+        _acknowledging.Clear();
+        while (_local.TryDequeue(out var frame)) frame.Body?.Release();
+        while (_held.TryDequeue(out var e)) e.Drop();
+        (HasNoSpace, FailsSync, HasSlowDisk) = (false, false, false);
+        toDisk();
+        foreach (var client in Clients) client.OnNodeDied();
+    }
+
+    // ---- links ----
+
+    public void OnLinkUp(SimLink link)
+    {
+        Owner?.Machine.OnLinkUp(link);
+        foreach (var client in Clients) client.OnLinkUp(link);
+    }
+
+    public void OnLinkDown(SimLink link)
+    {
+        Machine?.OnLinkDown(link);
+        Owner?.Machine.OnLinkDown(link);
+        foreach (var client in Clients) client.OnLinkDown(link);
+    }
+
+    /// <summary>A renewal arrived: reads there may rely on it for this long, by this node's clock.</summary>
+    public void Grant(int peer) => _grantedUntilMs[peer] = NowMs + LeaseAndDriftMs;
+
+    private void PostHeartbeat() => Post(Limits.HeartbeatMs * 1000, () =>
+    {
+        World.Network.Heartbeat(this);
+        PostHeartbeat();
+    });
+
+    // ---- what the replica's machine needs ----
+
+    public uint LeaseLeftMs(NodeId owner)
+    {
+        if (owner == Id) return 0;
+        // A restarted process assumes that it had granted a full lease at its start.
+        var until = _startedMs + LeaseAndDriftMs;
+        for (var index = 0; index < World.Nodes.Count; index++)
+        {
+            if (World.Nodes[index].Id == owner) until = Math.Max(until, _grantedUntilMs[index]);
+        }
+        return (uint)Math.Max(0, until - NowMs);
+    }
+
+    public void OnReplicaFailed(VolumeId volume, IoStatus status, string reason) => World.Say(Name, $"replica failed: {status}");
+
+    public void WantsAcknowledge(ReplicaMachine machine) => _acknowledging.Add(machine);
+
+    public long SyncDelayUs() => HasSlowDisk ? World.Random.Between(500_000, 2_500_000)
+        : World.Random.Percent(3) ? World.Random.Between(20_000, 200_000) : World.Random.Between(200, 8_000);
+}

@@ -1,0 +1,118 @@
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Cluster.Messages.Wire;
+using Cluster.Node.Owner;
+
+namespace Cluster.Tests.Simulation.Volumes;
+
+/// <summary>One owner's machine on a node, with what its actor does for it: one proposal at a time, and an end when the journal refuses.</summary>
+internal sealed class SimOwner : IVolumeEffects
+{
+    private const int TickUs = 100_000;
+
+    private readonly SimNode _node;
+    private readonly Queue<VolumeEvent> _proposals = new();
+    private int _journalLength;
+    private bool _isForgotten;
+
+    public SimOwner(SimNode node, VolumeState state, int journalLength)
+    {
+        (_node, _journalLength) = (node, journalLength);
+        Machine = new VolumeMachine(state, this);
+    }
+
+    public VolumeMachine Machine { get; }
+
+    public SimNode Host => _node;
+
+    public bool IsStopped => Machine.Phase == VolumePhase.Stopped;
+
+    /// <summary>Reads the journal and claims the volume on that node, in place of what it had there.</summary>
+    public static void Start(SimNode node, Action<SimOwner> started) => node.World.Journal.Read(node, (state, length) =>
+    {
+        node.Owner?.Machine.Stop();
+        var owner = new SimOwner(node, state, length);
+        node.Owner = owner;
+        owner.Machine.Start();
+        owner.PostTick();
+        started(owner);
+    });
+
+    /// <summary>The process is gone, and with it the machine; nothing is said to anybody.</summary>
+    public void Forget()
+    {
+        _isForgotten = true;
+        Machine.Stop();
+    }
+
+    private void PostTick() => _node.Post(TickUs, () =>
+    {
+        if (_node.Owner != this || IsStopped) return;
+        Machine.OnTick();
+        PostTick();
+    });
+
+    private void PumpProposals()
+    {
+        if (!_proposals.TryPeek(out var next)) return;
+        _node.World.Journal.Propose(_node, _journalLength, next, outcome =>
+        {
+            if (_node.Owner != this || IsStopped) return;
+            if (outcome != SimOutcome.Success)
+            {
+                Log($"the journal answered {outcome} to {next.GetType().Name}");
+                Machine.Stop();
+                return;
+            }
+            _journalLength++;
+            _proposals.Dequeue();
+            Machine.OnJournaled(next);
+            PumpProposals();
+        });
+    }
+
+    // ---- what the machine needs ----
+
+    public NodeId Node => _node.Id;
+
+    public string NodeName => _node.Name;
+
+    public Guid Era => default;
+
+    public long NowMs => _node.NowMs;
+
+    public void Journal(VolumeEvent e)
+    {
+        _proposals.Enqueue(e);
+        if (_proposals.Count == 1) PumpProposals();
+    }
+
+    public IFrameLink? LinkTo(NodeId node) => _node.LinkTo(node);
+
+    public bool WasLinked(NodeId node) => _node.WasLinked(node);
+
+    public long LeaseUntilMs(IFrameLink link) => link is SimLink up ? up.LeaseUntilMs : long.MaxValue;
+
+    public ILocalReplica? Local => _node.Machine is { IsFailed: false } ? _node.Local : null;
+
+    public void OnServing(bool serving)
+    {
+        Log(serving ? "serves" : "serves no more");
+        if (serving) _node.World.History.OnServing(Machine.EpochNumber);
+    }
+
+    public void Relocate(string reason) => Log($"relocate: {reason}");
+
+    public void OnDeposed(ulong epoch) => Log($"deposed by epoch {epoch}");
+
+    public void Log(string what)
+    {
+        _node.World.History.OnOwnerSaid(what);
+        if (!_isForgotten) _node.World.Say($"{_node.Name}/e{Machine?.EpochNumber}", what);
+    }
+
+    public void OnChanged()
+    {
+    }
+}

@@ -1,0 +1,360 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Cluster.Node.Store;
+
+namespace Cluster.Tests.Simulation.Volumes;
+
+/// <summary>
+/// A replica's store in memory, after the contract of <see cref="IVolumeStore"/>: a log of operations, each with the commit watermark known when it was
+/// staged, and a state that is at any time what a replay of the log gives. The log outlives the process: <see cref="SimDisk"/>.
+/// </summary>
+internal sealed class SimVolumeStore : IVolumeStore
+{
+    private const int TailKeptMax = 64;
+
+    private readonly SimDisk _disk;
+    private readonly SimNode _node;
+    private readonly SortedDictionary<ulong, Cell> _map = [];
+    private readonly List<TailRecord> _tail = [];
+    private byte[] _header = [];
+    private ulong _committedEpoch;
+    private ulong _headerNumber;
+    private ulong _durableHeader;
+    private bool _syncWanted;
+    private Sync? _sync;
+
+    /// <summary>A block as committed; no bytes: trimmed.</summary>
+    private readonly record struct Cell(ulong Sequence, BlockDescriptor Descriptor, byte[]? Encoded);
+
+    private readonly record struct TailRecord(RecordHeader Header, byte[] Bytes);
+
+    private sealed class Sync
+    {
+        public int Operations;
+        public ulong Sequence;
+        public ulong Header;
+    }
+
+    /// <summary>Opens what is on the disk: all that was written there is replayed, and on media from now on.</summary>
+    public SimVolumeStore(SimDisk disk, SimNode node)
+    {
+        (_disk, _node) = (disk, node);
+        foreach (var operation in disk.Log) Apply(operation, replay: true);
+        (disk.Appended, disk.Durable) = (disk.Log.Count, disk.Log.Count);
+        (AppendedSequence, DurableSequence) = (LastSequence, LastSequence);
+        TailFrom = CommitWatermark;
+    }
+
+    public VolumeId Volume => SimWorld.Volume;
+
+    public ReadOnlyMemory<byte> Header => _header;
+
+    public string? Damage => null;
+
+    public ulong LastSequence { get; private set; }
+
+    public ulong LastRecordEpoch { get; private set; }
+
+    public ulong AppendedSequence { get; private set; }
+
+    public ulong DurableSequence { get; private set; }
+
+    public ulong CommitWatermark { get; private set; }
+
+    public ulong TailFrom { get; private set; }
+
+    public SessionWindows Windows { get; private set; } = new();
+
+    public VolumeUsage Usage => new(_map.Count * 16L, _map.Count);
+
+    public IVolumeStoreEvents? Events { get; set; }
+
+    public IoStatus Append(IoBuffer record, in RecordHeader header)
+    {
+        Invariant.That(header.Sequence == LastSequence + 1, "the store was given a record that is not the next one");
+        if (_node.HasNoSpace) return IoStatus.NoSpace;
+        if (!IsIntact(record.Span, in header)) return IoStatus.BadChecksum;
+        Stage(new SimOperation(SimOperationKind.Append) { Bytes = record.Span.ToArray() });
+        return IoStatus.Ok;
+    }
+
+    public IoStatus AppendResync(IoBuffer record, in RecordHeader header)
+    {
+        if (_node.HasNoSpace) return IoStatus.NoSpace;
+        if (!IsIntact(record.Span, in header)) return IoStatus.BadChecksum;
+        Stage(new SimOperation(SimOperationKind.Resync) { Bytes = record.Span.ToArray() });
+        return IoStatus.Ok;
+    }
+
+    public IoStatus SetWindows(SessionWindows windows)
+    {
+        var bytes = new byte[windows.EncodedBytes];
+        var length = windows.Encode(bytes);
+        Stage(new SimOperation(SimOperationKind.Windows) { Bytes = bytes[..length] });
+        return IoStatus.Ok;
+    }
+
+    public void Commit(ulong watermark)
+    {
+        watermark = Math.Min(watermark, LastSequence);
+        if (watermark <= CommitWatermark) return;
+        foreach (var (header, bytes) in _tail)
+        {
+            if (header.Sequence <= CommitWatermark || header.Sequence > watermark) continue;
+            ApplyToMap(in header, bytes);
+            Windows.Apply(header.Session, header.RequestId, header.AnsweredBelow, header.Sequence);
+            _committedEpoch = header.Epoch;
+            _node.World.History.OnCommitted(_node, in header);
+        }
+        CommitWatermark = watermark;
+        while (_tail.Count > 0 && _tail[0].Header.Sequence + TailKeptMax <= watermark)
+        {
+            TailFrom = Math.Max(TailFrom, _tail[0].Header.Sequence);
+            _tail.RemoveAt(0);
+        }
+    }
+
+    public IoStatus Truncate(ulong toSequence)
+    {
+        Invariant.That(toSequence >= CommitWatermark && toSequence <= LastSequence, "the store was asked to cut what is committed or not there");
+        Stage(new SimOperation(SimOperationKind.Truncate) { Sequence = toSequence });
+        return IoStatus.Ok;
+    }
+
+    public IoStatus SetPosition(ulong sequence, ulong lastRecordEpoch, bool discardAll)
+    {
+        Stage(new SimOperation(SimOperationKind.Position) { Sequence = sequence, Epoch = lastRecordEpoch, Discard = discardAll });
+        return IoStatus.Ok;
+    }
+
+    public ulong SaveHeader(ReadOnlyMemory<byte> header)
+    {
+        Stage(new SimOperation(SimOperationKind.Header) { Bytes = header.ToArray() });
+        return ++_headerNumber;
+    }
+
+    public void RequestSync() => _syncWanted = true;
+
+    public void Read(BlockRange range, IReadCompletion completion, ulong token)
+    {
+        var reply = Gather(range);
+        if (_node.World.Random.Percent(50)) completion.OnRead(token, IoStatus.Ok, reply);
+        else _node.PostTaking(_node.World.Random.Between(20, 4000), () => completion.OnRead(token, IoStatus.Ok, reply), reply);
+    }
+
+    public ulong SequenceOf(ulong block, bool withTail)
+    {
+        if (withTail)
+        {
+            for (var index = _tail.Count - 1; index >= 0; index--)
+            {
+                if (_tail[index].Header.Range.Contains(block)) return _tail[index].Header.Sequence;
+            }
+        }
+        return _map.TryGetValue(block, out var cell) ? cell.Sequence : 0;
+    }
+
+    public ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents)
+    {
+        for (var block = range.First; block < range.End && extents.Count < extentsMax; block++)
+            extents.Add((new BlockRange(block, 1), _map.TryGetValue(block, out var cell) && cell.Encoded is not null));
+        return range.End;
+    }
+
+    public (IoStatus Status, ChangeCursor? Next) ReadChanges(ulong since, ulong upTo, ChangeCursor? cursor, int bytesMax, List<IoBuffer> records)
+    {
+        var looked = 0;
+        var lookedMax = (int)_node.World.Random.Between(1, 6);
+        foreach (var (block, cell) in _map)
+        {
+            if (block < (cursor?.NextBlock ?? 0)) continue;
+            if (looked++ == lookedMax) return (IoStatus.Ok, new ChangeCursor(1, block));
+            if (cell.Sequence > since && cell.Sequence <= upTo) records.Add(ResyncRecord(block, cell));
+        }
+        return (IoStatus.Ok, null);
+    }
+
+    public long EstimateChanges(ulong since, ulong upTo) => _map.Count * 16L;
+
+    public (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence)
+    {
+        foreach (var (header, bytes) in _tail)
+        {
+            if (header.Sequence != sequence) continue;
+            var buffer = BufferPool.Shared.Rent(bytes.Length);
+            bytes.CopyTo(buffer.Span);
+            return (IoStatus.Ok, buffer);
+        }
+        return (IoStatus.OutOfRange, null);
+    }
+
+    /// <summary>What is committed, for comparing replicas: block, sequence and bytes.</summary>
+    public IEnumerable<(ulong Block, ulong Sequence, ulong Value)> Committed()
+    {
+        foreach (var (block, cell) in _map) yield return (block, cell.Sequence, cell.Encoded is null ? 0 : BitConverter.ToUInt64(cell.Encoded));
+    }
+
+    /// <summary>The store's phase of the turn: one write, one fdatasync at a time. True when it did something.</summary>
+    public bool RunPhase()
+    {
+        var wrote = _disk.Appended < _disk.Log.Count;
+        if (wrote)
+        {
+            _disk.Appended = _disk.Log.Count;
+            AppendedSequence = LastSequence;
+            Events?.OnAppended(AppendedSequence);
+        }
+        if (!_syncWanted || _sync is not null) return wrote;
+        _syncWanted = false;
+        var sync = _sync = new Sync { Operations = _disk.Appended, Sequence = AppendedSequence, Header = _headerNumber };
+        _node.Post(_node.SyncDelayUs(), () => OnSynced(sync));
+        return true;
+    }
+
+    private void OnSynced(Sync sync)
+    {
+        _sync = null;
+        if (_node.FailsSync)
+        {
+            Events?.OnFailed(IoStatus.DeviceError, "the simulated fdatasync failed");
+            return;
+        }
+        _disk.Durable = Math.Max(_disk.Durable, sync.Operations);
+        DurableSequence = Math.Max(DurableSequence, sync.Sequence);
+        _durableHeader = sync.Header;
+        Events?.OnDurable(DurableSequence, _durableHeader);
+    }
+
+    private void Stage(SimOperation operation)
+    {
+        operation.Watermark = CommitWatermark;
+        _disk.Log.Add(operation);
+        Apply(operation, replay: false);
+    }
+
+    private void Apply(SimOperation operation, bool replay)
+    {
+        if (replay) Commit(operation.Watermark);
+        switch (operation.Kind)
+        {
+            case SimOperationKind.Append:
+                Invariant.That(RecordHeader.TryDecode(operation.Bytes, out var record) == IoStatus.Ok, "the log holds a record that is none");
+                _tail.Add(new TailRecord(record, operation.Bytes));
+                (LastSequence, LastRecordEpoch) = (record.Sequence, record.Epoch);
+                break;
+            case SimOperationKind.Resync:
+                Invariant.That(RecordHeader.TryDecode(operation.Bytes, out var copy) == IoStatus.Ok, "the log holds a record that is none");
+                ApplyToMap(in copy, operation.Bytes);
+                break;
+            case SimOperationKind.Windows:
+                Windows = SessionWindows.TryDecode(operation.Bytes)!;
+                break;
+            case SimOperationKind.Header:
+                _header = operation.Bytes;
+                break;
+            case SimOperationKind.Truncate:
+                DropTail(operation.Sequence);
+                LastRecordEpoch = _tail.Count > 0 ? _tail[^1].Header.Epoch : _committedEpoch;
+                MoveTo(operation.Sequence);
+                break;
+            case SimOperationKind.Position:
+                ApplyPosition(operation);
+                break;
+            default: throw new InvariantException("an operation of the simulated store has no kind");
+        }
+    }
+
+    private void ApplyPosition(SimOperation operation)
+    {
+        if (operation.Discard)
+        {
+            _map.Clear();
+            Windows = new SessionWindows();
+        }
+        _tail.Clear();
+        (LastRecordEpoch, _committedEpoch, CommitWatermark, TailFrom) = (operation.Epoch, operation.Epoch, operation.Sequence, operation.Sequence);
+        MoveTo(operation.Sequence);
+        AppendedSequence = operation.Sequence;
+    }
+
+    private void MoveTo(ulong sequence)
+    {
+        LastSequence = sequence;
+        AppendedSequence = Math.Min(AppendedSequence, sequence);
+        DurableSequence = Math.Min(DurableSequence, sequence);
+        if (_sync is { } sync) sync.Sequence = Math.Min(sync.Sequence, sequence);
+    }
+
+    private void DropTail(ulong above)
+    {
+        while (_tail.Count > 0 && _tail[^1].Header.Sequence > above) _tail.RemoveAt(_tail.Count - 1);
+    }
+
+    private void ApplyToMap(in RecordHeader header, byte[] bytes)
+    {
+        var at = header.PayloadOffset;
+        for (uint index = 0; index < header.Range.Count; index++)
+        {
+            var block = header.Range.First + index;
+            var cell = new Cell(header.Sequence, default, null);
+            if (header.Kind == RecordKind.Write)
+            {
+                var descriptor = BlockDescriptor.Read(bytes.AsSpan(RecordHeader.SizeBytes + ((int)index * BlockDescriptor.SizeBytes)));
+                cell = new Cell(header.Sequence, descriptor, bytes.AsSpan(at, descriptor.Length).ToArray());
+                at += descriptor.Length;
+            }
+            if (!_map.TryGetValue(block, out var old) || old.Sequence < header.Sequence) _map[block] = cell;
+        }
+    }
+
+    private bool IsIntact(ReadOnlySpan<byte> record, in RecordHeader header)
+    {
+        var at = header.PayloadOffset;
+        for (var index = 0; index < (int)header.DescriptorCount; index++)
+        {
+            var descriptor = BlockDescriptor.Read(record[(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes))..]);
+            if (!descriptor.Matches(Volume, 0, header.Range.First + (ulong)index, record.Slice(at, descriptor.Length))) return false;
+            at += descriptor.Length;
+        }
+        return true;
+    }
+
+    private IoBuffer Gather(BlockRange range)
+    {
+        var buffer = BufferPool.Shared.Rent((int)range.Count * (ReadDescriptor.SizeBytes + SimRecords.EncodedBytes));
+        var at = (int)range.Count * ReadDescriptor.SizeBytes;
+        for (var index = 0; index < (int)range.Count; index++)
+        {
+            var isMapped = _map.TryGetValue(range.First + (ulong)index, out var cell);
+            var descriptor = isMapped && cell.Encoded is not null ? cell.Descriptor : new BlockDescriptor(BlockEncoding.Zero, 0, 0);
+            new ReadDescriptor(descriptor, isMapped ? cell.Sequence : 0).Write(buffer.Span[(index * ReadDescriptor.SizeBytes)..]);
+            if (cell.Encoded is null) continue;
+            cell.Encoded.CopyTo(buffer.Whole[at..]);
+            at += cell.Encoded.Length;
+        }
+        buffer.Length = at;
+        return buffer;
+    }
+
+    private IoBuffer ResyncRecord(ulong block, Cell cell)
+    {
+        var header = new RecordHeader
+        {
+            Kind = cell.Encoded is null ? RecordKind.Trim : RecordKind.Write,
+            Flags = RecordFlags.Resync,
+            Volume = Volume,
+            Sequence = cell.Sequence,
+            Range = new BlockRange(block, 1),
+            DescriptorCount = cell.Encoded is null ? 0u : 1,
+            PayloadLength = (uint)(cell.Encoded?.Length ?? 0),
+        };
+        var buffer = BufferPool.Shared.Rent(header.TotalBytes);
+        if (cell.Encoded is not null)
+        {
+            cell.Descriptor.Write(buffer.Span[RecordHeader.SizeBytes..]);
+            cell.Encoded.CopyTo(buffer.Span[header.PayloadOffset..]);
+        }
+        header.Encode(buffer.Span);
+        return buffer;
+    }
+}

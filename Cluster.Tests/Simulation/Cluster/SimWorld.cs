@@ -1,0 +1,149 @@
+using System.Collections.Immutable;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+
+namespace Cluster.Tests.Simulation.Volumes;
+
+/// <summary>What a run is made of. All of it follows from the seed; scenarios choose for themselves.</summary>
+internal sealed record SimProfile
+{
+    public int Replicas { get; init; } = 3;
+
+    public FailureModeKind FailureMode { get; init; } = FailureModeKind.Soft;
+
+    public int FailureThreshold { get; init; } = 1;
+
+    public int Clients { get; init; } = 3;
+
+    public int OperationsPerClient { get; init; } = 180;
+
+    public ulong Blocks { get; init; } = 24;
+
+    /// <summary>Front ends also run on the nodes with replicas, and die with them.</summary>
+    public bool ClientsOnNodes { get; init; }
+
+    /// <summary>Hosts lose power: only what was flushed is promised then.</summary>
+    public bool PowerLoss { get; init; }
+
+    public bool LosesDisks { get; init; }
+
+    /// <summary>Start and move owners without being told to.</summary>
+    public bool Directed { get; init; } = true;
+}
+
+/// <summary>One volume on simulated nodes: virtual time, one thread, one seed.</summary>
+internal sealed class SimWorld
+{
+    public static readonly VolumeId Volume = new(7);
+
+    private const int LookUs = 2_000;
+
+    private readonly PriorityQueue<SimEvent, (long TimeUs, long Order)> _events = new();
+    private long _order;
+
+    public SimWorld(ulong seed, SimProfile profile)
+    {
+        (Seed, Profile, Random) = (seed, profile, new SimRandom(seed));
+        Spec = new VolumeSpec(Volume, VolumeSpec.DefaultNamespace, "simulated", profile.Blocks * Limits.BlockBytes, profile.Replicas,
+            profile.FailureMode, profile.FailureThreshold, Limits.HoldMsDefault, false, ImmutableSortedDictionary<string, string>.Empty);
+        History = new SimHistory(this);
+        Network = new SimNetwork(this);
+        for (var index = 0; index < profile.Replicas; index++) Nodes.Add(new SimNode(this, index, hasDisk: true));
+        for (var index = 0; index < profile.Clients; index++) Nodes.Add(new SimNode(this, profile.Replicas + index, hasDisk: false));
+        Journal = new SimJournal(this);
+        Director = new SimDirector(this);
+        foreach (var node in Nodes) node.Start();
+        foreach (var node in Nodes.Skip(profile.Replicas)) node.AddClient(new SimClient(node, profile.OperationsPerClient));
+        if (profile.ClientsOnNodes)
+        {
+            foreach (var node in Replicas) node.AddClient(new SimClient(node, profile.OperationsPerClient / 4));
+        }
+        Network.Start();
+        if (profile.Directed) Director.Start();
+    }
+
+    public ulong Seed { get; }
+
+    public SimProfile Profile { get; }
+
+    public SimRandom Random { get; }
+
+    public VolumeSpec Spec { get; }
+
+    public SimHistory History { get; }
+
+    public SimNetwork Network { get; }
+
+    public SimJournal Journal { get; }
+
+    public SimDirector Director { get; }
+
+    public List<SimNode> Nodes { get; } = [];
+
+    public IEnumerable<SimNode> Replicas => Nodes.Take(Profile.Replicas);
+
+    public IEnumerable<SimClient> Clients => Nodes.SelectMany(node => node.Clients);
+
+    public long NowUs { get; private set; }
+
+    public long NowMs => NowUs / 1000;
+
+    /// <summary>Of all that happened, in order: the same seed gives the same.</summary>
+    public ulong TraceHash { get; private set; } = 14695981039346656037UL;
+
+    public List<string> Log { get; } = [];
+
+    public bool KeepsLog { get; init; } = Environment.GetEnvironmentVariable("SIM_LOG") is not null;
+
+    public void Say(string who, string what)
+    {
+        if (KeepsLog) Log.Add($"{NowUs / 1000.0,10:F3} {who,-8} {what}");
+    }
+
+    public void Trace(ulong value) => TraceHash = (TraceHash ^ value ^ (ulong)NowUs) * 1099511628211UL;
+
+    public void At(long delayUs, SimEvent e) => _events.Enqueue(e, (NowUs + Math.Max(delayUs, 0), _order++));
+
+    public void At(long delayUs, Action run) => At(delayUs, new SimEvent(run, null));
+
+    public void Every(long intervalUs, Action run) => At(intervalUs, () =>
+    {
+        run();
+        Every(intervalUs, run);
+    });
+
+    /// <summary>Runs until the condition holds, which is looked at every few milliseconds; false when the virtual time is over before.</summary>
+    public bool RunUntil(Func<bool> condition, long limitMs)
+    {
+        var endUs = NowUs + (limitMs * 1000);
+        while (!condition())
+        {
+            if (NowUs >= endUs) return false;
+            var lookUs = Math.Min(NowUs + LookUs, endUs);
+            while (_events.TryPeek(out _, out var next) && next.TimeUs <= lookUs) Step();
+            NowUs = lookUs;
+        }
+        return true;
+    }
+
+    public void Run(long forMs) => RunUntil(() => false, forMs);
+
+    /// <summary>Ends every process and drops all that is on its way: every buffer is then back in the pool, or it leaked.</summary>
+    public void End()
+    {
+        foreach (var client in Clients) client.End();
+        foreach (var node in Nodes) node.Kill();
+        while (_events.TryDequeue(out var e, out _)) e.Drop();
+    }
+
+    private void Step()
+    {
+        _events.TryDequeue(out var e, out var at);
+        NowUs = at.TimeUs;
+        if (e!.Node is { } node) node.Take(e);
+        else e.Run();
+    }
+
+    public VolumeCreated Created() => new(Volume, Spec,
+        [.. Replicas.Select(node => new ReplicaPlacement(node.Replica, node.Id, node.Name, node.Identity))]);
+}
