@@ -92,7 +92,10 @@ public sealed partial class VolumeSession
             operation.CursorBytes = end;
             AddEdit(cursor >> Limits.BlockBytesLog2, new EditPart
             {
-                Operation = operation, OffsetInBlock = (int)inBlock, Length = (int)(end - cursor), FromBytes = cursor,
+                Operation = operation,
+                OffsetInBlock = (int)inBlock,
+                Length = (int)(end - cursor),
+                FromBytes = cursor,
             });
             return;
         }
