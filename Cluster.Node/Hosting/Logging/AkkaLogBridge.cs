@@ -14,7 +14,7 @@ public sealed class LoggingSetup(ILoggerFactory loggers) : Setup
     public ILoggerFactory Loggers { get; } = loggers;
 }
 
-/// <summary>Akka.NET's log events in the process's log, under "Akka.TYPE". Named in hocon/akka.conf.</summary>
+/// <summary>The log events of actors in the process's log: ours under their type, Akka's own under "Akka". Named in hocon/akka.conf.</summary>
 public sealed partial class AkkaLogBridge : ReceiveActor, IRequiresMessageQueue<ILoggerMessageQueueSemantics>
 {
     private readonly Dictionary<Type, Microsoft.Extensions.Logging.ILogger> _loggers = [];
@@ -30,9 +30,14 @@ public sealed partial class AkkaLogBridge : ReceiveActor, IRequiresMessageQueue<
 
     private void Write(LogEvent e)
     {
-        if (!_loggers.TryGetValue(e.LogClass, out var logger))
-            _loggers[e.LogClass] = logger = _factory.CreateLogger($"Akka.{e.LogClass.Name}");
-        LogEventOf(logger, LevelOf(e.LogLevel()), e.Cause, e.Message.ToString() ?? "", e.LogSource);
+        var ours = e.LogClass.Assembly == typeof(AkkaLogBridge).Assembly;
+        if (!_loggers.TryGetValue(e.LogClass, out var logger)) _loggers[e.LogClass] = logger = _factory.CreateLogger(ours ? e.LogClass.FullName! : "Akka");
+        var level = LevelOf(e.LogLevel());
+        // What Akka tells of its own workings is for those who debug; the node says in its own words what changed.
+        if (!ours && level == NetLogLevel.Information) level = NetLogLevel.Debug;
+        var message = e.Message.ToString() ?? "";
+        if (ours) LogOwn(logger, level, e.Cause, message);
+        else LogAkka(logger, level, e.Cause, message, e.LogSource);
     }
 
     private static NetLogLevel LevelOf(AkkaLogLevel level) => level switch
@@ -43,7 +48,10 @@ public sealed partial class AkkaLogBridge : ReceiveActor, IRequiresMessageQueue<
         _ => NetLogLevel.Error,
     };
 
+    [LoggerMessage(Message = "{Message}")]
+    private static partial void LogOwn(Microsoft.Extensions.Logging.ILogger logger, NetLogLevel level, Exception? cause, string message);
+
     [LoggerMessage(Message = "{Message} ({Source})")]
-    private static partial void LogEventOf(
+    private static partial void LogAkka(
         Microsoft.Extensions.Logging.ILogger logger, NetLogLevel level, Exception? cause, string message, string source);
 }

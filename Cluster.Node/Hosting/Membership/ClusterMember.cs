@@ -62,6 +62,8 @@ public sealed partial class ClusterMember(ActorSystem system, ILogger<ClusterMem
         var member = _cluster.State.Members.FirstOrDefault(candidate => candidate.Address == address);
         if (member is null || address == Address) return;
         LogDowns(address);
+        // Downed alone, it would be removed only once the failure detector misses its heartbeats.
+        DeadPeers.Note(address.ToString());
         _cluster.Down(address);
     }
 
