@@ -123,6 +123,6 @@ internal sealed partial class PeerSender : IAsyncDisposable
     [LoggerMessage(Level = LogLevel.Debug, Message = "Journal: no connection to member {Name}: {Why}")]
     private static partial void LogBroken(ILogger logger, string name, string why);
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "Journal: member {Name} does not accept this node: {Why}")]
+    [LoggerMessage(Level = LogLevel.Warning, Message = "Journal: member {Name} does not accept this node: {Why}")]
     private static partial void LogRefused(ILogger logger, string name, string why);
 }
