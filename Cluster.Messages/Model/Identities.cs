@@ -30,11 +30,11 @@ public readonly record struct VolumeId(ulong Value) : IComparable<VolumeId>
         return new string(text[at..]);
     }
 
-    /// <summary>Reads the text form. False for anything else, including an overflow.</summary>
+    /// <summary>Reads the text form. False for anything else, including an overflow and leading zeroes: an id has one text.</summary>
     public static bool TryParse(string? text, out VolumeId id)
     {
         id = default;
-        if (text is null || text.Length is < 2 or > 14 || text[0] != 'v') return false;
+        if (text is null || text.Length is < 2 or > 14 || text[0] != 'v' || text[1] == '0') return false;
         ulong value = 0;
         foreach (var c in text.AsSpan(1))
         {
@@ -43,7 +43,7 @@ public readonly record struct VolumeId(ulong Value) : IComparable<VolumeId>
             value = (value * 36) + (ulong)digit;
         }
         id = new VolumeId(value);
-        return value != 0;
+        return true;
     }
 }
 

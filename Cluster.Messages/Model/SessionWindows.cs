@@ -85,12 +85,15 @@ public sealed class SessionWindows
         if (reader.U8() != EncodingVersion) return null;
         var count = reader.U32();
         if (count > Limits.SessionsPerVolumeMax) return null;
+        SessionId last = default;
         for (var index = 0; index < count; index++)
         {
             var session = reader.Session();
             var window = new Window { AnsweredBelow = reader.U64(), LastSequence = reader.U64() };
             for (var word = 0; word < Words; word++) window.Bits[word] = reader.U64();
-            if (!session.IsValid || !result._windows.TryAdd(session, window)) return null;
+            if (!session.IsValid || !IsAfter(session, last)) return null;
+            result._windows.Add(session, window);
+            last = session;
         }
         return reader.AtEnd ? result : null;
     }

@@ -56,7 +56,7 @@ public readonly record struct HelloBody(byte VersionOldest, byte VersionCurrent,
     {
         var reader = new BodyReader(from);
         var known = reader.U64() == Magic;
-        var (oldest, current, probe, zeroes) = (reader.U8(), reader.U8(), reader.Bool(), reader.U8() + reader.U32());
+        var (oldest, current, probe, zeroes) = (reader.U8(), reader.U8(), reader.Bool(), reader.U8() | reader.U32());
         body = new HelloBody(oldest, current, probe, new MeshFeatures(reader.U64(), reader.U64(), reader.U64()), reader.Guid(), reader.Guid(),
             new NodeId(reader.Guid()), new NodeId(reader.Guid()), reader.Text(NameBytesMax));
         return known && zeroes == 0 && oldest <= current && reader.AtEnd;

@@ -156,7 +156,8 @@ public readonly record struct CatchUpBody(ulong From, ulong Join, ulong JoinEpoc
     public static bool TryDecode(ReadOnlySpan<byte> from, out CatchUpBody body)
     {
         var reader = new BodyReader(from);
-        body = new CatchUpBody(reader.U64(), reader.U64(), reader.U64(), reader.U64() == 1);
-        return reader.AtEnd;
+        var (after, join, joinEpoch, reset) = (reader.U64(), reader.U64(), reader.U64(), reader.U64());
+        body = new CatchUpBody(after, join, joinEpoch, reset == 1);
+        return reset <= 1 && reader.AtEnd;
     }
 }

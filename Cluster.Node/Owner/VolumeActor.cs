@@ -17,6 +17,7 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
     /// <summary>Those who wait until the volume serves; more are refused.</summary>
     private const int WaitersMax = 1024;
     private static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan AskedAgain = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan EndedPause = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan DrainMax = TimeSpan.FromSeconds(3);
 
@@ -120,6 +121,8 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
 
     private bool AddWaiter(bool created)
     {
+        // Who asks again has given up its earlier question.
+        if (!created) _waiters.RemoveAll(waiter => !waiter.Created && waiter.Until < DateTime.UtcNow + WaitMax - AskedAgain);
         if (_waiters.Count >= WaitersMax)
         {
             Refuse(Sender, IoStatus.Busy, $"{WaitersMax} others wait for it already");

@@ -12,8 +12,10 @@ namespace Cluster.Node.Hosting.Volumes;
 /// </summary>
 public sealed class OwnerGateway(VolumeRuntime runtime, Func<IActorRef> placement, Func<IActorRef> volumes) : IOwnerGateway
 {
-    /// <summary>A little more than an owner lets those wait who ask where it serves.</summary>
-    private static readonly TimeSpan LocateMax = TimeSpan.FromSeconds(2.5);
+    /// <summary>
+    /// Short: a question that went to a node that died gets no answer, and the session asks again after a pause of its own.
+    /// </summary>
+    private static readonly TimeSpan LocateMax = TimeSpan.FromMilliseconds(400);
     private static readonly TimeSpan CatalogueMax = TimeSpan.FromSeconds(5);
 
     public NodeId Node => runtime.Identity.Id;
@@ -71,7 +73,7 @@ public sealed class OwnerGateway(VolumeRuntime runtime, Func<IActorRef> placemen
         {
             if (answer is VolumeProtocol.Located located) runtime.LinkFrontEnd(volume, located.Node, located.NodeName, events);
             else if (answer is VolumeProtocol.Refused refused) events.OnNotLinked(refused.Status, refused.Reason);
-            else events.OnNotLinked(IoStatus.Offline, $"nobody answered for volume {volume} within {LocateMax.TotalSeconds} s");
+            else events.OnNotLinked(IoStatus.Offline, $"nobody answered for volume {volume} within {LocateMax.TotalMilliseconds} ms");
         });
     }
 
