@@ -5,7 +5,10 @@ namespace Cluster.Messages.Wire;
 /// <summary>What is true of all frames of a kind.</summary>
 public static class FrameKinds
 {
-    /// <summary>The body is one record, and the frame has the flag <see cref="FrameFlags.SelfChecked"/>; frames of other kinds have not.</summary>
+    /// <summary>
+    /// The body is one record, and the frame has the flag <see cref="FrameFlags.SelfChecked"/>; frames of other kinds
+    /// have not.
+    /// </summary>
     public static bool CarriesRecord(FrameKind kind) =>
         kind is FrameKind.ClientWrite or FrameKind.Append or FrameKind.TailRecord or FrameKind.CatchUpRecord;
 

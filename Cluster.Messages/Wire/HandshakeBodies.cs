@@ -2,8 +2,12 @@ using Cluster.Messages.Model;
 
 namespace Cluster.Messages.Wire;
 
-/// <summary>Features of a node's mesh format (DESIGN §6): unknown bits of Compat are ignored, of the other two they refuse the connection.</summary>
-/// <param name="ReadOnlyCompat">Who does not know a bit may only read. All mesh connections carry writes, so that it is refused.</param>
+/// <summary>
+/// Features of a node's mesh format (DESIGN §6): unknown bits of Compat are ignored, of the other two they refuse the
+/// connection.
+/// </summary>
+/// <param name="ReadOnlyCompat">Who does not know a bit may only read. All mesh connections carry writes, so that it is
+/// refused.</param>
 public readonly record struct MeshFeatures(ulong Compat, ulong ReadOnlyCompat, ulong Incompat)
 {
     /// <summary>What this version has: nothing beyond the base format.</summary>
@@ -20,7 +24,7 @@ public readonly record struct MeshFeatures(ulong Compat, ulong ReadOnlyCompat, u
 /// </code>
 /// Bytes 0-15 keep their place in every version. Frames of the handshake always have header version 1.
 /// </summary>
-/// <param name="Probe">Sent by the side that does not dial: it asks to be dialed, and is refused with <see cref="RefuseReason.Probe"/>.</param>
+/// <param name="Probe">Sent by the side that does not dial: it asks to be dialed (<see cref="RefuseReason.Probe"/>).</param>
 /// <param name="Receiver">Who the sender means to talk to.</param>
 public readonly record struct HelloBody(byte VersionOldest, byte VersionCurrent, bool Probe, MeshFeatures Features, Guid Cluster, Guid Era,
     NodeId Sender, NodeId Receiver, string Name)
@@ -57,7 +61,8 @@ public readonly record struct HelloBody(byte VersionOldest, byte VersionCurrent,
         var reader = new BodyReader(from);
         var known = reader.U64() == Magic;
         var (oldest, current, probe, zeroes) = (reader.U8(), reader.U8(), reader.Bool(), reader.U8() | reader.U32());
-        body = new HelloBody(oldest, current, probe, new MeshFeatures(reader.U64(), reader.U64(), reader.U64()), reader.Guid(), reader.Guid(),
+        var features = new MeshFeatures(reader.U64(), reader.U64(), reader.U64());
+        body = new HelloBody(oldest, current, probe, features, reader.Guid(), reader.Guid(),
             new NodeId(reader.Guid()), new NodeId(reader.Guid()), reader.Text(NameBytesMax));
         return known && zeroes == 0 && oldest <= current && reader.AtEnd;
     }
@@ -83,7 +88,9 @@ public enum RefuseReason : ushort
     Probe = 9,
 }
 
-/// <summary>Last frame of a refused connection: reason u16 | zero u16 | text (u32 length, UTF-8, at most 448 bytes).</summary>
+/// <summary>
+/// Last frame of a refused connection: reason u16 | zero u16 | text (u32 length, UTF-8, at most 448 bytes).
+/// </summary>
 public readonly record struct RefuseBody(RefuseReason Reason, string Text)
 {
     public const int EncodedBytesMax = 8 + TextBytesMax;

@@ -9,10 +9,12 @@ using Microsoft.Extensions.Logging;
 namespace Cluster.Node.Ingress;
 
 /// <summary>
-/// The I/O loop on one thread of its own over epoll, level-triggered (ADR 0004). A turn: wait; socket events, due timers, posted work, closes; the
-/// phases; one gathered send per socket with queued bytes. In a steady state nothing is allocated.
+/// The I/O loop on one thread of its own over epoll, level-triggered (ADR 0004). A turn: wait; socket events, due
+/// timers, posted work, closes; the phases; one gathered send per socket with queued bytes. In a steady state nothing
+/// is allocated.
 /// <para>
-/// An exception out of a handler means that a machine contradicts itself: the loop logs it, calls <c>fatal</c> and ends. The host stops the process.
+/// An exception out of a handler means that a machine contradicts itself: the loop logs it, calls <c>fatal</c> and
+/// ends. The host stops the process.
 /// </para>
 /// </summary>
 public sealed partial class EpollLoop : ILoop, IAsyncDisposable
@@ -115,7 +117,9 @@ public sealed partial class EpollLoop : ILoop, IAsyncDisposable
         return connecting;
     }
 
-    /// <summary>Binds at once: a port in use throws here (<see cref="SocketException"/>), on the caller's thread.</summary>
+    /// <summary>
+    /// Binds at once: a port in use throws here (<see cref="SocketException"/>), on the caller's thread.
+    /// </summary>
     public ILoopListener Listen(EndPoint endPoint, Action<Socket> accept)
     {
         var listener = LoopListener.Bind(this, endPoint, accept);
@@ -141,7 +145,8 @@ public sealed partial class EpollLoop : ILoop, IAsyncDisposable
 
     internal void Register(LoopEntry entry, uint interest)
     {
-        if (entry.Descriptor >= _entries.Length) Array.Resize(ref _entries, (int)BitOperations.RoundUpToPowerOf2((uint)entry.Descriptor + 1));
+        if (entry.Descriptor >= _entries.Length)
+            Array.Resize(ref _entries, (int)BitOperations.RoundUpToPowerOf2((uint)entry.Descriptor + 1));
         Invariant.That(_entries[entry.Descriptor] is null, "a descriptor was registered twice");
         _entries[entry.Descriptor] = entry;
         EntryCount++;
@@ -158,7 +163,7 @@ public sealed partial class EpollLoop : ILoop, IAsyncDisposable
 
     internal void Unregister(LoopEntry entry)
     {
-        Invariant.That(ReferenceEquals(_entries[entry.Descriptor], entry), "a descriptor that belongs to another entry was given back");
+        Invariant.That(ReferenceEquals(_entries[entry.Descriptor], entry), "a descriptor of another entry was given back");
         _entries[entry.Descriptor] = null;
         EntryCount--;
     }
@@ -168,8 +173,8 @@ public sealed partial class EpollLoop : ILoop, IAsyncDisposable
     internal void DrainLater(LoopSocket socket) => _toDrain.Add(socket);
 
     /// <summary>
-    /// The entry is finished after this turn's events: until then its descriptor stays open, so that no event of the batch can meet another socket
-    /// under the same number, and no handler is called within its own call.
+    /// The entry is finished after this turn's events: until then its descriptor stays open, so that no event of the
+    /// batch can meet another socket under the same number, and no handler is called within its own call.
     /// </summary>
     internal void CloseLater(LoopEntry entry) => _toClose.Add(entry);
 

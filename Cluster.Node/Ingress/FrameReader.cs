@@ -4,17 +4,21 @@ using Cluster.Messages.Wire;
 
 namespace Cluster.Node.Ingress;
 
-/// <summary>Takes the frames that a <see cref="FrameReader"/> found sound. False ends the reading without an error (the connection was closed).</summary>
+/// <summary>
+/// Takes the frames that a <see cref="FrameReader"/> found sound. False ends the reading without an error (the
+/// connection was closed).
+/// </summary>
 public interface IFrameSink
 {
     bool OnFrame(in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer);
 }
 
 /// <summary>
-/// Cuts a stream of bytes into frames, for one connection: bytes are put into <see cref="Space"/>, then <see cref="Advance"/> is told how many. A
-/// header is checked before its length is used, a body before it is given on. Small bodies are spans of the staging buffer; larger ones and records
-/// get a buffer of their own, into which the rest of a body is received without a copy. The first fault ends it: <see cref="Error"/>. Memory is
-/// bounded: the staging buffer and one body. It knows no socket.
+/// Cuts a stream of bytes into frames, for one connection: bytes are put into <see cref="Space"/>, then
+/// <see cref="Advance"/> is told how many. A header is checked before its length is used, a body before it is given on.
+/// Small bodies are spans of the staging buffer; larger ones and records get a buffer of their own, into which the rest
+/// of a body is received without a copy. The first fault ends it: <see cref="Error"/>. Memory is bounded: the staging
+/// buffer and one body. It knows no socket.
 /// </summary>
 public sealed class FrameReader : IDisposable
 {
@@ -34,10 +38,13 @@ public sealed class FrameReader : IDisposable
     /// <summary>Where the next bytes go; never empty.</summary>
     public Span<byte> Space => _body is null ? _staging.Span[_staged..] : _body.Span[_bodyFilled..];
 
-    /// <summary>The first <paramref name="count"/> bytes of <see cref="Space"/> were filled. False: an error, or the sink has had enough.</summary>
+    /// <summary>
+    /// The first <paramref name="count"/> bytes of <see cref="Space"/> were filled. False: an error, or the sink has
+    /// had enough.
+    /// </summary>
     public bool Advance(int count, IFrameSink sink)
     {
-        Invariant.That(Error is null && count <= Space.Length, "a frame reader was fed after its end, or with more than it had room for");
+        Invariant.That(Error is null && count <= Space.Length, "a frame reader was fed after its end, or beyond its room");
         if (_body is null)
         {
             _staged += count;
@@ -81,7 +88,8 @@ public sealed class FrameReader : IDisposable
             if (!CheckMeaning(in header)) return false;
             var length = (int)header.BodyLength;
             rest = rest[FrameHeader.SizeBytes..];
-            if (length > Limits.SmallBodyBytesMax || FrameKinds.CarriesRecord(header.Kind)) at += FrameHeader.SizeBytes + BeginBody(in header, rest);
+            if (length > Limits.SmallBodyBytesMax || FrameKinds.CarriesRecord(header.Kind))
+                at += FrameHeader.SizeBytes + BeginBody(in header, rest);
             else if (rest.Length < length) break;
             else
             {
@@ -98,16 +106,18 @@ public sealed class FrameReader : IDisposable
 
     /// <summary>Looked at as soon as its bytes are there: a port scanner or a browser is cut off at once.</summary>
     private bool CheckMagic(ReadOnlySpan<byte> rest) =>
-        rest.Length < MagicBytes || BinaryPrimitives.ReadUInt32LittleEndian(rest) == FrameHeader.Magic || Fail("this is not the mesh protocol");
+        rest.Length < MagicBytes || BinaryPrimitives.ReadUInt32LittleEndian(rest) == FrameHeader.Magic
+        || Fail("this is not the mesh protocol");
 
     private bool CheckMeaning(in FrameHeader header)
     {
-        var record = FrameKinds.CarriesRecord(header.Kind);
-        if ((header.Flags & ~FrameFlags.SelfChecked) != 0) return Fail($"a {header.Kind} frame has unknown flags ({(byte)header.Flags:x2})");
-        if (record != ((header.Flags & FrameFlags.SelfChecked) != 0)) return Fail($"a {header.Kind} frame has the wrong kind of checksum");
-        if (record && header.BodyHash != 0) return Fail($"a {header.Kind} frame has two checksums");
-        if (header.BodyLength > FrameKinds.BodyBytesMax(header.Kind)) return Fail($"a {header.Kind} frame has a body of {header.BodyLength} B");
-        return !record || header.BodyLength >= RecordHeader.SizeBytes || Fail($"a {header.Kind} frame holds no whole record");
+        var (kind, length) = (header.Kind, header.BodyLength);
+        var record = FrameKinds.CarriesRecord(kind);
+        if ((header.Flags & ~FrameFlags.SelfChecked) != 0) return Fail($"a {kind} frame has unknown flags ({(byte)header.Flags:x2})");
+        if (record != ((header.Flags & FrameFlags.SelfChecked) != 0)) return Fail($"a {kind} frame has the wrong kind of checksum");
+        if (record && header.BodyHash != 0) return Fail($"a {kind} frame has two checksums");
+        if (length > FrameKinds.BodyBytesMax(kind)) return Fail($"a {kind} frame has a body of {length} B");
+        return !record || length >= RecordHeader.SizeBytes || Fail($"a {kind} frame holds no whole record");
     }
 
     private int BeginBody(in FrameHeader header, ReadOnlySpan<byte> rest)
@@ -142,12 +152,13 @@ public sealed class FrameReader : IDisposable
 
     private bool CheckRecord(in FrameHeader header, ReadOnlySpan<byte> body)
     {
+        var frame = header.Kind;
         var status = RecordHeader.TryDecode(body, out var record);
-        if (status != IoStatus.Ok) return Fail($"the record of a {header.Kind} frame is refused: {status}");
-        if (record.Kind >= RecordKind.StoreFirst) return Fail($"a {header.Kind} frame holds a record of the store's own ({record.Kind})");
-        if (record.TotalBytes != body.Length) return Fail($"a {header.Kind} frame of {body.Length} B holds a record of {record.TotalBytes} B");
+        if (status != IoStatus.Ok) return Fail($"the record of a {frame} frame is refused: {status}");
+        if (record.Kind >= RecordKind.StoreFirst) return Fail($"a {frame} frame holds a record of the store's own ({record.Kind})");
+        if (record.TotalBytes != body.Length) return Fail($"a {frame} frame of {body.Length} B holds a record of {record.TotalBytes} B");
         return (record.Volume == header.Volume && record.Slice == header.Slice)
-            || Fail($"a {header.Kind} frame of volume {header.Volume} holds a record of volume {record.Volume}");
+            || Fail($"a {frame} frame of volume {header.Volume} holds a record of volume {record.Volume}");
     }
 
     private bool Fail(string error)

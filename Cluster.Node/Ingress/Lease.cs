@@ -3,8 +3,9 @@ using Cluster.Messages.Model;
 namespace Cluster.Node.Ingress;
 
 /// <summary>
-/// The two ends of a lease (R17), each on its own CLOCK_BOOTTIME in milliseconds. The holder counts from when it sent the Ping, the grantor from when it
-/// sent the Pong, which was later; each takes the drift bound against itself. So the holder has stopped before the grantor has waited enough.
+/// The two ends of a lease (R17), each on its own CLOCK_BOOTTIME in milliseconds. The holder counts from when it sent
+/// the Ping, the grantor from when it sent the Pong, which was later; each takes the drift bound against itself. So the
+/// holder has stopped before the grantor has waited enough.
 /// </summary>
 public static class Lease
 {

@@ -4,8 +4,8 @@ using System.Runtime.InteropServices;
 namespace Cluster.Node.Ingress;
 
 /// <summary>
-/// The Linux calls that the I/O loop makes itself (ADR 0004): readiness, gathered sends and the clock that counts suspend. Numbers are those of
-/// the kernel's generic ABI, the same on x86-64 and arm64.
+/// The Linux calls that the I/O loop makes itself (ADR 0004): readiness, gathered sends and the clock that counts
+/// suspend. Numbers are those of the kernel's generic ABI, the same on x86-64 and arm64.
 /// </summary>
 internal static unsafe partial class LibC
 {
@@ -164,7 +164,10 @@ internal static unsafe partial class LibC
         Checked(fcntl(descriptor, FileControlSetFlags, flags | NonBlocking), "fcntl");
     }
 
-    /// <summary>SO_REUSEADDR alone: .NET's own option of that name sets SO_REUSEPORT too, and two processes could listen on one port.</summary>
+    /// <summary>
+    /// SO_REUSEADDR alone: .NET's own option of that name sets SO_REUSEPORT too, and two processes could listen on one
+    /// port.
+    /// </summary>
     public static void SetReuseAddress(int descriptor)
     {
         var on = 1;
@@ -185,7 +188,8 @@ internal static unsafe partial class LibC
     public static long BootTimeMs()
     {
         TimeSpecification time;
-        return clock_gettime(ClockBootTime, &time) == 0 ? (time.Seconds * 1000) + (time.Nanoseconds / 1_000_000) : Fail("clock_gettime");
+        if (clock_gettime(ClockBootTime, &time) != 0) Fail("clock_gettime");
+        return (time.Seconds * 1000) + (time.Nanoseconds / 1_000_000);
     }
 
     private static int Checked(int result, string call) => result >= 0 ? result : Fail(call);

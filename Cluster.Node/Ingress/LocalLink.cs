@@ -4,9 +4,9 @@ using Cluster.Messages.Wire;
 namespace Cluster.Node.Ingress;
 
 /// <summary>
-/// Frames between two parts of one process: a pair of links on one loop. What is sent on one is delivered to the other's handler in the Deliver phase,
-/// in order, never within the call of Send. Buffers go by reference; small bodies are copied into a pooled buffer. Nothing is checked: it never left the
-/// process. Loop thread only.
+/// Frames between two parts of one process: a pair of links on one loop. What is sent on one is delivered to the
+/// other's handler in the Deliver phase, in order, never within the call of Send. Buffers go by reference; small bodies
+/// are copied into a pooled buffer. Nothing is checked: it never left the process. Loop thread only.
 /// </summary>
 public sealed class LocalLink : IFrameLink
 {
@@ -25,7 +25,10 @@ public sealed class LocalLink : IFrameLink
 
     public long QueuedBytes { get; private set; }
 
-    /// <summary>The end that <paramref name="left"/> sends on, and the one that <paramref name="right"/> sends on. Both are of node <paramref name="node"/>.</summary>
+    /// <summary>
+    /// The end that <paramref name="left"/> sends on, and the one that <paramref name="right"/> sends on. Both are of
+    /// node <paramref name="node"/>.
+    /// </summary>
     public static (LocalLink Left, LocalLink Right) Pair(LocalDelivery delivery, NodeId node, IFrameHandler left, IFrameHandler right)
     {
         var generation = LinkGeneration.Next();
@@ -79,7 +82,10 @@ public sealed class LocalLink : IFrameLink
     }
 }
 
-/// <summary>The phase that delivers the frames of all <see cref="LocalLink"/>s of a loop. Add it to the loop at <see cref="TurnPhase.Deliver"/>.</summary>
+/// <summary>
+/// The phase that delivers the frames of all <see cref="LocalLink"/>s of a loop. Add it to the loop at
+/// <see cref="TurnPhase.Deliver"/>.
+/// </summary>
 public sealed class LocalDelivery : ITurnPhase
 {
     /// <summary>Frames delivered in one run; the rest goes in the next pass, after the other phases.</summary>
@@ -100,7 +106,8 @@ public sealed class LocalDelivery : ITurnPhase
         return delivered > 0;
     }
 
-    internal void Add(LocalLink link, in FrameHeader header, IoBuffer? body, bool small) => _frames.Enqueue(new Frame(link, header, body, small));
+    internal void Add(LocalLink link, in FrameHeader header, IoBuffer? body, bool small) =>
+        _frames.Enqueue(new Frame(link, header, body, small));
 }
 
 /// <summary>Numbers of links, rising within the process, so that a link is never taken for one before it.</summary>

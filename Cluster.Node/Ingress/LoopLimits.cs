@@ -6,7 +6,9 @@ public static class LoopLimits
     /// <summary>Events taken from the kernel in one turn; the rest stays with the kernel until the next.</summary>
     public const int EventsPerTurnMax = 256;
 
-    /// <summary>Passes through the phases in one turn; what is left goes on in the next turn, after the sockets had theirs.</summary>
+    /// <summary>
+    /// Passes through the phases in one turn; what is left goes on in the next turn, after the sockets had theirs.
+    /// </summary>
     public const int PhasePassesMax = 64;
 
     /// <summary>Bytes that one socket may be read in one turn, so that it can't starve the others.</summary>
@@ -27,10 +29,15 @@ public static class LoopLimits
     /// <summary>Bytes of one chunk that small sends are copied into; a size class of the pool.</summary>
     public const int ChunkBytes = 20480;
 
-    /// <summary>Out queue of a socket that counts as full: senders of bulk pause above it and go on at <see cref="Cluster.Messages.Wire.ISocketEvents.OnDrained"/>.</summary>
+    /// <summary>
+    /// Out queue of a socket that counts as full: senders of bulk pause above it and go on at
+    /// <see cref="Cluster.Messages.Wire.ISocketEvents.OnDrained"/>.
+    /// </summary>
     public const long OutQueueBytesHigh = 4L << 20;
 
-    /// <summary>Out queue at which a socket is closed: its peer does not read, and must not eat this process' memory.</summary>
+    /// <summary>
+    /// Out queue at which a socket is closed: its peer does not read, and must not eat this process' memory.
+    /// </summary>
     public const long OutQueueBytesMax = 256L << 20;
 
     /// <summary>Work posted and not yet run. Posts are control; reaching this is a fault of the program.</summary>

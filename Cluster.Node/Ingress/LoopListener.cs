@@ -5,7 +5,9 @@ using Microsoft.Extensions.Logging;
 
 namespace Cluster.Node.Ingress;
 
-/// <summary>A listening socket of an <see cref="EpollLoop"/>. A Unix path that only a dead process left behind is taken over.</summary>
+/// <summary>
+/// A listening socket of an <see cref="EpollLoop"/>. A Unix path that only a dead process left behind is taken over.
+/// </summary>
 internal sealed partial class LoopListener : LoopEntry, ILoopListener
 {
     private readonly EpollLoop _loop;

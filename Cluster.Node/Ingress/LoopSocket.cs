@@ -46,7 +46,9 @@ internal sealed unsafe class LoopSocket : LoopEntry, ILoopSocket
         _registered = true;
     }
 
-    /// <summary>A connect that is answered at once (Unix sockets) is told in the next turn, like one that is not.</summary>
+    /// <summary>
+    /// A connect that is answered at once (Unix sockets) is told in the next turn, like one that is not.
+    /// </summary>
     public void StartConnecting(EndPoint endPoint)
     {
         _connecting = true;
@@ -200,8 +202,9 @@ internal sealed unsafe class LoopSocket : LoopEntry, ILoopSocket
     }
 
     /// <summary>
-    /// While paused, input stays with the kernel. Interest is taken back only when something came; a hang-up is reported always, so that the
-    /// descriptor then leaves epoll until reading goes on. An error ends the socket at once.
+    /// While paused, input stays with the kernel. Interest is taken back only when something came; a hang-up is
+    /// reported always, so that the descriptor then leaves epoll until reading goes on. An error ends the socket at
+    /// once.
     /// </summary>
     private void BecomeReadable(uint events)
     {

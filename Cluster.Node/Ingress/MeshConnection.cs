@@ -26,7 +26,8 @@ internal sealed class MeshConnection : ISocketEvents, IFrameSink
     public MeshConnection(MeshNode node, MeshRole role, MeshPeer? peer, EndPoint? remote)
     {
         (_node, _role, Peer, Remote) = (node, role, peer, remote);
-        _deadline = node.Loop.Schedule(MeshLimits.HandshakeMs, () => Close(CloseReason.TimedOut, $"no handshake within {MeshLimits.HandshakeMs} ms"));
+        _deadline = node.Loop.Schedule(MeshLimits.HandshakeMs,
+            () => Close(CloseReason.TimedOut, $"no handshake within {MeshLimits.HandshakeMs} ms"));
     }
 
     /// <summary>Known from the start when this side dialed, else from Hello on.</summary>

@@ -2,7 +2,9 @@ using Cluster.Messages.Model;
 
 namespace Cluster.Node.Ingress;
 
-/// <summary>Bounds of the mesh. Units are in the names. Heartbeat, silence and lease stand in <see cref="Limits"/>.</summary>
+/// <summary>
+/// Bounds of the mesh. Units are in the names. Heartbeat, silence and lease stand in <see cref="Limits"/>.
+/// </summary>
 public static class MeshLimits
 {
     /// <summary>Receive buffer of a connection: several frames per call; a size class of the pool holds it.</summary>
@@ -20,8 +22,8 @@ public static class MeshLimits
     public const int RetryMsMax = 1000;
 
     /// <summary>
-    /// Bytes queued on one link at which it is closed as stuck. Above what the owner's pending records and the catch-up windows of a
-    /// node's volumes put there in good order.
+    /// Bytes queued on one link at which it is closed as stuck. Above what the owner's pending records and the catch-up
+    /// windows of a node's volumes put there in good order.
     /// </summary>
     public const long QueuedBytesMax = 192L << 20;
 

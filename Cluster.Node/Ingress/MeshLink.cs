@@ -4,7 +4,10 @@ using Cluster.Messages.Wire;
 
 namespace Cluster.Node.Ingress;
 
-/// <summary>One mesh connection that finished its handshake: frames to and from one peer, and the lease that its heartbeats renew. Loop thread only.</summary>
+/// <summary>
+/// One mesh connection that finished its handshake: frames to and from one peer, and the lease that its heartbeats
+/// renew. Loop thread only.
+/// </summary>
 public sealed class MeshLink : IFrameLink
 {
     private readonly ILoopSocket _socket;
@@ -31,8 +34,9 @@ public sealed class MeshLink : IFrameLink
     public long QueuedBytes => _socket.QueuedBytes;
 
     /// <summary>
-    /// On this node's CLOCK_BOOTTIME: up to when the peer's promise holds that it lets nobody depose whoever it serves on this link (R17). 0 before the first
-    /// Pong. Checked after the data was read (R16), and only with this link's <see cref="Generation"/>.
+    /// On this node's CLOCK_BOOTTIME: up to when the peer's promise holds that it lets nobody depose whoever it serves
+    /// on this link (R17). 0 before the first Pong. Checked after the data was read (R16), and only with this link's
+    /// <see cref="Generation"/>.
     /// </summary>
     public long LeaseUntilMs { get; private set; }
 
@@ -71,7 +75,10 @@ public sealed class MeshLink : IFrameLink
         CloseIfStuck();
     }
 
-    /// <summary>Back-pressure: nothing is read from the peer until it is resumed. Meanwhile its silence is not held against it, and the lease runs out.</summary>
+    /// <summary>
+    /// Back-pressure: nothing is read from the peer until it is resumed. Meanwhile its silence is not held against it,
+    /// and the lease runs out.
+    /// </summary>
     public void PauseReading()
     {
         IsPaused = true;

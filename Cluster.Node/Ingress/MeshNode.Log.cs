@@ -30,7 +30,8 @@ public sealed partial class MeshNode
     [LoggerMessage(Level = LogLevel.Information, Message = "mesh: link to {Name} ({Node}) at {Remote} is up, generation {Generation}")]
     private static partial void LogUp(ILogger log, string name, NodeId node, EndPoint? remote, ulong generation);
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "mesh: link to {Name} ({Node}), generation {Generation}, is down: {Reason}, {Detail}")]
+    [LoggerMessage(Level = LogLevel.Warning,
+        Message = "mesh: link to {Name} ({Node}), generation {Generation}, is down: {Reason}, {Detail}")]
     private static partial void LogDown(ILogger log, string name, NodeId node, ulong generation, CloseReason reason, string detail);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "mesh: process of {Name} ({Node}) is dead: {Remote} refuses connections")]

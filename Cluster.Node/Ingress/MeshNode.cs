@@ -7,9 +7,9 @@ using Microsoft.Extensions.Logging;
 namespace Cluster.Node.Ingress;
 
 /// <summary>
-/// This node's end of the mesh: one connection per peer in the directory, kept up. The node with the lower id dials; the other one, as long as there is no
-/// link, probes: it learns that way that a process is dead (its port refuses), and makes the peer dial at once. Loop thread only where not said
-/// otherwise.
+/// This node's end of the mesh: one connection per peer in the directory, kept up. The node with the lower id dials;
+/// the other one, as long as there is no link, probes: it learns that way that a process is dead (its port refuses),
+/// and makes the peer dial at once. Loop thread only where not said otherwise.
 /// </summary>
 public sealed partial class MeshNode
 {
@@ -41,7 +41,10 @@ public sealed partial class MeshNode
     /// <summary>Accepted connections that have not said who they are.</summary>
     internal int HandshakeCount => _handshakes;
 
-    /// <summary>Binds at once, on any thread: a port in use throws <see cref="SocketException"/>. Answers the endpoint with the port chosen.</summary>
+    /// <summary>
+    /// Binds at once, on any thread: a port in use throws <see cref="SocketException"/>. Answers the endpoint with the
+    /// port chosen.
+    /// </summary>
     public EndPoint Start(EndPoint listen)
     {
         Invariant.That(_listener is null, "a mesh node was started twice");
@@ -50,7 +53,9 @@ public sealed partial class MeshNode
         return _listener.EndPoint;
     }
 
-    /// <summary>The directory as it is now. Links to nodes that left it are closed, new ones are made. Any thread.</summary>
+    /// <summary>
+    /// The directory as it is now. Links to nodes that left it are closed, new ones are made. Any thread.
+    /// </summary>
     public void UpdatePeers(IEnumerable<MeshPeerInfo> peers)
     {
         var infos = peers.ToArray();
@@ -72,8 +77,8 @@ public sealed partial class MeshNode
     public IEnumerable<MeshLink> Links => _peers.Values.Select(peer => peer.Link).OfType<MeshLink>().Where(link => link.IsUp);
 
     /// <summary>
-    /// On this node's CLOCK_BOOTTIME: up to when <paramref name="peer"/> may rely on a lease that this node granted it (R17). A node that has granted
-    /// none since it started may have granted a full one just before.
+    /// On this node's CLOCK_BOOTTIME: up to when <paramref name="peer"/> may rely on a lease that this node granted it
+    /// (R17). A node that has granted none since it started may have granted a full one just before.
     /// </summary>
     public long GrantedUntilMs(NodeId peer) => Lease.GrantedUntilMs(_pongSentMs.GetValueOrDefault(peer, _startedMs));
 
@@ -101,7 +106,8 @@ public sealed partial class MeshNode
             RetryNow(hello.Sender);
             return MeshHandshake.Refuse(RefuseReason.Probe, Identity, in hello, "asks to be dialed", "will");
         }
-        return Dials(hello.Sender) ? MeshHandshake.Refuse(RefuseReason.WrongDialer, Identity, in hello, "dials", "has the lower id and dials") : verdict;
+        if (!Dials(hello.Sender)) return verdict;
+        return MeshHandshake.Refuse(RefuseReason.WrongDialer, Identity, in hello, "dials", "has the lower id and dials");
     }
 
     internal void OnHandshakeDone(MeshConnection connection)
@@ -136,7 +142,8 @@ public sealed partial class MeshNode
         if (connection.Role == MeshRole.Accepted)
         {
             _handshakes--;
-            if (reason is not (CloseReason.Local or CloseReason.EndOfStream)) LogRefusal($"connection from {connection.Remote} closed: {detail}");
+            if (reason is not (CloseReason.Local or CloseReason.EndOfStream))
+                LogRefusal($"connection from {connection.Remote} closed: {detail}");
             return;
         }
         var peer = connection.Peer!;
@@ -167,7 +174,9 @@ public sealed partial class MeshNode
         else LogRefusal($"connection from {connection.Remote} refused: {text}");
     }
 
-    /// <summary>Tells that the link is down before its socket has ended, so that a next one can be told as up.</summary>
+    /// <summary>
+    /// Tells that the link is down before its socket has ended, so that a next one can be told as up.
+    /// </summary>
     internal void TakeDownLinkOf(MeshPeer peer, string detail)
     {
         if (peer.Link is not { } link) return;

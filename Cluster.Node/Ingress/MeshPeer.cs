@@ -2,7 +2,9 @@ using Cluster.Messages.Wire;
 
 namespace Cluster.Node.Ingress;
 
-/// <summary>What the mesh knows of one other node: where it lives, its link, and when to try again. Loop thread only.</summary>
+/// <summary>
+/// What the mesh knows of one other node: where it lives, its link, and when to try again. Loop thread only.
+/// </summary>
 internal sealed class MeshPeer(MeshPeerInfo info)
 {
     public MeshPeerInfo Info { get; set; } = info;

@@ -21,17 +21,23 @@ public sealed record MeshIdentity(Guid Cluster, Guid Era, NodeId Node, string Na
 /// <summary>A node in the directory. <see cref="Host"/> is a name or an address.</summary>
 public sealed record MeshPeerInfo(NodeId Node, string Name, string Host, int Port);
 
-/// <summary>What the mesh tells its node, on the loop. Frames come by <see cref="IFrameHandler"/>, all kinds but those of the connection itself.</summary>
+/// <summary>
+/// What the mesh tells its node, on the loop. Frames come by <see cref="IFrameHandler"/>, all kinds but those of the
+/// connection itself.
+/// </summary>
 public interface IMeshEvents : IFrameHandler
 {
-    /// <summary>Frames may be sent to the peer, and come from it, from now on. An earlier link to it is down already.</summary>
+    /// <summary>
+    /// Frames may be sent to the peer, and come from it, from now on. An earlier link to it is down already.
+    /// </summary>
     void OnLinkUp(MeshLink link);
 
     /// <summary>Once per link that was up. What was sent and not answered may or may not have arrived.</summary>
     void OnLinkDown(MeshLink link, CloseReason reason, string detail);
 
     /// <summary>
-    /// Nobody listens any more on the port of a peer whose link had been up: its process is dead and its host is alive. Once per such death.
+    /// Nobody listens any more on the port of a peer whose link had been up: its process is dead and its host is alive.
+    /// Once per such death.
     /// </summary>
     void OnPeerRefused(NodeId peer);
 }

@@ -4,8 +4,8 @@ using Cluster.Messages.Wire;
 namespace Cluster.Node.Ingress;
 
 /// <summary>
-/// What waits to be sent on one socket: buffers by reference, and chunks that small sends are copied into one behind the other. Each piece holds a
-/// reference to its buffer until the kernel has its last byte. Loop thread only.
+/// What waits to be sent on one socket: buffers by reference, and chunks that small sends are copied into one behind
+/// the other. Each piece holds a reference to its buffer until the kernel has its last byte. Loop thread only.
 /// </summary>
 internal sealed class OutQueue
 {

@@ -4,8 +4,9 @@ using Cluster.Messages.Wire;
 namespace Cluster.Node.Ingress;
 
 /// <summary>
-/// Timers by due time; equal times in the order they were made. A cancelled timer stays until it is due or until cancelled ones are the
-/// majority; then all of them go at once, so that a cancel costs O(1) on average and memory follows the live timers. Loop thread only.
+/// Timers by due time; equal times in the order they were made. A cancelled timer stays until it is due or until
+/// cancelled ones are the majority; then all of them go at once, so that a cancel costs O(1) on average and memory
+/// follows the live timers. Loop thread only.
 /// </summary>
 internal sealed class TimerHeap
 {

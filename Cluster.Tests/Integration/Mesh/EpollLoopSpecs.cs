@@ -88,7 +88,7 @@ public class EpollLoopSpecs
         Assert.Equal(0, await fixture.On(() => client.Socket!.QueuedBytes));
     }
 
-    [Fact(DisplayName = "A peer that does not read makes the queue grow to the kernel's rest; when it reads, all arrives and OnDrained is told")]
+    [Fact(DisplayName = "What a peer does not read queues up; when it reads, all arrives in order and OnDrained is told")]
     public async Task Partial_writes_and_drain()
     {
         await using var fixture = new LoopFixture();
@@ -163,7 +163,8 @@ public class EpollLoopSpecs
             File.Move(path, path + ".kept");
         }
         File.Move(path + ".kept", path);
-        var listener = fixture.Loop.Listen(new UnixDomainSocketEndPoint(path), socket => fixture.Loop.Adopt(socket, new SocketProbe { Echo = true }));
+        var listener = fixture.Loop.Listen(new UnixDomainSocketEndPoint(path),
+            socket => fixture.Loop.Adopt(socket, new SocketProbe { Echo = true }));
         Assert.Throws<SocketException>(() => fixture.Loop.Listen(new UnixDomainSocketEndPoint(path), _ => { }));
         var client = new SocketProbe();
         var socket = await fixture.On(() => fixture.Loop.Connect(new UnixDomainSocketEndPoint(path), client));

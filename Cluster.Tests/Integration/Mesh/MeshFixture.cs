@@ -6,7 +6,10 @@ using Microsoft.Extensions.Logging;
 
 namespace Cluster.Tests.Integration.Mesh;
 
-/// <summary>One mesh node on a loop of its own, and all that it said. Echo mode sends back each frame of kind ClientRead as ClientReadReply.</summary>
+/// <summary>
+/// One mesh node on a loop of its own, and all that it said. Echo mode sends back each frame of kind ClientRead as
+/// ClientReadReply.
+/// </summary>
 internal sealed class MeshFixture : IAsyncDisposable, IMeshEvents, ILogger
 {
     public static readonly Guid Cluster = new("11111111-2222-3333-4444-555555555555");
@@ -103,7 +106,8 @@ internal sealed class MeshFixture : IAsyncDisposable, IMeshEvents, ILogger
 
     bool ILogger.IsEnabled(LogLevel logLevel) => true;
 
-    void ILogger.Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+    void ILogger.Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception,
+        Func<TState, Exception?, string> formatter) =>
         Change(() => Lines.Add(formatter(state, exception)));
 
     private static void SendBack(IFrameLink from, FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)

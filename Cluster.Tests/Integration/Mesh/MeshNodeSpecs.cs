@@ -26,7 +26,7 @@ public class MeshNodeSpecs
         Assert.Single(high.Ups);
     }
 
-    [Fact(DisplayName = "The side that does not dial gets its link too when it learns of the peer last or first: its probe makes the other dial")]
+    [Fact(DisplayName = "The side that does not dial learns of the peer last: its probe makes the other one dial")]
     public async Task Late_directory()
     {
         await using var low = new MeshFixture(1);
@@ -96,7 +96,7 @@ public class MeshNodeSpecs
         Assert.True(await high.On(() => high.Mesh.GrantedUntilMs(low.Id)) > heldUntilMs);
     }
 
-    [Fact(DisplayName = "A killed peer is told as down and as refused on both sides; when it is back there is a link of a higher generation")]
+    [Fact(DisplayName = "A killed peer is told as down and as refused, whoever dials; when it is back the link has a higher generation")]
     public async Task Peer_killed_and_back()
     {
         foreach (var (survivorRank, victimRank) in new (byte, byte)[] { (1, 2), (2, 1) })
@@ -264,7 +264,8 @@ public class MeshNodeSpecs
         await high.On(high.Ups[0].PauseReading);
         await low.On(() =>
         {
-            for (ulong id = 0; id < 100; id++) low.Ups[0].Send(FrameHeader.Of(FrameKind.ClientFlush, TestFrames.Volume, requestId: id), [1, 2, 3]);
+            for (ulong id = 0; id < 100; id++)
+                low.Ups[0].Send(FrameHeader.Of(FrameKind.ClientFlush, TestFrames.Volume, requestId: id), [1, 2, 3]);
         });
         await Quiet(low, high);
         Assert.Empty(high.Frames);
@@ -291,7 +292,8 @@ public class MeshNodeSpecs
         foreach (var node in new[] { low, high })
         {
             await node.Until(n => n.Lines.Any(line => line.Contains(reason)));
-            Assert.Contains(node.Lines, line => line.Contains(low.Id.ToString()) && line.Contains(high.Id.ToString()) && line.Contains(reason));
+            Assert.Contains(node.Lines, line => line.Contains(reason)
+                && line.Contains(low.Id.ToString()) && line.Contains(high.Id.ToString()));
             Assert.Empty(node.Ups);
         }
     }

@@ -6,7 +6,10 @@ using Cluster.Node.Ingress;
 
 namespace Cluster.Tests.Unit.Mesh;
 
-/// <summary>The stream decoder against hostile input: each frame comes out sound, or the stream ends with an error; nothing is thrown, nothing is kept.</summary>
+/// <summary>
+/// The stream decoder against hostile input: each frame comes out sound, or the stream ends with an error; nothing is
+/// thrown, nothing is kept.
+/// </summary>
 public class FrameFuzzSpecs
 {
     private const int StreamsPerSeed = 260_000;
@@ -21,7 +24,8 @@ public class FrameFuzzSpecs
         var random = new Random(seed);
         var pool = new BufferPool();
         var sink = new CheckingSink(pool);
-        byte[][] originals = [.. Enumerable.Range(0, 64).Select(_ => FrameReaderSpecs.RandomFrame(random)).Where(frame => frame.Length < 6000)];
+        var all = Enumerable.Range(0, 64).Select(_ => FrameReaderSpecs.RandomFrame(random));
+        byte[][] originals = [.. all.Where(frame => frame.Length < 6000)];
         var reader = new FrameReader(pool);
         var refused = 0;
         for (var count = 0; count < StreamsPerSeed; count++)
@@ -98,7 +102,8 @@ public class FrameFuzzSpecs
         {
             Frames++;
             var record = FrameKinds.CarriesRecord(header.Kind);
-            if (!Enum.IsDefined(header.Kind) || body.Length != header.BodyLength || !header.BodyMatches(body)) Assert.Fail("an unsound frame came out");
+            if (!Enum.IsDefined(header.Kind) || body.Length != header.BodyLength || !header.BodyMatches(body))
+                Assert.Fail("an unsound frame came out");
             if (record && (RecordHeader.TryDecode(body, out var found) != IoStatus.Ok || found.TotalBytes != body.Length || buffer is null))
                 Assert.Fail("an unsound record came out");
             // The staging buffer and one body, each in its size class.

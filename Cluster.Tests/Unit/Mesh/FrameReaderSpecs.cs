@@ -36,14 +36,16 @@ public sealed class FrameReaderSpecs : IDisposable
             at += count;
         }
         Assert.Equal(expected.Count, _sink.Frames.Count);
-        for (var index = 0; index < expected.Count; index++) Assert.True(expected[index].AsSpan().SequenceEqual(_sink.Frames[index]), $"frame {index}");
+        for (var index = 0; index < expected.Count; index++)
+            Assert.True(expected[index].AsSpan().SequenceEqual(_sink.Frames[index]), $"frame {index}");
     }
 
     [Fact(DisplayName = "Small bodies are spans of the staging buffer, large ones and records have a buffer that starts with them")]
     public void Where_bodies_lie()
     {
-        _reader.Feed(TestFrames.Frame(FrameHeader.Of(FrameKind.ClientFlush, TestFrames.Volume), new byte[Limits.SmallBodyBytesMax]), _sink);
-        _reader.Feed(TestFrames.Frame(FrameHeader.Of(FrameKind.ClientReadReply, TestFrames.Volume), new byte[Limits.SmallBodyBytesMax + 1]), _sink);
+        var (small, large) = (new byte[Limits.SmallBodyBytesMax], new byte[Limits.SmallBodyBytesMax + 1]);
+        _reader.Feed(TestFrames.Frame(FrameHeader.Of(FrameKind.ClientFlush, TestFrames.Volume), small), _sink);
+        _reader.Feed(TestFrames.Frame(FrameHeader.Of(FrameKind.ClientReadReply, TestFrames.Volume), large), _sink);
         _reader.Feed(TestFrames.Frame(FrameHeader.Of(FrameKind.Append, TestFrames.Volume), TestFrames.Record(0, 1)), _sink);
         Assert.Equal([false, true, true], _sink.HadBuffer);
     }
@@ -199,7 +201,8 @@ public sealed class FrameReaderSpecs : IDisposable
         switch (random.Next(5))
         {
             case 0:
-                return TestFrames.Frame(FrameHeader.Of(FrameKind.Append, volume, 1, (ulong)random.Next()), TestFrames.Record(random.Next(4), random.Next()));
+                var record = TestFrames.Record(random.Next(4), random.Next());
+                return TestFrames.Frame(FrameHeader.Of(FrameKind.Append, volume, 1, (ulong)random.Next()), record);
             case 1:
                 var large = new byte[random.Next(Limits.SmallBodyBytesMax, 10_000)];
                 random.NextBytes(large);

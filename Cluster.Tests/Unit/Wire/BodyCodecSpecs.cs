@@ -93,7 +93,7 @@ public class BodyCodecSpecs
         Assert.False(CatchUpBody.TryDecode(bytes, out _));
     }
 
-    [Fact(DisplayName = "A hello with another magic, crossed versions or bytes that must be zero is refused; a refusal's text is cut to its bound")]
+    [Fact(DisplayName = "A hello with another magic, crossed versions or reserved bytes is refused; a refusal's text is cut to its bound")]
     public void Bad_hello()
     {
         var hello = new HelloBody(1, 1, false, default, Guid.NewGuid(), Guid.NewGuid(), NodeId.New(), NodeId.New(), "n");

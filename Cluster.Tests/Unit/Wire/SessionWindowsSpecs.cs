@@ -84,7 +84,8 @@ public class SessionWindowsSpecs
     [Fact(DisplayName = "At the bound the session that applied longest ago goes, the same one on every replica")]
     public void Eviction()
     {
-        for (ulong number = 1; number <= Limits.SessionsPerVolumeMax; number++) _windows.Apply(new SessionId(number, 1), 0, 0, 100 + number);
+        for (ulong number = 1; number <= Limits.SessionsPerVolumeMax; number++)
+            _windows.Apply(new SessionId(number, 1), 0, 0, 100 + number);
         _windows.Apply(new SessionId(1, 1), 1, 0, 1000);
         _windows.Apply(new SessionId(999, 1), 0, 0, 1001);
         Assert.Equal(Limits.SessionsPerVolumeMax, _windows.Count);

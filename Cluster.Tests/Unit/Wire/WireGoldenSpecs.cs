@@ -4,7 +4,8 @@ using Cluster.Messages.Wire;
 namespace Cluster.Tests.Unit.Wire;
 
 /// <summary>
-/// Bytes of version 1, pinned in Golden/Mesh/wire-v1.txt: "name hex" per line. A line never changes; a new layout gets a new version and new lines.
+/// Bytes of version 1, pinned in Golden/Mesh/wire-v1.txt: "name hex" per line. A line never changes; a new layout gets
+/// a new version and new lines.
 /// </summary>
 public class WireGoldenSpecs
 {
@@ -15,15 +16,19 @@ public class WireGoldenSpecs
     private static readonly Guid Three = new("21222324-2526-2728-292a-2b2c2d2e2f30");
     private static readonly SessionId Session = new(0x1112131415161718, 0x2122232425262728);
 
-    private static readonly IReadOnlyDictionary<string, string> Golden = File.ReadAllLines(Path.Combine(AppContext.BaseDirectory, "Golden/Mesh/wire-v1.txt"))
-        .Where(line => line.Length > 0 && line[0] != '#').Select(line => line.Split(' ')).ToDictionary(parts => parts[0], parts => parts[1]);
+    private static readonly IReadOnlyDictionary<string, string> Golden =
+        File.ReadAllLines(Path.Combine(AppContext.BaseDirectory, "Golden/Mesh/wire-v1.txt"))
+            .Where(line => line.Length > 0 && line[0] != '#').Select(line => line.Split(' '))
+            .ToDictionary(parts => parts[0], parts => parts[1]);
 
     [Fact(DisplayName = "Bodies between front end and owner")]
     public void Client_bodies()
     {
         Pin("session-open", new SessionOpenBody(Session, 0x31), (body, to) => body.Encode(to), SessionOpenBody.TryDecode);
-        Pin("session-opened", new SessionOpenedBody(1UL << 40, 0x41, 300_000, true, false), (body, to) => body.Encode(to), SessionOpenedBody.TryDecode);
-        Pin("client-read", new ClientReadBody(Session, new BlockRange(0x515253545556, 64)), (body, to) => body.Encode(to), ClientReadBody.TryDecode);
+        var opened = new SessionOpenedBody(1UL << 40, 0x41, 300_000, true, false);
+        Pin("session-opened", opened, (body, to) => body.Encode(to), SessionOpenedBody.TryDecode);
+        var read = new ClientReadBody(Session, new BlockRange(0x515253545556, 64));
+        Pin("client-read", read, (body, to) => body.Encode(to), ClientReadBody.TryDecode);
         Pin("client-flush", new ClientFlushBody(Session, 0x61), (body, to) => body.Encode(to), ClientFlushBody.TryDecode);
         Pin("client-ack", new ClientAckBody(0x71, 0x70), (body, to) => body.Encode(to), ClientAckBody.TryDecode);
     }
@@ -31,14 +36,17 @@ public class WireGoldenSpecs
     [Fact(DisplayName = "Bodies between owner and replica")]
     public void Replica_bodies()
     {
-        Pin("promised", new PromisedBody(One, Two, 1, 2, 3, 4, 5, 6, 7, 8, true, 1010), (body, to) => body.Encode(to), PromisedBody.TryDecode);
+        var promised = new PromisedBody(One, Two, 1, 2, 3, 4, 5, 6, 7, 8, true, 1010);
+        Pin("promised", promised, (body, to) => body.Encode(to), PromisedBody.TryDecode);
         Pin("append-ack", new AppendAckBody(0x11, 0x10, 0x12), (body, to) => body.Encode(to), AppendAckBody.TryDecode);
         Pin("fetch-tail", new FetchTailBody(0x21, 0x22), (body, to) => body.Encode(to), FetchTailBody.TryDecode);
         Pin("catch-up", new CatchUpBody(0x31, 0x32, 0x33, true), (body, to) => body.Encode(to), CatchUpBody.TryDecode);
         var promise = new PromiseBody(new NodeId(One), new ReplicaId(0x0102, 3), Two, true, [0xAA, 0xBB]);
-        Pin("promise", promise, (body, to) => body.Encode(to), PromiseBody.TryDecode, (left, right) => left with { Spec = right.Spec } == right && left.Spec.SequenceEqual(right.Spec));
+        Pin("promise", promise, (body, to) => body.Encode(to), PromiseBody.TryDecode,
+            (left, right) => left with { Spec = right.Spec } == right && left.Spec.SequenceEqual(right.Spec));
         var stamp = new StampBody(One, 0x41, 0x42, true, [0xCC]);
-        Pin("stamp", stamp, (body, to) => body.Encode(to), StampBody.TryDecode, (left, right) => left with { Spec = right.Spec } == right && left.Spec.SequenceEqual(right.Spec));
+        Pin("stamp", stamp, (body, to) => body.Encode(to), StampBody.TryDecode,
+            (left, right) => left with { Spec = right.Spec } == right && left.Spec.SequenceEqual(right.Spec));
     }
 
     [Fact(DisplayName = "Bodies of the handshake")]
@@ -60,8 +68,8 @@ public class WireGoldenSpecs
         Check("frame-header", bytes);
         Assert.Equal(IoStatus.Ok, FrameHeader.TryDecode(Convert.FromHexString(Golden["frame-header"]), out var back));
         Assert.Equal(header, back);
-        Assert.StartsWith("4D594D46" + "01" + "21" + "03" + "00" + "0807060504030201" + "1100000000000000" + "1200000000000000" + "1300000000000000"
-            + "03000000" + "17161514", Convert.ToHexString(bytes));
+        Assert.StartsWith("4D594D46" + "01" + "21" + "03" + "00" + "0807060504030201" + "1100000000000000" + "1200000000000000"
+            + "1300000000000000" + "03000000" + "17161514", Convert.ToHexString(bytes));
     }
 
     [Fact(DisplayName = "The record header and its descriptors")]
@@ -81,8 +89,8 @@ public class WireGoldenSpecs
         Assert.Equal(IoStatus.Ok, RecordHeader.TryDecode(Convert.FromHexString(Golden["record-header"]), out var back));
         Assert.Equal(TestFrames.RecordHeaderOf(2), back);
         Assert.StartsWith("4D595252" + "01010101" + "02000000" + "00200000" + "0807060504030201" + "0000000000000000" + "1817161514131211"
-            + "2827262524232221" + "3837363534333231" + "4847464544434241" + "5857565554535251" + "0057565554535251" + "6665646362610C07" + "02000000"
-            + "74737271", Convert.ToHexString(record));
+            + "2827262524232221" + "3837363534333231" + "4847464544434241" + "5857565554535251" + "0057565554535251" + "6665646362610C07"
+            + "02000000" + "74737271", Convert.ToHexString(record));
     }
 
     [Fact(DisplayName = "A block's descriptor in a read's answer")]
@@ -108,18 +116,22 @@ public class WireGoldenSpecs
 
     [Fact(DisplayName = "Every line of the golden file is checked by a test")]
     public void No_stale_lines() => Assert.Equal(
-        "append-ack catch-up client-ack client-flush client-read fetch-tail frame-header hello promise promised read-descriptor record-header refuse "
-        + "session-open session-opened session-windows stamp", string.Join(' ', Golden.Keys.Order(StringComparer.Ordinal)));
+        "append-ack catch-up client-ack client-flush client-read fetch-tail frame-header hello promise promised read-descriptor "
+        + "record-header refuse session-open session-opened session-windows stamp",
+        string.Join(' ', Golden.Keys.Order(StringComparer.Ordinal)));
 
-    private static void Pin<T>(string name, T body, Func<T, byte[], ReadOnlySpan<byte>> encode, Decoder<T> decode, Func<T, T, bool>? same = null)
+    private static void Pin<T>(string name, T body, Func<T, byte[], ReadOnlySpan<byte>> encode, Decoder<T> decode,
+        Func<T, T, bool>? same = null)
     {
         var bytes = encode(body, new byte[1024]).ToArray();
         Check(name, bytes);
         Assert.True(decode(Convert.FromHexString(Golden[name]), out var back), name);
         Assert.True(same?.Invoke(body, back) ?? Equals(body, back), $"{name}: {body} came back as {back}");
-        for (var length = 0; length < bytes.Length; length++) Assert.False(decode(bytes.AsSpan(0, length), out _), $"{name} cut to {length} B");
+        for (var length = 0; length < bytes.Length; length++)
+            Assert.False(decode(bytes.AsSpan(0, length), out _), $"{name} cut to {length} B");
         Assert.False(decode([.. bytes, 0], out _), $"{name} with a byte more");
     }
 
-    private static void Check(string name, byte[] bytes) => Assert.Equal($"{name} {Golden.GetValueOrDefault(name)}", $"{name} {Convert.ToHexString(bytes)}");
+    private static void Check(string name, byte[] bytes) =>
+        Assert.Equal($"{name} {Golden.GetValueOrDefault(name)}", $"{name} {Convert.ToHexString(bytes)}");
 }
