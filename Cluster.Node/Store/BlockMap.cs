@@ -4,8 +4,8 @@ using Cluster.Messages.Model;
 namespace Cluster.Node.Store;
 
 /// <summary>
-/// The committed blocks of one volume: pages for what was written, tombstones for what was trimmed. Per block the higher sequence wins, whatever
-/// the order in which changes arrive (R8). An empty volume of any size holds nothing. Loop only.
+/// The committed blocks of one volume: pages for what was written, tombstones for what was trimmed. Per block the higher sequence wins,
+/// whatever the order in which changes arrive (R8). An empty volume of any size holds nothing. Loop only.
 /// </summary>
 public sealed class BlockMap(SegmentTable segments)
 {
@@ -69,7 +69,8 @@ public sealed class BlockMap(SegmentTable segments)
             for (var number = firstPage; number <= lastPage; number++) TrimPage(number, range, sequence);
             return;
         }
-        foreach (var number in _pages.Keys.Where(number => number >= firstPage && number <= lastPage).ToArray()) TrimPage(number, range, sequence);
+        foreach (var number in _pages.Keys.Where(number => number >= firstPage && number <= lastPage).ToArray())
+            TrimPage(number, range, sequence);
     }
 
     /// <summary>Gives all space back, for a volume that is deleted or starts anew.</summary>

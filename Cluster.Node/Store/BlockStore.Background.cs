@@ -8,6 +8,10 @@ public sealed partial class BlockStore
 {
     /// <summary>After a checkpoint that could not be written.</summary>
     private const int CheckpointRetryMs = 1000;
+
+    /// <summary>After the file system had no room for a segment.</summary>
+    private const int CapacityRetryMs = 5000;
+    private long _capacityNotBeforeMs;
     private ILoopTimer? _watermarkTimer;
     private CheckpointJob? _checkpoint;
     private bool _checkpointIsWriting;
@@ -44,8 +48,8 @@ public sealed partial class BlockStore
         Math.Max((int)((long)Segments.SegmentsMax * _options.CleanBelowFreePercent / 100), SegmentTable.Reserve(SpaceClass.Data) + 2);
 
     /// <summary>
-    /// Stops in order: what was staged is written, flushed and checkpointed, and the superblock says so. Any thread but the loop's, which must still run; the
-    /// scheduler too.
+    /// Stops in order: what was staged is written, flushed and checkpointed, and the superblock says so. Any thread but the loop's,
+    /// which must still run; the scheduler too.
     /// </summary>
     public ValueTask DisposeAsync()
     {
@@ -54,7 +58,8 @@ public sealed partial class BlockStore
         return new ValueTask(stopped.Task);
     }
 
-    /// <summary>The same on the loop; blocks it for the last flush. <paramref name="done"/> is called once the jobs under way have ended and the files are closed.</summary>
+    /// <summary>The same on the loop; blocks it for the last flush. <paramref name="done"/> is called once the jobs under way have ended
+    /// and the files are closed.</summary>
     internal void Stop(Action done)
     {
         if (_stopped)
@@ -102,14 +107,16 @@ public sealed partial class BlockStore
         {
             if (_stopped) file.Dispose();
             else Segments.Free(Segments.Add(job.Id, file));
+            _backgroundDue = true;
         }
-        UpdateCapacity();
+        else if (job.Status == IoStatus.NoSpace) Segments.Refuse();
         OnJobDone();
     }
 
     internal void OnCleanerStepped() => _backgroundDue = true;
 
-    internal void LogCleanerSkip(Segment segment, string reason) => StoreLog.CleanerSkipped(_logger, _disk.Description, segment.Name, reason);
+    internal void LogCleanerSkip(Segment segment, string reason) =>
+        StoreLog.CleanerSkipped(_logger, _disk.Description, segment.Name, reason);
 
     private void RunBackground()
     {
@@ -122,11 +129,13 @@ public sealed partial class BlockStore
         if (isDue && _checkpoint is null && _loop.NowMs >= _checkpointNotBeforeMs) BeginCheckpoint();
         var hasRoom = Segments.AvailableCount > 0 || dead == 0;
         if (isLow && hasRoom && !_cleaner.IsBusy && Segments.AvailableCount + dead < CleanBelow) _cleaner.TryBegin(_writer.End.Number);
+        if (Segments.IsRefused && _loop.NowMs >= _capacityNotBeforeMs) UpdateCapacity();
         PrepareSpare();
         UpdateUsage();
     }
 
-    /// <summary>Freezes the state of now; it is written once the log below it is on media, so that no entry names bytes that a power cut takes.</summary>
+    /// <summary>Freezes the state of now; it is written once the log below it is on media, so that no entry names bytes that a power cut
+    /// takes.</summary>
     private void BeginCheckpoint()
     {
         if (WriteStaged() != IoStatus.Ok) return;
@@ -164,7 +173,8 @@ public sealed partial class BlockStore
     /// <summary>The next segment is made off the loop, before the log needs it.</summary>
     private void PrepareSpare()
     {
-        if (_sparePending || Segments.FreeCount > 0 || !Segments.CanCreate || _writer.Active is null) return;
+        if (_sparePending || Segments.FreeCount > SegmentTable.Reserve(SpaceClass.Data) || !Segments.CanCreate || _writer.Active is null)
+            return;
         _sparePending = true;
         Submit(DiskLane.Background, new SpareJob(this, _disk, _options.NewId(), Segments.SegmentBytes));
     }
@@ -200,14 +210,16 @@ public sealed partial class BlockStore
             var own = (long)Segments.All.Count * Segments.SegmentBytes;
             bytes = (own + _disk.FreeBytes) / 100 * (100 - _options.FileSystemReservePercent);
         }
-        Segments.SegmentsMax = (int)Math.Min(bytes / Segments.SegmentBytes, int.MaxValue);
+        Segments.Allow((int)Math.Min(bytes / Segments.SegmentBytes, int.MaxValue));
+        _capacityNotBeforeMs = _loop.NowMs + CapacityRetryMs;
         UpdateUsage();
     }
 
     private void UpdateUsage()
     {
         Volatile.Write(ref _usedBytes, (long)(Segments.All.Count - Segments.FreeCount) * Segments.SegmentBytes);
-        Volatile.Write(ref _availableBytes, (long)Math.Max(0, Segments.AvailableCount - SegmentTable.Reserve(SpaceClass.Data)) * Segments.SegmentBytes);
+        var usable = Math.Max(0, Segments.AvailableCount - SegmentTable.Reserve(SpaceClass.Data));
+        Volatile.Write(ref _availableBytes, (long)usable * Segments.SegmentBytes);
         Volatile.Write(ref _liveBytes, Segments.LiveBytes);
         Volatile.Write(ref _capacityBytes, (long)Segments.SegmentsMax * Segments.SegmentBytes);
         Volatile.Write(ref _segmentCount, Segments.All.Count);

@@ -13,9 +13,9 @@ public sealed partial class BlockStore
     private const string BootIdPath = "/proc/sys/kernel/random/boot_id";
 
     /// <summary>
-    /// Opens the store on this disk, or makes a new one where there is none. Blocks (reads the log since the last checkpoint); any thread, before the loop has it.
-    /// Busy: another process has it open; Unsupported: a newer format; BadChecksum: what can't be replaced is damaged; DeviceError; NoSpace.
-    /// The disk is disposed with the store, or here if there is none.
+    /// Opens the store on this disk, or makes a new one where there is none. Blocks (reads the log since the last checkpoint); any
+    /// thread, before the loop has it. Busy: another process has it open; Unsupported: a newer format; BadChecksum: what can't be
+    /// replaced is damaged; DeviceError; NoSpace. The disk is disposed with the store, or here if there is none.
     /// </summary>
     public static StoreOpenResult Open(StoreOptions options, ILoop loop, IDisk disk, IDiskScheduler scheduler, ILogger logger)
     {
@@ -73,13 +73,16 @@ public sealed partial class BlockStore
         return (result.Status, created, result.Detail ?? "");
     }
 
-    /// <summary>The open is counted on media before the store is used (R5), and whether the host came back without a clean stop is kept (R9).</summary>
+    /// <summary>The open is counted on media before the store is used (R5), and whether the host came back without a clean stop is kept
+    /// (R9).</summary>
     private static DiskResult CountOpen(StoreEnvironment environment, SuperblockFile file, out bool suspect)
     {
         var before = file.Current;
-        var bootId = environment.Options.BootId != Guid.Empty ? environment.Options.BootId : Guid.Parse(File.ReadAllText(BootIdPath).Trim());
-        suspect = !before.CleanStop && before.BootId != bootId;
-        var openCount = before.OpenCount + 1;
+        var bootId = environment.Options.BootId != Guid.Empty ? environment.Options.BootId
+            : Guid.Parse(File.ReadAllText(BootIdPath).Trim());
+        // With one slot lost, the other may be older by one write: no count is given out twice, and no clean stop is believed.
+        suspect = (!before.CleanStop || file.MayBeOld) && before.BootId != bootId;
+        var openCount = before.OpenCount + (file.MayBeOld ? 2UL : 1UL);
         return file.Write(before with
         {
             OpenCount = openCount,
@@ -89,7 +92,8 @@ public sealed partial class BlockStore
         });
     }
 
-    /// <summary>Writes the cluster's id, once. Conflict: the store belongs to another cluster. Blocks; before the loop has the store.</summary>
+    /// <summary>Writes the cluster's id, once. Conflict: the store belongs to another cluster. Blocks; before the loop has the
+    /// store.</summary>
     public IoStatus SetClusterId(Guid clusterId)
     {
         Invariant.That(clusterId != Guid.Empty, "an empty cluster id was set");
@@ -172,7 +176,8 @@ public sealed partial class BlockStore
             if (!result.IsOk) return new RecoveryFailure(result.Status, result.Detail ?? name);
             var status = SegmentHeader.TryDecode(start, out var header);
             if (status == IoStatus.Unsupported) return new RecoveryFailure(status, $"{name} was written by a newer version");
-            var isOurs = status == IoStatus.Ok && header.Segment == id && header.Store == StoreId && header.SegmentBytes == (uint)Segments.SegmentBytes;
+            var isOurs = status == IoStatus.Ok && header.Segment == id && header.Store == StoreId
+                && header.SegmentBytes == (uint)Segments.SegmentBytes;
             found.Add(isOurs
                 ? new FoundSegment(segment, true, header.Number, header.Previous)
                 : new FoundSegment(segment, false, EntryPrefix.PeekNumber(start[SegmentHeader.SizeBytes..], segment.Seed), default));

@@ -5,9 +5,9 @@ using Microsoft.Extensions.Logging;
 namespace Cluster.Node.Store;
 
 /// <summary>
-/// The log-structured store of one disk. All replicas of the node share one log; each has its own map. <see cref="Open"/> blocks and may run on any thread; then
-/// the caller adds the store to its loop (<see cref="ILoop.AddPhase"/> with <see cref="TurnPhase.Store"/>), and all else happens there.
-/// docs/disk-format.md has the layout and the order that crashes depend on.
+/// The log-structured store of one disk. All replicas of the node share one log; each has its own map. <see cref="Open"/> blocks and may
+/// run on any thread; then the caller adds the store to its loop (<see cref="ILoop.AddPhase"/> with <see cref="TurnPhase.Store"/>), and
+/// all else happens there. docs/disk-format.md has the layout and the order that crashes depend on.
 /// </summary>
 public sealed partial class BlockStore : IBlockStore
 {

@@ -11,13 +11,15 @@ public enum CheckpointFrameKind : byte
     Store = 1,
     /// <summary>Segments in use: index u32 | log number u64 | segment id 16, each. Entries name a segment by its index.</summary>
     Segments = 2,
-    /// <summary>commit watermark u64 | its epoch u64 | header number u64 | header bytes | windows bytes | damage text (bytes: u32 length first).</summary>
+    /// <summary>commit watermark u64 | its epoch u64 | header number u64 | header bytes | windows bytes | damage text (bytes: u32 length
+    /// first).</summary>
     Volume = 3,
     /// <summary>first u64 | end u64 | sequence u64, each; ascending.</summary>
     Tombstones = 4,
     /// <summary>Uncommitted records, oldest first: segment index u32 | offset of the entry u32 | bytes of the record u32, each.</summary>
     Tail = 5,
-    /// <summary>page u64, then per block: index u16 | encoding u8 | zero u8 | length u16 | zero u16 | segment index u32 (all ones: none) | offset u32 | sequence u64 | checksum u64.</summary>
+    /// <summary>page u64, then per block: index u16 | encoding u8 | zero u8 | length u16 | zero u16 | segment index u32 (all ones: none)
+    /// | offset u32 | sequence u64 | checksum u64.</summary>
     Page = 6,
     /// <summary>Last: frames u32, this one included. Without it the checkpoint is not whole.</summary>
     End = 7,
@@ -58,7 +60,8 @@ public readonly record struct CheckpointFrame(CheckpointFrameKind Kind, uint Len
     {
         frame = default;
         if (from.Length < SizeBytes || BinaryPrimitives.ReadUInt32LittleEndian(from) != Magic) return IoStatus.Malformed;
-        if (BinaryPrimitives.ReadUInt64LittleEndian(from[HashedBytes..]) != XxHash3.HashToUInt64(from[..HashedBytes])) return IoStatus.BadChecksum;
+        if (BinaryPrimitives.ReadUInt64LittleEndian(from[HashedBytes..]) != XxHash3.HashToUInt64(from[..HashedBytes]))
+            return IoStatus.BadChecksum;
         if (from[4] != VersionCurrent) return IoStatus.Unsupported;
         frame = new CheckpointFrame((CheckpointFrameKind)from[5], BinaryPrimitives.ReadUInt32LittleEndian(from[8..]),
             BinaryPrimitives.ReadUInt32LittleEndian(from[12..]), BinaryPrimitives.ReadUInt64LittleEndian(from[16..]),

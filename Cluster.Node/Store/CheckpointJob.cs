@@ -23,10 +23,13 @@ internal sealed class SpareJob(BlockStore store, IDisk disk, Guid id, int segmen
 
     public IDiskFile? File { get; private set; }
 
+    public Cluster.Messages.Model.IoStatus Status { get; private set; }
+
     public override void Execute()
     {
         // Should it fail, the log makes one itself when it needs it, and learns why.
-        if (SegmentTable.Create(disk, id, segmentBytes, out var file).IsOk) File = file;
+        var result = SegmentTable.Create(disk, id, segmentBytes, out var file);
+        (Status, File) = (result.Status, file);
     }
 
     public override void Complete() => store.OnSpareMade(this);

@@ -5,8 +5,8 @@ using Cluster.Messages.Wire;
 namespace Cluster.Node.Store;
 
 /// <summary>
-/// Loads the checkpoint into a store that is being opened. Bad bytes within a volume's frames damage that volume; anything else that is not as it was
-/// written fails the open, as a log whose older part was recycled can't stand without it. Blocks.
+/// Loads the checkpoint into a store that is being opened. Bad bytes within a volume's frames damage that volume; anything else that is
+/// not as it was written fails the open, as a log whose older part was recycled can't stand without it. Blocks.
 /// </summary>
 internal sealed class CheckpointReader : IDisposable
 {
@@ -129,7 +129,8 @@ internal sealed class CheckpointReader : IDisposable
         return reader.AtEnd && Number > 0 && storeId == _storeId;
     }
 
-    /// <summary>A segment whose header says another number was used anew, which the order of a checkpoint forbids: what names it is damaged.</summary>
+    /// <summary>A segment whose header says another number was used anew, which the order of a checkpoint forbids: what names it is
+    /// damaged.</summary>
     private bool ApplySegments(ref BodyReader reader)
     {
         while (reader.Remaining > 0)
@@ -193,7 +194,8 @@ internal sealed class CheckpointReader : IDisposable
                 Sequence = reader.U64(),
                 Checksum = reader.U64(),
             };
-            if (!reader.Ok || index >= MapPage.Blocks || page.Entries[index].IsMapped || !entry.IsMapped || !entry.Descriptor.IsPlausible) return false;
+            if (!reader.Ok || index >= MapPage.Blocks || page.Entries[index].IsMapped || !entry.IsMapped || !entry.Descriptor.IsPlausible)
+                return false;
             if (length > 0)
             {
                 if (!_segments.TryGetValue(segmentIndex, out var segment)) return false;

@@ -3,8 +3,10 @@ using Cluster.Messages.Wire;
 
 namespace Cluster.Node.Store;
 
-/// <summary>One volume as a checkpoint will have it. Pages are shared with the live map, which copies a page before it changes it.</summary>
-internal sealed record VolumeSnapshot(VolumeId Volume, byte[] State, Tombstone[] Tombstones, TailPlace[] Tail, (ulong Number, MapPage Page)[] Pages)
+/// <summary>One volume as a checkpoint will have it. Pages are shared with the live map, which copies a page before it changes
+/// it.</summary>
+internal sealed record VolumeSnapshot(VolumeId Volume, byte[] State, Tombstone[] Tombstones, TailPlace[] Tail,
+    (ulong Number, MapPage Page)[] Pages)
 {
     private const int FixedBytes = 64;
 
@@ -25,7 +27,8 @@ internal sealed record VolumeSnapshot(VolumeId Volume, byte[] State, Tombstone[]
         var tombstones = new Tombstone[map.Tombstones.Count];
         for (var index = 0; index < tombstones.Length; index++) tombstones[index] = map.Tombstones[index];
         var tail = new TailPlace[volume.Tail.Count];
-        for (var index = 0; index < tail.Length; index++) tail[index] = new TailPlace(volume.Tail[index].Place, volume.Tail[index].TotalBytes);
+        for (var index = 0; index < tail.Length; index++)
+            tail[index] = new TailPlace(volume.Tail[index].Place, volume.Tail[index].TotalBytes);
         var numbers = map.PageNumbers();
         var pages = new (ulong, MapPage)[numbers.Length];
         for (var index = 0; index < pages.Length; index++) pages[index] = (numbers[index], map.Page(numbers[index]));
@@ -35,11 +38,13 @@ internal sealed record VolumeSnapshot(VolumeId Volume, byte[] State, Tombstone[]
 
 internal readonly record struct TailPlace(EntryPlace Place, int TotalBytes);
 
-/// <summary>What one checkpoint holds: all that the log says below <see cref="Position"/>. Taken on the loop, written by the disk thread.</summary>
+/// <summary>What one checkpoint holds: all that the log says below <see cref="Position"/>. Taken on the loop, written by the disk
+/// thread.</summary>
 internal sealed record CheckpointSnapshot(ulong Number, Guid StoreId, LogPosition Position, IReadOnlyList<SegmentUse> Segments,
     IReadOnlyList<VolumeSnapshot> Volumes)
 {
-    public static CheckpointSnapshot Of(ulong number, Guid storeId, LogPosition position, SegmentTable table, IEnumerable<VolumeStore> volumes) =>
+    public static CheckpointSnapshot Of(ulong number, Guid storeId, LogPosition position, SegmentTable table,
+        IEnumerable<VolumeStore> volumes) =>
         new(number, storeId, position,
             [.. table.All.Where(segment => segment.Number > 0).Select(segment => new SegmentUse(segment, segment.Number, segment.IsDead))],
             [.. volumes.OrderBy(volume => volume.Volume).Select(VolumeSnapshot.Of)]);

@@ -5,7 +5,8 @@ using Cluster.Messages.Wire;
 namespace Cluster.Node.Store;
 
 /// <summary>
-/// Writes a checkpoint: to a new file, fdatasync, rename over the old one, fsync of the directory. Until then the old one counts. Blocks; disk thread.
+/// Writes a checkpoint: to a new file, fdatasync, rename over the old one, fsync of the directory. Until then the old one counts.
+/// Blocks; disk thread.
 /// </summary>
 internal sealed class CheckpointWriter
 {

@@ -4,8 +4,9 @@ using Cluster.Messages.Wire;
 namespace Cluster.Node.Store;
 
 /// <summary>
-/// Moves the live blocks of the emptiest segment to the end of the log, one window of the segment at a time: the disk thread reads it, the loop copies what
-/// the maps still have there. The segment itself is free only after a checkpoint without it is on media, which is after its copies are. Loop only.
+/// Moves the live blocks of the emptiest segment to the end of the log, one window of the segment at a time: the disk thread reads it,
+/// the loop copies what the maps still have there. The segment itself is free only after a checkpoint without it is on media, which is
+/// after its copies are. Loop only.
 /// </summary>
 internal sealed class Cleaner(BlockStore store, IReadOnlyDictionary<VolumeId, VolumeStore> volumes)
 {
@@ -26,7 +27,8 @@ internal sealed class Cleaner(BlockStore store, IReadOnlyDictionary<VolumeId, Vo
         Segment? best = null;
         foreach (var segment in store.Segments.All)
         {
-            var isCandidate = segment.Number > 0 && segment.Number < endNumber && !segment.IsDead && segment.TailRecords == 0 && !segment.IsStuck
+            var isCandidate = segment.Number > 0 && segment.Number < endNumber && !segment.IsDead && segment.TailRecords == 0
+                && !segment.IsStuck
                 && segment.LiveBytes < limit;
             if (isCandidate && (best is null || segment.LiveBytes < best.LiveBytes)) best = segment;
         }
@@ -124,14 +126,16 @@ internal sealed class Cleaner(BlockStore store, IReadOnlyDictionary<VolumeId, Vo
     }
 
     /// <summary>How many blocks from the index on the map still has here, and the bytes of them.</summary>
-    private static (int Count, int LengthBytes) LiveRun(BlockMap map, Segment source, in RecordHeader header, ReadOnlySpan<byte> record, int index, uint offset)
+    private static (int Count, int LengthBytes) LiveRun(BlockMap map, Segment source, in RecordHeader header,
+        ReadOnlySpan<byte> record, int index, uint offset)
     {
         var (count, lengthBytes) = (0, 0);
         for (; index + count < (int)header.DescriptorCount; count++)
         {
             var length = StoreRecord.DescriptorAt(record, index + count).Length;
             if (length == 0 || !map.TryGet(header.Range.First + (ulong)(index + count), out var entry)) break;
-            if (entry.Segment != source.Index || entry.OffsetBytes != offset + (uint)lengthBytes || entry.Sequence != header.Sequence) break;
+            if (entry.Segment != source.Index || entry.OffsetBytes != offset + (uint)lengthBytes || entry.Sequence != header.Sequence)
+                break;
             lengthBytes += length;
         }
         return (count, lengthBytes);

@@ -21,10 +21,11 @@ public enum EntryKind : byte
 ///  48 hash u64 of the record's header (its last 8 bytes)
 ///  56 hash u64 of bytes 0-55, seeded with the segment's id
 /// </code>
-/// Log number, offset and segment tie the entry to its place, so that what an earlier use of the segment left behind is never taken for an entry of
-/// this one; the record's hash ties record and prefix together, should the same offsets line up.
+/// Log number, offset and segment tie the entry to its place, so that what an earlier use of the segment left behind is never taken for
+/// an entry of this one; the record's hash ties record and prefix together, should the same offsets line up.
 /// </summary>
-public readonly record struct EntryPrefix(EntryKind Kind, uint LengthBytes, LogPosition Position, ulong Volume, LogPosition Durable, ulong RecordHash)
+public readonly record struct EntryPrefix(EntryKind Kind, uint LengthBytes, LogPosition Position, ulong Volume, LogPosition Durable,
+    ulong RecordHash)
 {
     public const int SizeBytes = 64;
 

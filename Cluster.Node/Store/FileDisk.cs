@@ -13,7 +13,8 @@ public sealed class FileDisk(string directory) : IDisk
 
     public long FreeBytes => new DriveInfo(directory).AvailableFreeSpace;
 
-    /// <summary>Makes the directory if it is not there. The lock is flock(2) on a file in it: it ends with the process, however that ends.</summary>
+    /// <summary>Makes the directory if it is not there. The lock is flock(2) on a file in it: it ends with the process, however that
+    /// ends.</summary>
     public DiskResult TryLock()
     {
         try

@@ -23,8 +23,9 @@ public readonly record struct DiskResult(IoStatus Status, int Count, string? Det
 }
 
 /// <summary>
-/// One disk of a store: a flat set of files with names. The seam that tests make fail, tear and lose un-synced bytes. Errors are values; every
-/// member may be called from any thread. A name is durable only after <see cref="SyncDirectory"/>, bytes only after <see cref="IDiskFile.Sync"/>.
+/// One disk of a store: a flat set of files with names. The seam that tests make fail, tear and lose un-synced bytes. Errors are values;
+/// every member may be called from any thread. A name is durable only after <see cref="SyncDirectory"/>, bytes only after <see
+/// cref="IDiskFile.Sync"/>.
 /// </summary>
 public interface IDisk : IDisposable
 {

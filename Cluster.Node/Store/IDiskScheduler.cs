@@ -24,7 +24,8 @@ public abstract class DiskJob
 }
 
 /// <summary>
-/// Runs the blocking calls of a store off its loop, in order within each lane. A simulation runs them on its one thread (<see cref="LoopDiskScheduler"/>).
+/// Runs the blocking calls of a store off its loop, in order within each lane. A simulation runs them on its one thread (<see
+/// cref="LoopDiskScheduler"/>).
 /// </summary>
 public interface IDiskScheduler
 {

@@ -4,7 +4,8 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Cluster.Node.Store;
 
-/// <summary>The system calls that .NET does not offer as they are: preadv2 with RWF_NOWAIT, fdatasync, fallocate, fsync of a directory.</summary>
+/// <summary>The system calls that .NET does not offer as they are: preadv2 with RWF_NOWAIT, fdatasync, fallocate, fsync of a
+/// directory.</summary>
 internal static unsafe partial class LibC
 {
     public const int NoWait = 8;

@@ -6,11 +6,13 @@ namespace Cluster.Node.Store;
 internal sealed record FoundSegment(Segment Segment, bool HasHeader, ulong Number, LogPosition Previous);
 
 /// <summary>
-/// Reads the log again from the checkpoint's position on and applies it. The log is one order over all volumes: it ends at the first place that does not
-/// hold the next entry. Was that place flushed (some entry behind it, the checkpoint, or a clean stop says so), it is corruption: the volumes that may
-/// have lost something are marked as damaged and the replay goes on behind it. Otherwise it is the torn tail, and the log is cut there.
+/// Reads the log again from the checkpoint's position on and applies it. The log is one order over all volumes: it ends at the first
+/// place that does not hold the next entry. Was that place flushed (some entry behind it, the checkpoint, or a clean stop says so), it
+/// is corruption: the volumes that may have lost something are marked as damaged and the replay goes on behind it. Otherwise it is the
+/// torn tail, and the log is cut there.
 /// </summary>
-internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<VolumeId, VolumeStore> volumes, Func<VolumeId, VolumeStore> create, int segmentBytes)
+internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<VolumeId, VolumeStore> volumes,
+    Func<VolumeId, VolumeStore> create, int segmentBytes)
 {
     /// <summary>All flush watermarks behind this place have been read.</summary>
     private LogPosition? _searched;
@@ -52,7 +54,8 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
     {
         var limit = next?.Previous.OffsetBytes ?? (uint)segmentBytes;
         Replayed.Add(current.Segment);
-        using var scanner = new LogScanner(current.Segment.File, current.Segment.Seed, current.Number, from, Math.Min(limit, (uint)segmentBytes));
+        using var scanner = new LogScanner(current.Segment.File, current.Segment.Seed, current.Number, from,
+            Math.Min(limit, (uint)segmentBytes));
         while (true)
         {
             var step = scanner.Next();
@@ -81,9 +84,11 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
         }
     }
 
-    /// <summary>Blocks that do not match their checksums: kept if they were flushed (corruption of just those blocks), else the torn tail.</summary>
+    /// <summary>Blocks that do not match their checksums: kept if they were flushed (corruption of just those blocks), else the torn
+    /// tail.</summary>
     private bool IsTornPayload(LogScanner scanner, ref LogPosition watermark) => scanner.Prefix.Kind == EntryKind.Record
-        && scanner.PayloadStatus != IoStatus.Ok && !IsFlushed(new LogPosition(scanner.Position.Number, scanner.EntryOffsetBytes), ref watermark);
+        && scanner.PayloadStatus != IoStatus.Ok && !IsFlushed(new LogPosition(scanner.Position.Number, scanner.EntryOffsetBytes),
+            ref watermark);
 
     private void Cut(LogPosition at)
     {
@@ -142,7 +147,8 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
     private FoundSegment? Find(ulong number) => found.FirstOrDefault(each => each.Number == number);
 
     /// <summary>
-    /// Whether bytes at this place were once covered by fdatasync. What is known already may not say so; then every entry behind the place is asked.
+    /// Whether bytes at this place were once covered by fdatasync. What is known already may not say so; then every entry behind the
+    /// place is asked.
     /// </summary>
     private bool IsFlushed(LogPosition place, ref LogPosition watermark)
     {

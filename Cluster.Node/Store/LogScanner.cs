@@ -65,7 +65,8 @@ public sealed class LogScanner(IDiskFile file, ulong seed, ulong number, uint fr
         return ScanStep.Entry;
     }
 
-    /// <summary>Reads the window that begins at the next entry; then the loop may take what <see cref="HasNextLoaded"/> says without a read.</summary>
+    /// <summary>Reads the window that begins at the next entry; then the loop may take what <see cref="HasNextLoaded"/> says without a
+    /// read.</summary>
     public bool Prefetch()
     {
         (_windowStart, _windowLength) = (0, 0);
@@ -78,10 +79,12 @@ public sealed class LogScanner(IDiskFile file, ulong seed, ulong number, uint fr
         var (offset, end) = (Position.OffsetBytes, _windowStart + (uint)_windowLength);
         if (offset + EntryPrefix.SizeBytes > limitBytes) return true;
         if (offset + EntryPrefix.SizeBytes > end) return false;
-        return !EntryPrefix.TryDecode(At(offset), seed, Position, out var prefix) || offset + EntryPrefix.SizeBytes + prefix.LengthBytes <= end;
+        return !EntryPrefix.TryDecode(At(offset), seed, Position, out var prefix)
+            || offset + EntryPrefix.SizeBytes + prefix.LengthBytes <= end;
     }
 
-    /// <summary>From the bad bytes on, goes to the next place where an entry of this use begins. False: none, or the disk failed.</summary>
+    /// <summary>From the bad bytes on, goes to the next place where an entry of this use begins. False: none, or the disk
+    /// failed.</summary>
     public bool TrySkipToNextEntry()
     {
         var offset = Position.OffsetBytes + EntryPrefix.AlignmentBytes;

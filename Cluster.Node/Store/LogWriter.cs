@@ -5,8 +5,9 @@ using Cluster.Messages.Wire;
 namespace Cluster.Node.Store;
 
 /// <summary>
-/// The end of the log: gathers the entries of a turn and writes them with one pwritev per segment. Place and order are settled when an entry is
-/// staged; its bytes are in the file after <see cref="Flush"/>. The log goes on in a new segment at each open, never behind what a crash left. Loop only.
+/// The end of the log: gathers the entries of a turn and writes them with one pwritev per segment. Place and order are settled when an
+/// entry is staged; its bytes are in the file after <see cref="Flush"/>. The log goes on in a new segment at each open, never behind
+/// what a crash left. Loop only.
 /// </summary>
 public sealed unsafe class LogWriter : IDisposable
 {
@@ -59,7 +60,8 @@ public sealed unsafe class LogWriter : IDisposable
     /// <summary>Whether <paramref name="space"/> lets an entry of a record of this length in.</summary>
     public bool HasRoom(int recordBytes, SpaceClass space)
     {
-        if (_active is not null && Fits(recordBytes) && (space == SpaceClass.Last || _segments.AvailableCount >= SegmentTable.Reserve(space))) return true;
+        var isReserveWhole = space == SpaceClass.Last || _segments.AvailableCount >= SegmentTable.Reserve(space);
+        if (_active is not null && Fits(recordBytes) && isReserveWhole) return true;
         return _segments.AvailableCount > SegmentTable.Reserve(space);
     }
 
@@ -124,7 +126,7 @@ public sealed unsafe class LogWriter : IDisposable
         if (!HasRoom(recordBytes, space)) return IoStatus.NoSpace;
         if (_active is null || !Fits(recordBytes))
         {
-            var status = Roll();
+            var status = Roll(space);
             if (status != IoStatus.Ok) return status;
         }
         if (_vectorCount + VectorsPerEntry > _vectors.Length || _heldCount == EntriesMax || _arenaUsed + SlotBytes > _arena.CapacityBytes)
@@ -135,13 +137,15 @@ public sealed unsafe class LogWriter : IDisposable
         return IoStatus.Ok;
     }
 
-    /// <summary>The log leaves its segment for the next. The new header goes out with the first entries: neither is believed without the other's sync.</summary>
-    private IoStatus Roll()
+    /// <summary>The log leaves its segment for the next. The new header goes out with the first entries: neither is believed without the
+    /// other's sync.</summary>
+    private IoStatus Roll(SpaceClass space)
     {
         if (!Flush().IsOk) return IoStatus.DeviceError;
-        var taken = _segments.Take(_identity.NewId(), out var next);
+        var taken = _segments.Take(_identity.NewId, space, out var next);
         if (!taken.IsOk) return taken.Status == IoStatus.NoSpace ? IoStatus.NoSpace : IoStatus.DeviceError;
-        var header = new SegmentHeader(next!.Id, _identity.DiskId, _identity.StoreId, _nextNumber++, End, (uint)_segments.SegmentBytes, _identity.OpenCount);
+        var header = new SegmentHeader(next!.Id, _identity.DiskId, _identity.StoreId, _nextNumber++, End, (uint)_segments.SegmentBytes,
+            _identity.OpenCount);
         _active = next;
         next.Number = header.Number;
         (next.EndBytes, next.WrittenBytes) = (SegmentHeader.SizeBytes, 0);

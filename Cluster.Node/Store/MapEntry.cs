@@ -37,7 +37,8 @@ public sealed class MapPage
     public int Mapped;
     public int StoredBytes;
 
-    /// <summary>The snapshot up to which the page was copied or made: it may be changed in place while no later one is being written.</summary>
+    /// <summary>The snapshot up to which the page was copied or made: it may be changed in place while no later one is being
+    /// written.</summary>
     public long Snapshot;
 
     public MapPage() => Entries = new MapEntry[Blocks];

@@ -6,7 +6,8 @@ namespace Cluster.Node.Store;
 public readonly record struct Tombstone(ulong First, ulong End, ulong Sequence);
 
 /// <summary>
-/// Which ranges were trimmed or zeroed, and when (R20). Sorted and disjoint; where two overlap the newer one stays. A trim of any size is one entry.
+/// Which ranges were trimmed or zeroed, and when (R20). Sorted and disjoint; where two overlap the newer one stays. A trim of any size
+/// is one entry.
 /// </summary>
 public sealed class RangeTombstones
 {

@@ -7,8 +7,8 @@ namespace Cluster.Node.Store;
 internal readonly record struct ReadPiece(Segment Segment, uint OffsetBytes, int LengthBytes, int ReplyOffset);
 
 /// <summary>
-/// A read of committed blocks. It runs on the loop when the page cache has all of it, and else on the disk's read thread; the segments it reads are held so
-/// that they are not used anew before it ends. Pooled.
+/// A read of committed blocks. It runs on the loop when the page cache has all of it, and else on the disk's read thread; the segments
+/// it reads are held so that they are not used anew before it ends. Pooled.
 /// </summary>
 internal sealed class ReadJob(BlockStore store) : DiskJob
 {
@@ -54,7 +54,8 @@ internal sealed class ReadJob(BlockStore store) : DiskJob
         for (; _next < _pieceCount; _next++)
         {
             ref readonly var piece = ref _pieces[_next];
-            if (!piece.Segment.File.TryReadCached(piece.OffsetBytes, _reply!.Span.Slice(piece.ReplyOffset, piece.LengthBytes)).IsOk) return false;
+            if (!piece.Segment.File.TryReadCached(piece.OffsetBytes, _reply!.Span.Slice(piece.ReplyOffset, piece.LengthBytes)).IsOk)
+                return false;
         }
         _status = Verify();
         return true;
@@ -123,7 +124,8 @@ internal sealed class ReadJob(BlockStore store) : DiskJob
         {
             var descriptor = ReadDescriptor.Read(reply[(index * ReadDescriptor.SizeBytes)..]).Block;
             if (descriptor.Length == 0) continue;
-            if (!descriptor.Matches(_volume, 0, _range.First + (ulong)index, reply.Slice(at, descriptor.Length))) return IoStatus.BadChecksum;
+            if (!descriptor.Matches(_volume, 0, _range.First + (ulong)index, reply.Slice(at, descriptor.Length)))
+                return IoStatus.BadChecksum;
             at += descriptor.Length;
         }
         return IoStatus.Ok;

@@ -5,7 +5,8 @@ using Cluster.Messages.Model;
 namespace Cluster.Node.Store;
 
 /// <summary>
-/// The first sector of a segment that is or was in use. 512 bytes, little-endian; it is written anew each time that the segment is taken into use:
+/// The first sector of a segment that is or was in use. 512 bytes, little-endian; it is written anew each time that the segment is taken
+/// into use:
 /// <code>
 ///   0 magic u64 "MYRSEGMT"   8 version u16   10 zero u16   12 length of this header u32
 ///  16 segment id (16)   32 disk id (16)   48 store id (16)
@@ -14,7 +15,8 @@ namespace Cluster.Node.Store;
 /// </code>
 /// The previous position makes the log a chain: what lies behind it in the earlier segment was cut off and is never read again.
 /// </summary>
-public readonly record struct SegmentHeader(Guid Segment, Guid Disk, Guid Store, ulong Number, LogPosition Previous, uint SegmentBytes, ulong OpenCount)
+public readonly record struct SegmentHeader(Guid Segment, Guid Disk, Guid Store, ulong Number, LogPosition Previous, uint SegmentBytes,
+    ulong OpenCount)
 {
     public const int SizeBytes = 512;
 
@@ -55,7 +57,8 @@ public readonly record struct SegmentHeader(Guid Segment, Guid Disk, Guid Store,
     {
         header = default;
         if (from.Length < SizeBytes || BinaryPrimitives.ReadUInt64LittleEndian(from) != Magic) return IoStatus.Malformed;
-        if (BinaryPrimitives.ReadUInt64LittleEndian(from[HashedBytes..]) != XxHash3.HashToUInt64(from[..HashedBytes])) return IoStatus.BadChecksum;
+        if (BinaryPrimitives.ReadUInt64LittleEndian(from[HashedBytes..]) != XxHash3.HashToUInt64(from[..HashedBytes]))
+            return IoStatus.BadChecksum;
         if (BinaryPrimitives.ReadUInt16LittleEndian(from[8..]) != VersionCurrent) return IoStatus.Unsupported;
         header = new SegmentHeader(new Guid(from[16..32]), new Guid(from[32..48]), new Guid(from[48..64]),
             BinaryPrimitives.ReadUInt64LittleEndian(from[64..]),

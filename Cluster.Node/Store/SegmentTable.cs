@@ -2,7 +2,8 @@ using Cluster.Messages.Model;
 
 namespace Cluster.Node.Store;
 
-/// <summary>How far an append may go into the space that is left: data leaves a reserve for what frees space, that leaves one for the cleaner.</summary>
+/// <summary>How far an append may go into the space that is left: data leaves a reserve for what frees space, that leaves one for the
+/// cleaner.</summary>
 public enum SpaceClass
 {
     Data = 0,
@@ -16,8 +17,11 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
     public const string Prefix = "segment-";
     public const string Suffix = ".log";
 
-    /// <summary>Whole segments that must stay free after an append of each <see cref="SpaceClass"/>.</summary>
-    private static readonly int[] ReserveSegments = [4, 2, 0];
+    /// <summary>
+    /// Whole segments that must stay free after an append of each <see cref="SpaceClass"/>. They are files with their space: a file
+    /// system that somebody else filled must not keep a trim, a header or the cleaner from working.
+    /// </summary>
+    private static readonly int[] ReserveSegments = [3, 1, 0];
 
     private readonly List<Segment> _all = [];
     private readonly Queue<Segment> _free = new();
@@ -29,7 +33,7 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
     public int SegmentBytes { get; } = segmentBytes;
 
     /// <summary>Segments that the capacity allows.</summary>
-    public int SegmentsMax { get; set; }
+    public int SegmentsMax { get; private set; }
 
     public int FreeCount => _free.Count;
 
@@ -38,9 +42,13 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
 
     public bool CanCreate => _all.Count < SegmentsMax;
 
+    /// <summary>The file system refused a segment that the capacity allows; no more are tried until the capacity is set anew.</summary>
+    public bool IsRefused { get; private set; }
+
     public long LiveBytes { get; private set; }
 
-    /// <summary>Counts the checkpoints begun; with <see cref="IsSnapshotHeld"/> it tells a map whether a page must be copied before a change.</summary>
+    /// <summary>Counts the checkpoints begun; with <see cref="IsSnapshotHeld"/> it tells a map whether a page must be copied before a
+    /// change.</summary>
     public long Snapshot { get; private set; }
 
     public bool IsSnapshotHeld { get; private set; }
@@ -78,15 +86,30 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         _free.Enqueue(segment);
     }
 
-    /// <summary>A free segment, made on the spot if none is ready.</summary>
-    public DiskResult Take(Guid newId, out Segment? segment)
+    /// <summary>A free segment that leaves the reserve whole; segments are made on the spot if too few are ready. NoSpace;
+    /// DeviceError.</summary>
+    public DiskResult Take(Func<Guid> newId, SpaceClass space, out Segment? segment)
     {
-        if (_free.TryDequeue(out segment)) return DiskResult.Done();
-        if (!CanCreate) return DiskResult.Failed(IoStatus.NoSpace, "the store's capacity is used up");
-        var result = Create(disk, newId, SegmentBytes, out var file);
-        if (result.IsOk) segment = Add(newId, file!);
-        return result;
+        segment = null;
+        while (_free.Count <= Reserve(space))
+        {
+            if (!CanCreate) return DiskResult.Failed(IoStatus.NoSpace, "the store's capacity is used up");
+            var id = newId();
+            var result = Create(disk, id, SegmentBytes, out var file);
+            if (!result.IsOk)
+            {
+                if (result.Status == IoStatus.NoSpace) Refuse();
+                return result;
+            }
+            Free(Add(id, file!));
+        }
+        segment = _free.Dequeue();
+        return DiskResult.Done();
     }
+
+    public void Refuse() => (SegmentsMax, IsRefused) = (_all.Count, true);
+
+    public void Allow(int segmentsMax) => (SegmentsMax, IsRefused) = (segmentsMax, false);
 
     /// <summary>Makes a segment's file, its space and its name durable. Any thread.</summary>
     public static DiskResult Create(IDisk disk, Guid id, int segmentBytes, out IDiskFile? file)

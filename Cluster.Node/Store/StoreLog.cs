@@ -8,7 +8,8 @@ internal static partial class StoreLog
     [LoggerMessage(1, LogLevel.Error, "The store at {Disk} failed and takes no more writes until it is opened anew: {Reason}")]
     public static partial void Failed(ILogger logger, string disk, string reason);
 
-    [LoggerMessage(2, LogLevel.Information, "The store at {Disk} is open: {Volumes} volumes, {Segments} segments, log ends at {End}, open {OpenCount}")]
+    [LoggerMessage(2, LogLevel.Information,
+        "The store at {Disk} is open: {Volumes} volumes, {Segments} segments, log ends at {End}, open {OpenCount}")]
     public static partial void Opened(ILogger logger, string disk, int volumes, int segments, LogPosition end, ulong openCount);
 
     [LoggerMessage(3, LogLevel.Warning, "Volume {Volume} is damaged at {Disk}: {Reason}")]

@@ -13,12 +13,14 @@ public sealed record StoreOptions
     /// <summary>Size of a new store's segments; an existing store keeps its own.</summary>
     public int SegmentBytes { get; init; } = 64 << 20;
 
-    /// <summary>capacity-bytes: what the store may use. 0: what the file system has, less <see cref="FileSystemReservePercent"/>.</summary>
+    /// <summary>capacity-bytes: what the store may use. 0: what the file system has, less <see
+    /// cref="FileSystemReservePercent"/>.</summary>
     public long CapacityBytes { get; init; }
 
     public int FileSystemReservePercent { get; init; } = 5;
 
-    /// <summary>A checkpoint is made when the log has grown by this much since the last one, and by at least twice that one's own size.</summary>
+    /// <summary>A checkpoint is made when the log has grown by this much since the last one, and by at least twice that one's own
+    /// size.</summary>
     public long CheckpointIntervalBytes { get; init; } = 256L << 20;
 
     /// <summary>Free part of the segments, in percent, below which the cleaner works.</summary>

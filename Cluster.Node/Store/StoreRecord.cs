@@ -3,7 +3,8 @@ using Cluster.Messages.Wire;
 
 namespace Cluster.Node.Store;
 
-/// <summary>The record kinds that only the store writes, in the layout of <see cref="RecordHeader"/>. Frozen: add, never renumber.</summary>
+/// <summary>The record kinds that only the store writes, in the layout of <see cref="RecordHeader"/>. Frozen: add, never
+/// renumber.</summary>
 public static class StoreRecordKind
 {
     /// <summary>The replica's header, as payload; its number in Sequence. The first one of a volume creates it.</summary>
@@ -12,7 +13,8 @@ public static class StoreRecordKind
     /// <summary>The tail above Sequence is dropped.</summary>
     public const RecordKind Truncate = (RecordKind)130;
 
-    /// <summary>The order goes on from Sequence; Epoch is that of the record there; ExpectedSequence 1: everything held was discarded.</summary>
+    /// <summary>The order goes on from Sequence; Epoch is that of the record there; ExpectedSequence 1: everything held was
+    /// discarded.</summary>
     public const RecordKind SetPosition = (RecordKind)131;
 
     /// <summary>The session windows, as payload.</summary>
@@ -25,9 +27,10 @@ public static class StoreRecordKind
 }
 
 /// <summary>
-/// Builds and checks the store's own records. A payload is cut into chunks of a block's size, each with a descriptor (encoding Raw, the chunk's length and
-/// its checksum with the chunk's index for the block), so that one check serves all records. Each carries the commit watermark of its volume
-/// as of then, which a replay applies first: the tail that a Truncate or SetPosition drops must not hold what was committed.
+/// Builds and checks the store's own records. A payload is cut into chunks of a block's size, each with a descriptor (encoding Raw, the
+/// chunk's length and its checksum with the chunk's index for the block), so that one check serves all records. Each carries the commit
+/// watermark of its volume as of then, which a replay applies first: the tail that a Truncate or SetPosition drops must not hold what
+/// was committed.
 /// </summary>
 public static class StoreRecord
 {
@@ -51,7 +54,8 @@ public static class StoreRecord
         return buffer;
     }
 
-    /// <summary>Checks the parts of a decoded record that <see cref="RecordHeader.TryDecode"/> leaves out: every payload byte, and the shape of the store's own kinds.</summary>
+    /// <summary>Checks the parts of a decoded record that <see cref="RecordHeader.TryDecode"/> leaves out: every payload byte, and the
+    /// shape of the store's own kinds.</summary>
     public static IoStatus CheckPayload(in RecordHeader header, ReadOnlySpan<byte> record)
     {
         var isOwn = header.Kind > RecordKind.StoreFirst;
@@ -63,7 +67,8 @@ public static class StoreRecord
         {
             var descriptor = DescriptorAt(record, index);
             if (descriptor.Length > record.Length - at) return IoStatus.Malformed;
-            if (!descriptor.Matches(header.Volume, layer, first + (ulong)index, record.Slice(at, descriptor.Length))) return IoStatus.BadChecksum;
+            if (!descriptor.Matches(header.Volume, layer, first + (ulong)index, record.Slice(at, descriptor.Length)))
+                return IoStatus.BadChecksum;
             at += descriptor.Length;
         }
         return at == header.TotalBytes ? IoStatus.Ok : IoStatus.Malformed;

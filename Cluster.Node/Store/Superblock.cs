@@ -5,8 +5,8 @@ using Cluster.Messages.Model;
 namespace Cluster.Node.Store;
 
 /// <summary>
-/// What a store knows of itself (R5, R9). 512 bytes, little-endian, in one of two slots of the file "superblock" (at 0 and 4096), written in turn; the
-/// valid one with the higher write count holds:
+/// What a store knows of itself (R5, R9). 512 bytes, little-endian, in one of two slots of the file "superblock" (at 0 and 4096),
+/// written in turn; the valid one with the higher write count holds:
 /// <code>
 ///   0 magic u64 "MYRSUPER"   8 version u16   10 clean stop u8   11 zero u8   12 bytes of a segment u32
 ///  16 compatible features u64   24 read-only compatible u64   32 incompatible u64
@@ -78,12 +78,14 @@ public readonly record struct Superblock
         BinaryPrimitives.WriteUInt64LittleEndian(to[HashedBytes..], XxHash3.HashToUInt64(to[..HashedBytes]));
     }
 
-    /// <summary>Malformed: nothing was ever written there; BadChecksum; Unsupported: a version or a feature that this program does not know.</summary>
+    /// <summary>Malformed: nothing was ever written there; BadChecksum; Unsupported: a version or a feature that this program does not
+    /// know.</summary>
     public static IoStatus TryDecode(ReadOnlySpan<byte> from, out Superblock superblock)
     {
         superblock = default;
         if (from.Length < SizeBytes || BinaryPrimitives.ReadUInt64LittleEndian(from) != Magic) return IoStatus.Malformed;
-        if (BinaryPrimitives.ReadUInt64LittleEndian(from[HashedBytes..]) != XxHash3.HashToUInt64(from[..HashedBytes])) return IoStatus.BadChecksum;
+        if (BinaryPrimitives.ReadUInt64LittleEndian(from[HashedBytes..]) != XxHash3.HashToUInt64(from[..HashedBytes]))
+            return IoStatus.BadChecksum;
         if (BinaryPrimitives.ReadUInt16LittleEndian(from[8..]) != VersionCurrent) return IoStatus.Unsupported;
         superblock = new Superblock
         {
@@ -99,10 +101,12 @@ public readonly record struct Superblock
             StoreId = new Guid(from[80..96]),
             DiskId = new Guid(from[96..112]),
             BootId = new Guid(from[112..128]),
-            CleanEnd = new LogPosition(BinaryPrimitives.ReadUInt64LittleEndian(from[128..]), BinaryPrimitives.ReadUInt32LittleEndian(from[136..])),
+            CleanEnd = new LogPosition(BinaryPrimitives.ReadUInt64LittleEndian(from[128..]),
+                BinaryPrimitives.ReadUInt32LittleEndian(from[136..])),
         };
         var unknown = (superblock.ReadOnlyCompatible & ~KnownReadOnlyCompatible) | (superblock.Incompatible & ~KnownIncompatible);
         if (unknown != 0) return IoStatus.Unsupported;
-        return superblock.StoreId != Guid.Empty && superblock.SegmentBytes >= StoreOptions.SegmentBytesMin ? IoStatus.Ok : IoStatus.Malformed;
+        return superblock.StoreId != Guid.Empty && superblock.SegmentBytes >= StoreOptions.SegmentBytesMin ? IoStatus.Ok
+            : IoStatus.Malformed;
     }
 }

@@ -3,8 +3,8 @@ using Cluster.Messages.Model;
 namespace Cluster.Node.Store;
 
 /// <summary>
-/// The file with the two slots of the <see cref="Superblock"/>. Each write goes to the slot that does not hold the newest one, and is followed by fdatasync: a
-/// torn write leaves the other slot. Blocks; called at open and stop.
+/// The file with the two slots of the <see cref="Superblock"/>. Each write goes to the slot that does not hold the newest one, and is
+/// followed by fdatasync: a torn write leaves the other slot. Blocks; called at open and stop.
 /// </summary>
 public sealed class SuperblockFile : IDisposable
 {
@@ -15,7 +15,11 @@ public sealed class SuperblockFile : IDisposable
 
     public Superblock Current { get; private set; }
 
-    /// <summary>Missing: there is none, or only one that was never completed; BadChecksum, Unsupported: there is one that can't be used.</summary>
+    /// <summary>The other slot was written once and is bad now: it may have been the newer one.</summary>
+    public bool MayBeOld { get; private init; }
+
+    /// <summary>Missing: there is none, or only one that was never completed; BadChecksum, Unsupported: there is one that can't be
+    /// used.</summary>
     public static IoStatus TryOpen(IDisk disk, out SuperblockFile? opened, out string reason)
     {
         (opened, reason) = (null, "");
@@ -25,8 +29,8 @@ public sealed class SuperblockFile : IDisposable
             reason = result.Detail ?? "";
             return result.Status;
         }
-        var status = ReadNewest(file!, out var newest, out reason);
-        if (status == IoStatus.Ok) opened = new SuperblockFile(file!) { Current = newest };
+        var status = ReadNewest(file!, out var newest, out var mayBeOld, out reason);
+        if (status == IoStatus.Ok) opened = new SuperblockFile(file!) { Current = newest, MayBeOld = mayBeOld };
         else file!.Dispose();
         return status;
     }
@@ -59,9 +63,9 @@ public sealed class SuperblockFile : IDisposable
 
     public void Dispose() => _file.Dispose();
 
-    private static IoStatus ReadNewest(IDiskFile file, out Superblock newest, out string reason)
+    private static IoStatus ReadNewest(IDiskFile file, out Superblock newest, out bool mayBeOld, out string reason)
     {
-        (newest, reason) = (default, "");
+        (newest, mayBeOld, reason) = (default, false, "");
         var worst = IoStatus.Missing;
         var found = false;
         Span<byte> bytes = stackalloc byte[Superblock.SizeBytes];
@@ -80,7 +84,8 @@ public sealed class SuperblockFile : IDisposable
                 reason = "it was written by a newer version, or with features that this one does not know";
                 return status;
             }
-            if (status == IoStatus.BadChecksum) worst = IoStatus.BadChecksum;
+            mayBeOld |= status is IoStatus.BadChecksum or IoStatus.Malformed && bytes.ContainsAnyExcept((byte)0);
+            if (mayBeOld) worst = IoStatus.BadChecksum;
             if (status != IoStatus.Ok || (found && superblock.WriteCount < newest.WriteCount)) continue;
             (newest, found) = (superblock, true);
         }

@@ -25,8 +25,8 @@ public struct TailRecord
 }
 
 /// <summary>
-/// The records above the commit watermark, oldest first, in two rings that grow to what the volume needs and then cost nothing: one of records, one of
-/// their descriptors.
+/// The records above the commit watermark, oldest first, in two rings that grow to what the volume needs and then cost nothing: one of
+/// records, one of their descriptors.
 /// </summary>
 public sealed class TailQueue
 {
@@ -83,7 +83,8 @@ public sealed class TailQueue
     private void GrowDescriptors()
     {
         var grown = new BlockDescriptor[_descriptors.Length * 2];
-        for (var at = _descriptorFirst; at < _descriptorEnd; at++) grown[at & (grown.Length - 1)] = _descriptors[at & (_descriptors.Length - 1)];
+        for (var at = _descriptorFirst; at < _descriptorEnd; at++)
+            grown[at & (grown.Length - 1)] = _descriptors[at & (_descriptors.Length - 1)];
         _descriptors = grown;
     }
 }

@@ -4,8 +4,8 @@ using Cluster.Messages.Wire;
 namespace Cluster.Node.Store;
 
 /// <summary>
-/// One thread per lane of one disk. The queues are bounded by those who submit: one flush, one background step, and the reads that the sessions'
-/// limits let through. Dispose after the store: it ends the threads once their queues are empty.
+/// One thread per lane of one disk. The queues are bounded by those who submit: one flush, one background step, and the reads that the
+/// sessions' limits let through. Dispose after the store: it ends the threads once their queues are empty.
 /// </summary>
 public sealed class ThreadDiskScheduler : IDiskScheduler, IDisposable
 {

@@ -97,7 +97,8 @@ public sealed partial class VolumeStore
         return total;
     }
 
-    public (IoStatus Status, ChangeCursor? Next) ReadChanges(ulong since, ulong upTo, ChangeCursor? cursor, int bytesMax, List<IoBuffer> records)
+    public (IoStatus Status, ChangeCursor? Next) ReadChanges(ulong since, ulong upTo, ChangeCursor? cursor, int bytesMax,
+        List<IoBuffer> records)
     {
         if (IsDeleted) return (IoStatus.Deleted, null);
         if (Damage is not null) return (IoStatus.BadChecksum, null);
@@ -151,7 +152,8 @@ public sealed partial class VolumeStore
     private RecordHeader ResyncHeader(RecordKind kind, BlockRange range, ulong sequence) =>
         new() { Kind = kind, Flags = RecordFlags.Resync, Volume = Volume, Range = range, Sequence = sequence };
 
-    private (IoStatus Status, ChangeCursor? Next) ReadBlocks(ulong since, ulong upTo, ulong from, int bytesMax, List<IoBuffer> records, int bytes)
+    private (IoStatus Status, ChangeCursor? Next) ReadBlocks(ulong since, ulong upTo, ulong from, int bytesMax, List<IoBuffer> records,
+        int bytes)
     {
         var numbers = Map.PageNumbers();
         var index = numbers.BinarySearch(from >> MapPage.BlocksLog2);
@@ -186,7 +188,9 @@ public sealed partial class VolumeStore
     private static int RunOf(MapPage page, int at)
     {
         var count = 1;
-        while (count < Limits.RecordBlocksMax && at + count < MapPage.Blocks && page.Entries[at + count].Sequence == page.Entries[at].Sequence) count++;
+        while (count < Limits.RecordBlocksMax && at + count < MapPage.Blocks
+            && page.Entries[at + count].Sequence == page.Entries[at].Sequence)
+            count++;
         return count;
     }
 

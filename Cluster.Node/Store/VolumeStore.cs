@@ -80,7 +80,8 @@ public sealed partial class VolumeStore : IVolumeStore
     public IoStatus AppendResync(IoBuffer record, in RecordHeader header)
     {
         if (Refusal() is { } refusal) return refusal;
-        Invariant.That((header.Flags & RecordFlags.Resync) != 0 && header.Sequence > 0, "only a resync record with its sequence may be applied outside the order");
+        Invariant.That((header.Flags & RecordFlags.Resync) != 0 && header.Sequence > 0,
+            "only a resync record with its sequence may be applied outside the order");
         var status = Check(record, in header);
         if (status != IoStatus.Ok) return status;
         status = _store.Stage(this, record, header.TotalBytes, SpaceOf(header.Kind), out var place);
@@ -156,7 +157,8 @@ public sealed partial class VolumeStore : IVolumeStore
         return Map.SequenceOf(block);
     }
 
-    /// <summary>All that was staged is in the file. The machine hears of it only after every replica of the batch has noted it: it may stage more at once.</summary>
+    /// <summary>All that was staged is in the file. The machine hears of it only after every replica of the batch has noted it: it may
+    /// stage more at once.</summary>
     internal void NoteWritten()
     {
         IsTouched = false;
@@ -183,7 +185,8 @@ public sealed partial class VolumeStore : IVolumeStore
     internal void OnSynced()
     {
         if (IsDeleted) return;
-        (DurableSequence, DurableHeaderNumber) = (Math.Max(DurableSequence, _syncingSequence), Math.Max(DurableHeaderNumber, _syncingHeader));
+        DurableSequence = Math.Max(DurableSequence, _syncingSequence);
+        DurableHeaderNumber = Math.Max(DurableHeaderNumber, _syncingHeader);
         Events?.OnDurable(DurableSequence, DurableHeaderNumber);
     }
 
@@ -208,7 +211,8 @@ public sealed partial class VolumeStore : IVolumeStore
             CommitWatermark = CommitWatermark,
         };
         var buffer = BufferPool.Shared.Rent(header.TotalBytes);
-        record.Slice(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes), count * BlockDescriptor.SizeBytes).CopyTo(buffer.Span[RecordHeader.SizeBytes..]);
+        var descriptors = record.Slice(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes), count * BlockDescriptor.SizeBytes);
+        descriptors.CopyTo(buffer.Span[RecordHeader.SizeBytes..]);
         payload.CopyTo(buffer.Span[header.PayloadOffset..]);
         header.Encode(buffer.Span);
         var status = _store.Stage(this, buffer, buffer.Length, SpaceClass.Last, out var place);
@@ -224,7 +228,8 @@ public sealed partial class VolumeStore : IVolumeStore
 
     private IoStatus Check(IoBuffer record, in RecordHeader header)
     {
-        Invariant.That(header.Volume == Volume && header.Kind is RecordKind.Write or RecordKind.Trim or RecordKind.Zeroes, "a record that is not the volume's");
+        Invariant.That(header.Volume == Volume && header.Kind is RecordKind.Write or RecordKind.Trim or RecordKind.Zeroes,
+            "a record that is not the volume's");
         Invariant.That(record.Length >= header.TotalBytes, "a record is longer than its buffer");
         if (header.Layer != 0) return IoStatus.Unsupported;
         if (header.Session.IsValid && !SessionWindows.Admits(header.RequestId, header.AnsweredBelow)) return IoStatus.Malformed;

@@ -15,8 +15,8 @@ public enum PowerLoss
 }
 
 /// <summary>
-/// A disk in memory, deterministic by its seed, for one thread. Sectors of 512 bytes are atomic and no more; names are durable only after SyncDirectory. It
-/// counts the calls that change it (writes, syncs, names), and can go off at any of them.
+/// A disk in memory, deterministic by its seed, for one thread. Sectors of 512 bytes are atomic and no more; names are durable only
+/// after SyncDirectory. It counts the calls that change it (writes, syncs, names), and can go off at any of them.
 /// </summary>
 public sealed class SimulatedDisk(ulong seed) : IDisk
 {
@@ -209,7 +209,8 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         public unsafe DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
         {
             if (IsDead) return Off;
-            if (Take(() => disk.FailWrites, left => disk.FailWrites = left)) return DiskResult.Failed(IoStatus.DeviceError, "write: injected error");
+            if (Take(() => disk.FailWrites, left => disk.FailWrites = left))
+                return DiskResult.Failed(IoStatus.DeviceError, "write: injected error");
             long total = 0;
             foreach (var vector in vectors) total += (long)vector.LengthBytes;
             if (offsetBytes + total > file.Content.LongLength && !disk.HasRoom(offsetBytes + total - file.Content.LongLength))
@@ -231,7 +232,8 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         public DiskResult Read(long offsetBytes, Span<byte> to)
         {
             if (IsDead) return Off;
-            if (Take(() => disk.FailReads, left => disk.FailReads = left)) return DiskResult.Failed(IoStatus.DeviceError, "read: injected error");
+            if (Take(() => disk.FailReads, left => disk.FailReads = left))
+                return DiskResult.Failed(IoStatus.DeviceError, "read: injected error");
             var count = (int)Math.Clamp(file.Content.LongLength - offsetBytes, 0, to.Length);
             file.Content.AsSpan((int)Math.Min(offsetBytes, file.Content.LongLength), count).CopyTo(to);
             return DiskResult.Done(count);
@@ -276,7 +278,8 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         {
             file.Resize(offset + bytes.Length);
             bytes.CopyTo(file.Content.AsSpan((int)offset));
-            for (var sector = offset / SectorBytes; sector <= (offset + bytes.Length - 1) / SectorBytes; sector++) file.Unsynced.Add(sector);
+            for (var sector = offset / SectorBytes; sector <= (offset + bytes.Length - 1) / SectorBytes; sector++)
+                file.Unsynced.Add(sector);
         }
     }
 

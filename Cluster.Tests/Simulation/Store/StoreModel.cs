@@ -78,7 +78,8 @@ public sealed class StoreModel
 {
     /// <summary>The blocks that the tests write: neighbours, page borders, and far ones.</summary>
     public static readonly ulong[] Domain =
-        [.. Enumerable.Range(0, 24).Select(i => (ulong)i), .. Enumerable.Range(500, 24).Select(i => (ulong)i), .. Enumerable.Range(0, 16).Select(i => (1UL << 36) + (ulong)i)];
+        [.. Enumerable.Range(0, 24).Select(i => (ulong)i), .. Enumerable.Range(500, 24).Select(i => (ulong)i),
+            .. Enumerable.Range(0, 16).Select(i => (1UL << 36) + (ulong)i)];
 
     public Dictionary<VolumeId, ModelVolume> Volumes { get; private set; } = [];
 

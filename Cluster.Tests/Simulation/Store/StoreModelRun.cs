@@ -5,8 +5,8 @@ using Cluster.Node.Store;
 namespace Cluster.Tests.Simulation.Store;
 
 /// <summary>
-/// Drives a store and its model through the same random steps, by a seed. After a crash the store must be the model as of some step between the last
-/// flush that was answered and the last step taken: never less, never anything else.
+/// Drives a store and its model through the same random steps, by a seed. After a crash the store must be the model as of some step
+/// between the last flush that was answered and the last step taken: never less, never anything else.
 /// </summary>
 public sealed class StoreModelRun
 {
@@ -146,7 +146,8 @@ public sealed class StoreModelRun
                 return;
             }
             differences.Add($"{index}: {difference}");
-            Assert.True(index < _steps.Count, $"recovered to no state from step {atLeast} to {_steps.Count}:\n{string.Join('\n', differences)}");
+            Assert.True(index < _steps.Count,
+                $"recovered to no state from step {atLeast} to {_steps.Count}:\n{string.Join('\n', differences)}");
             state.Apply(_steps[index]);
         }
     }
@@ -161,7 +162,8 @@ public sealed class StoreModelRun
             if (volume.LastSequence != expected.Last) return $"{id}: last {volume.LastSequence}, expected {expected.Last}";
             if (volume.LastRecordEpoch != expected.LastEpoch) return $"{id}: epoch {volume.LastRecordEpoch}, expected {expected.LastEpoch}";
             if (!volume.Header.Span.SequenceEqual(expected.Header)) return $"{id}: header";
-            if (volume.CommitWatermark > expected.Watermark) return $"{id}: watermark {volume.CommitWatermark}, at most {expected.Watermark}";
+            if (volume.CommitWatermark > expected.Watermark)
+                return $"{id}: watermark {volume.CommitWatermark}, at most {expected.Watermark}";
         }
         foreach (var (id, expected) in model.Volumes)
         {
@@ -200,8 +202,10 @@ public sealed class StoreModelRun
             var payload = record.Span[header.PayloadOffset..].ToArray();
             record.Release();
             var expected = model.Tail[index];
-            if (header.Epoch != expected.Epoch || header.Range != expected.Range) return $"tail {index}: {header.Range} of epoch {header.Epoch}";
-            if (!payload.AsSpan().SequenceEqual((expected.Contents ?? []).SelectMany(content => content).ToArray())) return $"tail {index}: payload";
+            if (header.Epoch != expected.Epoch || header.Range != expected.Range)
+                return $"tail {index}: {header.Range} of epoch {header.Epoch}";
+            if (!payload.AsSpan().SequenceEqual((expected.Contents ?? []).SelectMany(content => content).ToArray()))
+                return $"tail {index}: payload";
         }
         return null;
     }
@@ -279,7 +283,8 @@ public sealed class StoreModelRun
         if (volume.Truncate(to) == IoStatus.Ok) Did(new ModelStep.Truncate(id, to));
     }
 
-    /// <summary>Of one block, one sequence has one content: that is what the owner's order gives, and what the store may rely on.</summary>
+    /// <summary>Of one block, one sequence has one content: that is what the owner's order gives, and what the store may rely
+    /// on.</summary>
     private void Resync(VolumeId id, ModelVolume model, IVolumeStore volume)
     {
         if (model.Watermark == 0) return;
@@ -291,7 +296,8 @@ public sealed class StoreModelRun
         var buffer = isTrim
             ? StoreRig.Trim(id, sequence, range, 0, 0, RecordFlags.Resync)
             : StoreRig.Write(id, sequence, first, contents, 0, 0, RecordFlags.Resync);
-        if (StoreRig.Append(volume, buffer) == IoStatus.Ok) Did(new ModelStep.Resync(id, sequence, new ModelRecord(0, range, isTrim ? null : contents)));
+        if (StoreRig.Append(volume, buffer) == IoStatus.Ok)
+            Did(new ModelStep.Resync(id, sequence, new ModelRecord(0, range, isTrim ? null : contents)));
     }
 
     private bool IsNew(VolumeId id, BlockRange range, ulong sequence)

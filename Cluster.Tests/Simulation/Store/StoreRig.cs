@@ -91,13 +91,15 @@ public sealed class StoreRig
     public static byte[] Bytes(ulong seed)
     {
         var bytes = new byte[Limits.BlockBytes];
-        var random = new Random((int)seed);
-        random.NextBytes(bytes);
+        var words = System.Runtime.InteropServices.MemoryMarshal.Cast<byte, ulong>(bytes.AsSpan());
+        for (var index = 0; index < words.Length; index++)
+            words[index] = (seed + 1) * 0x9E3779B97F4A7C15 ^ ((ulong)index * 0xBF58476D1CE4E5B9);
         return bytes;
     }
 
     /// <summary>A record of raw blocks as the client would make it; one reference is the caller's.</summary>
-    public static IoBuffer Write(VolumeId volume, ulong sequence, ulong first, IReadOnlyList<byte[]> blocks, ulong epoch = 1, ulong watermark = 0,
+    public static IoBuffer Write(VolumeId volume, ulong sequence, ulong first, IReadOnlyList<byte[]> blocks, ulong epoch = 1,
+        ulong watermark = 0,
         RecordFlags flags = RecordFlags.None)
     {
         var header = new RecordHeader
@@ -119,7 +121,12 @@ public sealed class StoreRig
         var at = header.PayloadOffset;
         for (var index = 0; index < blocks.Count; index++)
         {
-            var encoding = blocks[index].Length switch { 0 => BlockEncoding.Zero, Limits.BlockBytes => BlockEncoding.Raw, _ => BlockEncoding.Lz4 };
+            var encoding = blocks[index].Length switch
+            {
+                0 => BlockEncoding.Zero,
+                Limits.BlockBytes => BlockEncoding.Raw,
+                _ => BlockEncoding.Lz4,
+            };
             BlockDescriptor.Of(encoding, volume, 0, first + (ulong)index, blocks[index]).Write(buffer.Span[(128 + (index * 16))..]);
             blocks[index].CopyTo(buffer.Span[at..]);
             at += blocks[index].Length;
@@ -133,7 +140,13 @@ public sealed class StoreRig
     {
         var header = new RecordHeader
         {
-            Kind = RecordKind.Trim, Flags = flags, Volume = volume, Sequence = sequence, Epoch = epoch, Range = range, CommitWatermark = watermark,
+            Kind = RecordKind.Trim,
+            Flags = flags,
+            Volume = volume,
+            Sequence = sequence,
+            Epoch = epoch,
+            Range = range,
+            CommitWatermark = watermark,
         };
         var buffer = BufferPool.Shared.Rent(header.TotalBytes);
         header.Encode(buffer.Span);

@@ -70,7 +70,8 @@ public sealed class BlockStoreSpecs
             }
             var store = Open();
             var volume = store.Create(StoreRig.Volume, new byte[] { 1 }).Volume!;
-            for (var index = 0UL; index < 600; index++) Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, index, StoreRig.Bytes(index)));
+            for (var index = 0UL; index < 600; index++)
+                Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, index, StoreRig.Bytes(index)));
             volume.RequestSync();
             loop.Settle();
             Assert.Equal(600UL, volume.DurableSequence);

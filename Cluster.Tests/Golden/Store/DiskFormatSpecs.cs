@@ -1,0 +1,115 @@
+using System.Runtime.CompilerServices;
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Cluster.Node.Store;
+using Cluster.Tests.Simulation.Store;
+
+namespace Cluster.Tests.Golden.Store;
+
+/// <summary>The bytes of version 1 on disk. A difference here means that stores in the field can't be read any more.</summary>
+public sealed class DiskFormatSpecs
+{
+    private static readonly Guid A = new("00112233-4455-6677-8899-aabbccddeeff");
+    private static readonly Guid B = new("10112233-4455-6677-8899-aabbccddeeff");
+    private static readonly Guid C = new("20112233-4455-6677-8899-aabbccddeeff");
+
+    [Fact(DisplayName = "The superblock's bytes are those of version 1")]
+    public void Superblock_bytes()
+    {
+        var superblock = new Superblock
+        {
+            CleanStop = true,
+            SegmentBytes = 1 << 26,
+            Compatible = 1,
+            WriteCount = 7,
+            OpenCount = 5,
+            SuspectSince = 3,
+            ClusterId = A,
+            StoreId = B,
+            DiskId = C,
+            BootId = A,
+            CleanEnd = new LogPosition(9, 4096),
+        };
+        var bytes = new byte[Superblock.SizeBytes];
+        superblock.Encode(bytes);
+        Check(bytes);
+        Assert.Equal(IoStatus.Ok, Superblock.TryDecode(bytes, out var decoded));
+        Assert.Equal(superblock, decoded);
+        new Superblock { StoreId = B, SegmentBytes = 1 << 26, Incompatible = 1 }.Encode(bytes);
+        Assert.Equal(IoStatus.Unsupported, Superblock.TryDecode(bytes, out _));
+    }
+
+    [Fact(DisplayName = "The segment header's bytes are those of version 1")]
+    public void Segment_bytes()
+    {
+        var header = new SegmentHeader(A, B, C, 12, new LogPosition(11, 8192), 1 << 26, 4);
+        var bytes = new byte[SegmentHeader.SizeBytes];
+        header.Encode(bytes);
+        Check(bytes);
+        Assert.Equal(IoStatus.Ok, SegmentHeader.TryDecode(bytes, out var decoded));
+        Assert.Equal(header, decoded);
+    }
+
+    [Fact(DisplayName = "The entry prefix's bytes are those of version 1")]
+    public void Prefix_bytes()
+    {
+        var place = new LogPosition(12, 512);
+        var prefix = new EntryPrefix(EntryKind.Record, 4240, place, 7, new LogPosition(11, 8192), 0x0102030405060708);
+        var bytes = new byte[EntryPrefix.SizeBytes];
+        prefix.Encode(bytes, SegmentHeader.SeedOf(A));
+        Check(bytes);
+        Assert.True(EntryPrefix.TryDecode(bytes, SegmentHeader.SeedOf(A), place, out var decoded));
+        Assert.Equal(prefix, decoded);
+        Assert.False(EntryPrefix.TryDecode(bytes, SegmentHeader.SeedOf(B), place, out _));
+        Assert.False(EntryPrefix.TryDecode(bytes, SegmentHeader.SeedOf(A), place with { Number = 13 }, out _));
+    }
+
+    [Fact(DisplayName = "A log with one record of each kind, and the checkpoint of it, are the bytes of version 1")]
+    public void Log_bytes()
+    {
+        var rig = new StoreRig().Open();
+        var volume = rig.Create();
+        StoreRig.Append(volume, StoreRig.Write(volume.Volume, 1, 5, [[1, 2, 3], []]));
+        StoreRig.Append(volume, StoreRig.Trim(volume.Volume, 2, new BlockRange(600, 100_000)));
+        volume.Commit(2);
+        StoreRig.Append(volume, StoreRig.Write(volume.Volume, 3, 9, [[4]], 2, 2));
+        volume.Truncate(2);
+        StoreRig.Append(volume, StoreRig.Write(volume.Volume, 2, 1, [[5, 6]], 0, 0, RecordFlags.Resync));
+        volume.SetPosition(20, 2, discardAll: false);
+        var windows = new SessionWindows();
+        windows.Apply(StoreRig.Session, 3, 1, 20);
+        volume.SetWindows(windows);
+        var deleted = rig.Create(new VolumeId(9));
+        rig.Store.Delete(deleted.Volume);
+        rig.Sync(volume);
+        StoreRig.Append(volume, StoreRig.Write(volume.Volume, 21, 9, [[7]], 2, 20));
+        rig.Loop.Settle();
+        var segment = rig.Store.Segments.All[0];
+        Check(rig.Disk.Content(segment.Name).AsSpan(0, (int)segment.WrittenBytes), "Log");
+        rig.StopClean();
+        Check(rig.Disk.Content(CheckpointWriter.Name), "Checkpoint");
+        rig.Open();
+        Assert.Equal(21UL, rig.Find().LastSequence);
+    }
+
+    /// <summary>Compares with Golden/Store/NAME.hex: 32 bytes a line, a run of whole zero lines as one line "zero N".</summary>
+    private static void Check(ReadOnlySpan<byte> bytes, [CallerMemberName] string name = "")
+    {
+        var lines = new List<string>();
+        var zeroes = 0;
+        for (var at = 0; at < bytes.Length; at += 32)
+        {
+            var line = bytes.Slice(at, Math.Min(32, bytes.Length - at));
+            if (line.Length == 32 && line.IndexOfAnyExcept((byte)0) < 0 && ++zeroes > 0) continue;
+            if (zeroes > 0) lines.Add($"zero {zeroes}");
+            zeroes = 0;
+            lines.Add(Convert.ToHexStringLower(line));
+        }
+        if (zeroes > 0) lines.Add($"zero {zeroes}");
+        var path = Path.Combine(AppContext.BaseDirectory, "Golden", "Store", $"{name}.hex");
+        var expected = File.Exists(path) ? File.ReadAllLines(path) : [];
+        // Beside the program, for the one who compares.
+        if (!expected.SequenceEqual(lines)) File.WriteAllLines(Path.Combine(AppContext.BaseDirectory, $"{name}.hex.actual"), lines);
+        Assert.Equal(expected, lines);
+    }
+}

@@ -1,0 +1,132 @@
+using Cluster.Messages.Model;
+using Cluster.Node.Store;
+
+namespace Cluster.Tests.Simulation.Store;
+
+public sealed class SpaceSpecs
+{
+    private const long SegmentBytes = StoreOptions.SegmentBytesMin;
+
+    [Fact(DisplayName = "Random overwrites for many times the capacity never fill the disk with garbage, beside data that stays")]
+    public void Sustained_overwrites()
+    {
+        var rig = new StoreRig(5, new StoreOptions { CapacityBytes = 16 * SegmentBytes, CheckpointIntervalBytes = 1 << 20 }).Open();
+        var volume = rig.Create();
+        var random = new Random(5);
+        var last = new Dictionary<ulong, ulong>();
+        for (var round = 0UL; round < 4000; round++)
+        {
+            // Every 40th block is cold: written once, it keeps its segment from dying by itself.
+            var block = round % 40 == 0 ? 1000 + (round / 40) : (ulong)random.Next(200);
+            Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, block, StoreRig.Bytes(round), 1, volume.CommitWatermark));
+            last[block] = round;
+            if (round % 8 == 0) rig.Loop.Settle();
+            volume.Commit(volume.LastSequence);
+            if (round % 64 == 0) rig.Sync(volume);
+        }
+        Assert.True(rig.Store.SegmentsCleaned > 10, $"{rig.Store.SegmentsCleaned} segments were cleaned");
+        Assert.InRange(rig.Disk.UsedBytes, 0, 17 * SegmentBytes);
+        rig.Sync(volume);
+        rig.Restart(PowerLoss.LoseAll);
+        volume = rig.Find();
+        volume.Commit(volume.LastSequence);
+        foreach (var (block, round) in last) Assert.Equal(StoreRig.Bytes(round), rig.Read(volume, block).Blocks[0].Bytes);
+    }
+
+    [Fact(DisplayName = "A full store refuses data before it is staged, still takes headers, trims and truncations, and has room again after them")]
+    public void Full()
+    {
+        var rig = new StoreRig(6, new StoreOptions { CapacityBytes = 12 * SegmentBytes }).Open();
+        var volume = rig.Create();
+        var status = Fill(rig, volume, 0);
+        Assert.Equal(IoStatus.NoSpace, status);
+        Assert.Null(rig.Store.FailureReason);
+        Assert.Equal(0, rig.Store.Usage.AvailableBytes);
+        var last = volume.LastSequence;
+        Assert.True(last > 300);
+        volume.SaveHeader(new byte[5000]);
+        Assert.Equal(IoStatus.Ok, StoreRig.Append(volume, StoreRig.Trim(volume.Volume, last + 1, new BlockRange(0, 300))));
+        Assert.Equal(IoStatus.Ok, volume.Truncate(last));
+        Assert.Equal(IoStatus.Ok, StoreRig.Append(volume, StoreRig.Trim(volume.Volume, last + 1, new BlockRange(0, 250))));
+        volume.Commit(last + 1);
+        rig.Sync(volume);
+        rig.Loop.Settle();
+        Assert.True(rig.Store.Usage.AvailableBytes > 0);
+        Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, 1, StoreRig.Bytes(1)));
+    }
+
+    [Fact(DisplayName = "A file system that is full before the capacity is reached is NoSpace, and nothing fails; deleting a volume helps")]
+    public void File_system_full()
+    {
+        var rig = new StoreRig(6, new StoreOptions { CapacityBytes = 64 * SegmentBytes });
+        rig.Disk.CapacityBytes = 12 * SegmentBytes;
+        rig.Open();
+        var (first, second) = (rig.Create(), rig.Create(new VolumeId(9)));
+        Fill(rig, second, 100);
+        Assert.Equal(IoStatus.NoSpace, Fill(rig, first, 0));
+        Assert.Null(rig.Store.FailureReason);
+        Assert.Equal(IoStatus.Ok, rig.Store.Delete(new VolumeId(9)));
+    }
+
+    [Fact(DisplayName = "A 250 TiB volume costs a header; trimming all of it one record per 16 TiB, and no memory")]
+    public void Thin()
+    {
+        var rig = new StoreRig().Open();
+        var volume = (VolumeStore)rig.Create();
+        rig.Loop.Settle();
+        var before = rig.Store.Segments.All.Sum(segment => segment.WrittenBytes);
+        Assert.InRange(before, 1, 2048);
+        const ulong blocks = (250UL << 40) / Limits.BlockBytes;
+        for (var first = 0UL; first < blocks; first += uint.MaxValue)
+        {
+            var range = new BlockRange(first, (uint)Math.Min(uint.MaxValue, blocks - first));
+            Assert.Equal(IoStatus.Ok, StoreRig.Append(volume, StoreRig.Trim(volume.Volume, volume.LastSequence + 1, range)));
+        }
+        volume.Commit(volume.LastSequence);
+        Assert.Equal(0, volume.Map.PageCount);
+        Assert.Equal((int)volume.LastSequence, volume.Map.Tombstones.Count);
+        var extents = new List<(BlockRange Range, bool Allocated)>();
+        Assert.Equal(uint.MaxValue, volume.Allocated(new BlockRange(0, uint.MaxValue), 10, extents));
+        Assert.Equal([(new BlockRange(0, uint.MaxValue), false)], extents);
+        StoreRig.AppendBlock(volume, blocks - 1, StoreRig.Bytes(1));
+        volume.Commit(volume.LastSequence);
+        Assert.Equal(StoreRig.Bytes(1), rig.Read(volume, blocks - 1).Blocks[0].Bytes);
+        Assert.Equal((1, 1L), (volume.Map.PageCount, volume.Usage.MappedBlocks));
+    }
+
+    [Fact(DisplayName = "Deleted volumes give their space back, also across a reopen")]
+    public void Delete()
+    {
+        var rig = new StoreRig(6, new StoreOptions { CapacityBytes = 12 * SegmentBytes }).Open();
+        for (var round = 0; round < 6; round++)
+        {
+            var volume = rig.Create();
+            for (var index = 0UL; index < 300; index++)
+            {
+                Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, index, StoreRig.Bytes(index), 1, index));
+                volume.Commit(volume.LastSequence);
+                if (index % 16 == 0) rig.Loop.Settle();
+            }
+            rig.Sync(volume);
+            Assert.Equal(IoStatus.Ok, rig.Store.Delete(volume.Volume));
+            Assert.Equal(IoStatus.Deleted, StoreRig.AppendBlock(volume, 1, StoreRig.Bytes(1)));
+            Assert.Null(rig.Store.Find(volume.Volume));
+            rig.Loop.Settle();
+            if (round % 2 == 0) rig.StopClean();
+            if (round % 2 == 0) rig.Open();
+            Assert.Empty(rig.Store.Volumes);
+        }
+    }
+
+    private static IoStatus Fill(StoreRig rig, IVolumeStore volume, ulong countMax)
+    {
+        for (var index = 0UL; countMax == 0 || index < countMax; index++)
+        {
+            var status = StoreRig.AppendBlock(volume, index, StoreRig.Bytes(index), 1, volume.CommitWatermark);
+            if (status != IoStatus.Ok) return status;
+            if (index % 16 == 0) rig.Loop.Settle();
+            volume.Commit(volume.LastSequence);
+        }
+        return IoStatus.Ok;
+    }
+}

@@ -1,0 +1,75 @@
+using Cluster.Messages.Model;
+using Cluster.Node.Store;
+using Cluster.Tests.Simulation.Store;
+
+namespace Cluster.Tests.Unit.Store;
+
+public sealed class DecoderFuzzSpecs
+{
+    [Fact(DisplayName = "A hundred thousand mutated superblocks, segment headers, prefixes and frames: refused or the same, never an exception")]
+    public void Decoders()
+    {
+        var random = new Random(11);
+        var superblock = new byte[Superblock.SizeBytes];
+        new Superblock { StoreId = Guid.NewGuid(), SegmentBytes = StoreOptions.SegmentBytesMin, OpenCount = 4 }.Encode(superblock);
+        var header = new byte[SegmentHeader.SizeBytes];
+        new SegmentHeader(Guid.NewGuid(), Guid.NewGuid(), Guid.NewGuid(), 3, new LogPosition(2, 900), 1 << 20, 1).Encode(header);
+        var prefix = new byte[EntryPrefix.SizeBytes];
+        new EntryPrefix(EntryKind.Record, 300, new LogPosition(3, 512), 1, default, 5).Encode(prefix, 7);
+        var frame = new byte[CheckpointFrame.SizeBytes];
+        new CheckpointFrame(CheckpointFrameKind.Page, 400, 1, 9, 77).Encode(frame);
+        for (var round = 0; round < 25_000; round++)
+        {
+            Assert.NotEqual(IoStatus.Ok, Superblock.TryDecode(Mutate(random, superblock), out _));
+            Assert.NotEqual(IoStatus.Ok, SegmentHeader.TryDecode(Mutate(random, header), out _));
+            Assert.False(EntryPrefix.TryDecode(Mutate(random, prefix), 7, new LogPosition(3, 512), out _));
+            Assert.NotEqual(IoStatus.Ok, CheckpointFrame.TryDecode(Mutate(random, frame), out _));
+        }
+    }
+
+    [Fact(DisplayName = "A store whose files were mutilated at random opens or refuses with a reason, and never gives wrong bytes")]
+    public void Whole_stores()
+    {
+        var random = new Random(12);
+        for (var round = 0; round < 150; round++)
+        {
+            var rig = new StoreRig().Open();
+            var volume = rig.Create();
+            for (var index = 0UL; index < 20; index++) StoreRig.AppendBlock(volume, index, StoreRig.Bytes(index), 1, index);
+            volume.Commit(20);
+            rig.Sync(volume);
+            if (round % 2 == 0) rig.StopClean();
+            rig.Disk.Restart(PowerLoss.ProcessOnly);
+            foreach (var name in rig.Disk.Names.Order(StringComparer.Ordinal).ToArray())
+            {
+                var content = rig.Disk.Content(name);
+                if (content.Length == 0 || random.Next(3) == 0) continue;
+                var limit = Math.Min(content.Length, 90_000);
+                for (var count = random.Next(1, 20); count > 0; count--) content[random.Next(limit)] = (byte)random.Next(256);
+            }
+            var opened = rig.TryOpen();
+            if (opened.Store is null) Assert.NotEqual("", opened.Reason);
+            else if (opened.Store.Find(StoreRig.Volume) is { } found) CheckBlocks(rig, found);
+        }
+    }
+
+    private static void CheckBlocks(StoreRig rig, IVolumeStore volume)
+    {
+        volume.Commit(volume.LastSequence);
+        for (var block = 0UL; block < 20; block++)
+        {
+            var (status, blocks) = rig.Read(volume, block);
+            if (status != IoStatus.Ok || blocks[0].Sequence == 0) continue;
+            Assert.Equal(StoreRig.Bytes(block), blocks[0].Bytes);
+        }
+    }
+
+    /// <summary>A changed byte, or a shorter input.</summary>
+    private static byte[] Mutate(Random random, byte[] from)
+    {
+        if (random.Next(10) == 0) return from[..random.Next(from.Length)];
+        var mutated = (byte[])from.Clone();
+        mutated[random.Next(mutated.Length)] ^= (byte)random.Next(1, 256);
+        return mutated;
+    }
+}
