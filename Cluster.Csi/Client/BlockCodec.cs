@@ -5,7 +5,8 @@ using K4os.Compression.LZ4;
 namespace Cluster.Csi.Client;
 
 /// <summary>
-/// Encodes 4 KiB blocks for the wire and the store, and decodes them with their checksum verified (P6). Nothing between the two looks inside.
+/// Encodes 4 KiB blocks for the wire and the store, and decodes them with their checksum verified (P6). Nothing between the two looks
+/// inside.
 /// Stateless; any thread.
 /// </summary>
 public static class BlockCodec
@@ -15,12 +16,14 @@ public static class BlockCodec
     private const int SampleStride = 31;
 
     /// <summary>
-    /// 128 uniformly random bytes show 101 ± 4 distinct values, text and most binary records fewer than 64. At 88 and above LZ4 is not tried.
+    /// 128 uniformly random bytes show 101 ± 4 distinct values, text and most binary records fewer than 64. At 88 and above LZ4 is not
+    /// tried.
     /// </summary>
     private const int DistinctMax = 88;
 
     /// <summary>
-    /// Encodes one whole block into <paramref name="to"/>, which has room for <see cref="Limits.BlockBytes"/>: Zero if it is all zero, LZ4 if that
+    /// Encodes one whole block into <paramref name="to"/>, which has room for <see cref="Limits.BlockBytes"/>: Zero if it is all zero,
+    /// LZ4 if that
     /// saves a quarter (<see cref="ClientLimits.CompressedBytesMax"/>), else Raw.
     /// </summary>
     public static BlockDescriptor Encode(VolumeId volume, uint layer, ulong block, ReadOnlySpan<byte> data, Span<byte> to, bool compress)
@@ -37,10 +40,12 @@ public static class BlockCodec
     }
 
     /// <summary>
-    /// Decodes one block into the 4 KiB of <paramref name="to"/>. BadChecksum: the bytes are not those that were written there. Malformed: they are, but
+    /// Decodes one block into the 4 KiB of <paramref name="to"/>. BadChecksum: the bytes are not those that were written there.
+    /// Malformed: they are, but
     /// don't decode. Unsupported: an encoding that this version does not know (encrypted volumes).
     /// </summary>
-    public static IoStatus Decode(BlockDescriptor descriptor, VolumeId volume, uint layer, ulong block, ReadOnlySpan<byte> encoded, Span<byte> to)
+    public static IoStatus Decode(BlockDescriptor descriptor, VolumeId volume, uint layer, ulong block, ReadOnlySpan<byte> encoded,
+        Span<byte> to)
     {
         if (!descriptor.IsPlausible || encoded.Length != descriptor.Length) return IoStatus.Malformed;
         if (!descriptor.Matches(volume, layer, block, encoded)) return IoStatus.BadChecksum;

@@ -6,7 +6,9 @@ public static class ClientLimits
     /// <summary>A lost owner is looked for at once; after that the pauses double from here...</summary>
     public const int ReconnectMsMin = 5;
 
-    /// <summary>...to here, each with up to half of it taken off at random, so that the sessions of a dead owner don't come in step.</summary>
+    /// <summary>
+    /// ...to here, each with up to half of it taken off at random, so that the sessions of a dead owner don't come in step.
+    /// </summary>
     public const int ReconnectMsMax = 250;
 
     /// <summary>An owner that does not answer SessionOpen for this long is looked for anew.</summary>
@@ -15,11 +17,15 @@ public static class ClientLimits
     /// <summary>How often held I/O is compared with the hold time: an I/O fails at most this much later.</summary>
     public const int HoldCheckMs = 500;
 
-    /// <summary>A read whose bytes fail their checksum is asked for this many times in all before it fails: a replica may have been repaired meanwhile.</summary>
+    /// <summary>
+    /// A read whose bytes fail their checksum is asked for this many times in all before it fails: a replica may have been repaired
+    /// meanwhile.
+    /// </summary>
     public const int ReadAttemptsMax = 3;
 
     /// <summary>
-    /// Longest pause before a part of a block that met a change is read, merged and written again. The pauses double up to here; the volume's hold time
+    /// Longest pause before a part of a block that met a change is read, merged and written again. The pauses double up to here; the
+    /// volume's hold time
     /// bounds their number.
     /// </summary>
     public const int ConflictPauseMsMax = 50;
@@ -27,13 +33,21 @@ public static class ClientLimits
     /// <summary>Pause before a request that the owner had no room for goes again.</summary>
     public const int BusyPauseMs = 5;
 
-    /// <summary>Blocks whose content is remembered after a partial write, so that the next one (a log's tail) need not read them: 256 KiB a session.</summary>
+    /// <summary>
+    /// Blocks whose content is remembered after a partial write, so that the next one (a log's tail) need not read them: 256 KiB a
+    /// session.
+    /// </summary>
     public const int EditCacheBlocksMax = 64;
 
-    /// <summary>Encoded block of at most this many bytes or it is stored raw: below a saving of a quarter, decoding on each read costs more than the bytes.</summary>
+    /// <summary>
+    /// Encoded block of at most this many bytes or it is stored raw: below a saving of a quarter, decoding on each read costs more than
+    /// the bytes.
+    /// </summary>
     public const int CompressedBytesMax = 3072;
 
-    /// <summary>An open that can't reach the owner for this long is given up; the client sees a dropped connection and tries again.</summary>
+    /// <summary>
+    /// An open that can't reach the owner for this long is given up; the client sees a dropped connection and tries again.
+    /// </summary>
     public const int OpenMs = 30_000;
 
     /// <summary>Pause between two look-ups of a volume that nobody serves just now.</summary>

@@ -6,7 +6,8 @@ internal static partial class SessionLog
 {
     [LoggerMessage(EventId = 2001, Level = LogLevel.Information,
         Message = "Volume {Volume}: node {Node} opened session {Session} at {Owner} in epoch {Epoch} ({SizeBytes} B)")]
-    public static partial void Opened(ILogger logger, string volume, string node, string session, string owner, ulong epoch, ulong sizeBytes);
+    public static partial void Opened(ILogger logger, string volume, string node, string session, string owner, ulong epoch,
+        ulong sizeBytes);
 
     [LoggerMessage(EventId = 2002, Level = LogLevel.Warning,
         Message = "Volume {Volume}: node {Node} lost the owner ({Reason}); holds {Pending} I/Os and looks for it again")]
@@ -22,13 +23,15 @@ internal static partial class SessionLog
 
     [LoggerMessage(EventId = 2005, Level = LogLevel.Error,
         Message = "Volume {Volume}: {Operation} of {LengthBytes} B at byte {OffsetBytes} failed on node {Node} with {Status}")]
-    public static partial void Failed(ILogger logger, string volume, string node, string operation, ulong offsetBytes, ulong lengthBytes, string status);
+    public static partial void Failed(ILogger logger, string volume, string node, string operation, ulong offsetBytes,
+        ulong lengthBytes, string status);
 
     [LoggerMessage(EventId = 2006, Level = LogLevel.Warning,
         Message = "Volume {Volume}: node {Node} read block {Block} and got {Status}; attempt {Attempt}")]
     public static partial void BadBlock(ILogger logger, string volume, string node, ulong block, string status, int attempt);
 
-    [LoggerMessage(EventId = 2007, Level = LogLevel.Information, Message = "Volume {Volume}: size seen by node {Node} is now {SizeBytes} B")]
+    [LoggerMessage(EventId = 2007, Level = LogLevel.Information,
+        Message = "Volume {Volume}: size seen by node {Node} is now {SizeBytes} B")]
     public static partial void Resized(ILogger logger, string volume, string node, ulong sizeBytes);
 
     [LoggerMessage(EventId = 2008, Level = LogLevel.Error,

@@ -4,7 +4,8 @@ using Cluster.Messages.Wire;
 namespace Cluster.Csi.Client;
 
 /// <summary>
-/// One <see cref="BlockRequest"/> on its way through the session: split into parts in order of offset, done when all of them are. Pooled; loop thread only.
+/// One <see cref="BlockRequest"/> on its way through the session: split into parts in order of offset, done when all of them are.
+/// Pooled; loop thread only.
 /// </summary>
 internal sealed class SessionOperation
 {
@@ -81,7 +82,8 @@ internal sealed class SessionRequest
 
     public void Reset()
     {
-        (Id, Kind, RecordKind, RecordFlags, Range, ExpectedSequence) = (0, FrameKind.Invalid, RecordKind.Invalid, RecordFlags.None, default, 0);
+        (Id, Kind, Range, ExpectedSequence) = (0, FrameKind.Invalid, default, 0);
+        (RecordKind, RecordFlags) = (RecordKind.Invalid, RecordFlags.None);
         (Operation, Edit, FromBytes, ToBytes) = (null, null, 0, 0);
         (Record, DescriptorCount, PayloadLength, OutstandingBytes) = (null, 0, 0, 0);
         (Attempts, BadReads, Sent) = (0, 0, false);
@@ -99,7 +101,8 @@ internal struct EditPart
 }
 
 /// <summary>
-/// All partial writes of one block, one after the other (R15): read the block with its sequence, merge what is waiting, write it on condition that the
+/// All partial writes of one block, one after the other (R15): read the block with its sequence, merge what is waiting, write it on
+/// condition that the
 /// sequence is still the same. Parts that come while one write is under way wait for the next. Pooled; loop thread only.
 /// </summary>
 internal sealed class BlockEdit

@@ -3,7 +3,8 @@ using Cluster.Messages.Model;
 namespace Cluster.Csi.Client;
 
 /// <summary>
-/// What one session has done. Written on the session's loop; any thread may read, each number by itself. Counts are answered I/Os of the front
+/// What one session has done. Written on the session's loop; any thread may read, each number by itself. Counts are answered I/Os of
+/// the front
 /// end (not records), bytes are the front end's.
 /// </summary>
 public sealed class SessionStatistics

@@ -58,7 +58,6 @@ public sealed partial class VolumeSession
                 End(IoStatus.Deleted, "the volume was deleted");
                 return;
         }
-        _attempts = 0;
         switch (header.Kind)
         {
             case FrameKind.ClientAck:
@@ -71,9 +70,12 @@ public sealed partial class VolumeSession
                 OnStatusReply(request, header.Status, body);
                 break;
         }
+        if (_state == State.Ready) _attempts = 0;
     }
 
-    /// <summary>A bound was reached at the owner, which did nothing with the request: the same goes again in a moment, over the same link.</summary>
+    /// <summary>
+    /// A bound was reached at the owner, which did nothing with the request: the same goes again in a moment, over the same link.
+    /// </summary>
     private void SendAgainLater(SessionRequest request)
     {
         _busy.Add(request.Id);
@@ -149,7 +151,9 @@ public sealed partial class VolumeSession
         else FinishPart(operation!, status);
     }
 
-    /// <summary>Body: ReadDescriptor × count, then the encoded blocks. Blocks that the request covers whole are decoded where they belong.</summary>
+    /// <summary>
+    /// Body: ReadDescriptor × count, then the encoded blocks. Blocks that the request covers whole are decoded where they belong.
+    /// </summary>
     private IoStatus DecodeRead(SessionRequest request, ReadOnlySpan<byte> body)
     {
         var count = (int)request.Range.Count;
@@ -193,7 +197,10 @@ public sealed partial class VolumeSession
         return BlockCodec.Decode(descriptor.Block, Info.Id, Layer, request.Range.First, body[ReadDescriptor.SizeBytes..], edit.Content);
     }
 
-    /// <summary>Body: u32 count, then (u64 first block, u32 blocks, u32 allocated) × count; runs in order, without gaps, from the first block asked for.</summary>
+    /// <summary>
+    /// Body: u32 count, then (u64 first block, u32 blocks, u32 allocated) × count; runs in order, without gaps, from the first block
+    /// asked for.
+    /// </summary>
     private void OnStatusReply(SessionRequest request, IoStatus status, ReadOnlySpan<byte> body)
     {
         var operation = request.Operation!;

@@ -6,7 +6,10 @@ namespace Cluster.Csi.Client;
 /// <summary>Writes of parts of a block (R15): read with sequence, merge, write on condition, again if the block changed.</summary>
 public sealed partial class VolumeSession
 {
-    /// <summary>Edits by block, those under way and up to <see cref="ClientLimits.EditCacheBlocksMax"/> finished ones whose content is still known.</summary>
+    /// <summary>
+    /// Edits by block, those under way and up to <see cref="ClientLimits.EditCacheBlocksMax"/> finished ones whose content is still
+    /// known.
+    /// </summary>
     private readonly Dictionary<ulong, BlockEdit> _edits = [];
     private readonly Queue<BlockEdit> _readyEdits = [];
     private readonly Stack<BlockEdit> _freeEdits = [];
@@ -56,7 +59,9 @@ public sealed partial class VolumeSession
         Issue(request);
     }
 
-    /// <summary>Everything that waits is merged into one record. The content stays as it was at the sequence until the write is acknowledged.</summary>
+    /// <summary>
+    /// Everything that waits is merged into one record. The content stays as it was at the sequence until the write is acknowledged.
+    /// </summary>
     private void WriteEdit(BlockEdit edit)
     {
         Span<byte> merged = stackalloc byte[Limits.BlockBytes];
@@ -71,7 +76,8 @@ public sealed partial class VolumeSession
         {
             var source = part.Operation!.Request;
             var to = merged.Slice(part.OffsetInBlock, part.Length);
-            if (source.Operation == BlockOperation.Write) source.Data.Span.Slice((int)(part.FromBytes - source.OffsetBytes), part.Length).CopyTo(to);
+            var from = (int)(part.FromBytes - source.OffsetBytes);
+            if (source.Operation == BlockOperation.Write) source.Data.Span.Slice(from, part.Length).CopyTo(to);
             else to.Clear();
             if (source.ForceUnitAccess) request.RecordFlags |= RecordFlags.ForceUnitAccess;
         }
@@ -91,7 +97,8 @@ public sealed partial class VolumeSession
     }
 
     /// <summary>
-    /// Keeps the block as the acknowledged record has it, for the next part. Not after a replay: the sequence in that answer need not be this record's.
+    /// Keeps the block as the acknowledged record has it, for the next part. Not after a replay: the sequence in that answer need not
+    /// be this record's.
     /// </summary>
     private void RememberContent(BlockEdit edit, SessionRequest request, ulong sequence)
     {
@@ -135,7 +142,8 @@ public sealed partial class VolumeSession
     }
 
     /// <summary>
-    /// The block has a write that is not committed yet, or others write it too: the pauses grow, and the volume's hold time bounds their number.
+    /// The block has a write that is not committed yet, or others write it too: the pauses grow, and the volume's hold time bounds
+    /// their number.
     /// </summary>
     private void Pause(BlockEdit edit)
     {
@@ -203,7 +211,9 @@ public sealed partial class VolumeSession
         }
     }
 
-    /// <summary>Another owner may hold other bytes under the sequences we know (un-flushed ones, after a loss of power): read them again.</summary>
+    /// <summary>
+    /// Another owner may hold other bytes under the sequences we know (un-flushed ones, after a loss of power): read them again.
+    /// </summary>
     private void ForgetContents()
     {
         foreach (var edit in _edits.Values)

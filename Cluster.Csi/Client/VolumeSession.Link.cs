@@ -77,7 +77,9 @@ public sealed partial class VolumeSession
         if (_state == State.Opening) Lose($"no answer to SessionOpen in {ClientLimits.SessionOpenMs} ms");
     }
 
-    /// <summary>Holds everything and looks for the owner. What was sent stays in its slot and is sent again; what its client left is dropped.</summary>
+    /// <summary>
+    /// Holds everything and looks for the owner. What was sent stays in its slot and is sent again; what its client left is dropped.
+    /// </summary>
     private void Lose(string reason)
     {
         if (_state is not (State.Opening or State.Ready)) return;
@@ -99,7 +101,8 @@ public sealed partial class VolumeSession
     private void Retry()
     {
         if (_retryTimer is not null) return;
-        var pauseMs = _attempts == 0 ? 0 : Math.Min(ClientLimits.ReconnectMsMax, ClientLimits.ReconnectMsMin << Math.Min(_attempts - 1, 16));
+        var doubled = ClientLimits.ReconnectMsMin << Math.Clamp(_attempts - 1, 0, 16);
+        var pauseMs = _attempts == 0 ? 0 : Math.Min(ClientLimits.ReconnectMsMax, doubled);
         _attempts++;
         pauseMs -= pauseMs > 1 ? (int)(NextRandom() % (ulong)(pauseMs / 2)) : 0;
         _retryTimer = Loop.Schedule(pauseMs, _connect);
@@ -174,7 +177,8 @@ public sealed partial class VolumeSession
     }
 
     /// <summary>
-    /// Fenced (R11). If the attachment merely moved on and still allows this node, a session under its generation takes over what was not sent. Writes
+    /// Fenced (R11). If the attachment merely moved on and still allows this node, a session under its generation takes over what was
+    /// not sent. Writes
     /// that were sent fail: another session may have written since, and a second sending could undo that.
     /// </summary>
     private void OnStale(string reason)

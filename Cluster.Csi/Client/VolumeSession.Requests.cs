@@ -137,7 +137,9 @@ public sealed partial class VolumeSession
         return request;
     }
 
-    /// <summary>Encodes the blocks of a write behind the room for header and descriptors; the header is written when the record is sent.</summary>
+    /// <summary>
+    /// Encodes the blocks of a write behind the room for header and descriptors; the header is written when the record is sent.
+    /// </summary>
     private void EncodeAndIssue(SessionRequest request, ReadOnlySpan<byte> data)
     {
         var count = data.Length >> Limits.BlockBytesLog2;
@@ -190,7 +192,8 @@ public sealed partial class VolumeSession
     }
 
     /// <summary>
-    /// Whoever got the record before may have written epoch and sequence into it and may still hold it, so that a second sending takes a copy.
+    /// Whoever got the record before may have written epoch and sequence into it and may still hold it, so that a second sending takes
+    /// a copy.
     /// </summary>
     private void SendRecord(FrameHeader frame, SessionRequest request)
     {

@@ -6,8 +6,10 @@ using Microsoft.Extensions.Logging;
 namespace Cluster.Csi.Client;
 
 /// <summary>
-/// A volume as this process uses it: one session at its owner (R11), shared by all connections of the process, so that a FLUSH on one covers what
-/// was acknowledged on the others. I/O is split into records, encoded, numbered, and held until it is answered; a lost owner is looked for and everything
+/// A volume as this process uses it: one session at its owner (R11), shared by all connections of the process, so that a FLUSH on one
+/// covers what
+/// was acknowledged on the others. I/O is split into records, encoded, numbered, and held until it is answered; a lost owner is looked
+/// for and everything
 /// unanswered is sent again under the same ids (R12, P5).
 /// <code>
 ///  Connecting --OnLinked--> Opening --SessionOpened--> Ready
@@ -150,7 +152,10 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
         Volatile.Write(ref _pending, _pending - 1);
     }
 
-    /// <summary>Sends as much as the window allows: steps of partial writes first, since they hold others up, then operations in order of submission.</summary>
+    /// <summary>
+    /// Sends as much as the window allows: steps of partial writes first, since they hold others up, then operations in order of
+    /// submission.
+    /// </summary>
     private void Pump()
     {
         if (_pumping) return;
@@ -199,7 +204,8 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
         }
         Statistics.AddFailed();
         if (!request.Abandoned)
-            SessionLog.Failed(_logger, Info.FullName, _gateway.NodeName, request.Operation.ToString(), request.OffsetBytes, request.LengthBytes, status.ToString());
+            SessionLog.Failed(_logger, Info.FullName, _gateway.NodeName, request.Operation.ToString(), request.OffsetBytes,
+                    request.LengthBytes, status.ToString());
     }
 
     /// <summary>Completes an operation whose parts may be outstanding: they are forgotten and never sent again.</summary>

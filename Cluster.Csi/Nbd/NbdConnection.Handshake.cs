@@ -10,6 +10,9 @@ internal sealed partial class NbdConnection
 {
     private static readonly UTF8Encoding StrictUtf8 = new(false, true);
 
+    /// <summary>Characters of a reason, each of at most 4 bytes.</summary>
+    private const int ReasonLengthMax = NbdLimits.StringBytesMax / 4;
+
     private ILoopTimer? _idleTimer;
     private bool _noZeroes;
     private bool _structured;
@@ -188,7 +191,8 @@ internal sealed partial class NbdConnection
         {
             if (U16(wishes, at) < 16) wanted |= 1 << U16(wishes, at);
         }
-        if ((NbdOption)_option == NbdOption.Go) Answer(_server.Exports.OpenAsync(name, _server.Stopping), open => AnswerGo(name, open, wanted));
+        if ((NbdOption)_option == NbdOption.Go)
+            Answer(_server.Exports.OpenAsync(name, _server.Stopping), open => AnswerGo(name, open, wanted));
         else Answer(_server.Exports.DescribeAsync(name, _server.Stopping), export => AnswerInfo(name, export, wanted));
     }
 
@@ -240,7 +244,10 @@ internal sealed partial class NbdConnection
         Reply(NbdProtocol.RepInfo, data);
     }
 
-    /// <summary>Data: u32 name length, name, u32 count of queries, (u32 length, query) × count. No query means all contexts when listing, none when setting.</summary>
+    /// <summary>
+    /// Data: u32 name length, name, u32 count of queries, (u32 length, query) × count. No query means all contexts when listing, none
+    /// when setting.
+    /// </summary>
     private void AnswerMetaContext(ReadOnlySpan<byte> data)
     {
         var set = (NbdOption)_option == NbdOption.SetMetaContext;
@@ -278,7 +285,8 @@ internal sealed partial class NbdConnection
         if (count == 0) allocation = !set;
         for (; count > 0; count--)
         {
-            if (data.Length < 4 || U32(data, 0) > data.Length - 4 || !TryName(data.Slice(4, (int)U32(data, 0)), out var query)) return false;
+            if (data.Length < 4 || U32(data, 0) > data.Length - 4 || !TryName(data.Slice(4, (int)U32(data, 0)), out var query))
+                return false;
             data = data[(4 + (int)U32(data, 0))..];
             allocation |= query == NbdProtocol.BaseAllocation || (!set && query == "base:");
         }
@@ -318,7 +326,9 @@ internal sealed partial class NbdConnection
         }
     }
 
-    /// <summary>Goes on when the task is done, on the loop. The client sends no further option before its answer, and is not read till then.</summary>
+    /// <summary>
+    /// Goes on when the task is done, on the loop. The client sends no further option before its answer, and is not read till then.
+    /// </summary>
     private void Answer<T>(Task<T> task, Action<T> then)
     {
         _answering = true;
@@ -352,7 +362,9 @@ internal sealed partial class NbdConnection
         Resume();
     }
 
-    /// <summary>Unknown if there is no such volume; one that can't be had now (attached elsewhere, no owner) is a matter of policy.</summary>
+    /// <summary>
+    /// Unknown if there is no such volume; one that can't be had now (attached elsewhere, no owner) is a matter of policy.
+    /// </summary>
     private void RefuseExport(string name, IoStatus status, string reason)
     {
         NbdLog.Refused(_server.Logger, _client, name, reason);
@@ -362,7 +374,7 @@ internal sealed partial class NbdConnection
     private void RefuseLength(string reason) => Refuse(NbdProtocol.RepErrInvalid, reason);
 
     private void Refuse(uint error, string reason) =>
-        Reply(error, Encoding.UTF8.GetBytes(reason.Length > NbdLimits.StringBytesMax / 4 ? reason[..(NbdLimits.StringBytesMax / 4)] : reason));
+        Reply(error, Encoding.UTF8.GetBytes(reason[..Math.Min(reason.Length, ReasonLengthMax)]));
 
     private void Reply(uint type, ReadOnlySpan<byte> data)
     {

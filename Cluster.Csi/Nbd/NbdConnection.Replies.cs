@@ -5,12 +5,15 @@ using Cluster.Messages.Model;
 namespace Cluster.Csi.Nbd;
 
 /// <summary>
-/// Replies out (proto.md, "Simple reply message", "Structured reply chunk message"), in the order in which commands are done. Success without data is
+/// Replies out (proto.md, "Simple reply message", "Structured reply chunk message"), in the order in which commands are done. Success
+/// without data is
 /// always a simple reply; errors are structured where that was negotiated, with a sentence for the user.
 /// </summary>
 internal sealed partial class NbdConnection
 {
-    /// <summary>Whether the reply goes out only when all of its data is there: a simple reply can't take its success back, DF wants one piece.</summary>
+    /// <summary>
+    /// Whether the reply goes out only when all of its data is there: a simple reply can't take its success back, DF wants one piece.
+    /// </summary>
     private bool IsGathered(NbdCommand command) => !_structured || (command.Flags & NbdCommandFlags.DontFragment) != 0;
 
     private void OnChunkAnswered(NbdChunk chunk, IoStatus status)
@@ -104,7 +107,8 @@ internal sealed partial class NbdConnection
             BinaryPrimitives.WriteUInt32BigEndian(reply[at..], (uint)length);
             BinaryPrimitives.WriteUInt32BigEndian(reply[(at + 4)..], allocated ? 0 : NbdProtocol.StateHole | NbdProtocol.StateZero);
         }
-        WriteChunk(reply, command.Cookie, NbdProtocol.ReplyBlockStatus, NbdProtocol.ReplyFlagDone, (uint)(at - NbdProtocol.StructuredReplyBytes));
+        var lengthBytes = (uint)(at - NbdProtocol.StructuredReplyBytes);
+        WriteChunk(reply, command.Cookie, NbdProtocol.ReplyBlockStatus, NbdProtocol.ReplyFlagDone, lengthBytes);
         _socket.Send(reply[..at]);
     }
 

@@ -32,8 +32,8 @@ internal sealed partial class NbdConnection
     /// <summary>Below the bounds: one command may go over that of bytes by its own size.</summary>
     private bool MayTakeCommand() =>
         _state is not (State.Command or State.Payload) ||
-        (_commands < NbdLimits.CommandsMax && _countedBytes < NbdLimits.ConnectionBytesMax && _socket.QueuedBytes <= NbdLimits.OutQueueBytesMax &&
-            _server.MayTake(this, _countedBytes));
+        (_commands < NbdLimits.CommandsMax && _countedBytes < NbdLimits.ConnectionBytesMax &&
+            _socket.QueuedBytes <= NbdLimits.OutQueueBytesMax && _server.MayTake(this, _countedBytes));
 
     private bool TakeCommand()
     {

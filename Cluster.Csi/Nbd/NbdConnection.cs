@@ -61,7 +61,8 @@ internal sealed partial class NbdConnection : ISocketEvents
     {
         _state = State.Closed;
         _idleTimer?.Cancel();
-        if (_exportName is not null) NbdLog.Gone(_server.Logger, _client, _exportName, detail.Length > 0 ? detail : reason.ToString(), _commands);
+        var why = detail.Length > 0 ? detail : reason.ToString();
+        if (_exportName is not null) NbdLog.Gone(_server.Logger, _client, _exportName, why, _commands);
         ReleaseInput();
         Abandon();
         _server.OnClosed(this);
@@ -75,7 +76,9 @@ internal sealed partial class NbdConnection : ISocketEvents
         }
     }
 
-    /// <summary>False when there is nothing more to receive now. A long payload goes where it belongs, everything else by way of the buffer.</summary>
+    /// <summary>
+    /// False when there is nothing more to receive now. A long payload goes where it belongs, everything else by way of the buffer.
+    /// </summary>
     private bool ReceiveOnce()
     {
         if (_state == State.Payload && _from == _end)

@@ -9,7 +9,8 @@ public static class NbdLimits
     public const uint PayloadBytesMax = 32u << 20;
 
     /// <summary>
-    /// Advertised minimum block: every byte range is served, parts of blocks by read-modify-write (R15). A larger minimum would make clients refuse or
+    /// Advertised minimum block: every byte range is served, parts of blocks by read-modify-write (R15). A larger minimum would make
+    /// clients refuse or
     /// widen such I/O themselves, without the sequence check that keeps two of them from undoing each other.
     /// </summary>
     public const uint BlockBytesMin = 1;
@@ -29,15 +30,20 @@ public static class NbdLimits
     public const long ServerBytesMax = 256L << 20;
 
     /// <summary>
-    /// No further command is taken from a client that leaves more bytes of replies unread. At least the bound of the loop's out queue, so that it tells
+    /// No further command is taken from a client that leaves more bytes of replies unread. At least the bound of the loop's out queue,
+    /// so that it tells
     /// when they are gone.
     /// </summary>
     public const long OutQueueBytesMax = 4L << 20;
 
-    /// <summary>A payload above <see cref="PayloadBytesMax"/> is swallowed and answered with EINVAL up to here; above, the connection is closed.</summary>
+    /// <summary>
+    /// A payload above <see cref="PayloadBytesMax"/> is swallowed and answered with EINVAL up to here; above, the connection is closed.
+    /// </summary>
     public const uint DiscardBytesMax = 128u << 20;
 
-    /// <summary>Data of one option; up to the next bound it is swallowed and answered with ERR_TOO_BIG, above it the connection is closed.</summary>
+    /// <summary>
+    /// Data of one option; up to the next bound it is swallowed and answered with ERR_TOO_BIG, above it the connection is closed.
+    /// </summary>
     public const int OptionBytesMax = 16 << 10;
 
     public const int OptionDiscardBytesMax = 1 << 20;

@@ -8,7 +8,8 @@ using Microsoft.Extensions.Logging;
 namespace Cluster.Csi.Nbd;
 
 /// <summary>
-/// The NBD front end of a node: every volume is an export, on TCP and on a Unix socket. <see cref="Start"/>, <see cref="Stop"/>: any thread; all else on the loop.
+/// The NBD front end of a node: every volume is an export, on TCP and on a Unix socket. <see cref="Start"/>, <see cref="Stop"/>: any
+/// thread; all else on the loop.
 /// </summary>
 public sealed class NbdServer
 {
@@ -49,8 +50,8 @@ public sealed class NbdServer
     public int Connections => _connections.Count;
 
     /// <summary>
-    /// Listens on <paramref name="tcp"/> (port 0: any) and on <paramref name="unixPath"/>, each unless null. A socket file that a dead process left is
-    /// replaced. Throws SocketException if an address can't be had.
+    /// Listens on <paramref name="tcp"/> (port 0: any) and on <paramref name="unixPath"/>, each unless null. The loop replaces a
+    /// socket file that a dead process left. Throws SocketException if an address can't be had.
     /// </summary>
     public void Start(EndPoint? tcp, string? unixPath = null)
     {
@@ -62,14 +63,14 @@ public sealed class NbdServer
             NbdLog.Listening(Logger, listener.EndPoint.ToString() ?? "");
         }
         if (unixPath is null) return;
-        RemoveDeadSocket(unixPath);
         _listeners.Add(_loop.Listen(new UnixDomainSocketEndPoint(unixPath), Accept));
         _unixPath = unixPath;
         NbdLog.Listening(Logger, unixPath);
     }
 
     /// <summary>
-    /// Drops every connection without an answer (R14): clients connect again, here or elsewhere, and send again. The task ends when all are closed.
+    /// Drops every connection without an answer (R14): clients connect again, here or elsewhere, and send again. The task ends when all
+    /// are closed.
     /// </summary>
     public Task Stop()
     {
@@ -150,20 +151,5 @@ public sealed class NbdServer
         socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveTime, NbdLimits.KeepAliveIdleSeconds);
         socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveInterval, NbdLimits.KeepAliveIntervalSeconds);
         socket.SetSocketOption(SocketOptionLevel.Tcp, SocketOptionName.TcpKeepAliveRetryCount, NbdLimits.KeepAliveCount);
-    }
-
-    /// <summary>A socket file on which nobody listens is in the way of ours; one in use is left, and the bind then fails.</summary>
-    private static void RemoveDeadSocket(string path)
-    {
-        if (!File.Exists(path)) return;
-        using var probe = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            probe.Connect(new UnixDomainSocketEndPoint(path));
-        }
-        catch (SocketException failure) when (failure.SocketErrorCode == SocketError.ConnectionRefused)
-        {
-            File.Delete(path);
-        }
     }
 }

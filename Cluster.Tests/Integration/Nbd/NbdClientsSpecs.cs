@@ -99,8 +99,10 @@ public class NbdClientsSpecs
     public async Task Qemu_io()
     {
         await using var nbd = NbdFixture.OverSessions(64 * MiB);
-        await ClientTool.Run("qemu-io", "-f", "raw", "-c", "write -P 0xaa 4k 8k", "-c", "read -P 0xaa 4k 8k", "-c", "write -P 0xbb 1234 5678",
-            "-c", "read -P 0xbb 1234 5678", "-c", "read -P 0xaa 6912 5376", "-c", "write -z 4k 4k", "-c", "read -P 0 4k 4k", "-c", "discard 8k 4k",
+        await ClientTool.Run("qemu-io", "-f", "raw", "-c", "write -P 0xaa 4k 8k", "-c", "read -P 0xaa 4k 8k",
+            "-c", "write -P 0xbb 1234 5678", "-c", "read -P 0xbb 1234 5678", "-c", "read -P 0xaa 6912 5376",
+            "-c", "write -z 4k 4k", "-c", "read -P 0 4k 4k",
+                "-c", "discard 8k 4k",
             "-c", "read -P 0 8k 4k", "-c", "write -f -P 0xcc 33M 3M", "-c", "flush", "-c", "read -P 0xcc 33M 3M", nbd.Uri);
     }
 
@@ -115,7 +117,8 @@ public class NbdClientsSpecs
         await ClientTool.Run("qemu-img", "convert", "-f", "raw", "-O", "raw", nbd.UnixUri, nbd.FileOf("converted"));
         await ClientTool.Run("qemu-img", "compare", "-f", "raw", "-F", "raw", nbd.FileOf("converted"), nbd.Uri);
         using var map = JsonDocument.Parse(await ClientTool.Run("qemu-img", "map", "-f", "raw", "--output=json", nbd.Uri));
-        var runs = map.RootElement.EnumerateArray().Select(run => (run.GetProperty("length").GetInt64(), run.GetProperty("data").GetBoolean()));
+        var runs = map.RootElement.EnumerateArray()
+            .Select(run => (run.GetProperty("length").GetInt64(), run.GetProperty("data").GetBoolean()));
         Assert.Equal([(12L * MiB, true), (4L * MiB, false)], runs);
     }
 
@@ -136,8 +139,8 @@ public class NbdClientsSpecs
         {
             if (++commits % 50 == 0 && commits <= 1000) nbd.Loop.Loop.Post(Kill);
         };
-        await ClientTool.Run("fio", "--name=verify", "--ioengine=nbd", $"--uri={nbd.Uri}", "--rw=randwrite", "--bsrange=512-16k", "--size=16M",
-            "--iodepth=32", "--verify=crc32c", "--do_verify=1", "--verify_fatal=1", "--randseed=7", "--output-format=terse");
+        await ClientTool.Run("fio", "--name=verify", "--ioengine=nbd", $"--uri={nbd.Uri}", "--rw=randwrite", "--bsrange=512-16k",
+            "--size=16M", "--iodepth=32", "--verify=crc32c", "--do_verify=1", "--verify_fatal=1", "--randseed=7", "--output-format=terse");
         Assert.Equal(20, kills);
         Assert.InRange(session.Statistics.LinksLost, 1, 20);
         Assert.Equal(0, session.Statistics.Failed);

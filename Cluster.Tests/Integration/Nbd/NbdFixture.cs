@@ -7,7 +7,9 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Cluster.Tests.Integration.Nbd;
 
-/// <summary>An NBD server on a real loop, on an ephemeral port and a Unix socket, over a device in memory or over sessions at a fake owner.</summary>
+/// <summary>
+/// An NBD server on a real loop, on an ephemeral port and a Unix socket, over a device in memory or over sessions at a fake owner.
+/// </summary>
 internal sealed class NbdFixture : IAsyncDisposable
 {
     private readonly LoopFixture _loop = new();
@@ -36,7 +38,8 @@ internal sealed class NbdFixture : IAsyncDisposable
     {
         var fixture = new NbdFixture();
         fixture.Device = new MemoryDevice(fixture._loop.Loop, sizeBytes);
-        fixture.Server = new NbdServer(new NbdOptions(), fixture._loop.Loop, new FakeExports(("vol", fixture.Device)), NullLoggerFactory.Instance);
+        var exports = new FakeExports(("vol", fixture.Device));
+        fixture.Server = new NbdServer(new NbdOptions(), fixture._loop.Loop, exports, NullLoggerFactory.Instance);
         fixture.Start();
         return fixture;
     }

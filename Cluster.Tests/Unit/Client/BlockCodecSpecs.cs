@@ -21,7 +21,8 @@ public class BlockCodecSpecs
                 random.NextBytes(block);
                 break;
             case 2:
-                Encoding.ASCII.GetBytes(string.Concat(Enumerable.Repeat("a database page holds many rows like this one. ", 100))[..Limits.BlockBytes]).CopyTo(block, 0);
+                var text = string.Concat(Enumerable.Repeat("a database page holds many rows like this one. ", 100));
+                Encoding.ASCII.GetBytes(text[..Limits.BlockBytes]).CopyTo(block, 0);
                 break;
             default:
                 random.NextBytes(block.AsSpan(0, random.Next(Limits.BlockBytes)));

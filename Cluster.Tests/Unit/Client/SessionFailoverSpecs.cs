@@ -8,7 +8,8 @@ using Microsoft.Extensions.Logging.Abstractions;
 namespace Cluster.Tests.Unit.Client;
 
 /// <summary>
-/// One session against an owner that dies at any point: frames and answers are lost, duplicated and late, un-committed records vanish or survive. Each
+/// One session against an owner that dies at any point: frames and answers are lost, duplicated and late, un-committed records vanish
+/// or survive. Each
 /// sector has at most one I/O in flight, so that what it must hold is known.
 /// </summary>
 public class SessionFailoverSpecs
@@ -38,7 +39,8 @@ public class SessionFailoverSpecs
         foreach (var run in runs) run.Go();
         var (kills, replays, conflicts, completed) =
             (runs.Sum(run => run.Kills), runs.Sum(run => run.Replays), runs.Sum(run => run.Conflicts), runs.Sum(run => run.Completed));
-        Assert.True(kills > 50 && replays > 20 && conflicts > 0 && completed > 2000, $"{kills} kills, {replays} replays, {conflicts} conflicts, {completed} I/Os");
+        Assert.True(kills > 50 && replays > 20 && conflicts > 0 && completed > 2000,
+            $"{kills} kills, {replays} replays, {conflicts} conflicts, {completed} I/Os");
         var again = new Run(1);
         again.Go();
         Assert.Equal(runs[0].Digest, again.Digest);
@@ -48,7 +50,9 @@ public class SessionFailoverSpecs
     {
         private const int Sectors = 32 * 8;
 
-        /// <summary>Below, writes are of whole blocks, each with a stamp that must be committed at most once; above, of any sectors.</summary>
+        /// <summary>
+        /// Below, writes are of whole blocks, each with a stamp that must be committed at most once; above, of any sectors.
+        /// </summary>
         private const int WholeSectors = 16 * 8;
         private const int Steps = 3000;
         private readonly ulong _seed;
@@ -94,8 +98,10 @@ public class SessionFailoverSpecs
                 _loop.Advance(5);
             }
             Assert.True(_session.Pending == 0, $"stuck; replay with CHAOS_SEED={_seed}");
-            for (var sector = 0; sector < Sectors; sector++) CheckSector(sector, _gateway.Owner.Content((ulong)sector / 8).AsSpan(sector % 8 * 512, 512));
-            Assert.All(_gateway.Owner.CommitsOfStamp, pair => Assert.True(pair.Value == 1 || IsOfParts(pair.Key), $"applied {pair.Value} times; CHAOS_SEED={_seed}"));
+            for (var sector = 0; sector < Sectors; sector++)
+                CheckSector(sector, _gateway.Owner.Content((ulong)sector / 8).AsSpan(sector % 8 * 512, 512));
+            Assert.All(_gateway.Owner.CommitsOfStamp, pair =>
+                Assert.True(pair.Value == 1 || IsOfParts(pair.Key), $"applied {pair.Value} times; CHAOS_SEED={_seed}"));
         }
 
         private static bool IsOfParts(ulong stamp) => (stamp & 1) == 1;
@@ -215,7 +221,8 @@ public class SessionFailoverSpecs
             for (var at = 0; at < 512; at += 8)
             {
                 var found = BinaryPrimitives.ReadUInt64LittleEndian(content[at..]);
-                Assert.True(found == _expected[sector], $"sector {sector} holds {found}, acknowledged was {_expected[sector]}; CHAOS_SEED={_seed}");
+                Assert.True(found == _expected[sector],
+                    $"sector {sector} holds {found}, acknowledged was {_expected[sector]}; CHAOS_SEED={_seed}");
             }
         }
     }

@@ -89,7 +89,8 @@ public class VolumeSessionSpecs
     [Fact(DisplayName = "An exclusive attachment to another node is refused by name")]
     public void Attached_elsewhere()
     {
-        _gateway.Info = _gateway.Info with { Attachment = new Attachment(3, AttachmentMode.Exclusive, new NodeId(Guid.NewGuid()), "node-9") };
+        var elsewhere = new Attachment(3, AttachmentMode.Exclusive, new NodeId(Guid.NewGuid()), "node-9");
+        _gateway.Info = _gateway.Info with { Attachment = elsewhere };
         var open = Open();
         Assert.Equal(IoStatus.StaleSession, open.Status);
         Assert.Contains("node-9", open.Reason, StringComparison.Ordinal);
@@ -368,7 +369,8 @@ public class VolumeSessionSpecs
     [Fact(DisplayName = "Sectors of one block written together are merged, and all of them are there (R15)")]
     public void Sectors_of_one_block()
     {
-        var writes = Enumerable.Range(0, 8).Select(index => Submit(ProbeRequest.Write((ulong)index * 512, Pattern(512, (byte)(index + 1))))).ToList();
+        var writes = Enumerable.Range(0, 8)
+            .Select(index => Submit(ProbeRequest.Write((ulong)index * 512, Pattern(512, (byte)(index + 1))))).ToList();
         Owner.Settle();
         Assert.All(writes, write => Assert.Equal(IoStatus.Ok, write.Status));
         var block = ReadBack(0, Block);
@@ -418,17 +420,19 @@ public class VolumeSessionSpecs
     [Fact(DisplayName = "What is unanswered stays within the window and the bytes, and the rest follows in order")]
     public void Bounds()
     {
-        var writes = Enumerable.Range(0, 1500).Select(index => Submit(ProbeRequest.Of(BlockOperation.Trim, (ulong)index * Block, Block))).ToList();
+        var writes = Enumerable.Range(0, 1500)
+            .Select(index => Submit(ProbeRequest.Of(BlockOperation.Trim, (ulong)index * Block, Block))).ToList();
         Assert.Equal(Limits.SessionWindowRequestsMax - 1, Owner.Link!.ToOwnerCount, 1.0);
         Owner.Settle();
         Assert.All(writes, write => Assert.Equal(IoStatus.Ok, write.Status));
-        var large = Enumerable.Range(0, 200).Select(index => Submit(ProbeRequest.Of(BlockOperation.Read, (ulong)index * 262_144, 262_144))).ToList();
+        var large = Enumerable.Range(0, 200)
+            .Select(index => Submit(ProbeRequest.Of(BlockOperation.Read, (ulong)index * 262_144, 262_144))).ToList();
         Assert.Equal(Limits.SessionBytesMax / 262_144, Owner.Link.ToOwnerCount);
         Owner.Settle();
         Assert.All(large, read => Assert.Equal(IoStatus.Ok, read.Status));
     }
 
-    [Fact(DisplayName = "What a client that is gone left unsent or unanswered is not sent again (a late copy could undo what it wrote since)")]
+    [Fact(DisplayName = "What a client that is gone left unsent or unanswered is not sent again")]
     public void Abandoned()
     {
         var write = Submit(ProbeRequest.Write(0, Pattern(Block)));
@@ -474,7 +478,8 @@ public class VolumeSessionSpecs
         var done = 0;
         void Next(ProbeRequest request)
         {
-            if (++done < 100) Submit(new ProbeRequest { Operation = BlockOperation.Trim, LengthBytes = 512, OffsetBytes = (ulong)done * 512, Then = Next });
+            if (++done == 100) return;
+            Submit(new ProbeRequest { Operation = BlockOperation.Trim, LengthBytes = 512, OffsetBytes = (ulong)done * 512, Then = Next });
         }
         Submit(new ProbeRequest { Operation = BlockOperation.Trim, LengthBytes = 512, Then = Next });
         Owner.Settle();

@@ -25,6 +25,9 @@ internal sealed class FakeGateway : IOwnerGateway
     /// <summary>Null: there is an owner. Else what Connect says.</summary>
     public IoStatus? Absent { get; set; }
 
+    /// <summary>Set: links of the test's own instead of the fake owner's.</summary>
+    public Func<IOwnerEvents, IOwnerLink>? LinkOf { get; set; }
+
     /// <summary>Times, on the loop's clock, at which the owner was looked for.</summary>
     public List<long> Connects { get; } = [];
 
@@ -49,7 +52,7 @@ internal sealed class FakeGateway : IOwnerGateway
         Loop.Post(() =>
         {
             if (Absent is { } status) events.OnNotLinked(status, "no owner now");
-            else events.OnLinked(Owner.Connect(events));
+            else events.OnLinked(LinkOf?.Invoke(events) ?? Owner.Connect(events));
         });
     }
 }

@@ -7,8 +7,10 @@ using Cluster.Messages.Wire;
 namespace Cluster.Tests.Unit.Fakes;
 
 /// <summary>
-/// A volume's owner in memory: the frame protocol, exactly-once windows, conditional writes, takeover. Frames move only when the test steps, so
-/// that it decides what is lost. Committed state and windows survive <see cref="Kill"/>; what is pending survives as far as the test says.
+/// A volume's owner in memory: the frame protocol, exactly-once windows, conditional writes, takeover. Frames move only when the test
+/// steps, so
+/// that it decides what is lost. Committed state and windows survive <see cref="Kill"/>; what is pending survives as far as the test
+/// says.
 /// </summary>
 internal sealed class FakeOwner(ILoop loop, VolumeId volume, ulong sizeBytes)
 {
@@ -70,7 +72,9 @@ internal sealed class FakeOwner(ILoop loop, VolumeId volume, ulong sizeBytes)
         _committed = _sequence;
     }
 
-    /// <summary>The owner dies: the link is cut, of what is pending the first <paramref name="survive"/> are committed by its successor.</summary>
+    /// <summary>
+    /// The owner dies: the link is cut, of what is pending the first <paramref name="survive"/> are committed by its successor.
+    /// </summary>
     public void Kill(int survive)
     {
         while (_pending.Count > survive) _pending.RemoveAt(_pending.Count - 1);

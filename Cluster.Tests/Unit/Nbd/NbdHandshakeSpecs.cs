@@ -10,7 +10,8 @@ public class NbdHandshakeSpecs
     private static NbdWire Greeted(ulong sizeBytes = 1 << 20, bool readOnly = false)
     {
         var loop = new FakeLoop();
-        var wire = new NbdWire(loop, ("vol", new MemoryDevice(loop, sizeBytes) { ReadOnly = readOnly }), ("team/other", new MemoryDevice(loop, 4096)));
+        var wire = new NbdWire(loop, ("vol", new MemoryDevice(loop, sizeBytes) { ReadOnly = readOnly }),
+            ("team/other", new MemoryDevice(loop, 4096)));
         Assert.Equal(NbdWire.Greeting, wire.Sent());
         wire.Feed("00000003");
         return wire;
@@ -184,11 +185,13 @@ public class NbdHandshakeSpecs
         var wire = Greeted();
         wire.Feed(NbdWire.Option(8, ""));
         wire.Replies(8);
-        var data = "00000003" + NbdWire.Text("vol") + $"{queries.Length:x8}" + string.Concat(queries.Select(q => $"{q.Length:x8}{NbdWire.Text(q)}"));
+        var data = "00000003" + NbdWire.Text("vol") + $"{queries.Length:x8}" +
+            string.Concat(queries.Select(q => $"{q.Length:x8}{NbdWire.Text(q)}"));
         wire.Feed(NbdWire.Option(option, data));
         var replies = wire.Replies(option);
         Assert.Equal(found ? [4u, 1u] : [1u], replies.Select(reply => reply.Type));
-        if (found) Assert.Equal((option == 10 ? "00000001" : "00000000") + NbdWire.Text("base:allocation"), Convert.ToHexString(replies[0].Data).ToLowerInvariant());
+        var id = option == 10 ? "00000001" : "00000000";
+        if (found) Assert.Equal(id + NbdWire.Text("base:allocation"), Convert.ToHexString(replies[0].Data).ToLowerInvariant());
     }
 
     [Fact(DisplayName = "A context chosen for another export does not count for this one")]
@@ -225,7 +228,8 @@ public class NbdHandshakeSpecs
         var loop = new FakeLoop();
         var wire = new NbdWire(loop, ("vol", new MemoryDevice(loop, 4096)));
         wire.Sent();
-        var bytes = Convert.FromHexString("00000003" + NbdWire.Option(8, "") + NbdWire.Option(7, "00000003" + NbdWire.Text("vol") + "0000"));
+        var bytes = Convert.FromHexString(
+            "00000003" + NbdWire.Option(8, "") + NbdWire.Option(7, "00000003" + NbdWire.Text("vol") + "0000"));
         foreach (var one in bytes) wire.Socket.Feed(one);
         wire.Loop.RunUntil(() => !wire.Socket.IsPaused);
         Assert.EndsWith("0003e889045565a9" + "00000007" + "00000001" + "00000000", wire.Sent(), StringComparison.Ordinal);

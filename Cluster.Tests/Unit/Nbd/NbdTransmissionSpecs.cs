@@ -79,7 +79,8 @@ public class NbdTransmissionSpecs
             if (BinaryPrimitives.ReadUInt16BigEndian(bytes.AsSpan(at + 6)) == 1)
             {
                 var data = bytes.AsSpan(at + 28, length - 8);
-                covered.Add((BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(at + 20)), length - 8, data.IndexOfAnyExcept((byte)0x5a) < 0));
+                var offset = BinaryPrimitives.ReadUInt64BigEndian(bytes.AsSpan(at + 20));
+                covered.Add((offset, length - 8, data.IndexOfAnyExcept((byte)0x5a) < 0));
             }
             at += 20 + length;
         }
@@ -96,7 +97,9 @@ public class NbdTransmissionSpecs
         device.Held = [];
         wire.Feed(NbdWire.Request(Read, 9, 100, 600_000, flags: (ushort)(structured ? 4 : 0)));
         device.Release();
-        var header = structured ? "668e33ef" + "0001" + "0001" + "0000000000000009" + $"{600_008:x8}" + "0000000000000064" : NbdWire.Simple(9);
+        var header = structured
+            ? "668e33ef" + "0001" + "0001" + "0000000000000009" + $"{600_008:x8}" + "0000000000000064"
+                : NbdWire.Simple(9);
         Assert.Equal(header + Repeat("00", 600_000), wire.Sent());
     }
 
