@@ -20,14 +20,9 @@ internal static unsafe partial class LibC
     public const int Interrupted = 4;
     public const int TryAgain = 11;
     public const int NoSuchFile = 2;
-    public const int TooManyFilesInSystem = 23;
-    public const int TooManyFiles = 24;
-    public const int BrokenPipe = 32;
     public const int ProtocolFailure = 71;
-    public const int AddressInUse = 98;
     public const int NetworkUnreachable = 101;
     public const int ConnectionAborted = 103;
-    public const int ConnectionReset = 104;
     public const int TimedOut = 110;
     public const int ConnectionRefused = 111;
     public const int HostDown = 112;

@@ -61,14 +61,12 @@ internal sealed partial class LoopListener : LoopEntry, ILoopListener
         {
             var descriptor = LibC.Accept(Descriptor);
             if (descriptor >= 0) _accept(new Socket(new SafeSocketHandle(descriptor, ownsHandle: true)));
-            else if (-descriptor is LibC.TooManyFiles or LibC.TooManyFilesInSystem)
+            else if (-descriptor == LibC.TryAgain) return;
+            else if (!IsOfConnection(-descriptor))
             {
-                Pause();
+                Pause(-descriptor);
                 return;
             }
-            else if (-descriptor == LibC.TryAgain) return;
-
-            // Every other error is of the connection that was to be accepted (it is gone), not of the listener.
         }
     }
 
@@ -92,9 +90,14 @@ internal sealed partial class LoopListener : LoopEntry, ILoopListener
         _socket.Dispose();
     }
 
-    private void Pause()
+    /// <summary>The connection that was to be accepted is gone; the next one may be there.</summary>
+    private static bool IsOfConnection(int error) => error is LibC.ConnectionAborted or LibC.Interrupted or LibC.ProtocolFailure
+        or LibC.HostUnreachable or LibC.NetworkUnreachable or LibC.HostDown or LibC.TimedOut;
+
+    /// <summary>No descriptors or no memory: the kernel would report the same connection over and over.</summary>
+    private void Pause(int error)
     {
-        LogPaused(_loop.Log, EndPoint, LoopLimits.AcceptPauseMs);
+        LogPaused(_loop.Log, EndPoint, LibC.TextOf(error), LoopLimits.AcceptPauseMs);
         _loop.ChangeInterest(this, _interest, _interest = 0);
         _loop.Schedule(LoopLimits.AcceptPauseMs, () =>
         {
@@ -102,22 +105,21 @@ internal sealed partial class LoopListener : LoopEntry, ILoopListener
         });
     }
 
-    /// <summary>Nobody answers on the path: whoever made it was killed.</summary>
+    /// <summary>
+    /// Nobody answers on the path: whoever made it was killed. Any other answer leaves it, and the bind says that it is
+    /// in use. The probe does not wait: a full backlog is an answer too.
+    /// </summary>
     private static void RemoveStalePath(EndPoint endPoint)
     {
         var path = endPoint.ToString()!;
         if (!File.Exists(path)) return;
         using var probe = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-        try
-        {
-            probe.Connect(endPoint);
-        }
-        catch (SocketException refused) when (refused.SocketErrorCode == SocketError.ConnectionRefused)
-        {
-            File.Delete(path);
-        }
+        var descriptor = (int)probe.SafeHandle.DangerousGetHandle();
+        LibC.SetNonBlocking(descriptor);
+        var address = endPoint.Serialize();
+        if (LibC.Connect(descriptor, address.Buffer.Span[..address.Size]) == LibC.ConnectionRefused) File.Delete(path);
     }
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "{EndPoint}: no descriptors left; accepting goes on in {PauseMs} ms")]
-    private static partial void LogPaused(ILogger log, EndPoint endPoint, int pauseMs);
+    [LoggerMessage(Level = LogLevel.Error, Message = "{EndPoint}: can't accept ({Error}); trying on in {PauseMs} ms")]
+    private static partial void LogPaused(ILogger log, EndPoint endPoint, string error, int pauseMs);
 }
