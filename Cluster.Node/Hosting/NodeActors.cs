@@ -23,20 +23,25 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
     private static readonly TimeSpan PlacementPauseMax = TimeSpan.FromSeconds(3);
     private const double PlacementPauseJitter = 0.2;
 
-    /// <param name="report">What the node has now; quick, any thread.</param>
     public static NodeActors Start(
-        ActorSystem system, NodeOptions options, NodeDescription description, VolumeRuntime runtime, PeerDirectory directory, IMetaLog log,
-        Func<NodeReport> report, ILoggerFactory loggers)
+        ActorSystem system, NodeOptions options, VolumeRuntime runtime, PeerDirectory directory, IMetaLog log, ILoggerFactory loggers)
     {
         var moves = new VolumeMoves(log);
         var view = new JournalPlacementView(log, moves, loggers.CreateLogger<JournalPlacementView>());
         var strategy = new VolumeAllocationStrategy(system, view, directory.NameOf);
-        var region = VolumeSharding.Start(system, id => PropsOf(id, runtime, description), strategy);
+        var region = VolumeSharding.Start(system, id => PropsOf(id, runtime), strategy);
         var placement = StartPlacement(system, options, region, log);
         system.ActorOf(Props.Create(() => new MembershipWatch(directory)), "membership");
-        system.ActorOf(Props.Create(() => new NodeActor(placement, description, report)), "node");
         system.ActorOf(Props.Create(() => new ReplicaReaper(runtime, placement)), "reaper");
         return new NodeActors(placement, region, moves);
+    }
+
+    /// <summary>From here on placement knows the node and may use it.</summary>
+    /// <param name="report">What the node has now; quick, any thread.</param>
+    public void Register(ActorSystem system, NodeDescription description, Func<NodeReport> report)
+    {
+        var placement = Placement;
+        system.ActorOf(Props.Create(() => new NodeActor(placement, description, report)), "node");
     }
 
     /// <summary>
@@ -56,9 +61,9 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
             ClusterSingletonProxy.Props("/user/placement", ClusterSingletonProxySettings.Create(system)), "placement-proxy");
     }
 
-    private static Props PropsOf(string entityId, VolumeRuntime runtime, NodeDescription node)
+    private static Props PropsOf(string entityId, VolumeRuntime runtime)
     {
         Invariant.That(VolumeId.TryParse(entityId, out var volume), "a shard was started that is no volume");
-        return VolumeActor.Props(volume, runtime, node.Id, node.Name);
+        return VolumeActor.Props(volume, runtime, runtime.Identity.Id, runtime.Identity.Name);
     }
 }

@@ -57,7 +57,7 @@ public sealed partial class NodeHost
     private NodeDescription Describe(NodeIdentity identity, BlockStore store, ClusterMember member, int meshPort)
     {
         var host = _options.AdvertisedHost.Contains(':', StringComparison.Ordinal) ? $"[{_options.AdvertisedHost}]" : _options.AdvertisedHost;
-        return new NodeDescription(identity.Id, identity.Name, _options.Zone, $"{host}:{Api!.Port}", $"{host}:{_options.NbdPort}",
+        return new NodeDescription(identity.Id, identity.Name, _options.Zone, $"{host}:{Api!.Port}", $"{host}:{((IPEndPoint)Nbd!).Port}",
             $"{host}:{meshPort}", member.Address.ToString(), store.StoreId);
     }
 

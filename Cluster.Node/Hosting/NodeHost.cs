@@ -71,10 +71,9 @@ public sealed partial class NodeHost
         member.Value = StartAkka(journal.Log);
         member.Directory = await RegisterAsync(journal, bridge, member.Value, meshPort, cancellation);
         await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
-        var description = Describe(identity, store, member.Value, meshPort);
-        var actors = NodeActors.Start(
-            member.Value.System, _options, description, runtime, member.Directory, journal.Log, () => Report(store), _loggers);
+        var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, _loggers);
         StartNbd(runtime, actors);
+        actors.Register(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store));
         OpenControl(formed.ClusterId, journal, member, actors);
         LogReady(Api, Nbd);
     }

@@ -1,0 +1,60 @@
+using System.Net;
+using System.Text.Json;
+using Cluster.Node.Hosting;
+
+namespace Cluster.Tests.Integration.Hosting;
+
+public class NodeHostSpecs
+{
+    [Fact(DisplayName = "One node is a cluster: it keeps a volume of one copy over a restart, and says that it is one")]
+    public async Task One_node()
+    {
+        await using var nodes = new TestNodes(1);
+        await nodes.StartAllAsync();
+        var (status, created) = await nodes.PostAsync(0, "/v1/volumes", new { name = "pg", sizeBytes = 1L << 30 });
+        Assert.Equal(HttpStatusCode.Created, status);
+        Assert.True(created.GetProperty("singleCopy").GetBoolean());
+        await nodes.StopAsync(0);
+        await nodes.StartAsync(0);
+        var again = await nodes.EventuallyAsync(0, "/v1/volumes/pg", volume => StateOf(volume) == "healthy");
+        Assert.Equal(created.GetProperty("id").GetString(), again.GetProperty("id").GetString());
+        Assert.True(again.GetProperty("epoch").GetUInt64() > created.GetProperty("epoch").GetUInt64());
+        var impossible = await nodes.PostAsync(0, "/v1/volumes", new { name = "three", sizeBytes = 1L << 30, replicas = 3 });
+        Assert.Equal(HttpStatusCode.Conflict, impossible.Status);
+        Assert.Contains("node-0 can", impossible.Body.GetProperty("detail").GetString(), StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "Three nodes form one cluster; a volume's owner leaves in order, and another copy's node serves on")]
+    public async Task Three_nodes()
+    {
+        await using var nodes = new TestNodes(3);
+        await nodes.StartAllAsync();
+        await nodes.EventuallyAsync(0, "/v1/nodes", all => all.EnumerateArray().Count(node => StateOf(node) == "up") == 3);
+        var (status, _) = await nodes.PostAsync(1, "/v1/volumes", new { name = "pg", sizeBytes = 1L << 40, replicas = 3 });
+        Assert.Equal(HttpStatusCode.Created, status);
+        var volume = await nodes.EventuallyAsync(2, "/v1/volumes/pg", v => StateOf(v) == "healthy" && OwnerOf(v) is not null);
+        Assert.Equal(3, volume.GetProperty("replicas").GetArrayLength());
+        var owner = OwnerOf(volume)!;
+        var other = (owner[^1] - '0' + 1) % 3;
+        await nodes.StopAsync(owner[^1] - '0');
+        var after = await nodes.EventuallyAsync(other, "/v1/volumes/pg", v => StateOf(v) == "degraded" && OwnerOf(v) is { } now && now != owner);
+        Assert.True(after.GetProperty("epoch").GetUInt64() > volume.GetProperty("epoch").GetUInt64());
+        await nodes.StartAsync(owner[^1] - '0');
+        await nodes.EventuallyAsync(other, "/v1/volumes/pg", v => StateOf(v) == "healthy");
+        Assert.Equal(HttpStatusCode.NoContent, (await nodes.DeleteAsync(other, "/v1/volumes/pg")).Status);
+        Assert.Equal(HttpStatusCode.NotFound, (await nodes.GetAsync(other, "/v1/volumes/pg")).Status);
+    }
+
+    [Fact(DisplayName = "A data directory that another node holds is named in the refusal to start")]
+    public async Task Refused_starts()
+    {
+        await using var nodes = new TestNodes(1);
+        await nodes.StartAllAsync();
+        var second = await Assert.ThrowsAsync<NodeStartException>(() => nodes.StartTwinAsync(0));
+        Assert.Contains("data directory", second.Message, StringComparison.Ordinal);
+    }
+
+    private static string? StateOf(JsonElement of) => of.GetProperty("state").GetString();
+
+    private static string? OwnerOf(JsonElement volume) => volume.GetProperty("owner").GetString();
+}
