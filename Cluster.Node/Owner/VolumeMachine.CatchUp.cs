@@ -21,7 +21,7 @@ public sealed partial class VolumeMachine
     /// <summary>One at a time per volume: the next one starts when it ends.</summary>
     private void StartNextCatchUp()
     {
-        if (Phase != VolumePhase.Serving) return;
+        if (Phase != VolumePhase.Serving || _effects.Local is null) return;
         var now = _effects.NowMs;
         ReplicaSession? next = null;
         foreach (var session in _replicas.Values)
@@ -157,7 +157,12 @@ public sealed partial class VolumeMachine
     private bool SendBatch(ReplicaSession session, CatchUp catchUp)
     {
         _batch.Clear();
-        var (status, next) = _effects.Local!.ReadChanges(catchUp.From, catchUp.Join, catchUp.Position, CatchUpBatchBytes, _batch);
+        if (_effects.Local is not { } local)
+        {
+            AbandonCatchUp(session, "the replica on this node failed");
+            return false;
+        }
+        var (status, next) = local.ReadChanges(catchUp.From, catchUp.Join, catchUp.Position, CatchUpBatchBytes, _batch);
         if (status != IoStatus.Ok)
         {
             foreach (var record in _batch) record.Release();

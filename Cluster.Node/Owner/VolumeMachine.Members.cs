@@ -59,6 +59,7 @@ public sealed partial class VolumeMachine
                 reasons.Add($"{session.Placement.NodeName} caught up");
             }
         }
+        foreach (var session in _replicas.Values) RenewOpenCount(session, members, reasons);
         foreach (var session in _replicas.Values)
         {
             if (!session.ShouldLeave || !IsMember(session)) continue;
@@ -73,6 +74,14 @@ public sealed partial class VolumeMachine
         _proposal = new InSyncChanged(Volume, new Epoch(_epoch), _state.Version + 1, next, string.Join("; ", reasons));
         _effects.Log($"in-sync set: proposing version {_proposal.Version} with {next.Length} members: {_proposal.Reason}");
         _effects.Journal(_proposal);
+    }
+
+    /// <summary>R5: a member came back without having left. Unless the journal learns of the later open, a backup from before it passes for the store that was left.</summary>
+    private void RenewOpenCount(ReplicaSession session, List<InSyncMember> members, List<string> reasons)
+    {
+        if (session.Phase != ReplicaPhase.InSync || _state.Member(session.Id) is not { } known || known.StoreOpenCount == session.Promised.StoreOpenCount) return;
+        members[members.IndexOf(known)] = MemberOf(session);
+        reasons.Add($"the store of {session.Placement.NodeName} was opened again");
     }
 
     private void OnInSyncChanged(InSyncChanged changed)

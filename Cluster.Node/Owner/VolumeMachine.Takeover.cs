@@ -226,6 +226,7 @@ public sealed partial class VolumeMachine
         session.Live = true;
         Resend(session);
         SendStamp(session);
+        PumpProposals();
     }
 
     /// <summary>Sends all pending records above what the replica has been sent.</summary>

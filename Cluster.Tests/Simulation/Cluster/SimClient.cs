@@ -312,13 +312,14 @@ internal sealed class SimClient
 
     private void Work()
     {
-        var burst = Math.Min(World.Random.Between(1, 8), Math.Min(_left, OutstandingMax - _open.Count));
+        var burst = Math.Min(World.Random.Between(1, 5), Math.Min(_left, OutstandingMax - _open.Count));
         for (var index = 0; index < burst; index++)
         {
             _left--;
             AskSomething();
         }
-        if (_left > 0) _node.Post(World.Random.Percent(70) ? World.Random.Between(500, 60_000) : World.Random.Between(200_000, 2_500_000), Work);
+        if (_left > 0) _node.Post(World.Random.Percent(85) ? World.Random.Between(500, 150_000)
+            : World.Random.Between(200_000, 3_000_000), Work);
     }
 
     private void AskSomething()

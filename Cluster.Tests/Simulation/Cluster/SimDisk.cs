@@ -55,12 +55,12 @@ internal sealed class SimDisk(Guid storeId)
         return copy;
     }
 
-    /// <summary>Becomes a backup from before: the end of the log is not there yet, and one open was not yet counted.</summary>
+    /// <summary>Becomes a backup from two opens ago: the end of the log is not there yet.</summary>
     public void Age()
     {
         Cut(Log.Count - (Log.Count / 3));
         (Appended, Durable) = (Log.Count, Log.Count);
-        OpenCount = OpenCount >= 2 ? OpenCount - 2 : 0;
+        OpenCount -= 2;
     }
 
     private void Cut(int count) => Log.RemoveRange(count, Log.Count - count);

@@ -6,6 +6,7 @@ internal sealed class SimFaults(SimWorld world)
     private readonly SimRandom _random = new(world.Random.Next());
     private long _diskLossNotBeforeUs;
     private bool _isOver;
+    private int _triggersLeft;
 
     public int Count { get; private set; }
 
@@ -14,7 +15,30 @@ internal sealed class SimFaults(SimWorld world)
     public void Start(int count)
     {
         Left = count;
+        _triggersLeft = count;
         PostNext(1_500_000);
+    }
+
+    /// <summary>Something delicate has just begun at an owner on that node: the best moment to break it.</summary>
+    public void OnDelicate(SimNode node)
+    {
+        if (_isOver || _triggersLeft == 0 || !_random.Percent(25)) return;
+        _triggersLeft--;
+        world.At(_random.Percent(50) ? _random.Between(0, 4_000) : _random.Between(0, 60_000), () =>
+        {
+            if (_isOver) return;
+            Count++;
+            var victim = _random.Percent(50) ? node : Pick();
+            switch (_random.Below(10))
+            {
+                case 0 or 1 or 2: Kill(victim, _random.Between(20_000, 4_000_000)); break;
+                case 3 or 4: Pause(victim); break;
+                case 5 or 6: world.Network.Reset(node, Pick()); break;
+                case 7: Isolate(victim); break;
+                case 8: world.Network.Stall(Pick(), Pick(), _random.Between(2_000, 2_000_000)); break;
+                default: world.Director.Claim(victim); break;
+            }
+        });
     }
 
     /// <summary>Mends everything; nothing breaks any more.</summary>
@@ -178,9 +202,10 @@ internal sealed class SimFaults(SimWorld world)
             return;
         }
         _diskLossNotBeforeUs = world.NowUs + 20_000_000;
-        var older = _random.Percent(40) ? node.Disk.Copy() : null;
+        // A backup can be told by its count of opens once the journal knows a later one: it is from before the last two.
+        var isKnown = node.Disk.OpenCount >= 3 && world.Journal.State.Member(node.Replica)!.StoreOpenCount == node.Disk.OpenCount;
+        var older = isKnown && _random.Percent(60) ? node.Disk.Copy() : null;
         node.LoseDisk();
-        // An older store is one that misses what came since; here it is the last third of its log.
         if (older is not null)
         {
             older.Age();

@@ -109,6 +109,8 @@ internal sealed class SimOwner : IVolumeEffects
     public void Log(string what)
     {
         _node.World.History.OnOwnerSaid(what);
+        // What an owner logs is what is rare: takeovers, catch-ups, changes of the set.
+        if (!_isForgotten) _node.World.Faults?.OnDelicate(_node);
         if (!_isForgotten) _node.World.Say($"{_node.Name}/e{Machine?.EpochNumber}", what);
     }
 

@@ -59,7 +59,7 @@ internal static class SimRun
     private static SimResult Run(SimWorld world)
     {
         var history = world.History;
-        var faults = new SimFaults(world);
+        var faults = world.Faults = new SimFaults(world);
         faults.Start((int)world.Random.Between(12, 24));
         world.RunUntil(() => faults.Left == 0 && world.Clients.All(client => client.IsDone), WorkMs);
         faults.End();
@@ -87,7 +87,7 @@ internal static class SimRun
     {
         if (!IsWhole(world)) return false;
         var owner = world.Director.Owner!.Machine;
-        return world.Replicas.All(node => node.Store!.CommitWatermark == owner.Committed && node.Store.LastSequence == owner.Sequence);
+        return world.Replicas.All(node => node.Store is { } store && store.CommitWatermark == owner.Committed && store.LastSequence == owner.Sequence);
     }
 
     private static string StateOf(SimWorld world)

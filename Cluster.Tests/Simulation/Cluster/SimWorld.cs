@@ -78,6 +78,9 @@ internal sealed class SimWorld
 
     public SimDirector Director { get; }
 
+    /// <summary>None in a scenario, which breaks things itself.</summary>
+    public SimFaults? Faults { get; set; }
+
     public List<SimNode> Nodes { get; } = [];
 
     public IEnumerable<SimNode> Replicas => Nodes.Take(Profile.Replicas);

@@ -1,0 +1,233 @@
+using System.Collections.Immutable;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Cluster.Messages.Wire;
+using Cluster.Node.Owner;
+using Cluster.Tests.Simulation.Volumes;
+
+namespace Cluster.Tests.Unit.Owner;
+
+/// <summary>An owner's machine on node 0 whose replicas, journal and clock are played by hand. Buffers are given back by <see cref="Dispose"/>.</summary>
+internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
+{
+    private readonly Queue<(ILocalReads Reads, ulong Token, BlockRange Range)> _reads = new();
+    private readonly Queue<VolumeEvent> _proposals = new();
+    private readonly VolumeSpec _spec;
+
+    public OwnerRig(int copies, FailureModeKind mode, VolumeState? state = null)
+    {
+        _spec = new VolumeSpec(SimWorld.Volume, VolumeSpec.DefaultNamespace, "rig", 64 * Limits.BlockBytes, copies, mode, 1, 1000, false,
+            ImmutableSortedDictionary<string, string>.Empty);
+        Nodes = [.. Enumerable.Range(0, copies).Select(index => new NodeId(new Guid(index + 1, 0, 0, new byte[8])))];
+        Links = [.. Nodes.Select(node => new RecordingLink(node))];
+        LeaseUntil = [.. Nodes.Select(_ => long.MaxValue)];
+        Front = new RecordingLink(new NodeId(new Guid(99, 0, 0, new byte[8])));
+        State = (state ?? VolumeState.Empty).Apply(new VolumeCreated(_spec.Id, _spec,
+            [.. Nodes.Select((node, index) => new ReplicaPlacement(new ReplicaId((ushort)(index + 1)), node, $"n{index}", node.Value))]));
+        Machine = new VolumeMachine(State, this);
+    }
+
+    public NodeId[] Nodes { get; }
+
+    public RecordingLink[] Links { get; }
+
+    public long[] LeaseUntil { get; }
+
+    public RecordingLink Front { get; }
+
+    public VolumeState State { get; private set; }
+
+    public VolumeMachine Machine { get; private set; }
+
+    public SessionId Session { get; } = new(0, 5);
+
+    public long NowMs { get; set; } = 1_000_000;
+
+    public ulong LocalWatermark { get; private set; }
+
+    public bool LocalTakes { get; set; } = true;
+
+    public string Ended { get; private set; } = "";
+
+    public IReadOnlyCollection<VolumeEvent> Proposals => _proposals;
+
+    /// <summary>The journal as another process left it.</summary>
+    public void Journaled(params VolumeEvent[] events)
+    {
+        foreach (var e in events) State = State.Apply(e);
+        Machine = new VolumeMachine(State, this);
+    }
+
+    public InSyncMember Member(int index, ulong openCount = 1) => new(new ReplicaId((ushort)(index + 1)), Nodes[index].Value, openCount);
+
+    /// <summary>The oldest proposal is in the journal, and its proposer reads it back.</summary>
+    public VolumeEvent Journal()
+    {
+        var e = _proposals.Dequeue();
+        State = State.Apply(e);
+        Machine.OnJournaled(e);
+        return e;
+    }
+
+    public void Promised(int index, ulong last = 0, ulong lastEpoch = 0, ulong inSyncEpoch = 0, ulong openCount = 1, ulong tailFrom = 0, uint leaseLeftMs = 0,
+        bool catchingUp = false, IoStatus status = IoStatus.Ok)
+    {
+        var body = new PromisedBody(Nodes[index].Value, Nodes[index].Value, openCount, Machine.EpochNumber, inSyncEpoch, lastEpoch, last, last, tailFrom, tailFrom,
+            catchingUp, leaseLeftMs);
+        Reply(index, FrameKind.Promised, status, body.Encode(new byte[128]));
+    }
+
+    public void Truncated(int index, ulong to) => Reply(index, FrameKind.Truncated, IoStatus.Ok, new AppendAckBody(to, to, 0).Encode(new byte[32]));
+
+    public void Stamped(int index) =>
+        Reply(index, FrameKind.Stamped, IoStatus.Ok, new StampBody(default, State.Version, 0, true, []).Encode(new byte[64]));
+
+    public void Appended(int index, ulong appended, ulong durable = 0, IoStatus status = IoStatus.Ok) =>
+        Reply(index, FrameKind.AppendAck, status, new AppendAckBody(appended, durable, 0).Encode(new byte[32]));
+
+    public void CaughtUp(int index, ulong item) =>
+        Machine.OnReplicaFrame(Links[index], FrameHeader.Of(FrameKind.CatchUpAck, _spec.Id, Machine.EpochNumber, item, status: IoStatus.Ok),
+            new AppendAckBody(0, 0, 0).Encode(new byte[32]), null);
+
+    public void Tick(long afterMs = 100)
+    {
+        NowMs += afterMs;
+        Machine.OnTick();
+    }
+
+    /// <summary>A new volume, claimed, promised, aligned, opened and stamped on the given copies.</summary>
+    public static OwnerRig Serving(int copies, FailureModeKind mode = FailureModeKind.Soft)
+    {
+        var rig = new OwnerRig(copies, mode);
+        rig.Machine.Start();
+        rig.Journal();
+        for (var index = 0; index < copies; index++) rig.Promised(index);
+        for (var index = 0; index < copies; index++) rig.Truncated(index, 0);
+        rig.Journal();
+        for (var index = 0; index < copies; index++) rig.Stamped(index);
+        Assert.Equal(VolumePhase.Serving, rig.Machine.Phase);
+        rig.Open(rig.Session);
+        return rig;
+    }
+
+    public void Open(SessionId session, RecordingLink? from = null) =>
+        Client(from, FrameKind.SessionOpen, 0, new SessionOpenBody(session, 1).Encode(new byte[SessionOpenBody.SizeBytes]));
+
+    public void Write(ulong requestId, ulong block, RecordFlags flags = 0, ulong expected = 0, SessionId? session = null, RecordingLink? from = null)
+    {
+        var header = new RecordHeader
+        {
+            Session = session ?? Session,
+            RequestId = requestId,
+            AnsweredBelow = 1,
+            Range = new BlockRange(block, 1),
+            Flags = flags,
+            ExpectedSequence = expected,
+        };
+        var record = SimRecords.Write(header, requestId);
+        Machine.OnClientFrame(from ?? Front, FrameHeader.Of(FrameKind.ClientWrite, _spec.Id, 0, requestId), record.Span, record);
+        record.Release();
+    }
+
+    public void Flush(ulong requestId) =>
+        Client(null, FrameKind.ClientFlush, requestId, new ClientFlushBody(Session, 1).Encode(new byte[32]));
+
+    public void Read(ulong requestId, ulong block) =>
+        Client(null, FrameKind.ClientRead, requestId, new ClientReadBody(Session, new BlockRange(block, 1)).Encode(new byte[32]));
+
+    /// <summary>The disk answers the oldest read.</summary>
+    public void AnswerRead()
+    {
+        var (reads, token, range) = _reads.Dequeue();
+        var reply = BufferPool.Shared.Rent((int)range.Count * ReadDescriptor.SizeBytes);
+        new ReadDescriptor(new BlockDescriptor(BlockEncoding.Zero, 0, 0), 0).Write(reply.Span);
+        reads.OnLocalRead(token, IoStatus.Ok, reply);
+    }
+
+    /// <summary>How the front end's request was answered, Unset when it was not.</summary>
+    public IoStatus AnswerTo(ulong requestId, RecordingLink? at = null)
+    {
+        foreach (var (header, _) in (at ?? Front).Sent)
+        {
+            if (header.RequestId == requestId && header.Kind is FrameKind.ClientAck or FrameKind.ClientReadReply) return header.Status;
+        }
+        return IoStatus.Unset;
+    }
+
+    public void LinkDown(int index)
+    {
+        Links[index].IsUp = false;
+        Machine.OnLinkDown(Links[index]);
+    }
+
+    public void LinkUp(int index)
+    {
+        Links[index] = new RecordingLink(Nodes[index]);
+        Machine.OnLinkUp(Links[index]);
+    }
+
+    public void Dispose() => Machine.Stop();
+
+    private void Client(RecordingLink? from, FrameKind kind, ulong requestId, ReadOnlySpan<byte> body) =>
+        Machine.OnClientFrame(from ?? Front, FrameHeader.Of(kind, _spec.Id, 0, requestId), body, null);
+
+    private void Reply(int index, FrameKind kind, IoStatus status, ReadOnlySpan<byte> body) =>
+        Machine.OnReplicaFrame(Links[index], FrameHeader.Of(kind, _spec.Id, Machine.EpochNumber, status: status), body, null);
+
+    // ---- what the machine needs ----
+
+    public NodeId Node => Nodes[0];
+
+    public string NodeName => "n0";
+
+    public Guid Era => default;
+
+    void IVolumeEffects.Journal(VolumeEvent e) => _proposals.Enqueue(e);
+
+    public IFrameLink? LinkTo(NodeId node) => Links.FirstOrDefault(link => link.Peer == node && link.IsUp);
+
+    public bool WasLinked(NodeId node) => true;
+
+    public long LeaseUntilMs(IFrameLink link) => LeaseUntil[Array.IndexOf(Nodes, link.Peer)];
+
+    public ILocalReplica? Local => this;
+
+    public void OnServing(bool serving)
+    {
+    }
+
+    public void Relocate(string reason) => Ended = reason;
+
+    public void OnDeposed(ulong epoch) => Ended = $"deposed by {epoch}";
+
+    public void Log(string what)
+    {
+    }
+
+    public void OnChanged()
+    {
+    }
+
+    // ---- the replica on node 0 ----
+
+    public SessionWindows Windows { get; } = new();
+
+    public bool Commit(ulong epoch, ulong watermark)
+    {
+        if (LocalTakes) LocalWatermark = watermark;
+        return LocalTakes;
+    }
+
+    public ulong SequenceOf(ulong block) => 0;
+
+    void ILocalReplica.Read(BlockRange range, ILocalReads reads, ulong token) => _reads.Enqueue((reads, token, range));
+
+    public ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents) => range.End;
+
+    public (IoStatus Status, object? Next) ReadChanges(ulong since, ulong upTo, object? position, int bytesMax, List<IoBuffer> records) => (IoStatus.Ok, null);
+
+    public long EstimateChanges(ulong since, ulong upTo) => 0;
+
+    public (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence) => (IoStatus.OutOfRange, null);
+}

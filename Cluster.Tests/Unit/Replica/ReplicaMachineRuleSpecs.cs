@@ -1,0 +1,186 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Cluster.Tests.Simulation.Volumes;
+using Cluster.Tests.Unit.Owner;
+
+namespace Cluster.Tests.Unit.Replica;
+
+/// <summary>A replica's machine over a simulated store, with its owners played by hand.</summary>
+[Collection("Cluster simulation")]
+public sealed class ReplicaMachineRuleSpecs : IDisposable
+{
+    private readonly SimWorld _world = new(1, new SimProfile { Directed = false, Replicas = 1, Clients = 0 });
+    private readonly SimNode _node;
+    private readonly RecordingLink _one = new(new NodeId(new Guid(1, 0, 0, new byte[8])));
+    private readonly RecordingLink _two = new(new NodeId(new Guid(2, 0, 0, new byte[8])));
+
+    public ReplicaMachineRuleSpecs() => _node = _world.Nodes[0];
+
+    public void Dispose()
+    {
+        foreach (var request in _asked) request.Record?.Release();
+        _world.End();
+    }
+
+    private readonly List<SimRequest> _asked = [];
+
+    private void Tell(RecordingLink from, FrameKind kind, ulong epoch, ReadOnlySpan<byte> body, ulong argument = 0, ulong requestId = 0, IoBuffer? buffer = null)
+    {
+        var copy = body.ToArray();
+        _node.Post(0, () => _node.Dispatch(from, FrameHeader.Of(kind, SimWorld.Volume, epoch, requestId, argument), copy, buffer));
+        _world.Run(1);
+    }
+
+    private void Promise(RecordingLink owner, ulong epoch, long waitMs = 4000)
+    {
+        Tell(owner, FrameKind.Promise, epoch, new PromiseBody(owner.Peer, _node.Replica, _node.Identity, true, []).Encode(new byte[64]), requestId: 1);
+        _world.Run(waitMs);
+    }
+
+    private static PromisedBody PromisedAt(RecordingLink owner)
+    {
+        Assert.True(PromisedBody.TryDecode(owner.Of(FrameKind.Promised).Last().Body, out var promised));
+        return promised;
+    }
+
+    private void Align(RecordingLink owner, ulong epoch, ulong to) => Tell(owner, FrameKind.Truncate, epoch, BitConverter.GetBytes(to));
+
+    private void Append(RecordingLink owner, ulong epoch, ulong sequence, ulong watermark = 0)
+    {
+        var client = new SimClient(_node, 0);
+        client.OnNodeStarted();
+        var request = client.Ask(SimKind.Write, new BlockRange(sequence, 1));
+        _asked.Add(request);
+        var record = request.Record!;
+        RecordHeader.TryDecode(record.Span, out var header);
+        (header.Epoch, header.Sequence) = (epoch, sequence);
+        header.Encode(record.Span);
+        Tell(owner, FrameKind.Append, epoch, record.Span, watermark, buffer: record);
+    }
+
+    /// <summary>Epoch 1 of the first owner, with three records of which two are committed.</summary>
+    private void Fill()
+    {
+        Promise(_one, 1);
+        Align(_one, 1, 0);
+        Append(_one, 1, 1);
+        Append(_one, 1, 2);
+        Append(_one, 1, 3, watermark: 2);
+        Assert.Equal(2UL, _node.Store!.CommitWatermark);
+    }
+
+    [Fact(DisplayName = "R2: a promise is on media before it is answered")]
+    public void R2_a_promise_is_on_media_before_it_is_answered()
+    {
+        // Guards OnPromise: _promise waits for OnDurable.
+        Promise(_one, 1);
+        _node.HasSlowDisk = true;
+        Promise(_two, 2, waitMs: 200);
+        Assert.Empty(_two.Of(FrameKind.Promised));
+        Assert.True(_node.Disk.Durable < _node.Disk.Appended);
+        _world.Run(6000);
+        Assert.Equal(2UL, PromisedAt(_two).PromisedEpoch);
+        Assert.Equal(_node.Disk.Durable, _node.Disk.Appended);
+    }
+
+    [Fact(DisplayName = "R2: asked again while a slow disk syncs, it answers with the first sync, not with ever later ones")]
+    public void R2_a_repeated_promise_does_not_start_anew()
+    {
+        // Guards OnPromise: the same promise that waits already.
+        Promise(_one, 1);
+        var staged = _node.Disk.Log.Count;
+        _node.HasSlowDisk = true;
+        Promise(_two, 2, waitMs: 100);
+        Promise(_two, 2, waitMs: 100);
+        Assert.Equal(staged + 1, _node.Disk.Log.Count);
+    }
+
+    [Fact(DisplayName = "R2: after a promise the lower epoch is refused, its owner is told, and in this process too nothing is committed for it")]
+    public void R2_a_lower_epoch_is_refused()
+    {
+        // Guards OnFrame: the epoch; OnPromise: Deposed; CommitFor: the epoch.
+        Fill();
+        Promise(_two, 2);
+        Assert.Equal(2UL, _one.LastOf(FrameKind.Deposed).Epoch);
+        Append(_one, 1, 4, watermark: 3);
+        Assert.Equal(IoStatus.StaleEpoch, _one.LastOf(FrameKind.AppendAck).Status);
+        Assert.Equal((3UL, 2UL), (_node.Store!.LastSequence, _node.Store.CommitWatermark));
+        Assert.False(_node.Local!.Commit(1, 3));
+        Promise(_one, 1);
+        Assert.Equal(IoStatus.StaleEpoch, _one.LastOf(FrameKind.Promised).Status);
+    }
+
+    [Fact(DisplayName = "I4: a new owner's watermark commits nothing of a tail before that was cut to its order")]
+    public void I4_a_divergent_tail_is_cut_before_commit()
+    {
+        // Guards CommitUpTo: _aligned.
+        Fill();
+        Promise(_two, 2);
+        Tell(_two, FrameKind.Sync, 2, new byte[8], argument: 3);
+        Assert.False(_node.Local!.Commit(2, 3));
+        Assert.Equal(2UL, _node.Store!.CommitWatermark);
+        Align(_two, 2, 2);
+        Append(_two, 2, 3, watermark: 3);
+        Assert.Equal((3UL, 2UL), (_node.Store.CommitWatermark, _node.Store.LastRecordEpoch));
+    }
+
+    [Fact(DisplayName = "R4: what is committed is never cut")]
+    public void R4_committed_records_are_not_cut()
+    {
+        // Guards OnTruncate: the commit watermark.
+        Fill();
+        Promise(_two, 2);
+        Align(_two, 2, 1);
+        Assert.Equal(IoStatus.OutOfRange, _two.LastOf(FrameKind.Truncated).Status);
+        Assert.Equal(3UL, _node.Store!.LastSequence);
+    }
+
+    [Fact(DisplayName = "R8: after a crash in the middle of a catch-up the replica reports where that began, and can't be elected")]
+    public void R8_a_crash_in_mid_catch_up()
+    {
+        // Guards OnCatchUpBegin: the header before SetPosition; SendPromised: CatchUpFrom.
+        Fill();
+        Promise(_two, 2);
+        Tell(_two, FrameKind.CatchUpBegin, 2, new CatchUpBody(2, 40, 2, false).Encode(new byte[32]));
+        _world.Run(1000);
+        Assert.Equal(IoStatus.Ok, _two.LastOf(FrameKind.CatchUpAck).Status);
+        _node.Kill();
+        _node.Start();
+        Assert.Equal(40UL, _node.Store!.LastSequence);
+        Promise(_two, 3);
+        var promised = PromisedAt(_two);
+        Assert.Equal((true, 2UL), (promised.CatchingUp, promised.LastSequence));
+        Tell(_two, FrameKind.CatchUpBegin, 3, new CatchUpBody(3, 50, 3, false).Encode(new byte[32]));
+        Assert.Equal(IoStatus.OutOfRange, _two.LastOf(FrameKind.CatchUpAck).Status);
+    }
+
+    [Fact(DisplayName = "R17: the lease left is reported again when the promise is asked for again, and after a restart")]
+    public void R17_the_lease_is_reported_again()
+    {
+        // Guards _leaseHolders.
+        Promise(_one, 1);
+        _node.Kill();
+        _node.Start();
+        Promise(_two, 2, waitMs: 300);
+        Assert.InRange(PromisedAt(_two).LeaseLeftMs, 1u, 1010u);
+        Promise(_two, 2, waitMs: 300);
+        Assert.Equal(2, _two.Of(FrameKind.Promised).Count());
+        Assert.InRange(PromisedAt(_two).LeaseLeftMs, 1u, 1010u);
+        _world.Run(1000);
+        Promise(_two, 2, waitMs: 300);
+        Assert.Equal(0u, PromisedAt(_two).LeaseLeftMs);
+    }
+
+    [Fact(DisplayName = "A refused record is reported as refused, not as the gap behind it")]
+    public void A_refusal_is_not_hidden_by_the_gap_behind_it()
+    {
+        // Guards OnAppend: the first status of a turn is kept.
+        Promise(_one, 1);
+        Align(_one, 1, 0);
+        _node.HasNoSpace = true;
+        Append(_one, 1, 1);
+        Assert.Equal(IoStatus.NoSpace, _one.LastOf(FrameKind.AppendAck).Status);
+        Append(_one, 1, 2);
+        Assert.Equal(IoStatus.Gap, _one.LastOf(FrameKind.AppendAck).Status);
+    }
+}
