@@ -26,7 +26,7 @@ public class HotPathSpecs
     [InlineData(BlockOperation.Read, 4096UL)]
     [InlineData(BlockOperation.Flush, 0UL)]
     [InlineData(BlockOperation.Trim, 4096UL)]
-    public void Session(BlockOperation operation, ulong length)
+    public async Task Session(BlockOperation operation, ulong length)
     {
         var loop = new FakeLoop();
         var gateway = new FakeGateway(loop, 1 << 20);
@@ -34,7 +34,7 @@ public class HotPathSpecs
         gateway.LinkOf = events => link = new EchoLink(events);
         var open = new VolumeSessions(gateway, NullLoggerFactory.Instance).OpenAsync("vol");
         loop.RunUntil(() => open.IsCompleted);
-        var session = open.Result.Session!;
+        var session = (await open).Session!;
         var data = GC.AllocateArray<byte>(65536, pinned: true);
         var request = new CountedRequest { Operation = operation, LengthBytes = length, Data = data };
         Assert.InRange(Measure(() =>
