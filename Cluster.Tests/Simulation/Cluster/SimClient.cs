@@ -45,7 +45,8 @@ internal sealed class SimRequest(SimClient client, ulong id, SimKind kind, Block
 }
 
 /// <summary>
-/// A front end: one session, several requests at once, all of them sent again by request id after each new link, until they are answered. Its
+/// A front end: one session, several requests at once, all of them sent again by request id after each new link, until they are
+/// answered. Its
 /// process dies with its node; what was not answered then may or may not have been applied.
 /// </summary>
 internal sealed class SimClient

@@ -3,7 +3,8 @@ using Cluster.Node.Owner;
 namespace Cluster.Tests.Simulation.Volumes;
 
 /// <summary>
-/// Plays sharding: has an owner run on some node, starts another one when it believes that none runs (and is wrong at times), and moves one in order. It
+/// Plays sharding: has an owner run on some node, starts another one when it believes that none runs (and is wrong at times), and
+/// moves one in order. It
 /// fences nothing (R18).
 /// </summary>
 internal sealed class SimDirector(SimWorld world)

@@ -28,7 +28,10 @@ internal sealed class SimOperation(SimOperationKind kind)
     public ulong Watermark { get; set; }
 }
 
-/// <summary>What a node keeps when its process ends. Durable &lt;= Appended &lt;= Log.Count; what lies between them is staged, or written and not on media.</summary>
+/// <summary>
+/// What a node keeps when its process ends. Durable &lt;= Appended &lt;= Log.Count; what lies between them is staged, or written and
+/// not on media.
+/// </summary>
 internal sealed class SimDisk(Guid storeId)
 {
     public Guid StoreId => storeId;

@@ -77,12 +77,13 @@ internal sealed class SimFaults(SimWorld world)
             case 9 or 10 or 11: Reset(); break;
             case 12 or 13: Isolate(node); break;
             case 14: CutPair(); break;
-            case 15 or 16: Stall(); break;
+            case 15: Stall(); break;
             case 17: SlowDisk(node); break;
             case 18: NoSpace(node); break;
             case 19: FailSync(node); break;
             case 20: SlowJournal(); break;
-            case 21: MoveOrClaim(node); break;
+            case 21 when _random.Percent(60): MoveOrClaim(node); break;
+            case 16 or 21: Usurp(node); break;
             case 22: LoseDisk(node); break;
             case 23 or 24: LosePower(node); break;
             default: LoseAllPower(); break;
@@ -139,6 +140,22 @@ internal sealed class SimFaults(SimWorld world)
             if (other != node && (other.Index < world.Profile.Replicas || _random.Percent(60))) world.Network.CutBoth(node, other);
         }
         world.Say("fault", $"isolates {node.Name}");
+        HealSoon();
+    }
+
+    /// <summary>
+    /// The owner is cut off without noticing, with some front ends, and another takes its place at once: only leases keep its reads
+    /// from being stale.
+    /// </summary>
+    private void Usurp(SimNode next)
+    {
+        if (world.Director.OwnerNode is not { } old || old == next) return;
+        foreach (var other in world.Nodes)
+        {
+            if (other != old && (other.Index < world.Profile.Replicas || _random.Percent(50))) world.Network.Sever(other, old);
+        }
+        world.Say("fault", $"{next.Name} usurps {old.Name}");
+        world.Director.Claim(next);
         HealSoon();
     }
 

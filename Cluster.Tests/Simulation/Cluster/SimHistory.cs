@@ -7,7 +7,8 @@ namespace Cluster.Tests.Simulation.Volumes;
 internal sealed class BrokenPromiseException(string what) : Exception(what);
 
 /// <summary>
-/// What clients asked and were answered, and what replicas committed; every answer is checked when it arrives. With power losses a sequence that was not on media may be
+/// What clients asked and were answered, and what replicas committed; every answer is checked when it arrives. With power losses a
+/// sequence that was not on media may be
 /// given out again, and only what was flushed bounds a read.
 /// </summary>
 internal sealed class SimHistory(SimWorld world)
@@ -56,7 +57,9 @@ internal sealed class SimHistory(SimWorld world)
         if (what.StartsWith("catch-up of", StringComparison.Ordinal) && what.Contains(" from ", StringComparison.Ordinal)) CatchUps++;
     }
 
-    /// <summary>Un-flushed bytes of a host may be gone: nothing that was acknowledged before and not flushed is promised any more.</summary>
+    /// <summary>
+    /// Un-flushed bytes of a host may be gone: nothing that was acknowledged before and not flushed is promised any more.
+    /// </summary>
     public void OnPowerLoss()
     {
         _lastPowerLossUs = world.NowUs;

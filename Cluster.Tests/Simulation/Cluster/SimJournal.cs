@@ -13,7 +13,9 @@ internal enum SimOutcome
     Forgotten,
 }
 
-/// <summary>The volume's stream in the metadata journal: compare and set on its length, with delays before and after the decision.</summary>
+/// <summary>
+/// The volume's stream in the metadata journal: compare and set on its length, with delays before and after the decision.
+/// </summary>
 internal sealed class SimJournal
 {
     private const int ReachPauseUs = 200_000;

@@ -4,7 +4,8 @@ using Cluster.Messages.Wire;
 namespace Cluster.Tests.Simulation.Volumes;
 
 /// <summary>
-/// Connections between nodes: frames in order or not at all, random delays, cuts, partitions that only silence tells, one-way stalls, and the heartbeats that
+/// Connections between nodes: frames in order or not at all, random delays, cuts, partitions that only silence tells, one-way stalls,
+/// and the heartbeats that
 /// renew leases.
 /// </summary>
 internal sealed class SimNetwork(SimWorld world)
@@ -52,6 +53,13 @@ internal sealed class SimNetwork(SimWorld world)
     public void Reset(SimNode left, SimNode right)
     {
         if (left.Links[right.Index] is { IsUp: true } link) Close(link);
+    }
+
+    /// <summary>Nothing passes between the two any more; the first hears of it at once, the other only by silence.</summary>
+    public void Sever(SimNode told, SimNode other)
+    {
+        CutBoth(told, other);
+        if (told.Links[other.Index] is { IsUp: true } link) Close(link);
     }
 
     /// <summary>More than half of the nodes with replicas can be heard: the journal answers.</summary>

@@ -6,7 +6,8 @@ using Cluster.Node.Replica;
 namespace Cluster.Tests.Simulation.Volumes;
 
 /// <summary>
-/// One node: a process that may be killed, paused, or lose its host's power, a disk that outlives it, and the machines in it. Its turn is the loop's: events, then
+/// One node: a process that may be killed, paused, or lose its host's power, a disk that outlives it, and the machines in it. Its
+/// turn is the loop's: events, then
 /// deliveries within the process, the store's write, and the acks.
 /// </summary>
 internal sealed class SimNode : IReplicaEffects

@@ -6,7 +6,9 @@ using Cluster.Node.Owner;
 
 namespace Cluster.Tests.Simulation.Volumes;
 
-/// <summary>One owner's machine on a node, with what its actor does for it: one proposal at a time, and an end when the journal refuses.</summary>
+/// <summary>
+/// One owner's machine on a node, with what its actor does for it: one proposal at a time, and an end when the journal refuses.
+/// </summary>
 internal sealed class SimOwner : IVolumeEffects
 {
     private const int TickUs = 100_000;

@@ -5,7 +5,8 @@ using Cluster.Node.Store;
 namespace Cluster.Tests.Simulation.Volumes;
 
 /// <summary>
-/// A replica's store in memory, after the contract of <see cref="IVolumeStore"/>: a log of operations, each with the commit watermark known when it was
+/// A replica's store in memory, after the contract of <see cref="IVolumeStore"/>: a log of operations, each with the commit watermark
+/// known when it was
 /// staged, and a state that is at any time what a replay of the log gives. The log outlives the process: <see cref="SimDisk"/>.
 /// </summary>
 internal sealed class SimVolumeStore : IVolumeStore

@@ -115,7 +115,9 @@ internal sealed class SimWorld
         Every(intervalUs, run);
     });
 
-    /// <summary>Runs until the condition holds, which is looked at every few milliseconds; false when the virtual time is over before.</summary>
+    /// <summary>
+    /// Runs until the condition holds, which is looked at every few milliseconds; false when the virtual time is over before.
+    /// </summary>
     public bool RunUntil(Func<bool> condition, long limitMs)
     {
         var endUs = NowUs + (limitMs * 1000);

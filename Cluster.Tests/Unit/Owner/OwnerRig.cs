@@ -8,7 +8,10 @@ using Cluster.Tests.Simulation.Volumes;
 
 namespace Cluster.Tests.Unit.Owner;
 
-/// <summary>An owner's machine on node 0 whose replicas, journal and clock are played by hand. Buffers are given back by <see cref="Dispose"/>.</summary>
+/// <summary>
+/// An owner's machine on node 0 whose replicas, journal and clock are played by hand. Buffers are given back by <see
+/// cref="Dispose"/>.
+/// </summary>
 internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 {
     private readonly Queue<(ILocalReads Reads, ulong Token, BlockRange Range)> _reads = new();
