@@ -38,20 +38,23 @@ public sealed partial class NodeHost
         return new ClusterMember(system, _loggers.CreateLogger<ClusterMember>());
     }
 
-    /// <summary>From here on other nodes find this one, and its mesh finds them.</summary>
-    private async Task<PeerDirectory> RegisterAsync(
-        JournalNode journal, MeshBridge bridge, ClusterMember member, int meshPort, CancellationToken cancellation)
+    /// <summary>From here on the mesh knows its peers, as soon as the journal has a leader to tell them.</summary>
+    private PeerDirectory StartDirectory(JournalNode journal, MeshBridge bridge)
     {
-        var nodes = new NodeDirectory(journal.Log);
-        var record = new NodeRecord(_options.Name, journal.NodeId, _options.AdvertisedHost, Api!.Port, meshPort, journal.Address.Port,
-            member.Address.Port!.Value)
-        { Zone = _options.Zone };
-        await nodes.RegisterNodeAsync(record, cancellation);
-        var directory = new PeerDirectory(nodes, bridge.Mesh.UpdatePeers, _loggers.CreateLogger<PeerDirectory>());
+        var directory = new PeerDirectory(new NodeDirectory(journal.Log), bridge.Mesh.UpdatePeers, _loggers.CreateLogger<PeerDirectory>());
         directory.Start();
         directory.ReadSoon();
         _parts.Add("the directory of nodes", directory);
         return directory;
+    }
+
+    /// <summary>From here on other nodes find this one.</summary>
+    private Task RegisterAsync(JournalNode journal, ClusterMember member, int meshPort, CancellationToken cancellation)
+    {
+        var record = new NodeRecord(_options.Name, journal.NodeId, _options.AdvertisedHost, Api!.Port, meshPort, journal.Address.Port,
+            member.Address.Port!.Value)
+        { Zone = _options.Zone };
+        return new NodeDirectory(journal.Log).RegisterNodeAsync(record, cancellation);
     }
 
     private NodeDescription Describe(NodeIdentity identity, BlockStore store, ClusterMember member, int meshPort)

@@ -68,8 +68,10 @@ public sealed partial class NodeHost
         var identity = new NodeIdentity(new NodeId(journal.NodeId), _options.Name, formed.ClusterId, formed.Era);
         var runtime = new VolumeRuntime(loop, store, identity, _loggers);
         var (bridge, meshPort) = await StartMeshAsync(runtime, () => member.Directory, () => member.Value);
+        member.Directory = StartDirectory(journal, bridge);
         member.Value = StartAkka(journal.Log);
-        member.Directory = await RegisterAsync(journal, bridge, member.Value, meshPort, cancellation);
+        await RegisterAsync(journal, member.Value, meshPort, cancellation);
+        member.Directory.ReadSoon();
         await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
         var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, _loggers);
         StartNbd(runtime, actors);

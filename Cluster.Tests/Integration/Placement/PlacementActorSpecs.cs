@@ -1,0 +1,139 @@
+using System.Collections.Immutable;
+using Akka.Actor;
+using Akka.Configuration;
+using Akka.TestKit;
+using Akka.TestKit.Xunit2;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Cluster.Node.Placement;
+
+namespace Cluster.Tests.Integration.Placement;
+
+public class PlacementActorSpecs : TestKit
+{
+    private static readonly Config Settings = ConfigurationFactory.ParseString("""
+        akka.actor.provider = cluster
+        akka.loglevel = WARNING
+        akka.remote.dot-netty.tcp { hostname = 127.0.0.1, port = 0 }
+        akka.persistence.journal.plugin = "akka.persistence.journal.inmem"
+        akka.persistence.snapshot-store.plugin = "akka.persistence.snapshot-store.inmem"
+        akka.test.single-expect-default = 20s
+        """);
+
+    private readonly TestProbe _region;
+    private readonly Func<Task> _barrier;
+    private Task _barrierTask = Task.CompletedTask;
+    private IActorRef _placement;
+
+    public PlacementActorSpecs() : base(Settings)
+    {
+        _region = CreateTestProbe();
+        _barrier = () => _barrierTask;
+        var cluster = Akka.Cluster.Cluster.Get(Sys);
+        cluster.Join(cluster.SelfAddress);
+        _placement = StartPlacement();
+        Register(0);
+    }
+
+    [Fact(DisplayName = "A volume is answered once its owner confirmed it, and the owner is told again until then")]
+    public void Create()
+    {
+        _placement.Tell(Volume("pg"), TestActor);
+        var order = _region.FishForMessage<VolumeProtocol.Create>(_ => true);
+        var again = _region.FishForMessage<VolumeProtocol.Create>(_ => true);
+        Assert.Equal(order.Spec.Id, again.Spec.Id);
+        ExpectNoMsg(TimeSpan.FromMilliseconds(50));
+        _region.Reply(new VolumeProtocol.Done(order.Volume));
+        Assert.Equal(order.Volume, FishForMessage<PlacementProtocol.Found>(_ => true).Volume.Id);
+        _placement.Tell(Volume("pg"), TestActor);
+        Assert.Equal(order.Volume, ExpectMsg<PlacementProtocol.Found>().Volume.Id);
+    }
+
+    [Fact(DisplayName = "What was ordered and not confirmed is ordered by the next singleton, from the journal")]
+    public async Task Recovery()
+    {
+        _placement.Tell(Volume("pg"), TestActor);
+        var order = _region.FishForMessage<VolumeProtocol.Create>(_ => true);
+        await _placement.GracefulStop(TimeSpan.FromSeconds(10));
+        _placement = StartPlacement();
+        var again = _region.FishForMessage<VolumeProtocol.Create>(_ => true);
+        Assert.Equal(order.Replicas.AsEnumerable(), again.Replicas.AsEnumerable());
+    }
+
+    [Fact(DisplayName = "A confirmed volume is woken after a start")]
+    public async Task Waking()
+    {
+        var volume = Ready("pg");
+        await _placement.GracefulStop(TimeSpan.FromSeconds(10));
+        _placement = StartPlacement();
+        Assert.Equal(volume, _region.FishForMessage<VolumeProtocol.Locate>(_ => true).Volume);
+    }
+
+    [Fact(DisplayName = "Tombstones are told after the journal's barrier only, and never for a volume that is merely unknown")]
+    public void Tombstones()
+    {
+        var (kept, gone) = (Ready("kept"), Ready("gone"));
+        _placement.Tell(new PlacementProtocol.DeleteVolume("gone"), TestActor);
+        _region.FishForMessage<VolumeProtocol.Delete>(delete => delete.Volume == gone);
+        _region.Reply(new VolumeProtocol.Done(gone));
+        FishForMessage<PlacementProtocol.Removed>(_ => true);
+        var barrier = new TaskCompletionSource();
+        _barrierTask = barrier.Task;
+        _placement.Tell(new PlacementProtocol.WhichAreDeleted([kept, gone, new VolumeId(999)]), TestActor);
+        ExpectNoMsg(TimeSpan.FromMilliseconds(50));
+        barrier.SetResult();
+        Assert.Equal([gone], ExpectMsg<PlacementProtocol.Deleted>().Volumes.AsEnumerable());
+    }
+
+    [Fact(DisplayName = "Without the journal's barrier there is no answer about tombstones")]
+    public void No_barrier()
+    {
+        _barrierTask = Task.FromException(new InvalidOperationException("no quorum"));
+        _placement.Tell(new PlacementProtocol.WhichAreDeleted([new VolumeId(1)]), TestActor);
+        _placement.Tell(new PlacementProtocol.ListVolumes(""), TestActor);
+        ExpectMsg<PlacementProtocol.VolumeList>();
+        ExpectNoMsg(TimeSpan.FromMilliseconds(50));
+    }
+
+    [Fact(DisplayName = "A cordoned node takes no copy, and says so in the refusal")]
+    public void Cordon()
+    {
+        _placement.Tell(new PlacementProtocol.CordonNode("node-0", true), TestActor);
+        Assert.True(ExpectMsg<PlacementProtocol.NodeList>().Nodes.Single().Cordoned);
+        _placement.Tell(Volume("pg"), TestActor);
+        Assert.Contains("node-0 is cordoned", ExpectMsg<PlacementProtocol.Refused>().Reason, StringComparison.Ordinal);
+        _placement.Tell(new PlacementProtocol.CordonNode("node-7", true), TestActor);
+        Assert.Contains("known are node-0", ExpectMsg<PlacementProtocol.Refused>().Reason, StringComparison.Ordinal);
+    }
+
+    private VolumeId Ready(string name)
+    {
+        _placement.Tell(Volume(name), TestActor);
+        var order = _region.FishForMessage<VolumeProtocol.Create>(create => create.Spec.Name == name);
+        _region.Reply(new VolumeProtocol.Done(order.Volume));
+        return FishForMessage<PlacementProtocol.Found>(found => found.Volume.Spec.Name == name).Volume.Id;
+    }
+
+    private static PlacementProtocol.CreateVolume Volume(string name) =>
+        new("default", name, 1UL << 30, ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal));
+
+    private IActorRef StartPlacement()
+    {
+        var setup = new PlacementSetup(_region, TimeSpan.FromMinutes(10), 4, () => _barrier(), TimeProvider.System);
+        return Sys.ActorOf(Props.Create(() => new PlacementActor(setup)));
+    }
+
+    private void Register(int number)
+    {
+        var address = Akka.Cluster.Cluster.Get(Sys).SelfAddress.ToString();
+        var node = new NodeDescription(
+            new NodeId(new Guid(number + 1, 0, 0, new byte[8])), $"node-{number}", "", "h:1", "h:2", "h:3", address, Guid.Empty);
+        _placement.Tell(new PlacementProtocol.RegisterNode(node, new NodeReport(1L << 40, 0, 1L << 40, 1, Guid.Empty, "0.1.0")), TestActor);
+        ExpectMsg<PlacementProtocol.Registered>();
+        AwaitAssert(() =>
+        {
+            _placement.Tell(new PlacementProtocol.ListNodes(), TestActor);
+            Assert.Equal("up", ExpectMsg<PlacementProtocol.NodeList>().Nodes.Single().State);
+        }, TimeSpan.FromSeconds(20));
+    }
+}
