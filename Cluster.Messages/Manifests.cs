@@ -6,8 +6,8 @@ using Cluster.Messages.Protocol;
 namespace Cluster.Messages;
 
 /// <summary>
-/// The names under which types are journaled and cross Akka.Remote. Append-only: a manifest is never given to another type or layout; a changed
-/// layout gets the next version after the slash, and journaled versions stay readable for ever.
+/// The names under which types are journaled and cross Akka.Remote. Append-only: a manifest is never given to another type or layout; a
+/// changed layout gets the next version after the slash, and journaled versions stay readable for ever.
 /// </summary>
 public static class Manifests
 {
@@ -75,7 +75,8 @@ public static class Manifests
     /// <summary>Types that may stand inside a control message, beside the primitive ones.</summary>
     public static readonly ImmutableArray<Type> Nested =
     [
-        typeof(VolumeId), typeof(NodeId), typeof(ReplicaId), typeof(Epoch), typeof(IoStatus), typeof(FailureModeKind), typeof(AttachmentMode),
+        typeof(VolumeId), typeof(NodeId), typeof(ReplicaId), typeof(Epoch), typeof(IoStatus), typeof(FailureModeKind),
+            typeof(AttachmentMode),
         typeof(VolumeSpec), typeof(ReplicaPlacement), typeof(Attachment), typeof(ReplicaView), typeof(NodeDescription), typeof(NodeReport),
         typeof(NodeEntry), typeof(VolumeEntry), typeof(CataloguePhase), typeof(RefusalKind),
         typeof(Guid), typeof(KeyValuePair<string, string>), typeof(ImmutableSortedDictionary<string, string>),

@@ -4,12 +4,14 @@ using Cluster.Messages.Wire;
 
 namespace Cluster.Messages.Events;
 
-/// <summary>Thrown for journaled bytes that this program can't read. It halts whoever replays them: an unknown event is never skipped.</summary>
+/// <summary>
+/// Thrown for journaled bytes that this program can't read. It halts whoever replays them: an unknown event is never skipped.
+/// </summary>
 public sealed class EventFormatException(string message) : Exception(message);
 
 /// <summary>
-/// Journaled events as bytes. Fields stand in the order of the record's constructor, little-endian, as <see cref="BodyWriter"/> writes them; docs/journal-format.md.
-/// Any thread.
+/// Journaled events as bytes. Fields stand in the order of the record's constructor, little-endian, as <see cref="BodyWriter"/> writes
+/// them; docs/journal-format.md. Any thread.
 /// </summary>
 public static class EventCodec
 {
@@ -43,14 +45,18 @@ public static class EventCodec
         }
     }
 
-    /// <summary>Throws <see cref="EventFormatException"/> for an unknown manifest or version, and for bytes that are not exactly one event.</summary>
+    /// <summary>
+    /// Throws <see cref="EventFormatException"/> for an unknown manifest or version, and for bytes that are not exactly one event.
+    /// </summary>
     public static object Decode(string manifest, ReadOnlySpan<byte> from)
     {
         var reader = new BodyReader(from);
         object? e = VolumeEventLayouts.Read(manifest, ref reader);
         e ??= PlacementEventLayouts.Read(manifest, ref reader);
-        if (e is null) throw new EventFormatException($"the journal holds an event '{manifest}', which this program does not know; run a newer one");
-        if (!reader.AtEnd) throw new EventFormatException($"the journal holds an event '{manifest}' of {from.Length} B that does not read as one");
+        if (e is null) throw new EventFormatException(
+            $"the journal holds an event '{manifest}', which this program does not know; run a newer one");
+        if (!reader.AtEnd) throw new EventFormatException(
+            $"the journal holds an event '{manifest}' of {from.Length} B that does not read as one");
         return e;
     }
 }

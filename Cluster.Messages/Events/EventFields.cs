@@ -88,7 +88,8 @@ internal static class EventFields
     }
 
     public static NodeDescription Node(ref BodyReader reader) =>
-        new(new NodeId(reader.Guid()), reader.Text(TextBytesMax), reader.Text(TextBytesMax), reader.Text(TextBytesMax), reader.Text(TextBytesMax),
+        new(new NodeId(reader.Guid()), reader.Text(TextBytesMax), reader.Text(TextBytesMax), reader.Text(TextBytesMax),
+            reader.Text(TextBytesMax),
             reader.Text(TextBytesMax), reader.Text(TextBytesMax), reader.Guid());
 
     public static void Spec(ref BodyWriter writer, VolumeSpec spec) => VolumeSpecCodec.Write(ref writer, spec);

@@ -58,7 +58,8 @@ internal static class VolumeEventLayouts
         "volume-created/1" => new VolumeCreated(Id(ref reader), EventFields.Spec(ref reader), EventFields.Placements(ref reader)),
         "epoch-started/1" => new EpochStarted(Id(ref reader), new Epoch(reader.U64()), new NodeId(reader.Guid()),
             reader.Text(EventFields.TextBytesMax)),
-        "epoch-opened/1" => new EpochOpened(Id(ref reader), new Epoch(reader.U64()), reader.U64(), reader.U64(), EventFields.Members(ref reader)),
+        "epoch-opened/1" => new EpochOpened(
+            Id(ref reader), new Epoch(reader.U64()), reader.U64(), reader.U64(), EventFields.Members(ref reader)),
         "in-sync-changed/1" => new InSyncChanged(Id(ref reader), new Epoch(reader.U64()), reader.U64(), EventFields.Members(ref reader),
             EventFields.Reason(ref reader)),
         "replica-added/1" => new ReplicaAdded(Id(ref reader), EventFields.Placement(ref reader)),

@@ -6,10 +6,10 @@ using Cluster.Messages.Wire;
 namespace Cluster.Messages.Events;
 
 /// <summary>
-/// A volume's spec as it is journaled and as every replica's header carries it (P7). Canonical: equal specs have equal bytes. Layout, little-endian:
-/// version u8 (1) | log2 of the block size u8 (12) | layout u8 (0: whole copies) | replicas u8 | failure mode u8 | failure threshold u8 | compression u8
-/// | zero u8 | hold ms u32 | id u64 | size u64 | namespace text | name text | label count u16 | (key text, value text), ascending by key.
-/// A text is a u32 length and its UTF-8.
+/// A volume's spec as it is journaled and as every replica's header carries it (P7). Canonical: equal specs have equal bytes. Layout,
+/// little-endian: version u8 (1) | log2 of the block size u8 (12) | layout u8 (0: whole copies) | replicas u8 | failure mode u8 | failure
+/// threshold u8 | compression u8 | zero u8 | hold ms u32 | id u64 | size u64 | namespace text | name text | label count u16 | (key text,
+/// value text), ascending by key. A text is a u32 length and its UTF-8.
 /// </summary>
 public static class VolumeSpecCodec
 {

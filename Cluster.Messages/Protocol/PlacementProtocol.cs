@@ -24,8 +24,10 @@ public enum RefusalKind : byte
 public static class PlacementProtocol
 {
     /// <summary>
-    /// Makes a volume; policy comes from the labels (docs of the labels: VolumeLabels). The size is rounded up to a whole block. Answered by
-    /// <see cref="Found"/> once the volume may be used. The same name with the same spec answers the same; with another spec it is a conflict.
+    /// Makes a volume; policy comes from the labels (docs of the labels: VolumeLabels). The size is rounded up to a whole block. Answered
+    /// by
+    /// <see cref="Found"/> once the volume may be used. The same name with the same spec answers the same; with another spec it is a
+    /// conflict.
     /// </summary>
     public sealed record CreateVolume(string Namespace, string Name, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels)
         : IPlacementCommand;
@@ -37,11 +39,15 @@ public static class PlacementProtocol
     public sealed record ListVolumes(string Namespace) : IPlacementCommand;
 
     /// <summary>
-    /// A new size (0: as it is; grow only) and labels to set (an empty value removes one). Answered by <see cref="Found"/> once the owner has it.
+    /// A new size (0: as it is; grow only) and labels to set (an empty value removes one). Answered by <see cref="Found"/> once the owner
+    /// has it.
     /// </summary>
-    public sealed record ChangeVolume(string FullName, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels) : IPlacementCommand;
+    public sealed record ChangeVolume(string FullName, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels)
+        : IPlacementCommand;
 
-    /// <summary>The tombstone is journaled first (R22). Answered by <see cref="Removed"/> once the owner has stopped; also when it is gone already.</summary>
+    /// <summary>
+    /// The tombstone is journaled first (R22). Answered by <see cref="Removed"/> once the owner has stopped; also when it is gone already.
+    /// </summary>
     public sealed record DeleteVolume(string FullName) : IPlacementCommand;
 
     /// <summary>Answer: <see cref="NodeList"/>, sorted by name.</summary>
@@ -50,14 +56,18 @@ public static class PlacementProtocol
     /// <summary>A cordoned node gets no new copies. Answer: <see cref="NodeList"/> with just that node.</summary>
     public sealed record CordonNode(string NodeName, bool Cordoned) : IPlacementCommand;
 
-    /// <summary>Sent by each node's own actor at its start and until answered. Answer: <see cref="Registered"/>, or <see cref="Refused"/> (name taken).</summary>
+    /// <summary>
+    /// Sent by each node's own actor at its start and until answered. Answer: <see cref="Registered"/>, or <see cref="Refused"/> (name
+    /// taken).
+    /// </summary>
     public sealed record RegisterNode(NodeDescription Description, NodeReport Report) : IPlacementCommand;
 
     /// <summary>Sent when the report changed. No answer; <see cref="RegisterAgain"/> when the node is unknown to a new singleton.</summary>
     public sealed record ReportNode(NodeId Node, NodeReport Report) : IPlacementCommand;
 
     /// <summary>
-    /// Which of these have a tombstone (R22). Answered after a read through the journal's barrier by <see cref="Deleted"/>; no answer means ask again.
+    /// Which of these have a tombstone (R22). Answered after a read through the journal's barrier by <see cref="Deleted"/>; no answer
+    /// means ask again.
     /// </summary>
     public sealed record WhichAreDeleted(ImmutableArray<VolumeId> Volumes) : IPlacementCommand;
 

@@ -4,12 +4,15 @@ using Cluster.Node.Hosting.Options;
 
 namespace Cluster.Node.Cli;
 
-/// <summary>`myrmidon node`: runs a node until SIGTERM or Ctrl-C. Each flag is a setting of hocon/myrmidon.conf, where its meaning stands.</summary>
+/// <summary>
+/// `myrmidon node`: runs a node until SIGTERM or Ctrl-C. Each flag is a setting of hocon/myrmidon.conf, where its meaning stands.
+/// </summary>
 internal static class NodeRunCommand
 {
     public static void AddTo(Command node)
     {
-        var file = new Option<string?>("--config") { Description = "Settings file (HOCON) with what differs from hocon/myrmidon.conf", HelpName = "FILE" };
+        var file = new Option<string?>("--config")
+        { Description = "Settings file (HOCON) with what differs from hocon/myrmidon.conf", HelpName = "FILE" };
         node.Options.Add(file);
         var flags = NodeSetting.All.Where(setting => setting.Flag).Select(setting => (setting.Key, Option: OptionOf(setting))).ToArray();
         foreach (var (_, option) in flags) node.Options.Add(option);

@@ -1,8 +1,8 @@
 namespace Cluster.Node.Hosting;
 
 /// <summary>
-/// The directory of one node: store/, journal/. Held by one process at a time: the lock file is open exclusively while the node runs, and the kernel frees it with the
-/// process however that ends.
+/// The directory of one node: store/, journal/. Held by one process at a time: the lock file is open exclusively while the node runs, and
+/// the kernel frees it with the process however that ends.
 /// </summary>
 public sealed class DataDirectory : IDisposable
 {
@@ -30,7 +30,8 @@ public sealed class DataDirectory : IDisposable
         }
         catch (UnauthorizedAccessException e)
         {
-            return (null, $"The data directory {path} can't be used: {e.Message} Run as a user who may write there, or give another --data.");
+            return (null, $"The data directory {path} can't be used: {e.Message} "
+                + "Run as a user who may write there, or give another --data.");
         }
         catch (IOException e)
         {

@@ -45,8 +45,8 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
     }
 
     /// <summary>
-    /// The singleton's manager and proxy. A placement that lost a compare and set, or whose journal failed, stops; its supervisor starts it anew here while this
-    /// node is the singleton's host.
+    /// The singleton's manager and proxy. A placement that lost a compare and set, or whose journal failed, stops; its supervisor starts
+    /// it anew here while this node is the singleton's host.
     /// </summary>
     private static IActorRef StartPlacement(ActorSystem system, NodeOptions options, IActorRef region, IMetaLog log)
     {

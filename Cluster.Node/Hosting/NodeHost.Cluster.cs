@@ -59,7 +59,8 @@ public sealed partial class NodeHost
 
     private NodeDescription Describe(NodeIdentity identity, BlockStore store, ClusterMember member, int meshPort)
     {
-        var host = _options.AdvertisedHost.Contains(':', StringComparison.Ordinal) ? $"[{_options.AdvertisedHost}]" : _options.AdvertisedHost;
+        var host = _options.AdvertisedHost.Contains(':', StringComparison.Ordinal) ? $"[{_options.AdvertisedHost}]"
+            : _options.AdvertisedHost;
         return new NodeDescription(identity.Id, identity.Name, _options.Zone, $"{host}:{Api!.Port}", $"{host}:{((IPEndPoint)Nbd!).Port}",
             $"{host}:{meshPort}", member.Address.ToString(), store.StoreId);
     }
@@ -91,8 +92,10 @@ public sealed partial class NodeHost
     {
         var (cluster, directory) = (member.Value!, member.Directory!);
         string? PlacementHost() => cluster.Oldest is { } oldest ? directory.NameOf(oldest) : null;
-        _control.Open(new ControlParts(_options.Name, clusterId, actors.Placement, actors.Volumes, journal.Log, actors.Moves, PlacementHost));
-        _health.AddProbe("cluster", () => cluster.Self.IsUp ? (HealthState.Healthy, "") : (HealthState.Unhealthy, "This node is no member of its cluster."));
+        _control.Open(new ControlParts(
+            _options.Name, clusterId, actors.Placement, actors.Volumes, journal.Log, actors.Moves, PlacementHost));
+        _health.AddProbe("cluster", () =>
+            cluster.Self.IsUp ? (HealthState.Healthy, "") : (HealthState.Unhealthy, "This node is no member of its cluster."));
         _parts.Add("the control plane", () =>
         {
             _control.Close();

@@ -17,8 +17,8 @@ namespace Cluster.Node.Hosting;
 public sealed class NodeStartException(string message, Exception? inner = null) : Exception(message, inner);
 
 /// <summary>
-/// One node: every part, started in the order in which they need each other and stopped in the reverse one. The API is up before the cluster is, so that health can be
-/// asked for from the first moment.
+/// One node: every part, started in the order in which they need each other and stopped in the reverse one. The API is up before the
+/// cluster is, so that health can be asked for from the first moment.
 /// </summary>
 public sealed partial class NodeHost
 {
@@ -49,7 +49,9 @@ public sealed partial class NodeHost
     /// <summary>Where the NBD server listens, once the node is ready.</summary>
     public EndPoint? Nbd { get; private set; }
 
-    /// <summary>Completes when the node serves. Throws <see cref="NodeStartException"/>; whatever it throws, <see cref="StopAsync"/> is called next.</summary>
+    /// <summary>
+    /// Completes when the node serves. Throws <see cref="NodeStartException"/>; whatever it throws, <see cref="StopAsync"/> is called next.
+    /// </summary>
     public async Task StartAsync(CancellationToken cancellation)
     {
         LogStarts(ControlPlane.Version, _options.DataDirectory);
@@ -80,7 +82,9 @@ public sealed partial class NodeHost
         LogReady(Api, Nbd);
     }
 
-    /// <summary>Stops in order, within the time of the settings. Owners drain and hand over first, while everything else still runs.</summary>
+    /// <summary>
+    /// Stops in order, within the time of the settings. Owners drain and hand over first, while everything else still runs.
+    /// </summary>
     public Task StopAsync()
     {
         _stopping = true;
@@ -157,7 +161,8 @@ public sealed partial class NodeHost
         }
         catch (Exception e) when (e is ArgumentException or System.Net.Sockets.SocketException or IOException)
         {
-            throw new NodeStartException($"The journal does not start on port {_options.JournalPort} (myrmidon.journal-port): {e.Message}", e);
+            throw new NodeStartException($"The journal does not start on port {_options.JournalPort} (myrmidon.journal-port): {e.Message}",
+                e);
         }
     }
 

@@ -11,7 +11,8 @@ public static partial class NodeProcess
     /// <param name="flags">Keys of settings without "myrmidon.", with their text.</param>
     /// <param name="file">The operator's settings file, or null.</param>
     /// <param name="cancellation">SIGTERM and Ctrl-C: stop in order.</param>
-    public static async Task<int> RunAsync(IReadOnlyDictionary<string, string> flags, string? file, TextWriter error, CancellationToken cancellation)
+    public static async Task<int> RunAsync(
+        IReadOnlyDictionary<string, string> flags, string? file, TextWriter error, CancellationToken cancellation)
     {
         var settings = NodeSettings.Load(flags, Variables(), file);
         if (settings.Options is not { } options)

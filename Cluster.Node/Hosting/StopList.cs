@@ -18,8 +18,8 @@ internal sealed partial class StopList(ILogger logger)
     });
 
     /// <summary>
-    /// Stops everything within the time given. A part that fails or is late is logged and left behind: the process ends, and every part is made to survive that at any
-    /// instruction.
+    /// Stops everything within the time given. A part that fails or is late is logged and left behind: the process ends, and every part
+    /// is made to survive that at any instruction.
     /// </summary>
     public async Task StopAsync(TimeSpan atMost)
     {

@@ -5,8 +5,8 @@ using Cluster.Messages.Protocol;
 namespace Cluster.Node.Placement;
 
 /// <summary>
-/// What is known of the nodes beside the journal: who is a member, who answers, what each reported. Kept in memory only; a new singleton learns it within
-/// seconds. One actor's.
+/// What is known of the nodes beside the journal: who is a member, who answers, what each reported. Kept in memory only; a new singleton
+/// learns it within seconds. One actor's.
 /// </summary>
 public sealed class NodeBoard(TimeProvider time)
 {
@@ -59,7 +59,9 @@ public sealed class NodeBoard(TimeProvider time)
         return new NodeEntry(node.Description, report, StateOf(node.Description), node.Cordoned, CopiesByNode(state).GetValueOrDefault(id));
     }
 
-    /// <summary>How long each node that is not up has been so, as this board saw it. Called now and then: it starts the clock of each.</summary>
+    /// <summary>
+    /// How long each node that is not up has been so, as this board saw it. Called now and then: it starts the clock of each.
+    /// </summary>
     public IReadOnlyDictionary<NodeId, TimeSpan> DownFor(PlacementState state)
     {
         var now = time.GetTimestamp();

@@ -14,8 +14,8 @@ public sealed record CandidateNode(NodeDescription Description, bool Up, bool Co
 public sealed record NodeChoice(ImmutableArray<NodeDescription> Nodes, string Refusal, bool Waiting);
 
 /// <summary>
-/// Chooses nodes for copies: one copy a node, over as many zones as there are (a node without a zone is a zone of its own), then by free bytes per copy
-/// that the node holds. Volumes are thin, so that their size does not count. Pure.
+/// Chooses nodes for copies: one copy a node, over as many zones as there are (a node without a zone is a zone of its own), then by free
+/// bytes per copy that the node holds. Volumes are thin, so that their size does not count. Pure.
 /// </summary>
 public static class NodeChooser
 {
@@ -24,9 +24,11 @@ public static class NodeChooser
 
     /// <param name="subject">What the copies are for, as the refusal names it.</param>
     /// <param name="taken">Nodes that hold a copy already.</param>
-    public static NodeChoice Choose(string subject, int copies, ZoneSpread spread, IReadOnlyList<CandidateNode> nodes, ImmutableHashSet<NodeId> taken)
+    public static NodeChoice Choose(
+        string subject, int copies, ZoneSpread spread, IReadOnlyList<CandidateNode> nodes, ImmutableHashSet<NodeId> taken)
     {
-        var zones = nodes.Where(node => taken.Contains(node.Description.Id)).GroupBy(Zone).ToDictionary(zone => zone.Key, zone => zone.Count());
+        var zones = nodes.Where(node => taken.Contains(node.Description.Id)).GroupBy(Zone)
+            .ToDictionary(zone => zone.Key, zone => zone.Count());
         var fit = nodes.Where(node => Obstacle(node, taken) is null).ToList();
         var chosen = ImmutableArray.CreateBuilder<NodeDescription>();
         while (chosen.Count < copies && fit.Count > 0)
@@ -58,12 +60,17 @@ public static class NodeChooser
         string subject, int copies, int found, ZoneSpread spread, IReadOnlyList<CandidateNode> nodes, ImmutableHashSet<NodeId> taken)
     {
         var each = nodes.OrderBy(node => node.Description.Name, StringComparer.Ordinal).Select(node =>
-            $"{node.Description.Name} {Obstacle(node, taken) ?? (spread == ZoneSpread.Required ? $"can, in zone '{node.Description.Zone}'" : "can")}");
+            $"{node.Description.Name} {Obstacle(node, taken) ?? Fit(node, spread)}");
         var zones = spread == ZoneSpread.Required ? " in zones of their own" : "";
-        return $"{subject} needs {copies} nodes{zones} and {found} can take a copy: {string.Join("; ", each.DefaultIfEmpty("no node is known"))}.";
+        return $"{subject} needs {copies} nodes{zones} and {found} can take a copy: "
+            + $"{string.Join("; ", each.DefaultIfEmpty("no node is known"))}.";
     }
+
+    private static string Fit(CandidateNode node, ZoneSpread spread) =>
+        spread == ZoneSpread.Required ? $"can, in zone '{node.Description.Zone}'" : "can";
 
     private static double Room(CandidateNode node) => (double)node.Report!.AvailableBytes / (node.Replicas + 1);
 
-    private static string Zone(CandidateNode node) => node.Description.Zone.Length > 0 ? "zone " + node.Description.Zone : "node " + node.Description.Id;
+    private static string Zone(CandidateNode node) =>
+        node.Description.Zone.Length > 0 ? "zone " + node.Description.Zone : "node " + node.Description.Id;
 }

@@ -9,8 +9,9 @@ namespace Cluster.Node.Placement;
 public static class OwnerChoice
 {
     /// <summary>
-    /// The wanted node, or null when none that is alive holds a copy: first the one a move asked for, then the exclusively attached one, both only with an in-sync copy;
-    /// then an in-sync one; then any with a copy (its takeover waits for the others). Volumes spread evenly, because each ranks the same nodes by a hash of its own.
+    /// The wanted node, or null when none that is alive holds a copy: first the one a move asked for, then the exclusively attached one,
+    /// both only with an in-sync copy; then an in-sync one; then any with a copy (its takeover waits for the others). Volumes spread
+    /// evenly, because each ranks the same nodes by a hash of its own.
     /// </summary>
     public static string? Wanted(VolumeId volume, VolumeWhereabouts where, string? move, IReadOnlyCollection<string> alive)
     {
@@ -23,7 +24,8 @@ public static class OwnerChoice
     }
 
     /// <summary>
-    /// Where a running volume should go instead, or null: to the node that a move names, or away from a node without an in-sync copy. Load alone never moves a volume.
+    /// Where a running volume should go instead, or null: to the node that a move names, or away from a node without an in-sync copy.
+    /// Load alone never moves a volume.
     /// </summary>
     public static string? Better(VolumeId volume, VolumeWhereabouts where, string? move, string owner, IReadOnlyCollection<string> alive)
     {
@@ -35,5 +37,6 @@ public static class OwnerChoice
     private static string First(VolumeId volume, string[] nodes) => nodes.MinBy(node => (Rank(volume, node), node))!;
 
     /// <summary>Rendezvous hashing: the loss of one node moves only that node's volumes, and spreads them.</summary>
-    private static ulong Rank(VolumeId volume, string node) => XxHash3.HashToUInt64(MemoryMarshal.AsBytes(node.AsSpan()), (long)volume.Value);
+    private static ulong Rank(VolumeId volume, string node) =>
+        XxHash3.HashToUInt64(MemoryMarshal.AsBytes(node.AsSpan()), (long)volume.Value);
 }

@@ -16,8 +16,8 @@ public sealed record PlacementSetup(
     IActorRef Region, TimeSpan ReplaceAfter, int ReplacementsMax, Func<Task> ReadBarrier, TimeProvider Time);
 
 /// <summary>
-/// The catalogue: a cluster singleton whose state is journaled under "placement". A shell around <see cref="PlacementMachine"/>. Two of them at one time are
-/// harmless: the journal's compare and set stops the older one at its next event.
+/// The catalogue: a cluster singleton whose state is journaled under "placement". A shell around <see cref="PlacementMachine"/>. Two of
+/// them at one time are harmless: the journal's compare and set stops the older one at its next event.
 /// </summary>
 public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
 {
@@ -63,7 +63,8 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
     protected override void PreStart()
     {
         Akka.Cluster.Cluster.Get(Context.System).Subscribe(
-            Self, ClusterEvent.SubscriptionInitialStateMode.InitialStateAsEvents, typeof(ClusterEvent.IMemberEvent), typeof(ClusterEvent.IReachabilityEvent));
+            Self, ClusterEvent.SubscriptionInitialStateMode.InitialStateAsEvents, typeof(ClusterEvent.IMemberEvent),
+                typeof(ClusterEvent.IReachabilityEvent));
         Timers.StartPeriodicTimer(nameof(ReplaceTick), ReplaceTick.Instance, ReplaceEvery);
         base.PreStart();
     }
@@ -125,7 +126,8 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
         if (decision.Wait is not { } wait) return;
         if (PlacementMachine.Answer(_state, wait) is { } answer) caller.Tell(answer);
         else if (_waiters.Count < WaitersMax) _waiters.Add((wait, caller));
-        else caller.Tell(new PlacementProtocol.Refused(RefusalKind.Unavailable, $"{WaitersMax} requests wait for their volumes; ask again later."));
+        else caller.Tell(new PlacementProtocol.Refused(
+            RefusalKind.Unavailable, $"{WaitersMax} requests wait for their volumes; ask again later."));
     }
 
     private void Apply(PlacementEvent e)
@@ -226,7 +228,8 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
         var next = PlacementMachine.Replace(
             _state, _board.Candidates(_state), _board.DownFor(_state), _setup.ReplaceAfter, _setup.ReplacementsMax, Guid.NewGuid);
         if (next is null) return;
-        _log.Info("Volume {0} gets copy {1} on {2} in place of {3}", next.Volume, next.Replacement.Id, next.Replacement.NodeName, next.Lost);
+        _log.Info("Volume {0} gets copy {1} on {2} in place of {3}", next.Volume, next.Replacement.Id, next.Replacement.NodeName,
+            next.Lost);
         Persist(next, Apply);
     }
 

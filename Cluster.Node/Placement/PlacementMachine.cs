@@ -21,7 +21,9 @@ public sealed record PlacementDecision(PlacementEvent? Event, IControlMessage? A
     public static PlacementDecision Refuse(RefusalKind kind, string reason) => new(null, new PlacementProtocol.Refused(kind, reason), null);
 }
 
-/// <summary>Decides about the catalogue; performs nothing and keeps nothing. Pure: no Akka, clock or random but those it is given.</summary>
+/// <summary>
+/// Decides about the catalogue; performs nothing and keeps nothing. Pure: no Akka, clock or random but those it is given.
+/// </summary>
 public static class PlacementMachine
 {
     private const int CopiesUnknown = 0;
@@ -41,7 +43,8 @@ public static class PlacementMachine
         var choice = NodeChooser.Choose($"Volume {spec.FullName} of {copies} copies", copies, policy.ZoneSpread, nodes, []);
         if (choice.Nodes.IsEmpty)
             return PlacementDecision.Refuse(choice.Waiting ? RefusalKind.Unavailable : RefusalKind.Impossible, choice.Refusal);
-        var replicas = choice.Nodes.Select((node, index) => new ReplicaPlacement(new ReplicaId((ushort)(index + 1)), node.Id, node.Name, newGuid()));
+        var replicas = choice.Nodes.Select(
+            (node, index) => new ReplicaPlacement(new ReplicaId((ushort)(index + 1)), node.Id, node.Name, newGuid()));
         var placed = new VolumePlaced(spec with { Replicas = copies }, [.. replicas]);
         return new PlacementDecision(placed, null, new PlacementWait(spec.Id, PlacementWaitKind.Created));
     }
@@ -53,14 +56,16 @@ public static class PlacementMachine
         if (sizeBytes > Limits.VolumeBytesMax) return PlacementDecision.Refuse(RefusalKind.Invalid, TooLarge(command.SizeBytes));
         if (sizeBytes < volume.Spec.SizeBytes)
             return PlacementDecision.Refuse(RefusalKind.Invalid,
-                $"Volume {volume.Spec.FullName} is {volume.Spec.SizeBytes} B and can't shrink to {command.SizeBytes} B; a size may only grow.");
+                $"Volume {volume.Spec.FullName} is {volume.Spec.SizeBytes} B and can't shrink to {command.SizeBytes} B; "
+                + "a size may only grow.");
         var labels = volume.Spec.Labels;
         foreach (var (key, value) in command.Labels) labels = value.Length == 0 ? labels.Remove(key) : labels.SetItem(key, value);
         var (policy, error) = VolumeLabels.Read(labels);
         if (policy is null) return PlacementDecision.Refuse(RefusalKind.Invalid, error);
         if (policy.Replicas is { } copies && copies != volume.Spec.Replicas)
             return PlacementDecision.Refuse(RefusalKind.Invalid,
-                $"Volume {volume.Spec.FullName} has {volume.Spec.Replicas} copies; this version can't change {VolumeLabels.Replicas} to {copies}.");
+                $"Volume {volume.Spec.FullName} has {volume.Spec.Replicas} copies; "
+                + $"this version can't change {VolumeLabels.Replicas} to {copies}.");
         var spec = WithPolicy(volume.Spec with { SizeBytes = sizeBytes, Labels = labels }, policy);
         return VolumeMatches(volume.Spec, spec)
             ? new PlacementDecision(null, null, new PlacementWait(spec.Id, PlacementWaitKind.Changed))
@@ -90,20 +95,27 @@ public static class PlacementMachine
             known.Cordoned == command.Cordoned ? null : new NodeCordoned(known.Description.Id, command.Cordoned), null, null);
     }
 
-    /// <summary>A name belongs to the node that is up with it; a node that is not may be replaced by one with a new data directory.</summary>
-    public static PlacementDecision Register(PlacementState state, IReadOnlyList<CandidateNode> nodes, PlacementProtocol.RegisterNode command)
+    /// <summary>
+    /// A name belongs to the node that is up with it; a node that is not may be replaced by one with a new data directory.
+    /// </summary>
+    public static PlacementDecision Register(
+        PlacementState state, IReadOnlyList<CandidateNode> nodes, PlacementProtocol.RegisterNode command)
     {
         var description = command.Description;
-        var holder = nodes.FirstOrDefault(node => node.Up && node.Description.Name == description.Name && node.Description.Id != description.Id);
+        var holder = nodes.FirstOrDefault(
+            node => node.Up && node.Description.Name == description.Name && node.Description.Id != description.Id);
         if (holder is not null && holder.Description.AkkaAddress != description.AkkaAddress)
             return PlacementDecision.Refuse(RefusalKind.Conflict,
-                $"The name '{description.Name}' belongs to the node at {holder.Description.AkkaAddress}, which is up; give this one another --name.");
+                $"The name '{description.Name}' belongs to the node at {holder.Description.AkkaAddress}, which is up; "
+                + "give this one another --name.");
         var known = state.Nodes.GetValueOrDefault(description.Id)?.Description == description;
-        return new PlacementDecision(known ? null : new NodeRegistered(description), new PlacementProtocol.Registered(description.Id), null);
+        return new PlacementDecision(known ? null : new NodeRegistered(description), new PlacementProtocol.Registered(description.Id),
+            null);
     }
 
     /// <summary>
-    /// The next copy to place anew, or null: its node has been down for longer than the volume's wait, another node can take it, and fewer than
+    /// The next copy to place anew, or null: its node has been down for longer than the volume's wait, another node can take it, and
+    /// fewer than
     /// <paramref name="replacementsMax"/> copies are on their way.
     /// </summary>
     public static ReplacementPlaced? Replace(
@@ -157,7 +169,8 @@ public static class PlacementMachine
         if (VolumeMatches(existing.Spec, wanted with { Id = existing.Spec.Id }))
             return new PlacementDecision(null, null, new PlacementWait(existing.Spec.Id, PlacementWaitKind.Created));
         return PlacementDecision.Refuse(RefusalKind.Conflict,
-            $"Volume {existing.Spec.FullName} exists with another size or other labels ({existing.Spec.SizeBytes} B); choose another name, or ask for the same.");
+            $"Volume {existing.Spec.FullName} exists with another size or other labels ({existing.Spec.SizeBytes} B); "
+            + "choose another name, or ask for the same.");
     }
 
     /// <summary>Equal but for a number of copies that was left to the cluster.</summary>
@@ -167,7 +180,8 @@ public static class PlacementMachine
     private static string? CheckNew(PlacementProtocol.CreateVolume command)
     {
         if (!VolumeNames.IsValid(command.Name)) return $"The volume name '{command.Name}' is not valid; it must be {VolumeNames.Form}.";
-        if (!VolumeNames.IsValid(command.Namespace)) return $"The namespace '{command.Namespace}' is not valid; it must be {VolumeNames.Form}.";
+        if (!VolumeNames.IsValid(command.Namespace))
+            return $"The namespace '{command.Namespace}' is not valid; it must be {VolumeNames.Form}.";
         if (command.SizeBytes == 0) return $"Volume {command.Name} has the size 0; give at least {Limits.BlockBytes} B.";
         return command.SizeBytes > Limits.VolumeBytesMax ? TooLarge(command.SizeBytes) : null;
     }
@@ -186,7 +200,8 @@ public static class PlacementMachine
 
     private static ulong WholeBlocks(ulong sizeBytes) => checked(sizeBytes + Limits.BlockBytes - 1) / Limits.BlockBytes * Limits.BlockBytes;
 
-    private static string TooLarge(ulong sizeBytes) => $"The size {sizeBytes} B is too large; a volume has at most {Limits.VolumeBytesMax} B.";
+    private static string TooLarge(ulong sizeBytes) =>
+        $"The size {sizeBytes} B is too large; a volume has at most {Limits.VolumeBytesMax} B.";
 
     private static PlacementDecision NoSuchVolume(string fullName) =>
         PlacementDecision.Refuse(RefusalKind.NotFound, $"There is no volume '{fullName}'; `volume list` names all.");

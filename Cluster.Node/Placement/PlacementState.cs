@@ -12,7 +12,8 @@ public sealed record Replacement(ReplicaId Lost, ReplicaPlacement To);
 /// <param name="SpecPending">Its owner has not confirmed the spec yet.</param>
 /// <param name="LastReplica">Highest number given to a copy: numbers are never used again.</param>
 public sealed record PlacedVolume(
-    VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas, CataloguePhase Phase, bool SpecPending, Replacement? Replacement, ushort LastReplica)
+    VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas, CataloguePhase Phase, bool SpecPending, Replacement? Replacement,
+        ushort LastReplica)
 {
     public VolumeEntry Entry => new(Spec, Replicas, Phase);
 
@@ -36,10 +37,12 @@ public sealed record PlacementState
 {
     public static readonly PlacementState Empty = new();
 
-    public ImmutableSortedDictionary<VolumeId, PlacedVolume> Volumes { get; init; } = ImmutableSortedDictionary<VolumeId, PlacedVolume>.Empty;
+    public ImmutableSortedDictionary<VolumeId, PlacedVolume> Volumes { get; init; } = ImmutableSortedDictionary<VolumeId,
+        PlacedVolume>.Empty;
 
     /// <summary>Full name to id, of volumes that are not being deleted: a deleted volume's name is free at once.</summary>
-    public ImmutableDictionary<string, VolumeId> Names { get; init; } = ImmutableDictionary.Create<string, VolumeId>(StringComparer.Ordinal);
+    public ImmutableDictionary<string, VolumeId> Names { get; init; } = ImmutableDictionary.Create<string,
+        VolumeId>(StringComparer.Ordinal);
 
     public ImmutableSortedDictionary<NodeId, KnownNode> Nodes { get; init; } = ImmutableSortedDictionary<NodeId, KnownNode>.Empty;
 
@@ -54,7 +57,8 @@ public sealed record PlacementState
     public PlacementState Apply(PlacementEvent e) => e switch
     {
         NodeRegistered registered => ApplyRegistered(registered.Node),
-        NodeCordoned cordoned => this with { Nodes = Nodes.SetItem(cordoned.Node, Nodes[cordoned.Node] with { Cordoned = cordoned.Cordoned }) },
+        NodeCordoned cordoned => this with { Nodes = Nodes.SetItem(
+            cordoned.Node, Nodes[cordoned.Node] with { Cordoned = cordoned.Cordoned }) },
         VolumePlaced placed => ApplyPlaced(placed),
         VolumeConfirmed confirmed => Change(confirmed.Volume, volume =>
             volume.Phase == CataloguePhase.Creating ? volume with { Phase = CataloguePhase.Ready } : volume),
@@ -104,7 +108,8 @@ public sealed record PlacementState
         Tombstones = Tombstones.Add(removed.Volume),
     };
 
-    private PlacementState Change(VolumeId id, Func<PlacedVolume, PlacedVolume> change) => this with { Volumes = Volumes.SetItem(id, change(Volumes[id])) };
+    private PlacementState Change(VolumeId id, Func<PlacedVolume, PlacedVolume> change) =>
+        this with { Volumes = Volumes.SetItem(id, change(Volumes[id])) };
 
     private static PlacedVolume Swap(PlacedVolume volume, ReplicaId lost)
     {

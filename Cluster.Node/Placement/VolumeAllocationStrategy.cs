@@ -7,8 +7,8 @@ using Cluster.Messages.Model;
 namespace Cluster.Node.Placement;
 
 /// <summary>
-/// Puts each volume's shard on a node that holds one of its copies (<see cref="OwnerChoice"/>). Runs on the shard coordinator's node, several allocations at one
-/// time. It places; it does not fence (R18).
+/// Puts each volume's shard on a node that holds one of its copies (<see cref="OwnerChoice"/>). Runs on the shard coordinator's node,
+/// several allocations at one time. It places; it does not fence (R18).
 /// </summary>
 /// <param name="nameOf">A member's node name by its address, or null for a stranger. Any thread.</param>
 public sealed class VolumeAllocationStrategy(

@@ -7,8 +7,9 @@ using Cluster.Node.Hosting.Options;
 namespace Cluster.Node.Placement;
 
 /// <summary>
-/// Labels under "myrmidon.dev/", the same on volumes, StorageClasses, PVCs and Docker options. Other labels are the user's and are kept. A label that this version
-/// does not know is kept too, unless it looks like a slip of the finger; one that it knows but can't honour yet is refused, never ignored.
+/// Labels under "myrmidon.dev/", the same on volumes, StorageClasses, PVCs and Docker options. Other labels are the user's and are kept.
+/// A label that this version does not know is kept too, unless it looks like a slip of the finger; one that it knows but can't honour yet
+/// is refused, never ignored.
 /// </summary>
 public static class VolumeLabels
 {
@@ -49,7 +50,8 @@ public static class VolumeLabels
                 return (null, $"The label '{Cut(key)}' or its value is longer than {Limits.LabelLengthMax} characters.");
             if (Known.TryGetValue(key, out var label))
             {
-                if (label.Apply(policy, value) is not { } next) return (null, $"The label {key} is '{Cut(value)}'; legal is {label.Legal}.");
+                if (label.Apply(policy, value) is not { } next)
+                    return (null, $"The label {key} is '{Cut(value)}'; legal is {label.Legal}.");
                 policy = next;
             }
             else if (key.StartsWith(Prefix, StringComparison.Ordinal) && Nearest.Slip(key, Known.Keys) is { } near)
@@ -91,7 +93,8 @@ public static class VolumeLabels
     private static bool? OnOff(string value) => value switch { "on" => true, "off" => false, _ => null };
 
     private static int? Number(string value, int max) =>
-        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= 1 && number <= max ? number : null;
+        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= 1 && number <= max ? number
+            : null;
 
     private static string Cut(string text) => text.Length <= 80 ? text : text[..80] + "...";
 }

@@ -19,5 +19,6 @@ public static class VolumeNames
 
     /// <summary>The catalogue's key of "NAME" or "NAMESPACE/NAME": the default namespace is left out.</summary>
     public static string Key(string fullName) =>
-        fullName.StartsWith(VolumeSpec.DefaultNamespace + "/", StringComparison.Ordinal) ? fullName[(VolumeSpec.DefaultNamespace.Length + 1)..] : fullName;
+        fullName.StartsWith(VolumeSpec.DefaultNamespace + "/", StringComparison.Ordinal)
+            ? fullName[(VolumeSpec.DefaultNamespace.Length + 1)..] : fullName;
 }

@@ -9,8 +9,8 @@ namespace Cluster.Node.Placement;
 internal sealed record OrderDone(long Number, IVolumeCommand Order) : INoSerializationVerificationNeeded;
 
 /// <summary>
-/// Tells a volume's owner one order again and again until it confirms, then tells its parent. Each order has an actor of its own, so that a late answer to
-/// one can't be taken for the answer to the next.
+/// Tells a volume's owner one order again and again until it confirms, then tells its parent. Each order has an actor of its own, so that
+/// a late answer to one can't be taken for the answer to the next.
 /// </summary>
 internal sealed class VolumeOrderActor : ReceiveActor, IWithTimers
 {

@@ -5,7 +5,8 @@ using Cluster.Messages.Protocol;
 namespace Cluster.Node.Placement;
 
 /// <summary>
-/// Makes sure that every volume's actor runs, although sharding does not remember entities: it asks each where it serves, at a bounded rate, until it answers.
+/// Makes sure that every volume's actor runs, although sharding does not remember entities: it asks each where it serves, at a bounded
+/// rate, until it answers.
 /// </summary>
 internal sealed class VolumeWaker : ReceiveActor, IWithTimers
 {

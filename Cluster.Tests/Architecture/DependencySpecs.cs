@@ -12,7 +12,8 @@ public partial class DependencySpecs
     public void Messages() => Assert.Empty(Strangers(typeof(VolumeId).Assembly, "System."));
 
     [Fact(DisplayName = "Csi references Messages, the framework's logging and LZ4 only")]
-    public void Front_ends() => Assert.Empty(Strangers(typeof(NbdServer).Assembly, "System.", "Microsoft.Extensions.", "Cluster.Messages", "K4os."));
+    public void Front_ends() => Assert.Empty(
+        Strangers(typeof(NbdServer).Assembly, "System.", "Microsoft.Extensions.", "Cluster.Messages", "K4os."));
 
     [Fact(DisplayName = "The store references no Akka")]
     public void Store() => Assert.Empty(Uses(Repository.Under("Cluster.Node/Store"), "Akka"));
@@ -44,7 +45,8 @@ public partial class DependencySpecs
     [Fact(DisplayName = "Only Hosting and the CLI see everything; the parts do not know who wires them")]
     public void Hosting()
     {
-        var parts = Repository.Under("Cluster.Node/Store", "Cluster.Node/Owner", "Cluster.Node/Replica", "Cluster.Node/Ingress", "Cluster.Node/Journal");
+        var parts = Repository.Under("Cluster.Node/Store", "Cluster.Node/Owner", "Cluster.Node/Replica", "Cluster.Node/Ingress",
+            "Cluster.Node/Journal");
         Assert.Empty(Uses(parts, "Cluster.Node.Hosting"));
         Assert.Empty(Uses(parts, "Cluster.Node.Api"));
     }
@@ -53,11 +55,13 @@ public partial class DependencySpecs
         .Select(reference => reference.Name!).Where(name => !allowed.Any(start => name.StartsWith(start, StringComparison.Ordinal)));
 
     private static IEnumerable<string> Uses(IEnumerable<string> files, string space) => files.Where(file =>
-        Regex.IsMatch(SourceText.Blank(Repository.Read(file)), $@"\b(using|global::)\s*{Regex.Escape(space)}\b|(?<![\w.]){Regex.Escape(space)}\."));
+        Regex.IsMatch(SourceText.Blank(Repository.Read(file)),
+            $@"\b(using|global::)\s*{Regex.Escape(space)}\b|(?<![\w.]){Regex.Escape(space)}\."));
 
     [GeneratedRegex(@"/[A-Za-z]*Machine(\.[A-Za-z]+)?\.cs$", RegexOptions.CultureInvariant)]
     private static partial Regex MachineFile();
 
-    [GeneratedRegex(@"\b(DateTime(Offset)?\.(Utc)?Now|Stopwatch|Environment\.TickCount|File\.|Random\.Shared|Guid\.NewGuid|Task\.Run)\b", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(@"\b(DateTime(Offset)?\.(Utc)?Now|Stopwatch|Environment\.TickCount|File\.|Random\.Shared|Guid\.NewGuid|Task\.Run)\b",
+        RegexOptions.CultureInvariant)]
     private static partial Regex ImpureCall();
 }

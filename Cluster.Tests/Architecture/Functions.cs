@@ -25,7 +25,8 @@ internal static partial class Functions
                     header = "";
                     break;
                 case '}':
-                    if (blocks.TryPop(out var block) && block.Member) yield return new Function(block.Header, block.Line, line - block.Line + 1);
+                    if (blocks.TryPop(out var block) && block.Member)
+                        yield return new Function(block.Header, block.Line, line - block.Line + 1);
                     header = "";
                     break;
                 case ';':

@@ -9,7 +9,8 @@ internal static partial class Repository
 
     public static string Root { get; } = FindRoot();
 
-    public static IReadOnlyList<string> Files { get; } = [.. Walk(Root).Select(path => Path.GetRelativePath(Root, path)).Order(StringComparer.Ordinal)];
+    public static IReadOnlyList<string> Files { get; } = [.. Walk(Root).Select(path => Path.GetRelativePath(Root, path))
+        .Order(StringComparer.Ordinal)];
 
     public static IEnumerable<string> Sources => Files.Where(file => file.EndsWith(".cs", StringComparison.Ordinal));
 
@@ -22,7 +23,8 @@ internal static partial class Repository
 
     private static IEnumerable<string> Walk(string directory)
     {
-        foreach (var file in Directory.EnumerateFiles(directory).Where(file => !Skipped.Contains(Path.GetFileName(file), StringComparer.Ordinal))) yield return file;
+        foreach (var file in Directory.EnumerateFiles(directory)
+            .Where(file => !Skipped.Contains(Path.GetFileName(file), StringComparer.Ordinal))) yield return file;
         foreach (var inner in Directory.EnumerateDirectories(directory))
         {
             if (Skipped.Contains(Path.GetFileName(inner), StringComparer.Ordinal)) continue;
@@ -34,7 +36,8 @@ internal static partial class Repository
     {
         var directory = AppContext.BaseDirectory;
         while (!File.Exists(Path.Combine(directory, "Cluster.sln")))
-            directory = Path.GetDirectoryName(directory) ?? throw new InvalidOperationException("the tests do not run inside the repository");
+            directory = Path.GetDirectoryName(directory)
+                ?? throw new InvalidOperationException("the tests do not run inside the repository");
         return directory;
     }
 

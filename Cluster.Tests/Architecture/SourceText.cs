@@ -33,7 +33,8 @@ internal static class SourceText
         if (quote >= source.Length || source[quote] != '"') return at;
         var prefix = source[at..quote];
         if (!prefix.Contains('@', StringComparison.Ordinal) && Starts(source, quote, "\"\"\"")) return EndOfRaw(source, quote);
-        return EndOfString(source, quote + 1, prefix.Contains('@', StringComparison.Ordinal), prefix.Contains('$', StringComparison.Ordinal));
+        return EndOfString(source, quote + 1, prefix.Contains('@', StringComparison.Ordinal),
+            prefix.Contains('$', StringComparison.Ordinal));
     }
 
     private static int EndOfCharacter(string source, int at)

@@ -13,7 +13,8 @@ public partial class TidySpecs
 
     // Written in two parts, so that this file is clean by its own rule.
     private static readonly string[] Unfinished = ["TO" + "DO", "FIX" + "ME", "HA" + "CK", "XX" + "X", "NotImplemented" + "Exception"];
-    private static readonly string[] Hosts = ["nuget" + ".org", "github" + "usercontent", "docker" + ".io/", "npm" + "js.com", "pypi" + ".org"];
+    private static readonly string[] Hosts = ["nuget" + ".org", "github" + "usercontent", "docker" + ".io/", "npm" + "js.com",
+        "pypi" + ".org"];
     private static readonly string[] Places = ["/wo" + "rk/", "/tm" + "p/wt", "/ro" + "ot/", "/home" + "/"];
 
     [Fact(DisplayName = "No source file is longer than 700 lines")]
@@ -23,7 +24,8 @@ public partial class TidySpecs
     [Fact(DisplayName = "No function is longer than 70 lines, and half of them are short")]
     public void Functions_are_short()
     {
-        var functions = Repository.Sources.SelectMany(file => Functions.In(Repository.Read(file)).Select(function => (File: file, Function: function))).ToArray();
+        var functions = Repository.Sources.SelectMany(
+            file => Functions.In(Repository.Read(file)).Select(function => (File: file, Function: function))).ToArray();
         Assert.True(functions.Length > 1000, $"only {functions.Length} functions were found; the counter is wrong");
         Assert.Empty(functions.Where(found => found.Function.Lines > FunctionLinesMax)
             .Select(found => $"{found.File}:{found.Function.Line} {found.Function.Lines} lines"));
@@ -51,7 +53,8 @@ public partial class TidySpecs
     }
 
     [Fact(DisplayName = "Nothing unfinished is checked in")]
-    public void Nothing_unfinished() => Assert.Empty(Lines(Repository.Sources, line => Unfinished.Any(word => line.Contains(word, StringComparison.Ordinal))));
+    public void Nothing_unfinished() =>
+        Assert.Empty(Lines(Repository.Sources, line => Unfinished.Any(word => line.Contains(word, StringComparison.Ordinal))));
 
     /// <summary>Chaos tests may: the moment of a kill is drawn, not waited for.</summary>
     [Fact(DisplayName = "Nothing sleeps in place of a condition")]
@@ -63,17 +66,20 @@ public partial class TidySpecs
 
     [Fact(DisplayName = "HOCON stands in hocon/ and is parsed in Hosting only")]
     public void Hocon_stands_in_one_place() => Assert.Empty(CodeLines(
-        Repository.Under("Cluster.Node", "Cluster.Csi", "Cluster.Messages").Where(file => !file.StartsWith("Cluster.Node/Hosting/", StringComparison.Ordinal)),
+        Repository.Under("Cluster.Node", "Cluster.Csi", "Cluster.Messages")
+            .Where(file => !file.StartsWith("Cluster.Node/Hosting/", StringComparison.Ordinal)),
         ParseCall()));
 
     [Fact(DisplayName = "No file names a package registry's host or a path of somebody's machine")]
     public void No_places() => Assert.Empty(Lines(
-        Repository.Files.Where(Repository.IsText), line => Hosts.Concat(Places).Any(place => line.Contains(place, StringComparison.Ordinal))));
+        Repository.Files.Where(Repository.IsText), line =>
+            Hosts.Concat(Places).Any(place => line.Contains(place, StringComparison.Ordinal))));
 
     [Fact(DisplayName = "Every path that the documents name exists")]
     public void Documented_paths_exist()
     {
-        var documents = Repository.Files.Where(file => file.EndsWith(".md", StringComparison.Ordinal) && !file.StartsWith("CHANGELOG", StringComparison.Ordinal));
+        var documents = Repository.Files.Where(
+            file => file.EndsWith(".md", StringComparison.Ordinal) && !file.StartsWith("CHANGELOG", StringComparison.Ordinal));
         var missing = new List<string>();
         foreach (var document in documents)
         {
@@ -119,7 +125,9 @@ public partial class TidySpecs
     private static partial Regex ParseCall();
 
     /// <summary>In backquotes or as a link's target, with a slash or a known ending, and no placeholder in it.</summary>
-    [GeneratedRegex(@"(`|\]\()(?<path>(Cluster\.[A-Za-z]+|docs|hocon|docker|\.ci)(/[A-Za-z0-9._-]+)+/?|[A-Za-z0-9_-]+\.(md|props|sln|json))(`|\)|#)", RegexOptions.CultureInvariant)]
+    [GeneratedRegex(
+        @"(`|\]\()(?<path>(Cluster\.[A-Za-z]+|docs|hocon|docker|\.ci)(/[A-Za-z0-9._-]+)+/?|[A-Za-z0-9_-]+\.(md|props|sln|json))(`|\)|#)",
+        RegexOptions.CultureInvariant)]
     private static partial Regex DocumentedPath();
 
     [GeneratedRegex(@"^  [a-z-]+ = ", RegexOptions.CultureInvariant)]

@@ -40,7 +40,8 @@ public sealed partial class ControlPlane
         return new StatusResource
         {
             ClusterId = parts.ClusterId.ToString("N"),
-            State = volumes.Value!.Any(volume => volume.State is "held" or "starting") ? "unavailable" : reasons.Count > 0 ? "degraded" : "healthy",
+            State = volumes.Value!.Any(volume => volume.State is "held" or "starting") ? "unavailable" : reasons.Count > 0 ? "degraded"
+                : "healthy",
             Reasons = reasons,
             Version = Version,
             AnsweredBy = parts.NodeName,

@@ -23,7 +23,8 @@ public sealed partial class ControlPlane
         {
             var text = replicas.ToString(CultureInfo.InvariantCulture);
             if (labels.TryGetValue(VolumeLabels.Replicas, out var label) && label != text)
-                return new ControlFailure(ControlStatus.Invalid, $"The request asks for {text} copies and the label {VolumeLabels.Replicas} for {label}; give one of them.");
+                return new ControlFailure(ControlStatus.Invalid,
+                    $"The request asks for {text} copies and the label {VolumeLabels.Replicas} for {label}; give one of them.");
             labels = labels.SetItem(VolumeLabels.Replicas, text);
         }
         var scope = request.Namespace ?? VolumeSpec.DefaultNamespace;
@@ -35,7 +36,8 @@ public sealed partial class ControlPlane
     public async Task<ControlResult<IReadOnlyList<VolumeResource>>> ListVolumesAsync(string? scope, CancellationToken cancellation)
     {
         if (_parts is not { } parts) return NotReady;
-        var list = await AskPlacementAsync<PlacementProtocol.VolumeList>(parts, new PlacementProtocol.ListVolumes(scope ?? ""), AskMax, cancellation);
+        var list = await AskPlacementAsync<PlacementProtocol.VolumeList>(
+            parts, new PlacementProtocol.ListVolumes(scope ?? ""), AskMax, cancellation);
         if (!list.IsOk) return new ControlFailure(list.Status, list.Reason);
         using var slots = new SemaphoreSlim(DescribesMax);
         var described = await Task.WhenAll(list.Value!.Volumes.Select(async entry =>
@@ -50,7 +52,8 @@ public sealed partial class ControlPlane
                 slots.Release();
             }
         }));
-        return described.OrderBy(volume => volume.Namespace, StringComparer.Ordinal).ThenBy(volume => volume.Name, StringComparer.Ordinal).ToArray();
+        return described.OrderBy(volume => volume.Namespace, StringComparer.Ordinal).ThenBy(volume => volume.Name, StringComparer.Ordinal)
+            .ToArray();
     }
 
     public async Task<ControlResult<VolumeResource>> GetVolumeAsync(VolumeName name, CancellationToken cancellation)
@@ -77,13 +80,16 @@ public sealed partial class ControlPlane
         if (_parts is not { } parts) return NotReady;
         var found = await FindAsync(parts, name, ifMatch, cancellation);
         if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
-        var labels = (change.Labels ?? []).ToImmutableSortedDictionary(label => label.Key, label => label.Value ?? "", StringComparer.Ordinal);
+        var labels = (change.Labels ?? []).ToImmutableSortedDictionary(
+            label => label.Key, label => label.Value ?? "", StringComparer.Ordinal);
         var changed = await AskPlacementAsync<PlacementProtocol.Found>(
             parts, new PlacementProtocol.ChangeVolume(name.ToString(), change.SizeBytes ?? 0, labels), ChangeMax, cancellation);
-        return changed.IsOk ? await DescribeAsync(parts, changed.Value!.Volume, cancellation) : new ControlFailure(changed.Status, changed.Reason);
+        return changed.IsOk ? await DescribeAsync(parts, changed.Value!.Volume, cancellation)
+            : new ControlFailure(changed.Status, changed.Reason);
     }
 
-    public async Task<ControlResult<VolumeResource>> AttachAsync(VolumeName name, string node, string? ifMatch, CancellationToken cancellation)
+    public async Task<ControlResult<VolumeResource>> AttachAsync(
+        VolumeName name, string node, string? ifMatch, CancellationToken cancellation)
     {
         if (_parts is not { } parts) return NotReady;
         var found = await FindAsync(parts, name, ifMatch, cancellation);
@@ -102,11 +108,14 @@ public sealed partial class ControlPlane
         var found = await FindAsync(parts, name, ifMatch, cancellation);
         if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
         var entry = found.Value!;
-        var attached = await AskOwnerAsync<VolumeProtocol.Attached>(parts, name, new VolumeProtocol.Detach(entry.Id), ChangeMax, cancellation);
+        var attached = await AskOwnerAsync<VolumeProtocol.Attached>(
+            parts, name, new VolumeProtocol.Detach(entry.Id), ChangeMax, cancellation);
         return attached.IsOk ? await DescribeAsync(parts, entry, cancellation) : new ControlFailure(attached.Status, attached.Reason);
     }
 
-    /// <summary>The wish is journaled, the shard allocation strategy fulfils it, and this waits until the owner says that it serves there.</summary>
+    /// <summary>
+    /// The wish is journaled, the shard allocation strategy fulfils it, and this waits until the owner says that it serves there.
+    /// </summary>
     public async Task<ControlResult<VolumeResource>> MoveAsync(VolumeName name, string node, CancellationToken cancellation)
     {
         if (_parts is not { } parts) return NotReady;
@@ -140,7 +149,8 @@ public sealed partial class ControlPlane
             if (now.Owner == node) return now;
             await Task.Delay(MovePause, cancellation);
         }
-        return new ControlFailure(ControlStatus.TimedOut, $"Volume {name} has not moved to {node} within {ChangeMax.TotalSeconds} s; it will when it can.");
+        return new ControlFailure(ControlStatus.TimedOut,
+            $"Volume {name} has not moved to {node} within {ChangeMax.TotalSeconds} s; it will when it can.");
     }
 
     public async Task<ControlResult<IReadOnlyList<VolumeEventResource>>> ExplainAsync(VolumeName name, CancellationToken cancellation)
@@ -169,14 +179,16 @@ public sealed partial class ControlPlane
     private static async Task<ControlResult<VolumeEntry>> FindAsync(
         ControlParts parts, VolumeName name, string? ifMatch, CancellationToken cancellation)
     {
-        var found = await AskPlacementAsync<PlacementProtocol.Found>(parts, new PlacementProtocol.GetVolume(name.ToString()), AskMax, cancellation);
+        var found = await AskPlacementAsync<PlacementProtocol.Found>(
+            parts, new PlacementProtocol.GetVolume(name.ToString()), AskMax, cancellation);
         if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
         var entry = found.Value!.Volume;
         if (ifMatch is null) return entry;
         var revision = (await DescribeAsync(parts, entry, cancellation)).Revision;
         return revision == ifMatch
             ? entry
-            : new ControlFailure(ControlStatus.Stale, $"Volume {name} is at revision {revision}, not at {ifMatch}; read it again and decide anew.");
+            : new ControlFailure(ControlStatus.Stale,
+                $"Volume {name} is at revision {revision}, not at {ifMatch}; read it again and decide anew.");
     }
 
     private static async Task<VolumeResource> DescribeAsync(ControlParts parts, VolumeEntry entry, CancellationToken cancellation)

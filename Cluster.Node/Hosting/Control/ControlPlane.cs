@@ -14,7 +14,8 @@ public sealed record ControlParts(
     string NodeName, Guid ClusterId, IActorRef Placement, IActorRef Volumes, IMetaLog Log, VolumeMoves Moves, Func<string?> PlacementHost);
 
 /// <summary>
-/// REST's way to the actors: here, at the border, actors are asked, each with a limit; what does not answer in time is an answer too. Any thread.
+/// REST's way to the actors: here, at the border, actors are asked, each with a limit; what does not answer in time is an answer too. Any
+/// thread.
 /// </summary>
 public sealed partial class ControlPlane : IControlPlane
 {
@@ -50,7 +51,8 @@ public sealed partial class ControlPlane : IControlPlane
         }
         catch (AskTimeoutException)
         {
-            return new ControlFailure(ControlStatus.TimedOut, $"{whomSentence} did not answer within {atMost.TotalSeconds} s; look whether it was done, then try again.");
+            return new ControlFailure(ControlStatus.TimedOut,
+                $"{whomSentence} did not answer within {atMost.TotalSeconds} s; look whether it was done, then try again.");
         }
         return answer switch
         {

@@ -10,7 +10,8 @@ using Microsoft.Extensions.Logging;
 namespace Cluster.Node.Hosting.Control;
 
 /// <summary>The allocation strategy's view of volumes: each one's events folded, kept, and read on from there. Any thread.</summary>
-public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves, ILogger<JournalPlacementView> logger) : IVolumePlacementView
+public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves, ILogger<JournalPlacementView> logger)
+    : IVolumePlacementView
 {
     /// <summary>Longest wait for the journal; sharding itself gives up on an allocation after its own time-out and asks again.</summary>
     private static readonly TimeSpan LookMax = TimeSpan.FromSeconds(2);

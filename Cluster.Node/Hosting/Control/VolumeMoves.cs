@@ -5,7 +5,9 @@ using Cluster.Node.Journal;
 
 namespace Cluster.Node.Hosting.Control;
 
-/// <summary>Moves of owners that were asked for and not yet made: keys "move/VOLUME" of the journal with a node's name. Any thread.</summary>
+/// <summary>
+/// Moves of owners that were asked for and not yet made: keys "move/VOLUME" of the journal with a node's name. Any thread.
+/// </summary>
 public sealed class VolumeMoves(IMetaLog log)
 {
     private const string Prefix = "move/";

@@ -14,7 +14,9 @@ public sealed class LoggingSetup(ILoggerFactory loggers) : Setup
     public ILoggerFactory Loggers { get; } = loggers;
 }
 
-/// <summary>The log events of actors in the process's log: ours under their type, Akka's own under "Akka". Named in hocon/akka.conf.</summary>
+/// <summary>
+/// The log events of actors in the process's log: ours under their type, Akka's own under "Akka". Named in hocon/akka.conf.
+/// </summary>
 public sealed partial class AkkaLogBridge : ReceiveActor, IRequiresMessageQueue<ILoggerMessageQueueSemantics>
 {
     private readonly Dictionary<Type, Microsoft.Extensions.Logging.ILogger> _loggers = [];
@@ -23,7 +25,8 @@ public sealed partial class AkkaLogBridge : ReceiveActor, IRequiresMessageQueue<
     public AkkaLogBridge()
     {
         var setup = Context.System.Settings.Setup.Get<LoggingSetup>();
-        _factory = setup.HasValue ? setup.Value.Loggers : throw new InvalidOperationException("the actor system was made without a LoggingSetup");
+        _factory = setup.HasValue ? setup.Value.Loggers
+            : throw new InvalidOperationException("the actor system was made without a LoggingSetup");
         Receive<InitializeLogger>(_ => Sender.Tell(new LoggerInitialized()));
         Receive<LogEvent>(Write);
     }
@@ -31,7 +34,8 @@ public sealed partial class AkkaLogBridge : ReceiveActor, IRequiresMessageQueue<
     private void Write(LogEvent e)
     {
         var ours = e.LogClass.Assembly == typeof(AkkaLogBridge).Assembly;
-        if (!_loggers.TryGetValue(e.LogClass, out var logger)) _loggers[e.LogClass] = logger = _factory.CreateLogger(ours ? e.LogClass.FullName! : "Akka");
+        if (!_loggers.TryGetValue(e.LogClass, out var logger))
+            _loggers[e.LogClass] = logger = _factory.CreateLogger(ours ? e.LogClass.FullName! : "Akka");
         var level = LevelOf(e.LogLevel());
         // What Akka tells of its own workings is for those who debug; the node says in its own words what changed.
         if (!ours && level == NetLogLevel.Information) level = NetLogLevel.Debug;

@@ -10,7 +10,10 @@ using Microsoft.Extensions.Logging;
 
 namespace Cluster.Node.Hosting.Membership;
 
-/// <summary>An actor system as a node runs it: hocon/akka.conf and hocon/journal.conf, under what the operator's file says, under the node's addresses.</summary>
+/// <summary>
+/// An actor system as a node runs it: hocon/akka.conf and hocon/journal.conf, under what the operator's file says, under the node's
+/// addresses.
+/// </summary>
 public static class AkkaSettings
 {
     public const string SystemName = "myrmidon";
@@ -33,6 +36,7 @@ public static class AkkaSettings
     {
         var port = options.RemotePort.ToString(CultureInfo.InvariantCulture);
         return ConfigurationFactory.ParseString(
-            $"akka.remote.dot-netty.tcp {{ hostname = \"{options.Host}\"\n public-hostname = \"{options.AdvertisedHost}\"\n port = {port} }}");
+            $"akka.remote.dot-netty.tcp {{ hostname = \"{options.Host}\"\n "
+            + $"public-hostname = \"{options.AdvertisedHost}\"\n port = {port} }}");
     }
 }

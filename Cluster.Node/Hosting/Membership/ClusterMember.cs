@@ -6,7 +6,9 @@ using Microsoft.Extensions.Logging;
 
 namespace Cluster.Node.Hosting.Membership;
 
-/// <summary>This process as a member of the Akka cluster: joins where the journal says, and says of itself whether it is up. Any thread.</summary>
+/// <summary>
+/// This process as a member of the Akka cluster: joins where the journal says, and says of itself whether it is up. Any thread.
+/// </summary>
 public sealed partial class ClusterMember(ActorSystem system, ILogger<ClusterMember> logger)
 {
     /// <summary>Between two looks at who may form the cluster.</summary>
@@ -24,7 +26,9 @@ public sealed partial class ClusterMember(ActorSystem system, ILogger<ClusterMem
     /// <summary>As other nodes are told in the journal's hello.</summary>
     public AkkaSelf Self => new(Address.ToString(), _cluster.SelfUniqueAddress.Uid, _cluster.SelfMember.Status == MemberStatus.Up);
 
-    /// <summary>Completes when this node is up as a member. Goes on for as long as it takes; a journal without a leader is waited for.</summary>
+    /// <summary>
+    /// Completes when this node is up as a member. Goes on for as long as it takes; a journal without a leader is waited for.
+    /// </summary>
     public async Task JoinAsync(AkkaFormation formation, CancellationToken cancellation)
     {
         var up = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -54,8 +58,9 @@ public sealed partial class ClusterMember(ActorSystem system, ILogger<ClusterMem
     }
 
     /// <summary>
-    /// The process at this address is dead (its mesh port refuses connections while its host answers): it is downed now, not after the failure detector's wait. A new
-    /// process at the address opens its mesh port before it joins, so that the member known here is the dead one.
+    /// The process at this address is dead (its mesh port refuses connections while its host answers): it is downed now, not after the
+    /// failure detector's wait. A new process at the address opens its mesh port before it joins, so that the member known here is the
+    /// dead one.
     /// </summary>
     public void DownDead(Address address)
     {

@@ -8,7 +8,8 @@ using Microsoft.Extensions.Logging;
 namespace Cluster.Node.Hosting.Membership;
 
 /// <summary>
-/// The nodes of the cluster, as each registered itself in the journal: kept at hand for the mesh and for whoever needs a name for an address. Any thread.
+/// The nodes of the cluster, as each registered itself in the journal: kept at hand for the mesh and for whoever needs a name for an
+/// address. Any thread.
 /// </summary>
 public sealed partial class PeerDirectory(NodeDirectory nodes, Action<IEnumerable<MeshPeerInfo>> update, ILogger<PeerDirectory> logger)
     : IAsyncDisposable

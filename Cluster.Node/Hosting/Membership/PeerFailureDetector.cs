@@ -6,8 +6,8 @@ using Akka.Remote;
 namespace Cluster.Node.Hosting.Membership;
 
 /// <summary>
-/// Akka's failure detector, which also believes the mesh: a peer whose port refuses connections is dead now, not after some missed heartbeats. Named in hocon/akka.conf. A wrong
-/// belief costs availability only (R18).
+/// Akka's failure detector, which also believes the mesh: a peer whose port refuses connections is dead now, not after some missed
+/// heartbeats. Named in hocon/akka.conf. A wrong belief costs availability only (R18).
 /// </summary>
 public sealed class PeerFailureDetector(Config config, EventStream events) : PhiAccrualFailureDetector(config, events)
 {
@@ -15,7 +15,8 @@ public sealed class PeerFailureDetector(Config config, EventStream events) : Phi
 }
 
 /// <summary>
-/// Peers that the mesh found dead, by address as Akka writes it. Held for the process, because Akka makes its detectors without saying for which actor system. Any thread.
+/// Peers that the mesh found dead, by address as Akka writes it. Held for the process, because Akka makes its detectors without saying
+/// for which actor system. Any thread.
 /// </summary>
 public static class DeadPeers
 {

@@ -22,6 +22,7 @@ internal static class HoconKeys
             }
             yield break;
         }
-        yield return (path, value.IsArray() ? string.Join(',', value.GetArray().Select(item => item.GetString())) : value.GetString() ?? "");
+        yield return (path, value.IsArray() ? string.Join(',', value.GetArray().Select(item => item.GetString())) : value.GetString()
+            ?? "");
     }
 }

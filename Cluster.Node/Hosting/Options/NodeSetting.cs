@@ -5,7 +5,9 @@ using Microsoft.Extensions.Logging;
 
 namespace Cluster.Node.Hosting.Options;
 
-/// <summary>One key of hocon/myrmidon.conf: what it expects, in words, and how its text changes the options (null: it does not fit).</summary>
+/// <summary>
+/// One key of hocon/myrmidon.conf: what it expects, in words, and how its text changes the options (null: it does not fit).
+/// </summary>
 /// <param name="Key">Without the leading "myrmidon.".</param>
 /// <param name="Flag">Whether `myrmidon node` takes it as "--key".</param>
 public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<NodeOptions, string, NodeOptions?> Apply)
@@ -20,7 +22,8 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
         new("name", true, NameForm, (o, v) => v.Length == 0 || Names.IsNodeName(v) ? o with { Name = v } : null),
         new("data", true, "a directory", (o, v) => v.Length > 0 ? o with { DataDirectory = v } : null),
         new("zone", true, "\"\" or " + NameForm, (o, v) => v.Length == 0 || Names.IsNodeName(v) ? o with { Zone = v } : null),
-        new("host", true, "an address of this host", (o, v) => IPAddress.TryParse(v, out _) || v == "localhost" ? o with { Host = v } : null),
+        new("host", true, "an address of this host", (o, v) =>
+            IPAddress.TryParse(v, out _) || v == "localhost" ? o with { Host = v } : null),
         new("advertised-host", true, "a host name or address", (o, v) => Names.IsHost(v) ? o with { AdvertisedHost = v } : null),
         new("seeds", true, "host:port, several with commas between them", Seeds),
         new("bootstrap-expect", true, "auto, or a number of nodes from 0 to 7", BootstrapExpect),
@@ -31,9 +34,12 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
         new("remote-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { RemotePort = port } : null),
         new("journal-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { JournalPort = port } : null),
         new("log-level", true, "trace, debug, information, warning or error", Level),
-        new("replace-after", false, Quantities.DurationForm, (o, v) => Quantities.TryDuration(v, out var t) ? o with { ReplaceAfter = t } : null),
-        new("replacements-max", false, "a number from 1 to 64", (o, v) => Number(v, 1, 64) is { } n ? o with { ReplacementsMax = n } : null),
-        new("stop-timeout", false, Quantities.DurationForm, (o, v) => Quantities.TryDuration(v, out var t) ? o with { StopTimeout = t } : null),
+        new("replace-after", false, Quantities.DurationForm, (o, v) =>
+            Quantities.TryDuration(v, out var t) ? o with { ReplaceAfter = t } : null),
+        new("replacements-max", false, "a number from 1 to 64", (o, v) =>
+            Number(v, 1, 64) is { } n ? o with { ReplacementsMax = n } : null),
+        new("stop-timeout", false, Quantities.DurationForm, (o, v) =>
+            Quantities.TryDuration(v, out var t) ? o with { StopTimeout = t } : null),
     ];
 
     public string FullKey => $"{Section}.{Key}";
@@ -66,5 +72,6 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
     private static int? Port(string value) => Number(value, 0, IPEndPoint.MaxPort);
 
     private static int? Number(string value, int min, int max) =>
-        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= min && number <= max ? number : null;
+        int.TryParse(value, NumberStyles.None, CultureInfo.InvariantCulture, out var number) && number >= min && number <= max ? number
+            : null;
 }

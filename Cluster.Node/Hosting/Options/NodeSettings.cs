@@ -56,7 +56,8 @@ public static class NodeSettings
         foreach (var section in HoconKeys.Top(config))
         {
             if (!SectionsOfAFile.Contains(section, StringComparer.Ordinal))
-                return NodeSettingsResult.Failed($"{file} has an unknown section '{section}'; known are {string.Join(" and ", SectionsOfAFile)}.");
+                return NodeSettingsResult.Failed(
+                    $"{file} has an unknown section '{section}'; known are {string.Join(" and ", SectionsOfAFile)}.");
         }
         foreach (var (key, text) in HoconKeys.Leaves(config.GetConfig(NodeSetting.Section)))
         {
@@ -119,7 +120,8 @@ public static class NodeSettings
         var advertised = options.AdvertisedHost.Length > 0 ? options.AdvertisedHost : options.Host;
         if (advertised is "0.0.0.0" or "::")
             return NodeSettingsResult.Failed(
-                $"myrmidon.host is {advertised}, by which no other node can reach this one; set myrmidon.advertised-host to a name or address that can.");
+                $"myrmidon.host is {advertised}, by which no other node can reach this one; "
+                + "set myrmidon.advertised-host to a name or address that can.");
         return new NodeSettingsResult(
             options with { Name = name, AdvertisedHost = advertised, DataDirectory = Path.GetFullPath(options.DataDirectory) }, akka, "");
     }

@@ -12,8 +12,9 @@ using HyperionSerializer = Hyperion.Serializer;
 namespace Cluster.Node.Hosting.Serialization;
 
 /// <summary>
-/// Control messages over Akka.Remote: Hyperion, restricted to the types of <see cref="Manifests"/>. Layout, little-endian: version u8 | body length u32 | XxHash3-64 of the
-/// body u64 | body. Length and hash are checked before Hyperion sees a byte, because it believes the lengths that it reads. Any thread.
+/// Control messages over Akka.Remote: Hyperion, restricted to the types of <see cref="Manifests"/>. Layout, little-endian: version u8 |
+/// body length u32 | XxHash3-64 of the body u64 | body. Length and hash are checked before Hyperion sees a byte, because it believes the
+/// lengths that it reads. Any thread.
 /// </summary>
 public sealed class ControlSerializer : SerializerWithStringManifest
 {
@@ -23,13 +24,15 @@ public sealed class ControlSerializer : SerializerWithStringManifest
     /// <summary>Bytes of a message's body; a list of every volume of a full cluster fits.</summary>
     public const int BodyBytesMax = 3 << 20;
 
-    private static readonly FrozenDictionary<Type, string> ManifestByType = Manifests.ControlMessages.ToFrozenDictionary(m => m.Value, m => m.Key);
+    private static readonly FrozenDictionary<Type,
+        string> ManifestByType = Manifests.ControlMessages.ToFrozenDictionary(m => m.Value, m => m.Key);
 
     private static readonly FrozenDictionary<string, Type> TypeByManifest =
         Manifests.ControlMessages.ToFrozenDictionary(m => m.Key, m => m.Value, StringComparer.Ordinal);
 
     private readonly HyperionSerializer _hyperion = new(new SerializerOptions(
-        versionTolerance: true, preserveObjectReferences: false, surrogates: [], serializerFactories: [], knownTypes: [], ignoreISerializable: true,
+        versionTolerance: true, preserveObjectReferences: false, surrogates: [], serializerFactories: [], knownTypes: [],
+            ignoreISerializable: true,
         packageNameOverrides: [], disallowUnsafeTypes: true, typeFilter: new ControlTypeFilter()));
 
     public ControlSerializer(ExtendedActorSystem system) : base(system)
@@ -50,7 +53,8 @@ public sealed class ControlSerializer : SerializerWithStringManifest
         _hyperion.Serialize(obj, stream);
         var bytes = stream.ToArray();
         var body = bytes.AsSpan(HeaderBytes);
-        if (body.Length > BodyBytesMax) throw new SerializationException($"{obj.GetType()} takes {body.Length} B; a control message may take {BodyBytesMax} B");
+        if (body.Length > BodyBytesMax)
+            throw new SerializationException($"{obj.GetType()} takes {body.Length} B; a control message may take {BodyBytesMax} B");
         bytes[0] = LayoutVersion;
         BinaryPrimitives.WriteUInt32LittleEndian(bytes.AsSpan(1), (uint)body.Length);
         BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(5), XxHash3.HashToUInt64(body));
@@ -65,14 +69,16 @@ public sealed class ControlSerializer : SerializerWithStringManifest
         using var stream = new MemoryStream(bytes, HeaderBytes, bytes.Length - HeaderBytes, writable: false);
         var message = _hyperion.Deserialize<object>(stream);
         if (message is not IControlMessage || message.GetType() != type)
-            throw new SerializationException($"a message under the manifest '{manifest}' holds {message?.GetType().ToString() ?? "nothing"}");
+            throw new SerializationException(
+                $"a message under the manifest '{manifest}' holds {message?.GetType().ToString() ?? "nothing"}");
         return message;
     }
 
     private static void CheckHeader(byte[] bytes, string manifest)
     {
         if (bytes.Length < HeaderBytes || bytes.Length > HeaderBytes + BodyBytesMax)
-            throw new SerializationException($"a message '{manifest}' of {bytes.Length} B is outside {HeaderBytes} to {HeaderBytes + BodyBytesMax} B");
+            throw new SerializationException(
+                $"a message '{manifest}' of {bytes.Length} B is outside {HeaderBytes} to {HeaderBytes + BodyBytesMax} B");
         if (bytes[0] != LayoutVersion)
             throw new SerializationException($"a message '{manifest}' has layout {bytes[0]}; this program reads {LayoutVersion}");
         if (BinaryPrimitives.ReadUInt32LittleEndian(bytes.AsSpan(1)) != bytes.Length - HeaderBytes)

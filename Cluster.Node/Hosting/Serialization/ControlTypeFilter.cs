@@ -6,8 +6,8 @@ using Hyperion;
 namespace Cluster.Node.Hosting.Serialization;
 
 /// <summary>
-/// The allow-list: only what stands in <see cref="Manifests"/> is written or read. Hyperion names one type in several ways (with the assembly's version when it
-/// writes, with a marker for the core library when it reads), so names are compared without those.
+/// The allow-list: only what stands in <see cref="Manifests"/> is written or read. Hyperion names one type in several ways (with the
+/// assembly's version when it writes, with a marker for the core library when it reads), so names are compared without those.
 /// </summary>
 internal sealed partial class ControlTypeFilter : ITypeFilter
 {

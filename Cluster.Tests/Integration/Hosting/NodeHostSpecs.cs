@@ -37,7 +37,8 @@ public class NodeHostSpecs
         var owner = OwnerOf(volume)!;
         var other = (owner[^1] - '0' + 1) % 3;
         await nodes.StopAsync(owner[^1] - '0');
-        var after = await nodes.EventuallyAsync(other, "/v1/volumes/pg", v => StateOf(v) == "degraded" && OwnerOf(v) is { } now && now != owner);
+        var after = await nodes.EventuallyAsync(
+            other, "/v1/volumes/pg", v => StateOf(v) == "degraded" && OwnerOf(v) is { } now && now != owner);
         Assert.True(after.GetProperty("epoch").GetUInt64() > volume.GetProperty("epoch").GetUInt64());
         await nodes.StartAsync(owner[^1] - '0');
         await nodes.EventuallyAsync(other, "/v1/volumes/pg", v => StateOf(v) == "healthy");

@@ -53,12 +53,14 @@ internal sealed class TestNodes(int count) : IAsyncDisposable
         return host!.StopAsync();
     }
 
-    public async Task<(HttpStatusCode Status, JsonElement Body)> GetAsync(int index, string path) => await ReadAsync(await _http.GetAsync(Url(index, path)));
+    public async Task<(HttpStatusCode Status, JsonElement Body)> GetAsync(int index, string path) =>
+        await ReadAsync(await _http.GetAsync(Url(index, path)));
 
     public async Task<(HttpStatusCode Status, JsonElement Body)> PostAsync(int index, string path, object body) =>
         await ReadAsync(await _http.PostAsJsonAsync(Url(index, path), body));
 
-    public async Task<(HttpStatusCode Status, JsonElement Body)> DeleteAsync(int index, string path) => await ReadAsync(await _http.DeleteAsync(Url(index, path)));
+    public async Task<(HttpStatusCode Status, JsonElement Body)> DeleteAsync(int index, string path) =>
+        await ReadAsync(await _http.DeleteAsync(Url(index, path)));
 
     /// <summary>Asks again until the answer is as wanted; the last answer is the message when it never is.</summary>
     public async Task<JsonElement> EventuallyAsync(int index, string path, Func<JsonElement, bool> wanted)

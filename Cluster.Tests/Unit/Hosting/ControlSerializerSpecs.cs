@@ -61,7 +61,8 @@ public class ControlSerializerSpecs
             var bytes = Seal(open, stranger);
             Assert.ThrowsAny<Exception>(() => _serializer.FromBinary(bytes, AnyManifest));
         }
-        Assert.Throws<SerializationException>(() => _serializer.FromBinary(_serializer.ToBinary(ContractSamples.ControlMessages[1]), "file/1"));
+        Assert.Throws<SerializationException>(
+            () => _serializer.FromBinary(_serializer.ToBinary(ContractSamples.ControlMessages[1]), "file/1"));
     }
 
     [Fact(DisplayName = "A type outside the list is not read inside a listed one either")]
@@ -69,7 +70,8 @@ public class ControlSerializerSpecs
     {
         var filter = new ControlTypeFilter();
         Assert.All(Manifests.Nested, t => Assert.True(filter.IsAllowed(t.AssemblyQualifiedName!), t.FullName));
-        foreach (var type in new[] { typeof(FileInfo), typeof(Process), typeof(ProcessStartInfo), typeof(Action), typeof(List<string>), typeof(object) })
+        foreach (var type in new[] { typeof(FileInfo), typeof(Process), typeof(ProcessStartInfo), typeof(Action), typeof(List<string>),
+            typeof(object) })
             Assert.False(filter.IsAllowed(type.AssemblyQualifiedName!), type.FullName);
         Assert.False(filter.IsAllowed("Cluster.Messages.Model.VolumeId, Other"));
     }
@@ -100,7 +102,8 @@ public class ControlSerializerSpecs
     private object Copy(IControlMessage message) => _serializer.FromBinary(_serializer.ToBinary(message), _serializer.Manifest(message));
 
     private static ImmutableArray<object> Strangers() =>
-        [new FileInfo("/etc/passwd"), new ProcessStartInfo("sh"), (Action)(() => { }), new List<string> { "a" }, "text", 5, new Uri("http://a/")];
+        [new FileInfo("/etc/passwd"), new ProcessStartInfo("sh"), (Action)(() => { }), new List<string> { "a" }, "text", 5,
+            new Uri("http://a/")];
 
     private static byte[] Seal(Hyperion.Serializer open, object stranger)
     {

@@ -6,7 +6,8 @@ namespace Cluster.Tests.Unit.Hosting;
 
 public class VolumeSpecCodecSpecs
 {
-    internal static readonly VolumeSpec Spec = new(new VolumeId(7), "default", "pg", 10UL << 30, 3, FailureModeKind.Threshold, 2, 300_000, true,
+    internal static readonly VolumeSpec Spec = new(
+        new VolumeId(7), "default", "pg", 10UL << 30, 3, FailureModeKind.Threshold, 2, 300_000, true,
         ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal).Add("a", "1").Add("myrmidon.dev/replicas", "3"));
 
     [Fact(DisplayName = "A spec's bytes are pinned")]

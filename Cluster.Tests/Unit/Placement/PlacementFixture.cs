@@ -39,7 +39,8 @@ internal sealed class PlacementFixture
 
     public PlacementDecision Create(string name, ulong sizeBytes = 1UL << 30, params (string Key, string Value)[] labels)
     {
-        var decision = PlacementMachine.Create(State, Nodes, new PlacementProtocol.CreateVolume("default", name, sizeBytes, Labels(labels)), NewGuid);
+        var decision = PlacementMachine.Create(
+            State, Nodes, new PlacementProtocol.CreateVolume("default", name, sizeBytes, Labels(labels)), NewGuid);
         if (decision.Event is not null) Apply(decision.Event);
         return decision;
     }

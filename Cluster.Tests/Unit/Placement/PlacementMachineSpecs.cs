@@ -36,8 +36,10 @@ public class PlacementMachineSpecs
         var again = _fixture.Create("pg");
         Assert.Null(again.Event);
         Assert.Equal(first.Wait, again.Wait);
-        Assert.Contains("exists", PlacementFixture.Reason(_fixture.Create("pg", 1UL << 31), RefusalKind.Conflict), StringComparison.Ordinal);
-        Assert.Contains("exists", PlacementFixture.Reason(_fixture.Create("pg", 1UL << 30, ("a", "b")), RefusalKind.Conflict), StringComparison.Ordinal);
+        Assert.Contains("exists", PlacementFixture.Reason(_fixture.Create("pg", 1UL << 31), RefusalKind.Conflict),
+            StringComparison.Ordinal);
+        Assert.Contains("exists", PlacementFixture.Reason(_fixture.Create("pg", 1UL << 30, ("a", "b")), RefusalKind.Conflict),
+            StringComparison.Ordinal);
         PlacementFixture.Reason(_fixture.Create("pg", 1UL << 30, ("myrmidon.dev/replicas", "2")), RefusalKind.Conflict);
     }
 
@@ -49,7 +51,8 @@ public class PlacementMachineSpecs
         _fixture.Change(1, node => node with { Cordoned = true });
         _fixture.Change(2, node => node with { Report = PlacementFixture.Report(1 << 20) });
         var reason = PlacementFixture.Reason(_fixture.Create("pg", 1, ("myrmidon.dev/replicas", "3")), RefusalKind.Impossible);
-        foreach (var part in new[] { "node-0 is down", "node-1 is cordoned", "node-2 has 1 MiB free", "node-3 can", "node-4 can", "3 nodes", "2 can" })
+        foreach (var part in new[] { "node-0 is down", "node-1 is cordoned", "node-2 has 1 MiB free", "node-3 can", "node-4 can",
+            "3 nodes", "2 can" })
             Assert.Contains(part, reason, StringComparison.Ordinal);
     }
 
@@ -58,12 +61,14 @@ public class PlacementMachineSpecs
     {
         _fixture.WithNodes(3);
         _fixture.Change(1, node => node with { Report = null });
-        Assert.Contains("node-1 has not reported", PlacementFixture.Reason(_fixture.Create("pg"), RefusalKind.Unavailable), StringComparison.Ordinal);
+        Assert.Contains("node-1 has not reported", PlacementFixture.Reason(_fixture.Create("pg"), RefusalKind.Unavailable),
+            StringComparison.Ordinal);
     }
 
     [Fact(DisplayName = "Without nodes a request says so")]
     public void No_nodes() =>
-        Assert.Contains("no node is known", PlacementFixture.Reason(_fixture.Create("pg"), RefusalKind.Impossible), StringComparison.Ordinal);
+        Assert.Contains("no node is known", PlacementFixture.Reason(_fixture.Create("pg"), RefusalKind.Impossible),
+            StringComparison.Ordinal);
 
     [Fact(DisplayName = "Left to the cluster, copies are three, or as many as there are nodes")]
     public void Default_copies()
@@ -96,7 +101,8 @@ public class PlacementMachineSpecs
         Assert.NotNull(PlacementMachine.Answer(_fixture.State, change.Wait!));
         var same = PlacementMachine.Change(_fixture.State, new PlacementProtocol.ChangeVolume("pg", 2UL << 30, PlacementFixture.NoLabels));
         Assert.Null(same.Event);
-        var shrink = PlacementMachine.Change(_fixture.State, new PlacementProtocol.ChangeVolume("pg", 1UL << 30, PlacementFixture.NoLabels));
+        var shrink = PlacementMachine.Change(
+            _fixture.State, new PlacementProtocol.ChangeVolume("pg", 1UL << 30, PlacementFixture.NoLabels));
         Assert.Contains("shrink", PlacementFixture.Reason(shrink, RefusalKind.Invalid), StringComparison.Ordinal);
         var copies = PlacementMachine.Change(_fixture.State, new PlacementProtocol.ChangeVolume(
             "pg", 0, PlacementFixture.Labels(("myrmidon.dev/replicas", "2"))));
