@@ -9,7 +9,14 @@ internal static class NodeCommands
 {
     public static Command Build()
     {
-        var node = new Command("node", "Run a node; list, show and cordon the cluster's nodes.") { List(), Show(), Cordon(true), Cordon(false) };
+        var node = new VerbCommand("node",
+            "Run a node in the foreground (with flags), or list, show and cordon the nodes of a cluster (with a verb). "
+            + "All settings and their meaning: hocon/myrmidon.conf.",
+            "myrmidon node --name node-a --data /var/lib/myrmidon --host 10.0.0.5 --seeds 10.0.0.5:5709,10.0.0.6:5709 --bootstrap-expect 2",
+            "myrmidon node list")
+        {
+            List(), Show(), Cordon(true), Cordon(false),
+        };
         NodeRunCommand.AddTo(node);
         return node;
     }

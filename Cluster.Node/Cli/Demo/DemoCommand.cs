@@ -10,6 +10,9 @@ internal static class DemoCommand
 {
     private const long DataBytesDefault = 256L << 20;
     private const long DataBytesMin = 16L << 20;
+    /// <summary>Columns where no terminal says its own: no sentence of the demo is longer.</summary>
+    private const int PlainWidth = 240;
+
     private const long DataBytesMax = 16L << 30;
 
     public static Command Build()
@@ -46,8 +49,10 @@ internal static class DemoCommand
         {
             var configuration = parsed.InvocationConfiguration;
             var console = AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(configuration.Output) });
+            if (Console.IsOutputRedirected) console.Profile.Width = PlainWidth;
             try
             {
+                console.WriteLine("Starting three nodes...");
                 return await RunAsync(console, parsed.GetValue(size), parsed.GetValue(keep), parsed.GetValue(offset), cancellation);
             }
             catch (Exception failure) when (failure is DevException or IOException or SocketException)

@@ -1,43 +1,32 @@
-using System.Security.Cryptography;
-
 namespace Cluster.Node.Cli.Demo;
 
-/// <summary>The demo's file of random bytes, and the comparison with what was read back.</summary>
-internal static class DemoData
+/// <summary>
+/// The demo's bytes: random, so that no compression flatters the numbers, and made anew from the seed for the comparison, so that no file
+/// is needed.
+/// </summary>
+internal sealed class DemoData(int seed)
 {
-    private const int ChunkBytes = 1 << 20;
+    private readonly byte[] _expected = new byte[NbdCopy.ChunkBytes];
 
-    /// <summary>Writes the file; the bytes are random, so that no compression flatters the numbers.</summary>
-    public static async Task WriteAsync(string file, long bytes, CancellationToken cancellation)
+    /// <summary>Bytes that differed so far.</summary>
+    public long Differences { get; private set; }
+
+    /// <summary>Bytes compared so far.</summary>
+    public long Compared { get; private set; }
+
+    /// <summary>The chunk that belongs at this offset, a multiple of the chunk's size.</summary>
+    public void Fill(byte[] chunk, long offsetBytes) => new Random(HashCode(offsetBytes)).NextBytes(chunk);
+
+    public void Compare(byte[] chunk, long offsetBytes, int count)
     {
-        await using var target = File.Create(file);
-        var chunk = new byte[ChunkBytes];
-        for (long at = 0; at < bytes; at += chunk.Length)
+        Fill(_expected, offsetBytes);
+        Compared += count;
+        if (chunk.AsSpan(0, count).SequenceEqual(_expected.AsSpan(0, count))) return;
+        for (var index = 0; index < count; index++)
         {
-            RandomNumberGenerator.Fill(chunk);
-            await target.WriteAsync(chunk.AsMemory(0, (int)Math.Min(chunk.Length, bytes - at)), cancellation);
+            if (chunk[index] != _expected[index]) Differences++;
         }
     }
 
-    /// <summary>Bytes of the first `bytes` that differ; what is missing differs.</summary>
-    public static async Task<long> CountDifferencesAsync(string expected, string found, long bytes, CancellationToken cancellation)
-    {
-        await using var left = File.OpenRead(expected);
-        await using var right = File.OpenRead(found);
-        var (leftChunk, rightChunk) = (new byte[ChunkBytes], new byte[ChunkBytes]);
-        long differences = 0;
-        for (long at = 0; at < bytes;)
-        {
-            var count = (int)Math.Min(ChunkBytes, bytes - at);
-            await left.ReadExactlyAsync(leftChunk.AsMemory(0, count), cancellation);
-            var read = await right.ReadAtLeastAsync(rightChunk.AsMemory(0, count), count, throwOnEndOfStream: false, cancellation);
-            differences += count - read;
-            for (var index = 0; index < read; index++)
-            {
-                if (leftChunk[index] != rightChunk[index]) differences++;
-            }
-            at += count;
-        }
-        return differences;
-    }
+    private int HashCode(long offsetBytes) => unchecked(seed + ((int)(offsetBytes / NbdCopy.ChunkBytes) * 1_000_003));
 }

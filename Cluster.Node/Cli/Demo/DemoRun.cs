@@ -20,6 +20,7 @@ internal sealed class DemoRun(IAnsiConsole console, DevCluster cluster, long dat
     private const int PollMs = 100;
 
     private readonly NbdCopy _copy = NbdCopy.Find();
+    private readonly DemoData _data = new(Environment.TickCount);
 
     private ulong VolumeBytes => ((ulong)dataBytes * 4) + GapProbe.AreaBytes;
 
@@ -38,19 +39,17 @@ internal sealed class DemoRun(IAnsiConsole console, DevCluster cluster, long dat
 
         var owner = cluster.Nodes.First(node => node.Name == created.Owner);
         var front = cluster.Nodes.First(node => node.Name != created.Owner);
-        var source = Path.Combine(cluster.File.Directory, "data.bin");
-        await DemoData.WriteAsync(source, dataBytes, cancellation);
         var export = new Uri($"{front.Nbd}/{Volume}");
         using var client = await NbdClient.ConnectAsync(export, cancellation);
         using var probe = new GapProbe(client, VolumeBytes - GapProbe.AreaBytes);
-        var writtenMeanwhile = await WriteAndKillAsync(source, export, owner, front, probe, cancellation);
-        var good = await CompareAsync(source, export, probe, cancellation);
+        var writtenMeanwhile = await WriteAndKillAsync(export, owner, front, probe, cancellation);
+        var good = await CompareAsync(export, probe, cancellation);
         return await CatchUpAsync(owner, front, writtenMeanwhile, cancellation) && good;
     }
 
     /// <summary>Answers the bytes written after the kill.</summary>
     private async Task<long> WriteAndKillAsync(
-        string source, Uri export, DevNode owner, DevNode front, GapProbe probe, CancellationToken cancellation)
+        Uri export, DevNode owner, DevNode front, GapProbe probe, CancellationToken cancellation)
     {
         probe.Start();
         Task<string>? kill = null;
@@ -58,7 +57,7 @@ internal sealed class DemoRun(IAnsiConsole console, DevCluster cluster, long dat
         var shareAtKill = 0.0;
         var clock = Stopwatch.StartNew();
         await WithProgressAsync($"Writing {SizeText.Format((ulong)dataBytes)} through {front.Name}", bar =>
-            _copy.InAsync(source, export, share =>
+            _copy.InAsync(export, dataBytes, _data.Fill, share =>
             {
                 bar(share);
                 if (share < KillAt || kill is not null) return;
@@ -77,18 +76,14 @@ internal sealed class DemoRun(IAnsiConsole console, DevCluster cluster, long dat
         return (long)((1 - shareAtKill) * dataBytes) + ((probe.Acknowledged - acknowledgedAtKill) * GapProbe.BlockBytes);
     }
 
-    private async Task<bool> CompareAsync(string source, Uri export, GapProbe probe, CancellationToken cancellation)
+    private async Task<bool> CompareAsync(Uri export, GapProbe probe, CancellationToken cancellation)
     {
-        var back = Path.Combine(cluster.File.Directory, "back.bin");
-        await WithProgressAsync("Reading everything back", bar => _copy.OutAsync(export, back, dataBytes, bar, cancellation));
-        var differences = await DemoData.CountDifferencesAsync(source, back, dataBytes, cancellation);
+        await WithProgressAsync("Reading everything back", bar => _copy.OutAsync(export, dataBytes, _data.Compare, bar, cancellation));
         var wrong = await probe.CountWrongAsync(cancellation);
-        File.Delete(back);
-        File.Delete(source);
-        var good = differences == 0 && wrong == 0;
+        var good = _data.Differences == 0 && _data.Compared == dataBytes && wrong == 0;
         Say(good
             ? $"All {SizeText.Format((ulong)dataBytes)} are equal, byte for byte, and so are the probe's blocks."
-            : $"DATA DIFFERS: {differences} bytes of the copy, {wrong} blocks of the probe.");
+            : $"DATA DIFFERS: {_data.Differences + dataBytes - _data.Compared} bytes of the copy, {wrong} blocks of the probe.");
         return good;
     }
 

@@ -1,15 +1,16 @@
 using System.Diagnostics;
-using System.Globalization;
 
 namespace Cluster.Node.Cli.Demo;
 
 /// <summary>
-/// Copies a file to a volume and back by `nbdcopy` (package libnbd-bin), or, where that is not installed, by our own client.
+/// Streams bytes into a volume and out of it by `nbdcopy` (package libnbd-bin) at the other end of a pipe, or, where that is not
+/// installed, by our own client.
 /// </summary>
 internal sealed class NbdCopy
 {
+    public const int ChunkBytes = 256 * 1024;
+
     private const string Tool = "nbdcopy";
-    private const int ChunkBytes = 256 * 1024;
 
     private readonly string? _tool;
 
@@ -25,37 +26,46 @@ internal sealed class NbdCopy
     }
 
     /// <summary>
-    /// Writes the file to the start of the volume; `progress` gets shares from 0 to 1. Throws IOException when the client fails.
+    /// Writes that many bytes to the start of the volume. `fill` is given each chunk and its offset; `progress` gets shares from 0 to 1
+    /// of what the client has taken. Returns when all is acknowledged and flushed; throws IOException when the client fails.
     /// </summary>
-    public Task InAsync(string file, Uri volume, Action<double> progress, CancellationToken cancellation) => _tool is not null
-        ? RunAsync([file, volume.ToString()], progress, cancellation)
-        : OwnInAsync(file, volume, progress, cancellation);
+    public Task InAsync(Uri volume, long bytes, Action<byte[], long> fill, Action<double> progress, CancellationToken cancellation) =>
+        _tool is not null
+            ? RunAsync(["--flush", "-", volume.ToString()], process =>
+                FeedAsync(process, bytes, fill, progress, cancellation), cancellation)
+            : OwnInAsync(volume, bytes, fill, progress, cancellation);
 
-    /// <summary>Reads the first bytes of the volume into a file, which may get more than those.</summary>
-    public Task OutAsync(Uri volume, string file, long bytes, Action<double> progress, CancellationToken cancellation) => _tool is not null
-        ? RunAsync([volume.ToString(), file], progress, cancellation)
-        : OwnOutAsync(volume, file, bytes, progress, cancellation);
+    /// <summary>Reads that many bytes from the start of the volume. `take` is given each chunk, its offset and its length.</summary>
+    public Task OutAsync(Uri volume, long bytes, Action<byte[], long, int> take, Action<double> progress, CancellationToken cancellation) =>
+        _tool is not null
+            ? RunAsync([volume.ToString(), "-"], process => DrainAsync(process, bytes, take, progress, cancellation), cancellation)
+            : OwnOutAsync(volume, bytes, take, progress, cancellation);
 
-    private async Task RunAsync(string[] arguments, Action<double> progress, CancellationToken cancellation)
+    private async Task RunAsync(string[] arguments, Func<Process, Task> work, CancellationToken cancellation)
     {
-        // With --progress=1, nbdcopy writes lines such as "40/100" to its standard output.
-        var start = new ProcessStartInfo(_tool!, ["--progress=1", "--flush", .. arguments])
+        var start = new ProcessStartInfo(_tool!, arguments)
         {
+            RedirectStandardInput = true,
             RedirectStandardOutput = true,
-            RedirectStandardError = true
+            RedirectStandardError = true,
         };
         using var process = Process.Start(start) ?? throw new IOException($"{_tool} could not be started.");
         try
         {
             var errors = process.StandardError.ReadToEndAsync(cancellation);
-            while (await process.StandardOutput.ReadLineAsync(cancellation) is { } line)
+            var pipeBroke = false;
+            try
             {
-                var slash = line.IndexOf('/', StringComparison.Ordinal);
-                if (slash > 0 && int.TryParse(line.AsSpan(0, slash), NumberStyles.None, CultureInfo.InvariantCulture,
-                    out var percent)) progress(percent / 100.0);
+                await work(process);
+            }
+            catch (IOException)
+            {
+                // The client ended early; its exit code and its error say why.
+                pipeBroke = true;
             }
             await process.WaitForExitAsync(cancellation);
-            if (process.ExitCode != 0) throw new IOException($"{Tool} {string.Join(' ', arguments)} failed: {(await errors).Trim()}");
+            if (process.ExitCode == 0 && !pipeBroke) return;
+            throw new IOException($"{Tool} {string.Join(' ', arguments)} failed with code {process.ExitCode}: {(await errors).Trim()}");
         }
         finally
         {
@@ -63,32 +73,65 @@ internal sealed class NbdCopy
         }
     }
 
-    private static async Task OwnInAsync(string file, Uri volume, Action<double> progress, CancellationToken cancellation)
+    private static async Task FeedAsync(
+        Process process, long bytes, Action<byte[], long> fill, Action<double> progress, CancellationToken cancellation)
+    {
+        await using var pipe = process.StandardInput.BaseStream;
+        var chunk = new byte[ChunkBytes];
+        for (long at = 0; at < bytes;)
+        {
+            var count = (int)Math.Min(ChunkBytes, bytes - at);
+            fill(chunk, at);
+            await pipe.WriteAsync(chunk.AsMemory(0, count), cancellation);
+            at += count;
+            progress((double)at / bytes);
+        }
+    }
+
+    private static async Task DrainAsync(
+        Process process, long bytes, Action<byte[], long, int> take, Action<double> progress, CancellationToken cancellation)
+    {
+        process.StandardInput.Close();
+        await using var pipe = process.StandardOutput.BaseStream;
+        var chunk = new byte[ChunkBytes];
+        for (long at = 0; ;)
+        {
+            var count = await pipe.ReadAtLeastAsync(chunk, ChunkBytes, throwOnEndOfStream: false, cancellation);
+            if (count == 0) return;
+            // What follows in the volume is drained too, or the client would fail on a closed pipe.
+            if (at < bytes) take(chunk, at, (int)Math.Min(count, bytes - at));
+            at += count;
+            progress(Math.Min(1, (double)at / bytes));
+        }
+    }
+
+    private static async Task OwnInAsync(
+        Uri volume, long bytes, Action<byte[], long> fill, Action<double> progress, CancellationToken cancellation)
     {
         using var client = await NbdClient.ConnectAsync(volume, cancellation);
-        await using var source = File.OpenRead(file);
-        var buffer = new byte[ChunkBytes];
-        for (long at = 0; at < source.Length;)
+        var chunk = new byte[ChunkBytes];
+        for (long at = 0; at < bytes;)
         {
-            var count = await source.ReadAsync(buffer, cancellation);
-            await client.WriteAsync((ulong)at, buffer.AsMemory(0, count), cancellation);
+            var count = (int)Math.Min(ChunkBytes, bytes - at);
+            fill(chunk, at);
+            await client.WriteAsync((ulong)at, chunk.AsMemory(0, count), cancellation);
             at += count;
-            progress((double)at / source.Length);
+            progress((double)at / bytes);
         }
         await client.FlushAsync(cancellation);
     }
 
-    private static async Task OwnOutAsync(Uri volume, string file, long bytes, Action<double> progress, CancellationToken cancellation)
+    private static async Task OwnOutAsync(
+        Uri volume, long bytes, Action<byte[], long, int> take, Action<double> progress, CancellationToken cancellation)
     {
         using var client = await NbdClient.ConnectAsync(volume, cancellation);
-        await using var target = File.Create(file);
-        var buffer = new byte[ChunkBytes];
+        var chunk = new byte[ChunkBytes];
         for (long at = 0; at < bytes;)
         {
-            var part = buffer.AsMemory(0, (int)Math.Min(ChunkBytes, bytes - at));
-            await client.ReadAsync((ulong)at, part, cancellation);
-            await target.WriteAsync(part, cancellation);
-            at += part.Length;
+            var count = (int)Math.Min(ChunkBytes, bytes - at);
+            await client.ReadAsync((ulong)at, chunk.AsMemory(0, count), cancellation);
+            take(chunk, at, count);
+            at += count;
             progress((double)at / bytes);
         }
     }

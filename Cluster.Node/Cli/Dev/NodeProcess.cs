@@ -40,24 +40,30 @@ internal static partial class NodeProcess
     }
 
     /// <summary>
-    /// Whether the process is alive and is the node whose data directory this is: a pid that was given out anew is not.
+    /// Whether the process is alive and is the node whose data directory this is: a pid that was given out anew is not. One that shows no
+    /// command line is just being started or is ending: it counts as alive, since its ports may be taken.
     /// </summary>
     public static bool IsAlive(int? pid, string data)
     {
         if (pid is not { } number) return false;
+        var directory = $"/proc/{number.ToString(CultureInfo.InvariantCulture)}";
         try
         {
-            var parts = File.ReadAllText($"/proc/{number.ToString(CultureInfo.InvariantCulture)}/cmdline").Split('\0');
-            return parts.Contains("node") && parts.Contains(data);
+            var parts = File.ReadAllText($"{directory}/cmdline").Split('\0');
+            return parts.Length > 1 ? parts.Contains("node") && parts.Contains(data) : !HasEnded(directory);
         }
-        catch (IOException)
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return false;
         }
-        catch (UnauthorizedAccessException)
-        {
-            return false;
-        }
+    }
+
+    /// <summary>A zombie whose threads are all gone has closed its files.</summary>
+    private static bool HasEnded(string directory)
+    {
+        var stat = File.ReadAllText($"{directory}/stat");
+        var state = stat[stat.LastIndexOf(')') + 2];
+        return state is 'X' or 'x' || (state == 'Z' && Directory.GetDirectories($"{directory}/task").Length <= 1);
     }
 
     /// <summary>Whether a node ends on it: all but those that stop or continue it, or that are ignored by default.</summary>
