@@ -31,7 +31,8 @@ public sealed partial class VolumeRuntime
 
     public uint LeaseLeftMs(NodeId owner)
     {
-        if (owner == Identity.Id || owner == default) return 0;
+        if (owner == Identity.Id) return 0;
+        // An owner that this process knows nothing of may hold a lease that was granted just before it started (R17): the mesh counts from its start then.
         return (uint)Math.Clamp(_mesh!.GrantedUntilMs(owner) - _loop.FreshNowMs(), 0, 2 * Limits.LeaseMs);
     }
 

@@ -1,5 +1,5 @@
-using Cluster.Node.Journal.Formation;
 using Cluster.Node.Journal.Format;
+using Cluster.Node.Journal.Formation;
 
 namespace Cluster.Node.Journal.Net;
 
