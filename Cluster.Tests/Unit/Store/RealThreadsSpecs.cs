@@ -1,0 +1,137 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Cluster.Node.Ingress;
+using Cluster.Node.Store;
+using Cluster.Tests.Simulation.Store;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Cluster.Tests.Unit.Store;
+
+public sealed class RealThreadsSpecs
+{
+    private const ulong Writes = 3000;
+    private const ulong Blocks = 200;
+
+    [Fact(DisplayName = "On the real loop, threads and files: flushes, reads, checkpoints and cleaning at the same time, a stop in the middle, and all is there")]
+    public async Task Whole()
+    {
+        var directory = Directory.CreateTempSubdirectory("myrmidon-store-");
+        try
+        {
+            var written = await RunAsync(directory.FullName, Write);
+            Assert.True(written.SegmentsFreed > 0 && written.CheckpointsWritten > 0);
+            await RunAsync(directory.FullName, ReadAll);
+        }
+        finally
+        {
+            directory.Delete(recursive: true);
+        }
+    }
+
+    private static async Task<BlockStore> RunAsync(string directory, Func<ILoop, BlockStore, Task> work)
+    {
+        var options = new StoreOptions
+        {
+            SegmentBytes = 1 << 20,
+            CapacityBytes = 24 << 20,
+            CheckpointIntervalBytes = 2 << 20,
+            CleanBelowFreePercent = 70,
+        };
+        await using var loop = new EpollLoop("store test", NullLogger.Instance, error => Assert.Fail(error.ToString()));
+        using var scheduler = new ThreadDiskScheduler(loop, "store test");
+        var opened = BlockStore.Open(options, loop, new FileDisk(directory), scheduler, NullLogger.Instance);
+        Assert.True(opened.Store is not null, opened.Reason);
+        loop.Start();
+        loop.Post(() => loop.AddPhase(TurnPhase.Store, opened.Store));
+        try
+        {
+            await work(loop, opened.Store);
+        }
+        finally
+        {
+            await opened.Store.DisposeAsync();
+        }
+        return opened.Store;
+    }
+
+    private static Task Write(ILoop loop, BlockStore store)
+    {
+        var writer = new Writer(loop, store);
+        loop.Post(writer.Begin);
+        return writer.Done.Task;
+    }
+
+    private static Task ReadAll(ILoop loop, BlockStore store)
+    {
+        var reader = new Reader((VolumeStore)store.Find(StoreRig.Volume)!);
+        loop.Post(reader.Begin);
+        return reader.Done.Task;
+    }
+
+    /// <summary>Appends a few records, waits for their flush, reads one block back, and goes on.</summary>
+    private sealed class Writer(ILoop loop, BlockStore store) : IVolumeStoreEvents, IReadCompletion
+    {
+        private IVolumeStore _volume = null!;
+
+        public TaskCompletionSource Done { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public void Begin()
+        {
+            _volume = store.Create(StoreRig.Volume, new byte[] { 1 }).Volume!;
+            _volume.Events = this;
+            Append();
+        }
+
+        public void OnAppended(ulong appendedSequence) => _volume.Commit(appendedSequence);
+
+        public void OnDurable(ulong durableSequence, ulong headerNumber)
+        {
+            if (durableSequence == _volume.LastSequence) _volume.Read(new BlockRange(durableSequence % Blocks, 1), this, durableSequence);
+        }
+
+        public void OnFailed(IoStatus status, string reason) => Done.TrySetException(new IOException(reason));
+
+        public void OnRead(ulong token, IoStatus status, IoBuffer? reply)
+        {
+            var isRight = status == IoStatus.Ok && reply!.Span[ReadDescriptor.SizeBytes..].SequenceEqual(StoreRig.Bytes(token));
+            reply?.Release();
+            if (!isRight) Done.TrySetException(new IOException($"read {token}: {status}"));
+            else if (token >= Writes) Done.TrySetResult();
+            else loop.Post(Append);
+        }
+
+        private void Append()
+        {
+            for (var count = 0; count < 7; count++)
+            {
+                var sequence = _volume.LastSequence + 1;
+                var status = StoreRig.AppendBlock(_volume, sequence % Blocks, StoreRig.Bytes(sequence), 1, _volume.CommitWatermark);
+                if (status != IoStatus.Ok) Done.TrySetException(new IOException($"append: {status}"));
+            }
+            _volume.RequestSync();
+        }
+    }
+
+    private sealed class Reader(VolumeStore volume) : IReadCompletion
+    {
+        private ulong _block;
+
+        public TaskCompletionSource Done { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public void Begin()
+        {
+            volume.Commit(volume.LastSequence);
+            volume.Read(new BlockRange(0, 1), this, 0);
+        }
+
+        public void OnRead(ulong token, IoStatus status, IoBuffer? reply)
+        {
+            var newest = volume.LastSequence - ((volume.LastSequence - _block) % Blocks);
+            var isRight = status == IoStatus.Ok && reply!.Span[ReadDescriptor.SizeBytes..].SequenceEqual(StoreRig.Bytes(newest));
+            reply?.Release();
+            if (!isRight) Done.TrySetException(new IOException($"block {_block}: {status}"));
+            else if (++_block == Blocks) Done.TrySetResult();
+            else volume.Read(new BlockRange(_block, 1), this, _block);
+        }
+    }
+}
