@@ -18,8 +18,11 @@ public interface IVolumeStore
     /// <summary>The replica's header as last saved; opaque to the store, at most <see cref="StoreLimits.HeaderBytesMax"/>; never empty.</summary>
     ReadOnlyMemory<byte> Header { get; }
 
-    /// <summary>Not null: the log or the checkpoint was found corrupt below its flush watermark, so this replica can't say what it holds; the text says what and
-    /// where. It must not vote or serve: appends give DeviceError, reads BadChecksum. <see cref="SetPosition"/> with discardAll clears it (a full resync).</summary>
+    /// <summary>
+    /// Not null: the log or the checkpoint was found corrupt below its flush watermark, so this replica can't say what it holds; the text says what
+    /// and where. It must not vote or serve: appends give DeviceError, reads BadChecksum. <see cref="SetPosition"/> with discardAll clears it (a
+    /// full resync).
+    /// </summary>
     string? Damage { get; }
 
     /// <summary>Sequence of the newest record staged or written, 0 with none. Dense: it is also the count since the volume began.</summary>

@@ -118,6 +118,71 @@ public sealed class SpaceSpecs
         }
     }
 
+    [Fact(DisplayName = "A segment that the checkpoint on media names is not used anew, though the log behind it has newer blocks")]
+    public void Named_by_the_checkpoint()
+    {
+        var rig = new StoreRig(7, new StoreOptions { CapacityBytes = 64 * SegmentBytes }).Open();
+        var volume = rig.Create();
+        Overwrite(volume, 0);
+        // A few of these are in the first segment still; the checkpoint's position is in the second.
+        Overwrite(volume, 50);
+        rig.StopClean();
+        volume = rig.Open().Find();
+        Overwrite(volume, 100);
+        // It carries the commit of those before, so that the replay too finds nothing alive in the first segment.
+        StoreRig.AppendBlock(volume, 400, StoreRig.Bytes(1), 1, volume.CommitWatermark);
+        rig.Sync(volume);
+        volume = rig.Restart(PowerLoss.LoseAll).Find();
+        for (var round = 2UL; round < 12; round++)
+        {
+            Overwrite(volume, round * 100);
+            rig.Sync(volume);
+        }
+        Assert.Equal(0, rig.Store.CheckpointsWritten);
+        volume = rig.Restart(PowerLoss.LoseAll).Find();
+        Assert.Null(volume.Damage);
+        volume.Commit(volume.LastSequence);
+        for (var block = 0UL; block < 70; block++) Assert.Equal(StoreRig.Bytes(1100 + block), rig.Read(volume, block).Blocks[0].Bytes);
+    }
+
+    [Fact(DisplayName = "A segment that dies while a checkpoint that names it is being written is not used anew after it")]
+    public void Dies_during_a_checkpoint()
+    {
+        var rig = new StoreRig(8, new StoreOptions { CapacityBytes = 64 * SegmentBytes, CheckpointIntervalBytes = 1_200_000 }).Open();
+        var volume = rig.Create();
+        // Zeroes are more in a checkpoint than in the log: the next one is then far away.
+        var zeroes = Enumerable.Range(0, 64).Select(_ => Array.Empty<byte>()).ToArray();
+        for (var index = 0UL; index < 900; index++)
+        {
+            StoreRig.Append(volume, StoreRig.Write(volume.Volume, volume.LastSequence + 1, 1000 + (index * 64), zeroes, 1, volume.CommitWatermark));
+            volume.Commit(volume.LastSequence);
+        }
+        Overwrite(volume, 0);
+        rig.Loop.Turn();
+        Overwrite(volume, 100);
+        rig.Loop.Settle();
+        Assert.Equal(1, rig.Store.CheckpointsWritten);
+        for (var round = 2UL; round < 12; round++)
+        {
+            Overwrite(volume, round * 100);
+            rig.Sync(volume);
+        }
+        Assert.Equal(1, rig.Store.CheckpointsWritten);
+        volume = rig.Restart(PowerLoss.LoseAll).Find();
+        Assert.Null(volume.Damage);
+        volume.Commit(volume.LastSequence);
+        for (var block = 0UL; block < 70; block++) Assert.Equal(StoreRig.Bytes(1100 + block), rig.Read(volume, block).Blocks[0].Bytes);
+    }
+
+    private static void Overwrite(IVolumeStore volume, ulong content)
+    {
+        for (var block = 0UL; block < 70; block++)
+        {
+            Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, block, StoreRig.Bytes(content + block), 1, volume.CommitWatermark));
+            volume.Commit(volume.LastSequence);
+        }
+    }
+
     private static IoStatus Fill(StoreRig rig, IVolumeStore volume, ulong countMax)
     {
         for (var index = 0UL; countMax == 0 || index < countMax; index++)
