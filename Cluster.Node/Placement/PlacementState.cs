@@ -57,8 +57,11 @@ public sealed record PlacementState
     public PlacementState Apply(PlacementEvent e) => e switch
     {
         NodeRegistered registered => ApplyRegistered(registered.Node),
-        NodeCordoned cordoned => this with { Nodes = Nodes.SetItem(
-            cordoned.Node, Nodes[cordoned.Node] with { Cordoned = cordoned.Cordoned }) },
+        NodeCordoned cordoned => this with
+        {
+            Nodes = Nodes.SetItem(
+            cordoned.Node, Nodes[cordoned.Node] with { Cordoned = cordoned.Cordoned })
+        },
         VolumePlaced placed => ApplyPlaced(placed),
         VolumeConfirmed confirmed => Change(confirmed.Volume, volume =>
             volume.Phase == CataloguePhase.Creating ? volume with { Phase = CataloguePhase.Ready } : volume),

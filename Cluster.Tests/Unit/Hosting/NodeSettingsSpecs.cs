@@ -45,7 +45,8 @@ public sealed class NodeSettingsSpecs : IDisposable
     {
         var file = Write("myrmidon { mesh-port = 1, nbd-port = 1, api-port = 1\n seeds = [\"a:1\", \"b\"] }");
         var variables = new Dictionary<string,
-            string> { ["MYRMIDON_NBD_PORT"] = "2", ["MYRMIDON_API_PORT"] = "2", ["MYRMIDON_CONFIG"] = file };
+            string>
+        { ["MYRMIDON_NBD_PORT"] = "2", ["MYRMIDON_API_PORT"] = "2", ["MYRMIDON_CONFIG"] = file };
         var options = Load(new Dictionary<string, string> { ["api-port"] = "3" }, variables, null);
         Assert.Equal((3, 2, 1, 5708), (options.ApiPort, options.NbdPort, options.MeshPort, options.RemotePort));
         Assert.Equal(["a:1", "b"], options.Seeds.AsEnumerable());
