@@ -16,9 +16,11 @@ public sealed partial class ReplicaMachine
     private void OnCatchUpBegin(IFrameLink from, ReadOnlySpan<byte> body)
     {
         if (!CatchUpBody.TryDecode(body, out var begin)) return;
+        // Nothing of a damaged copy is a prefix of anything: only a copy in full mends it.
+        var isDamaged = _store.Damage is not null;
         var isPrefix = begin.From <= _store.LastSequence && begin.From >= _store.CommitWatermark;
         var resumes = _header.CatchingUp && begin.From <= _header.CatchUpFrom;
-        if (!begin.Reset && !resumes && (_header.CatchingUp || !isPrefix))
+        if (!begin.Reset && (isDamaged || (!resumes && (_header.CatchingUp || !isPrefix))))
         {
             SendCatchUpAck(from, 0, IoStatus.OutOfRange);
             return;
@@ -168,6 +170,8 @@ public sealed partial class ReplicaMachine
         var last = _header.CatchingUp ? _header.CatchUpFrom : _store.LastSequence;
         var promised = new PromisedBody(_header.Identity, _effects.StoreId, _effects.StoreOpenCount, _header.PromisedEpoch, _header.InSyncEpoch,
             _store.LastRecordEpoch, last, _store.DurableSequence, _store.CommitWatermark, _store.TailFrom, _header.CatchingUp, leaseLeftMs);
+        if (_store.Damage is not null)
+            promised = promised with { LastRecordEpoch = 0, LastSequence = 0, DurableSequence = 0, CommitWatermark = 0, TailFrom = 0 };
         Span<byte> body = stackalloc byte[128];
         to.Send(FrameHeader.Of(FrameKind.Promised, Volume, epoch, requestId, status: status), promised.Encode(body));
     }

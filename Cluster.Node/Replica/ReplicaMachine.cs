@@ -110,6 +110,12 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
             SendPromised(from, epoch, requestId, IoStatus.Missing, 0);
             return;
         }
+        if (_store.Damage is not null && !promise.Create)
+        {
+            // What it had acknowledged is not all there any more: it is lost, and is copied anew only once it is out of the set (R5).
+            SendPromised(from, epoch, requestId, IoStatus.Missing, 0);
+            return;
+        }
         if (IsFailed)
         {
             SendPromised(from, epoch, requestId, _failure, 0);

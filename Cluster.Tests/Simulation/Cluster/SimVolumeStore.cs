@@ -50,7 +50,8 @@ internal sealed class SimVolumeStore : IVolumeStore
 
     public ReadOnlyMemory<byte> Header => _header;
 
-    public string? Damage => null;
+    /// <summary>Set by a test: bytes that were on media are not what they were.</summary>
+    public string? Damage { get; set; }
 
     public ulong LastSequence { get; private set; }
 
@@ -125,6 +126,7 @@ internal sealed class SimVolumeStore : IVolumeStore
     public IoStatus SetPosition(ulong sequence, ulong lastRecordEpoch, bool discardAll)
     {
         Stage(new SimOperation(SimOperationKind.Position) { Sequence = sequence, Epoch = lastRecordEpoch, Discard = discardAll });
+        if (discardAll) Damage = null;
         return IoStatus.Ok;
     }
 

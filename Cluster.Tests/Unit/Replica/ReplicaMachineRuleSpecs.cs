@@ -31,9 +31,9 @@ public sealed class ReplicaMachineRuleSpecs : IDisposable
         _world.Run(1);
     }
 
-    private void Promise(RecordingLink owner, ulong epoch, long waitMs = 4000)
+    private void Promise(RecordingLink owner, ulong epoch, long waitMs = 4000, bool create = true)
     {
-        Tell(owner, FrameKind.Promise, epoch, new PromiseBody(owner.Peer, _node.Replica, _node.Identity, true, []).Encode(new byte[64]), requestId: 1);
+        Tell(owner, FrameKind.Promise, epoch, new PromiseBody(owner.Peer, _node.Replica, _node.Identity, create, []).Encode(new byte[64]), requestId: 1);
         _world.Run(waitMs);
     }
 
@@ -67,6 +67,26 @@ public sealed class ReplicaMachineRuleSpecs : IDisposable
         Append(_one, 1, 2);
         Append(_one, 1, 3, watermark: 2);
         Assert.Equal(2UL, _node.Store!.CommitWatermark);
+    }
+
+    [Fact(DisplayName = "R5: a damaged copy is lost to a takeover, and is mended by a copy in full only")]
+    public void R5_a_damaged_copy_is_lost_until_it_is_copied_in_full()
+    {
+        // Guards OnPromise: Damage is not null; OnCatchUpBegin: isDamaged; SendPromised: nothing of it is reported.
+        Fill();
+        _node.Store!.Damage = "bytes below the flush watermark do not match";
+        Promise(_two, 2, create: false);
+        Assert.Equal(IoStatus.Missing, _two.Of(FrameKind.Promised).Last().Header.Status);
+
+        Promise(_two, 2, create: true);
+        Assert.Equal((0UL, 0UL, 0UL), (PromisedAt(_two).LastSequence, PromisedAt(_two).LastRecordEpoch, PromisedAt(_two).CommitWatermark));
+        Tell(_two, FrameKind.CatchUpBegin, 2, new CatchUpBody(2, 9, 1, false).Encode(new byte[32]));
+        Assert.Equal(IoStatus.OutOfRange, _two.Of(FrameKind.CatchUpAck).Last().Header.Status);
+        Tell(_two, FrameKind.CatchUpBegin, 2, new CatchUpBody(0, 9, 1, true).Encode(new byte[32]));
+        _world.Run(4000);
+        Assert.Equal(IoStatus.Ok, _two.Of(FrameKind.CatchUpAck).Last().Header.Status);
+        Assert.Null(_node.Store!.Damage);
+        Assert.Equal(9UL, _node.Store.CommitWatermark);
     }
 
     [Fact(DisplayName = "R2: a promise is on media before it is answered")]
