@@ -18,6 +18,8 @@ public enum RefusalKind : byte
     Impossible = 4,
     /// <summary>No answer now; the same request may be sent again.</summary>
     Unavailable = 5,
+    /// <summary>The volume is at another revision than the one that the caller has seen.</summary>
+    Stale = 6,
 }
 
 /// <summary>What the placement singleton accepts and answers. Errors are <see cref="Refused"/>. All commands are idempotent.</summary>
@@ -40,15 +42,17 @@ public static class PlacementProtocol
 
     /// <summary>
     /// A new size (0: as it is; grow only) and labels to set (an empty value removes one). Answered by <see cref="Found"/> once the owner
-    /// has it.
+    /// has it. Refused as Stale when the catalogue's part of <paramref name="Expected"/> (null: any) is not the present one.
     /// </summary>
-    public sealed record ChangeVolume(string FullName, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels)
+    public sealed record ChangeVolume(
+        string FullName, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels, VolumeRevision? Expected = null)
         : IPlacementCommand;
 
     /// <summary>
     /// The tombstone is journaled first (R22). Answered by <see cref="Removed"/> once the owner has stopped; also when it is gone already.
+    /// Refused as Stale like <see cref="ChangeVolume"/>.
     /// </summary>
-    public sealed record DeleteVolume(string FullName) : IPlacementCommand;
+    public sealed record DeleteVolume(string FullName, VolumeRevision? Expected = null) : IPlacementCommand;
 
     /// <summary>Answer: <see cref="NodeList"/>, sorted by name.</summary>
     public sealed record ListNodes : IPlacementCommand;

@@ -26,13 +26,16 @@ public static class VolumeProtocol
     /// <summary>Answer: <see cref="VolumeView"/>.</summary>
     public sealed record Describe(VolumeId Volume) : IVolumeCommand;
 
-    /// <summary>New attachment generation (R11). Answer: <see cref="Attached"/> once the owner enforces it.</summary>
-    public sealed record Attach(VolumeId Volume, NodeId Node, string NodeName) : IVolumeCommand;
+    /// <summary>
+    /// New attachment generation (R11). Answer: <see cref="Attached"/> once the owner enforces it; refused as StaleSession when the generation of
+    /// <paramref name="Expected"/> (null: any) is not the present one.
+    /// </summary>
+    public sealed record Attach(VolumeId Volume, NodeId Node, string NodeName, VolumeRevision? Expected = null) : IVolumeCommand;
 
     public sealed record Attached(VolumeId Volume, Attachment Attachment) : IControlMessage;
 
-    /// <summary>Back to the default attachment, under a new generation. Answer: <see cref="Attached"/>.</summary>
-    public sealed record Detach(VolumeId Volume) : IVolumeCommand;
+    /// <summary>Back to the default attachment, under a new generation. Answer and refusal as for <see cref="Attach"/>.</summary>
+    public sealed record Detach(VolumeId Volume, VolumeRevision? Expected = null) : IVolumeCommand;
 
     /// <summary>Size (grow only) and labels. Answer: <see cref="Done"/>.</summary>
     public sealed record ChangeSpec(VolumeId Volume, VolumeSpec Spec) : IVolumeCommand;

@@ -12,17 +12,21 @@ internal static class Answers
 
     public static IResult Of<T>(ControlResult<T> result)
         where T : class =>
-        result.IsOk ? TypedResults.Ok(result.Value) : Problem(result.Status, result.Reason);
+        result.IsOk ? TypedResults.Ok(result.Value) : Failed(result);
 
     /// <summary>A volume with its ETag.</summary>
     public static IResult Of(HttpContext http, ControlResult<VolumeResource> result, string? createdAt = null)
     {
-        if (!result.IsOk) return Problem(result.Status, result.Reason);
+        if (!result.IsOk) return Failed(result);
         http.Response.Headers.ETag = Quote(result.Value!.Revision);
         return createdAt is null ? TypedResults.Ok(result.Value) : TypedResults.Created(createdAt, result.Value);
     }
 
-    public static IResult Problem(ControlStatus status, string reason, int? code = null)
+    /// <summary>The problem; one that is Stale carries the volume's present ETag.</summary>
+    public static IResult Failed<T>(ControlResult<T> result)
+        where T : class => Problem(result.Status, result.Reason, null, result.Revision);
+
+    public static IResult Problem(ControlStatus status, string reason, int? code = null, string? revision = null)
     {
         var (defaultCode, title) = Describe(status);
         var problem = new ProblemDetails
@@ -32,7 +36,8 @@ internal static class Answers
             Status = code ?? defaultCode,
             Detail = reason,
         };
-        return new WithRetryAfter(TypedResults.Problem(problem));
+        if (revision is not null) problem.Extensions["revision"] = revision;
+        return new WithHeaders(TypedResults.Problem(problem), revision);
     }
 
     /// <summary>The revision that If-Match names; null without the header or for "*". False for what is not one strong ETag.</summary>
@@ -63,10 +68,11 @@ internal static class Answers
         _ => (StatusCodes.Status503ServiceUnavailable, "Unavailable"),
     };
 
-    private sealed class WithRetryAfter(Microsoft.AspNetCore.Http.HttpResults.ProblemHttpResult problem) : IResult
+    private sealed class WithHeaders(Microsoft.AspNetCore.Http.HttpResults.ProblemHttpResult problem, string? revision) : IResult
     {
         public Task ExecuteAsync(HttpContext httpContext)
         {
+            if (revision is not null) httpContext.Response.Headers.ETag = Quote(revision);
             if (problem.StatusCode == StatusCodes.Status503ServiceUnavailable)
             {
                 httpContext.Response.Headers.RetryAfter = RetryAfterSeconds.ToString(CultureInfo.InvariantCulture);

@@ -19,15 +19,16 @@ public enum ControlStatus
 }
 
 /// <summary>A value, or the reason in one sentence that names the input and what would be right.</summary>
-public readonly record struct ControlResult<T>(ControlStatus Status, T? Value, string Reason)
+/// <param name="Revision">The volume's present revision, where the status is Stale and it could be read.</param>
+public readonly record struct ControlResult<T>(ControlStatus Status, T? Value, string Reason, string? Revision = null)
     where T : class
 {
     public bool IsOk => Status == ControlStatus.Ok;
 
     public static implicit operator ControlResult<T>(T value) => new(ControlStatus.Ok, value, "");
 
-    public static implicit operator ControlResult<T>(ControlFailure failure) => new(failure.Status, null, failure.Reason);
+    public static implicit operator ControlResult<T>(ControlFailure failure) => new(failure.Status, null, failure.Reason, failure.Revision);
 }
 
 /// <summary>The failing half of a <see cref="ControlResult{T}"/>; it converts to one of any type.</summary>
-public sealed record ControlFailure(ControlStatus Status, string Reason);
+public sealed record ControlFailure(ControlStatus Status, string Reason, string? Revision = null);

@@ -81,7 +81,7 @@ internal static class VolumeEndpoints
         WithVolumeAsync(http, name, scope, async (volume, ifMatch) =>
         {
             var deleted = await control.DeleteVolumeAsync(volume, ifMatch, cancellation);
-            return deleted.IsOk ? TypedResults.NoContent() : Answers.Problem(deleted.Status, deleted.Reason);
+            return deleted.IsOk ? TypedResults.NoContent() : Answers.Failed(deleted);
         });
 
     private static Task<IResult> AttachAsync(

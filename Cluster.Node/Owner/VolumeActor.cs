@@ -56,7 +56,7 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         Command<VolumeProtocol.Locate>(OnLocate);
         Command<VolumeProtocol.Describe>(OnDescribe);
         Command<VolumeProtocol.Attach>(OnAttach);
-        Command<VolumeProtocol.Detach>(_ => ChangeAttachment(AttachmentMode.Shared, default, ""));
+        Command<VolumeProtocol.Detach>(detach => ChangeAttachment(AttachmentMode.Shared, default, "", detach.Expected));
         Command<VolumeProtocol.ChangeSpec>(OnChangeSpec);
         Command<VolumeProtocol.ReplaceReplica>(OnReplaceReplica);
         Command<VolumeProtocol.Delete>(OnDelete);
@@ -156,17 +156,23 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
     {
         var now = _state.Attachment;
         // A second identical call finds what the first one did.
-        if (now.Mode == AttachmentMode.Exclusive && now.Node == attach.Node) Sender.Tell(new VolumeProtocol.Attached(_volume, now));
-        else ChangeAttachment(AttachmentMode.Exclusive, attach.Node, attach.NodeName);
+        if (attach.Expected is null && now.Mode == AttachmentMode.Exclusive && now.Node == attach.Node)
+            Sender.Tell(new VolumeProtocol.Attached(_volume, now));
+        else ChangeAttachment(AttachmentMode.Exclusive, attach.Node, attach.NodeName, attach.Expected);
     }
 
     /// <summary>R11: answered only after the owner's machine enforces the new generation.</summary>
-    private void ChangeAttachment(AttachmentMode mode, NodeId node, string nodeName)
+    private void ChangeAttachment(AttachmentMode mode, NodeId node, string nodeName, VolumeRevision? expected)
     {
         var sender = Sender;
         if (_state.Spec is null || _state.Deleted)
         {
             Refuse(sender, IoStatus.Missing, "it does not exist");
+            return;
+        }
+        if (expected is not null && expected.Generation != _state.Attachment.Generation)
+        {
+            Refuse(sender, IoStatus.StaleSession, $"its attachment has changed since revision {expected}; read it again and decide anew");
             return;
         }
         if (mode == AttachmentMode.Shared && _state.Attachment.Mode == AttachmentMode.Shared)

@@ -52,6 +52,7 @@ public static class PlacementMachine
     public static PlacementDecision Change(PlacementState state, PlacementProtocol.ChangeVolume command)
     {
         if (state.Find(command.FullName) is not { } volume) return NoSuchVolume(command.FullName);
+        if (IsStale(volume, command.Expected)) return Stale(volume, command.Expected!);
         var sizeBytes = command.SizeBytes == 0 ? volume.Spec.SizeBytes : WholeBlocks(command.SizeBytes);
         if (sizeBytes > Limits.VolumeBytesMax) return PlacementDecision.Refuse(RefusalKind.Invalid, TooLarge(command.SizeBytes));
         if (sizeBytes < volume.Spec.SizeBytes)
@@ -75,6 +76,7 @@ public static class PlacementMachine
     public static PlacementDecision Delete(PlacementState state, PlacementProtocol.DeleteVolume command)
     {
         if (state.Find(command.FullName) is not { } volume) return NoSuchVolume(command.FullName);
+        if (IsStale(volume, command.Expected)) return Stale(volume, command.Expected!);
         return new PlacementDecision(new VolumeRemoved(volume.Spec.Id), null, new PlacementWait(volume.Spec.Id, PlacementWaitKind.Removed));
     }
 
@@ -202,6 +204,12 @@ public static class PlacementMachine
 
     private static string TooLarge(ulong sizeBytes) =>
         $"The size {sizeBytes} B is too large; a volume has at most {Limits.VolumeBytesMax} B.";
+
+    private static bool IsStale(PlacedVolume volume, VolumeRevision? expected) =>
+        expected is not null && expected.Catalogue != volume.Revision;
+
+    private static PlacementDecision Stale(PlacedVolume volume, VolumeRevision expected) => PlacementDecision.Refuse(RefusalKind.Stale,
+        $"Volume {volume.Spec.FullName} has changed since revision {expected}; read it again and decide anew.");
 
     private static PlacementDecision NoSuchVolume(string fullName) =>
         PlacementDecision.Refuse(RefusalKind.NotFound, $"There is no volume '{fullName}'; `volume list` names all.");

@@ -17,6 +17,9 @@ public sealed record PlacedVolume(
 {
     public VolumeEntry Entry => new(Spec, Replicas, Phase);
 
+    /// <summary>The catalogue's part of the volume's revision.</summary>
+    public ulong Revision => VolumeRevision.CatalogueOf(Spec, Replicas);
+
     /// <summary>What the volume's owner is still to be told, or null.</summary>
     public IVolumeCommand? Order => this switch
     {

@@ -60,18 +60,18 @@ public sealed partial class ControlPlane
     {
         if (_parts is not { } parts) return NotReady;
         var found = await FindAsync(parts, name, null, cancellation);
-        return found.IsOk ? await DescribeAsync(parts, found.Value!, cancellation) : new ControlFailure(found.Status, found.Reason);
+        return found.IsOk ? await DescribeAsync(parts, found.Value!.Entry, cancellation) : new ControlFailure(found.Status, found.Reason);
     }
 
     public async Task<ControlResult<VolumeResource>> DeleteVolumeAsync(VolumeName name, string? ifMatch, CancellationToken cancellation)
     {
         if (_parts is not { } parts) return NotReady;
         var found = await FindAsync(parts, name, ifMatch, cancellation);
-        if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
-        var before = await DescribeAsync(parts, found.Value!, cancellation);
+        if (!found.IsOk) return FailureOf(found);
+        var before = await DescribeAsync(parts, found.Value!.Entry, cancellation);
         var removed = await AskPlacementAsync<PlacementProtocol.Removed>(
-            parts, new PlacementProtocol.DeleteVolume(name.ToString()), ChangeMax, cancellation);
-        return removed.IsOk ? before with { State = "deleting" } : new ControlFailure(removed.Status, removed.Reason);
+            parts, new PlacementProtocol.DeleteVolume(name.ToString(), found.Value!.Expected), ChangeMax, cancellation);
+        return removed.IsOk ? before with { State = "deleting" } : await FailureAsync(parts, name, removed, cancellation);
     }
 
     public async Task<ControlResult<VolumeResource>> ChangeVolumeAsync(
@@ -79,13 +79,13 @@ public sealed partial class ControlPlane
     {
         if (_parts is not { } parts) return NotReady;
         var found = await FindAsync(parts, name, ifMatch, cancellation);
-        if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
+        if (!found.IsOk) return FailureOf(found);
         var labels = (change.Labels ?? []).ToImmutableSortedDictionary(
             label => label.Key, label => label.Value ?? "", StringComparer.Ordinal);
-        var changed = await AskPlacementAsync<PlacementProtocol.Found>(
-            parts, new PlacementProtocol.ChangeVolume(name.ToString(), change.SizeBytes ?? 0, labels), ChangeMax, cancellation);
+        var command = new PlacementProtocol.ChangeVolume(name.ToString(), change.SizeBytes ?? 0, labels, found.Value!.Expected);
+        var changed = await AskPlacementAsync<PlacementProtocol.Found>(parts, command, ChangeMax, cancellation);
         return changed.IsOk ? await DescribeAsync(parts, changed.Value!.Volume, cancellation)
-            : new ControlFailure(changed.Status, changed.Reason);
+            : await FailureAsync(parts, name, changed, cancellation);
     }
 
     public async Task<ControlResult<VolumeResource>> AttachAsync(
@@ -93,24 +93,28 @@ public sealed partial class ControlPlane
     {
         if (_parts is not { } parts) return NotReady;
         var found = await FindAsync(parts, name, ifMatch, cancellation);
-        if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
-        var entry = found.Value!;
+        if (!found.IsOk) return FailureOf(found);
         var known = await FindNodeAsync(parts, node, cancellation);
         if (!known.IsOk) return new ControlFailure(known.Status, known.Reason);
-        var attached = await AskOwnerAsync<VolumeProtocol.Attached>(
-            parts, name, new VolumeProtocol.Attach(entry.Id, known.Value!.Description.Id, node), ChangeMax, cancellation);
-        return attached.IsOk ? await DescribeAsync(parts, entry, cancellation) : new ControlFailure(attached.Status, attached.Reason);
+        var (entry, expected) = found.Value!;
+        return await ChangeAttachmentAsync(
+            parts, name, entry, new VolumeProtocol.Attach(entry.Id, known.Value!.Description.Id, node, expected), cancellation);
     }
 
     public async Task<ControlResult<VolumeResource>> DetachAsync(VolumeName name, string? ifMatch, CancellationToken cancellation)
     {
         if (_parts is not { } parts) return NotReady;
         var found = await FindAsync(parts, name, ifMatch, cancellation);
-        if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
-        var entry = found.Value!;
-        var attached = await AskOwnerAsync<VolumeProtocol.Attached>(
-            parts, name, new VolumeProtocol.Detach(entry.Id), ChangeMax, cancellation);
-        return attached.IsOk ? await DescribeAsync(parts, entry, cancellation) : new ControlFailure(attached.Status, attached.Reason);
+        if (!found.IsOk) return FailureOf(found);
+        var (entry, expected) = found.Value!;
+        return await ChangeAttachmentAsync(parts, name, entry, new VolumeProtocol.Detach(entry.Id, expected), cancellation);
+    }
+
+    private static async Task<ControlResult<VolumeResource>> ChangeAttachmentAsync(
+        ControlParts parts, VolumeName name, VolumeEntry entry, IVolumeCommand change, CancellationToken cancellation)
+    {
+        var attached = await AskOwnerAsync<VolumeProtocol.Attached>(parts, name, change, ChangeMax, cancellation);
+        return attached.IsOk ? await DescribeAsync(parts, entry, cancellation) : await FailureAsync(parts, name, attached, cancellation);
     }
 
     /// <summary>
@@ -120,8 +124,8 @@ public sealed partial class ControlPlane
     {
         if (_parts is not { } parts) return NotReady;
         var found = await FindAsync(parts, name, null, cancellation);
-        if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
-        var entry = found.Value!;
+        if (!found.IsOk) return FailureOf(found);
+        var entry = found.Value!.Entry;
         var now = await DescribeAsync(parts, entry, cancellation);
         if (now.Owner == node) return now;
         if (!now.Replicas.Any(replica => replica.Node == node && replica.State == "in-sync"))
@@ -157,11 +161,11 @@ public sealed partial class ControlPlane
     {
         if (_parts is not { } parts) return NotReady;
         var found = await FindAsync(parts, name, null, cancellation);
-        if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
+        if (!found.IsOk) return FailureOf(found);
         var events = new List<VolumeEventResource>();
         try
         {
-            var stream = VolumeActor.PersistenceIdOf(found.Value!.Id);
+            var stream = VolumeActor.PersistenceIdOf(found.Value!.Entry.Id);
             await foreach (var e in parts.Log.ReadEventsAsync(stream, 1, long.MaxValue, long.MaxValue, cancellation))
             {
                 var at = new DateTime(e.TimestampTicks, DateTimeKind.Utc);
@@ -175,20 +179,38 @@ public sealed partial class ControlPlane
         return events;
     }
 
-    /// <summary>The catalogue's entry; Stale when the caller has seen another revision.</summary>
-    private static async Task<ControlResult<VolumeEntry>> FindAsync(
+    /// <param name="Expected">The revision that the caller has seen, to be compared where the change is decided; null: any.</param>
+    private sealed record FoundVolume(VolumeEntry Entry, VolumeRevision? Expected);
+
+    /// <summary>
+    /// The catalogue's entry; Stale when the caller has seen another revision. That look is for the part which the change does not touch; the
+    /// part which it does is compared again by its authority, at the change itself, so that of two who saw one revision only one wins.
+    /// </summary>
+    private static async Task<ControlResult<FoundVolume>> FindAsync(
         ControlParts parts, VolumeName name, string? ifMatch, CancellationToken cancellation)
     {
         var found = await AskPlacementAsync<PlacementProtocol.Found>(
             parts, new PlacementProtocol.GetVolume(name.ToString()), AskMax, cancellation);
         if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
         var entry = found.Value!.Volume;
-        if (ifMatch is null) return entry;
+        if (ifMatch is null) return new FoundVolume(entry, null);
         var revision = (await DescribeAsync(parts, entry, cancellation)).Revision;
-        return revision == ifMatch
-            ? entry
-            : new ControlFailure(ControlStatus.Stale,
-                $"Volume {name} is at revision {revision}, not at {ifMatch}; read it again and decide anew.");
+        if (revision == ifMatch && VolumeRevision.TryParse(ifMatch, out var expected)) return new FoundVolume(entry, expected);
+        return new ControlFailure(ControlStatus.Stale,
+            $"Volume {name} is at revision {revision}, not at {ifMatch}; read it again and decide anew.", revision);
+    }
+
+    private static ControlFailure FailureOf(ControlResult<FoundVolume> found) => new(found.Status, found.Reason, found.Revision);
+
+    /// <summary>The refusal of a change; a stale one with the volume's present revision.</summary>
+    private static async Task<ControlFailure> FailureAsync<T>(
+        ControlParts parts, VolumeName name, ControlResult<T> refused, CancellationToken cancellation)
+        where T : class
+    {
+        if (refused.Status != ControlStatus.Stale) return new ControlFailure(refused.Status, refused.Reason);
+        var now = await FindAsync(parts, name, null, cancellation);
+        var revision = now.IsOk ? (await DescribeAsync(parts, now.Value!.Entry, cancellation)).Revision : null;
+        return new ControlFailure(refused.Status, refused.Reason, revision);
     }
 
     private static async Task<VolumeResource> DescribeAsync(ControlParts parts, VolumeEntry entry, CancellationToken cancellation)

@@ -76,6 +76,7 @@ public sealed partial class ControlPlane : IControlPlane
         RefusalKind.Invalid => ControlStatus.Invalid,
         RefusalKind.NotFound => ControlStatus.NotFound,
         RefusalKind.Conflict or RefusalKind.Impossible => ControlStatus.Conflict,
+        RefusalKind.Stale => ControlStatus.Stale,
         _ => ControlStatus.Unavailable,
     };
 
@@ -84,6 +85,7 @@ public sealed partial class ControlPlane : IControlPlane
         IoStatus.Missing or IoStatus.Deleted => ControlStatus.NotFound,
         IoStatus.OutOfRange or IoStatus.Malformed or IoStatus.Unsupported => ControlStatus.Invalid,
         IoStatus.Conflict => ControlStatus.Conflict,
+        IoStatus.StaleSession => ControlStatus.Stale,
         _ => ControlStatus.Unavailable,
     };
 }

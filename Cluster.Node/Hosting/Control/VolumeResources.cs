@@ -1,7 +1,3 @@
-using System.Buffers.Binary;
-using System.Globalization;
-using System.IO.Hashing;
-using Cluster.Messages.Events;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Node.Api;
@@ -38,7 +34,7 @@ internal static class VolumeResources
                 Node = attachment.Mode == AttachmentMode.Exclusive ? attachment.NodeName : null,
             },
             Sequence = view?.Sequence ?? 0,
-            Revision = RevisionOf(spec, attachment, entry),
+            Revision = RevisionOf(entry, view),
         };
     }
 
@@ -65,19 +61,10 @@ internal static class VolumeResources
         CatchUpBytesTotal = replica.CatchUpBytesTotal,
     };
 
-    /// <summary>A hash of what a change request may rest on: spec, attachment and placement.</summary>
-    private static string RevisionOf(VolumeSpec spec, Attachment attachment, VolumeEntry entry)
+    /// <summary>Without the owner's word the attachment's part is unknown: such a revision matches none, so no change rests on it.</summary>
+    private static string RevisionOf(VolumeEntry entry, VolumeView? view)
     {
-        var hash = new XxHash3();
-        hash.Append(VolumeSpecCodec.Encode(spec));
-        Span<byte> number = stackalloc byte[8];
-        BinaryPrimitives.WriteUInt64LittleEndian(number, attachment.Generation);
-        hash.Append(number);
-        foreach (var replica in entry.Replicas)
-        {
-            BinaryPrimitives.WriteUInt64LittleEndian(number, replica.Id.Number);
-            hash.Append(number);
-        }
-        return hash.GetCurrentHashAsUInt64().ToString("x16", CultureInfo.InvariantCulture);
+        var catalogue = VolumeRevision.CatalogueOf(entry.Spec, entry.Replicas);
+        return view is null ? VolumeRevision.UnknownGeneration(catalogue) : new VolumeRevision(catalogue, view.Attachment.Generation).ToString();
     }
 }

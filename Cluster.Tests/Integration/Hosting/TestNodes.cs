@@ -62,6 +62,18 @@ internal sealed class TestNodes(int count) : IAsyncDisposable
     public async Task<(HttpStatusCode Status, JsonElement Body)> DeleteAsync(int index, string path) =>
         await ReadAsync(await _http.DeleteAsync(Url(index, path)));
 
+    /// <param name="ifMatch">An ETag as it came, or null.</param>
+    public async Task<(HttpStatusCode Status, string? ETag, JsonElement Body)> SendAsync(
+        int index, HttpMethod method, string path, object? body, string? ifMatch)
+    {
+        using var request = new HttpRequestMessage(method, Url(index, path));
+        if (body is not null) request.Content = JsonContent.Create(body);
+        if (ifMatch is not null) request.Headers.TryAddWithoutValidation("If-Match", ifMatch);
+        using var answer = await _http.SendAsync(request);
+        var (status, read) = await ReadAsync(answer);
+        return (status, answer.Headers.ETag?.Tag, read);
+    }
+
     /// <summary>Asks again until the answer is as wanted; the last answer is the message when it never is.</summary>
     public async Task<JsonElement> EventuallyAsync(int index, string path, Func<JsonElement, bool> wanted)
     {

@@ -14,6 +14,7 @@ internal static class ContractSamples
     public static readonly VolumeSpec Spec = VolumeSpecCodecSpecs.Spec;
     public static readonly ReplicaPlacement Placement = new(new ReplicaId(2), Node, "node-1", Store);
     public static readonly Attachment Attachment = new(3, AttachmentMode.Exclusive, Node, "node-1");
+    public static readonly VolumeRevision Revision = new(0x0123456789abcdef, 3);
     public static readonly NodeDescription Description = new(Node, "node-1", "z1", "h:1", "h:2", "h:3", "akka.tcp://myrmidon@h:4", Store);
     public static readonly NodeReport Report = new(100, 40, 60, 3, Store, "0.1.0");
     public static readonly VolumeEntry Entry = new(Spec, [Placement], CataloguePhase.Ready);
@@ -50,9 +51,9 @@ internal static class ContractSamples
         new VolumeProtocol.Describe(Volume),
         new VolumeView(Volume, Spec, "serving", "node-1", 9, 4, 1234, [new ReplicaView("r1", "node-1", "in-sync", 1234, 0, 0)], Attachment,
             ""),
-        new VolumeProtocol.Attach(Volume, Node, "node-1"),
+        new VolumeProtocol.Attach(Volume, Node, "node-1", Revision),
         new VolumeProtocol.Attached(Volume, Attachment),
-        new VolumeProtocol.Detach(Volume),
+        new VolumeProtocol.Detach(Volume, Revision),
         new VolumeProtocol.ChangeSpec(Volume, Spec),
         new VolumeProtocol.Delete(Volume),
         new VolumeProtocol.ReplaceReplica(Volume, new ReplicaId(1), Placement),
@@ -62,8 +63,8 @@ internal static class ContractSamples
         new PlacementProtocol.CreateVolume("default", "pg", 1 << 20, Spec.Labels),
         new PlacementProtocol.GetVolume("pg"),
         new PlacementProtocol.ListVolumes(""),
-        new PlacementProtocol.ChangeVolume("pg", 1 << 21, Spec.Labels),
-        new PlacementProtocol.DeleteVolume("pg"),
+        new PlacementProtocol.ChangeVolume("pg", 1 << 21, Spec.Labels, Revision),
+        new PlacementProtocol.DeleteVolume("pg", Revision),
         new PlacementProtocol.ListNodes(),
         new PlacementProtocol.CordonNode("node-1", true),
         new PlacementProtocol.RegisterNode(Description, Report),

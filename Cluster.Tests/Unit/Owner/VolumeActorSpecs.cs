@@ -104,6 +104,26 @@ public sealed class VolumeActorSpecs : TestKit
         Assert.Equal((3UL, AttachmentMode.Shared), (ExpectMsg<VolumeProtocol.Attached>().Attachment.Generation, LastAttachment(owner).Mode));
     }
 
+    [Fact(DisplayName = "An attachment that rests on another generation than the present one is refused as stale, and does nothing")]
+    public void Stale_attachments()
+    {
+        var actor = Start();
+        actor.Tell(Create);
+        var owner = _host.Await(this);
+        owner.Say(new OwnerNotice.ServingChanged(owner, true, 1));
+        ExpectMsg<VolumeProtocol.Done>();
+        var seen = new VolumeRevision(1, 0);
+        actor.Tell(new VolumeProtocol.Attach(Volume, Node, "node-0", seen));
+        ExpectMsg<VolumeProtocol.Attached>();
+        actor.Tell(new VolumeProtocol.Attach(Volume, Node, "node-0", seen));
+        Assert.Equal(IoStatus.StaleSession, ExpectMsg<VolumeProtocol.Refused>().Status);
+        actor.Tell(new VolumeProtocol.Detach(Volume, seen));
+        Assert.Equal(IoStatus.StaleSession, ExpectMsg<VolumeProtocol.Refused>().Status);
+        Assert.Single(owner.Journaled);
+        actor.Tell(new VolumeProtocol.Detach(Volume, seen with { Generation = 1 }));
+        Assert.Equal(2UL, ExpectMsg<VolumeProtocol.Attached>().Attachment.Generation);
+    }
+
     [Fact(DisplayName = "A smaller size is refused with both sizes named")]
     public void Shrink_is_refused()
     {

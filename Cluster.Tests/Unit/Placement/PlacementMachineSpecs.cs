@@ -109,6 +109,21 @@ public class PlacementMachineSpecs
         PlacementFixture.Reason(copies, RefusalKind.Invalid);
     }
 
+    [Fact(DisplayName = "A change or deletion that rests on another revision than the present one is refused as stale, and does nothing")]
+    public void Stale_revisions()
+    {
+        var seen = new VolumeRevision(_fixture.WithNodes(3).Ready("pg").Revision, 5);
+        var change = new PlacementProtocol.ChangeVolume("pg", 2UL << 30, PlacementFixture.NoLabels, seen);
+        _fixture.Apply(PlacementMachine.Change(_fixture.State, change).Event!);
+        Assert.NotEqual(seen.Catalogue, _fixture.State.Find("pg")!.Revision);
+        Assert.Contains(seen.ToString(), PlacementFixture.Reason(PlacementMachine.Change(_fixture.State, change), RefusalKind.Stale),
+            StringComparison.Ordinal);
+        var delete = new PlacementProtocol.DeleteVolume("pg", seen);
+        PlacementFixture.Reason(PlacementMachine.Delete(_fixture.State, delete), RefusalKind.Stale);
+        var now = seen with { Catalogue = _fixture.State.Find("pg")!.Revision };
+        Assert.NotNull(PlacementMachine.Delete(_fixture.State, delete with { Expected = now }).Event);
+    }
+
     [Fact(DisplayName = "A deleted volume's name is free at once and its id never again; its tombstone stays")]
     public void Delete()
     {
