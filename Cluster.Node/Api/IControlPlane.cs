@@ -35,5 +35,11 @@ public interface IControlPlane
     /// <summary>Cordoned: no new copies are placed on the node.</summary>
     Task<ControlResult<NodeResource>> SetCordonedAsync(string name, bool cordoned, CancellationToken cancellation);
 
+    /// <summary>
+    /// Cordons the node and moves its owners to other nodes, for <paramref name="atMost"/>; a move that is under way then is waited for. Conflict when
+    /// a volume has no other copy. Asked again it goes on.
+    /// </summary>
+    Task<ControlResult<DrainResource>> DrainNodeAsync(string name, TimeSpan atMost, CancellationToken cancellation);
+
     Task<ControlResult<StatusResource>> GetStatusAsync(CancellationToken cancellation);
 }

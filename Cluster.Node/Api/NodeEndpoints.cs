@@ -20,6 +20,9 @@ internal static class NodeEndpoints
         nodes.MapPost("/{name}/uncordon", (IControlPlane control, string name, CancellationToken cancellation) =>
             CordonAsync(control, name, false, cancellation))
             .WithName("UncordonNode").WithSummary("Place new copies on a node again").Produces<NodeResource>().ProducesProblem(404);
+        nodes.MapPost("/{name}/drain", DrainAsync).WithName("DrainNode")
+            .WithSummary("Cordon a node and move its owners to other nodes; answers when that is done, or how far it is when the time is over")
+            .Produces<DrainResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409);
         MapStatus(routes);
     }
 
@@ -44,6 +47,13 @@ internal static class NodeEndpoints
 
     private static async Task<IResult> GetAsync(IControlPlane control, string name, CancellationToken cancellation) =>
         Answers.Of(await control.GetNodeAsync(name, cancellation));
+
+    private static async Task<IResult> DrainAsync(IControlPlane control, string name, CancellationToken cancellation, DrainRequest? request = null)
+    {
+        request ??= new DrainRequest();
+        if (RequestChecks.Check(request) is { } failure) return Answers.Problem(failure.Status, failure.Reason);
+        return Answers.Of(await control.DrainNodeAsync(name, TimeSpan.FromSeconds(request.TimeoutSeconds), cancellation));
+    }
 
     private static async Task<IResult> CordonAsync(IControlPlane control, string name, bool cordoned, CancellationToken cancellation) =>
         Answers.Of(await control.SetCordonedAsync(name, cordoned, cancellation));

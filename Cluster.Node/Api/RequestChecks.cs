@@ -32,6 +32,11 @@ public static class RequestChecks
             ?? CheckLabels(change.Labels?.Select(label => (label.Key, label.Value)), removable: true);
     }
 
+    /// <summary>Null when the request is well formed.</summary>
+    public static ControlFailure? Check(DrainRequest request) => request.TimeoutSeconds is >= 0 and <= DrainRequest.TimeoutSecondsMax
+        ? null
+        : Invalid($"The time-out of {request.TimeoutSeconds} s is out of range: use 0 to {DrainRequest.TimeoutSecondsMax} s.");
+
     private static ControlFailure? CheckSize(ulong sizeBytes)
     {
         if (sizeBytes is 0 or > Limits.VolumeBytesMax)

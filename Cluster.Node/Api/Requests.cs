@@ -28,3 +28,14 @@ public sealed record NodeRequest
 {
     public required string Node { get; init; }
 }
+
+/// <summary>How to drain a node.</summary>
+public sealed record DrainRequest
+{
+    public const double TimeoutSecondsDefault = 30;
+
+    public const double TimeoutSecondsMax = 600;
+
+    /// <summary>How long the request goes on before it says how far it is; 0-600.</summary>
+    public double TimeoutSeconds { get; init; } = TimeoutSecondsDefault;
+}

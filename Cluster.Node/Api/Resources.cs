@@ -105,6 +105,24 @@ public sealed record NodeResource
     public string? Version { get; init; }
 }
 
+/// <summary>How far a node's drain is.</summary>
+public sealed record DrainResource
+{
+    public required string Node { get; init; }
+
+    /// <summary>drained (no volume is served there), or draining: ask again.</summary>
+    public required string State { get; init; }
+
+    /// <summary>Volumes that this request moved.</summary>
+    public int Moved { get; init; }
+
+    /// <summary>Volumes that are still served by the node.</summary>
+    public int Left { get; init; }
+
+    /// <summary>What it waits for, one sentence each; empty when it is done.</summary>
+    public IReadOnlyList<string> Waits { get; init; } = [];
+}
+
 /// <summary>The cluster at a glance, as the answering node sees it.</summary>
 public sealed record StatusResource
 {

@@ -4,18 +4,18 @@ using Cluster.Node.Cli.Output;
 
 namespace Cluster.Node.Cli;
 
-/// <summary>`myrmidon node list/show/cordon/uncordon`; `myrmidon node` alone runs one.</summary>
+/// <summary>`myrmidon node list/show/drain/cordon/uncordon`; `myrmidon node` alone runs one.</summary>
 internal static class NodeCommands
 {
     public static Command Build()
     {
         var node = new VerbCommand("node",
-            "Run a node in the foreground (with flags), or list, show and cordon the nodes of a cluster (with a verb). "
+            "Run a node in the foreground (with flags), or list, show, drain and cordon the nodes of a cluster (with a verb). "
             + "All settings and their meaning: hocon/myrmidon.conf.",
             "myrmidon node --name node-a --data /var/lib/myrmidon --host 10.0.0.5 --seeds 10.0.0.5:5709,10.0.0.6:5709 --bootstrap-expect 2",
             "myrmidon node list")
         {
-            List(), Show(), Cordon(true), Cordon(false),
+            List(), Show(), NodeDrainCommand.Build(Name()), Cordon(true), Cordon(false),
         };
         NodeRunCommand.AddTo(node);
         return node;
@@ -55,7 +55,7 @@ internal static class NodeCommands
         var name = Name();
         var verb = cordoned ? "cordon" : "uncordon";
         var command = new VerbCommand(verb, cordoned ? "Place no new copies on a node; those it has stay."
-            : "Place new copies on a node again.",
+            : "Take a cordoned or drained node back: place new copies on it and move owners to it again.",
             $"myrmidon node {verb} node-0")
         {
             name,
@@ -77,7 +77,7 @@ internal static class NodeCommands
         return answer.ExitCode;
     }
 
-    private static async Task<int> FailAsync(ApiClient client, Printer printer, ApiAnswer answer, string node,
+    internal static async Task<int> FailAsync(ApiClient client, Printer printer, ApiAnswer answer, string node,
         CancellationToken cancellation)
     {
         Fail(printer, answer);

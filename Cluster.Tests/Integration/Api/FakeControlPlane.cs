@@ -29,6 +29,9 @@ public sealed class FakeControlPlane : IControlPlane
     /// <summary>When set, every call answers it.</summary>
     public ControlFailure? Failure { get; set; }
 
+    /// <summary>When set, a drain moves nothing.</summary>
+    public bool StuckDrain { get; set; }
+
     /// <summary>When set, every call throws it.</summary>
     public Exception? Exception { get; set; }
 
@@ -121,6 +124,29 @@ public sealed class FakeControlPlane : IControlPlane
         if (Fails<NodeResource>(out var failed)) return failed;
         if (!_nodes.TryGetValue(name, out var node)) return GetNodeAsync(name, cancellation);
         return Answer<NodeResource>(_nodes[name] = node with { Cordoned = cordoned });
+    }
+
+    /// <summary>One volume moves a call; one that has a single copy can't.</summary>
+    public Task<ControlResult<DrainResource>> DrainNodeAsync(string name, TimeSpan atMost, CancellationToken cancellation)
+    {
+        if (Fails<DrainResource>(out var failed)) return failed;
+        if (!_nodes.TryGetValue(name, out var node))
+            return Answer<DrainResource>(new ControlFailure(ControlStatus.NotFound, $"There is no node \"{name}\"."));
+        var owned = _volumes.Where(volume => volume.Value.Owner == name).ToArray();
+        if (owned.Any(volume => volume.Value.SingleCopy))
+            return Answer<DrainResource>(new ControlFailure(ControlStatus.Conflict, $"Node {name} can't be drained: it holds an only copy."));
+        _nodes[name] = node with { Cordoned = true };
+        var moved = StuckDrain || atMost == TimeSpan.Zero ? 0 : Math.Min(1, owned.Length);
+        if (moved > 0) _volumes[owned[0].Key] = owned[0].Value with { Owner = "node-1" };
+        var left = owned.Length - moved;
+        return Answer<DrainResource>(new DrainResource
+        {
+            Node = name,
+            State = left == 0 ? "drained" : "draining",
+            Moved = moved,
+            Left = left,
+            Waits = StuckDrain ? ["volume db can move nowhere yet"] : [],
+        });
     }
 
     public Task<ControlResult<StatusResource>> GetStatusAsync(CancellationToken cancellation) =>

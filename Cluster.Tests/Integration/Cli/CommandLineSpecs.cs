@@ -43,6 +43,26 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         await OkAsync("2 of 2 up", "status");
     }
 
+    [Fact(DisplayName = "A drain goes on until the node owns nothing, or until its time is over, and says what it waits for")]
+    public async Task Drain_works()
+    {
+        foreach (var name in (string[])["a", "b", "c"]) await RunAsync("volume", "create", name, "--size", "1GiB");
+        _control.StuckDrain = true;
+        var (exit, _, error) = await RunAsync("node", "drain", "node-0", "--timeout", "1ms");
+        Assert.Equal(ExitCode.Unreachable, exit);
+        Assert.Contains("Node node-0 still serves 3 volumes after 0 s; it stays cordoned.", error, StringComparison.Ordinal);
+        Assert.Contains("volume db can move nowhere yet", error, StringComparison.Ordinal);
+        _control.StuckDrain = false;
+        await OkAsync("Node node-0 is drained", "node", "drain", "node-0");
+        await OkAsync("up, cordoned", "node", "show", "node-0");
+        await OkAsync("node-1 (epoch 1)", "volume", "show", "c");
+        await OkAsync("Node node-0 is uncordoned.", "node", "uncordon", "node-0");
+        await RunAsync("volume", "create", "one", "--size", "1GiB", "--replicas", "1");
+        (exit, _, error) = await RunAsync("node", "drain", "node-0");
+        Assert.Equal(ExitCode.Conflict, exit);
+        Assert.Contains("it holds an only copy", error, StringComparison.Ordinal);
+    }
+
     [Fact(DisplayName = "A volume of one copy says so wherever it is shown")]
     public async Task Single_copy_is_labelled()
     {
@@ -79,6 +99,8 @@ public sealed class CommandLineSpecs : IAsyncLifetime
     [InlineData(ExitCode.Usage, "is out of range: ask for 1 to 5", "volume", "create", "db", "--size", "1GiB", "--replicas", "9")]
     [InlineData(ExitCode.NotFound, "There is no volume \"db\".", "volume", "show", "db")]
     [InlineData(ExitCode.NotFound, "Did you mean \"node-1\"?", "node", "show", "node-12")]
+    [InlineData(ExitCode.NotFound, "Did you mean \"node-1\"?", "node", "drain", "node-12")]
+    [InlineData(ExitCode.Usage, "The time 'soon' is not valid", "node", "drain", "node-1", "--timeout", "soon")]
     [InlineData(ExitCode.Conflict, "3 copies need 3 nodes", "volume", "create", "db", "--size", "1GiB", "--replicas", "3")]
     public async Task Failures_are_told(int code, string sentence, params string[] args)
     {

@@ -1,0 +1,93 @@
+using System.CommandLine;
+using System.Diagnostics;
+using System.Globalization;
+using Cluster.Node.Api;
+using Cluster.Node.Cli.Output;
+using Cluster.Node.Hosting.Options;
+using Spectre.Console;
+
+namespace Cluster.Node.Cli;
+
+/// <summary>`myrmidon node drain`: asks the API again and again, so that the user sees how far it is.</summary>
+internal sealed class NodeDrainCommand(string node, TimeSpan timeout, ApiClient client, Printer printer, TextWriter error)
+{
+    /// <summary>How long one request may work before it says how far it is, in seconds.</summary>
+    private const double StepSeconds = 1;
+
+    private readonly long _started = Stopwatch.GetTimestamp();
+
+    public static Command Build(Argument<string> name)
+    {
+        var timeout = new Option<TimeSpan>("--timeout")
+        {
+            Description = "Give up after this long; what has moved by then stays moved. Default: 5m",
+            HelpName = "TIME",
+            DefaultValueFactory = _ => TimeSpan.FromMinutes(5),
+            CustomParser = parse =>
+            {
+                if (Quantities.TryDuration(parse.Tokens[0].Value, out var read) && read > TimeSpan.Zero) return read;
+                parse.AddError($"The time '{parse.Tokens[0].Value}' is not valid: write a number with ms, s, m, h or d, such as 5m.");
+                return TimeSpan.Zero;
+            },
+        };
+        var command = new VerbCommand("drain",
+            "Prepare a node for maintenance: place no new copies on it and move its owners to other nodes. Its copies stay, and clients "
+            + "notice nothing but a pause of a fraction of a second for each volume. `node uncordon` takes it back.",
+            "myrmidon node drain node-0", "myrmidon node drain node-0 --timeout 30s")
+        {
+            name, timeout,
+        };
+        ClientOptions.Set(command, (parsed, client, printer, cancellation) =>
+            new NodeDrainCommand(parsed.GetRequiredValue(name), parsed.GetValue(timeout), client, printer, parsed.InvocationConfiguration.Error)
+                .RunAsync(cancellation));
+        return command;
+    }
+
+    private async Task<int> RunAsync(CancellationToken cancellation)
+    {
+        var first = await StepAsync(0, cancellation);
+        if (!first.IsOk) return await NodeCommands.FailAsync(client, printer, first, node, cancellation);
+        var answer = first;
+        if (!IsDone(first))
+        {
+            var total = Math.Max(1, first.As<DrainResource>().Left);
+            await Progress(error).StartAsync(async progress =>
+            {
+                var bar = progress.AddTask($"Moving {total} owners away from {Markup.Escape(node)}", maxValue: total);
+                while (answer.IsOk && !IsDone(answer) && Stopwatch.GetElapsedTime(_started) < timeout)
+                {
+                    answer = await StepAsync(StepSeconds, cancellation);
+                    if (!answer.IsOk) return;
+                    var now = answer.As<DrainResource>();
+                    bar.Value = total - now.Left;
+                    bar.Description = Markup.Escape(now.Waits.Count > 0 ? $"{now.Left} owners left on {node}: {now.Waits[0]}"
+                        : string.Create(CultureInfo.InvariantCulture, $"{now.Left} owners left on {node}"));
+                }
+            });
+        }
+        if (!answer.IsOk) return await NodeCommands.FailAsync(client, printer, answer, node, cancellation);
+        if (!IsDone(answer)) return GiveUp(answer);
+        printer.PrintDone(answer.Body, $"Node {node} is drained: it is cordoned and serves no volume. `myrmidon node uncordon {node}` takes it back.");
+        return ExitCode.Ok;
+    }
+
+    private int GiveUp(ApiAnswer answer)
+    {
+        var now = answer.As<DrainResource>();
+        printer.Error(string.Create(CultureInfo.InvariantCulture,
+            $"Node {node} still serves {now.Left} volumes after {timeout.TotalSeconds:0.#} s; it stays cordoned. Run this again to go on, "
+            + $"or `myrmidon node uncordon {node}` to take it back."));
+        foreach (var wait in now.Waits) printer.Error($"  {wait}");
+        return ExitCode.Unreachable;
+    }
+
+    private static bool IsDone(ApiAnswer answer) => answer.As<DrainResource>().State == "drained";
+
+    private Task<ApiAnswer> StepAsync(double seconds, CancellationToken cancellation) => client.PostAsync(
+        $"/v1/nodes/{Uri.EscapeDataString(node)}/drain", new DrainRequest { TimeoutSeconds = seconds }, cancellation);
+
+    private static Progress Progress(TextWriter error) =>
+        AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(error) }).Progress()
+            .Columns(new SpinnerColumn(), new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(),
+                new ElapsedTimeColumn());
+}
