@@ -78,6 +78,17 @@ public enum FrameKind : byte
     DeletedReplica = 49,
     /// <summary>The owner stopped in order and answers no more reads in this epoch: its leases need not be waited for (R17).</summary>
     Release = 50,
+    /// <summary>Repair: reads committed blocks of one copy, each by itself. RequestId is echoed. Body: <see cref="BlockRangeBody"/>, at most RecordBlocksMax.</summary>
+    ReadReplica = 51,
+    /// <summary>
+    /// Status; Argument: bit i is set when block i of the range can't be read there or does not match its checksum. Body: ReadDescriptor × count, then the
+    /// encoded blocks of the others.
+    /// </summary>
+    ReplicaBlocks = 52,
+    /// <summary>Body: record (flag Resync) with good blocks, or a trim, that this copy lacks or has bad. RequestId is echoed.</summary>
+    RepairRecord = 53,
+    /// <summary>Status; Argument: blocks that were written anew.</summary>
+    RepairAck = 54,
 }
 
 /// <summary>Bits of <see cref="FrameHeader.Flags"/>.</summary>

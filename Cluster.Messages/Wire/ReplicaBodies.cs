@@ -161,3 +161,27 @@ public readonly record struct CatchUpBody(ulong From, ulong Join, ulong JoinEpoc
         return reset <= 1 && reader.AtEnd;
     }
 }
+
+/// <summary>A range of blocks of one copy. 16 bytes: first block u64 | count u32 | zero u32.</summary>
+public readonly record struct BlockRangeBody(BlockRange Range)
+{
+    public const int SizeBytes = 16;
+
+    public ReadOnlySpan<byte> Encode(Span<byte> to)
+    {
+        var writer = new BodyWriter(to);
+        writer.U64(Range.First);
+        writer.U32(Range.Count);
+        writer.U32(0);
+        return to[..writer.Length];
+    }
+
+    /// <summary>False also for an empty range and for one beyond the last block index.</summary>
+    public static bool TryDecode(ReadOnlySpan<byte> from, out BlockRangeBody body)
+    {
+        var reader = new BodyReader(from);
+        body = new BlockRangeBody(new BlockRange(reader.U64(), reader.U32()));
+        return reader.U32() == 0 && reader.AtEnd && body.Range.Count > 0 && body.Range.First <= Limits.BlockIndexMax
+            && body.Range.End <= Limits.BlockIndexMax;
+    }
+}

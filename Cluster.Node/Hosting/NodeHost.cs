@@ -68,7 +68,7 @@ public sealed partial class NodeHost
         var formed = await journal.Formed.WaitAsync(cancellation);
         LogFormed(formed.ClusterId, formed.Members.Count);
         var identity = new NodeIdentity(new NodeId(journal.NodeId), _options.Name, formed.ClusterId, formed.Era);
-        var runtime = new VolumeRuntime(loop, store, identity, _loggers);
+        var runtime = new VolumeRuntime(loop, store, identity, _loggers) { RepairMetrics = new RepairMetrics(_metrics) };
         var (bridge, meshPort) = await StartMeshAsync(runtime, () => member.Directory, () => member.Value);
         member.Directory = StartDirectory(journal, bridge);
         member.Value = StartAkka(journal.Log);

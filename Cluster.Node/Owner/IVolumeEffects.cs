@@ -2,6 +2,7 @@ using Cluster.Messages.Events;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Messages.Wire;
+using Cluster.Node.Repair;
 
 namespace Cluster.Node.Owner;
 
@@ -47,6 +48,9 @@ public interface IVolumeEffects
 
     /// <summary>What an operator wants to know, one sentence; the shell adds volume and node.</summary>
     void Log(string what);
+
+    /// <summary>Bad blocks of a copy were found. For the log and for metrics.</summary>
+    void OnRepair(in RepairEvent repair);
 
     /// <summary>Something that <see cref="VolumeMachine.View"/> shows has changed.</summary>
     void OnChanged();

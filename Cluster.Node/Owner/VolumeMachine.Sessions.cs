@@ -34,7 +34,7 @@ public sealed partial class VolumeMachine
         public ulong HighestRequestId { get; set; }
     }
 
-    private readonly record struct ReadInFlight(ClientRoute To, ulong RequestId, SessionId Session);
+    private readonly record struct ReadInFlight(ClientRoute To, ulong RequestId, SessionId Session, BlockRange Range);
 
     private readonly record struct HeldRead(ReadInFlight Read, IoBuffer Reply);
 
@@ -185,7 +185,7 @@ public sealed partial class VolumeMachine
             return;
         }
         var token = ++_readToken;
-        _reads.Add(token, new ReadInFlight(from, frame.RequestId, read.Session));
+        _reads.Add(token, new ReadInFlight(from, frame.RequestId, read.Session, read.Range));
         _localReads ??= new LocalReads(this);
         _effects.Local!.Read(read.Range, _localReads, token);
     }
@@ -213,7 +213,8 @@ public sealed partial class VolumeMachine
         if (status != IoStatus.Ok || reply is null)
         {
             reply?.Release();
-            SendReadFailed(read, status);
+            if (status is IoStatus.BadChecksum or IoStatus.DeviceError) ReadElsewhere(read);
+            else SendReadFailed(read, status);
             return;
         }
         // R16: the lease is looked at after the data was read.

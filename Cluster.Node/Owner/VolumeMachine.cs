@@ -103,7 +103,7 @@ public sealed partial class VolumeMachine
         _effects.OnChanged();
     }
 
-    /// <summary>A frame of kinds 30-49 from a replica's node.</summary>
+    /// <summary>A frame of kinds 30-54 from a replica's node.</summary>
     public void OnReplicaFrame(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
     {
         if (Phase == VolumePhase.Stopped) return;
@@ -122,6 +122,8 @@ public sealed partial class VolumeMachine
             case FrameKind.Truncated: OnTruncated(session, in header, body); break;
             case FrameKind.Stamped: OnStamped(session, body); break;
             case FrameKind.CatchUpAck: OnCatchUpAck(session, in header, body); break;
+            case FrameKind.ReplicaBlocks: OnReplicaBlocks(session, in header, body, buffer); break;
+            case FrameKind.RepairAck: OnRepairAck(session, in header); break;
             default: throw new InvariantException($"a frame of kind {header.Kind} was routed to an owner");
         }
     }
@@ -142,6 +144,7 @@ public sealed partial class VolumeMachine
         OnClientLinkDown(link);
         if (!_replicas.TryGetValue(link.Peer, out var session) || session.Link != link) return;
         session.Reset(null, _effects.NowMs);
+        ForgetMendsOf(session);
         if (Phase == VolumePhase.Reconciling) RestartDeciding();
         else if (Phase == VolumePhase.Promising) TryDecide();
         else if (IsMember(session)) Leave(session, $"the connection to {session.Placement.NodeName} is down");
@@ -159,6 +162,7 @@ public sealed partial class VolumeMachine
         if (!IsServing) return;
         PumpProposals();
         RetryHeldReads();
+        TickGathers();
         StartNextCatchUp();
         SendIdleWatermarks();
         TryCommit();
@@ -202,6 +206,7 @@ public sealed partial class VolumeMachine
         var served = IsServing;
         Phase = VolumePhase.Stopped;
         EndSessions(notice);
+        DropGathers();
         _pending.Restart(_pending.Last);
         DropTail();
         if (served) _effects.OnServing(false);

@@ -81,6 +81,18 @@ public interface IVolumeStore
     /// </summary>
     void Read(BlockRange range, IReadCompletion completion, ulong token);
 
+    /// <summary>
+    /// Reads committed blocks for repair, from the file and each by itself: blocks that can't be read, or don't match their checksum, are named and their bytes
+    /// left out. The answer comes later, on the loop. <paramref name="background"/>: behind everything that a client waits for.
+    /// </summary>
+    void ReadEach(BlockRange range, bool background, IEachReadCompletion completion, ulong token);
+
+    /// <summary>
+    /// Stages good bytes (a Write record with the flag Resync) or a tombstone in place of what is here, outside the order: per block where its sequence is the
+    /// map's, whose bytes are then bad, or higher. Answers how many blocks took it. The statuses of <see cref="AppendResync"/>.
+    /// </summary>
+    (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header);
+
     /// <summary>Sequence that last wrote (or trimmed) the block: in the tail if <paramref name="withTail"/>, else as committed; 0 = never.</summary>
     ulong SequenceOf(ulong block, bool withTail);
 
@@ -128,4 +140,13 @@ public interface IReadCompletion
 {
     /// <summary>On Ok the buffer holds Count × ReadDescriptor and then the bytes; it is the receiver's to release. On the loop, possibly within the call of Read.</summary>
     void OnRead(ulong token, IoStatus status, IoBuffer? reply);
+}
+
+public interface IEachReadCompletion
+{
+    /// <summary>
+    /// On Ok the buffer holds Count × ReadDescriptor and then the bytes of the blocks whose bit in <paramref name="bad"/> is 0 (bit i: block i of the range); it is
+    /// the receiver's to release. On the loop.
+    /// </summary>
+    void OnReadEach(ulong token, IoStatus status, ulong bad, IoBuffer? reply);
 }

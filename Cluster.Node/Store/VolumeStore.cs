@@ -197,8 +197,9 @@ public sealed partial class VolumeStore : IVolumeStore
         Map.ReleaseAll();
     }
 
-    /// <summary>Writes live blocks of a record to the end of the log, for the cleaner, and lets the map name the copies.</summary>
-    internal IoStatus Relocate(in RecordHeader from, ReadOnlySpan<byte> record, int index, int count, ReadOnlySpan<byte> payload)
+    /// <summary>Writes live blocks of a record to the end of the log, for the cleaner or a repair, and lets the map name the copies.</summary>
+    internal IoStatus Relocate(in RecordHeader from, ReadOnlySpan<byte> record, int index, int count, ReadOnlySpan<byte> payload,
+        SpaceClass space = SpaceClass.Last)
     {
         var header = new RecordHeader
         {
@@ -215,7 +216,7 @@ public sealed partial class VolumeStore : IVolumeStore
         descriptors.CopyTo(buffer.Span[RecordHeader.SizeBytes..]);
         payload.CopyTo(buffer.Span[header.PayloadOffset..]);
         header.Encode(buffer.Span);
-        var status = _store.Stage(this, buffer, buffer.Length, SpaceClass.Last, out var place);
+        var status = _store.Stage(this, buffer, buffer.Length, space, out var place);
         if (status == IoStatus.Ok) ApplyBlocks(in header, buffer.Span, place);
         buffer.Release();
         return status;

@@ -4,6 +4,7 @@ using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Messages.Wire;
 using Cluster.Node.Owner;
+using Cluster.Node.Repair;
 using Microsoft.Extensions.Logging;
 
 namespace Cluster.Node.Hosting.Volumes;
@@ -65,6 +66,13 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 
     public void Log(string what) => LogOwner(FullName, NodeName, what);
 
+    public void OnRepair(in RepairEvent repair)
+    {
+        _runtime.RepairMetrics.Count(in repair);
+        if (repair.Mended > 0) LogMended(FullName, NodeName, repair.Mended, repair.Range, repair.Copy, repair.Cause);
+        if (repair.Lost > 0) LogLost(FullName, NodeName, repair.Lost, repair.Range, repair.Cause);
+    }
+
     public void OnChanged()
     {
         if (Machine.Phase == VolumePhase.Stopped) _actor.Tell(new OwnerNotice.Stopped(this), ActorRefs.NoSender);
@@ -86,6 +94,14 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 
     [LoggerMessage(Level = LogLevel.Information, Message = "volume {Volume} on node {Node}: {What}")]
     private partial void LogOwner(string volume, string node, string what);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "volume {Volume} on node {Node}: {Blocks} blocks of {Range} were bad on the copy on node {Copy} and "
+        + "were written anew from another copy (found by {Cause})")]
+    private partial void LogMended(string volume, string node, int blocks, BlockRange range, string copy, RepairCause cause);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "volume {Volume} on node {Node}: {Blocks} blocks of {Range} are bad on every in-sync copy; reads of them "
+        + "fail until they are written anew (found by {Cause})")]
+    private partial void LogLost(string volume, string node, int blocks, BlockRange range, RepairCause cause);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "volume {Volume} can't be served by node {Node}: {Reason}")]
     private partial void LogRelocate(string volume, string node, string reason);

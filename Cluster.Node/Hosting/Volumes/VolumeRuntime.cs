@@ -57,6 +57,8 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
 
     public ILoop Loop => _loop;
 
+    public RepairMetrics RepairMetrics { get; init; } = new(new Api.Metrics());
+
     public Guid StoreId => _store.StoreId;
 
     public ulong StoreOpenCount => _store.OpenCount;
@@ -85,11 +87,12 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
                 ToFrontEnd(in header, body, buffer);
                 break;
             case FrameKind.Promised or FrameKind.AppendAck or FrameKind.TailRecord or FrameKind.TailEnd or FrameKind.Truncated or FrameKind.Stamped
-                or FrameKind.Deposed or FrameKind.CatchUpAck:
+                or FrameKind.Deposed or FrameKind.CatchUpAck or FrameKind.ReplicaBlocks or FrameKind.RepairAck:
                 if (_owners.TryGetValue(header.Volume, out var owner)) owner.Machine.OnReplicaFrame(from, in header, body, buffer);
                 break;
             case FrameKind.Promise or FrameKind.Append or FrameKind.Sync or FrameKind.FetchTail or FrameKind.Truncate or FrameKind.Stamp
-                or FrameKind.CatchUpBegin or FrameKind.CatchUpRecord or FrameKind.CatchUpWindow or FrameKind.CatchUpEnd or FrameKind.Release:
+                or FrameKind.CatchUpBegin or FrameKind.CatchUpRecord or FrameKind.CatchUpWindow or FrameKind.CatchUpEnd or FrameKind.Release
+                or FrameKind.ReadReplica or FrameKind.RepairRecord:
                 ToReplica(from, in header, body, buffer);
                 break;
             default:

@@ -9,6 +9,7 @@ internal enum SimOperationKind
     Header,
     Truncate,
     Position,
+    Mend,
 }
 
 /// <summary>One entry of a simulated store's log.</summary>
@@ -39,6 +40,9 @@ internal sealed class SimDisk(Guid storeId)
     public ulong OpenCount { get; set; }
 
     public List<SimOperation> Log { get; } = [];
+
+    /// <summary>Blocks whose bytes are not what was written, and the sequence that they are bad as of; a newer version lies elsewhere.</summary>
+    public Dictionary<ulong, ulong> Rotten { get; } = [];
 
     public int Appended { get; set; }
 

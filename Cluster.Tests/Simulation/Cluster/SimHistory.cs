@@ -1,5 +1,6 @@
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
+using Cluster.Node.Repair;
 
 namespace Cluster.Tests.Simulation.Volumes;
 
@@ -42,6 +43,10 @@ internal sealed class SimHistory(SimWorld world)
 
     public int Replays { get; private set; }
 
+    public int Mended { get; private set; }
+
+    public int Lost { get; private set; }
+
     public ulong NewValue() => ++_values;
 
     public int NewClient() => ++_clients;
@@ -56,6 +61,8 @@ internal sealed class SimHistory(SimWorld world)
     {
         if (what.StartsWith("catch-up of", StringComparison.Ordinal) && what.Contains(" from ", StringComparison.Ordinal)) CatchUps++;
     }
+
+    public void OnRepair(in RepairEvent repair) => (Mended, Lost) = (Mended + repair.Mended, Lost + repair.Lost);
 
     /// <summary>
     /// Un-flushed bytes of a host may be gone: nothing that was acknowledged before and not flushed is promised any more.

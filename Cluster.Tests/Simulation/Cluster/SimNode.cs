@@ -212,7 +212,7 @@ internal sealed class SimNode : IReplicaEffects
                 foreach (var client in Clients) client.OnFrame(from, in header, body);
                 break;
             case FrameKind.Promised or FrameKind.AppendAck or FrameKind.TailRecord or FrameKind.TailEnd or FrameKind.Truncated or FrameKind.Stamped
-                or FrameKind.CatchUpAck or FrameKind.Deposed:
+                or FrameKind.CatchUpAck or FrameKind.Deposed or FrameKind.ReplicaBlocks or FrameKind.RepairAck:
                 Owner?.Machine.OnReplicaFrame(from, in header, body, buffer);
                 break;
             default:

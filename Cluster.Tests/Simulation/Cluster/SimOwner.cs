@@ -3,6 +3,7 @@ using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Messages.Wire;
 using Cluster.Node.Owner;
+using Cluster.Node.Repair;
 
 namespace Cluster.Tests.Simulation.Volumes;
 
@@ -115,6 +116,8 @@ internal sealed class SimOwner : IVolumeEffects
         if (!_isForgotten) _node.World.Faults?.OnDelicate(_node);
         if (!_isForgotten) _node.World.Say($"{_node.Name}/e{Machine?.EpochNumber}", what);
     }
+
+    public void OnRepair(in RepairEvent repair) => _node.World.History.OnRepair(in repair);
 
     public void OnChanged()
     {

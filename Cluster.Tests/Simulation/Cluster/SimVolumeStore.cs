@@ -140,10 +140,45 @@ internal sealed class SimVolumeStore : IVolumeStore
 
     public void Read(BlockRange range, IReadCompletion completion, ulong token)
     {
+        if (BadOf(range) != 0)
+        {
+            completion.OnRead(token, IoStatus.BadChecksum, null);
+            return;
+        }
         var reply = Gather(range);
         if (_node.World.Random.Percent(50)) completion.OnRead(token, IoStatus.Ok, reply);
         else _node.PostTaking(_node.World.Random.Between(20, 4000), () => completion.OnRead(token, IoStatus.Ok, reply), reply);
     }
+
+    public void ReadEach(BlockRange range, bool background, IEachReadCompletion completion, ulong token)
+    {
+        var bad = BadOf(range);
+        var reply = Gather(range, bad);
+        _node.PostTaking(_node.World.Random.Between(20, 4000), () => completion.OnReadEach(token, IoStatus.Ok, bad, reply), reply);
+    }
+
+    public (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header)
+    {
+        if (_node.HasNoSpace) return (IoStatus.NoSpace, 0);
+        if (!IsIntact(record.Span, in header)) return (IoStatus.BadChecksum, 0);
+        var blocks = 0;
+        for (var block = header.Range.First; block < header.Range.End; block++)
+        {
+            var sequence = SequenceOf(block, withTail: false);
+            if (sequence < header.Sequence || (sequence == header.Sequence && IsRotten(block))) blocks++;
+        }
+        Stage(new SimOperation(SimOperationKind.Mend) { Bytes = record.Span.ToArray() });
+        return (IoStatus.Ok, blocks);
+    }
+
+    /// <summary>The block's bytes rot on the disk.</summary>
+    public void Rot(ulong block)
+    {
+        if (_map.TryGetValue(block, out var cell) && cell.Encoded is not null) _disk.Rotten[block] = cell.Sequence;
+    }
+
+    public bool IsRotten(ulong block) =>
+        _disk.Rotten.TryGetValue(block, out var sequence) && _map.TryGetValue(block, out var cell) && cell.Sequence == sequence;
 
     public ulong SequenceOf(ulong block, bool withTail)
     {
@@ -249,6 +284,14 @@ internal sealed class SimVolumeStore : IVolumeStore
                 Invariant.That(RecordHeader.TryDecode(operation.Bytes, out var copy) == IoStatus.Ok, "the log holds a record that is none");
                 ApplyToMap(in copy, operation.Bytes);
                 break;
+            case SimOperationKind.Mend:
+                Invariant.That(RecordHeader.TryDecode(operation.Bytes, out var good) == IoStatus.Ok, "the log holds a record that is none");
+                for (var block = good.Range.First; block < good.Range.End && !replay; block++)
+                {
+                    if (_disk.Rotten.GetValueOrDefault(block) <= good.Sequence) _disk.Rotten.Remove(block);
+                }
+                ApplyToMap(in good, operation.Bytes);
+                break;
             case SimOperationKind.Windows:
                 Windows = SessionWindows.TryDecode(operation.Bytes)!;
                 break;
@@ -322,7 +365,17 @@ internal sealed class SimVolumeStore : IVolumeStore
         return true;
     }
 
-    private IoBuffer Gather(BlockRange range)
+    private ulong BadOf(BlockRange range)
+    {
+        ulong bad = 0;
+        for (var index = 0; index < (int)range.Count; index++)
+        {
+            if (IsRotten(range.First + (ulong)index)) bad |= 1UL << index;
+        }
+        return bad;
+    }
+
+    private IoBuffer Gather(BlockRange range, ulong bad = 0)
     {
         var buffer = BufferPool.Shared.Rent((int)range.Count * (ReadDescriptor.SizeBytes + SimRecords.EncodedBytes));
         var at = (int)range.Count * ReadDescriptor.SizeBytes;
@@ -331,7 +384,7 @@ internal sealed class SimVolumeStore : IVolumeStore
             var isMapped = _map.TryGetValue(range.First + (ulong)index, out var cell);
             var descriptor = isMapped && cell.Encoded is not null ? cell.Descriptor : new BlockDescriptor(BlockEncoding.Zero, 0, 0);
             new ReadDescriptor(descriptor, isMapped ? cell.Sequence : 0).Write(buffer.Span[(index * ReadDescriptor.SizeBytes)..]);
-            if (cell.Encoded is null) continue;
+            if (cell.Encoded is null || (bad & (1UL << index)) != 0) continue;
             cell.Encoded.CopyTo(buffer.Whole[at..]);
             at += cell.Encoded.Length;
         }

@@ -4,6 +4,7 @@ using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Messages.Wire;
 using Cluster.Node.Owner;
+using Cluster.Node.Repair;
 using Cluster.Tests.Simulation.Volumes;
 
 namespace Cluster.Tests.Unit.Owner;
@@ -148,6 +149,13 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
         reads.OnLocalRead(token, IoStatus.Ok, reply);
     }
 
+    /// <summary>The disk has no good answer to the oldest read.</summary>
+    public void FailRead(IoStatus status)
+    {
+        var (reads, token, _) = _reads.Dequeue();
+        reads.OnLocalRead(token, status, null);
+    }
+
     /// <summary>How the front end's request was answered, Unset when it was not.</summary>
     public IoStatus AnswerTo(ulong requestId, RecordingLink? at = null)
     {
@@ -207,6 +215,10 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     public void Log(string what)
     {
     }
+
+    public List<RepairEvent> Repairs { get; } = [];
+
+    public void OnRepair(in RepairEvent repair) => Repairs.Add(repair);
 
     public void OnChanged()
     {

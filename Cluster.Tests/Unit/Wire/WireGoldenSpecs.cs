@@ -41,6 +41,7 @@ public class WireGoldenSpecs
         Pin("append-ack", new AppendAckBody(0x11, 0x10, 0x12), (body, to) => body.Encode(to), AppendAckBody.TryDecode);
         Pin("fetch-tail", new FetchTailBody(0x21, 0x22), (body, to) => body.Encode(to), FetchTailBody.TryDecode);
         Pin("catch-up", new CatchUpBody(0x31, 0x32, 0x33, true), (body, to) => body.Encode(to), CatchUpBody.TryDecode);
+        Pin("block-range", new BlockRangeBody(new BlockRange(0x515253545556, 64)), (body, to) => body.Encode(to), BlockRangeBody.TryDecode);
         var promise = new PromiseBody(new NodeId(One), new ReplicaId(0x0102, 3), Two, true, [0xAA, 0xBB]);
         Pin("promise", promise, (body, to) => body.Encode(to), PromiseBody.TryDecode,
             (left, right) => left with { Spec = right.Spec } == right && left.Spec.SequenceEqual(right.Spec));
@@ -116,7 +117,7 @@ public class WireGoldenSpecs
 
     [Fact(DisplayName = "Every line of the golden file is checked by a test")]
     public void No_stale_lines() => Assert.Equal(
-        "append-ack catch-up client-ack client-flush client-read fetch-tail frame-header hello promise promised read-descriptor "
+        "append-ack block-range catch-up client-ack client-flush client-read fetch-tail frame-header hello promise promised read-descriptor "
         + "record-header refuse session-open session-opened session-windows stamp",
         string.Join(' ', Golden.Keys.Order(StringComparer.Ordinal)));
 

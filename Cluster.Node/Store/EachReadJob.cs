@@ -1,0 +1,74 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Node.Store;
+
+/// <summary>
+/// A read of committed blocks for repair: each block by itself, so that one that is bad spoils no other. Always on a disk thread; the segments it reads are held.
+/// Rare: not pooled.
+/// </summary>
+internal sealed class EachReadJob : DiskJob
+{
+    private readonly BlockStore _store;
+    private readonly VolumeId _volume;
+    private readonly BlockRange _range;
+    private readonly IEachReadCompletion _completion;
+    private readonly ulong _token;
+    private readonly MapEntry[] _entries;
+    private readonly Segment?[] _segments;
+    private readonly IoBuffer _reply;
+    private ulong _bad;
+
+    /// <summary>Takes the map as it is now.</summary>
+    public EachReadJob(BlockStore store, VolumeStore volume, BlockRange range, IEachReadCompletion completion, ulong token)
+    {
+        (_store, _volume, _range, _completion, _token) = (store, volume.Volume, range, completion, token);
+        _entries = new MapEntry[range.Count];
+        _segments = new Segment?[range.Count];
+        var total = (int)range.Count * ReadDescriptor.SizeBytes;
+        for (var index = 0; index < _entries.Length; index++)
+        {
+            if (!volume.Map.TryGet(range.First + (ulong)index, out _entries[index])) continue;
+            total += _entries[index].LengthBytes;
+            if (_entries[index].Segment == MapEntry.NoSegment) continue;
+            _segments[index] = store.Segments[_entries[index].Segment];
+            _segments[index]!.Readers++;
+        }
+        _reply = BufferPool.Shared.Rent(total);
+        for (var index = 0; index < _entries.Length; index++) DescriptorOf(volume.Map, index).Write(_reply.Span[(index * ReadDescriptor.SizeBytes)..]);
+    }
+
+    public override void Execute()
+    {
+        var at = _entries.Length * ReadDescriptor.SizeBytes;
+        for (var index = 0; index < _entries.Length; index++)
+        {
+            if (_segments[index] is not { } segment) continue;
+            ref readonly var entry = ref _entries[index];
+            var bytes = _reply.Span.Slice(at, entry.LengthBytes);
+            var isGood = segment.File.ReadExactly(entry.OffsetBytes, bytes).IsOk
+                && entry.Descriptor.Matches(_volume, 0, _range.First + (ulong)index, bytes);
+            if (isGood) at += entry.LengthBytes;
+            else _bad |= 1UL << index;
+        }
+        _reply.Length = at;
+    }
+
+    public override void Complete()
+    {
+        foreach (var segment in _segments)
+        {
+            if (segment is not null) segment.Readers--;
+        }
+        _completion.OnReadEach(_token, IoStatus.Ok, _bad, _reply);
+        _store.OnJobDone();
+    }
+
+    private ReadDescriptor DescriptorOf(BlockMap map, int index)
+    {
+        var block = _range.First + (ulong)index;
+        return _entries[index].IsMapped
+            ? new ReadDescriptor(_entries[index].Descriptor, _entries[index].Sequence)
+            : new ReadDescriptor(BlockDescriptor.Of(BlockEncoding.Zero, _volume, 0, block, []), map.Tombstones.SequenceOf(block));
+    }
+}

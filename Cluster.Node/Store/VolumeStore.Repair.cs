@@ -1,0 +1,75 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Node.Store;
+
+/// <summary>Blocks read one by one, and written anew where their bytes are bad.</summary>
+public sealed partial class VolumeStore
+{
+    public void ReadEach(BlockRange range, bool background, IEachReadCompletion completion, ulong token)
+    {
+        var status = IsDeleted ? IoStatus.Deleted
+            : Damage is not null ? IoStatus.BadChecksum
+            : range.Count is 0 or > Limits.RecordBlocksMax || range.End > Limits.BlockIndexMax ? IoStatus.OutOfRange
+            : _store.IsStopping ? IoStatus.DeviceError
+            : _store.WriteStaged();
+        if (status != IoStatus.Ok) completion.OnReadEach(token, status, 0, null);
+        else _store.Submit(background ? DiskLane.Background : DiskLane.Read, new EachReadJob(_store, this, range, completion, token));
+    }
+
+    /// <summary>
+    /// Where the map has the record's sequence only the place changes: that is what the cleaner does to a block, and so it is its record (Relocate) that is logged.
+    /// Blocks that are older here take the record as a catch-up's.
+    /// </summary>
+    public (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header)
+    {
+        if (Refusal() is { } refusal) return (refusal, 0);
+        Invariant.That((header.Flags & RecordFlags.Resync) != 0 && header.Sequence > 0, "a repair carries a resync record with its sequence");
+        var status = Check(record, in header);
+        if (status != IoStatus.Ok) return (status, 0);
+        var older = CountOlder(in header);
+        var (replaced, offset) = (0, header.PayloadOffset);
+        for (var index = 0; index < (int)header.DescriptorCount;)
+        {
+            var (count, lengthBytes) = SameRun(in header, record.Span, index);
+            if (count > 0)
+            {
+                status = Relocate(in header, record.Span, index, count, record.Span.Slice(offset, lengthBytes), SpaceClass.Data);
+                if (status != IoStatus.Ok) return (status, replaced);
+                replaced += count;
+            }
+            else (count, lengthBytes) = (1, StoreRecord.DescriptorAt(record.Span, index).Length);
+            index += count;
+            offset += lengthBytes;
+        }
+        if (older == 0) return (IoStatus.Ok, replaced);
+        status = AppendResync(record, in header);
+        return (status, status == IoStatus.Ok ? replaced + older : replaced);
+    }
+
+    /// <summary>Blocks of the record that are older in the map.</summary>
+    private int CountOlder(in RecordHeader header)
+    {
+        if (header.Kind != RecordKind.Write) return Map.SequenceOf(header.Range.First) < header.Sequence ? (int)header.Range.Count : 0;
+        var count = 0;
+        for (var block = header.Range.First; block < header.Range.End; block++)
+        {
+            if (Map.SequenceOf(block) < header.Sequence) count++;
+        }
+        return count;
+    }
+
+    /// <summary>How many blocks from the index on have the record's sequence and bytes in the map, and the record's bytes of them.</summary>
+    private (int Count, int LengthBytes) SameRun(in RecordHeader header, ReadOnlySpan<byte> record, int index)
+    {
+        var (count, lengthBytes) = (0, 0);
+        for (; index + count < (int)header.DescriptorCount; count++)
+        {
+            var length = StoreRecord.DescriptorAt(record, index + count).Length;
+            var isHere = Map.TryGet(header.Range.First + (ulong)(index + count), out var entry) && entry.Sequence == header.Sequence;
+            if (!isHere || length == 0 || entry.Segment == MapEntry.NoSegment) break;
+            lengthBytes += length;
+        }
+        return (count, lengthBytes);
+    }
+}
