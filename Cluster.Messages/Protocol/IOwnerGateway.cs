@@ -34,8 +34,8 @@ public interface IOwnerGateway
     Task<IReadOnlyList<string>> ListAsync(CancellationToken cancellation);
 
     /// <summary>
-    /// Finds the owner now (not from a cache older than this call) and links to it: answers once by <see cref="IOwnerEvents.OnLinked"/> or
-    /// <see cref="IOwnerEvents.OnNotLinked"/>, on the volume's loop, where this too is called. The caller tries again after a refusal, with a pause.
+    /// Links to the volume's owner as soon as there is one: answers once, by <see cref="IOwnerEvents.OnLinked"/>, or after some seconds by
+    /// <see cref="IOwnerEvents.OnNotLinked"/>, on the volume's loop, where this too is called. The caller tries again after a refusal.
     /// </summary>
     void Connect(VolumeId volume, IOwnerEvents events);
 }

@@ -89,6 +89,12 @@ public enum FrameKind : byte
     RepairRecord = 53,
     /// <summary>Status; Argument: blocks that were written anew.</summary>
     RepairAck = 54,
+
+    // Between nodes.
+    /// <summary>The sender serves the volume in Epoch from now on. Said to every node when it begins, and over each new link. No body.</summary>
+    OwnerServes = 70,
+    /// <summary>The sender does not serve the volume in Epoch any more. No body.</summary>
+    OwnerEnded = 71,
 }
 
 /// <summary>Bits of <see cref="FrameHeader.Flags"/>.</summary>

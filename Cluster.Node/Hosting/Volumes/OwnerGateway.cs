@@ -13,7 +13,7 @@ namespace Cluster.Node.Hosting.Volumes;
 public sealed class OwnerGateway(VolumeRuntime runtime, Func<IActorRef> placement, Func<IActorRef> volumes) : IOwnerGateway
 {
     /// <summary>
-    /// Short: a question that went to a node that died gets no answer, and the session asks again after a pause of its own.
+    /// Short: a question that went to a node that died gets no answer, and is asked again after a pause.
     /// </summary>
     private static readonly TimeSpan LocateMax = TimeSpan.FromMilliseconds(400);
     private static readonly TimeSpan CatalogueMax = TimeSpan.FromSeconds(5);
@@ -60,21 +60,15 @@ public sealed class OwnerGateway(VolumeRuntime runtime, Func<IActorRef> placemen
         return answer is PlacementProtocol.VolumeList list ? [.. list.Volumes.Select(volume => volume.Spec.FullName)] : [];
     }
 
-    public void Connect(VolumeId volume, IOwnerEvents events)
-    {
-        if (runtime.Serves(volume)) runtime.Loop.Post(() => runtime.LinkFrontEnd(volume, Node, NodeName, events));
-        else _ = LocateAsync(volume, events);
-    }
+    public void Connect(VolumeId volume, IOwnerEvents events) =>
+        runtime.Loop.Post(() => runtime.SeekOwner(volume, events, () => _ = WakeAsync(volume)));
 
-    private async Task LocateAsync(VolumeId volume, IOwnerEvents events)
+    /// <summary>Owners tell where they serve by themselves; asking makes sure that there is one.</summary>
+    private async Task WakeAsync(VolumeId volume)
     {
         var answer = await AskAsync(volumes(), new VolumeProtocol.Locate(volume), LocateMax, CancellationToken.None);
-        runtime.Loop.Post(() =>
-        {
-            if (answer is VolumeProtocol.Located located) runtime.LinkFrontEnd(volume, located.Node, located.NodeName, events);
-            else if (answer is VolumeProtocol.Refused refused) events.OnNotLinked(refused.Status, refused.Reason);
-            else events.OnNotLinked(IoStatus.Offline, $"nobody answered for volume {volume} within {LocateMax.TotalMilliseconds} ms");
-        });
+        if (answer is VolumeProtocol.Refused { Status: IoStatus.Deleted } refused)
+            runtime.Loop.Post(() => runtime.OnDeleted(volume, refused.Reason));
     }
 
     /// <summary>The answer, or null when none came in time: an operating error, not an exception.</summary>

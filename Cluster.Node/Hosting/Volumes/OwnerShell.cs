@@ -54,7 +54,11 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 
     public long LeaseUntilMs(IFrameLink link) => _runtime.LeaseUntilMs(link);
 
-    public void OnServing(bool serving) => _actor.Tell(new OwnerNotice.ServingChanged(this, serving, Machine.EpochNumber), ActorRefs.NoSender);
+    public void OnServing(bool serving)
+    {
+        _runtime.Announce(Volume, Machine.EpochNumber, serving);
+        _actor.Tell(new OwnerNotice.ServingChanged(this, serving, Machine.EpochNumber), ActorRefs.NoSender);
+    }
 
     public void Relocate(string reason)
     {

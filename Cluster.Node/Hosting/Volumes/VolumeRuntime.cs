@@ -59,6 +59,9 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
 
     public RepairMetrics RepairMetrics { get; init; } = new(new Api.Metrics());
 
+    /// <summary>Where every volume is served, as far as this node was told. Any thread.</summary>
+    public OwnerTable Owners { get; } = new();
+
     public Guid StoreId => _store.StoreId;
 
     public ulong StoreOpenCount => _store.OpenCount;
@@ -95,6 +98,12 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
                 or FrameKind.ReadReplica or FrameKind.RepairRecord:
                 ToReplica(from, in header, body, buffer);
                 break;
+            case FrameKind.OwnerServes:
+                OnOwnerServes(header.Volume, from.Peer, header.Epoch);
+                break;
+            case FrameKind.OwnerEnded:
+                Owners.Ended(header.Volume, from.Peer, header.Epoch);
+                break;
             default:
                 LogUnroutable(header.Kind, from.Peer);
                 break;
@@ -105,12 +114,17 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     {
         _links[link.Peer] = link;
         _everLinked.Add(link.Peer);
+        AnnounceAll(link);
         foreach (var owner in _owners.Values) owner.Machine.OnLinkUp(link);
     }
 
     public void OnLinkDown(IFrameLink link)
     {
-        if (_links.TryGetValue(link.Peer, out var known) && known == link) _links.Remove(link.Peer);
+        if (_links.TryGetValue(link.Peer, out var known) && known == link)
+        {
+            _links.Remove(link.Peer);
+            Owners.Lost(link.Peer);
+        }
         foreach (var replica in _replicas.Values) replica.Machine.OnLinkDown(link);
         foreach (var owner in _owners.Values) owner.Machine.OnLinkDown(link);
         FrontEndsLost(link);
@@ -147,9 +161,6 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
         if (_owners.TryGetValue(owner.Volume, out var known) && known == owner) _owners.Remove(owner.Volume);
     }
 
-    /// <summary>Whether this process serves the volume now.</summary>
-    internal bool Serves(VolumeId volume) => _owners.TryGetValue(volume, out var owner) && owner.Machine.Phase == VolumePhase.Serving;
-
     public int OwnedCount => _owners.Count;
 
     private void ToOwner(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
@@ -173,6 +184,7 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     private void Tick()
     {
         foreach (var owner in _owners.Values.ToArray()) owner.Machine.OnTick();
+        TickSeekers();
         _loop.Schedule(TickMs, Tick);
     }
 
