@@ -33,6 +33,8 @@ public static class Manifests
         Of<ReplacementConfirmed>("replacement-confirmed/1"),
         Of<VolumeRemoved>("volume-removed/1"),
         Of<RemovalConfirmed>("removal-confirmed/1"),
+        Of<RemovalAsked>("removal-asked/1"),
+        Of<RemovalWithdrawn>("removal-withdrawn/1"),
     ];
 
     /// <summary>Control messages: the only types that the remote serializer writes or reads at the top of a message.</summary>
@@ -47,7 +49,7 @@ public static class Manifests
         Of<VolumeProtocol.Attached>("volume.attached/1"),
         Of<VolumeProtocol.Detach>("volume.detach/2"),
         Of<VolumeProtocol.ChangeSpec>("volume.change-spec/1"),
-        Of<VolumeProtocol.Delete>("volume.delete/1"),
+        Of<VolumeProtocol.Delete>("volume.delete/2"),
         Of<VolumeProtocol.ReplaceReplica>("volume.replace-replica/1"),
         Of<VolumeProtocol.Move>("volume.move/1"),
         Of<VolumeProtocol.Done>("volume.done/1"),
@@ -77,7 +79,8 @@ public static class Manifests
     [
         typeof(VolumeId), typeof(NodeId), typeof(ReplicaId), typeof(Epoch), typeof(IoStatus), typeof(FailureModeKind),
             typeof(AttachmentMode),
-        typeof(VolumeSpec), typeof(VolumeRevision), typeof(ReplicaPlacement), typeof(Attachment), typeof(ReplicaView), typeof(NodeDescription), typeof(NodeReport),
+        typeof(VolumeSpec), typeof(VolumeRevision), typeof(ReplicaPlacement), typeof(Attachment), typeof(ReplicaView),
+        typeof(NodeDescription), typeof(NodeReport),
         typeof(NodeEntry), typeof(VolumeEntry), typeof(CataloguePhase), typeof(RefusalKind),
         typeof(Guid), typeof(KeyValuePair<string, string>), typeof(ImmutableSortedDictionary<string, string>),
         typeof(ImmutableArray<ReplicaPlacement>), typeof(ImmutableArray<ReplicaView>), typeof(ImmutableArray<VolumeId>),

@@ -92,6 +92,21 @@ internal static class EventFields
             reader.Text(TextBytesMax),
             reader.Text(TextBytesMax), reader.Text(TextBytesMax), reader.Guid());
 
+    /// <summary>A flag, and both parts (0 without one).</summary>
+    public static void Revision(ref BodyWriter writer, VolumeRevision? revision)
+    {
+        writer.Bool(revision is not null);
+        writer.U64(revision?.Catalogue ?? 0);
+        writer.U64(revision?.Generation ?? 0);
+    }
+
+    public static VolumeRevision? Revision(ref BodyReader reader)
+    {
+        var has = reader.Bool();
+        var revision = new VolumeRevision(reader.U64(), reader.U64());
+        return has ? revision : null;
+    }
+
     public static void Spec(ref BodyWriter writer, VolumeSpec spec) => VolumeSpecCodec.Write(ref writer, spec);
 
     public static VolumeSpec Spec(ref BodyReader reader) => VolumeSpecCodec.TryRead(ref reader, out var spec)

@@ -45,6 +45,14 @@ internal static class PlacementEventLayouts
             case RemovalConfirmed confirmed:
                 writer.U64(confirmed.Volume.Value);
                 break;
+            case RemovalAsked asked:
+                writer.U64(asked.Volume.Value);
+                writer.Bool(asked.Force);
+                EventFields.Revision(ref writer, asked.Expected);
+                break;
+            case RemovalWithdrawn withdrawn:
+                writer.U64(withdrawn.Volume.Value);
+                break;
             default:
                 throw new EventFormatException($"{e.GetType()} may not be journaled: it has no layout");
         }
@@ -63,6 +71,8 @@ internal static class PlacementEventLayouts
         "replacement-confirmed/1" => new ReplacementConfirmed(new VolumeId(reader.U64()), reader.Replica()),
         "volume-removed/1" => new VolumeRemoved(new VolumeId(reader.U64())),
         "removal-confirmed/1" => new RemovalConfirmed(new VolumeId(reader.U64())),
+        "removal-asked/1" => new RemovalAsked(new VolumeId(reader.U64()), reader.Bool(), EventFields.Revision(ref reader)),
+        "removal-withdrawn/1" => new RemovalWithdrawn(new VolumeId(reader.U64())),
         _ => null,
     };
 }

@@ -31,7 +31,18 @@ public sealed record ReplacementPlaced(VolumeId Volume, ReplicaId Lost, ReplicaP
 
 public sealed record ReplacementConfirmed(VolumeId Volume, ReplicaId Lost) : PlacementEvent;
 
-/// <summary>The tombstone (R22): from here on the id is deleted for ever, and the name is free once its owner confirmed.</summary>
+/// <summary>
+/// The tombstone (R22): from here on the id is deleted for ever and its name is free. Behind a <see cref="RemovalAsked"/> the owner has stopped
+/// for ever before; without one (as the first versions wrote it) the owner is told until it confirms.
+/// </summary>
 public sealed record VolumeRemoved(VolumeId Volume) : PlacementEvent;
 
 public sealed record RemovalConfirmed(VolumeId Volume) : PlacementEvent;
+
+/// <summary>The volume is to be deleted; its owner is told until it has stopped for ever, or says who uses the volume.</summary>
+/// <param name="Force">Whoever uses it is fenced.</param>
+/// <param name="Expected">The revision that the deletion rests on; null: any.</param>
+public sealed record RemovalAsked(VolumeId Volume, bool Force, VolumeRevision? Expected) : PlacementEvent;
+
+/// <summary>The owner refused; the volume stays.</summary>
+public sealed record RemovalWithdrawn(VolumeId Volume) : PlacementEvent;

@@ -49,10 +49,11 @@ public static class PlacementProtocol
         : IPlacementCommand;
 
     /// <summary>
-    /// The tombstone is journaled first (R22). Answered by <see cref="Removed"/> once the owner has stopped; also when it is gone already.
-    /// Refused as Stale like <see cref="ChangeVolume"/>.
+    /// Answered by <see cref="Removed"/> once the owner has stopped for ever and the tombstone is journaled (R22). Refused as Conflict while the
+    /// volume is attached to one node or a front end has it open, unless <paramref name="Force"/>: then they are fenced. Refused as Stale like
+    /// <see cref="ChangeVolume"/>, here also for the attachment's part.
     /// </summary>
-    public sealed record DeleteVolume(string FullName, VolumeRevision? Expected = null) : IPlacementCommand;
+    public sealed record DeleteVolume(string FullName, VolumeRevision? Expected = null, bool Force = false) : IPlacementCommand;
 
     /// <summary>Answer: <see cref="NodeList"/>, sorted by name.</summary>
     public sealed record ListNodes : IPlacementCommand;

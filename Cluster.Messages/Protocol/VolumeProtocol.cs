@@ -40,8 +40,12 @@ public static class VolumeProtocol
     /// <summary>Size (grow only) and labels. Answer: <see cref="Done"/>.</summary>
     public sealed record ChangeSpec(VolumeId Volume, VolumeSpec Spec) : IVolumeCommand;
 
-    /// <summary>Tombstone (R22). Answer: <see cref="Done"/>, also when it is gone already.</summary>
-    public sealed record Delete(VolumeId Volume) : IVolumeCommand;
+    /// <summary>
+    /// Tombstone (R22), also for a volume whose <see cref="Create"/> has not arrived: that comes too late then. Answer: <see cref="Done"/>, also when
+    /// it is gone already. Refused: Conflict while it is attached to one node and Busy while a front end has it open (unless forced, which fences
+    /// them), StaleSession like <see cref="Attach"/>, Offline while nobody can tell.
+    /// </summary>
+    public sealed record Delete(VolumeId Volume, bool Force = false, VolumeRevision? Expected = null) : IVolumeCommand;
 
     /// <summary>Placement replaces a copy: the new one is caught up, then the old one is dropped. Answer: <see cref="Done"/>.</summary>
     public sealed record ReplaceReplica(VolumeId Volume, ReplicaId Lost, ReplicaPlacement Replacement) : IVolumeCommand;

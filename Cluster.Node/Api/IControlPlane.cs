@@ -13,8 +13,8 @@ public interface IControlPlane
 
     Task<ControlResult<VolumeResource>> GetVolumeAsync(VolumeName name, CancellationToken cancellation);
 
-    /// <summary>Answers the volume as it was.</summary>
-    Task<ControlResult<VolumeResource>> DeleteVolumeAsync(VolumeName name, string? ifMatch, CancellationToken cancellation);
+    /// <summary>Answers the volume as it was. Conflict while it is attached to a node or a client has it open, unless forced: then those are cut off.</summary>
+    Task<ControlResult<VolumeResource>> DeleteVolumeAsync(VolumeName name, string? ifMatch, bool force, CancellationToken cancellation);
 
     Task<ControlResult<VolumeResource>> ChangeVolumeAsync(
         VolumeName name, ChangeVolumeRequest change, string? ifMatch, CancellationToken cancellation);

@@ -30,7 +30,7 @@ internal static class VolumeEndpoints
     {
         volume.MapPatch("", ChangeAsync).WithName("ChangeVolume").WithSummary("Grow a volume or change its labels (JSON merge patch)")
             .Produces<VolumeResource>().ProducesProblem(409).ProducesProblem(412);
-        volume.MapDelete("", DeleteAsync).WithName("DeleteVolume").WithSummary("Delete a volume and its data")
+        volume.MapDelete("", DeleteAsync).WithName("DeleteVolume").WithSummary("Delete a volume and its data; refused while it is in use, unless forced")
             .Produces(204).ProducesProblem(409).ProducesProblem(412);
         volume.MapPost("/attach", AttachAsync).WithName("AttachVolume")
             .WithSummary("Attach a volume to one node; earlier users are fenced off")
@@ -77,10 +77,11 @@ internal static class VolumeEndpoints
 
     private static Task<IResult> DeleteAsync(
         HttpContext http, IControlPlane control, string name, CancellationToken cancellation,
-        [FromQuery(Name = "namespace")] string? scope = null) =>
+        [FromQuery(Name = "namespace")] string? scope = null,
+        [FromQuery(Name = "force"), Description("true cuts off whoever uses the volume")] bool force = false) =>
         WithVolumeAsync(http, name, scope, async (volume, ifMatch) =>
         {
-            var deleted = await control.DeleteVolumeAsync(volume, ifMatch, cancellation);
+            var deleted = await control.DeleteVolumeAsync(volume, ifMatch, force, cancellation);
             return deleted.IsOk ? TypedResults.NoContent() : Answers.Failed(deleted);
         });
 

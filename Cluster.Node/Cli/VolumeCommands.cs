@@ -93,11 +93,13 @@ internal static class VolumeCommands
     private static Command Delete()
     {
         var name = Name();
-        var command = new VerbCommand("delete", "Delete a volume and its data, on every node. This can't be undone.",
-            "myrmidon volume delete db") { name };
+        var force = new Option<bool>("--force") { Description = "Also while it is attached or in use; whoever uses it is cut off" };
+        var command = new VerbCommand("delete",
+            "Delete a volume and its data, on every node. Refused while it is in use. This can't be undone.",
+            "myrmidon volume delete db", "myrmidon volume delete db --force") { name, force };
         command.Aliases.Add("rm");
-        SetChange(command, name, (_, volume, client, cancellation) =>
-            client.SendAsync(HttpMethod.Delete, PathOf(volume), null, null, cancellation),
+        SetChange(command, name, (parsed, volume, client, cancellation) =>
+            client.SendAsync(HttpMethod.Delete, PathOf(volume, query: parsed.GetValue(force) ? "force=true" : ""), null, null, cancellation),
             (volume, _) => $"Volume {volume} deleted.");
         return command;
     }
@@ -241,10 +243,12 @@ internal static class VolumeCommands
         if (nbd is not null) printer.Hint($"Use it through any node, such as {nbd}/{volume}");
     }
 
-    internal static string PathOf(VolumeName volume, string verb = "")
+    internal static string PathOf(VolumeName volume, string verb = "", string query = "")
     {
         var path = verb.Length > 0 ? $"/v1/volumes/{volume.Name}/{verb}" : $"/v1/volumes/{volume.Name}";
-        return volume.Namespace == VolumeSpec.DefaultNamespace ? path : $"{path}?namespace={volume.Namespace}";
+        var scope = volume.Namespace == VolumeSpec.DefaultNamespace ? "" : $"namespace={volume.Namespace}";
+        var parameters = string.Join('&', new[] { scope, query }.Where(part => part.Length > 0));
+        return parameters.Length == 0 ? path : $"{path}?{parameters}";
     }
 
     private static Argument<VolumeName> Name() => new("name")

@@ -36,12 +36,14 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
         return new NodeActors(placement, region, moves);
     }
 
-    /// <summary>From here on placement knows the node and may use it.</summary>
+    /// <summary>Completes when placement knows the node and may use it.</summary>
     /// <param name="report">What the node has now; quick, any thread.</param>
-    public void Register(ActorSystem system, NodeDescription description, Func<NodeReport> report)
+    public Task RegisterAsync(ActorSystem system, NodeDescription description, Func<NodeReport> report)
     {
         var placement = Placement;
-        system.ActorOf(Props.Create(() => new NodeActor(placement, description, report)), "node");
+        var known = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        system.ActorOf(Props.Create(() => new NodeActor(placement, description, report, known)), "node");
+        return known.Task;
     }
 
     /// <summary>

@@ -58,7 +58,7 @@ public sealed partial class NodeHost
         var (directory, error) = DataDirectory.Open(_options.DataDirectory);
         if (directory is null) throw new NodeStartException(error);
         _parts.Add("the data directory", directory);
-        foreach (var part in new[] { "cluster", "journal", "nbd", "store" }) _health.Report(part, HealthState.Starting, "The node starts.");
+        foreach (var part in new[] { "cluster", "journal", "nbd", "placement", "store" }) _health.Report(part, HealthState.Starting, "The node starts.");
         await StartApiAsync(cancellation);
         var loop = new EpollLoop("io-loop", _loggers.CreateLogger("Myrmidon.Loop"), OnLoopFailed);
         _parts.Add("the I/O loop", loop);
@@ -77,8 +77,10 @@ public sealed partial class NodeHost
         await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
         var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, _loggers);
         StartNbd(runtime, actors);
-        actors.Register(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store));
+        var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store));
         OpenControl(formed.ClusterId, journal, member, actors);
+        await known.WaitAsync(cancellation);
+        _health.Report("placement", HealthState.Healthy);
         LogReady(Api, Nbd);
     }
 

@@ -1,5 +1,6 @@
 using Akka.Actor;
 using Cluster.Messages.Events;
+using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 
 namespace Cluster.Node.Owner;
@@ -21,6 +22,12 @@ public interface IOwnerHandle
     void Drain();
 
     void Stop();
+
+    /// <summary>
+    /// Deletes the volume if nobody uses it: the machine journals it like any of its decisions. Else answers from the loop, with Busy or Offline
+    /// and the rest of the sentence "Volume NAME: ...".
+    /// </summary>
+    void Delete(Action<IoStatus, string> refused);
 
     /// <summary>Answers with what users see, from the loop.</summary>
     void View(Action<VolumeView> answer);

@@ -16,6 +16,7 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
 {
     /// <summary>Those who wait until the volume serves; more are refused.</summary>
     private const int WaitersMax = 1024;
+    public const string TryOrForce = "try again, or delete it with --force";
     private static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan AskedAgain = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan EndedPause = TimeSpan.FromSeconds(2);
@@ -33,6 +34,9 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
     private bool _handingOff;
     private ulong _epoch;
     private string _endedReason = "";
+
+    /// <summary>Who asked last for a deletion that the machine decides.</summary>
+    private IActorRef? _deleter;
 
     private readonly record struct Waiter(IActorRef Who, bool Created, DateTime Until);
 
@@ -170,9 +174,9 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
             Refuse(sender, IoStatus.Missing, "it does not exist");
             return;
         }
-        if (expected is not null && expected.Generation != _state.Attachment.Generation)
+        if (IsStale(expected))
         {
-            Refuse(sender, IoStatus.StaleSession, $"its attachment has changed since revision {expected}; read it again and decide anew");
+            RefuseStale(sender, expected!);
             return;
         }
         if (mode == AttachmentMode.Shared && _state.Attachment.Mode == AttachmentMode.Shared)
@@ -213,11 +217,26 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         }
     }
 
+    /// <summary>
+    /// Sent again by placement until Done. A volume that was never created gets its tombstone too, so that a Create that was delayed can't revive it
+    /// (R22).
+    /// </summary>
     private void OnDelete(VolumeProtocol.Delete delete)
     {
         var sender = Sender;
-        if (_state.Deleted || _state.Spec is null) sender.Tell(new VolumeProtocol.Done(_volume));
-        else Commit(new VolumeDeleted(_volume), () => sender.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
+        if (_state.Deleted) sender.Tell(new VolumeProtocol.Done(_volume));
+        else if (IsStale(delete.Expected)) RefuseStale(sender, delete.Expected!);
+        else if (delete.Force || _state.Spec is null || _state.Opened == Epoch.None)
+            Commit(new VolumeDeleted(_volume), () => sender.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
+        else if (_state.Attachment is { Mode: AttachmentMode.Exclusive } attachment)
+            Refuse(sender, IoStatus.Conflict, $"it is attached to {attachment.NodeName}; detach it (myrmidon volume detach {_state.Spec.FullName}), "
+                + "or delete it with --force, which cuts that node off");
+        else if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.Offline, $"{NotServingReason()}, so nobody knows who uses it; {TryOrForce}");
+        else
+        {
+            _deleter = sender;
+            owner.Delete((status, reason) => sender.Tell(Refusal(status, reason), ActorRefs.NoSender));
+        }
     }
 
     private void OnNotice(OwnerNotice notice)
@@ -226,7 +245,8 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         switch (notice)
         {
             case OwnerNotice.JournalThis journal:
-                Commit(journal.Event);
+                var deleter = journal.Event is VolumeDeleted ? _deleter : null;
+                Commit(journal.Event, () => deleter?.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
                 break;
             case OwnerNotice.ServingChanged changed:
                 (_serving, _epoch) = (changed.Serving, changed.Epoch);
@@ -274,6 +294,13 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         Timers.StartSingleTimer("drain", PoisonPill.Instance, DrainMax);
     }
 
-    private void Refuse(IActorRef to, IoStatus status, string reason) =>
-        to.Tell(new VolumeProtocol.Refused(_volume, status, $"Volume {_state.Spec?.FullName ?? _volume.ToString()}: {reason}."));
+    private bool IsStale(VolumeRevision? expected) => expected is not null && expected.Generation != _state.Attachment.Generation;
+
+    private void RefuseStale(IActorRef to, VolumeRevision expected) =>
+        Refuse(to, IoStatus.StaleSession, $"its attachment has changed since revision {expected}; read it again and decide anew");
+
+    private void Refuse(IActorRef to, IoStatus status, string reason) => to.Tell(Refusal(status, reason));
+
+    private VolumeProtocol.Refused Refusal(IoStatus status, string reason) =>
+        new(_volume, status, $"Volume {_state.Spec?.FullName ?? _volume.ToString()}: {reason}.");
 }

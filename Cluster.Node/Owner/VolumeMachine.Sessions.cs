@@ -74,7 +74,7 @@ public sealed partial class VolumeMachine
     private IoStatus AdmitOpen(ClientRoute from, in SessionOpenBody open)
     {
         if (!IsServing) return Phase == VolumePhase.Stopped ? IoStatus.NotOwner : IoStatus.Offline;
-        if (Phase == VolumePhase.Draining) return IoStatus.Offline;
+        if (Phase == VolumePhase.Draining || _deleting) return IoStatus.Offline;
         if (open.Session.Generation != _state.Attachment.Generation) return IoStatus.StaleSession;
         if (_state.Attachment.Mode == AttachmentMode.Exclusive && _state.Attachment.Node != from.Link!.Peer) return IoStatus.StaleSession;
         if (_fenced.Contains(open.Session)) return IoStatus.StaleSession;

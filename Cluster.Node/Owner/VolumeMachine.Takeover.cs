@@ -283,7 +283,7 @@ public sealed partial class VolumeMachine
         if (Phase != VolumePhase.Stamping || !AreMembersStamped() || _effects.NowMs < _serveAtMs) return;
         // Every member of the opened set holds the prefix: it is committed.
         if (!CommitPrefix()) return;
-        Phase = VolumePhase.Serving;
+        (Phase, _servingSinceMs) = (VolumePhase.Serving, _effects.NowMs);
         _effects.Log($"serving in epoch {_epoch} from sequence {_chosen}, in-sync set version {_state.Version} of {_state.InSync.Length}");
         _effects.OnServing(true);
         SendIdleWatermarks();

@@ -19,6 +19,7 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
     private readonly IActorRef _placement;
     private readonly NodeDescription _description;
     private readonly Func<NodeReport> _report;
+    private readonly TaskCompletionSource _known;
     private NodeReport? _sent;
     private int _roundsUnchanged;
     private bool _registered;
@@ -26,9 +27,10 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
 
     /// <param name="placement">The singleton's proxy.</param>
     /// <param name="report">What the node has now; quick, called on the actor's turn.</param>
-    public NodeActor(IActorRef placement, NodeDescription description, Func<NodeReport> report)
+    /// <param name="known">Completed when placement knows the node for the first time.</param>
+    public NodeActor(IActorRef placement, NodeDescription description, Func<NodeReport> report, TaskCompletionSource known)
     {
-        (_placement, _description, _report) = (placement, description, report);
+        (_placement, _description, _report, _known) = (placement, description, report, known);
         Receive<Round>(_ => OnRound());
         Receive<PlacementProtocol.Registered>(_ => OnRegistered());
         Receive<PlacementProtocol.RegisterAgain>(_ => _registered = false);
@@ -60,6 +62,7 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
     {
         if (!_registered) _log.Info("Node {0} is registered with placement", _description.Name);
         (_registered, _refusal) = (true, "");
+        _known.TrySetResult();
     }
 
     private void OnRefused(PlacementProtocol.Refused refused)

@@ -10,7 +10,7 @@ namespace Cluster.Node.Placement;
 public sealed record CandidateNode(NodeDescription Description, bool Up, bool Cordoned, NodeReport? Report, int Replicas);
 
 /// <summary>The chosen nodes, or one sentence with every node and why it can't take a copy.</summary>
-/// <param name="Waiting">A node may become fit in a moment: it has not reported yet.</param>
+/// <param name="Waiting">A node may become fit in a moment: it has not registered or not reported yet.</param>
 public sealed record NodeChoice(ImmutableArray<NodeDescription> Nodes, string Refusal, bool Waiting);
 
 /// <summary>
@@ -40,7 +40,8 @@ public static class NodeChooser
             zones[Zone(best)] = zones.GetValueOrDefault(Zone(best)) + 1;
         }
         if (chosen.Count == copies) return new NodeChoice(chosen.ToImmutable(), "", false);
-        var waiting = nodes.Any(node => node is { Up: true, Cordoned: false, Report: null });
+        // The node that was asked is one itself: it has not registered yet.
+        var waiting = nodes.Count == 0 || nodes.Any(node => node is { Up: true, Cordoned: false, Report: null });
         return new NodeChoice([], Refuse(subject, copies, chosen.Count, spread, nodes, taken), waiting);
     }
 

@@ -50,6 +50,7 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
         CommandVolumes();
         CommandNodes();
         Command<OrderDone>(OnOrderDone);
+        Command<OrderRefused>(OnOrderRefused);
         Command<BarrierPassed>(passed => passed.Caller.Tell(
             new PlacementProtocol.Deleted([.. passed.Volumes.Where(_state.Tombstones.Contains)])));
         Command<BarrierFailed>(failed => _log.Warning("Tombstones can't be told now: {0}", failed.Reason));
@@ -138,6 +139,8 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
             case VolumePlaced placed: RefreshOrder(placed.Spec.Id); break;
             case VolumeRespecified respecified: RefreshOrder(respecified.Spec.Id); break;
             case ReplacementPlaced placed: RefreshOrder(placed.Volume); break;
+            case RemovalAsked asked: RefreshOrder(asked.Volume); break;
+            case RemovalWithdrawn withdrawn: RefreshOrder(withdrawn.Volume); break;
             case VolumeRemoved removed: Settle(removed.Volume); break;
             case VolumeConfirmed confirmed: Settle(confirmed.Volume); break;
             case RespecificationConfirmed confirmed: Settle(confirmed.Volume); break;
@@ -185,6 +188,22 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
     {
         if (!_orders.TryGetValue(done.Order.Volume, out var active) || active.Number != done.Number) return;
         if (PlacementMachine.Confirm(_state, done.Order) is { } e) Persist(e, Apply);
+    }
+
+    private void OnOrderRefused(OrderRefused refused)
+    {
+        var volume = refused.Order.Volume;
+        if (!_orders.TryGetValue(volume, out var active) || active.Number != refused.Number) return;
+        if (PlacementMachine.Withdraw(_state, refused.Order) is not { } e) return;
+        Persist(e, withdrawn =>
+        {
+            Apply(withdrawn);
+            var answer = new PlacementProtocol.Refused(refused.Kind, refused.Reason);
+            foreach (var (_, caller) in _waiters.Where(waiter => IsForRemoval(waiter.Wait))) caller.Tell(answer);
+            _waiters.RemoveAll(waiter => IsForRemoval(waiter.Wait));
+        });
+
+        bool IsForRemoval(PlacementWait wait) => wait.Volume == volume && wait.Kind == PlacementWaitKind.Removed;
     }
 
     private void OnWhichAreDeleted(PlacementProtocol.WhichAreDeleted question)

@@ -77,7 +77,10 @@ public static class PlacementMachine
     {
         if (state.Find(command.FullName) is not { } volume) return NoSuchVolume(command.FullName);
         if (IsStale(volume, command.Expected)) return Stale(volume, command.Expected!);
-        return new PlacementDecision(new VolumeRemoved(volume.Spec.Id), null, new PlacementWait(volume.Spec.Id, PlacementWaitKind.Removed));
+        var wait = new PlacementWait(volume.Spec.Id, PlacementWaitKind.Removed);
+        // A deletion under way is waited for; only force asks the owner for more than it was told already.
+        if (volume.Removal is { } pending && (pending.Force || !command.Force)) return new PlacementDecision(null, null, wait);
+        return new PlacementDecision(new RemovalAsked(volume.Spec.Id, command.Force, command.Expected), null, wait);
     }
 
     public static PlacementDecision Get(PlacementState state, PlacementProtocol.GetVolume command) =>
@@ -127,7 +130,7 @@ public static class PlacementMachine
         if (downFor.Count == 0 || state.Volumes.Values.Count(volume => volume.Replacement is not null) >= replacementsMax) return null;
         foreach (var volume in state.Volumes.Values)
         {
-            if (volume.Phase != CataloguePhase.Ready || volume.Replacement is not null || volume.LastReplica == ushort.MaxValue) continue;
+            if (volume is not { Phase: CataloguePhase.Ready, Replacement: null, Removal: null, LastReplica: < ushort.MaxValue }) continue;
             if (VolumeLabels.Read(volume.Spec.Labels).Policy is not { } policy) continue;
             var wait = policy.ReplaceAfter ?? waitDefault;
             var lost = volume.Replicas.FirstOrDefault(replica => downFor.TryGetValue(replica.Node, out var down) && down >= wait);
@@ -151,10 +154,17 @@ public static class PlacementMachine
             VolumeProtocol.Create create => new VolumeConfirmed(create.Volume),
             VolumeProtocol.ChangeSpec change => new RespecificationConfirmed(change.Volume),
             VolumeProtocol.ReplaceReplica replace => new ReplacementConfirmed(replace.Volume, replace.Lost),
-            VolumeProtocol.Delete delete => new RemovalConfirmed(delete.Volume),
+            VolumeProtocol.Delete delete when volume.Phase == CataloguePhase.Deleting => new RemovalConfirmed(delete.Volume),
+            VolumeProtocol.Delete delete => new VolumeRemoved(delete.Volume),
             _ => throw new InvariantException($"placement gave no order of the type {order.GetType().Name}"),
         };
     }
+
+    /// <summary>What is journaled once a volume's owner refused an order for good; null when the order is of no interest any more.</summary>
+    public static RemovalWithdrawn? Withdraw(PlacementState state, VolumeProtocol.Delete order) =>
+        state.Volumes.TryGetValue(order.Volume, out var volume) && volume.Removal is not null && order.Equals(volume.Order)
+            ? new RemovalWithdrawn(order.Volume)
+            : null;
 
     /// <summary>The answer to a waiting caller, or null while it has to wait.</summary>
     public static IControlMessage? Answer(PlacementState state, PlacementWait wait)

@@ -8,6 +8,9 @@ namespace Cluster.Node.Placement;
 /// <summary>A copy that is on its way to another node.</summary>
 public sealed record Replacement(ReplicaId Lost, ReplicaPlacement To);
 
+/// <summary>A deletion that its owner has not confirmed yet.</summary>
+public sealed record Removal(bool Force, VolumeRevision? Expected);
+
 /// <summary>A volume of the catalogue.</summary>
 /// <param name="SpecPending">Its owner has not confirmed the spec yet.</param>
 /// <param name="LastReplica">Highest number given to a copy: numbers are never used again.</param>
@@ -20,11 +23,14 @@ public sealed record PlacedVolume(
     /// <summary>The catalogue's part of the volume's revision.</summary>
     public ulong Revision => VolumeRevision.CatalogueOf(Spec, Replicas);
 
+    public Removal? Removal { get; init; }
+
     /// <summary>What the volume's owner is still to be told, or null.</summary>
     public IVolumeCommand? Order => this switch
     {
+        { Removal: { } removal } => new VolumeProtocol.Delete(Spec.Id, removal.Force, removal.Expected),
         { Phase: CataloguePhase.Creating } => new VolumeProtocol.Create(Spec.Id, Spec, Replicas),
-        { Phase: CataloguePhase.Deleting } => new VolumeProtocol.Delete(Spec.Id),
+        { Phase: CataloguePhase.Deleting } => new VolumeProtocol.Delete(Spec.Id, Force: true),
         { SpecPending: true } => new VolumeProtocol.ChangeSpec(Spec.Id, Spec),
         { Replacement: { } replacement } => new VolumeProtocol.ReplaceReplica(Spec.Id, replacement.Lost, replacement.To),
         _ => null,
@@ -76,6 +82,8 @@ public sealed record PlacementState
             LastReplica = Math.Max(volume.LastReplica, placed.Replacement.Id.Number),
         }),
         ReplacementConfirmed confirmed => Change(confirmed.Volume, volume => Swap(volume, confirmed.Lost)),
+        RemovalAsked asked => Change(asked.Volume, volume => volume with { Removal = new Removal(asked.Force, asked.Expected) }),
+        RemovalWithdrawn withdrawn => Change(withdrawn.Volume, volume => volume with { Removal = null }),
         VolumeRemoved removed => ApplyRemoved(removed),
         RemovalConfirmed confirmed => this with { Volumes = Volumes.Remove(confirmed.Volume) },
         _ => throw new InvariantException($"the placement journal holds an event of the unknown type {e.GetType().Name}"),
@@ -107,12 +115,17 @@ public sealed record PlacementState
         };
     }
 
-    private PlacementState ApplyRemoved(VolumeRemoved removed) => this with
+    private PlacementState ApplyRemoved(VolumeRemoved removed)
     {
-        Volumes = Volumes.SetItem(removed.Volume, Volumes[removed.Volume] with { Phase = CataloguePhase.Deleting, Replacement = null }),
-        Names = Names.Remove(Volumes[removed.Volume].Spec.FullName),
-        Tombstones = Tombstones.Add(removed.Volume),
-    };
+        var volume = Volumes[removed.Volume];
+        var deleting = volume with { Phase = CataloguePhase.Deleting, Replacement = null };
+        return this with
+        {
+            Volumes = volume.Removal is null ? Volumes.SetItem(removed.Volume, deleting) : Volumes.Remove(removed.Volume),
+            Names = Names.Remove(volume.Spec.FullName),
+            Tombstones = Tombstones.Add(removed.Volume),
+        };
+    }
 
     private PlacementState Change(VolumeId id, Func<PlacedVolume, PlacedVolume> change) =>
         this with { Volumes = Volumes.SetItem(id, change(Volumes[id])) };

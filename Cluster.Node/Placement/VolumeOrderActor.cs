@@ -8,6 +8,9 @@ namespace Cluster.Node.Placement;
 /// <summary>The owner confirmed the order with this number.</summary>
 internal sealed record OrderDone(long Number, IVolumeCommand Order) : INoSerializationVerificationNeeded;
 
+/// <summary>The owner refused the deletion with this number, and will not come to another answer by itself.</summary>
+internal sealed record OrderRefused(long Number, VolumeProtocol.Delete Order, RefusalKind Kind, string Reason) : INoSerializationVerificationNeeded;
+
 /// <summary>
 /// Tells a volume's owner one order again and again until it confirms, then tells its parent. Each order has an actor of its own, so that
 /// a late answer to one can't be taken for the answer to the next.
@@ -17,10 +20,18 @@ internal sealed class VolumeOrderActor : ReceiveActor, IWithTimers
     /// <summary>Between two attempts. A confirmation may take long (a copy is caught up), and orders are idempotent.</summary>
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1);
 
+    /// <summary>
+    /// Refusals of a deletion before it is given up: a client that has just disconnected may not be gone from the owner's books, and a takeover
+    /// may be under way.
+    /// </summary>
+    private const int BusyMax = 3;
+    private const int OfflineMax = 10;
+
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly IActorRef _region;
     private readonly IVolumeCommand _order;
     private string _refusal = "";
+    private int _refusals;
 
     public VolumeOrderActor(IActorRef region, long number, IVolumeCommand order)
     {
@@ -45,10 +56,25 @@ internal sealed class VolumeOrderActor : ReceiveActor, IWithTimers
             Context.Parent.Tell(new OrderDone(number, _order));
             return;
         }
+        if (_order is VolumeProtocol.Delete delete && IsFinal(refused.Status, ++_refusals) is { } kind)
+        {
+            Timers.CancelAll();
+            Context.Parent.Tell(new OrderRefused(number, delete, kind, refused.Reason));
+            return;
+        }
         if (refused.Reason == _refusal) return;
         _refusal = refused.Reason;
         _log.Warning("Volume {0} does not take the order {1} yet: {2}", _order.Volume, _order.GetType().Name, _refusal);
     }
+
+    private static RefusalKind? IsFinal(IoStatus status, int refusals) => status switch
+    {
+        IoStatus.Conflict => RefusalKind.Conflict,
+        IoStatus.StaleSession => RefusalKind.Stale,
+        IoStatus.Busy when refusals >= BusyMax => RefusalKind.Conflict,
+        IoStatus.Offline when refusals >= OfflineMax => RefusalKind.Unavailable,
+        _ => null,
+    };
 
     private sealed class Send
     {

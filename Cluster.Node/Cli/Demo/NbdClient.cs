@@ -60,6 +60,13 @@ internal sealed class NbdClient : IDisposable
     public Task FlushAsync(CancellationToken cancellation) =>
         RequestAsync(command: 3, 0, 0, ReadOnlyMemory<byte>.Empty, Memory<byte>.Empty, cancellation);
 
+    /// <summary>Says goodbye, as a client should before it closes.</summary>
+    public async Task DisconnectAsync(CancellationToken cancellation)
+    {
+        Prepare(command: 2, 0, 0);
+        await SendAsync(_header, cancellation);
+    }
+
     public void Dispose() => _socket.Dispose();
 
     private async Task NegotiateAsync(string export, CancellationToken cancellation)
@@ -94,12 +101,7 @@ internal sealed class NbdClient : IDisposable
     private async Task RequestAsync(
         ushort command, ulong offsetBytes, uint length, ReadOnlyMemory<byte> data, Memory<byte> into, CancellationToken cancellation)
     {
-        BinaryPrimitives.WriteUInt32BigEndian(_header, RequestMagic);
-        BinaryPrimitives.WriteUInt16BigEndian(_header.AsSpan(4), 0);
-        BinaryPrimitives.WriteUInt16BigEndian(_header.AsSpan(6), command);
-        BinaryPrimitives.WriteUInt64BigEndian(_header.AsSpan(8), ++_cookie);
-        BinaryPrimitives.WriteUInt64BigEndian(_header.AsSpan(16), offsetBytes);
-        BinaryPrimitives.WriteUInt32BigEndian(_header.AsSpan(24), length);
+        Prepare(command, offsetBytes, length);
         await SendAsync(_header, cancellation);
         if (data.Length > 0) await SendAsync(data, cancellation);
         await ReceiveAsync(_header.AsMemory(0, ReplyHeaderBytes), cancellation);
@@ -107,6 +109,16 @@ internal sealed class NbdClient : IDisposable
         var error = U32(_header, 4);
         if (error != 0) throw new IOException($"The NBD server answered command {command} at {offsetBytes} with error {error}.");
         if (into.Length > 0) await ReceiveAsync(into, cancellation);
+    }
+
+    private void Prepare(ushort command, ulong offsetBytes, uint length)
+    {
+        BinaryPrimitives.WriteUInt32BigEndian(_header, RequestMagic);
+        BinaryPrimitives.WriteUInt16BigEndian(_header.AsSpan(4), 0);
+        BinaryPrimitives.WriteUInt16BigEndian(_header.AsSpan(6), command);
+        BinaryPrimitives.WriteUInt64BigEndian(_header.AsSpan(8), ++_cookie);
+        BinaryPrimitives.WriteUInt64BigEndian(_header.AsSpan(16), offsetBytes);
+        BinaryPrimitives.WriteUInt32BigEndian(_header.AsSpan(24), length);
     }
 
     private async Task SendAsync(ReadOnlyMemory<byte> data, CancellationToken cancellation)

@@ -63,14 +63,15 @@ public sealed partial class ControlPlane
         return found.IsOk ? await DescribeAsync(parts, found.Value!.Entry, cancellation) : new ControlFailure(found.Status, found.Reason);
     }
 
-    public async Task<ControlResult<VolumeResource>> DeleteVolumeAsync(VolumeName name, string? ifMatch, CancellationToken cancellation)
+    public async Task<ControlResult<VolumeResource>> DeleteVolumeAsync(
+        VolumeName name, string? ifMatch, bool force, CancellationToken cancellation)
     {
         if (_parts is not { } parts) return NotReady;
         var found = await FindAsync(parts, name, ifMatch, cancellation);
         if (!found.IsOk) return FailureOf(found);
         var before = await DescribeAsync(parts, found.Value!.Entry, cancellation);
         var removed = await AskPlacementAsync<PlacementProtocol.Removed>(
-            parts, new PlacementProtocol.DeleteVolume(name.ToString(), found.Value!.Expected), ChangeMax, cancellation);
+            parts, new PlacementProtocol.DeleteVolume(name.ToString(), found.Value!.Expected, force), ChangeMax, cancellation);
         return removed.IsOk ? before with { State = "deleting" } : await FailureAsync(parts, name, removed, cancellation);
     }
 

@@ -94,6 +94,17 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 
     public void Stop() => _runtime.Loop.Post(() => _runtime.RemoveOwner(this));
 
+    public void Delete(Action<IoStatus, string> refused) => _runtime.Loop.Post(() =>
+    {
+        var answer = Machine.Delete();
+        if (answer.Status == IoStatus.Ok) return;
+        refused(answer.Status, answer.Status != IoStatus.Busy
+            ? $"its owner on node {NodeName} does not serve it now, so nobody knows who uses it; {VolumeActor.TryOrForce}"
+            : answer.Users.Count == 0 ? "its owner has just changed and who used it may be on the way back; try again"
+            : $"it is in use through {string.Join(" and ", answer.Users.Select(_runtime.NameOf))}; disconnect its clients there, or delete it with "
+                + "--force, which cuts them off");
+    });
+
     public void View(Action<VolumeView> answer) => _runtime.Loop.Post(() => answer(Machine.View()));
 
     [LoggerMessage(Level = LogLevel.Information, Message = "volume {Volume} on node {Node}: {What}")]

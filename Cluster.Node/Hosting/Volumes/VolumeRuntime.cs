@@ -1,6 +1,7 @@
 using Akka.Actor;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
+using Cluster.Node.Ingress;
 using Cluster.Node.Owner;
 using Cluster.Node.Replica;
 using Cluster.Node.Store;
@@ -131,6 +132,10 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     }
 
     internal IFrameLink? LinkTo(NodeId node) => _links.TryGetValue(node, out var link) && link.IsUp ? link : null;
+
+    /// <summary>For people: the node's name, or its id while it is not linked.</summary>
+    internal string NameOf(NodeId node) =>
+        node == Identity.Id ? Identity.Name : _links.TryGetValue(node, out var link) && link is MeshLink mesh ? mesh.PeerName : node.ToString();
 
     internal bool WasLinked(NodeId node) => _everLinked.Contains(node);
 

@@ -73,8 +73,10 @@ public sealed class FakeControlPlane : IControlPlane
     public Task<ControlResult<VolumeResource>> GetVolumeAsync(VolumeName name, CancellationToken cancellation) =>
         Change(name, null, volume => volume);
 
-    public Task<ControlResult<VolumeResource>> DeleteVolumeAsync(VolumeName name, string? ifMatch, CancellationToken cancellation) =>
-        Change(name, ifMatch, volume =>
+    public Task<ControlResult<VolumeResource>> DeleteVolumeAsync(VolumeName name, string? ifMatch, bool force, CancellationToken cancellation) =>
+        !force && _volumes.GetValueOrDefault(name)?.Attachment.Node is { } node
+        ? Answer<VolumeResource>(new ControlFailure(ControlStatus.Conflict, $"Volume {name}: it is attached to {node}; detach it."))
+        : Change(name, ifMatch, volume =>
         {
             _volumes.TryRemove(name, out _);
             return volume;

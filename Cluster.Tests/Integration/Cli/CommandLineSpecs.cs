@@ -27,10 +27,14 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         await OkAsync("Volume db is 20GiB now.", "volume", "resize", "db", "--size", "20GiB");
         await OkAsync("has the labels c=d", "volume", "label", "db", "a-", "c=d");
         await OkAsync("attached to node-1", "volume", "attach", "db", "--node", "node-1");
+        Assert.Equal(ExitCode.Conflict, (await RunAsync("volume", "delete", "db")).Exit);
         await OkAsync("is detached", "volume", "detach", "db");
         await OkAsync("served by node-1 (epoch 2)", "volume", "move", "db", "--node", "node-1");
         await OkAsync("VolumeCreated", "volume", "explain", "db");
         await OkAsync("Volume db deleted.", "volume", "delete", "db");
+        await OkAsync("Volume shop/web created", "volume", "create", "shop/web", "--size", "1GiB");
+        await OkAsync("attached to node-1", "volume", "attach", "shop/web", "--node", "node-1");
+        await OkAsync("Volume shop/web deleted.", "volume", "delete", "shop/web", "--force");
     }
 
     [Fact(DisplayName = "Nodes and the cluster are shown, and nodes cordoned")]

@@ -85,6 +85,35 @@ public class PlacementActorSpecs : TestKit
         Assert.Equal([gone], ExpectMsg<PlacementProtocol.Deleted>().Volumes.AsEnumerable());
     }
 
+    [Fact(DisplayName = "A deletion that the owner refuses is answered with its sentence; the volume stays, and may be deleted when it is free")]
+    public void Refused_deletion()
+    {
+        var volume = Ready("pg");
+        _placement.Tell(new PlacementProtocol.DeleteVolume("pg"), TestActor);
+        _region.FishForMessage<VolumeProtocol.Delete>(_ => true);
+        _region.Reply(new VolumeProtocol.Refused(volume, IoStatus.Conflict, "Volume pg: it is attached to node-1."));
+        var refused = FishForMessage<PlacementProtocol.Refused>(_ => true);
+        Assert.Equal((RefusalKind.Conflict, "Volume pg: it is attached to node-1."), (refused.Kind, refused.Reason));
+        _placement.Tell(new PlacementProtocol.GetVolume("pg"), TestActor);
+        Assert.Equal(volume, ExpectMsg<PlacementProtocol.Found>().Volume.Id);
+        _placement.Tell(new PlacementProtocol.DeleteVolume("pg"), TestActor);
+        _region.FishForMessage<VolumeProtocol.Delete>(_ => true);
+        _region.Reply(new VolumeProtocol.Done(volume));
+        Assert.Equal(volume, FishForMessage<PlacementProtocol.Removed>(_ => true).Volume);
+    }
+
+    [Fact(DisplayName = "A client that is just leaving does not fail a deletion: the owner is asked again before it is given up")]
+    public void Deletion_is_patient()
+    {
+        var volume = Ready("pg");
+        _placement.Tell(new PlacementProtocol.DeleteVolume("pg"), TestActor);
+        _region.FishForMessage<VolumeProtocol.Delete>(_ => true);
+        _region.Reply(new VolumeProtocol.Refused(volume, IoStatus.Busy, "Volume pg: it is in use through node-1."));
+        _region.FishForMessage<VolumeProtocol.Delete>(_ => true);
+        _region.Reply(new VolumeProtocol.Done(volume));
+        Assert.Equal(volume, FishForMessage<PlacementProtocol.Removed>(_ => true).Volume);
+    }
+
     [Fact(DisplayName = "Without the journal's barrier there is no answer about tombstones")]
     public void No_barrier()
     {

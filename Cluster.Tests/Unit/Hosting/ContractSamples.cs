@@ -41,6 +41,8 @@ internal static class ContractSamples
         new ReplacementConfirmed(Volume, new ReplicaId(1)),
         new VolumeRemoved(Volume),
         new RemovalConfirmed(Volume),
+        new RemovalAsked(Volume, true, Revision),
+        new RemovalWithdrawn(Volume),
     ];
 
     public static readonly ImmutableArray<IControlMessage> ControlMessages =
@@ -55,7 +57,7 @@ internal static class ContractSamples
         new VolumeProtocol.Attached(Volume, Attachment),
         new VolumeProtocol.Detach(Volume, Revision),
         new VolumeProtocol.ChangeSpec(Volume, Spec),
-        new VolumeProtocol.Delete(Volume),
+        new VolumeProtocol.Delete(Volume, true, Revision),
         new VolumeProtocol.ReplaceReplica(Volume, new ReplicaId(1), Placement),
         new VolumeProtocol.Move(Volume, "node-1"),
         new VolumeProtocol.Done(Volume),
@@ -64,7 +66,7 @@ internal static class ContractSamples
         new PlacementProtocol.GetVolume("pg"),
         new PlacementProtocol.ListVolumes(""),
         new PlacementProtocol.ChangeVolume("pg", 1 << 21, Spec.Labels, Revision),
-        new PlacementProtocol.DeleteVolume("pg", Revision),
+        new PlacementProtocol.DeleteVolume("pg", Revision, true),
         new PlacementProtocol.ListNodes(),
         new PlacementProtocol.CordonNode("node-1", true),
         new PlacementProtocol.RegisterNode(Description, Report),

@@ -80,7 +80,7 @@ public class ControlSerializerSpecs
     public void Manifest_must_match()
     {
         var bytes = _serializer.ToBinary(new VolumeProtocol.Locate(new VolumeId(7)));
-        Assert.Throws<SerializationException>(() => _serializer.FromBinary(bytes, "volume.delete/1"));
+        Assert.Throws<SerializationException>(() => _serializer.FromBinary(bytes, "volume.delete/2"));
     }
 
     [Fact(DisplayName = "A flipped bit, a missing byte and another layout are refused before Hyperion reads them")]

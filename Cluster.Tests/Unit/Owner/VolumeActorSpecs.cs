@@ -158,6 +158,80 @@ public sealed class VolumeActorSpecs : TestKit
         Assert.Single(_host.Started);
     }
 
+    [Fact(DisplayName = "R22: a deletion that arrives before its volume's creation leaves a tombstone, so that the delayed creation can't revive it")]
+    public void Delete_before_create()
+    {
+        var actor = Start();
+        actor.Tell(new VolumeProtocol.Delete(Volume));
+        ExpectMsg<VolumeProtocol.Done>();
+        actor.Tell(Create);
+        Assert.Equal(IoStatus.Deleted, ExpectMsg<VolumeProtocol.Refused>().Status);
+        Watch(actor);
+        Sys.Stop(actor);
+        FishForMessage(message => message is Terminated);
+        var again = Start();
+        again.Tell(Create);
+        Assert.Equal(IoStatus.Deleted, ExpectMsg<VolumeProtocol.Refused>().Status);
+        Assert.Empty(_host.Started);
+    }
+
+    [Fact(DisplayName = "A volume in use is not deleted, unless forced; one that is not is deleted by its machine, and then answered")]
+    public void Delete_in_use()
+    {
+        var (actor, owner) = StartServed();
+        owner.InUse = (IoStatus.Busy, "it is in use through node-2");
+        actor.Tell(new VolumeProtocol.Delete(Volume));
+        var refused = ExpectMsg<VolumeProtocol.Refused>();
+        Assert.Equal((IoStatus.Busy, "Volume db: it is in use through node-2."), (refused.Status, refused.Reason));
+        Assert.DoesNotContain(owner.Journaled, e => e is VolumeDeleted);
+        owner.InUse = null;
+        actor.Tell(new VolumeProtocol.Delete(Volume));
+        ExpectMsg<VolumeProtocol.Done>();
+        Assert.IsType<VolumeDeleted>(owner.Journaled[^1]);
+    }
+
+    [Fact(DisplayName = "An attached volume is not deleted, with who has it and what to do, unless forced or detached")]
+    public void Delete_attached()
+    {
+        var (actor, owner) = StartServed();
+        actor.Tell(new VolumeProtocol.Attach(Volume, Node, "node-1"));
+        var seen = new VolumeRevision(0, ExpectMsg<VolumeProtocol.Attached>().Attachment.Generation);
+        actor.Tell(new VolumeProtocol.Delete(Volume));
+        var refused = ExpectMsg<VolumeProtocol.Refused>();
+        Assert.Equal(IoStatus.Conflict, refused.Status);
+        Assert.Contains("attached to node-1; detach it (myrmidon volume detach db)", refused.Reason, StringComparison.Ordinal);
+        actor.Tell(new VolumeProtocol.Delete(Volume, Force: true, seen with { Generation = 0 }));
+        Assert.Equal(IoStatus.StaleSession, ExpectMsg<VolumeProtocol.Refused>().Status);
+        Assert.DoesNotContain(owner.Journaled, e => e is VolumeDeleted);
+        actor.Tell(new VolumeProtocol.Delete(Volume, Force: true, seen));
+        ExpectMsg<VolumeProtocol.Done>();
+        Assert.IsType<VolumeDeleted>(owner.Journaled[^1]);
+    }
+
+    [Fact(DisplayName = "While nobody serves a volume that was opened once it is not known who uses it: only force deletes it")]
+    public void Delete_unserved()
+    {
+        var (actor, owner) = StartServed();
+        owner.Say(new OwnerNotice.ServingChanged(owner, false, 1));
+        actor.Tell(new VolumeProtocol.Delete(Volume));
+        Assert.Equal(IoStatus.Offline, ExpectMsg<VolumeProtocol.Refused>().Status);
+        actor.Tell(new VolumeProtocol.Delete(Volume, Force: true));
+        ExpectMsg<VolumeProtocol.Done>();
+    }
+
+    /// <summary>A volume whose first epoch is open and served.</summary>
+    private (IActorRef Actor, FakeOwner Owner) StartServed()
+    {
+        var actor = Start();
+        actor.Tell(Create);
+        var owner = _host.Await(this);
+        owner.Say(new OwnerNotice.JournalThis(owner, new EpochStarted(Volume, new Epoch(1), Node, "node-0")));
+        owner.Say(new OwnerNotice.JournalThis(owner, new EpochOpened(Volume, new Epoch(1), 0, 1, [new InSyncMember(new ReplicaId(1), Guid.Empty, 1)])));
+        owner.Say(new OwnerNotice.ServingChanged(owner, true, 1));
+        ExpectMsg<VolumeProtocol.Done>();
+        return (actor, owner);
+    }
+
     [Fact(DisplayName = "Handing over drains the machine first and ends when it has stopped")]
     public void Hand_off_drains()
     {
@@ -216,6 +290,15 @@ public sealed class VolumeActorSpecs : TestKit
 
         public void Stop()
         {
+        }
+
+        /// <summary>How the machine refuses a deletion; null: it journals it.</summary>
+        public (IoStatus Status, string Reason)? InUse { get; set; }
+
+        public void Delete(Action<IoStatus, string> refused)
+        {
+            if (InUse is { } use) refused(use.Status, use.Reason);
+            else Say(new OwnerNotice.JournalThis(this, new VolumeDeleted(Volume)));
         }
 
         public void View(Action<VolumeView> answer) =>

@@ -65,9 +65,9 @@ public class PlacementMachineSpecs
             StringComparison.Ordinal);
     }
 
-    [Fact(DisplayName = "Without nodes a request says so")]
+    [Fact(DisplayName = "Before a node has registered a request says so, and is to be sent again")]
     public void No_nodes() =>
-        Assert.Contains("no node is known", PlacementFixture.Reason(_fixture.Create("pg"), RefusalKind.Impossible),
+        Assert.Contains("no node is known", PlacementFixture.Reason(_fixture.Create("pg"), RefusalKind.Unavailable),
             StringComparison.Ordinal);
 
     [Fact(DisplayName = "Left to the cluster, copies are three, or as many as there are nodes")]
@@ -124,20 +124,59 @@ public class PlacementMachineSpecs
         Assert.NotNull(PlacementMachine.Delete(_fixture.State, delete with { Expected = now }).Event);
     }
 
-    [Fact(DisplayName = "A deleted volume's name is free at once and its id never again; its tombstone stays")]
+    [Fact(DisplayName = "A volume has no tombstone before its owner agreed; then its name is free and its id never again")]
     public void Delete()
     {
         var volume = _fixture.WithNodes(3).Ready("pg");
         var delete = PlacementMachine.Delete(_fixture.State, new PlacementProtocol.DeleteVolume("pg"));
         _fixture.Apply(delete.Event!);
         var order = Assert.IsType<VolumeProtocol.Delete>(_fixture.State.Volumes[volume.Spec.Id].Order);
-        Assert.Null(_fixture.State.Find("pg"));
-        Assert.Equal(2UL, _fixture.Create("pg").Wait!.Volume.Value);
+        Assert.NotNull(_fixture.State.Find("pg"));
+        Assert.DoesNotContain(volume.Spec.Id, _fixture.State.Tombstones);
         Assert.Null(PlacementMachine.Answer(_fixture.State, delete.Wait!));
         _fixture.Apply(PlacementMachine.Confirm(_fixture.State, order)!);
         Assert.IsType<PlacementProtocol.Removed>(PlacementMachine.Answer(_fixture.State, delete.Wait!));
         Assert.Contains(volume.Spec.Id, _fixture.State.Tombstones);
+        Assert.Null(_fixture.State.Find("pg"));
+        Assert.Equal(2UL, _fixture.Create("pg").Wait!.Volume.Value);
         PlacementFixture.Reason(PlacementMachine.Delete(_fixture.State, new PlacementProtocol.DeleteVolume("gone")), RefusalKind.NotFound);
+    }
+
+    [Fact(DisplayName = "A deletion that the owner refused is withdrawn, and the volume may be changed and deleted again")]
+    public void Withdrawn_deletion()
+    {
+        _fixture.WithNodes(3).Ready("pg");
+        _fixture.Apply(PlacementMachine.Delete(_fixture.State, new PlacementProtocol.DeleteVolume("pg")).Event!);
+        var order = Assert.IsType<VolumeProtocol.Delete>(_fixture.State.Find("pg")!.Order);
+        Assert.Null(PlacementMachine.Delete(_fixture.State, new PlacementProtocol.DeleteVolume("pg")).Event);
+        _fixture.Apply(PlacementMachine.Withdraw(_fixture.State, order)!);
+        Assert.Null(_fixture.State.Find("pg")!.Order);
+        Assert.Null(PlacementMachine.Withdraw(_fixture.State, order));
+        Assert.Null(PlacementMachine.Confirm(_fixture.State, order));
+        Assert.NotNull(PlacementMachine.Delete(_fixture.State, new PlacementProtocol.DeleteVolume("pg")).Event);
+    }
+
+    [Fact(DisplayName = "Force overtakes a deletion that waits without it, and a late refusal of that one means nothing")]
+    public void Forced_deletion()
+    {
+        _fixture.WithNodes(3).Ready("pg");
+        _fixture.Apply(PlacementMachine.Delete(_fixture.State, new PlacementProtocol.DeleteVolume("pg")).Event!);
+        var gentle = (VolumeProtocol.Delete)_fixture.State.Find("pg")!.Order!;
+        _fixture.Apply(PlacementMachine.Delete(_fixture.State, new PlacementProtocol.DeleteVolume("pg", Force: true)).Event!);
+        Assert.True(((VolumeProtocol.Delete)_fixture.State.Find("pg")!.Order!).Force);
+        Assert.Null(PlacementMachine.Withdraw(_fixture.State, gentle));
+    }
+
+    [Fact(DisplayName = "A tombstone of the first versions, journaled before the owner agreed, is still carried out")]
+    public void Old_tombstones()
+    {
+        var volume = _fixture.WithNodes(3).Ready("pg");
+        _fixture.Apply(new VolumeRemoved(volume.Spec.Id));
+        Assert.Null(_fixture.State.Find("pg"));
+        var order = Assert.IsType<VolumeProtocol.Delete>(_fixture.State.Volumes[volume.Spec.Id].Order);
+        Assert.True(order.Force);
+        _fixture.Apply(Assert.IsType<RemovalConfirmed>(PlacementMachine.Confirm(_fixture.State, order)));
+        Assert.Empty(_fixture.State.Volumes);
     }
 
     [Fact(DisplayName = "A caller that waits for a volume which is deleted meanwhile is told so")]
