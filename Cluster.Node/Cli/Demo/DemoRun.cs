@@ -11,8 +11,15 @@ internal sealed class DemoRun(IAnsiConsole console, DevCluster cluster, long dat
 {
     private const string Volume = "demo";
 
-    /// <summary>Share of the copy at which the owner is killed.</summary>
-    private const double KillAt = 0.4;
+    /// <summary>
+    /// Share of the copy at which the kill begins; from there on the copy is slowed down, so that it is under way when the owner dies however small
+    /// it is, and at the second share it waits for that.
+    /// </summary>
+    private const double KillAt = 0.45;
+    private const double KilledAtMax = 0.7;
+
+    /// <summary>Pause between two chunks while the owner is being killed.</summary>
+    private const int SlowChunkMs = 10;
 
     /// <summary>How long the returning node may take to be in sync, in milliseconds.</summary>
     private const int CatchUpMs = 180_000;
@@ -55,18 +62,21 @@ internal sealed class DemoRun(IAnsiConsole console, DevCluster cluster, long dat
         Task<string>? kill = null;
         long acknowledgedAtKill = 0;
         var shareAtKill = 0.0;
+        var isDead = false;
         var clock = Stopwatch.StartNew();
         await WithProgressAsync($"Writing {SizeText.Format((ulong)dataBytes)} through {front.Name}", bar =>
-            _copy.InAsync(export, dataBytes, _data.Fill, share =>
+            _copy.InAsync(export, dataBytes, _data.Fill, async share =>
             {
                 bar(share);
-                if (share < KillAt || kill is not null) return;
-                (shareAtKill, acknowledgedAtKill) = (share, probe.Acknowledged);
-                kill = DevOperations.KillAsync(cluster.File, owner.Name, NodeProcess.KillNow, cancellation);
+                if (share < KillAt || isDead) return;
+                kill ??= DevOperations.KillAsync(cluster.File, owner.Name, NodeProcess.KillNow, cancellation);
+                if (share < KilledAtMax) await Task.WhenAny(kill, Task.Delay(SlowChunkMs, cancellation));
+                else await kill;
+                if (!kill.IsCompleted) return;
+                await kill;
+                (isDead, shareAtKill, acknowledgedAtKill) = (true, share, probe.Acknowledged);
             }, cancellation));
         var seconds = clock.Elapsed.TotalSeconds;
-        if (kill is null) throw new DevException("The copy ended before the owner could be killed: use a larger --size.");
-        await kill;
         await probe.StopAsync();
         Say(string.Create(CultureInfo.InvariantCulture,
             $"The owner {owner.Name} was killed with kill -9 at {shareAtKill:P0} of the write. No client saw an error."));

@@ -27,9 +27,10 @@ internal sealed class NbdCopy
 
     /// <summary>
     /// Writes that many bytes to the start of the volume. `fill` is given each chunk and its offset; `progress` gets shares from 0 to 1
-    /// of what the client has taken. Returns when all is acknowledged and flushed; throws IOException when the client fails.
+    /// of what the client has taken; the next chunk follows when its task is done. Returns when all is acknowledged and flushed; throws IOException
+    /// when the client fails.
     /// </summary>
-    public Task InAsync(Uri volume, long bytes, Action<byte[], long> fill, Action<double> progress, CancellationToken cancellation) =>
+    public Task InAsync(Uri volume, long bytes, Action<byte[], long> fill, Func<double, Task> progress, CancellationToken cancellation) =>
         _tool is not null
             ? RunAsync(["--flush", "-", volume.ToString()], process =>
                 FeedAsync(process, bytes, fill, progress, cancellation), cancellation)
@@ -74,7 +75,7 @@ internal sealed class NbdCopy
     }
 
     private static async Task FeedAsync(
-        Process process, long bytes, Action<byte[], long> fill, Action<double> progress, CancellationToken cancellation)
+        Process process, long bytes, Action<byte[], long> fill, Func<double, Task> progress, CancellationToken cancellation)
     {
         await using var pipe = process.StandardInput.BaseStream;
         var chunk = new byte[ChunkBytes];
@@ -84,7 +85,7 @@ internal sealed class NbdCopy
             fill(chunk, at);
             await pipe.WriteAsync(chunk.AsMemory(0, count), cancellation);
             at += count;
-            progress((double)at / bytes);
+            await progress((double)at / bytes);
         }
     }
 
@@ -106,7 +107,7 @@ internal sealed class NbdCopy
     }
 
     private static async Task OwnInAsync(
-        Uri volume, long bytes, Action<byte[], long> fill, Action<double> progress, CancellationToken cancellation)
+        Uri volume, long bytes, Action<byte[], long> fill, Func<double, Task> progress, CancellationToken cancellation)
     {
         using var client = await NbdClient.ConnectAsync(volume, cancellation);
         var chunk = new byte[ChunkBytes];
@@ -116,7 +117,7 @@ internal sealed class NbdCopy
             fill(chunk, at);
             await client.WriteAsync((ulong)at, chunk.AsMemory(0, count), cancellation);
             at += count;
-            progress((double)at / bytes);
+            await progress((double)at / bytes);
         }
         await client.FlushAsync(cancellation);
     }

@@ -1,5 +1,7 @@
 using System.Diagnostics;
+using System.Globalization;
 using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
 using Cluster.Node.Cli;
 using Cluster.Node.Cli.Dev;
 
@@ -49,12 +51,17 @@ public sealed class DevSpecs : IDisposable
         Assert.True(NodeProcess.IsAlive((int)ReadClusterFile()["nodes"]![0]!["pid"]!, data));
     }
 
-    [Fact(DisplayName = "The demo compares every byte, exits 0, and leaves nothing behind")]
-    public async Task Demo_works()
+    [Theory(DisplayName = "The demo kills the owner in mid-write whatever the size, compares every byte, exits 0, and leaves nothing behind")]
+    [InlineData("16MiB")]
+    [InlineData("64MiB")]
+    public async Task Demo_works(string size)
     {
-        var demo = await RunAsync("demo", "--size", "64MiB", "--port-offset", $"{LocalCluster.FreeOffset(3)}");
+        var demo = await RunAsync("demo", "--size", size, "--port-offset", $"{LocalCluster.FreeOffset(3)}");
         demo.Ok();
-        Assert.Contains("All 64MiB are equal, byte for byte", demo.Output, StringComparison.Ordinal);
+        var killed = Regex.Match(demo.Output, @"was killed with kill -9 at (?<percent>\d+) ?% of the write");
+        Assert.True(killed.Success, demo.Output);
+        Assert.InRange(int.Parse(killed.Groups["percent"].Value, CultureInfo.InvariantCulture), 20, 90);
+        Assert.Contains($"All {size} are equal, byte for byte", demo.Output, StringComparison.Ordinal);
         Assert.Contains("Longest pause between two acknowledged writes", demo.Output, StringComparison.Ordinal);
         Assert.Contains("is in sync again", demo.Output, StringComparison.Ordinal);
     }
