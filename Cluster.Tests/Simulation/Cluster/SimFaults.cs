@@ -220,14 +220,8 @@ internal sealed class SimFaults(SimWorld world)
         }
         _diskLossNotBeforeUs = world.NowUs + 20_000_000;
         // A backup can be told by its count of opens once the journal knows a later one: it is from before the last two.
-        var isKnown = node.Disk.OpenCount >= 3 && world.Journal.State.Member(node.Replica)!.StoreOpenCount == node.Disk.OpenCount;
-        var older = isKnown && _random.Percent(60) ? node.Disk.Copy() : null;
-        node.LoseDisk();
-        if (older is not null)
-        {
-            older.Age();
-            node.RestoreDisk(older);
-        }
+        var isKnown = node.StoreOpenCount >= 3 && world.Journal.State.Member(node.Replica)!.StoreOpenCount == node.StoreOpenCount;
+        node.LoseDisk(restoresBackup: isKnown && _random.Percent(60));
         RestartSoon(node, _random.Between(20_000, 4_000_000));
     }
 

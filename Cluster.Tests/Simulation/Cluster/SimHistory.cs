@@ -174,17 +174,17 @@ internal sealed class SimHistory(SimWorld world)
     /// <summary>All replicas hold the same blocks with the same sequences.</summary>
     public void CompareReplicas()
     {
-        var expected = world.Director.OwnerNode!.Store!.Committed().ToList();
+        var expected = world.Director.OwnerNode!.Storage.Committed();
         foreach (var node in world.Replicas)
         {
-            var held = node.Store!.Committed().ToList();
+            var held = node.Storage.Committed();
             // A block that was never written and one trimmed before a full copy read the same.
             if (!held.SequenceEqual(expected)) throw Broken($"{node.Name} holds other blocks than {world.Director.OwnerNode.Name}:\n  {Text(held)}\n  {Text(expected)}");
-            if (node.Store.CommitWatermark != world.Director.OwnerNode.Store.CommitWatermark) throw Broken($"{node.Name} has another watermark");
+            if (node.Store!.CommitWatermark != world.Director.OwnerNode.Store!.CommitWatermark) throw Broken($"{node.Name} has another watermark");
         }
     }
 
-    private static string Text(List<(ulong Block, ulong Sequence, ulong Value)> blocks) => string.Join(" ", blocks.Select(block => $"{block.Block}:{block.Sequence}={block.Value}"));
+    private static string Text(IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> blocks) => string.Join(" ", blocks.Select(block => $"{block.Block}:{block.Sequence}={block.Value}"));
 
     private void CheckValue(ulong block, ulong sequence, ulong value)
     {

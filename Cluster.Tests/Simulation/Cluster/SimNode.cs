@@ -2,6 +2,7 @@ using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Cluster.Node.Hosting.Volumes;
 using Cluster.Node.Replica;
+using Cluster.Node.Store;
 
 namespace Cluster.Tests.Simulation.Volumes;
 
@@ -13,6 +14,9 @@ namespace Cluster.Tests.Simulation.Volumes;
 internal sealed class SimNode : IReplicaEffects
 {
     private const int LeaseAndDriftMs = Limits.LeaseMs + (Limits.LeaseMs * Limits.ClockDriftPercent / 100);
+
+    /// <summary>Between two attempts to open a store that its disk refused.</summary>
+    private const int OpenRetryUs = 1_000_000;
 
     private readonly bool _hasDisk;
     private readonly Queue<SimEvent> _held = new();
@@ -29,7 +33,7 @@ internal sealed class SimNode : IReplicaEffects
     {
         (World, Index, _hasDisk) = (world, index, hasDisk);
         (Id, Identity) = (new NodeId(world.Random.Guid()), world.Random.Guid());
-        Disk = new SimDisk(world.Random.Guid());
+        Storage = new SimModelStorage(this);
         Links = new SimLink?[world.Profile.Replicas + world.Profile.Clients];
         _grantedUntilMs = new long[Links.Length];
         // Clocks start anywhere and drift by half of the bound each way.
@@ -50,7 +54,7 @@ internal sealed class SimNode : IReplicaEffects
     /// <summary>Of the copy that placement wants here.</summary>
     public Guid Identity { get; }
 
-    public SimDisk Disk { get; private set; }
+    public ISimStorage Storage { get; }
 
     public bool IsAlive { get; private set; }
 
@@ -65,7 +69,7 @@ internal sealed class SimNode : IReplicaEffects
 
     public SimSelfLink Self { get; private set; }
 
-    public SimVolumeStore? Store { get; private set; }
+    public IVolumeStore? Store => Storage.Volume;
 
     public ReplicaMachine? Machine { get; private set; }
 
@@ -84,9 +88,9 @@ internal sealed class SimNode : IReplicaEffects
     /// <summary>The process ends after the next event, before its store wrote anything of it.</summary>
     public bool DiesInNextTurn { get; set; }
 
-    public Guid StoreId => Disk.StoreId;
+    public Guid StoreId => Storage.StoreId;
 
-    public ulong StoreOpenCount => Disk.OpenCount;
+    public ulong StoreOpenCount => Storage.OpenCount;
 
     public long NowMs => _clockOffsetMs + (World.NowUs * (1000 + _clockPerMille) / 1_000_000);
 
@@ -106,8 +110,16 @@ internal sealed class SimNode : IReplicaEffects
         Array.Clear(_grantedUntilMs);
         if (_hasDisk)
         {
-            Disk.OpenCount++;
-            if (Disk.Log.Count > 0) OpenReplica();
+            if (!Storage.Open())
+            {
+                (IsAlive, Incarnation) = (false, Incarnation + 1);
+                World.At(OpenRetryUs, () =>
+                {
+                    if (!IsAlive) Start();
+                });
+                return;
+            }
+            if (Store is not null) AdoptReplica();
         }
         World.Say(Name, "started");
         PostHeartbeat();
@@ -115,19 +127,16 @@ internal sealed class SimNode : IReplicaEffects
     }
 
     /// <summary>kill -9.</summary>
-    public void Kill() => Die(() => Disk.CutToAppended());
+    public void Kill() => Die(Storage.Kill);
 
-    public void LosePower() => Die(() => Disk.CutToMedia(World.Random));
-
-    /// <summary>The process ends, and its disk is replaced by an empty one.</summary>
-    public void LoseDisk() => Die(() => Disk = new SimDisk(World.Random.Guid()));
-
-    /// <summary>The disk is put back to what it was before: an older store (R5).</summary>
-    public void RestoreDisk(SimDisk older)
+    public void LosePower()
     {
-        Invariant.That(!IsAlive, "a disk was changed under a running node");
-        Disk = older;
+        if (IsAlive) Die(Storage.LosePower);
+        else if (_hasDisk) Storage.LosePower();
     }
+
+    /// <summary>The process ends, and its disk is replaced by an empty one, or by an older one of itself (R5).</summary>
+    public void LoseDisk(bool restoresBackup = false) => Die(() => Storage.Replace(restoresBackup));
 
     public void Pause()
     {
@@ -191,7 +200,7 @@ internal sealed class SimNode : IReplicaEffects
                 Dispatch(Self, frame.Header, frame.Body is null ? default : frame.Body.Span, frame.Small ? null : frame.Body);
                 frame.Body?.Release();
             }
-            if (Store is not null && Store.RunPhase()) worked = true;
+            if (Storage.RunPhase()) worked = true;
             if (_acknowledging.Count == 0) continue;
             worked = true;
             foreach (var machine in _acknowledging) machine.Acknowledge();
@@ -244,23 +253,26 @@ internal sealed class SimNode : IReplicaEffects
     {
         if (!PromiseBody.TryDecode(body, out var promise)) return false;
         if (Machine is not null) return true;
+        var status = IoStatus.Missing;
         if (promise.Create)
         {
             var fresh = new ReplicaHeader(default, default, header.Volume, promise.Replica, promise.Identity, 0, default, 0, 0, 0, false, 0, 0, promise.Spec);
-            Disk.Log.Add(new SimOperation(SimOperationKind.Header) { Bytes = fresh.Encode() });
-            OpenReplica();
-            return true;
+            status = Storage.Create(fresh.Encode());
+            if (status == IoStatus.Ok)
+            {
+                AdoptReplica();
+                return true;
+            }
         }
         Span<byte> answer = stackalloc byte[128];
         var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0);
-        from.Send(FrameHeader.Of(FrameKind.Promised, header.Volume, header.Epoch, status: IoStatus.Missing), missing.Encode(answer));
+        from.Send(FrameHeader.Of(FrameKind.Promised, header.Volume, header.Epoch, status: status), missing.Encode(answer));
         return false;
     }
 
-    private void OpenReplica()
+    private void AdoptReplica()
     {
-        Store = new SimVolumeStore(Disk, this);
-        Machine = new ReplicaMachine(Store, this);
+        Machine = new ReplicaMachine(Store!, this);
         Local = new LocalReplica(Machine);
     }
 
@@ -273,7 +285,7 @@ internal sealed class SimNode : IReplicaEffects
         Self.IsUp = false;
         World.Network.OnNodeDied(this);
         Owner?.Forget();
-        (Owner, Store, Machine, Local) = (null, null, null, null);
+        (Owner, Machine, Local) = (null, null, null);
         _acknowledging.Clear();
         while (_local.TryDequeue(out var frame)) frame.Body?.Release();
         while (_held.TryDequeue(out var e)) e.Drop();

@@ -16,6 +16,8 @@ public sealed class ReplicaMachineRuleSpecs : IDisposable
 
     public ReplicaMachineRuleSpecs() => _node = _world.Nodes[0];
 
+    private SimDisk Disk => ((SimModelStorage)_node.Storage).Disk;
+
     public void Dispose()
     {
         foreach (var request in _asked) request.Record?.Release();
@@ -74,7 +76,7 @@ public sealed class ReplicaMachineRuleSpecs : IDisposable
     {
         // Guards OnPromise: Damage is not null; OnCatchUpBegin: isDamaged; SendPromised: nothing of it is reported.
         Fill();
-        _node.Store!.Damage = "bytes below the flush watermark do not match";
+        ((SimVolumeStore)_node.Store!).Damage = "bytes below the flush watermark do not match";
         Promise(_two, 2, create: false);
         Assert.Equal(IoStatus.Missing, _two.Of(FrameKind.Promised).Last().Header.Status);
 
@@ -97,10 +99,10 @@ public sealed class ReplicaMachineRuleSpecs : IDisposable
         _node.HasSlowDisk = true;
         Promise(_two, 2, waitMs: 200);
         Assert.Empty(_two.Of(FrameKind.Promised));
-        Assert.True(_node.Disk.Durable < _node.Disk.Appended);
+        Assert.True(Disk.Durable < Disk.Appended);
         _world.Run(6000);
         Assert.Equal(2UL, PromisedAt(_two).PromisedEpoch);
-        Assert.Equal(_node.Disk.Durable, _node.Disk.Appended);
+        Assert.Equal(Disk.Durable, Disk.Appended);
     }
 
     [Fact(DisplayName = "R2: asked again while a slow disk syncs, it answers with the first sync, not with ever later ones")]
@@ -108,11 +110,11 @@ public sealed class ReplicaMachineRuleSpecs : IDisposable
     {
         // Guards OnPromise: the same promise that waits already.
         Promise(_one, 1);
-        var staged = _node.Disk.Log.Count;
+        var staged = Disk.Log.Count;
         _node.HasSlowDisk = true;
         Promise(_two, 2, waitMs: 100);
         Promise(_two, 2, waitMs: 100);
-        Assert.Equal(staged + 1, _node.Disk.Log.Count);
+        Assert.Equal(staged + 1, Disk.Log.Count);
     }
 
     [Fact(DisplayName = "R2: after a promise the lower epoch is refused, its owner is told, and in this process too nothing is committed for it")]

@@ -1,0 +1,59 @@
+using Cluster.Messages.Model;
+using Cluster.Node.Store;
+
+namespace Cluster.Tests.Simulation.Volumes;
+
+/// <summary>The fast mode: a log of operations in memory and a store after the contract.</summary>
+internal sealed class SimModelStorage(SimNode node) : ISimStorage
+{
+    private SimVolumeStore? _volume;
+
+    public SimDisk Disk { get; private set; } = new(node.World.Random.Guid());
+
+    public Guid StoreId => Disk.StoreId;
+
+    public ulong OpenCount => Disk.OpenCount;
+
+    public IVolumeStore? Volume => _volume;
+
+    public bool Open()
+    {
+        Disk.OpenCount++;
+        if (Disk.Log.Count > 0) _volume = new SimVolumeStore(Disk, node);
+        return true;
+    }
+
+    public IoStatus Create(ReadOnlyMemory<byte> header)
+    {
+        Disk.Log.Add(new SimOperation(SimOperationKind.Header) { Bytes = header.ToArray() });
+        _volume = new SimVolumeStore(Disk, node);
+        return IoStatus.Ok;
+    }
+
+    public bool RunPhase() => _volume is not null && _volume.RunPhase();
+
+    public void Kill()
+    {
+        _volume = null;
+        Disk.CutToAppended();
+    }
+
+    public void LosePower()
+    {
+        if (_volume is null) return;
+        _volume = null;
+        Disk.CutToMedia(node.World.Random);
+    }
+
+    public void Replace(bool withBackup)
+    {
+        _volume = null;
+        var older = Disk.Copy();
+        Disk = new SimDisk(node.World.Random.Guid());
+        if (!withBackup) return;
+        older.Age();
+        Disk = older;
+    }
+
+    public IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> Committed() => [.. _volume!.Committed()];
+}
