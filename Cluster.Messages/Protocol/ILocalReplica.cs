@@ -29,6 +29,12 @@ public interface ILocalReplica
 
     long EstimateChanges(ulong since, ulong upTo);
 
+    /// <summary>Encoded bytes of all committed blocks.</summary>
+    long StoredBytes { get; }
+
+    /// <summary>How far the volume's scrub is, as the replica last heard.</summary>
+    ScrubMark Scrub { get; }
+
     /// <summary>The tail's record of that sequence as it was written (one reference).</summary>
     (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence);
 }

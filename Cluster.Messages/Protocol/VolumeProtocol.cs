@@ -53,6 +53,18 @@ public static class VolumeProtocol
     /// <summary>Asks the owner to serve from that node; it must hold an in-sync replica. Answer: <see cref="Done"/>.</summary>
     public sealed record Move(VolumeId Volume, string NodeName) : IVolumeCommand;
 
+    /// <summary>Tells of the volume's scrub; with <paramref name="Start"/> one is started unless one is under way. Answer: <see cref="ScrubView"/>.</summary>
+    public sealed record Scrub(VolumeId Volume, bool Start) : IVolumeCommand;
+
+    /// <summary>State: idle, running, or waiting (Reason says for what). Times are in Unix ms, 0: never.</summary>
+    /// <param name="Now">The one under way; all zero when idle.</param>
+    /// <param name="StoredBytes">What there is to read on each copy, about.</param>
+    public sealed record ScrubView(VolumeId Volume, string State, string Reason, ScrubCounts Now, ScrubCounts Last, ulong LastEndedUnixMs, ulong NextUnixMs,
+        ulong StoredBytes, ulong BytesPerSecond) : IControlMessage;
+
+    /// <summary>Blocks count once per copy on which they were bad or differed; lost ones are good on no copy.</summary>
+    public sealed record ScrubCounts(ulong StartedUnixMs, ulong CheckedBytes, ulong MendedBlocks, ulong DifferingBlocks, ulong LostBlocks);
+
     public sealed record Done(VolumeId Volume) : IControlMessage;
 
     /// <summary>One sentence that names the input and what would be right.</summary>

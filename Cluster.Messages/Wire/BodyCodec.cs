@@ -39,6 +39,9 @@ public ref struct BodyWriter(Span<byte> to)
         U64(id.Incarnation);
     }
 
+    /// <summary>The bytes alone: their length is known by the layout.</summary>
+    public void Raw(scoped ReadOnlySpan<byte> value) => value.CopyTo(Take(value.Length));
+
     /// <summary>u32 length, then the bytes.</summary>
     public void Bytes(ReadOnlySpan<byte> value)
     {
@@ -102,6 +105,9 @@ public ref struct BodyReader(ReadOnlySpan<byte> from)
     }
 
     public SessionId Session() => new(U64(), U64());
+
+    /// <summary>That many bytes; none when so many are not left.</summary>
+    public ReadOnlySpan<byte> Raw(int length) => Take(length, out var span) ? span : default;
 
     public ReadOnlySpan<byte> Bytes(int lengthMax)
     {

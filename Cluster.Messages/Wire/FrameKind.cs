@@ -89,6 +89,15 @@ public enum FrameKind : byte
     RepairRecord = 53,
     /// <summary>Status; Argument: blocks that were written anew.</summary>
     RepairAck = 54,
+    /// <summary>
+    /// Scrub: a digest of the range as of the watermark that the frame carries, and which of its blocks are bad. RequestId is echoed. Body: <see
+    /// cref="BlockRangeBody"/>; for more than RecordBlocksMax blocks only where the next data is.
+    /// </summary>
+    ScrubRange = 55,
+    /// <summary>Status; Argument: bit i is set when block i is bad. Body: <see cref="ScrubReportBody"/>.</summary>
+    ScrubReport = 56,
+    /// <summary>How far the scrub is, for the replica's header. Body: <see cref="Wire.ScrubMark"/>. Not answered.</summary>
+    ScrubMark = 57,
 
     // Between nodes.
     /// <summary>The sender serves the volume in Epoch from now on. Said to every node when it begins, and over each new link. No body.</summary>

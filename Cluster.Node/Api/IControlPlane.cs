@@ -25,6 +25,9 @@ public interface IControlPlane
 
     Task<ControlResult<VolumeResource>> MoveAsync(VolumeName name, string node, CancellationToken cancellation);
 
+    /// <summary>Tells of the volume's scrub; with <paramref name="start"/> one is started unless one is under way.</summary>
+    Task<ControlResult<ScrubResource>> ScrubAsync(VolumeName name, bool start, CancellationToken cancellation);
+
     /// <summary>The volume's journaled history, oldest first.</summary>
     Task<ControlResult<IReadOnlyList<VolumeEventResource>>> ExplainAsync(VolumeName name, CancellationToken cancellation);
 

@@ -77,6 +77,50 @@ public sealed record AttachmentResource
     public string? Node { get; init; }
 }
 
+/// <summary>The scrub of a volume: all written blocks of all in-sync copies are read, compared and mended.</summary>
+public sealed record ScrubResource
+{
+    /// <summary>idle, running, or waiting (for a copy that does not answer; see the reason).</summary>
+    public required string State { get; init; }
+
+    public string Reason { get; init; } = "";
+
+    /// <summary>The scrub under way; null when idle.</summary>
+    public ScrubCountsResource? Now { get; init; }
+
+    /// <summary>The last scrub that ended; null when there was none.</summary>
+    public ScrubCountsResource? Last { get; init; }
+
+    public DateTimeOffset? LastEndedAt { get; init; }
+
+    /// <summary>When the next one is due; null while one is under way, or when they start only when asked for.</summary>
+    public DateTimeOffset? NextAt { get; init; }
+
+    /// <summary>What there is to read on each copy, about.</summary>
+    public ulong StoredBytes { get; init; }
+
+    /// <summary>The most that the owner's node reads for scrubs.</summary>
+    public ulong BytesPerSecond { get; init; }
+}
+
+/// <summary>What one scrub found. Blocks of 4 KiB count once per copy on which they were bad or differed.</summary>
+public sealed record ScrubCountsResource
+{
+    public required DateTimeOffset StartedAt { get; init; }
+
+    /// <summary>Bytes read on each copy.</summary>
+    public ulong CheckedBytes { get; init; }
+
+    /// <summary>Written anew from a good copy.</summary>
+    public ulong MendedBlocks { get; init; }
+
+    /// <summary>Another version than the one that the copies agree on; mended too.</summary>
+    public ulong DifferingBlocks { get; init; }
+
+    /// <summary>Good on no in-sync copy: reads of them fail until they are written anew.</summary>
+    public ulong LostBlocks { get; init; }
+}
+
 /// <summary>A member of the cluster.</summary>
 public sealed record NodeResource
 {

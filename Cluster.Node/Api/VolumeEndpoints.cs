@@ -23,6 +23,12 @@ internal static class VolumeEndpoints
             .Produces<VolumeResource>();
         volume.MapGet("/events", ExplainAsync).WithName("ListVolumeEvents").WithSummary("The volume's journaled history, oldest first")
             .Produces<IReadOnlyList<VolumeEventResource>>();
+        volume.MapGet("/scrub", (HttpContext http, IControlPlane control, string name, CancellationToken cancellation,
+                [FromQuery(Name = "namespace")] string? scope = null) => ScrubAsync(http, control, name, scope, false, cancellation))
+            .WithName("GetScrub").WithSummary("The scrub of a volume: progress, findings, when the next one is due").Produces<ScrubResource>();
+        volume.MapPost("/scrub", (HttpContext http, IControlPlane control, string name, CancellationToken cancellation,
+                [FromQuery(Name = "namespace")] string? scope = null) => ScrubAsync(http, control, name, scope, true, cancellation))
+            .WithName("StartScrub").WithSummary("Start a scrub, unless one is under way").Produces<ScrubResource>();
         MapChanges(volume);
     }
 
@@ -66,6 +72,10 @@ internal static class VolumeEndpoints
         HttpContext http, IControlPlane control, string name, CancellationToken cancellation,
         [FromQuery(Name = "namespace")] string? scope = null) =>
         WithVolumeAsync(http, name, scope, async (volume, _) => Answers.Of(await control.ExplainAsync(volume, cancellation)));
+
+    private static Task<IResult> ScrubAsync(
+        HttpContext http, IControlPlane control, string name, string? scope, bool start, CancellationToken cancellation) =>
+        WithVolumeAsync(http, name, scope, async (volume, _) => Answers.Of(await control.ScrubAsync(volume, start, cancellation)));
 
     private static Task<IResult> ChangeAsync(
         HttpContext http, IControlPlane control, string name, ChangeVolumeRequest change, CancellationToken cancellation,

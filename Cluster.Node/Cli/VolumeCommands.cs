@@ -14,7 +14,7 @@ internal static class VolumeCommands
 
     public static Command Build() => new("volume", "Create, show, change and delete volumes.")
     {
-        Create(), List(), Show(), Delete(), Resize(), Label(), Attach(), Detach(), Move(), Explain(),
+        Create(), List(), Show(), Delete(), Resize(), Label(), Attach(), Detach(), Move(), Explain(), VolumeScrubCommand.Build(Name()),
     };
 
     private static Command Create()
@@ -223,7 +223,7 @@ internal static class VolumeCommands
     }
 
     /// <summary>A name that was not found gets the nearest one that exists.</summary>
-    private static async Task<int> FailAsync(ApiClient client, Printer printer, ApiAnswer answer, VolumeName volume,
+    internal static async Task<int> FailAsync(ApiClient client, Printer printer, ApiAnswer answer, VolumeName volume,
         CancellationToken cancellation)
     {
         Fail(printer, answer);

@@ -8,6 +8,7 @@ using Cluster.Node.Hosting.Options;
 using Cluster.Node.Hosting.Volumes;
 using Cluster.Node.Ingress;
 using Cluster.Node.Journal;
+using Cluster.Node.Repair;
 using Cluster.Node.Store;
 using Microsoft.Extensions.Logging;
 
@@ -68,7 +69,7 @@ public sealed partial class NodeHost
         var formed = await journal.Formed.WaitAsync(cancellation);
         LogFormed(formed.ClusterId, formed.Members.Count);
         var identity = new NodeIdentity(new NodeId(journal.NodeId), _options.Name, formed.ClusterId, formed.Era);
-        var runtime = new VolumeRuntime(loop, store, identity, _loggers) { RepairMetrics = new RepairMetrics(_metrics) };
+        var runtime = new VolumeRuntime(loop, store, identity, _loggers) { Repair = new NodeRepair(_options.Repair), RepairMetrics = new RepairMetrics(_metrics) };
         var (bridge, meshPort) = await StartMeshAsync(runtime, () => member.Directory, () => member.Value);
         member.Directory = StartDirectory(journal, bridge);
         member.Value = StartAkka(journal.Log);

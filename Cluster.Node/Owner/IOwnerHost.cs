@@ -29,6 +29,9 @@ public interface IOwnerHandle
     /// </summary>
     void Delete(Action<IoStatus, string> refused);
 
+    /// <summary>Tells of the volume's scrub, from the loop; starts one first if asked to.</summary>
+    void Scrub(bool start, Action<VolumeProtocol.ScrubView> answer);
+
     /// <summary>Answers with what users see, from the loop.</summary>
     void View(Action<VolumeView> answer);
 }

@@ -19,6 +19,12 @@ public interface IVolumeEffects
     /// <summary>Milliseconds of a clock that counts suspend (R17).</summary>
     long NowMs { get; }
 
+    /// <summary>Milliseconds since 1970 by the host's clock: for schedules that outlive a process, and for nothing else.</summary>
+    ulong NowUnixMs { get; }
+
+    /// <summary>What all volumes of this node share when they repair.</summary>
+    NodeRepair Repair { get; }
+
     /// <summary>
     /// Journals the event. Answered by <see cref="VolumeMachine.OnJournaled"/> in the order of the calls, however long that takes, or never: then the
     /// actor has lost its compare and set and stops the machine (R6: a time-out is not a failure).

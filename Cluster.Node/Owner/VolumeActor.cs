@@ -59,6 +59,7 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         Command<VolumeProtocol.Create>(OnCreate);
         Command<VolumeProtocol.Locate>(OnLocate);
         Command<VolumeProtocol.Describe>(OnDescribe);
+        Command<VolumeProtocol.Scrub>(OnScrub);
         Command<VolumeProtocol.Attach>(OnAttach);
         Command<VolumeProtocol.Detach>(detach => ChangeAttachment(AttachmentMode.Shared, default, "", detach.Expected));
         Command<VolumeProtocol.ChangeSpec>(OnChangeSpec);
@@ -154,6 +155,14 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         if (_owner is { } owner) owner.View(view => sender.Tell(view, ActorRefs.NoSender));
         else if (_state.Spec is null) Refuse(sender, IoStatus.Missing, "no volume with this id was created");
         else Refuse(sender, _state.Deleted ? IoStatus.Deleted : IoStatus.Offline, _state.Deleted ? "it was deleted" : NotServingReason());
+    }
+
+    private void OnScrub(VolumeProtocol.Scrub scrub)
+    {
+        var sender = Sender;
+        if (_state.Spec is null || _state.Deleted) Refuse(sender, IoStatus.Missing, "it does not exist");
+        else if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.Offline, NotServingReason());
+        else owner.Scrub(scrub.Start, view => sender.Tell(view, ActorRefs.NoSender));
     }
 
     private void OnAttach(VolumeProtocol.Attach attach)

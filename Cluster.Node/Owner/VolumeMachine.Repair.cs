@@ -1,3 +1,4 @@
+using System.Numerics;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Cluster.Node.Repair;
@@ -16,7 +17,7 @@ public sealed partial class VolumeMachine
     private ulong _repairNumber;
 
     /// <summary>A range that every in-sync copy is asked for. All are asked for the same watermark or a later one, so that any good answer is one that a read may get.</summary>
-    private sealed class Gather(ulong number, RepairCause cause, BlockGather blocks, ReadInFlight? reader)
+    private sealed class Gather(ulong number, RepairCause cause, BlockGather blocks, ReadInFlight? reader, ulong watermark)
     {
         public ulong Number => number;
 
@@ -29,6 +30,15 @@ public sealed partial class VolumeMachine
 
         /// <summary>The link over which a copy was asked: one that returns over another one is asked again.</summary>
         public Dictionary<NodeId, IFrameLink> Asked { get; } = [];
+
+        /// <summary>All copies were asked for one and the same watermark: where they differ, one of them is wrong.</summary>
+        public bool IsOfOneMoment { get; private set; } = true;
+
+        public void OnAsked(IFrameLink link, ulong committed)
+        {
+            Asked[link.Peer] = link;
+            IsOfOneMoment &= committed == watermark;
+        }
     }
 
     /// <summary>A repair record on its way to a copy.</summary>
@@ -43,7 +53,7 @@ public sealed partial class VolumeMachine
     private bool BeginGather(RepairCause cause, BlockRange range, ReadInFlight? reader)
     {
         if (!IsServing || _gathers.Count >= GathersMax) return false;
-        var gather = new Gather(++_repairNumber, cause, new BlockGather(Volume, range), reader);
+        var gather = new Gather(++_repairNumber, cause, new BlockGather(Volume, range, _effects.Node), reader, Committed);
         _gathers.Add(gather.Number, gather);
         AskCopies(gather);
         return true;
@@ -58,7 +68,7 @@ public sealed partial class VolumeMachine
         {
             if (!IsMember(session) || session is not { Phase: ReplicaPhase.InSync, Aligned: true, Link: { IsUp: true } link }) continue;
             if (gather.Blocks.HasAnswered(link.Peer) || gather.Asked.GetValueOrDefault(link.Peer) == link) continue;
-            gather.Asked[link.Peer] = link;
+            gather.OnAsked(link, Committed);
             link.Send(Frame(FrameKind.ReadReplica, gather.Number), range);
         }
     }
@@ -111,12 +121,21 @@ public sealed partial class VolumeMachine
         }
         if (gather.Reader is { } reader) SendReadFailed(reader, IoStatus.BadChecksum);
         if (gather.Blocks.Missing != 0) _effects.OnRepair(new RepairEvent(gather.Cause, "", gather.Blocks.Range, 0, gather.Blocks.MissingCount));
+        if (gather.Cause == RepairCause.Scrub) OnScrubCompared(gather);
         gather.Blocks.Dispose();
     }
 
     private void SendMends(Gather gather, ReplicaSession session)
     {
-        gather.Blocks.BuildRecords(gather.Blocks.Mendable(session.Placement.Node), _mendRecords);
+        var blocks = gather.Blocks.Mendable(session.Placement.Node);
+        if (gather is { Cause: RepairCause.Scrub, IsOfOneMoment: true })
+        {
+            var differing = gather.Blocks.Differing(session.Placement.Node);
+            if (differing != 0)
+                _effects.Log($"scrub: the copy on node {session.Placement.NodeName} holds other versions of {BitOperations.PopCount(differing)} of the blocks {gather.Blocks.Range} than the others");
+            blocks |= differing;
+        }
+        gather.Blocks.BuildRecords(blocks, _mendRecords);
         foreach (var record in _mendRecords)
         {
             RecordHeader.TryDecode(record.Span, out var header);
@@ -132,6 +151,7 @@ public sealed partial class VolumeMachine
         if (!_mends.Remove(header.RequestId, out var mend)) return;
         if (header.Status != IoStatus.Ok)
             _effects.Log($"blocks {mend.Range} of the copy on node {session.Placement.NodeName} are bad and could not be written anew: {header.Status}");
+        if (header.Argument > 0 && mend.Cause == RepairCause.Scrub) _scrub?.OnMended((int)header.Argument);
         if (header.Argument > 0) _effects.OnRepair(new RepairEvent(mend.Cause, session.Placement.NodeName, mend.Range, (int)header.Argument, 0));
     }
 

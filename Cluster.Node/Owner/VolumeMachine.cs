@@ -103,7 +103,7 @@ public sealed partial class VolumeMachine
         _effects.OnChanged();
     }
 
-    /// <summary>A frame of kinds 30-54 from a replica's node.</summary>
+    /// <summary>A frame of kinds 30-57 from a replica's node.</summary>
     public void OnReplicaFrame(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
     {
         if (Phase == VolumePhase.Stopped) return;
@@ -124,6 +124,7 @@ public sealed partial class VolumeMachine
             case FrameKind.CatchUpAck: OnCatchUpAck(session, in header, body); break;
             case FrameKind.ReplicaBlocks: OnReplicaBlocks(session, in header, body, buffer); break;
             case FrameKind.RepairAck: OnRepairAck(session, in header); break;
+            case FrameKind.ScrubReport: OnScrubReport(session, in header, body); break;
             default: throw new InvariantException($"a frame of kind {header.Kind} was routed to an owner");
         }
     }
@@ -163,6 +164,7 @@ public sealed partial class VolumeMachine
         PumpProposals();
         RetryHeldReads();
         TickGathers();
+        TickScrub();
         StartNextCatchUp();
         SendIdleWatermarks();
         TryCommit();
@@ -207,6 +209,7 @@ public sealed partial class VolumeMachine
         Phase = VolumePhase.Stopped;
         EndSessions(notice);
         DropGathers();
+        DropScrub();
         _pending.Restart(_pending.Last);
         DropTail();
         if (served) _effects.OnServing(false);

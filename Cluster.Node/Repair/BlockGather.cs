@@ -6,12 +6,14 @@ namespace Cluster.Node.Repair;
 
 /// <summary>
 /// The good blocks of a range as several copies have them, each asked for the same or a later commit watermark: per block the newest version whose checksum
-/// its copy confirmed. At most <see cref="Limits.RecordBlocksMax"/> blocks. Pure; on the loop of its user.
+/// its copy confirmed; of two such with the same sequence, which no fault of ours can make, the one that more copies have, and then the preferred copy's.
+/// At most <see cref="Limits.RecordBlocksMax"/> blocks. Pure; on the loop of its user.
 /// </summary>
-public sealed class BlockGather(VolumeId volume, BlockRange range) : IDisposable
+public sealed class BlockGather(VolumeId volume, BlockRange range, NodeId preferred) : IDisposable
 {
     private readonly List<Answer> _answers = [];
     private readonly int[] _best = [.. Enumerable.Repeat(-1, (int)range.Count)];
+    private readonly ulong _all = AllOf(range);
 
     /// <summary>What one copy answered. Offsets lead to the encoded bytes of each block that is good there.</summary>
     private sealed record Answer(NodeId Node, ulong Bad, IoBuffer? Reply, int[] Offsets)
@@ -26,7 +28,7 @@ public sealed class BlockGather(VolumeId volume, BlockRange range) : IDisposable
     public BlockRange Range => range;
 
     /// <summary>Bit i: no copy that has answered has block i good.</summary>
-    public ulong Missing { get; private set; } = range.Count == 64 ? ulong.MaxValue : (1UL << (int)range.Count) - 1;
+    public ulong Missing { get; private set; } = AllOf(range);
 
     public int MissingCount => BitOperations.PopCount(Missing);
 
@@ -46,7 +48,7 @@ public sealed class BlockGather(VolumeId volume, BlockRange range) : IDisposable
         for (var index = 0; index < _best.Length; index++)
         {
             if (!answer.IsGood(index)) continue;
-            if (_best[index] < 0 || _answers[_best[index]].At(index).Sequence < answer.At(index).Sequence) _best[index] = _answers.Count - 1;
+            _best[index] = BestOf(index);
             Missing &= ~(1UL << index);
         }
         return true;
@@ -57,11 +59,23 @@ public sealed class BlockGather(VolumeId volume, BlockRange range) : IDisposable
 
     public bool HasAnswered(NodeId node) => _answers.Exists(answer => answer.Node == node);
 
-    /// <summary>Blocks that the copy has bad while another has them good.</summary>
+    /// <summary>Blocks that the copy named as bad while another has them good.</summary>
     public ulong Mendable(NodeId node)
     {
         var answer = _answers.Find(answer => answer.Node == node);
-        return answer is null ? 0 : answer.Bad & ~Missing & (range.Count == 64 ? ulong.MaxValue : (1UL << (int)range.Count) - 1);
+        return answer?.Reply is null ? 0 : answer.Bad & ~Missing & _all;
+    }
+
+    /// <summary>Blocks that the copy confirms in another version than the one chosen. It says something only if all copies were asked for one and the same watermark.</summary>
+    public ulong Differing(NodeId node)
+    {
+        ulong differing = 0;
+        var answer = _answers.Find(answer => answer.Node == node);
+        for (var index = 0; answer is not null && index < _best.Length; index++)
+        {
+            if (answer.IsGood(index) && !IsSame(answer.At(index), Best(index).At(index))) differing |= 1UL << index;
+        }
+        return differing;
     }
 
     /// <summary>The range as an answer to a read: descriptors, then bytes. Nothing may be missing. One reference is the caller's.</summary>
@@ -102,7 +116,41 @@ public sealed class BlockGather(VolumeId volume, BlockRange range) : IDisposable
         _answers.Clear();
     }
 
+    private static ulong AllOf(BlockRange range) => range.Count == 64 ? ulong.MaxValue : (1UL << (int)range.Count) - 1;
+
     private Answer Best(int index) => _answers[_best[index]];
+
+    private int BestOf(int index)
+    {
+        var best = -1;
+        for (var candidate = 0; candidate < _answers.Count; candidate++)
+        {
+            if (_answers[candidate].IsGood(index) && (best < 0 || IsBetter(index, _answers[candidate], _answers[best]))) best = candidate;
+        }
+        return best;
+    }
+
+    private bool IsBetter(int index, Answer one, Answer other)
+    {
+        var (mine, theirs) = (one.At(index), other.At(index));
+        if (mine.Sequence != theirs.Sequence) return mine.Sequence > theirs.Sequence;
+        var (votes, otherVotes) = (Votes(index, mine), Votes(index, theirs));
+        return votes != otherVotes ? votes > otherVotes : one.Node == preferred;
+    }
+
+    private int Votes(int index, ReadDescriptor version)
+    {
+        var votes = 0;
+        foreach (var answer in _answers)
+        {
+            if (answer.IsGood(index) && IsSame(answer.At(index), version)) votes++;
+        }
+        return votes;
+    }
+
+    /// <summary>A block without bytes reads as zeroes, whatever made it so.</summary>
+    private static bool IsSame(ReadDescriptor one, ReadDescriptor other) =>
+        one.Block.Length == 0 ? other.Block.Length == 0 : one.Sequence == other.Sequence && one.Block == other.Block;
 
     private int RunOf(ulong blocks, int first)
     {

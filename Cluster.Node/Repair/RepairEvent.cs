@@ -7,6 +7,7 @@ public enum RepairCause : byte
 {
     /// <summary>A client's read.</summary>
     Read = 1,
+    Scrub = 2,
 }
 
 /// <summary>What became of bad blocks of one copy. Lost ones are good on no in-sync copy: reads of them fail until they are written anew.</summary>

@@ -9,7 +9,8 @@ namespace Cluster.Node.Replica;
 /// <code>
 /// version u8 | cluster id 16 B | era 16 B | volume u64 | replica u32 | identity 16 B
 /// | promised epoch u64 | promised to (node) 16 B | in-sync epoch u64 | in-sync version u64 | start sequence u64
-/// | catching up u8 | catch-up from u64 | catch-up join u64 | spec: u32 length, bytes | hash u64 (XxHash3-64 of all before it)
+/// | catching up u8 | catch-up from u64 | catch-up join u64 | spec: u32 length, bytes
+/// | from version 2 on: catch-up cursor u64, scrub mark 96 B | hash u64 (XxHash3-64 of all before it)
 /// </code>
 /// </summary>
 /// <param name="Identity">Chosen by placement for this copy (R5).</param>
@@ -18,14 +19,16 @@ namespace Cluster.Node.Replica;
 public sealed record ReplicaHeader(
     Guid ClusterId, Guid Era, VolumeId Volume, ReplicaId Replica, Guid Identity,
     ulong PromisedEpoch, NodeId PromisedTo, ulong InSyncEpoch, ulong InSyncVersion, ulong StartSequence,
-    bool CatchingUp, ulong CatchUpFrom, ulong CatchUpJoin, byte[] Spec)
+    bool CatchingUp, ulong CatchUpFrom, ulong CatchUpJoin, byte[] Spec, ulong CatchUpCursor = 0, ScrubMark Scrub = default)
 {
-    private const byte Version = 1;
+    private const byte Version = 2;
+    private const byte VersionOldest = 1;
     private const int FixedBytes = 1 + 16 + 16 + 8 + 4 + 16 + 8 + 16 + 8 + 8 + 8 + 1 + 8 + 8 + 4 + 8;
+    private const int AddedBytes = 8 + ScrubMark.SizeBytes;
 
     public byte[] Encode()
     {
-        var bytes = new byte[FixedBytes + Spec.Length];
+        var bytes = new byte[FixedBytes + AddedBytes + Spec.Length];
         var writer = new BodyWriter(bytes);
         writer.U8(Version);
         writer.Guid(ClusterId);
@@ -42,19 +45,27 @@ public sealed record ReplicaHeader(
         writer.U64(CatchUpFrom);
         writer.U64(CatchUpJoin);
         writer.Bytes(Spec);
+        writer.U64(CatchUpCursor);
+        writer.Raw(Scrub.Encode(stackalloc byte[ScrubMark.SizeBytes]));
         writer.U64(XxHash3.HashToUInt64(writer.Written));
         return bytes;
     }
 
-    /// <summary>Null for anything that <see cref="Encode"/> did not write; the replica then counts as lost, never as empty (R5).</summary>
+    /// <summary>Null for anything that <see cref="Encode"/> of this or an older version did not write; the replica then counts as lost, never as empty (R5).</summary>
     public static ReplicaHeader? TryDecode(ReadOnlySpan<byte> from)
     {
-        if (from.Length < FixedBytes || from[0] != Version) return null;
+        if (from.Length < FixedBytes || from[0] is < VersionOldest or > Version) return null;
         var reader = new BodyReader(from);
         reader.U8();
         var header = new ReplicaHeader(reader.Guid(), reader.Guid(), new VolumeId(reader.U64()), reader.Replica(), reader.Guid(),
             reader.U64(), new NodeId(reader.Guid()), reader.U64(), reader.U64(), reader.U64(),
             reader.Bool(), reader.U64(), reader.U64(), reader.Bytes(from.Length).ToArray());
+        if (from[0] >= 2)
+        {
+            var cursor = reader.U64();
+            if (!ScrubMark.TryDecode(reader.Raw(ScrubMark.SizeBytes), out var scrub)) return null;
+            header = header with { CatchUpCursor = cursor, Scrub = scrub };
+        }
         var hash = XxHash3.HashToUInt64(from[..^8]);
         return reader.U64() == hash && reader.AtEnd ? header : null;
     }

@@ -95,6 +95,8 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
             case FrameKind.CatchUpWindow: OnCatchUpWindow(header.RequestId, body); break;
             case FrameKind.CatchUpEnd: OnCatchUpEnd(header.RequestId); break;
             case FrameKind.ReadReplica: OnReadReplica(from, in header, body); break;
+            case FrameKind.ScrubRange: OnScrubRange(from, in header, body); break;
+            case FrameKind.ScrubMark: OnScrubMark(body); break;
             case FrameKind.RepairRecord: OnRepairRecord(from, in header, body, buffer!); break;
             case FrameKind.Release: _releasedEpoch = header.Epoch; break;
             default: throw new InvariantException($"a frame of kind {header.Kind} was routed to a replica");

@@ -93,6 +93,14 @@ public interface IVolumeStore
     /// </summary>
     (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header);
 
+    /// <summary>Hash of block, sequence and checksum of every committed block of the range that holds bytes: equal maps have equal ones. At most RecordBlocksMax blocks.</summary>
+    ulong Digest(BlockRange range);
+
+    /// <summary>
+    /// The first committed block from <paramref name="from"/> on that holds bytes, at most <paramref name="end"/>. After a long look without one it answers how far it looked.
+    /// </summary>
+    ulong NextData(ulong from, ulong end);
+
     /// <summary>Sequence that last wrote (or trimmed) the block: in the tail if <paramref name="withTail"/>, else as committed; 0 = never.</summary>
     ulong SequenceOf(ulong block, bool withTail);
 

@@ -1,11 +1,49 @@
+using System.IO.Hashing;
+using System.Runtime.InteropServices;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 
 namespace Cluster.Node.Store;
 
-/// <summary>Blocks read one by one, and written anew where their bytes are bad.</summary>
+/// <summary>Blocks read one by one, compared, and written anew where their bytes are bad.</summary>
 public sealed partial class VolumeStore
 {
+    /// <summary>Pages that one look for data takes at most: 512 MiB of zeroes.</summary>
+    private const int PagesLookedAtMax = 256;
+
+    public ulong Digest(BlockRange range)
+    {
+        Invariant.That(range.Count <= Limits.RecordBlocksMax, "a digest of too many blocks was asked for");
+        Span<ulong> words = stackalloc ulong[3 * Limits.RecordBlocksMax];
+        var count = 0;
+        for (var block = range.First; block < range.End; block++)
+        {
+            if (!Map.TryGet(block, out var entry) || entry.LengthBytes == 0) continue;
+            (words[count], words[count + 1], words[count + 2]) = (block, entry.Sequence, entry.Checksum);
+            count += 3;
+        }
+        return XxHash3.HashToUInt64(MemoryMarshal.AsBytes(words[..count]));
+    }
+
+    public ulong NextData(ulong from, ulong end)
+    {
+        var numbers = Map.PageNumbers();
+        var index = numbers.BinarySearch(from >> MapPage.BlocksLog2);
+        if (index < 0) index = ~index;
+        for (var looked = 0; index < numbers.Length; index++, looked++)
+        {
+            var pageFirst = numbers[index] << MapPage.BlocksLog2;
+            if (pageFirst >= end) return end;
+            if (looked == PagesLookedAtMax) return pageFirst;
+            var page = Map.Page(numbers[index]);
+            for (var at = (int)(Math.Max(from, pageFirst) - pageFirst); at < MapPage.Blocks && page.StoredBytes > 0; at++)
+            {
+                if (page.Entries[at].LengthBytes > 0) return Math.Min(pageFirst + (ulong)at, end);
+            }
+        }
+        return end;
+    }
+
     public void ReadEach(BlockRange range, bool background, IEachReadCompletion completion, ulong token)
     {
         var status = IsDeleted ? IoStatus.Deleted
@@ -50,7 +88,6 @@ public sealed partial class VolumeStore
     /// <summary>Blocks of the record that are older in the map.</summary>
     private int CountOlder(in RecordHeader header)
     {
-        if (header.Kind != RecordKind.Write) return Map.SequenceOf(header.Range.First) < header.Sequence ? (int)header.Range.Count : 0;
         var count = 0;
         for (var block = header.Range.First; block < header.Range.End; block++)
         {

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Cluster.Node.Repair;
 using Microsoft.Extensions.Logging;
 
 namespace Cluster.Node.Hosting.Options;
@@ -42,6 +43,8 @@ public sealed record NodeOptions
     public TimeSpan ReplaceAfter { get; init; }
 
     public int ReplacementsMax { get; init; }
+
+    public RepairOptions Repair { get; init; } = new();
 
     public TimeSpan StopTimeout { get; init; }
 }

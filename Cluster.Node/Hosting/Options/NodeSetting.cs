@@ -38,6 +38,10 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
             Quantities.TryDuration(v, out var t) ? o with { ReplaceAfter = t } : null),
         new("replacements-max", false, "a number from 1 to 64", (o, v) =>
             Number(v, 1, 64) is { } n ? o with { ReplacementsMax = n } : null),
+        new("repair.scrub-bytes-per-second", false, Quantities.SizeForm, (o, v) =>
+            Quantities.TrySize(v, out var bytes) && bytes > 0 ? o with { Repair = o.Repair with { ScrubBytesPerSecond = bytes } } : null),
+        new("repair.scrub-interval", false, Quantities.DurationForm, (o, v) =>
+            Quantities.TryDuration(v, out var t) ? o with { Repair = o.Repair with { ScrubInterval = t } } : null),
         new("stop-timeout", false, Quantities.DurationForm, (o, v) =>
             Quantities.TryDuration(v, out var t) ? o with { StopTimeout = t } : null),
     ];

@@ -36,6 +36,10 @@ internal sealed class LocalReplica(ReplicaMachine machine) : ILocalReplica
 
     public long EstimateChanges(ulong since, ulong upTo) => _store.EstimateChanges(since, upTo);
 
+    public long StoredBytes => _store.Usage.StoredBytes;
+
+    public ScrubMark Scrub => machine.Header.Scrub;
+
     public (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence) => _store.ReadTail(sequence);
 
     private sealed class Completion(ILocalReads reads) : IReadCompletion

@@ -42,6 +42,10 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 
     public Guid Era => _runtime.Identity.Era;
 
+    public ulong NowUnixMs => (ulong)DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
+
+    public NodeRepair Repair => _runtime.Repair;
+
     public long NowMs => _runtime.Loop.FreshNowMs();
 
     public ILocalReplica? Local => _local.Current;
@@ -103,6 +107,12 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
             : answer.Users.Count == 0 ? "its owner has just changed and who used it may be on the way back; try again"
             : $"it is in use through {string.Join(" and ", answer.Users.Select(_runtime.NameOf))}; disconnect its clients there, or delete it with "
                 + "--force, which cuts them off");
+    });
+
+    public void Scrub(bool start, Action<VolumeProtocol.ScrubView> answer) => _runtime.Loop.Post(() =>
+    {
+        if (start) Machine.StartScrub();
+        answer(Machine.ScrubView());
     });
 
     public void View(Action<VolumeView> answer) => _runtime.Loop.Post(() => answer(Machine.View()));

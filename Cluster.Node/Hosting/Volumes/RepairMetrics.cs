@@ -6,6 +6,13 @@ namespace Cluster.Node.Hosting.Volumes;
 /// <summary>What the owners of this node found and mended, for Prometheus. Any thread.</summary>
 public sealed class RepairMetrics(Metrics metrics)
 {
+    public void Expose(NodeRepair repair)
+    {
+        metrics.AddCounter("myrmidon_scrub_bytes_total", "Bytes that scrubs of this node's volumes read and compared, on each copy.", () => repair.ScrubbedBytes);
+        metrics.AddCounter("myrmidon_scrub_ended_total", "Scrubs of this node's volumes that ended.", () => repair.ScrubsEnded);
+        metrics.AddGauge("myrmidon_scrub_running", "Scrubs of this node's volumes under way.", () => repair.ScrubsUnderWay);
+    }
+
     public void Count(in RepairEvent repair)
     {
         var cause = repair.Cause.ToString().ToLowerInvariant();

@@ -3,6 +3,7 @@ using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Cluster.Node.Ingress;
 using Cluster.Node.Owner;
+using Cluster.Node.Repair;
 using Cluster.Node.Replica;
 using Cluster.Node.Store;
 using Microsoft.Extensions.Logging;
@@ -58,6 +59,9 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
 
     public ILoop Loop => _loop;
 
+    /// <summary>Loop thread only.</summary>
+    public NodeRepair Repair { get; init; } = new(new RepairOptions());
+
     public RepairMetrics RepairMetrics { get; init; } = new(new Api.Metrics());
 
     /// <summary>Where every volume is served, as far as this node was told. Any thread.</summary>
@@ -71,6 +75,7 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     public void Start(IMeshLinks mesh, IFrameLink self)
     {
         _mesh = mesh;
+        RepairMetrics.Expose(Repair);
         _links[Identity.Id] = self;
         _everLinked.Add(Identity.Id);
         foreach (var volume in _store.Volumes) AddReplica(volume);
@@ -91,12 +96,13 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
                 ToFrontEnd(in header, body, buffer);
                 break;
             case FrameKind.Promised or FrameKind.AppendAck or FrameKind.TailRecord or FrameKind.TailEnd or FrameKind.Truncated or FrameKind.Stamped
-                or FrameKind.Deposed or FrameKind.CatchUpAck or FrameKind.ReplicaBlocks or FrameKind.RepairAck:
+                or FrameKind.Deposed or FrameKind.CatchUpAck or FrameKind.ReplicaBlocks or FrameKind.RepairAck
+                or FrameKind.ScrubReport:
                 if (_owners.TryGetValue(header.Volume, out var owner)) owner.Machine.OnReplicaFrame(from, in header, body, buffer);
                 break;
             case FrameKind.Promise or FrameKind.Append or FrameKind.Sync or FrameKind.FetchTail or FrameKind.Truncate or FrameKind.Stamp
                 or FrameKind.CatchUpBegin or FrameKind.CatchUpRecord or FrameKind.CatchUpWindow or FrameKind.CatchUpEnd or FrameKind.Release
-                or FrameKind.ReadReplica or FrameKind.RepairRecord:
+                or FrameKind.ReadReplica or FrameKind.RepairRecord or FrameKind.ScrubRange or FrameKind.ScrubMark:
                 ToReplica(from, in header, body, buffer);
                 break;
             case FrameKind.OwnerServes:

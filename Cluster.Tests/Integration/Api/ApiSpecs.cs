@@ -142,7 +142,7 @@ public sealed class ApiSpecs : IAsyncLifetime
         [
             "/metrics", "/v1/health", "/v1/nodes", "/v1/nodes/{name}", "/v1/nodes/{name}/cordon", "/v1/nodes/{name}/drain", "/v1/nodes/{name}/uncordon", "/v1/status",
             "/v1/volumes", "/v1/volumes/{name}", "/v1/volumes/{name}/attach", "/v1/volumes/{name}/detach", "/v1/volumes/{name}/events",
-                "/v1/volumes/{name}/move",
+                "/v1/volumes/{name}/move", "/v1/volumes/{name}/scrub",
         ];
         var paths = document["paths"]!.AsObject();
         Assert.Equal(expected, paths.Select(path => path.Key).Order(StringComparer.Ordinal));

@@ -104,6 +104,24 @@ public sealed class FakeControlPlane : IControlPlane
     public Task<ControlResult<VolumeResource>> MoveAsync(VolumeName name, string node, CancellationToken cancellation) =>
         Change(name, null, volume => volume with { Owner = node, Epoch = volume.Epoch + 1 });
 
+    /// <summary>A scrub under way is done at the next look; the volume "rotten" has lost a block.</summary>
+    public Task<ControlResult<ScrubResource>> ScrubAsync(VolumeName name, bool start, CancellationToken cancellation)
+    {
+        if (Fails<ScrubResource>(out var failed)) return failed;
+        if (!_volumes.ContainsKey(name))
+            return Answer<ScrubResource>(new ControlFailure(ControlStatus.NotFound, $"There is no volume \"{name}\"."));
+        var counts = new ScrubCountsResource
+        {
+            StartedAt = DateTimeOffset.UnixEpoch,
+            CheckedBytes = start ? 4096u : 8192,
+            MendedBlocks = 1,
+            LostBlocks = name.Name == "rotten" ? 1u : 0,
+        };
+        return Answer<ScrubResource>(start
+            ? new ScrubResource { State = "running", Now = counts, StoredBytes = 8192, BytesPerSecond = 1 << 20 }
+            : new ScrubResource { State = "idle", Last = counts, LastEndedAt = DateTimeOffset.UnixEpoch, StoredBytes = 8192, BytesPerSecond = 1 << 20 });
+    }
+
     public Task<ControlResult<IReadOnlyList<VolumeEventResource>>> ExplainAsync(VolumeName name, CancellationToken cancellation) =>
         Fails<IReadOnlyList<VolumeEventResource>>(out var failed)
             ? failed

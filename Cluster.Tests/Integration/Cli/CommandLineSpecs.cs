@@ -37,6 +37,17 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         await OkAsync("Volume shop/web deleted.", "volume", "delete", "shop/web", "--force");
     }
 
+    [Fact(DisplayName = "A scrub is started, waited for and told of; blocks that no copy has make the command fail")]
+    public async Task Scrub_works()
+    {
+        foreach (var name in (string[])["db", "rotten"]) await RunAsync("volume", "create", name, "--size", "1GiB");
+        await OkAsync("4KiB of about 8KiB read on each copy, 1 blocks mended, 0 differed, 0 lost", "volume", "scrub", "db");
+        await OkAsync("State  idle", "volume", "scrub", "db", "--wait");
+        await OkAsync("ended 1970-01-01 00:00:00Z, 8KiB read on each copy", "volume", "scrub", "db", "--show");
+        Assert.Equal(ExitCode.Failure, (await RunAsync("volume", "scrub", "rotten", "--wait")).Exit);
+        Assert.Equal(ExitCode.NotFound, (await RunAsync("volume", "scrub", "gone")).Exit);
+    }
+
     [Fact(DisplayName = "Nodes and the cluster are shown, and nodes cordoned")]
     public async Task Node_verbs_work()
     {

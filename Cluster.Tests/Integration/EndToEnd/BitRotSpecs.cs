@@ -1,4 +1,8 @@
+using System.Text.Json;
 using Cluster.Messages.Model;
+using Cluster.Node.Api;
+using Cluster.Node.Cli;
+using Cluster.Node.Cli.Demo;
 
 namespace Cluster.Tests.Integration.EndToEnd;
 
@@ -35,6 +39,49 @@ public sealed class BitRotSpecs : IDisposable
         await CompareAsync($"{front.Nbd}/db", file);
         Assert.Equal(metrics.Split('\n').Where(line => line.StartsWith("myrmidon_repair", StringComparison.Ordinal)),
             (await MetricsAsync(cluster.Node(owner).Api)).Split('\n').Where(line => line.StartsWith("myrmidon_repair", StringComparison.Ordinal)));
+    }
+
+    [Fact(DisplayName = "Blocks that rot on the disks of copies that nobody reads are found and mended by a scrub, while clients write")]
+    public async Task A_scrub_mends_what_nobody_reads()
+    {
+        await using var cluster = await LocalCluster.StartAsync();
+        await cluster.CreateVolumeAsync("db", 64 * MiB);
+        var file = Path.Combine(_directory, "filled");
+        await StandardClientsSpecs.WriteRandomAsync(file, FilledBytes);
+        (await Tool.RunAsync("nbdcopy", "--flush", file, $"{cluster.Nodes[0].Nbd}/db")).Ok();
+        await LocalCluster.WaitUntilInSyncAsync(cluster.Nodes[0], "db");
+        RotFiles.Flip(cluster.Nodes[0].Data, file, 0, 1, 2, 4000);
+        RotFiles.Flip(cluster.Nodes[1].Data, file, 3, 4095);
+        RotFiles.Flip(cluster.Nodes[2].Data, file, 64, 127);
+
+        using var client = await NbdClient.ConnectAsync(new Uri($"{cluster.Nodes[1].Nbd}/db"), CancellationToken.None);
+        using var probe = new GapProbe(client, (64 * MiB) - GapProbe.AreaBytes);
+        probe.Start();
+        var first = await ScrubAsync(cluster);
+        await probe.StopAsync();
+        Assert.Equal(0, await probe.CountWrongAsync(CancellationToken.None));
+        Assert.Equal((8UL, 0UL, 0UL), (first.MendedBlocks, first.DifferingBlocks, first.LostBlocks));
+        Assert.True(first.CheckedBytes >= FilledBytes, $"only {first.CheckedBytes} bytes were read");
+        var again = await ScrubAsync(cluster);
+        Assert.Equal((0UL, 0UL, 0UL), (again.MendedBlocks, again.DifferingBlocks, again.LostBlocks));
+        // A copy that was mended is mended for good: it serves alone after a restart of its node.
+        foreach (var node in (string[])["node-0", "node-1", "node-2"])
+        {
+            await cluster.KillAsync(node);
+            await cluster.StartNodeAsync(node);
+        }
+        await LocalCluster.WaitUntilInSyncAsync(cluster.Nodes[0], "db");
+        await CompareAsync($"{cluster.Nodes[0].Nbd}/db", file);
+        Assert.Equal(0UL, (await ScrubAsync(cluster)).MendedBlocks);
+    }
+
+    private static async Task<ScrubCountsResource> ScrubAsync(LocalCluster cluster)
+    {
+        using var output = new StringWriter();
+        using var error = new StringWriter();
+        var exit = await CommandLine.RunAsync(["volume", "scrub", "db", "--wait", "-o", "json", "--endpoint", cluster.Nodes[0].Api], output, error);
+        Assert.True(exit == ExitCode.Ok, $"{output}{error}");
+        return JsonSerializer.Deserialize<ScrubResource>(output.ToString(), JsonSerializerOptions.Web)!.Last!;
     }
 
     private async Task CompareAsync(string uri, string file)

@@ -1,6 +1,7 @@
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Cluster.Node.Hosting.Volumes;
+using Cluster.Node.Repair;
 using Cluster.Node.Replica;
 using Cluster.Node.Store;
 
@@ -77,6 +78,9 @@ internal sealed class SimNode : IReplicaEffects
 
     public SimOwner? Owner { get; set; }
 
+    /// <summary>Of the process: made anew at each start.</summary>
+    public NodeRepair Repair { get; private set; } = new(new RepairOptions());
+
     public List<SimClient> Clients { get; } = [];
 
     public bool HasNoSpace { get; set; }
@@ -107,6 +111,7 @@ internal sealed class SimNode : IReplicaEffects
         Invariant.That(!IsAlive, "a node was started twice");
         (IsAlive, IsPaused, _startedMs, DiesInNextTurn) = (true, false, NowMs, false);
         Self = new SimSelfLink(this);
+        Repair = new NodeRepair(World.Profile.Repair);
         Array.Clear(_grantedUntilMs);
         if (_hasDisk)
         {
@@ -221,7 +226,8 @@ internal sealed class SimNode : IReplicaEffects
                 foreach (var client in Clients) client.OnFrame(from, in header, body);
                 break;
             case FrameKind.Promised or FrameKind.AppendAck or FrameKind.TailRecord or FrameKind.TailEnd or FrameKind.Truncated or FrameKind.Stamped
-                or FrameKind.CatchUpAck or FrameKind.Deposed or FrameKind.ReplicaBlocks or FrameKind.RepairAck:
+                or FrameKind.CatchUpAck or FrameKind.Deposed or FrameKind.ReplicaBlocks or FrameKind.RepairAck
+                or FrameKind.ScrubReport:
                 Owner?.Machine.OnReplicaFrame(from, in header, body, buffer);
                 break;
             default:

@@ -85,6 +85,10 @@ internal sealed class SimOwner : IVolumeEffects
 
     public long NowMs => _node.NowMs;
 
+    public ulong NowUnixMs => (ulong)_node.NowMs;
+
+    public NodeRepair Repair => _node.Repair;
+
     public void Journal(VolumeEvent e)
     {
         _proposals.Enqueue(e);

@@ -171,6 +171,28 @@ internal sealed class SimVolumeStore : IVolumeStore
         return (IoStatus.Ok, blocks);
     }
 
+    public ulong Digest(BlockRange range)
+    {
+        var hash = new System.IO.Hashing.XxHash3();
+        foreach (var (block, cell) in _map)
+        {
+            if (range.Contains(block) && cell.Encoded is not null) hash.Append(BitConverter.GetBytes(block ^ (cell.Sequence << 20) ^ cell.Descriptor.Checksum));
+        }
+        return hash.GetCurrentHashAsUInt64();
+    }
+
+    public ulong NextData(ulong from, ulong end)
+    {
+        foreach (var (block, cell) in _map)
+        {
+            if (block >= from && cell.Encoded is not null) return Math.Min(block, end);
+        }
+        return end;
+    }
+
+    /// <summary>A block that the map has as something else than the order says: a fault of the store itself.</summary>
+    public void Forget(ulong block) => _map.Remove(block);
+
     /// <summary>The block's bytes rot on the disk.</summary>
     public void Rot(ulong block)
     {

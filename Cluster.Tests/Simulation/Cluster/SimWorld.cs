@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
+using Cluster.Node.Repair;
 
 namespace Cluster.Tests.Simulation.Volumes;
 
@@ -26,6 +27,8 @@ internal sealed record SimProfile
     public bool PowerLoss { get; init; }
 
     public bool LosesDisks { get; init; }
+
+    public RepairOptions Repair { get; init; } = new();
 
     /// <summary>Start and move owners without being told to.</summary>
     public bool Directed { get; init; } = true;

@@ -60,6 +60,8 @@ internal static class ContractSamples
         new VolumeProtocol.Delete(Volume, true, Revision),
         new VolumeProtocol.ReplaceReplica(Volume, new ReplicaId(1), Placement),
         new VolumeProtocol.Move(Volume, "node-1"),
+        new VolumeProtocol.Scrub(Volume, true),
+        new VolumeProtocol.ScrubView(Volume, "waiting", "why", new(1, 2, 3, 4, 5), new(6, 7, 8, 9, 10), 11, 12, 13, 14),
         new VolumeProtocol.Done(Volume),
         new VolumeProtocol.Refused(Volume, IoStatus.Offline, "too few copies"),
         new PlacementProtocol.CreateVolume("default", "pg", 1 << 20, Spec.Labels),

@@ -1,5 +1,6 @@
 using Akka.Configuration;
 using Cluster.Node.Hosting.Options;
+using Cluster.Node.Repair;
 using Microsoft.Extensions.Logging;
 
 namespace Cluster.Tests.Unit.Hosting;
@@ -25,7 +26,8 @@ public sealed class NodeSettingsSpecs : IDisposable
     }
 
     [Fact(DisplayName = "Every property of the options is set by exactly one setting")]
-    public void Options_and_settings_agree() => Assert.Equal(typeof(NodeOptions).GetProperties().Length, NodeSetting.All.Length);
+    public void Options_and_settings_agree() => Assert.Equal(
+        typeof(NodeOptions).GetProperties().Length - 1 + typeof(RepairOptions).GetProperties().Length, NodeSetting.All.Length);
 
     [Fact(DisplayName = "The defaults are those that the design promises")]
     public void Defaults()

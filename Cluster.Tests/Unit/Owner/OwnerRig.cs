@@ -224,7 +224,15 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     {
     }
 
+    public ulong NowUnixMs => (ulong)NowMs;
+
+    public NodeRepair Repair { get; set; } = new(new RepairOptions());
+
     // ---- the replica on node 0 ----
+
+    public long StoredBytes => 0;
+
+    public ScrubMark Scrub { get; set; }
 
     public SessionWindows Windows { get; } = new();
 

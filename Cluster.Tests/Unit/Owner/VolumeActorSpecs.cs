@@ -301,6 +301,9 @@ public sealed class VolumeActorSpecs : TestKit
             else Say(new OwnerNotice.JournalThis(this, new VolumeDeleted(Volume)));
         }
 
+        public void Scrub(bool start, Action<VolumeProtocol.ScrubView> answer) =>
+            answer(new VolumeProtocol.ScrubView(Volume, start ? "running" : "idle", "", new(1, 2, 0, 0, 0), new(0, 0, 0, 0, 0), 0, 0, 4, 5));
+
         public void View(Action<VolumeView> answer) =>
             answer(new VolumeView(Volume, Spec, "healthy", "node-0", 1, 1, 0, [], Attachment.Default, ""));
     }

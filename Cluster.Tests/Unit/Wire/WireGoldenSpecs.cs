@@ -42,6 +42,9 @@ public class WireGoldenSpecs
         Pin("fetch-tail", new FetchTailBody(0x21, 0x22), (body, to) => body.Encode(to), FetchTailBody.TryDecode);
         Pin("catch-up", new CatchUpBody(0x31, 0x32, 0x33, true), (body, to) => body.Encode(to), CatchUpBody.TryDecode);
         Pin("block-range", new BlockRangeBody(new BlockRange(0x515253545556, 64)), (body, to) => body.Encode(to), BlockRangeBody.TryDecode);
+        Pin("scrub-report", new ScrubReportBody(0x61, 0x62, 0x63), (body, to) => body.Encode(to), ScrubReportBody.TryDecode);
+        var mark = new ScrubMark(new ScrubTally(1, 2, 3, 4, 5), 6, new ScrubTally(7, 8, 9, 10, 11), 12);
+        Pin("scrub-mark", mark, (body, to) => body.Encode(to), ScrubMark.TryDecode);
         var promise = new PromiseBody(new NodeId(One), new ReplicaId(0x0102, 3), Two, true, [0xAA, 0xBB]);
         Pin("promise", promise, (body, to) => body.Encode(to), PromiseBody.TryDecode,
             (left, right) => left with { Spec = right.Spec } == right && left.Spec.SequenceEqual(right.Spec));
@@ -118,7 +121,7 @@ public class WireGoldenSpecs
     [Fact(DisplayName = "Every line of the golden file is checked by a test")]
     public void No_stale_lines() => Assert.Equal(
         "append-ack block-range catch-up client-ack client-flush client-read fetch-tail frame-header hello promise promised read-descriptor "
-        + "record-header refuse session-open session-opened session-windows stamp",
+        + "record-header refuse scrub-mark scrub-report session-open session-opened session-windows stamp",
         string.Join(' ', Golden.Keys.Order(StringComparer.Ordinal)));
 
     private static void Pin<T>(string name, T body, Func<T, byte[], ReadOnlySpan<byte>> encode, Decoder<T> decode,
