@@ -33,8 +33,8 @@ internal sealed class BlockHistory
     /// <summary>Configurations that are looked at for one event; above it the block is given up, and counted as such.</summary>
     public const int SearchMax = 50_000;
 
-    private readonly Queue<(BlockOperation Operation, bool Answer)> _log = [];
-    private readonly BlockOperation?[] _slots = new BlockOperation?[LiveMax];
+    private readonly Queue<(RegisterOperation Operation, bool Answer)> _log = [];
+    private readonly RegisterOperation?[] _slots = new RegisterOperation?[LiveMax];
     private readonly ulong _block;
     private Configuration[] _ways;
     private uint _lost;
@@ -66,23 +66,23 @@ internal sealed class BlockHistory
         && (!isWrite || (_writesOpen < WritesMax && _lostWrites < LostMax));
 
     /// <summary>Before the write is sent. The value is not written anywhere else in the block's life, unless it is 0.</summary>
-    public BlockOperation BeginWrite(CellRange cells, uint value)
+    public RegisterOperation BeginWrite(CellRange cells, uint value)
     {
         Invariant.That(MayBegin(isWrite: true), "a block was asked to follow more writes than it can");
         _writesOpen++;
-        return Begin(new BlockOperation(cells, isWrite: true, value));
+        return Begin(new RegisterOperation(cells, isWrite: true, value));
     }
 
     /// <summary>Before the read is sent.</summary>
-    public BlockOperation BeginRead(CellRange cells)
+    public RegisterOperation BeginRead(CellRange cells)
     {
         Invariant.That(MayBegin(isWrite: false), "a block was asked to follow more reads than it can");
         _readsOpen++;
-        return Begin(new BlockOperation(cells, isWrite: false, 0));
+        return Begin(new RegisterOperation(cells, isWrite: false, 0));
     }
 
     /// <summary>The write was acknowledged, or its connection is gone and nobody knows. Answers as <see cref="EndRead"/>.</summary>
-    public Violation? EndWrite(BlockOperation write, bool acknowledged)
+    public Violation? EndWrite(RegisterOperation write, bool acknowledged)
     {
         _writesOpen--;
         write.Lost = !acknowledged;
@@ -92,7 +92,7 @@ internal sealed class BlockHistory
     }
 
     /// <summary>Answers what is wrong about this read, or about one before it that had to wait for this one.</summary>
-    public Violation? EndRead(BlockOperation read, uint[] values, bool final)
+    public Violation? EndRead(RegisterOperation read, uint[] values, bool final)
     {
         _readsOpen--;
         (read.Values, read.Final) = (values, final);
@@ -101,14 +101,14 @@ internal sealed class BlockHistory
     }
 
     /// <summary>The read was never answered. Answers as <see cref="EndRead"/>.</summary>
-    public Violation? DropRead(BlockOperation read)
+    public Violation? DropRead(RegisterOperation read)
     {
         _readsOpen--;
         read.Dropped = true;
         return Advance();
     }
 
-    private BlockOperation Begin(BlockOperation operation)
+    private RegisterOperation Begin(RegisterOperation operation)
     {
         _log.Enqueue((operation, false));
         return operation;
@@ -130,7 +130,7 @@ internal sealed class BlockHistory
         return found;
     }
 
-    private void OnAsked(BlockOperation operation)
+    private void OnAsked(RegisterOperation operation)
     {
         operation.Slot = Array.IndexOf(_slots, null);
         Invariant.That(operation.Slot >= 0, "a block follows more operations than it has bits for");
@@ -143,14 +143,14 @@ internal sealed class BlockHistory
         }
     }
 
-    private void OnLost(BlockOperation write)
+    private void OnLost(RegisterOperation write)
     {
         _lost |= write.Bit;
         Prune([.. _ways]);
         ForgetImpossible();
     }
 
-    private Violation? OnAnswered(BlockOperation operation)
+    private Violation? OnAnswered(RegisterOperation operation)
     {
         var ways = Search(operation);
         if (ways is null)
@@ -172,7 +172,7 @@ internal sealed class BlockHistory
     }
 
     /// <summary>Every way to put this operation in order, and before it what may be; null when there are too many.</summary>
-    private List<Configuration>? Search(BlockOperation operation)
+    private List<Configuration>? Search(RegisterOperation operation)
     {
         var found = new List<Configuration>();
         var seen = new HashSet<Configuration>();
@@ -201,7 +201,7 @@ internal sealed class BlockHistory
     /// A lost write that no open read shows, and whose cells are all decided by the operation that is put in order now, would be
     /// invisible: leaving it for later allows everything that putting it in order here does.
     /// </summary>
-    private bool IsUseless(BlockOperation write, BlockOperation operation, uint unread)
+    private bool IsUseless(RegisterOperation write, RegisterOperation operation, uint unread)
     {
         if ((_lost & write.Bit) == 0 || !operation.Cells.Covers(write.Cells)) return false;
         for (; unread != 0; unread &= unread - 1)
@@ -211,7 +211,7 @@ internal sealed class BlockHistory
         return true;
     }
 
-    private Configuration After(in Configuration way, BlockOperation write)
+    private Configuration After(in Configuration way, RegisterOperation write)
     {
         var state = (uint[])way.State.Clone();
         state.AsSpan(write.Cells.First, write.Cells.Count).Fill(write.Value);
@@ -260,7 +260,7 @@ internal sealed class BlockHistory
         _lost &= possible;
     }
 
-    private Violation Describe(BlockOperation read)
+    private Violation Describe(RegisterOperation read)
     {
         var values = read.Values!;
         var bad = -1;

@@ -6,7 +6,7 @@ namespace Cluster.Node.Chaos;
 /// <summary>A read or a write of a volume that was asked: its blocks' parts, in order.</summary>
 public sealed class VolumeOperation
 {
-    internal VolumeOperation(ulong offsetBytes, int lengthBytes, uint value, bool isWrite, BlockOperation[] parts) =>
+    internal VolumeOperation(ulong offsetBytes, int lengthBytes, uint value, bool isWrite, RegisterOperation[] parts) =>
         (OffsetBytes, LengthBytes, Value, IsWrite, Parts) = (offsetBytes, lengthBytes, value, isWrite, parts);
 
     public ulong OffsetBytes { get; }
@@ -18,7 +18,7 @@ public sealed class VolumeOperation
 
     public bool IsWrite { get; }
 
-    internal BlockOperation[] Parts { get; }
+    internal RegisterOperation[] Parts { get; }
 }
 
 /// <summary>
@@ -206,7 +206,7 @@ public sealed class VolumeHistory
     {
         var end = offsetBytes + (ulong)lengthBytes;
         var firstBlock = offsetBytes / Limits.BlockBytes;
-        var parts = new BlockOperation[((end - 1) / Limits.BlockBytes) - firstBlock + 1];
+        var parts = new RegisterOperation[((end - 1) / Limits.BlockBytes) - firstBlock + 1];
         for (var index = 0; index < parts.Length; index++)
         {
             var start = (firstBlock + (ulong)index) * Limits.BlockBytes;

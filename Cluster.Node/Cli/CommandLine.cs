@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.CommandLine.Parsing;
+using Cluster.Node.Cli.Chaos;
 using Cluster.Node.Cli.Demo;
 using Cluster.Node.Cli.Dev;
 
@@ -44,6 +45,7 @@ public static class CommandLine
             StatusCommand.Build(),
             DevCommands.Build(),
             DemoCommand.Build(),
+            ChaosCommand.Build(),
         };
         foreach (var option in root.Options)
         {

@@ -1,5 +1,6 @@
 using System.Globalization;
 using Cluster.Node.Api;
+using Cluster.Node.Cli;
 using Cluster.Node.Cli.Demo;
 using Cluster.Node.Cli.Dev;
 using Cluster.Tests.Integration.EndToEnd;

@@ -71,7 +71,7 @@ internal static class DemoCommand
         try
         {
             await using var cluster = new DemoCluster(
-                await DevCluster.StartAsync(directory, nodes: 3, offset ?? FreeOffset(), cancellation));
+                await DevCluster.StartAsync(directory, nodes: 3, offset ?? DevOperations.FreeOffset(nodes: 3), cancellation));
             var good = await new DemoRun(console, cluster.Cluster, dataBytes).RunAsync(cancellation);
             kept = keep;
             if (keep) cluster.Keep();
@@ -86,15 +86,6 @@ internal static class DemoCommand
 
     private static bool IsDataSize(ulong bytes) =>
         bytes is >= (ulong)DataBytesMin and <= (ulong)DataBytesMax && bytes % GapProbe.BlockBytes == 0;
-
-    private static int FreeOffset()
-    {
-        for (var offset = 0; offset <= DevPorts.OffsetMax; offset += DevPorts.Stride * 10)
-        {
-            if (Enumerable.Range(0, 3).All(index => DevOperations.ArePortsFree(new DevPorts(offset, index)))) return offset;
-        }
-        throw new DevException("No free ports were found for three nodes: name some with --port-offset N.");
-    }
 
     /// <summary>Stops the cluster at the end, unless it is to be kept.</summary>
     private sealed class DemoCluster(DevCluster cluster) : IAsyncDisposable

@@ -29,6 +29,16 @@ internal static class DevOperations
 
     public static bool ArePortsFree(DevPorts ports) => FindTakenPort(ports) is null;
 
+    /// <summary>The first port offset at which so many nodes find their ports free.</summary>
+    public static int FreeOffset(int nodes)
+    {
+        for (var offset = 0; offset <= DevPorts.OffsetMax; offset += DevPorts.Stride * 10)
+        {
+            if (Enumerable.Range(0, nodes).All(index => ArePortsFree(new DevPorts(offset, index)))) return offset;
+        }
+        throw new DevException($"No free ports were found for {nodes} nodes: name some with --port-offset N.");
+    }
+
     /// <summary>Throws the sentence that names the port.</summary>
     public static void CheckPortsAreFree(DevPorts ports)
     {

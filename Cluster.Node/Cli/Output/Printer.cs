@@ -12,6 +12,9 @@ internal sealed class Printer(TextWriter output, TextWriter error, OutputFormat 
 
     public OutputFormat Format => format;
 
+    /// <summary>For what is more than answers: progress.</summary>
+    public TextWriter Output => output;
+
     /// <summary>Json and yaml print the answer as it came; a table is drawn by the caller.</summary>
     public void Print(JsonNode? answer, Func<IEnumerable<string[]>> rows, params string[] columns)
     {

@@ -77,7 +77,7 @@ public sealed class BlockHistoryRandomSpecs(ITestOutputHelper output)
     {
         violation = null;
         var history = new BlockHistory(0, new uint[cells]);
-        var open = new Dictionary<TinyOperation, BlockOperation>();
+        var open = new Dictionary<TinyOperation, RegisterOperation>();
         var events = operations.SelectMany(operation => new[]
         {
             (At: operation.Asked * 2, Operation: operation, Ask: true),
@@ -93,7 +93,7 @@ public sealed class BlockHistoryRandomSpecs(ITestOutputHelper output)
         return violation is null;
     }
 
-    private static Violation? End(BlockHistory history, BlockOperation open, TinyOperation operation)
+    private static Violation? End(BlockHistory history, RegisterOperation open, TinyOperation operation)
     {
         if (operation.IsWrite) return history.EndWrite(open, operation.Answered != TinyOperation.Never);
         return operation.Answered == TinyOperation.Never ? history.DropRead(open) : history.EndRead(open, operation.Read, final: false);

@@ -19,6 +19,9 @@ internal sealed class MemoryDevice(ILoop loop, ulong sizeBytes) : IBlockDevice
 
     public IoStatus Answer { get; set; } = IoStatus.Ok;
 
+    /// <summary>For a device that lies: how many bytes of a request it performs before it says that all is well.</summary>
+    public Func<BlockRequest, ulong>? Performs { get; set; }
+
     public int Closes { get; private set; }
 
     public int FlushCount { get; private set; }
@@ -64,7 +67,8 @@ internal sealed class MemoryDevice(ILoop loop, ulong sizeBytes) : IBlockDevice
                 Describe(request);
                 break;
             default:
-                for (ulong at = 0; at < request.LengthBytes;) at += Touch(request, at);
+                var end = Performs?.Invoke(request) ?? request.LengthBytes;
+                for (ulong at = 0; at < end;) at += Touch(request, at);
                 break;
         }
     }

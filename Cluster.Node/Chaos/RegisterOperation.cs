@@ -10,7 +10,7 @@ public readonly record struct CellRange(int First, int Count)
 }
 
 /// <summary>A read or a write of cells of one block, from when it was asked until nothing depends on it any more.</summary>
-internal sealed class BlockOperation(CellRange cells, bool isWrite, uint value)
+internal sealed class RegisterOperation(CellRange cells, bool isWrite, uint value)
 {
     public CellRange Cells => cells;
 
@@ -40,7 +40,7 @@ internal sealed class BlockOperation(CellRange cells, bool isWrite, uint value)
     public bool Matches(uint[] state) => state.AsSpan(cells.First, cells.Count).SequenceEqual(Values);
 
     /// <summary>Whether this read was answered with what that write wrote, in a cell that both have.</summary>
-    public bool Shows(BlockOperation write)
+    public bool Shows(RegisterOperation write)
     {
         for (var cell = Math.Max(cells.First, write.Cells.First); cell < Math.Min(cells.End, write.Cells.End); cell++)
         {

@@ -1,0 +1,164 @@
+using System.CommandLine;
+using System.Globalization;
+using Cluster.Node.Cli.Dev;
+using Cluster.Node.Cli.Output;
+
+namespace Cluster.Node.Cli.Chaos;
+
+/// <summary>`myrmidon chaos`.</summary>
+internal static class ChaosCommand
+{
+    private const int NodesDefault = 3;
+
+    public static Command Build()
+    {
+        var data = new Option<string?>("--data")
+        { Description = "Directory of a running dev cluster; default: a cluster of three is started, and removed at the end", HelpName = "DIR" };
+        var duration = Duration();
+        var seed = new Option<int?>("--seed")
+        { Description = "Decides faults, their order and what clients ask; default: drawn", HelpName = "N" };
+        var clients = Count("--clients", "Clients, each with a connection of its own", 4, ChaosSettings.ClientsMax);
+        var volumes = Count("--volumes", "Volumes that they work on", 3, 16);
+        var rate = Count("--rate", "Requests per second and client", 100, 10_000);
+        var faults = Faults();
+        var offset = new Option<int?>("--port-offset")
+        { Description = "Of the cluster that is started: added to every port; default: the first that is free", HelpName = "N" };
+        var keep = new Option<bool>("--keep") { Description = "Leave the cluster that was started running, and the volumes there" };
+        var command = new VerbCommand("chaos",
+            "Break a local cluster for as long as you like, under load, and see whether what it acknowledged holds: clients write and read "
+            + "through NBD while nodes are killed, stopped, restarted; every answer is checked (each block must be a linearizable "
+            + "register), and at the end everything is read back through every node and from every copy. "
+            + "Exit code 0 only if nothing was violated.",
+            "myrmidon chaos --duration 10m", "myrmidon chaos --duration 1h --data /tmp/myrmidon --clients 8",
+            "myrmidon chaos --duration 5m --faults kill,all-kill --seed 7")
+        {
+            data, duration, seed, clients, volumes, rate, faults, offset, keep,
+        };
+        command.SetAction(async (parsed, cancellation) =>
+        {
+            var settings = new ChaosSettings
+            {
+                Duration = parsed.GetValue(duration),
+                Seed = parsed.GetValue(seed) ?? Random.Shared.Next(1, 1_000_000),
+                Clients = parsed.GetValue(clients),
+                Volumes = parsed.GetValue(volumes),
+                RatePerSecond = parsed.GetValue(rate),
+                Faults = parsed.GetValue(faults)!,
+            };
+            var printer = new Printer(parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error, OutputFormat.Table);
+            try
+            {
+                return parsed.GetValue(data) is { } directory
+                    ? await RunAsync(new ClusterFile(directory), settings, parsed.GetValue(keep), printer, cancellation)
+                    : await RunOwnAsync(settings, parsed.GetValue(offset), parsed.GetValue(keep), printer, cancellation);
+            }
+            catch (DevException failure)
+            {
+                printer.Error(failure.Message);
+                return failure.Code;
+            }
+        });
+        return command;
+    }
+
+    /// <summary>With a cluster of its own, which stays with its logs when something was violated.</summary>
+    private static async Task<int> RunOwnAsync(
+        ChaosSettings settings, int? offset, bool keep, Printer printer, CancellationToken cancellation)
+    {
+        var directory = Directory.CreateTempSubdirectory("myrmidon-chaos-").FullName;
+        var code = ExitCode.Failure;
+        var stays = false;
+        try
+        {
+            printer.Hint("Starting three nodes...");
+            var cluster = await DevCluster.StartAsync(directory, NodesDefault, offset ?? DevOperations.FreeOffset(NodesDefault), cancellation);
+            try
+            {
+                code = await RunAsync(cluster.File, settings, keep, printer, cancellation);
+                stays = keep || code != ExitCode.Ok;
+                if (keep) cluster.Abandon();
+            }
+            finally
+            {
+                await cluster.DisposeAsync();
+            }
+            if (keep) printer.Hint($"The cluster goes on; stop it with `{DevOperations.Hint("dev stop", cluster.File)}`.");
+            else if (stays) printer.Hint($"Logs and data of the nodes stay in {directory}.");
+            return code;
+        }
+        finally
+        {
+            if (!stays) Directory.Delete(directory, recursive: true);
+        }
+    }
+
+    private static async Task<int> RunAsync(
+        ClusterFile file, ChaosSettings settings, bool keep, Printer printer, CancellationToken cancellation)
+    {
+        var cluster = new DevChaosCluster(file);
+        var progress = new ChaosProgress(printer.Output, !Console.IsOutputRedirected);
+        var run = new ChaosRun(cluster, settings, ChaosFaults.FindAll(settings.Faults), progress.Say);
+        using (run.Control)
+        {
+            await using (progress)
+            {
+                progress.Start(run);
+                await run.RunAsync(cancellation);
+            }
+            printer.Hint("");
+            printer.PrintTable(ChaosReport.Rows(run.Log), ChaosReport.Columns);
+            foreach (var sentence in ChaosReport.Sentences(run)) printer.Hint(sentence);
+            if (run.IsGood && !keep) await run.CleanUpAsync();
+            return run.IsGood ? ExitCode.Ok : ExitCode.Failure;
+        }
+    }
+
+    private static Option<TimeSpan> Duration() => new("--duration")
+    {
+        Description = "How long faults strike, such as 90s, 30m, 12h; default: 10m",
+        HelpName = "TIME",
+        DefaultValueFactory = _ => TimeSpan.FromMinutes(10),
+        CustomParser = parse =>
+        {
+            var text = parse.Tokens[0].Value;
+            if (Hosting.Options.Quantities.TryDuration(text, out var time) && time >= TimeSpan.FromSeconds(1)) return time;
+            parse.AddError($"The duration {text} is not a time of at least a second: write a number and a unit, such as 90s, 30m or 12h.");
+            return default;
+        },
+    };
+
+    private static Option<int> Count(string name, string what, int usual, int max)
+    {
+        var option = new Option<int>(name)
+        {
+            Description = string.Create(CultureInfo.InvariantCulture, $"{what}, 1-{max}; default: {usual}"),
+            HelpName = "N",
+            DefaultValueFactory = _ => usual,
+        };
+        option.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int>() is var number && (number < 1 || number > max))
+            {
+                result.AddError($"{name} {number} is out of range: use 1 to {max}.");
+            }
+        });
+        return option;
+    }
+
+    private static Option<string[]> Faults() => new("--faults")
+    {
+        Description = $"Kinds of faults, with commas between them, from: {string.Join(", ", ChaosFaults.Names)}; default: all",
+        HelpName = "LIST",
+        DefaultValueFactory = _ => [.. ChaosFaults.Names],
+        CustomParser = parse =>
+        {
+            var names = parse.Tokens[0].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+            foreach (var name in names.Where(name => !ChaosFaults.Names.Contains(name)))
+            {
+                parse.AddError($"The fault '{name}' is not known: use {string.Join(", ", ChaosFaults.Names)}.");
+            }
+            if (names.Length == 0) parse.AddError($"--faults names none: use some of {string.Join(", ", ChaosFaults.Names)}.");
+            return names;
+        },
+    };
+}

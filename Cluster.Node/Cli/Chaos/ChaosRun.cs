@@ -1,0 +1,174 @@
+using System.Diagnostics;
+using System.Globalization;
+using Cluster.Node.Api;
+using Cluster.Node.Chaos;
+using Cluster.Node.Cli.Dev;
+
+namespace Cluster.Node.Cli.Chaos;
+
+/// <summary>
+/// A run: clients work on their volumes, faults strike one after the other, every answer is checked when it comes, and everything is read
+/// back at the end. Used once.
+/// </summary>
+internal sealed class ChaosRun
+{
+    private const string Prefix = "chaos";
+
+    /// <summary>Work without a fault at the beginning, so that the first window and the first look at the memory mean something.</summary>
+    private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(5);
+
+    /// <summary>Longest that a fault waits for the cluster to be whole; some do not wait.</summary>
+    private static readonly TimeSpan WholeMax = TimeSpan.FromSeconds(60);
+
+    private readonly IChaosCluster _cluster;
+    private readonly ChaosSettings _settings;
+    private readonly IReadOnlyList<ChaosFault> _faults;
+    private readonly Action<string> _say;
+    private readonly Stopwatch _clock = Stopwatch.StartNew();
+
+    public ChaosRun(IChaosCluster cluster, ChaosSettings settings, IReadOnlyList<ChaosFault> faults, Action<string> say)
+    {
+        (_cluster, _settings, _faults, _say) = (cluster, settings, faults, say);
+        Log = new FaultLog(settings.Clients);
+        Tally = new ChaosTally(Say);
+        Volumes = [.. Enumerable.Range(0, settings.Volumes).Select(index => new ChaosVolume(
+            $"{Prefix}-{(uint)settings.Seed}-{index}", index, settings.AreaBytes, settings.Seed))];
+        Control = new ChaosControl(cluster.Nodes);
+        Watch = new ChaosWatch(cluster, Control, settings, Tally);
+        Verify = new ChaosVerify(cluster, Control, settings, Tally);
+    }
+
+    public FaultLog Log { get; }
+
+    public ChaosTally Tally { get; }
+
+    public IReadOnlyList<ChaosVolume> Volumes { get; }
+
+    public ChaosWatch Watch { get; }
+
+    public ChaosVerify Verify { get; }
+
+    public ChaosControl Control { get; }
+
+    public TimeSpan Elapsed => _clock.Elapsed;
+
+    /// <summary>True when nothing was violated and everything was checked.</summary>
+    public bool IsGood => Tally.FailureCount == 0 && Volumes.All(volume => volume.History.BlocksGivenUp == 0)
+        && Verify.Readings >= Volumes.Count * (_cluster.Nodes.Count + 1);
+
+    public long Count(ViolationKind kind) => Volumes.Sum(volume => volume.History.Count(kind));
+
+    /// <summary>Throws <see cref="DevException"/> when it can't begin. A cancellation ends the faults early; the check at the end is made.</summary>
+    public async Task RunAsync(CancellationToken cancellation)
+    {
+        var copies = Math.Min(3, _cluster.Nodes.Count);
+        foreach (var volume in Volumes)
+        {
+            await Control.CreateAsync(new CreateVolumeRequest { Name = volume.Name, SizeBytes = volume.AreaBytes, Replicas = copies },
+                cancellation);
+        }
+        Say($"{Volumes.Count} volumes of {copies} copies, {_settings.Clients} clients, seed {_settings.Seed}, faults: "
+            + $"{string.Join(", ", _settings.Faults)}.");
+        using var stop = new CancellationTokenSource();
+        using var stopWatch = new CancellationTokenSource();
+        var clients = Enumerable.Range(0, _settings.Clients).Select(number => new ChaosClient(
+            number, Volumes[number % Volumes.Count], _cluster.Nodes, _settings, Log, Tally)).ToArray();
+        var watching = Watch.RunAsync(clients, stopWatch.Token);
+        var working = Task.WhenAll(clients.Select(client => client.RunAsync(stop.Token)));
+        try
+        {
+            await StrikeAsync(cancellation);
+            await SettleAsync(clients);
+        }
+        finally
+        {
+            await stop.CancelAsync();
+            await working;
+            await stopWatch.CancelAsync();
+            await watching;
+        }
+        Say("The faults are over. Everything is read back through every node and from every copy...");
+        await Verify.RunAsync(Volumes, CancellationToken.None);
+    }
+
+    /// <summary>Deletes what the run has made.</summary>
+    public async Task CleanUpAsync()
+    {
+        foreach (var volume in Volumes)
+        {
+            if (await Control.DeleteAsync(volume.Name, CancellationToken.None) is { } refusal) Say($"{volume.Name} stays: {refusal}");
+        }
+    }
+
+    private async Task StrikeAsync(CancellationToken cancellation)
+    {
+        var scene = new ChaosScene(_cluster, Control, Volumes, new Random(_settings.Seed), Watch, Tally);
+        try
+        {
+            await Task.Delay(WarmUp, cancellation);
+            Watch.MeasureFirst();
+            while (_clock.Elapsed < _settings.Duration)
+            {
+                var began = _clock.Elapsed;
+                var pause = TimeSpan.FromSeconds(scene.Between(_settings.PauseSeconds.Min, _settings.PauseSeconds.Max));
+                if (_faults.Count > 0 && await scene.Pick(_faults)(scene, cancellation) is { } strike)
+                {
+                    await StrikeOnceAsync(scene, strike, cancellation);
+                }
+                var left = began + pause - _clock.Elapsed;
+                if (left > TimeSpan.Zero) await Task.Delay(left, cancellation);
+            }
+        }
+        catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
+        {
+            Say("Interrupted: no further faults.");
+        }
+    }
+
+    private async Task StrikeOnceAsync(ChaosScene scene, ChaosStrike strike, CancellationToken cancellation)
+    {
+        // Most faults strike a whole cluster, so that the gaps can be compared; some strike while it still recovers.
+        if (scene.Random.Next(4) != 0) await WaitUntilWholeAsync(cancellation);
+        var whole = await IsWholeAsync(cancellation);
+        var window = Log.Open(strike.Row + (whole ? "" : ", degraded"), strike.Victims);
+        var at = _clock.Elapsed;
+        // What was begun is healed, also when the run is interrupted.
+        await strike.RunAsync(CancellationToken.None);
+        Say(string.Create(CultureInfo.InvariantCulture,
+            $"{window.Fault} ({strike.Where}), healed after {(_clock.Elapsed - at).TotalSeconds:0.0} s; {Tally.Answers} answers so far, "
+            + $"{Tally.FailureCount} violations"));
+    }
+
+    private async Task WaitUntilWholeAsync(CancellationToken cancellation)
+    {
+        var waited = Stopwatch.StartNew();
+        while (!await IsWholeAsync(cancellation) && waited.Elapsed < WholeMax) await Task.Delay(250, cancellation);
+    }
+
+    private async Task<bool> IsWholeAsync(CancellationToken cancellation)
+    {
+        foreach (var volume in Volumes)
+        {
+            if (await Control.VolumeAsync(volume.Name, cancellation) is not { } seen || !ChaosControl.IsWhole(seen)) return false;
+        }
+        return true;
+    }
+
+    /// <summary>With every node running, every client must get answers again before it is told to stop.</summary>
+    private async Task SettleAsync(IReadOnlyList<ChaosClient> clients)
+    {
+        foreach (var node in _cluster.Nodes) await Watch.StartAsync(node.Name, CancellationToken.None);
+        for (var waited = Stopwatch.StartNew(); waited.Elapsed < _settings.HealWithin; await Task.Delay(250))
+        {
+            if (clients.All(client => client.Waiting < TimeSpan.FromSeconds(1))) return;
+        }
+        foreach (var client in clients.Where(client => client.Waiting > _settings.StuckAfter))
+        {
+            var volume = await Control.VolumeAsync(client.Volume.Name, CancellationToken.None);
+            Tally.Fail($"client {client.Number} of {client.Volume.Name} at {client.Node.Name} gets no answer {_settings.HealWithin.TotalSeconds:0} s "
+                + $"after the last fault; the volume is {ChaosControl.Text(volume)}");
+        }
+    }
+
+    private void Say(string sentence) => _say(string.Create(CultureInfo.InvariantCulture, $"{_clock.Elapsed:hh\\:mm\\:ss} {sentence}"));
+}

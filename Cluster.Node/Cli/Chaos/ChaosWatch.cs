@@ -1,0 +1,142 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using Cluster.Node.Cli.Dev;
+
+namespace Cluster.Node.Cli.Chaos;
+
+/// <summary>
+/// Looks after the nodes while faults strike: starts those that ended by themselves, as a service manager would, measures their memory, and
+/// notices clients that everybody has forgotten. Thread-safe.
+/// </summary>
+internal sealed class ChaosWatch(IChaosCluster cluster, ChaosControl control, ChaosSettings settings, ChaosTally tally)
+{
+    private const int LookMs = 500;
+    private const int TailLines = 400;
+
+    /// <summary>A node's first line.</summary>
+    private const string Begin = " starts, version ";
+
+    /// <summary>What a node says last when the others did not hear of it for too long: it must start anew, which is no fault.</summary>
+    private const string TakenOut = "was taken out of its cluster";
+
+    private readonly ConcurrentDictionary<string, NodeWatch> _nodes = new(
+        cluster.Nodes.Select(node => new KeyValuePair<string, NodeWatch>(node.Name, new NodeWatch())));
+
+    private readonly HashSet<int> _stuck = [];
+    private readonly ConcurrentBag<Task> _starts = [];
+    private long _allUpSince = Stopwatch.GetTimestamp();
+
+    /// <summary>A node, as it should be.</summary>
+    private sealed class NodeWatch
+    {
+        public readonly SemaphoreSlim Turn = new(1, 1);
+        public volatile bool Down;
+        public volatile bool Stopped;
+        public long FirstBytes;
+        public long LastBytes;
+        public long MostBytes;
+    }
+
+    /// <summary>Ends the node, by a fault's signal.</summary>
+    public async Task EndAsync(string node, int signal, CancellationToken cancellation)
+    {
+        var watch = _nodes[node];
+        watch.Down = true;
+        await watch.Turn.WaitAsync(cancellation);
+        try
+        {
+            await cluster.SignalAsync(node, signal, cancellation);
+        }
+        finally
+        {
+            watch.Turn.Release();
+        }
+    }
+
+    /// <summary>Starts the node; one that does not become healthy in its time is told, and watched on.</summary>
+    public async Task StartAsync(string node, CancellationToken cancellation)
+    {
+        var watch = _nodes[node];
+        await watch.Turn.WaitAsync(cancellation);
+        try
+        {
+            if (cluster.PidOf(node) is null) await cluster.StartAsync(node, cancellation);
+        }
+        catch (DevException failure)
+        {
+            tally.Say($"{node}: {failure.Message}");
+        }
+        finally
+        {
+            watch.Down = false;
+            watch.Turn.Release();
+        }
+    }
+
+    public void OnStopped(string node) => _nodes[node].Stopped = true;
+
+    public void OnContinued(string node) => _nodes[node].Stopped = false;
+
+    /// <summary>Bytes of memory of each node: when it was first looked at under load, at most, and now.</summary>
+    public IEnumerable<(string Node, long First, long Most, long Last)> Memory() => cluster.Nodes.Select(node =>
+    {
+        var watch = _nodes[node.Name];
+        return (node.Name, watch.FirstBytes, watch.MostBytes, watch.LastBytes);
+    });
+
+    public async Task RunAsync(IReadOnlyList<ChaosClient> clients, CancellationToken stop)
+    {
+        while (!stop.IsCancellationRequested)
+        {
+            await Task.Delay(LookMs, CancellationToken.None);
+            foreach (var node in cluster.Nodes) await LookAsync(node.Name, stop);
+            if (_nodes.Values.Any(watch => watch.Down || watch.Stopped)) _allUpSince = Stopwatch.GetTimestamp();
+            foreach (var client in clients) await CheckAsync(client, stop);
+        }
+        await Task.WhenAll(_starts);
+    }
+
+    /// <summary>After a warm-up, so that what a node needs to run at all does not look like growth.</summary>
+    public void MeasureFirst()
+    {
+        foreach (var watch in _nodes.Values) watch.FirstBytes = watch.LastBytes;
+    }
+
+    private async Task LookAsync(string node, CancellationToken stop)
+    {
+        var watch = _nodes[node];
+        var pid = cluster.PidOf(node);
+        if (ProcessMemory.ResidentBytes(pid) is { } bytes)
+        {
+            watch.LastBytes = bytes;
+            watch.MostBytes = Math.Max(watch.MostBytes, bytes);
+        }
+        if (pid is not null || watch.Down || !await watch.Turn.WaitAsync(0, CancellationToken.None)) return;
+        watch.Turn.Release();
+        if (watch.Down || cluster.PidOf(node) is not null || stop.IsCancellationRequested) return;
+        var last = NodeProcess.Tail(cluster.LogOf(node), TailLines);
+        last = last[Math.Max(0, last.LastIndexOf(Begin, StringComparison.Ordinal))..];
+        if (last.Contains(TakenOut, StringComparison.Ordinal) && !last.Contains("Unhandled exception", StringComparison.Ordinal))
+        {
+            tally.OnRebirth();
+            tally.Say($"{node} was taken out of the cluster while it was silent, has ended, and is started again.");
+        }
+        else tally.Fail($"{node} ended by itself; the end of its log, {cluster.LogOf(node)}:\n{NodeProcess.Tail(cluster.LogOf(node), 12)}");
+        watch.Down = true;
+        _starts.Add(StartAsync(node, CancellationToken.None));
+    }
+
+    private async Task CheckAsync(ChaosClient client, CancellationToken stop)
+    {
+        if (client.Waiting < settings.StuckAfter)
+        {
+            _stuck.Remove(client.Number);
+            return;
+        }
+        if (Stopwatch.GetElapsedTime(_allUpSince) < settings.StuckAfter || !_stuck.Add(client.Number)) return;
+        var volume = await control.VolumeAsync(client.Volume.Name, stop);
+        tally.Fail($"client {client.Number} of {client.Volume.Name} at {client.Node.Name} has had no answer for "
+            + $"{client.Waiting.TotalSeconds:0} s, with every node running for {Stopwatch.GetElapsedTime(_allUpSince).TotalSeconds:0} s; "
+            + $"the volume is {ChaosControl.Text(volume)}");
+    }
+}

@@ -1,0 +1,58 @@
+using Cluster.Node.Cli;
+using Cluster.Tests.Integration.EndToEnd;
+using Xunit.Abstractions;
+
+namespace Cluster.Tests.Chaos;
+
+/// <summary>`myrmidon chaos` as users run it.</summary>
+[Collection(EndToEnd.Name)]
+[Trait("Category", "Chaos")]
+public sealed class ChaosCommandSpecs(ITestOutputHelper output)
+{
+    [Fact(DisplayName = "myrmidon chaos starts a cluster, breaks it under load, finds nothing violated and leaves nothing behind")]
+    public async Task Own_cluster()
+    {
+        var offset = LocalCluster.FreeOffset(3);
+        var (exit, text, error) = await RunAsync("chaos", "--duration", "40s", "--faults", "kill,restart,move,all-kill", "--seed", "5",
+            "--port-offset", $"{offset}");
+        Assert.True(exit == ExitCode.Ok, text + error);
+        Assert.Contains("Nothing was violated.", text, StringComparison.Ordinal);
+        Assert.Contains("Blocks with acknowledged writes lost: 0. Stale reads: 0.", text, StringComparison.Ordinal);
+        Assert.Contains("Read back 15 times whole volumes", text, StringComparison.Ordinal);
+        Assert.DoesNotContain("VIOLATION", text, StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "myrmidon chaos works on a dev cluster that runs, and leaves it as it was")]
+    public async Task Running_cluster()
+    {
+        await using var cluster = await LocalCluster.StartAsync();
+        var (exit, text, error) = await RunAsync("chaos", "--data", cluster.Directory, "--duration", "15s", "--faults", "stop",
+            "--volumes", "1", "--clients", "2");
+        Assert.True(exit == ExitCode.Ok, text + error);
+        Assert.Contains("stop of", text, StringComparison.Ordinal);
+        Assert.All(cluster.Nodes, node => Assert.NotNull(node.Pid));
+        var status = await LocalCluster.GetStatusAsync(cluster.Nodes[0]);
+        Assert.Equal(0, status.VolumesTotal);
+    }
+
+    [Theory(DisplayName = "What myrmidon chaos can't do is told in one sentence")]
+    [InlineData(ExitCode.Usage, "The fault 'meteor' is not known: use kill,", "--faults", "kill,meteor")]
+    [InlineData(ExitCode.Usage, "--clients 0 is out of range: use 1 to 64.", "--clients", "0")]
+    [InlineData(ExitCode.Usage, "The duration soon is not a time", "--duration", "soon")]
+    [InlineData(ExitCode.NotFound, "No local cluster runs in", "--data", "/nonexistent/cluster")]
+    public async Task Refusals(int code, string sentence, params string[] args)
+    {
+        var (exit, _, error) = await RunAsync(["chaos", .. args]);
+        Assert.Equal(code, exit);
+        Assert.Contains(sentence, error, StringComparison.Ordinal);
+    }
+
+    private async Task<(int Exit, string Output, string Error)> RunAsync(params string[] args)
+    {
+        using var text = new StringWriter();
+        using var error = new StringWriter();
+        var exit = await CommandLine.RunAsync(args, TextWriter.Synchronized(text), error);
+        output.WriteLine(text.ToString());
+        return (exit, text.ToString(), error.ToString());
+    }
+}
