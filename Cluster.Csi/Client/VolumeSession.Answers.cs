@@ -112,7 +112,8 @@ public sealed partial class VolumeSession
                 return;
             }
             sequence = ack.Sequence;
-            AcknowledgedSequence = Math.Max(AcknowledgedSequence, ack.Sequence);
+            // Also an answer to a replay, which names no sequence: what it had been applied as is committed.
+            (_seenEpoch, AcknowledgedSequence) = (_epoch, Math.Max(AcknowledgedSequence, ack.CommittedSequence));
             DurableSequence = Math.Max(DurableSequence, ack.DurableSequence);
         }
         if (request.Edit is { } edit)

@@ -11,6 +11,7 @@ public sealed partial class VolumeSession
     private readonly List<Action<IoStatus, string>> _waiters = [];
     private IOwnerLink? _link;
     private ulong _epoch;
+    private ulong _seenEpoch;
     private int _attempts;
     private ulong _random;
     private long _lostAtMs;
@@ -69,7 +70,10 @@ public sealed partial class VolumeSession
     }
 
     private void SendOpen(FrameKind kind) =>
-        _link!.Send(FrameHeader.Of(kind, Info.Id), new SessionOpenBody(_session, _answeredBelow).Encode(_small));
+        _link!.Send(FrameHeader.Of(kind, Info.Id), new SessionOpenBody(_session, _answeredBelow, _seenEpoch, SeenSequence).Encode(_small));
+
+    /// <summary>0 when all that was acknowledged is known to be on media: no loss of power can take it back (R13).</summary>
+    private ulong SeenSequence => AcknowledgedSequence > DurableSequence ? AcknowledgedSequence : 0;
 
     private void OnOpenTimeout()
     {
@@ -124,6 +128,9 @@ public sealed partial class VolumeSession
         _openTimer = null;
         if (header.Status == IoStatus.StaleSession) OnStale("the owner knows a newer session or attachment");
         else if (header.Status == IoStatus.Deleted) End(IoStatus.Deleted, "the volume was deleted");
+        else if (header.Status == IoStatus.DataLost)
+            End(IoStatus.DataLost, "writes that were acknowledged and not flushed are gone: every copy in sync lost them with its host's power; "
+                + "whoever uses the volume must begin anew from what was flushed");
         else if (header.Status != IoStatus.Ok) Lose($"the owner answered SessionOpen with {header.Status}");
         else if (!SessionOpenedBody.TryDecode(body, out var opened)) LoseMalformed(header.Kind);
         else Begin(opened);

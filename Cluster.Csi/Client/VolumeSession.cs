@@ -81,7 +81,7 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     /// <summary>Why it is over, else Ok.</summary>
     public IoStatus EndStatus { get; private set; } = IoStatus.Ok;
 
-    /// <summary>Highest sequence that an acknowledgement named, and how far the volume was on media then (R13).</summary>
+    /// <summary>How far the volume was committed as of the newest acknowledgement, in <see cref="_seenEpoch"/>, and how far it was on media (R13).</summary>
     public ulong AcknowledgedSequence { get; private set; }
 
     public ulong DurableSequence { get; private set; }

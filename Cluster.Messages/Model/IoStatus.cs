@@ -35,4 +35,9 @@ public enum IoStatus : byte
     Deleted = 18,
     /// <summary>The hold time of the volume's policy ran out (P5).</summary>
     HoldExpired = 19,
+    /// <summary>
+    /// Writes that were acknowledged to this session and not flushed are gone: every in-sync copy lost them with its host's power (R13). Final for that session, so
+    /// that nobody goes on as if they were there.
+    /// </summary>
+    DataLost = 20,
 }

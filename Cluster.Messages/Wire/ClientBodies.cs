@@ -2,25 +2,29 @@ using Cluster.Messages.Model;
 
 namespace Cluster.Messages.Wire;
 
-/// <summary>Front end to owner: opens or resumes the session (R11, R12). 24 bytes.</summary>
+/// <summary>Front end to owner: opens or resumes the session (R11, R12, R13). 40 bytes.</summary>
 /// <param name="Session">Generation of the attachment and incarnation of the front end.</param>
 /// <param name="AnsweredBelow">Every request below this id has been answered; the owner may forget them.</param>
-public readonly record struct SessionOpenBody(SessionId Session, ulong AnsweredBelow)
+/// <param name="SeenEpoch">Epoch of the newest answer to a write that was not known to be on media; 0 with none.</param>
+/// <param name="SeenSequence">The sequence that was committed as of that answer: an owner that has less must not go on with this session.</param>
+public readonly record struct SessionOpenBody(SessionId Session, ulong AnsweredBelow, ulong SeenEpoch = 0, ulong SeenSequence = 0)
 {
-    public const int SizeBytes = 24;
+    public const int SizeBytes = 40;
 
     public ReadOnlySpan<byte> Encode(Span<byte> to)
     {
         var writer = new BodyWriter(to);
         writer.Session(Session);
         writer.U64(AnsweredBelow);
+        writer.U64(SeenEpoch);
+        writer.U64(SeenSequence);
         return to[..writer.Length];
     }
 
     public static bool TryDecode(ReadOnlySpan<byte> from, out SessionOpenBody body)
     {
         var reader = new BodyReader(from);
-        body = new SessionOpenBody(reader.Session(), reader.U64());
+        body = new SessionOpenBody(reader.Session(), reader.U64(), reader.U64(), reader.U64());
         return reader.AtEnd;
     }
 }
@@ -90,21 +94,25 @@ public readonly record struct ClientFlushBody(SessionId Session, ulong AnsweredB
     }
 }
 
-/// <summary>Answer to a write or flush (R13): the record's sequence (flush: the highest covered; 0: a replay that had been applied before) and how far the volume is on media. 16 bytes.</summary>
-public readonly record struct ClientAckBody(ulong Sequence, ulong DurableSequence)
+/// <summary>
+/// Answer to a write or flush (R13): the record's sequence (flush: the highest covered; 0: a replay that had been applied before), how far the volume is on media,
+/// and how far it is committed. 24 bytes.
+/// </summary>
+public readonly record struct ClientAckBody(ulong Sequence, ulong DurableSequence, ulong CommittedSequence)
 {
     public ReadOnlySpan<byte> Encode(Span<byte> to)
     {
         var writer = new BodyWriter(to);
         writer.U64(Sequence);
         writer.U64(DurableSequence);
+        writer.U64(CommittedSequence);
         return to[..writer.Length];
     }
 
     public static bool TryDecode(ReadOnlySpan<byte> from, out ClientAckBody body)
     {
         var reader = new BodyReader(from);
-        body = new ClientAckBody(reader.U64(), reader.U64());
+        body = new ClientAckBody(reader.U64(), reader.U64(), reader.U64());
         return reader.AtEnd;
     }
 }

@@ -34,11 +34,14 @@ public readonly record struct PromiseBody(NodeId Owner, ReplicaId Replica, Guid 
 /// <param name="LastRecordEpoch">Epoch of the record at <paramref name="LastSequence"/>; 0 with none.</param>
 /// <param name="LastSequence">End of the replica's prefix; while catching up, where the catch-up began (R8).</param>
 /// <param name="TailFrom">Every record above this sequence, up to the last, can be fetched as it was written.</param>
+/// <param name="SuspectSince">The newest open of the store (as counted by <paramref name="StoreOpenCount"/>) that followed a loss of power or a crash of the
+/// host: bytes not flushed before it may be gone (R9). 0: none.</param>
 /// <param name="LeaseLeftMs">How long reads of the deposed owner may still be covered by a lease that this replica's node granted (R17).</param>
 public readonly record struct PromisedBody(Guid Identity, Guid StoreId, ulong StoreOpenCount, ulong PromisedEpoch, ulong InSyncEpoch,
-    ulong LastRecordEpoch, ulong LastSequence, ulong DurableSequence, ulong CommitWatermark, ulong TailFrom, bool CatchingUp, uint LeaseLeftMs)
+    ulong LastRecordEpoch, ulong LastSequence, ulong DurableSequence, ulong CommitWatermark, ulong TailFrom, bool CatchingUp, uint LeaseLeftMs,
+    ulong SuspectSince)
 {
-    public const int SizeBytes = 110;
+    public const int SizeBytes = 118;
 
     public ReadOnlySpan<byte> Encode(Span<byte> to)
     {
@@ -55,6 +58,7 @@ public readonly record struct PromisedBody(Guid Identity, Guid StoreId, ulong St
         writer.U64(TailFrom);
         writer.Bool(CatchingUp);
         writer.U32(LeaseLeftMs);
+        writer.U64(SuspectSince);
         return to[..writer.Length];
     }
 
@@ -62,7 +66,7 @@ public readonly record struct PromisedBody(Guid Identity, Guid StoreId, ulong St
     {
         var reader = new BodyReader(from);
         body = new PromisedBody(reader.Guid(), reader.Guid(), reader.U64(), reader.U64(), reader.U64(), reader.U64(), reader.U64(),
-            reader.U64(), reader.U64(), reader.U64(), reader.Bool(), reader.U32());
+            reader.U64(), reader.U64(), reader.U64(), reader.Bool(), reader.U32(), reader.U64());
         return reader.AtEnd;
     }
 }

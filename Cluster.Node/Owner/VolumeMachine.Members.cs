@@ -187,7 +187,7 @@ public sealed partial class VolumeMachine
         }
         if (session.Phase == ReplicaPhase.Promising && now - session.PromiseSentMs > PromiseRetryMs) SendPromise(session);
         // A copy that can't be used now is asked again with a pause; its node may have mended it.
-        if (session.Phase == ReplicaPhase.Lost && !IsMember(session) && now - session.PromiseSentMs > 10 * PromiseRetryMs) SendPromise(session);
+        if (session.Phase == ReplicaPhase.Lost && (!IsMember(session) || Phase == VolumePhase.Promising) && now - session.PromiseSentMs > 10 * PromiseRetryMs) SendPromise(session);
         if (session.StalledUntilMs != 0 && now >= session.StalledUntilMs) ResumeStalled(session);
         if (session is { Phase: ReplicaPhase.CatchUpStream, CatchUp: { Unacked.Count: 0 } catchUp }) PumpCatchUp(session, catchUp);
         if (session.OwesSinceMs == 0 || now - session.OwesSinceMs <= Limits.ReplicaAckMs || !IsOpened) return;

@@ -22,6 +22,9 @@ public sealed partial class VolumeMachine
     /// <summary>Sessions of the present exclusive attachment that a newer one has replaced: they never open again.</summary>
     private readonly Queue<SessionId> _fenced = new();
     private readonly List<(BlockRange Range, bool Allocated)> _extents = [];
+
+    /// <summary>Records up to here may be those of fenced sessions.</summary>
+    private ulong _fencedUpTo;
     private ulong _readToken;
     private LocalReads? _localReads;
 
@@ -65,7 +68,9 @@ public sealed partial class VolumeMachine
         if (status == IoStatus.Ok)
         {
             if (_state.Attachment.Mode == AttachmentMode.Exclusive) FenceOthers(open.Session);
-            if (_sessions.TryGetValue(open.Session, out var known)) known.Route = from;
+            // What a fenced session had sequenced is committed before its successor sees anything: nothing may change under the new one's feet.
+            if (_pending.Base < _fencedUpTo) status = IoStatus.Offline;
+            else if (_sessions.TryGetValue(open.Session, out var known)) known.Route = from;
             else _sessions.Add(open.Session, new ClientSession(from) { HighestRequestId = _pending.HighestRequestOf(open.Session) });
         }
         SendOpened(from, header.RequestId, status);
@@ -78,6 +83,7 @@ public sealed partial class VolumeMachine
         if (open.Session.Generation != _state.Attachment.Generation) return IoStatus.StaleSession;
         if (_state.Attachment.Mode == AttachmentMode.Exclusive && _state.Attachment.Node != from.Link!.Peer) return IoStatus.StaleSession;
         if (_fenced.Contains(open.Session)) return IoStatus.StaleSession;
+        if (HasLost(in open)) return IoStatus.DataLost;
         // Request ids that begin anew under an old session would be taken for replays (R12).
         if (open.AnsweredBelow < _windows.AnsweredBelow(open.Session)) return IoStatus.StaleSession;
         if (_sessions.ContainsKey(open.Session) || _sessions.Count < SessionsMax) return IoStatus.Ok;
@@ -90,6 +96,17 @@ public sealed partial class VolumeMachine
         return IoStatus.Busy;
     }
 
+    /// <summary>
+    /// R13: the order does not have all that was acknowledged to the session. Its flushes would be answered, and its reads, as if nothing had happened.
+    /// </summary>
+    private bool HasLost(in SessionOpenBody open)
+    {
+        if (open.SeenSequence == 0 || (_state.Fork(open.SeenEpoch, open.SeenSequence) ?? 0) >= open.SeenSequence) return false;
+        _effects.Log($"session {open.Session} was answered up to {open.SeenSequence} in epoch {open.SeenEpoch}, and not all of it is left: every copy in sync lost "
+            + "what was not flushed. The session is ended");
+        return true;
+    }
+
     /// <summary>R11: a new session of an exclusive attachment fences the old one before its own first I/O.</summary>
     private void FenceOthers(SessionId session)
     {
@@ -97,6 +114,7 @@ public sealed partial class VolumeMachine
         {
             SendNotice(other.Route, IoStatus.StaleSession);
             _sessions.Remove(id);
+            _fencedUpTo = _pending.Last;
             if (_fenced.Count == FencedMax) _fenced.Dequeue();
             _fenced.Enqueue(id);
             _effects.Log($"session {id} is fenced by session {session}");
@@ -130,6 +148,7 @@ public sealed partial class VolumeMachine
     private void OnAttachmentChanged()
     {
         _fenced.Clear();
+        _fencedUpTo = _pending.Last;
         foreach (var (id, session) in _sessions.Where(pair => pair.Key.Generation != _state.Attachment.Generation).ToList())
         {
             SendNotice(session.Route, IoStatus.StaleSession);

@@ -93,8 +93,25 @@ public sealed partial class VolumeMachine
             _waitReason = $"waiting for promises: {answered} of {asked.Count} members answered, {need} needed";
             return;
         }
+        if (!isNew && !IsClearOfPowerLoss(asked, usable))
+        {
+            var awaited = asked.Where(session => session.Phase != ReplicaPhase.Promised).Select(session => session.Placement.NodeName);
+            _waitReason = $"every copy that answered was on a host that lost power: waiting for {string.Join(", ", awaited)}, which may hold newer writes";
+            return;
+        }
         Choose(usable);
     }
+
+    /// <summary>R9: its host came back without a clean stop since the journal vouched for it: what it had not flushed may be gone.</summary>
+    private bool IsSuspect(ReplicaSession session) =>
+        _state.Member(session.Id) is { } member && session.Promised.SuspectSince > member.StoreOpenCount;
+
+    /// <summary>
+    /// R9: suspects alone can't tell what was acknowledged. One member that is not suspect can; so can all of them together, since no other can have
+    /// what none of them has (one whose copy is gone for good has answered so).
+    /// </summary>
+    private bool IsClearOfPowerLoss(List<ReplicaSession> asked, List<ReplicaSession> usable) =>
+        usable.Exists(session => !IsSuspect(session)) || asked.TrueForAll(session => session.Phase == ReplicaPhase.Promised);
 
     private bool IsGraceOver(List<ReplicaSession> asked)
     {
@@ -109,17 +126,24 @@ public sealed partial class VolumeMachine
         return true;
     }
 
-    /// <summary>R3: by the last epoch in which the replica was confirmed in sync, then by sequence; the local one where they are equal.</summary>
+    /// <summary>
+    /// R3: the journal's set says who was confirmed in sync; of its members the one that holds most of the order wins, the local one where they are equal. What a
+    /// log has beyond the order (records of an epoch after the next one's start) counts for nothing, however long it is.
+    /// </summary>
     private void Choose(List<ReplicaSession> usable)
     {
-        var candidate = usable.OrderByDescending(session => session.Promised.InSyncEpoch).ThenByDescending(session => session.Promised.LastSequence)
-            .ThenByDescending(IsLocal).ThenBy(session => session.Id.Number).First();
-        (_candidate, _chosen, _chosenRecordEpoch) = (candidate, candidate.Promised.LastSequence, candidate.Promised.LastRecordEpoch);
+        var ranked = usable.Where(session => InOrder(session) is not null).OrderByDescending(InOrder).ThenByDescending(IsLocal).ThenBy(session => session.Id.Number);
+        if (ranked.FirstOrDefault() is not { } candidate)
+        {
+            _waitReason = $"every copy that answered is older than the last {VolumeState.OpenedKeptMax} epochs";
+            return;
+        }
+        (_candidate, _chosen, _chosenRecordEpoch) = (candidate, InOrder(candidate)!.Value, candidate.Promised.LastRecordEpoch);
         _opening.Clear();
         _lowest = _chosen;
         foreach (var session in usable)
         {
-            var fork = ForkAgainst(session, candidate);
+            var fork = InOrder(session) ?? 0;
             // What this one lacks must be in the candidate's tail; if it is not, it has lost data and comes back by catch-up.
             if (fork < candidate.Promised.TailFrom && fork < _chosen) continue;
             if (_chosen - fork > (ulong)Limits.PendingRecordsMax) continue;
@@ -139,13 +163,8 @@ public sealed partial class VolumeMachine
     /// <summary>The local replica answered and can't be used, or has no place in the set at all.</summary>
     private bool IsLocalHopeless() => !_replicas.TryGetValue(_effects.Node, out var local) || HasAnswered(local);
 
-    private ulong ForkAgainst(ReplicaSession session, ReplicaSession candidate)
-    {
-        var (mine, theirs) = (session.Promised, candidate.Promised);
-        var common = Math.Min(mine.LastSequence, theirs.LastSequence);
-        if (mine.LastRecordEpoch == theirs.LastRecordEpoch) return common;
-        return _state.Fork(Math.Min(mine.LastRecordEpoch, theirs.LastRecordEpoch), common) ?? 0;
-    }
+    /// <summary>How far the copy's log is a prefix of the newest opened epoch's order; null when its last record is older than the history kept.</summary>
+    private ulong? InOrder(ReplicaSession session) => _state.Fork(session.Promised.LastRecordEpoch, session.Promised.LastSequence);
 
     private void Reconcile()
     {

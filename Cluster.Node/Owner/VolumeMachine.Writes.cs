@@ -236,9 +236,9 @@ public sealed partial class VolumeMachine
     private void SendClientAck(ClientRoute to, ulong requestId, IoStatus status, ulong sequence)
     {
         if (!to.IsUp) return;
-        Span<byte> body = stackalloc byte[16];
+        Span<byte> body = stackalloc byte[24];
         var durable = status == IoStatus.Ok ? Math.Min(DurableEverywhere(), Committed) : 0;
-        to.Send(FrameKind.ClientAck, Volume, _epoch, requestId, status, new ClientAckBody(sequence, durable).Encode(body));
+        to.Send(FrameKind.ClientAck, Volume, _epoch, requestId, status, new ClientAckBody(sequence, durable, Committed).Encode(body));
     }
 
     /// <summary>Replicas learn the watermark from the next frame; when there is none for a while, from this one.</summary>

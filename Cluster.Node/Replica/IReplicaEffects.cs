@@ -9,6 +9,9 @@ public interface IReplicaEffects
 
     ulong StoreOpenCount { get; }
 
+    /// <summary>The newest open of the store after which un-flushed bytes may be gone, since its host had lost power or crashed (R9); 0: none.</summary>
+    ulong StoreSuspectSince { get; }
+
     /// <summary>
     /// How long reads of an owner on that node may still be covered by a lease that this node granted (R17); 0 for this node itself. The default node stands for any
     /// that this process can't know of: what is left of one full lease (with drift) counted from the start of the process.

@@ -91,6 +91,8 @@ public sealed partial class ReplicaMachine
 
     public void OnDurable(ulong durableSequence, ulong headerNumber)
     {
+        // R10: what a failed sync covered is not on media, whatever a later one says of it.
+        if (IsFailed) return;
         if (_promise is { } promise && promise.HeaderNumber <= headerNumber)
         {
             _promise = null;
@@ -121,7 +123,7 @@ public sealed partial class ReplicaMachine
 
     private void WantAcknowledge()
     {
-        if (_acknowledgeWanted || _owner is null) return;
+        if (_acknowledgeWanted || _owner is null || IsFailed) return;
         _acknowledgeWanted = true;
         _effects.WantsAcknowledge(this);
     }
@@ -130,7 +132,7 @@ public sealed partial class ReplicaMachine
     public void Acknowledge()
     {
         _acknowledgeWanted = false;
-        if (_owner is not { IsUp: true } owner || _promise is not null) return;
+        if (_owner is not { IsUp: true } owner || _promise is not null || IsFailed) return;
         SendAck(owner, _header.PromisedEpoch, _ackStatus);
         (_ackStatus, _ackExpected) = (IoStatus.Ok, 0);
         // Begin and end of a catch-up are answered from media (OnDurable), never here.
@@ -142,7 +144,8 @@ public sealed partial class ReplicaMachine
     {
         if (!to.IsUp) return;
         Span<byte> body = stackalloc byte[32];
-        var ack = new AppendAckBody(_store.AppendedSequence, _store.DurableSequence, _ackExpected);
+        // R10: of what a failed store holds nothing is known.
+        var ack = IsFailed ? default : new AppendAckBody(_store.AppendedSequence, _store.DurableSequence, _ackExpected);
         var argument = status == IoStatus.StaleEpoch ? _header.PromisedEpoch : 0;
         to.Send(FrameHeader.Of(FrameKind.AppendAck, Volume, epoch, argument: argument, status: status), ack.Encode(body));
     }
@@ -169,7 +172,8 @@ public sealed partial class ReplicaMachine
         // I3: while catching up, only what was certain at its beginning is reported.
         var last = _header.CatchingUp ? _header.CatchUpFrom : _store.LastSequence;
         var promised = new PromisedBody(_header.Identity, _effects.StoreId, _effects.StoreOpenCount, _header.PromisedEpoch, _header.InSyncEpoch,
-            _store.LastRecordEpoch, last, _store.DurableSequence, _store.CommitWatermark, _store.TailFrom, _header.CatchingUp, leaseLeftMs);
+            _store.LastRecordEpoch, last, _store.DurableSequence, _store.CommitWatermark, _store.TailFrom, _header.CatchingUp, leaseLeftMs,
+            _effects.StoreSuspectSince);
         if (_store.Damage is not null)
             promised = promised with { LastRecordEpoch = 0, LastSequence = 0, DurableSequence = 0, CommitWatermark = 0, TailFrom = 0 };
         Span<byte> body = stackalloc byte[128];

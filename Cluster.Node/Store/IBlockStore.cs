@@ -15,6 +15,9 @@ public interface IBlockStore : ITurnPhase, IAsyncDisposable
     /// <summary>The last stop was not in order and this host has booted since: bytes that were not flushed may be gone (R9).</summary>
     bool Suspect { get; }
 
+    /// <summary>The newest open (as counted by <see cref="OpenCount"/>) that was <see cref="Suspect"/>; 0: none ever was.</summary>
+    ulong SuspectSince { get; }
+
     IReadOnlyCollection<IVolumeStore> Volumes { get; }
 
     IVolumeStore? Find(VolumeId volume);

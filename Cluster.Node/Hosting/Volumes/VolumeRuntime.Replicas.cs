@@ -81,7 +81,7 @@ public sealed partial class VolumeRuntime
         var status = promise.Create ? CreateReplica(header.Volume, in promise) : IoStatus.Missing;
         if (status == IoStatus.Ok) return true;
         Span<byte> answer = stackalloc byte[128];
-        var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0);
+        var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0, 0);
         from.Send(FrameHeader.Of(FrameKind.Promised, header.Volume, header.Epoch, status: status), missing.Encode(answer));
         return false;
     }

@@ -71,6 +71,8 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
 
     public ulong StoreOpenCount => _store.OpenCount;
 
+    public ulong StoreSuspectSince => _store.SuspectSince;
+
     /// <summary>Opens the replicas that the store holds and starts the turn's phases. <paramref name="self"/> is the link within the process.</summary>
     public void Start(IMeshLinks mesh, IFrameLink self)
     {

@@ -10,7 +10,7 @@ public sealed class ClusterSimulationCollection;
 [Collection("Cluster simulation")]
 public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
 {
-    private const int SeedsDefault = 200;
+    private const int SeedsDefault = 2000;
 
     [Fact(DisplayName = "No seed breaks a promise, and each ends with all copies in sync, the same, and everything answered")]
     public void No_seed_breaks_a_promise()
@@ -21,13 +21,16 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
             + $"{results.Sum(result => result.Reads)} reads, {results.Sum(result => result.Flushes)} flushes, {results.Sum(result => result.Conflicts)} conflicts, "
             + $"{results.Sum(result => result.Replays)} answered replays, {results.Sum(result => result.Faults)} faults, {results.Sum(result => result.Servings)} takeovers, "
             + $"{results.Sum(result => result.CatchUps)} catch-ups, {results.Sum(result => result.TailRecords)} tail records, "
-            + $"{results.Sum(result => result.Depositions)} depositions, {results.Sum(result => result.VirtualMs) / 1000} virtual seconds, {results.Sum(result => result.Frames)} frames");
+            + $"{results.Sum(result => result.Depositions)} depositions, {results.Sum(result => result.Attachments)} attachments, "
+            + $"{results.Sum(result => result.PowerLosses)} losses of power, {results.Sum(result => result.Losses)} sessions told of lost writes, {results.Sum(result => result.VirtualMs) / 1000} virtual seconds, {results.Sum(result => result.Frames)} frames");
         Assert.All(results, result => Assert.True(result.Asked >= 500 && result.Faults >= 10, $"seed {result.Seed} tested little: {result}"));
         if (results.Count < 20) return;
         Assert.True(results.Sum(result => result.Servings) > results.Count, "owners were hardly ever taken over");
         Assert.True(results.Sum(result => result.CatchUps) > results.Count, "hardly any copy was ever caught up");
         Assert.True(results.Sum(result => result.TailRecords) > results.Count, "hardly any tail was ever fetched");
         Assert.True(results.Sum(result => result.Depositions) > results.Count / 4, "hardly any owner was ever deposed while it served");
+        Assert.True(results.Sum(result => result.Attachments) > results.Count / 4, "hardly anything was attached");
+        Assert.True(results.Sum(result => result.PowerLosses) > results.Count / 4 && results.Sum(result => result.Losses) > 0, "hardly any power was lost");
         Assert.True(results.Sum(result => result.Conflicts) > results.Count && results.Sum(result => result.Replays) > results.Count, "hardly any refusals and replays");
     }
 

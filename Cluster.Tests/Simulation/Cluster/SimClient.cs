@@ -40,6 +40,9 @@ internal sealed class SimRequest(SimClient client, ulong id, SimKind kind, Block
     /// <summary>Per block of the range: the least sequence that a read which starts now may answer.</summary>
     public ulong[] Floors { get; init; } = [];
 
+    /// <summary>How often promised writes had been lost before.</summary>
+    public int Drops { get; set; }
+
     /// <summary>What the flush has to cover.</summary>
     public List<SimRequest> Covers { get; init; } = [];
 }
@@ -63,6 +66,10 @@ internal sealed class SimClient
     private IFrameLink? _link;
     private bool _isReady;
     private bool _reopens;
+    private bool _works;
+    private ulong _seenEpoch;
+    private ulong _acknowledged;
+    private ulong _durable;
     private long _heardUs;
 
     public SimClient(SimNode node, int operations)
@@ -90,6 +97,9 @@ internal sealed class SimClient
 
     public bool WasFenced { get; private set; }
 
+    /// <summary>Whether the volume was attached elsewhere meanwhile: being fenced is then right, and a new attachment brings it back.</summary>
+    public bool MayBeFenced { get; set; }
+
     public List<IoStatus> Refusals { get; } = [];
 
     private SimWorld World => _node.World;
@@ -97,11 +107,36 @@ internal sealed class SimClient
     /// <summary>A new process: a new incarnation, whose request ids start anew.</summary>
     public void OnNodeStarted()
     {
-        (Session, _nextId, _isReady, _link, WasFenced) = (new SessionId(Generation, World.Random.Next() | 1), 1, false, null, false);
+        var attachment = World.Journal.State.Attachment;
+        var isAttached = attachment.Mode == AttachmentMode.Shared || attachment.Node == _node.Id;
+        if (MayBeFenced && isAttached) Generation = attachment.Generation;
+        (Session, _nextId, _isReady, _link) = (new SessionId(Generation, World.Random.Next() | 1), 1, false, null);
+        (_seenEpoch, _acknowledged, _durable) = (0, 0, 0);
+        WasFenced = MayBeFenced && !isAttached;
         _reopens = false;
         Reopen(World.Random.Between(0, 5_000));
+        _works = false;
         _node.Post(SilenceUs, Watch);
-        if (_left > 0) _node.Post(World.Random.Between(0, 500_000), Work);
+        if (_left > 0) PostWork();
+    }
+
+    private void PostWork()
+    {
+        _works = true;
+        _node.Post(World.Random.Between(0, 500_000), Work);
+    }
+
+    /// <summary>The volume is attached here anew: the old session is over, and what it had asked is left to its fate.</summary>
+    public void Attach(ulong generation)
+    {
+        if (generation <= Generation) return;
+        Generation = generation;
+        if (!_node.IsAlive) return;
+        OnNodeDied();
+        (Session, _nextId, _isReady, WasFenced) = (new SessionId(Generation, World.Random.Next() | 1), 1, false, false);
+        (_seenEpoch, _acknowledged, _durable) = (0, 0, 0);
+        Reopen(World.Random.Between(0, 20_000));
+        if (_left > 0 && !_works) PostWork();
     }
 
     public void OnNodeDied()
@@ -141,7 +176,7 @@ internal sealed class SimClient
             Expected = expected ?? 0,
             StartedUs = World.NowUs,
             Floors = history.Floors(range),
-            Covers = kind == SimKind.Flush ? history.AcknowledgedWrites() : [],
+            Covers = kind == SimKind.Flush ? history.AcknowledgedWrites(this) : [],
         };
         request.Record = Encode(request);
         _open.Add(request.Id, request);
@@ -202,13 +237,14 @@ internal sealed class SimClient
         _route = World.Random.Next();
         _heardUs = World.NowUs;
         Span<byte> body = stackalloc byte[SessionOpenBody.SizeBytes];
-        var open = new SessionOpenBody(Session, _open.Count == 0 ? _nextId : _open.Keys.First());
+        var open = new SessionOpenBody(Session, _open.Count == 0 ? _nextId : _open.Keys.First(), _seenEpoch, _acknowledged > _durable ? _acknowledged : 0);
         _link.Send(FrameHeader.Of(FrameKind.SessionOpen, SimWorld.Volume, argument: _route), open.Encode(body));
     }
 
     private void OnOpened(IoStatus status)
     {
         if (status == IoStatus.StaleSession) OnFenced();
+        else if (status == IoStatus.DataLost) OnDataLost();
         else if (status != IoStatus.Ok) Reopen(World.Random.Between(20_000, 200_000));
         else if (!_isReady)
         {
@@ -223,9 +259,19 @@ internal sealed class SimClient
         else if (status != IoStatus.Ok) Reopen(World.Random.Between(1_000, 100_000));
     }
 
+    /// <summary>What it was promised is gone, and it was told so: whoever used it begins anew.</summary>
+    private void OnDataLost()
+    {
+        World.History.OnToldOfLoss(Session);
+        OnNodeDied();
+        (Session, _nextId, _isReady, _acknowledged, _durable) = (new SessionId(Generation, World.Random.Next() | 1), 1, false, 0, 0);
+        Reopen(World.Random.Between(1_000, 50_000));
+    }
+
     private void OnFenced()
     {
-        (WasFenced, _isReady, _left) = (true, false, 0);
+        (WasFenced, _isReady) = (true, false);
+        if (!MayBeFenced) _left = 0;
         OnNodeDied();
     }
 
@@ -252,6 +298,7 @@ internal sealed class SimClient
             default: throw new InvariantException($"{Name}: request {request.Id} ({request.Kind}) was answered with {header.Status}");
         }
         _open.Remove(request.Id);
+        World.History.OnAnswered(request, header.Epoch);
         Conclude(request, in header, body);
         Forget(request);
     }
@@ -272,6 +319,7 @@ internal sealed class SimClient
             return;
         }
         Invariant.That(ClientAckBody.TryDecode(body, out var ack), "an ack has no body");
+        if (header.Epoch >= _seenEpoch) (_seenEpoch, _acknowledged, _durable) = (header.Epoch, Math.Max(_acknowledged, ack.CommittedSequence), Math.Max(_durable, ack.DurableSequence));
         World.History.OnAcknowledged(request, ack);
         if (request.Kind == SimKind.Write && ack.Sequence != 0) _seen[request.Range.First] = ack.Sequence;
     }
@@ -304,8 +352,7 @@ internal sealed class SimClient
     /// <summary>An owner that says nothing for long is looked for anew.</summary>
     private void Watch()
     {
-        if (WasFenced) return;
-        if (_open.Count > 0 && World.NowUs - _heardUs > SilenceUs) Reopen(0);
+        if (!WasFenced && _open.Count > 0 && World.NowUs - _heardUs > SilenceUs) Reopen(0);
         _node.Post(SilenceUs / 2, Watch);
     }
 
@@ -313,13 +360,19 @@ internal sealed class SimClient
 
     private void Work()
     {
+        if (WasFenced)
+        {
+            _works = false;
+            return;
+        }
         var burst = Math.Min(World.Random.Between(1, 5), Math.Min(_left, OutstandingMax - _open.Count));
         for (var index = 0; index < burst; index++)
         {
             _left--;
             AskSomething();
         }
-        if (_left > 0) _node.Post(World.Random.Percent(85) ? World.Random.Between(500, 150_000)
+        _works = _left > 0;
+        if (_works) _node.Post(World.Random.Percent(85) ? World.Random.Between(500, 150_000)
             : World.Random.Between(200_000, 3_000_000), Work);
     }
 

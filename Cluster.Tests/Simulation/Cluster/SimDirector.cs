@@ -1,3 +1,5 @@
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
 using Cluster.Node.Owner;
 
 namespace Cluster.Tests.Simulation.Volumes;
@@ -54,6 +56,36 @@ internal sealed class SimDirector(SimWorld world)
             if (!owner.IsStopped) owner.Machine.Stop();
         });
     }
+
+    /// <summary>Attaches the volume to one node, or to all of them again (null): whoever used it before is fenced (R11).</summary>
+    public void Attach(SimNode? to)
+    {
+        if (!IsServing || !_owner!.Host.IsWorking) return;
+        var generation = _owner.Machine.State.Attachment.Generation + 1;
+        var attachment = to is null ? new Attachment(generation, AttachmentMode.Shared, default, "")
+            : new Attachment(generation, AttachmentMode.Exclusive, to.Id, to.Name);
+        foreach (var client in world.Clients) client.MayBeFenced = true;
+        var owner = _owner;
+        owner.Host.Post(0, () => owner.Machine.Propose(new AttachmentChanged(SimWorld.Volume, attachment)));
+    }
+
+    /// <summary>The journal has it: the front ends that it names hear of it.</summary>
+    public void OnAttached(Attachment attachment)
+    {
+        foreach (var client in world.Clients)
+        {
+            if (attachment.Mode == AttachmentMode.Exclusive && attachment.Node != client.Node.Id) continue;
+            Tell(client, attachment.Generation);
+        }
+    }
+
+    /// <summary>An attach is answered only once an owner serves that knows of it (R11).</summary>
+    private void Tell(SimClient client, ulong generation) => world.At(world.Random.Between(500, 100_000), () =>
+    {
+        if (world.Journal.State.Attachment.Generation != generation) return;
+        if (IsServing && _owner!.Machine.State.Attachment.Generation == generation) client.Attach(generation);
+        else Tell(client, generation);
+    });
 
     private void Look()
     {

@@ -46,19 +46,77 @@ internal sealed class SimDisk(Guid storeId)
 
     public int Appended { get; set; }
 
-    public int Durable { get; set; }
+    public int Durable { get; private set; }
+
+    /// <summary>The newest open that followed a loss of power (R9).</summary>
+    public ulong SuspectSince { get; private set; }
+
+    /// <summary>A failed fdatasync left what was written before it off the media for good, whatever later ones say (R10).</summary>
+    private int _lostFrom = int.MaxValue;
+    private bool _isSuspect;
+
+    /// <summary>The newest header on media.</summary>
+    public byte[]? DurableHeader { get; private set; }
+
+    /// <summary>Another disk, or a backup, was put in its place then; -1: never.</summary>
+    public long ReplacedAtUs { get; init; } = -1;
+
+    /// <summary>The last sequence of what is truly on media.</summary>
+    public ulong MediaSequence => SequenceAt(Math.Min(Durable, _lostFrom));
+
+    /// <summary>The last sequence of what outlives the process.</summary>
+    public ulong AppendedSequence => SequenceAt(Appended);
+
+    public void OnOpened()
+    {
+        // The open reads what is on media, not what the page cache believes to be there.
+        Cut(Math.Min(Log.Count, _lostFrom));
+        _lostFrom = int.MaxValue;
+        OpenCount++;
+        if (_isSuspect) SuspectSince = OpenCount;
+        _isSuspect = false;
+    }
+
+    /// <summary>All up to there was synced.</summary>
+    public void Sync(int count)
+    {
+        for (var index = Durable; index < Math.Min(count, _lostFrom); index++)
+        {
+            if (Log[index].Kind == SimOperationKind.Header) DurableHeader = Log[index].Bytes;
+        }
+        Durable = Math.Max(Durable, count);
+    }
+
+    /// <summary>The store notes that beside its log: the next open is suspect like one after a loss of power.</summary>
+    public void FailSync() => (_lostFrom, _isSuspect) = (Math.Min(_lostFrom, Durable), true);
 
     /// <summary>kill -9: what was not handed to the system is gone.</summary>
     public void CutToAppended() => Cut(Appended);
 
     /// <summary>Power loss: of what was written and not synced, some prefix is left.</summary>
-    public void CutToMedia(SimRandom random) => Cut((int)random.Between(Durable, Appended));
-
-    public SimDisk Copy()
+    public void CutToMedia(SimRandom random)
     {
-        var copy = new SimDisk(storeId) { OpenCount = OpenCount };
+        _isSuspect = true;
+        Cut(Math.Min((int)random.Between(Durable, Appended), _lostFrom));
+        _lostFrom = int.MaxValue;
+    }
+
+    private ulong SequenceAt(int count)
+    {
+        for (var index = count - 1; index >= 0; index--)
+        {
+            var operation = Log[index];
+            if (operation.Kind is SimOperationKind.Append or SimOperationKind.Truncate or SimOperationKind.Position) return operation.Sequence;
+        }
+        return 0;
+    }
+
+    public SimDisk Copy(long atUs)
+    {
+        var copy = new SimDisk(storeId) { OpenCount = OpenCount, SuspectSince = SuspectSince, ReplacedAtUs = atUs };
         copy.Log.AddRange(Log);
-        (copy.Appended, copy.Durable) = (Appended, Durable);
+        copy.Appended = Appended;
+        copy.Sync(Durable);
         return copy;
     }
 
@@ -66,9 +124,14 @@ internal sealed class SimDisk(Guid storeId)
     public void Age()
     {
         Cut(Log.Count - (Log.Count / 3));
-        (Appended, Durable) = (Log.Count, Log.Count);
+        (Appended, Durable) = (Log.Count, Math.Min(Durable, Log.Count));
+        Sync(Log.Count);
         OpenCount -= 2;
     }
 
-    private void Cut(int count) => Log.RemoveRange(count, Log.Count - count);
+    private void Cut(int count)
+    {
+        Log.RemoveRange(count, Log.Count - count);
+        (Appended, Durable) = (Math.Min(Appended, count), Math.Min(Durable, count));
+    }
 }

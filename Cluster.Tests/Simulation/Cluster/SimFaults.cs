@@ -12,6 +12,8 @@ internal sealed class SimFaults(SimWorld world)
 
     public int Left { get; private set; }
 
+    public int PowerLosses { get; private set; }
+
     public void Start(int count)
     {
         Left = count;
@@ -20,10 +22,21 @@ internal sealed class SimFaults(SimWorld world)
     }
 
     /// <summary>Something delicate has just begun at an owner on that node: the best moment to break it.</summary>
-    public void OnDelicate(SimNode node)
+    public void OnDelicate(SimNode node, string what)
     {
         if (_isOver || _triggersLeft == 0 || !_random.Percent(25)) return;
         _triggersLeft--;
+        if (what.StartsWith("catch-up of", StringComparison.Ordinal) && _random.Percent(50))
+        {
+            // What the copy answers comes late: it takes new records for long before it is through with the old ones.
+            foreach (var other in world.Replicas.Where(other => other != node)) world.Network.Stall(other, node, _random.Between(20_000, 400_000));
+            return;
+        }
+        if (world.Profile.PowerLoss && _random.Percent(20))
+        {
+            world.At(_random.Between(0, 20_000), LoseAllPower);
+            return;
+        }
         world.At(_random.Percent(50) ? _random.Between(0, 4_000) : _random.Between(0, 60_000), () =>
         {
             if (_isOver) return;
@@ -68,8 +81,13 @@ internal sealed class SimFaults(SimWorld world)
     private void Break()
     {
         var node = Pick();
-        switch (_random.Below(world.Profile.PowerLoss ? 26 : 23))
+        switch (_random.Below(world.Profile.PowerLoss ? 37 : 34))
         {
+            case 23 or 24: StallAndClaim(node); break;
+            case 25 or 26: LatePong(node); break;
+            case 27 or 28: RestartOthersAndUsurp(node); break;
+            case 29 or 30: RestartAllWithOldDisk(node); break;
+            case 31 or 32 or 33: Attach(); break;
             case 0 or 1 or 2 or 3: Kill(node, _random.Between(20_000, 6_000_000)); break;
             case 4: DieMidTurn(node); break;
             case 5: KillAll(); break;
@@ -85,7 +103,8 @@ internal sealed class SimFaults(SimWorld world)
             case 21 when _random.Percent(60): MoveOrClaim(node); break;
             case 16 or 21: Usurp(node); break;
             case 22: LoseDisk(node); break;
-            case 23 or 24: LosePower(node); break;
+            case 34: LosePower(node); break;
+            case 35: LosePowerAndKillOthers(node); break;
             default: LoseAllPower(); break;
         }
     }
@@ -159,6 +178,66 @@ internal sealed class SimFaults(SimWorld world)
         HealSoon();
     }
 
+    /// <summary>What the owner has sent is still on its way when another takes its place.</summary>
+    private void StallAndClaim(SimNode next)
+    {
+        if (world.Director.OwnerNode is not { IsWorking: true } old || old == next) return;
+        foreach (var other in world.Replicas.Where(other => other != old)) world.Network.Stall(old, other, _random.Between(3_000, 60_000));
+        world.Say("fault", $"stalls what {old.Name} sends while {next.Name} claims");
+        world.At(_random.Between(1_000, 30_000), () => world.Director.Claim(next));
+    }
+
+    /// <summary>The answers to the owner's heartbeats come late, and then nothing more does; meanwhile another takes its place.</summary>
+    private void LatePong(SimNode next)
+    {
+        if (world.Director.OwnerNode is not { IsWorking: true } old || old == next) return;
+        foreach (var other in world.Replicas.Where(other => other != old)) world.Network.Stall(other, old, _random.Between(700_000, 1_000_000));
+        world.Say("fault", $"answers to {old.Name} come late, then {next.Name} usurps it");
+        world.At(_random.Between(250_000, 500_000), () =>
+        {
+            foreach (var other in world.Nodes)
+            {
+                if (other != old && (other.Index < world.Profile.Replicas || _random.Percent(50))) world.Network.CutBoth(other, old);
+            }
+            world.Director.Claim(next);
+            HealSoon();
+        });
+    }
+
+    /// <summary>The owner is cut off with some front ends, and all that had granted it leases are started anew.</summary>
+    private void RestartOthersAndUsurp(SimNode next)
+    {
+        if (world.Director.OwnerNode is not { IsWorking: true } old || old == next) return;
+        foreach (var other in world.Nodes)
+        {
+            if (other != old && (other.Index < world.Profile.Replicas || _random.Percent(50))) world.Network.CutBoth(other, old);
+        }
+        world.Say("fault", $"{next.Name} is started anew and usurps {old.Name}");
+        foreach (var other in world.Replicas.Where(other => other != old && other.IsAlive)) other.Kill();
+        world.At(_random.Between(1_000, 20_000), () =>
+        {
+            foreach (var other in world.Replicas.Where(other => !other.IsAlive)) other.Start();
+            world.Director.Claim(next);
+        });
+        HealSoon();
+    }
+
+    /// <summary>All processes end; on one node a disk from before, or an empty one, is there when it starts, and it starts first.</summary>
+    private void RestartAllWithOldDisk(SimNode node)
+    {
+        var others = world.Replicas.Where(other => other != node).ToList();
+        var isSafe = MayLoseDisk() && others.TrueForAll(other => other.IsWorking);
+        if (isSafe) ReplaceDisk(node);
+        Kill(node, _random.Between(20_000, 500_000));
+        foreach (var other in others) Kill(other, _random.Between(1_000_000, 5_000_000));
+    }
+
+    private void Attach()
+    {
+        if (!world.Profile.Attaches) Reset();
+        else world.Director.Attach(_random.Percent(30) ? null : world.Nodes[world.Profile.Replicas + _random.Below(world.Profile.Clients)]);
+    }
+
     private void CutPair()
     {
         var (left, right) = (Pick(), PickAny());
@@ -191,7 +270,7 @@ internal sealed class SimFaults(SimWorld world)
 
     private void FailSync(SimNode node)
     {
-        node.FailsSync = node.IsAlive;
+        (node.FailsSync, node.FailsEverySync) = (node.IsAlive, _random.Percent(50));
         world.At(_random.Between(500_000, 5_000_000), () => RestartSoon(node, _random.Between(50_000, 1_000_000)));
     }
 
@@ -208,33 +287,41 @@ internal sealed class SimFaults(SimWorld world)
         else world.Director.Claim(node);
     }
 
-    /// <summary>One disk at a time, and only while every other copy is in sync: P1 promises nothing beyond.</summary>
     private void LoseDisk(SimNode node)
     {
-        var isSafe = world.Profile.LosesDisks && world.NowUs >= _diskLossNotBeforeUs && world.Journal.State.InSync.Length == world.Profile.Replicas
-            && world.Profile.Replicas > 2 && world.Replicas.All(other => other.IsWorking);
-        if (!isSafe)
-        {
-            Kill(node, _random.Between(20_000, 2_000_000));
-            return;
-        }
+        if (MayLoseDisk() && world.Replicas.All(other => other.IsWorking)) ReplaceDisk(node);
+        Kill(node, _random.Between(20_000, 4_000_000));
+    }
+
+    /// <summary>One disk at a time, and only while every other copy is in sync: P1 promises nothing beyond.</summary>
+    private bool MayLoseDisk() => world.Profile.LosesDisks && world.NowUs >= _diskLossNotBeforeUs && world.Profile.Replicas > 2
+        && world.Journal.State.InSync.Length == world.Profile.Replicas;
+
+    private void ReplaceDisk(SimNode node)
+    {
         _diskLossNotBeforeUs = world.NowUs + 20_000_000;
         // A backup can be told by its count of opens once the journal knows a later one: it is from before the last two.
         var isKnown = node.StoreOpenCount >= 3 && world.Journal.State.Member(node.Replica)!.StoreOpenCount == node.StoreOpenCount;
         node.LoseDisk(restoresBackup: isKnown && _random.Percent(60));
-        RestartSoon(node, _random.Between(20_000, 4_000_000));
     }
 
     private void LosePower(SimNode node)
     {
-        world.History.OnPowerLoss();
+        PowerLosses++;
         node.LosePower();
         RestartSoon(node, _random.Between(200_000, 6_000_000));
     }
 
+    /// <summary>The one that lost power is there first; what it had not flushed is with the others, whose processes only ended.</summary>
+    private void LosePowerAndKillOthers(SimNode node)
+    {
+        LosePower(node);
+        foreach (var other in world.Replicas.Where(other => other != node)) Kill(other, _random.Between(3_000_000, 8_000_000));
+    }
+
     private void LoseAllPower()
     {
-        world.History.OnPowerLoss();
+        PowerLosses++;
         foreach (var node in world.Replicas)
         {
             node.LosePower();

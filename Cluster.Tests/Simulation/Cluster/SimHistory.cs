@@ -1,6 +1,8 @@
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Cluster.Node.Repair;
+using Cluster.Node.Owner;
+using Cluster.Node.Replica;
 
 namespace Cluster.Tests.Simulation.Volumes;
 
@@ -8,9 +10,8 @@ namespace Cluster.Tests.Simulation.Volumes;
 internal sealed class BrokenPromiseException(string what) : Exception(what);
 
 /// <summary>
-/// What clients asked and were answered, and what replicas committed; every answer is checked when it arrives. With power losses a
-/// sequence that was not on media may be
-/// given out again, and only what was flushed bounds a read.
+/// What clients asked and were answered, and what replicas committed; every answer is checked when it arrives. With power losses a sequence that was on no
+/// media may be given out again; what still bounds a read then: <see cref="SimPromises"/>.
 /// </summary>
 internal sealed class SimHistory(SimWorld world)
 {
@@ -20,12 +21,15 @@ internal sealed class SimHistory(SimWorld world)
     private readonly Dictionary<ulong, (SessionId Session, ulong Id)> _bySequence = [];
     private readonly Dictionary<ulong, ulong> _floors = [];
     private readonly Dictionary<ulong, ulong> _newest = [];
-    private readonly List<SimRequest> _acknowledged = [];
+    private readonly SimPromises _promises = new(world);
+    private readonly Dictionary<SimRequest, ulong> _acknowledgedAs = [];
+    private readonly Dictionary<SessionId, ulong> _lostTo = [];
+    private ulong _generation;
+    private (ulong Version, HashSet<ReplicaId> Members) _shrunk = (0, []);
     private ulong _values;
     private int _clients;
-    private long _lastPowerLossUs = -1;
 
-    private readonly record struct Applied(ulong Sequence, ulong Epoch, long AtUs);
+    private readonly record struct Applied(ulong Sequence, ulong Epoch);
 
     public int Asked { get; private set; }
 
@@ -68,17 +72,34 @@ internal sealed class SimHistory(SimWorld world)
 
     public void OnRepair(in RepairEvent repair) => (Mended, Lost) = (Mended + repair.Mended, Lost + repair.Lost);
 
-    /// <summary>
-    /// Un-flushed bytes of a host may be gone: nothing that was acknowledged before and not flushed is promised any more.
-    /// </summary>
-    public void OnPowerLoss()
+    /// <summary>A process ended, and with it what it had not written, or its host had not synced.</summary>
+    public void OnDied(SimNode node) => _promises.OnDied(node);
+
+    /// <summary>The journal has a new in-sync set. Whatever relies on a smaller one than before must find that in the members' headers (P7).</summary>
+    public void OnInSyncSet(VolumeState state, bool isOpened)
     {
-        _lastPowerLossUs = world.NowUs;
-        _acknowledged.Clear();
+        _promises.Review();
+        if (isOpened) OnTakeover(state);
+        var members = state.InSync.Select(member => member.Id).ToHashSet();
+        if (isOpened || _shrunk.Members.Any(id => !members.Contains(id))) _shrunk = (state.Version, members);
+    }
+
+    /// <summary>What was committed above the new epoch's start is gone.</summary>
+    private void OnTakeover(VolumeState state)
+    {
+        var start = state.History[^1].StartSequence;
+        if (_promises.FirstAbove(start) is { } promised)
+            throw Broken($"epoch {state.Opened} starts at {start}, but write {promised} was seen by a client and is held by a member of the in-sync set");
+        foreach (var (request, sequence) in _acknowledgedAs)
+        {
+            if (sequence > start) _lostTo.TryAdd(request.Session, state.Opened.Value);
+        }
+        foreach (var request in _acknowledgedAs.Where(pair => pair.Value > start).Select(pair => pair.Key).ToList()) _acknowledgedAs.Remove(request);
     }
 
     public void OnAsked(SimRequest request)
     {
+        request.Drops = _promises.Drops;
         Asked++;
         _asked.Add((request.Session, request.Id), request);
     }
@@ -87,11 +108,19 @@ internal sealed class SimHistory(SimWorld world)
     public ulong[] Floors(BlockRange range)
     {
         var floors = new ulong[range.Count];
-        for (var index = 0; index < floors.Length; index++) floors[index] = _floors.GetValueOrDefault(range.First + (ulong)index);
+        for (var index = 0; index < floors.Length; index++)
+        {
+            var block = range.First + (ulong)index;
+            floors[index] = world.Profile.PowerLoss ? _promises.FloorOf(block) : _floors.GetValueOrDefault(block);
+        }
         return floors;
     }
 
-    public List<SimRequest> AcknowledgedWrites() => [.. _acknowledged];
+    /// <summary>
+    /// What a flush that starts now must put on media: the writes acknowledged to that front end (an owner that does not know yet that it is deposed can't speak
+    /// for what others were answered by its successor) that no loss of power has undone.
+    /// </summary>
+    public List<SimRequest> AcknowledgedWrites(SimClient client) => _promises.SeenOf(client);
 
     /// <summary>A replica's map takes a record.</summary>
     public void OnCommitted(SimNode node, in RecordHeader record)
@@ -109,7 +138,10 @@ internal sealed class SimHistory(SimWorld world)
         }
         else _bySequence[record.Sequence] = request;
         if (_appliedAs.TryGetValue(request, out var before) && before.Sequence == record.Sequence) return;
-        _appliedAs[request] = new Applied(record.Sequence, record.Epoch, world.NowUs);
+        if (record.Session.Generation < _generation)
+            throw Broken($"{asked.Client.Name}'s request {record.RequestId} of generation {record.Session.Generation} was applied after generation {_generation} was served");
+        _appliedAs[request] = new Applied(record.Sequence, record.Epoch);
+        _promises.OnCommitted(asked, record.Sequence);
         world.Trace(record.Sequence);
         Order(asked, in record);
     }
@@ -137,9 +169,9 @@ internal sealed class SimHistory(SimWorld world)
         if (!_appliedAs.TryGetValue((request.Session, request.Id), out var applied)) throw Broken($"a write of {request.Client.Name} was answered and never applied");
         if (ack.Sequence == 0) Replays++;
         else if (ack.Sequence != applied.Sequence && !world.Profile.PowerLoss) throw Broken($"write {applied.Sequence} was answered as {ack.Sequence}");
-        if (ack.Sequence != 0 && ack.DurableSequence >= ack.Sequence) OnMedia(request);
-        if (request.ForceUnitAccess) OnMedia(request);
-        if (applied.AtUs > _lastPowerLossUs) _acknowledged.Add(request);
+        _promises.OnSeen(request);
+        _acknowledgedAs[request] = applied.Sequence;
+        if (request.ForceUnitAccess || (ack.Sequence != 0 && ack.DurableSequence >= ack.Sequence)) OnMedia(request);
         if (world.Profile.PowerLoss) return;
         for (var index = 0; index < request.Floors.Length; index++)
         {
@@ -148,6 +180,49 @@ internal sealed class SimHistory(SimWorld world)
             Raise(request.Range.First + (ulong)index, applied.Sequence);
         }
     }
+
+    /// <summary>An answer arrived: whoever is fenced by that session writes nothing any more (R11).</summary>
+    public void OnAnswered(SimRequest request, ulong epoch)
+    {
+        _generation = Math.Max(_generation, request.Session.Generation);
+        if (_lostTo.TryGetValue(request.Session, out var since) && epoch >= since)
+            throw Broken($"{request.Client.Name} was answered in epoch {epoch}, though writes that were acknowledged to it are gone since epoch {since}");
+    }
+
+    public int ToldOfLoss { get; private set; }
+
+    /// <summary>A session was ended because acknowledged writes are gone: only true of one that lost some (R13).</summary>
+    public void OnToldOfLoss(SessionId session)
+    {
+        ToldOfLoss++;
+        if (!world.Profile.PowerLoss) throw Broken("acknowledged writes are gone, and no host ever lost power");
+    }
+
+    /// <summary>An owner acknowledges something: what it relies on must hold now (P3, P7).</summary>
+    public void OnAckSent(SimNode node, in FrameHeader header, ReadOnlySpan<byte> body)
+    {
+        if (header.Status != IoStatus.Ok || node.Owner?.Machine is not { } owner || owner.EpochNumber != header.Epoch || !ClientAckBody.TryDecode(body, out var ack)) return;
+        // A replay was committed, and could have been answered, before.
+        if (ack.Sequence == 0) return;
+        if (world.KeepsLog)
+            world.Say(node.Name, $"acks {header.RequestId} as {ack.Sequence}, durable {ack.DurableSequence}; media {string.Join(" ", world.Replicas.Select(each => each.Storage.Media?.Sequence))}");
+        var state = owner.State;
+        foreach (var member in world.Replicas)
+        {
+            if (state.Version < _shrunk.Version || !_shrunk.Members.Contains(member.Replica) || state.Member(member.Replica) is null || IsReplaced(member)) continue;
+            if (member.Storage.Media is not { } media) continue;
+            var stamped = media.Header is { } bytes ? ReplicaHeader.TryDecode(bytes) : null;
+            if (stamped is null || stamped.InSyncVersion < _shrunk.Version || stamped.InSyncEpoch < header.Epoch)
+            {
+                throw Broken($"{node.Name} acknowledged in version {state.Version} of the in-sync set, which shrank in version {_shrunk.Version}, but the header of "
+                    + $"{member.Name} has {stamped?.InSyncVersion}");
+            }
+        }
+        if (state.InSync.Length == 1 && world.Profile.Replicas > 1 && node.Storage.Media?.Sequence < ack.Sequence)
+            throw Broken($"{node.Name} is the last copy and acknowledged {ack.Sequence} with {node.Storage.Media?.Sequence} on media");
+    }
+
+    private bool IsReplaced(SimNode node) => node.Storage.ReplacedAtUs >= 0 && world.NowUs - node.Storage.ReplacedAtUs < 20_000_000;
 
     public void OnRefused(SimRequest request)
     {
@@ -163,10 +238,12 @@ internal sealed class SimHistory(SimWorld world)
         {
             var block = request.Range.First + (ulong)index;
             var (sequence, value) = blocks[index];
-            if (sequence < request.Floors[index])
-                throw Broken($"{request.Client.Name} read block {block} as of {sequence}, but {request.Floors[index]} was acknowledged or read before");
-            if (!world.Profile.PowerLoss) Raise(block, sequence);
+            // What a loss of power has undone since the read began binds it no more.
+            var floor = request.Drops == _promises.Drops ? request.Floors[index] : Math.Min(request.Floors[index], _promises.MediaFloorOf(block));
+            if (sequence < floor) throw Broken($"{request.Client.Name} read block {block} as of {sequence}, but {floor} was acknowledged or read before");
             CheckValue(block, sequence, value);
+            if (!world.Profile.PowerLoss) Raise(block, sequence);
+            else if (_bySequence.TryGetValue(sequence, out var write)) _promises.OnSeen(_asked[write]);
         }
     }
 
@@ -203,12 +280,16 @@ internal sealed class SimHistory(SimWorld world)
             throw Broken($"block {block} as of {sequence} was read as {value}, but {asked.Value} was written over {asked.Range}");
     }
 
-    /// <summary>The write is on media of every member: it outlives any power loss from here on.</summary>
+    /// <summary>The write is said to be on media of every member: it outlives any loss of power from here on.</summary>
     private void OnMedia(SimRequest write)
     {
-        var applied = _appliedAs[(write.Session, write.Id)];
-        if (applied.AtUs <= _lastPowerLossUs) return;
-        for (ulong index = 0; index < write.Range.Count; index++) Raise(write.Range.First + index, applied.Sequence);
+        var sequence = _appliedAs[(write.Session, write.Id)].Sequence;
+        if (world.Profile.PowerLoss && !_promises.OnMedia(write)) return;
+        foreach (var node in world.Replicas)
+        {
+            if (world.Journal.State.Member(node.Replica) is not null && !IsReplaced(node) && node.Storage.Media?.Sequence < sequence)
+                throw Broken($"write {sequence} was answered as flushed, but {node.Name} has {node.Storage.Media?.Sequence} on media");
+        }
     }
 
     private void Raise(ulong block, ulong sequence)

@@ -70,6 +70,8 @@ internal sealed class SimJournal
         State = State.Apply(e);
         _world.Say("journal", $"{_events.Count}: {Describe(e)}");
         _world.Trace((ulong)_events.Count << 32);
+        if (e is AttachmentChanged attached) _world.Director.OnAttached(attached.Attachment);
+        if (e is EpochOpened or InSyncChanged) _world.History.OnInSyncSet(State, e is EpochOpened);
         var isOpened = State.Opened != Epoch.None;
         if (isOpened) Invariant.That(State.InSync.Length > 0, "the in-sync set is empty");
         if (e is InSyncChanged changed) Invariant.That(changed.Epoch == State.Epoch, "a deposed owner changed the in-sync set");

@@ -35,6 +35,7 @@ internal sealed class SimLink(SimNetwork network, SimNode node, SimNode peer, ul
     public void Send(FrameHeader header, ReadOnlySpan<byte> body)
     {
         Invariant.That(body.Length <= Limits.SmallBodyBytesMax, "a body of this size must be sent as a buffer");
+        if (header.Kind == FrameKind.ClientAck) node.World.History.OnAckSent(node, in header, body);
         if (IsUp) network.Transmit(this, header, body);
     }
 
@@ -58,6 +59,7 @@ internal sealed class SimSelfLink(SimNode node) : IFrameLink
     public void Send(FrameHeader header, ReadOnlySpan<byte> body)
     {
         if (!IsUp) return;
+        if (header.Kind == FrameKind.ClientAck) node.World.History.OnAckSent(node, in header, body);
         IoBuffer? copy = null;
         if (!body.IsEmpty)
         {

@@ -14,11 +14,19 @@ internal sealed class SimModelStorage(SimNode node) : ISimStorage
 
     public ulong OpenCount => Disk.OpenCount;
 
+    public ulong SuspectSince => Disk.SuspectSince;
+
+    public ulong AppendedSequence => Disk.AppendedSequence;
+
+    public SimMedia? Media => new SimMedia(Disk.MediaSequence, Disk.DurableHeader);
+
+    public long ReplacedAtUs => Disk.ReplacedAtUs;
+
     public IVolumeStore? Volume => _volume;
 
     public bool Open()
     {
-        Disk.OpenCount++;
+        Disk.OnOpened();
         if (Disk.Log.Count > 0) _volume = new SimVolumeStore(Disk, node);
         return true;
     }
@@ -48,8 +56,8 @@ internal sealed class SimModelStorage(SimNode node) : ISimStorage
     public void Replace(bool withBackup)
     {
         _volume = null;
-        var older = Disk.Copy();
-        Disk = new SimDisk(node.World.Random.Guid());
+        var older = Disk.Copy(node.World.NowUs);
+        Disk = new SimDisk(node.World.Random.Guid()) { ReplacedAtUs = node.World.NowUs };
         if (!withBackup) return;
         older.Age();
         Disk = older;

@@ -87,6 +87,9 @@ internal sealed class SimNode : IReplicaEffects
 
     public bool FailsSync { get; set; }
 
+    /// <summary>A failing disk goes on failing; else it says of the next sync that all is well, as kernels do.</summary>
+    public bool FailsEverySync { get; set; }
+
     public bool HasSlowDisk { get; set; }
 
     /// <summary>The process ends after the next event, before its store wrote anything of it.</summary>
@@ -95,6 +98,8 @@ internal sealed class SimNode : IReplicaEffects
     public Guid StoreId => Storage.StoreId;
 
     public ulong StoreOpenCount => Storage.OpenCount;
+
+    public ulong StoreSuspectSince => Storage.SuspectSince;
 
     public long NowMs => _clockOffsetMs + (World.NowUs * (1000 + _clockPerMille) / 1_000_000);
 
@@ -124,6 +129,7 @@ internal sealed class SimNode : IReplicaEffects
                 });
                 return;
             }
+            World.History.OnDied(this);
             if (Store is not null) AdoptReplica();
         }
         World.Say(Name, "started");
@@ -271,7 +277,7 @@ internal sealed class SimNode : IReplicaEffects
             }
         }
         Span<byte> answer = stackalloc byte[128];
-        var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0);
+        var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0, 0);
         from.Send(FrameHeader.Of(FrameKind.Promised, header.Volume, header.Epoch, status: status), missing.Encode(answer));
         return false;
     }
@@ -297,6 +303,7 @@ internal sealed class SimNode : IReplicaEffects
         while (_held.TryDequeue(out var e)) e.Drop();
         (HasNoSpace, FailsSync, HasSlowDisk) = (false, false, false);
         toDisk();
+        World.History.OnDied(this);
         foreach (var client in Clients) client.OnNodeDied();
     }
 

@@ -117,7 +117,7 @@ internal sealed class SimOwner : IVolumeEffects
     {
         _node.World.History.OnOwnerSaid(what);
         // What an owner logs is what is rare: takeovers, catch-ups, changes of the set.
-        if (!_isForgotten) _node.World.Faults?.OnDelicate(_node);
+        if (!_isForgotten) _node.World.Faults?.OnDelicate(_node, what);
         if (!_isForgotten) _node.World.Say($"{_node.Name}/e{Machine?.EpochNumber}", what);
     }
 

@@ -6,7 +6,7 @@ namespace Cluster.Tests.Simulation.Volumes;
 
 /// <summary>What one seed came to.</summary>
 internal sealed record SimResult(ulong Seed, ulong TraceHash, int Asked, int Writes, int Reads, int Flushes, int Conflicts, int Replays, int Faults, int Servings,
-    int CatchUps, int TailRecords, int Depositions, int Frames, long VirtualMs);
+    int CatchUps, int TailRecords, int Depositions, int Frames, long VirtualMs, int Attachments, int PowerLosses, int Losses);
 
 /// <summary>One seed: faults and I/O, then everything is mended, all is answered, all copies are in sync and the same.</summary>
 internal static class SimRun
@@ -37,6 +37,7 @@ internal static class SimRun
             Blocks = random.Percent(30) ? 6u : 24,
             // A third of the seeds is scrubbed all the time, and no copy may ever be found to differ.
             Repair = seed % 3 == 0 ? new RepairOptions { ScrubInterval = TimeSpan.FromMilliseconds(300) } : new RepairOptions(),
+            Attaches = random.Percent(35),
         };
     }
 
@@ -66,15 +67,37 @@ internal static class SimRun
         faults.Start((int)world.Random.Between(12, 24));
         world.RunUntil(() => faults.Left == 0 && world.Clients.All(client => client.IsDone), WorkMs);
         faults.End();
-        foreach (var client in world.Clients) history.Check(!client.WasFenced, () => $"{client.Name} was fenced by nobody");
+        if (world.Journal.State.Attachment.Generation > 0) AttachToAll(world);
+        foreach (var client in world.Clients) history.Check(client.MayBeFenced || !client.WasFenced, () => $"{client.Name} was fenced by nobody");
         history.Check(world.RunUntil(() => world.Clients.All(client => client.IsDone), MendMs), () => $"not all was answered\n{StateOf(world)}");
         history.Check(world.RunUntil(() => IsWhole(world), MendMs), () => $"not all copies came in sync\n{StateOf(world)}");
         ReadAll(world);
         history.Check(world.RunUntil(() => IsSettled(world), MendMs), () => $"the copies did not settle\n{StateOf(world)}");
         history.CompareReplicas();
+        foreach (var node in world.Replicas)
+        {
+            var known = world.Journal.State.Member(node.Replica)!.StoreOpenCount;
+            history.Check(known == node.StoreOpenCount, () => $"the journal knows open {known} of the store of {node.Name}, which is at {node.StoreOpenCount}");
+        }
         return new SimResult(world.Seed, world.TraceHash, history.Asked, history.Writes, history.Reads, history.Flushes, history.Conflicts, history.Replays,
             faults.Count, history.Servings, history.CatchUps, world.Network.CountOf(FrameKind.TailRecord),
-            world.Network.CountOf(FrameKind.Deposed), world.Network.Delivered, world.NowMs);
+            world.Network.CountOf(FrameKind.Deposed), world.Network.Delivered, world.NowMs,
+            (int)world.Journal.State.Attachment.Generation, faults.PowerLosses, history.ToldOfLoss);
+    }
+
+    private static void AttachToAll(SimWorld world)
+    {
+        var generation = world.Journal.State.Attachment.Generation;
+        world.History.Check(world.RunUntil(() => IsShared(world, generation), MendMs), () => $"the volume could not be attached to all again\n{StateOf(world)}");
+    }
+
+    /// <summary>Asked for until it is so: an owner may end with the question.</summary>
+    private static bool IsShared(SimWorld world, ulong above)
+    {
+        var attachment = world.Journal.State.Attachment;
+        if (attachment.Generation > above && attachment.Mode == AttachmentMode.Shared) return true;
+        if (world.NowMs % 500 < 3) world.Director.Attach(null);
+        return false;
     }
 
     private static void ReadAll(SimWorld world)

@@ -14,6 +14,18 @@ internal interface ISimStorage
 
     ulong OpenCount { get; }
 
+    /// <summary>The newest open that followed a loss of power, or a failed sync (R9); 0: none.</summary>
+    ulong SuspectSince { get; }
+
+    /// <summary>The last sequence of what outlives the process; 0 also where this kind of storage can't tell.</summary>
+    ulong AppendedSequence => 0;
+
+    /// <summary>What is truly on media, where this kind of storage can tell.</summary>
+    SimMedia? Media => null;
+
+    /// <summary>Another disk, or a backup, was put in its place then; -1: never.</summary>
+    long ReplacedAtUs => -1;
+
     /// <summary>The replica in the open store; null: there is none.</summary>
     IVolumeStore? Volume { get; }
 
@@ -38,3 +50,6 @@ internal interface ISimStorage
     /// <summary>What is committed, ascending: block, sequence and value (0: none).</summary>
     IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> Committed();
 }
+
+/// <summary>The last sequence on media, and the newest header there.</summary>
+internal readonly record struct SimMedia(ulong Sequence, byte[]? Header);

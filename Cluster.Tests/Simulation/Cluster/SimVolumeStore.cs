@@ -41,7 +41,8 @@ internal sealed class SimVolumeStore : IVolumeStore
     {
         (_disk, _node) = (disk, node);
         foreach (var operation in disk.Log) Apply(operation, replay: true);
-        (disk.Appended, disk.Durable) = (disk.Log.Count, disk.Log.Count);
+        disk.Appended = disk.Log.Count;
+        disk.Sync(disk.Log.Count);
         (AppendedSequence, DurableSequence) = (LastSequence, LastSequence);
         TailFrom = CommitWatermark;
     }
@@ -76,7 +77,7 @@ internal sealed class SimVolumeStore : IVolumeStore
         Invariant.That(header.Sequence == LastSequence + 1, "the store was given a record that is not the next one");
         if (_node.HasNoSpace) return IoStatus.NoSpace;
         if (!IsIntact(record.Span, in header)) return IoStatus.BadChecksum;
-        Stage(new SimOperation(SimOperationKind.Append) { Bytes = record.Span.ToArray() });
+        Stage(new SimOperation(SimOperationKind.Append) { Bytes = record.Span.ToArray(), Sequence = header.Sequence });
         return IoStatus.Ok;
     }
 
@@ -276,10 +277,13 @@ internal sealed class SimVolumeStore : IVolumeStore
         _sync = null;
         if (_node.FailsSync)
         {
+            // What a failed sync leaves behind is lost like what a host loses with its power, and only checked like that.
+            if (_node.World.Profile.PowerLoss) _disk.FailSync();
+            _node.FailsSync = _node.FailsEverySync;
             Events?.OnFailed(IoStatus.DeviceError, "the simulated fdatasync failed");
             return;
         }
-        _disk.Durable = Math.Max(_disk.Durable, sync.Operations);
+        _disk.Sync(sync.Operations);
         DurableSequence = Math.Max(DurableSequence, sync.Sequence);
         _durableHeader = sync.Header;
         Events?.OnDurable(DurableSequence, _durableHeader);

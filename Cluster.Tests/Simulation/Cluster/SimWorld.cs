@@ -30,6 +30,9 @@ internal sealed record SimProfile
 
     public RepairOptions Repair { get; init; } = new();
 
+    /// <summary>The volume is attached to one front end after the other, which fences those before (R11).</summary>
+    public bool Attaches { get; init; }
+
     /// <summary>Start and move owners without being told to.</summary>
     public bool Directed { get; init; } = true;
 }

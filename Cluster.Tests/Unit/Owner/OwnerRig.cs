@@ -75,10 +75,10 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     }
 
     public void Promised(int index, ulong last = 0, ulong lastEpoch = 0, ulong inSyncEpoch = 0, ulong openCount = 1, ulong tailFrom = 0, uint leaseLeftMs = 0,
-        bool catchingUp = false, IoStatus status = IoStatus.Ok)
+        bool catchingUp = false, IoStatus status = IoStatus.Ok, ulong suspectSince = 0)
     {
         var body = new PromisedBody(Nodes[index].Value, Nodes[index].Value, openCount, Machine.EpochNumber, inSyncEpoch, lastEpoch, last, last, tailFrom, tailFrom,
-            catchingUp, leaseLeftMs);
+            catchingUp, leaseLeftMs, suspectSince);
         Reply(index, FrameKind.Promised, status, body.Encode(new byte[128]));
     }
 

@@ -24,19 +24,19 @@ public class WireGoldenSpecs
     [Fact(DisplayName = "Bodies between front end and owner")]
     public void Client_bodies()
     {
-        Pin("session-open", new SessionOpenBody(Session, 0x31), (body, to) => body.Encode(to), SessionOpenBody.TryDecode);
+        Pin("session-open", new SessionOpenBody(Session, 0x31, 0x32, 0x33), (body, to) => body.Encode(to), SessionOpenBody.TryDecode);
         var opened = new SessionOpenedBody(1UL << 40, 0x41, 300_000, true, false);
         Pin("session-opened", opened, (body, to) => body.Encode(to), SessionOpenedBody.TryDecode);
         var read = new ClientReadBody(Session, new BlockRange(0x515253545556, 64));
         Pin("client-read", read, (body, to) => body.Encode(to), ClientReadBody.TryDecode);
         Pin("client-flush", new ClientFlushBody(Session, 0x61), (body, to) => body.Encode(to), ClientFlushBody.TryDecode);
-        Pin("client-ack", new ClientAckBody(0x71, 0x70), (body, to) => body.Encode(to), ClientAckBody.TryDecode);
+        Pin("client-ack", new ClientAckBody(0x71, 0x70, 0x72), (body, to) => body.Encode(to), ClientAckBody.TryDecode);
     }
 
     [Fact(DisplayName = "Bodies between owner and replica")]
     public void Replica_bodies()
     {
-        var promised = new PromisedBody(One, Two, 1, 2, 3, 4, 5, 6, 7, 8, true, 1010);
+        var promised = new PromisedBody(One, Two, 1, 2, 3, 4, 5, 6, 7, 8, true, 1010, 9);
         Pin("promised", promised, (body, to) => body.Encode(to), PromisedBody.TryDecode);
         Pin("append-ack", new AppendAckBody(0x11, 0x10, 0x12), (body, to) => body.Encode(to), AppendAckBody.TryDecode);
         Pin("fetch-tail", new FetchTailBody(0x21, 0x22), (body, to) => body.Encode(to), FetchTailBody.TryDecode);
