@@ -28,8 +28,9 @@ public sealed partial class ReplicaMachine
         // "Catching up from" comes first in the log: a crash between it and the new position must never let that position be reported (I3).
         _header = _header with { CatchingUp = true, CatchUpFrom = begin.Reset ? 0 : begin.From, CatchUpJoin = begin.Join };
         var number = _store.SaveHeader(_header.Encode());
-        // What lies at or below From is a prefix of the owner's committed order: the map takes it before the tail is dropped.
-        if (!begin.Reset && !resumes && begin.From > _store.CommitWatermark) _store.Commit(begin.From);
+        // What lies at or below From is a prefix of the owner's committed order: the map takes it before the tail is dropped. Also when an earlier catch-up
+        // ended between its header and its position: the tail is then still there.
+        if (!begin.Reset && begin.From > _store.CommitWatermark) _store.Commit(begin.From);
         var status = _store.SetPosition(begin.Join, begin.JoinEpoch, begin.Reset);
         if (status != IoStatus.Ok)
         {

@@ -66,7 +66,8 @@ internal sealed class SimHistory(SimWorld world)
 
     public void OnOwnerSaid(string what)
     {
-        if (what.Contains("holds other versions", StringComparison.Ordinal) && !MayDiffer) throw Broken(what);
+        if (what.Contains("holds other versions", StringComparison.Ordinal) && !MayDiffer)
+            throw Broken($"{what}:\n{string.Join('\n', world.Replicas.Where(node => node.Store is not null).Select(node => $"  {node.Name} {Text([.. node.Storage.Committed()])}"))}");
         if (what.StartsWith("catch-up of", StringComparison.Ordinal) && what.Contains(" from ", StringComparison.Ordinal)) CatchUps++;
     }
 

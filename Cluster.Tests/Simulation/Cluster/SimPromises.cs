@@ -1,5 +1,3 @@
-using Cluster.Messages.Model;
-
 namespace Cluster.Tests.Simulation.Volumes;
 
 /// <summary>

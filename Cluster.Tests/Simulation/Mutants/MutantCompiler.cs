@@ -26,7 +26,7 @@ internal sealed class MutantCompiler
         """;
 
     private static readonly string[] Folders =
-        ["Cluster.Node/Owner", "Cluster.Node/Replica", "Cluster.Node/Store", "Cluster.Tests/Simulation/Cluster", "Cluster.Tests/Simulation/Store"];
+        ["Cluster.Node/Owner", "Cluster.Node/Replica", "Cluster.Node/Store", "Cluster.Node/Repair", "Cluster.Tests/Simulation/Cluster", "Cluster.Tests/Simulation/Store"];
 
     private static readonly string[] Files = ["Cluster.Node/Hosting/Volumes/LocalReplica.cs"];
 

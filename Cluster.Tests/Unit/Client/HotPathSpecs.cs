@@ -97,7 +97,7 @@ public class HotPathSpecs
     private sealed class EchoLink(IOwnerEvents events) : IOwnerLink
     {
         private readonly FrameHeader[] _asked = new FrameHeader[16];
-        private readonly byte[] _body = new byte[ReadDescriptor.SizeBytes];
+        private readonly byte[] _body = new byte[Math.Max(ReadDescriptor.SizeBytes, 24)];
         private int _count;
 
         public NodeId Peer => default;
@@ -133,7 +133,7 @@ public class HotPathSpecs
                 var isRead = asked.Kind == FrameKind.ClientRead;
                 var kind = isRead ? FrameKind.ClientReadReply : FrameKind.ClientAck;
                 var answer = FrameHeader.Of(kind, asked.Volume, 1, asked.RequestId, status: IoStatus.Ok);
-                var body = _body.AsSpan(0, isRead ? ReadDescriptor.SizeBytes : 16);
+                var body = _body.AsSpan(0, isRead ? ReadDescriptor.SizeBytes : 24);
                 body.Clear();
                 if (isRead) new ReadDescriptor(BlockDescriptor.Of(BlockEncoding.Zero, asked.Volume, 0, 0, default), 0).Write(body);
                 events.OnFrame(this, in answer, body, null);

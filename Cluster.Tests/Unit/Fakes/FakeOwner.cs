@@ -259,7 +259,7 @@ internal sealed class FakeOwner(ILoop loop, VolumeId volume, ulong sizeBytes)
 
     private void Ack(FakeLink link, ulong requestId, IoStatus status, ulong sequence)
     {
-        var body = new byte[16];
+        var body = new byte[24];
         new ClientAckBody(sequence, sequence, sequence).Encode(body);
         link.ToClient(FrameHeader.Of(FrameKind.ClientAck, volume, Epoch, requestId, status: status), body);
     }
