@@ -1,7 +1,7 @@
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
-using Cluster.Node.Repair;
 using Cluster.Node.Owner;
+using Cluster.Node.Repair;
 using Cluster.Node.Replica;
 
 namespace Cluster.Tests.Simulation.Volumes;
