@@ -152,6 +152,7 @@ public sealed partial class NodeHost
                 AdvertisedHost = _options.AdvertisedHost,
                 Seeds = [.. seeds],
                 BootstrapExpect = _options.BootstrapExpect,
+                ReplaceAfterMs = (long)_options.JournalReplaceAfter.TotalMilliseconds,
             }, _loggers, () => slot.Value?.Self);
             _parts.Add("the journal", journal);
             _ = journal.Stopped.ContinueWith(

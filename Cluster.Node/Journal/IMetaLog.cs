@@ -1,3 +1,5 @@
+using Cluster.Node.Journal.Raft;
+
 namespace Cluster.Node.Journal;
 
 /// <summary>What this node is to the journal.</summary>
@@ -7,12 +9,13 @@ public enum MetaLogRole : byte
     Client = 0,
     Follower = 1,
     Leader = 2,
+
+    /// <summary>A control member that has no vote yet: it gets the log.</summary>
+    Learner = 3,
 }
 
-/// <summary>
-/// The journal as this node sees it. LeaderName is null while no leader is known. Members are names of control nodes.
-/// </summary>
-public sealed record MetaLogStatus(MetaLogRole Role, long Term, string? LeaderName, long CommitIndex, IReadOnlyList<string> Members);
+/// <summary>The journal as this node sees it. LeaderName is null while no leader is known.</summary>
+public sealed record MetaLogStatus(MetaLogRole Role, long Term, string? LeaderName, long CommitIndex, RaftMembers Members);
 
 /// <summary>No leader answered within <see cref="JournalOptions.OperationTimeoutMs"/>. A proposal's outcome is then unknown.</summary>
 public sealed class MetaLogUnavailableException(string message) : Exception(message);
@@ -54,4 +57,7 @@ public interface IMetaLog : IAsyncDisposable
     /// Keys that start with <paramref name="prefix"/>, in ordinal order, at most <see cref="JournalLimits.KeysPerReadMax"/>.
     /// </summary>
     Task<IReadOnlyList<MetaKeyValue>> ReadKeysAsync(string prefix, CancellationToken ct);
+
+    /// <summary>The control members as the leader knows them.</summary>
+    Task<GroupView> ReadMembersAsync(CancellationToken ct);
 }

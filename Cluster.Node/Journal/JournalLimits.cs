@@ -64,8 +64,14 @@ public static class JournalLimits
     /// <summary>Keys in one answer to a prefix read.</summary>
     public const int KeysPerReadMax = 4096;
 
-    /// <summary>Control members: three, five from five nodes on (DESIGN section 5).</summary>
+    /// <summary>Voters at rest: three, five from five nodes on.</summary>
     public const int MembersMax = 5;
+
+    /// <summary>Servers of the Raft group while it changes: voters, one more that replaces one of them, and learners.</summary>
+    public const int GroupMax = 9;
+
+    /// <summary>Nodes that a leader looks at in one round when it needs more members.</summary>
+    public const int CandidatesMax = 32;
 
     /// <summary>Nodes that one formation may wait for, and addresses that hellos may teach.</summary>
     public const int KnownNodesMax = 1024;

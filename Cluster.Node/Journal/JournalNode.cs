@@ -1,5 +1,6 @@
-using System.Collections.Concurrent;
+using System.Diagnostics;
 using Cluster.Node.Journal.Formation;
+using Cluster.Node.Journal.Group;
 using Cluster.Node.Journal.Net;
 using Cluster.Node.Journal.Raft;
 using Cluster.Node.Journal.State;
@@ -14,7 +15,7 @@ namespace Cluster.Node.Journal;
 /// </summary>
 public sealed partial class JournalNode : IJournalService, IAsyncDisposable
 {
-    private const int HandOverWaitMs = 300;
+    private const int HandOverWaitMs = 1500;
 
     private readonly JournalOptions _options;
     private readonly ILogger _logger;
@@ -24,25 +25,23 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
     private readonly JournalDialer _dialer;
     private readonly JournalListener _listener;
     private readonly MetaLog _log;
-    private readonly ConcurrentDictionary<string, JournalAddress> _addresses = new(StringComparer.Ordinal);
+    private readonly FormationFile _file;
     private readonly CancellationTokenSource _stop = new();
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
-    private volatile RaftNode? _raft;
-    private volatile MetaExecutor? _executor;
-    private volatile PeerSender?[] _senders = [];
+    private volatile GroupMember? _group;
     private Task _running = Task.CompletedTask;
 
     private JournalNode(JournalOptions options, ILoggerFactory loggers, Func<AkkaSelf?> akka)
     {
         (_options, _akka) = (options, akka);
         _logger = loggers.CreateLogger("Cluster.Node.Journal");
-        var file = FormationFile.Open(options.DataDirectory, options.NodeId);
+        _file = FormationFile.Open(options.DataDirectory, options.NodeId);
         _listener = new JournalListener(options.ListenHost, options.ListenPort, options.ConnectTimeoutMs, this, _logger);
         Address = new JournalAddress(options.AdvertisedHost ?? options.ListenHost, _listener.Port);
-        _self = new FormationMember(options.NodeName, file.NodeId, Address);
+        _self = new FormationMember(options.NodeName, _file.NodeId, Address);
         _dialer = new JournalDialer(MyHello, options.ConnectTimeoutMs);
-        _formation = new ClusterFormation(options, file, _self, _dialer, _logger);
-        _log = new MetaLog(options, _dialer, AddressOf);
+        _formation = new ClusterFormation(options, _file, _self, _dialer, _logger);
+        _log = new MetaLog(options, _dialer, node => _group?.AddressOf(node) ?? node.Address);
     }
 
     /// <summary>Where others reach this node's journal.</summary>
@@ -101,16 +100,32 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
     /// </summary>
     public async Task HandOverAsync()
     {
-        if (_raft is not { } raft || raft.Status.Role != RaftRole.Leader) return;
-        var left = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        if (_group?.Raft is not { } raft || raft.Status.Role != RaftRole.Leader) return;
+        var started = Stopwatch.GetTimestamp();
+        var left = new TaskCompletionSource<RaftStatus>(TaskCreationOptions.RunContinuationsAsynchronously);
         void OnChange(RaftStatus status)
         {
-            if (status.Role != RaftRole.Leader && status.Leader >= 0) left.TrySetResult();
+            if (status.Role != RaftRole.Leader && status.Leader >= 0) left.TrySetResult(status);
         }
         raft.Changed += OnChange;
-        raft.HandOver();
-        await Task.WhenAny(left.Task, Task.Delay(HandOverWaitMs)).ConfigureAwait(false);
-        raft.Changed -= OnChange;
+        try
+        {
+            if (!await raft.HandOverAsync().ConfigureAwait(false))
+            {
+                LogNobody(_logger);
+                return;
+            }
+            var status = await left.Task.WaitAsync(TimeSpan.FromMilliseconds(HandOverWaitMs)).ConfigureAwait(false);
+            LogHandedOver(_logger, status.Members.NameOf(status.Leader) ?? "", Stopwatch.GetElapsedTime(started).TotalMilliseconds);
+        }
+        catch (TimeoutException)
+        {
+            LogNotHandedOver(_logger, HandOverWaitMs);
+        }
+        finally
+        {
+            raft.Changed -= OnChange;
+        }
     }
 
     public async ValueTask DisposeAsync()
@@ -118,9 +133,7 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
         await _stop.CancelAsync().ConfigureAwait(false);
         await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         await _log.DisposeAsync().ConfigureAwait(false);
-        foreach (var sender in _senders)
-            if (sender is not null) await sender.DisposeAsync().ConfigureAwait(false);
-        if (_raft is { } raft) await raft.DisposeAsync().ConfigureAwait(false);
+        if (_group is { } group) await group.DisposeAsync().ConfigureAwait(false);
         await _listener.DisposeAsync().ConfigureAwait(false);
         _stopped.TrySetResult();
     }
@@ -138,19 +151,16 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
         };
     }
 
-    ValueTask IJournalService.OnRaftAsync(Hello from, byte[] body, CancellationToken ct)
-    {
-        var message = RaftMessageCodec.Decode(body);
-        if (_formation.State.Record?.NumberOf(from.Node.Name, from.Node.NodeId) != message.From)
-            throw new Format.JournalFormatException($"a Raft message of member {message.From} came from {from.Node.Name}");
-        return _raft is { } raft ? raft.PostAsync(message, ct) : ValueTask.CompletedTask;
-    }
+    ValueTask IJournalService.OnRaftAsync(Hello from, byte[] body, CancellationToken ct) =>
+        _group is { } group ? group.OnRaftAsync(from.Node.NodeId, body, ct) : ValueTask.CompletedTask;
+
+    void IJournalService.OnMembers(Hello from, byte[] body) => _group?.OnMembers(body);
 
     async Task<byte[]> IJournalService.OnProposeAsync(byte[] body, CancellationToken ct) =>
-        (_executor is { } e ? await e.ProposeAsync(body).WaitAsync(ct).ConfigureAwait(false) : NotHere()).Encode();
+        (_group?.Executor is { } e ? await e.ProposeAsync(body).WaitAsync(ct).ConfigureAwait(false) : NotHere()).Encode();
 
     async Task<byte[]> IJournalService.OnReadAsync(byte[] body, CancellationToken ct) =>
-        (_executor is { } e ? await e.ReadAsync(body).WaitAsync(ct).ConfigureAwait(false) : NotHere()).Encode();
+        (_group?.Executor is { } e ? await e.ReadAsync(body).WaitAsync(ct).ConfigureAwait(false) : NotHere()).Encode();
 
     Task<byte[]> IJournalService.OnFormationAsync(byte[] body, CancellationToken ct) =>
         Task.FromResult(_formation.Answer(FormationRequest.Decode(body)).Encode());
@@ -162,8 +172,18 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
             await _formation.RunAsync(_stop.Token).ConfigureAwait(false);
             if (_stop.IsCancellationRequested) return;
             var record = await _formation.Formed.ConfigureAwait(false);
-            StartMember(record);
-            if (_raft is { } raft) await raft.Stopped.WaitAsync(_stop.Token).ConfigureAwait(false);
+            var group = new GroupMember(_options, _file, _self, record, _dialer, _log, _logger);
+            _group = group;
+            var keeping = new GroupKeeper(_options, record, group, new NodeDirectory(_log), AskAsync, _logger).RunAsync(_stop.Token);
+            try
+            {
+                await group.RunAsync(_stop.Token).ConfigureAwait(false);
+            }
+            finally
+            {
+                await _stop.CancelAsync().ConfigureAwait(false);
+                await keeping.ConfigureAwait(false);
+            }
         }
         catch (OperationCanceledException)
         {
@@ -175,43 +195,6 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
             _stopped.TrySetException(e);
         }
     }
-
-    private void StartMember(FormationRecord record)
-    {
-        var number = record.NumberOf(_self.Name, _self.NodeId);
-        if (number < 0)
-        {
-            LogClient(_logger, record.ClusterId);
-            _log.Attach(record, null, null);
-            return;
-        }
-        var files = FileRaftLog.Open(Path.Combine(_options.DataDirectory, "raft"), record.ClusterId, _logger, out var durable);
-        var settings = new RaftSettings(number, record.Members.Count)
-        {
-            HeartbeatMs = _options.HeartbeatMs,
-            ElectionMinMs = _options.ElectionMinMs,
-            ElectionMaxMs = _options.ElectionMaxMs,
-            EarlyElectionMaxMs = _options.EarlyElectionMaxMs,
-        };
-        var state = new MetaState();
-        var raft = new RaftNode(settings, files, durable, state, Send, unchecked((ulong)Random.Shared.NextInt64()), _logger);
-        var executor = new MetaExecutor(raft, state, [.. record.Members.Select(m => m.Name)]);
-        _senders = [.. record.Members.Select((m, i) => i == number ? null : SenderTo(m, i, raft))];
-        _executor = executor;
-        _raft = raft;
-        _log.Attach(record, raft, executor);
-    }
-
-    private PeerSender SenderTo(FormationMember member, int number, RaftNode raft) =>
-        new(member.Name, () => AddressOf(member), _dialer, () => raft.PeerLost(number), _logger);
-
-    private void Send(RaftMessage message)
-    {
-        var senders = _senders;
-        if (message.To < senders.Length) senders[message.To]?.Send(message);
-    }
-
-    private JournalAddress AddressOf(FormationMember member) => _addresses.GetValueOrDefault(member.Name, member.Address);
 
     private Hello MyHello(HelloPurpose purpose)
     {
@@ -228,8 +211,7 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
             return $"this node is of recovery era {record.Era}, you are of {hello.Era}";
         if (hello.Purpose == HelloPurpose.Ask) return "";
         if (record is null || hello.ClusterId != record.ClusterId) return "this connection is for nodes of one cluster";
-        if (record.NumberOf(_self.Name, _self.NodeId) < 0) return "this node is no control member";
-        if (hello.Purpose == HelloPurpose.Peer && record.NumberOf(hello.Node.Name, hello.Node.NodeId) < 0)
+        if (hello.Purpose == HelloPurpose.Peer && _group?.IsStranger(hello.Node.NodeId) == true)
             return "you are no control member of this cluster";
         return "";
     }
@@ -237,13 +219,22 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
     private void Note(Hello hello, FormationRecord? record)
     {
         if (record is null && hello.ClusterId == Guid.Empty) _formation.Met(hello.Node);
-        else if (record?.NumberOf(hello.Node.Name, hello.Node.NodeId) >= 0) _addresses[hello.Node.Name] = hello.Node.Address;
+        else _group?.Met(hello.Node);
     }
 
-    private MetaReply NotHere() => new(MetaReplyStatus.NotLeader, _log.Status.LeaderName ?? "", []);
+    private MetaReply NotHere() => _group is { } group
+        ? MetaReply.NotLeader(_log.Status.LeaderName ?? "", group.Book.Newest)
+        : new MetaReply(MetaReplyStatus.NotLeader, "", []);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Joined cluster {ClusterId} as a node that is no control member")]
-    private static partial void LogClient(ILogger logger, Guid clusterId);
+    [LoggerMessage(Level = LogLevel.Information, Message = "Journal: {Leader} leads now, handed over in {Milliseconds:F0} ms")]
+    private static partial void LogHandedOver(ILogger logger, string leader, double milliseconds);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Journal: no other voter answers that could take the leadership over")]
+    private static partial void LogNobody(ILogger logger);
+
+    [LoggerMessage(
+        Level = LogLevel.Warning, Message = "Journal: the leadership was not taken over within {Milliseconds} ms; an election will follow")]
+    private static partial void LogNotHandedOver(ILogger logger, int milliseconds);
 
     [LoggerMessage(Level = LogLevel.Critical, Message = "The metadata journal of this node failed")]
     private static partial void LogFailed(ILogger logger, Exception e);

@@ -78,5 +78,11 @@ public sealed record JournalOptions
     /// <summary>Pause between rounds of hellos while no cluster is known, drawn up to this.</summary>
     public int FormationPauseMs { get; init; } = 200;
 
+    /// <summary>Pause between two looks of the leader at who should be a control member.</summary>
+    public int GroupPauseMs { get; init; } = 1000;
+
+    /// <summary>A control member that is silent for this long is replaced by another node, if there is one.</summary>
+    public long ReplaceAfterMs { get; init; } = 600_000;
+
     internal int ExpectedNodes => BootstrapExpect ?? (Seeds.Count == 0 ? 1 : 0);
 }

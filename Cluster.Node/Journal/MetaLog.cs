@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using Cluster.Node.Journal.Format;
 using Cluster.Node.Journal.Formation;
+using Cluster.Node.Journal.Group;
 using Cluster.Node.Journal.Net;
 using Cluster.Node.Journal.Raft;
 using Cluster.Node.Journal.State;
@@ -22,15 +23,14 @@ internal sealed class MetaLog : IMetaLog
     private readonly JournalOptions _options;
     private readonly JournalDialer _dialer;
     private readonly Func<FormationMember, JournalAddress> _addressOf;
-    private readonly TaskCompletionSource<FormationRecord> _formed = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<MembersBook> _formed = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly ConcurrentDictionary<string, Task<RequestConnection>> _connections = new(StringComparer.Ordinal);
     private readonly CancellationTokenSource _stop = new();
     private readonly Lock _gate = new();
     private CancellationTokenSource _leaderLeft = new();
     private volatile MetaExecutor? _local;
-    private volatile MetaLogStatus _status = new(MetaLogRole.Client, 0, null, 0, []);
-    private RaftNode? _raft;
-    private string[] _names = [];
+    private volatile MetaLogStatus _status = new(MetaLogRole.Client, 0, null, 0, RaftMembers.Formed([]));
+    private volatile RaftNode? _raft;
 
     public MetaLog(JournalOptions options, JournalDialer dialer, Func<FormationMember, JournalAddress> addressOf)
     {
@@ -39,23 +39,26 @@ internal sealed class MetaLog : IMetaLog
 
     public event Action<MetaLogStatus>? LeaderChanged;
 
-    public MetaLogStatus Status => _raft is { } raft ? StatusOf(raft.Status) : _status;
+    public MetaLogStatus Status => _raft is { } raft ? StatusOf(raft) : _status with { Members = Book?.Newest ?? _status.Members };
 
-    /// <summary>
-    /// From now on the cluster is known; before, every operation waits. Raft is null on a node that is no control member.
-    /// </summary>
-    public void Attach(FormationRecord record, RaftNode? raft, MetaExecutor? local)
+    private MembersBook? Book => _formed.Task.IsCompletedSuccessfully ? _formed.Task.Result : null;
+
+    /// <summary>From now on the cluster is known; before, every operation waits.</summary>
+    public void Attach(MembersBook book) => _formed.TrySetResult(book);
+
+    /// <summary>This node is a member of the group from now on.</summary>
+    public void Join(RaftNode raft, MetaExecutor local)
     {
-        _names = [.. record.Members.Select(m => m.Name)];
-        _status = _status with { Members = _names };
-        _raft = raft;
-        _local = local;
-        if (raft is not null)
-        {
-            raft.Changed += status => Tell(StatusOf(status));
-            Tell(StatusOf(raft.Status));
-        }
-        _formed.TrySetResult(record);
+        (_raft, _local) = (raft, local);
+        raft.Changed += _ => OnChanged(raft);
+        OnChanged(raft);
+    }
+
+    /// <summary>This node is a member no more: everything is forwarded.</summary>
+    public void Leave()
+    {
+        (_raft, _local) = (null, null);
+        Tell(_status with { Role = MetaLogRole.Client, LeaderName = null });
     }
 
     public async Task<MetaAnswer> ProposeAsync(MetaCommand command, CancellationToken ct)
@@ -91,6 +94,9 @@ internal sealed class MetaLog : IMetaLog
     public async Task<IReadOnlyList<MetaKeyValue>> ReadKeysAsync(string prefix, CancellationToken ct) =>
         Keys(await ReadAsync(new MetaRead.Keys(prefix), ct).ConfigureAwait(false));
 
+    public async Task<GroupView> ReadMembersAsync(CancellationToken ct) =>
+        GroupView.Decode(await ReadAsync(new MetaRead.Members(), ct).ConfigureAwait(false));
+
     public async ValueTask DisposeAsync()
     {
         await _stop.CancelAsync().ConfigureAwait(false);
@@ -107,16 +113,18 @@ internal sealed class MetaLog : IMetaLog
         var last = "no cluster is formed yet";
         try
         {
-            var record = await _formed.Task.WaitAsync(limit.Token).ConfigureAwait(false);
+            var book = await _formed.Task.WaitAsync(limit.Token).ConfigureAwait(false);
             string? hint = null;
-            for (var (attempt, hints) = (Random.Shared.Next(record.Members.Count), 0); ; attempt++)
+            for (var (attempt, hints) = (Random.Shared.Next(JournalLimits.GroupMax), 0); ; attempt++)
             {
-                var (reply, target) = await TryOnceAsync(record, hint, attempt, kind, body, limit.Token).ConfigureAwait(false);
+                var target = TargetOf(book, hint, attempt);
+                var reply = await TryOnceAsync(target, kind, body, limit.Token).ConfigureAwait(false);
                 if (reply.Status == MetaReplyStatus.Done) return reply.Body;
                 if (reply.Status == MetaReplyStatus.Invalid)
-                    throw new JournalFormatException($"{target} refused the request: {reply.Text}");
-                last = $"{target}: {reply.Status} {reply.Text}";
-                hint = reply.Status == MetaReplyStatus.NotLeader && reply.Text.Length > 0 && reply.Text != target ? reply.Text : null;
+                    throw new JournalFormatException($"{target.Name} refused the request: {reply.Text}");
+                if (reply.Status == MetaReplyStatus.NotLeader && reply.Body.Length > 0) book.Offer(RaftMembers.Decode(reply.Body));
+                last = $"{target.Name}: {reply.Status} {reply.Text}";
+                hint = reply.Status == MetaReplyStatus.NotLeader && reply.Text.Length > 0 && reply.Text != target.Name ? reply.Text : null;
                 hints = hint is null ? 0 : hints + 1;
                 if (hint is null || hints > HintsInARowMax)
                     await Task.Delay(Random.Shared.Next(1, _options.RetryPauseMaxMs + 1), limit.Token).ConfigureAwait(false);
@@ -129,31 +137,50 @@ internal sealed class MetaLog : IMetaLog
         }
     }
 
-    private async Task<(MetaReply Reply, string Target)> TryOnceAsync(
-        FormationRecord record, string? hint, int attempt, JournalFrameKind kind, byte[] body, CancellationToken ct)
+    /// <summary>
+    /// Whom to ask: the one that was hinted at, the leader as far as it is known, else the members and the seeds in turn. A seed
+    /// need be no member: any node tells who the members are.
+    /// </summary>
+    private Target TargetOf(MembersBook book, string? hint, int attempt)
+    {
+        if ((hint ?? KnownLeader()) is { } leader)
+        {
+            if (leader == _options.NodeName) return new Target(leader, null, IsMember: true);
+            if (book.Newest.All.FirstOrDefault(m => m.Node.Name == leader) is { } known)
+                return new Target(leader, _addressOf(known.Node), IsMember: true);
+        }
+        var members = book.Newest.All;
+        var at = attempt % (members.Length + _options.Seeds.Count);
+        if (at >= members.Length) return Seed(_options.Seeds[at - members.Length]);
+        var node = members[at].Node;
+        return new Target(node.Name, node.Name == _options.NodeName ? null : _addressOf(node), IsMember: true);
+    }
+
+    private static Target Seed(JournalAddress address) => new(address.ToString(), address, IsMember: false);
+
+    private async Task<MetaReply> TryOnceAsync(Target target, JournalFrameKind kind, byte[] body, CancellationToken ct)
     {
         if (_local is { IsLeader: true } local)
         {
             var here = kind == JournalFrameKind.Propose ? local.ProposeAsync(body) : local.ReadAsync(body);
-            return (await here.WaitAsync(ct).ConfigureAwait(false), _options.NodeName);
+            return await here.WaitAsync(ct).ConfigureAwait(false);
         }
-        var target = hint ?? KnownLeader() ?? record.Members[attempt % record.Members.Count].Name;
-        if (target == _options.NodeName) return (new MetaReply(MetaReplyStatus.NotLeader, KnownLeader() ?? "", []), target);
-        var member = record.Members.FirstOrDefault(m => m.Name == target);
-        if (member is null) return (new MetaReply(MetaReplyStatus.NotLeader, "", []), target);
-        var reply = await AskOtherAsync(member, kind, body, ct).ConfigureAwait(false);
-        if (reply.Status == MetaReplyStatus.Done) Learn(target);
-        else if (reply.Status != MetaReplyStatus.Busy) Unlearn(target);
-        return (reply, target);
+        if (target.Address is not { } address) return new MetaReply(MetaReplyStatus.NotLeader, KnownLeader() ?? "", []);
+        var reply = await AskOtherAsync(target.Name, address, kind, body, ct).ConfigureAwait(false);
+        if (!target.IsMember) return reply;
+        if (reply.Status == MetaReplyStatus.Done) Learn(target.Name);
+        else if (reply.Status != MetaReplyStatus.Busy) Unlearn(target.Name);
+        return reply;
     }
 
-    private async Task<MetaReply> AskOtherAsync(FormationMember member, JournalFrameKind kind, byte[] body, CancellationToken ct)
+    private async Task<MetaReply> AskOtherAsync(
+        string name, JournalAddress address, JournalFrameKind kind, byte[] body, CancellationToken ct)
     {
         RequestConnection? connection = null;
         using var either = CancellationTokenSource.CreateLinkedTokenSource(ct, Volatile.Read(ref _leaderLeft).Token);
         try
         {
-            connection = await ConnectAsync(member).WaitAsync(either.Token).ConfigureAwait(false);
+            connection = await ConnectAsync(name, address).WaitAsync(either.Token).ConfigureAwait(false);
             var answer = await connection.AskAsync(kind, body, _options.RequestTimeoutMs, either.Token).ConfigureAwait(false);
             return MetaReply.Decode(answer);
         }
@@ -164,25 +191,25 @@ internal sealed class MetaLog : IMetaLog
         catch (Exception e)
             when (e is IOException or SocketException or JournalFormatException or JournalRefusedException or ObjectDisposedException)
         {
-            await ForgetAsync(member.Name, connection).ConfigureAwait(false);
+            await ForgetAsync(name, connection).ConfigureAwait(false);
             return new MetaReply(MetaReplyStatus.Unknown, e.Message, []);
         }
     }
 
-    private Task<RequestConnection> ConnectAsync(FormationMember member)
+    private Task<RequestConnection> ConnectAsync(string name, JournalAddress address)
     {
         lock (_gate)
         {
-            if (_connections.TryGetValue(member.Name, out var known) && !known.IsFaulted
+            if (_connections.TryGetValue(name, out var known) && !known.IsFaulted
                 && !(known.IsCompletedSuccessfully && known.Result.IsBroken))
                 return known;
-            return _connections[member.Name] = OpenAsync(member);
+            return _connections[name] = OpenAsync(address);
         }
     }
 
-    private async Task<RequestConnection> OpenAsync(FormationMember member)
+    private async Task<RequestConnection> OpenAsync(JournalAddress address)
     {
-        var (connection, _) = await _dialer.ConnectAsync(_addressOf(member), HelloPurpose.Client, _stop.Token).ConfigureAwait(false);
+        var (connection, _) = await _dialer.ConnectAsync(address, HelloPurpose.Client, _stop.Token).ConfigureAwait(false);
         return new RequestConnection(connection);
     }
 
@@ -201,7 +228,7 @@ internal sealed class MetaLog : IMetaLog
         if (known.IsCompletedSuccessfully) await known.Result.DisposeAsync().ConfigureAwait(false);
     }
 
-    private string? KnownLeader() => _raft is { } raft ? StatusOf(raft.Status).LeaderName : _status.LeaderName;
+    private string? KnownLeader() => _raft is { } raft ? StatusOf(raft).LeaderName : _status.LeaderName;
 
     private void Learn(string leader)
     {
@@ -213,10 +240,18 @@ internal sealed class MetaLog : IMetaLog
         if (_raft is null && _status.LeaderName == leader) Tell(_status with { LeaderName = null });
     }
 
-    private MetaLogStatus StatusOf(RaftStatus status)
+    private MetaLogStatus StatusOf(RaftNode raft)
     {
-        var role = status.Role == RaftRole.Leader ? MetaLogRole.Leader : MetaLogRole.Follower;
-        return new MetaLogStatus(role, status.Term, status.Leader >= 0 ? _names[status.Leader] : null, status.CommitIndex, _names);
+        var status = raft.Status;
+        var role = status.Role == RaftRole.Leader ? MetaLogRole.Leader
+            : status.Members.IsVoter(raft.Number) ? MetaLogRole.Follower : MetaLogRole.Learner;
+        var leader = status.Members.NameOf(status.Leader) ?? Book?.Newest.NameOf(status.Leader);
+        return new MetaLogStatus(role, status.Term, leader, status.CommitIndex, status.Committed);
+    }
+
+    private void OnChanged(RaftNode raft)
+    {
+        if (_raft == raft) Tell(StatusOf(raft));
     }
 
     private void Tell(MetaLogStatus status)
@@ -263,4 +298,7 @@ internal sealed class MetaLog : IMetaLog
         reader.End();
         return snapshot;
     }
+
+    /// <summary>A node to ask. Address: null for this node itself.</summary>
+    private readonly record struct Target(string Name, JournalAddress? Address, bool IsMember);
 }

@@ -46,5 +46,7 @@ public sealed record NodeOptions
 
     public RepairOptions Repair { get; init; } = new();
 
+    public TimeSpan JournalReplaceAfter { get; init; }
+
     public TimeSpan StopTimeout { get; init; }
 }

@@ -42,6 +42,8 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
             Quantities.TrySize(v, out var bytes) && bytes > 0 ? o with { Repair = o.Repair with { ScrubBytesPerSecond = bytes } } : null),
         new("repair.scrub-interval", false, Quantities.DurationForm, (o, v) =>
             Quantities.TryDuration(v, out var t) ? o with { Repair = o.Repair with { ScrubInterval = t } } : null),
+        new("journal.replace-after", false, Quantities.DurationForm, (o, v) =>
+            Quantities.TryDuration(v, out var t) ? o with { JournalReplaceAfter = t } : null),
         new("stop-timeout", false, Quantities.DurationForm, (o, v) =>
             Quantities.TryDuration(v, out var t) ? o with { StopTimeout = t } : null),
     ];

@@ -157,8 +157,10 @@ public sealed class FormationMachine
             .Take(_expected).OrderBy(n => n.Name, StringComparer.Ordinal).ToArray();
         if (candidates.Length < _expected || candidates[0].NodeId != _self.NodeId) return new FormationStep.Wait();
         if (_seeds > 0 && candidates.Sum(n => seedsOf.GetValueOrDefault(n.NodeId)) <= _seeds / 2) return new FormationStep.Wait();
-        var control = candidates.Take(_expected >= JournalLimits.MembersMax ? JournalLimits.MembersMax : 3).ToArray();
-        var promise = new FormationPromise(_self, candidates, new FormationRecord(_newId(), _newId(), control));
+        // Odd: an even group loses as little as the next smaller odd one, and needs one more to agree.
+        var members = _expected >= JournalLimits.MembersMax ? JournalLimits.MembersMax : _expected >= 3 ? 3 : 1;
+        var record = new FormationRecord(_newId(), _newId(), [.. candidates.Take(members)]);
+        var promise = new FormationPromise(_self, candidates, record);
         State = State with { Promise = promise };
         Serial++;
         _agreed.Clear();

@@ -11,17 +11,12 @@ public sealed record FormationMember(string Name, Guid NodeId, JournalAddress Ad
         new(reader.Text(), reader.Id(), new JournalAddress(reader.Text(), reader.I32()));
 }
 
-/// <summary>A cluster as it was formed: its random ids and its control members, by name. Written once, never changed.</summary>
+/// <summary>
+/// A cluster as it was formed: its random ids and its first control members, by name. Written once, never changed; who they are now
+/// is told by <see cref="Raft.RaftMembers"/>.
+/// </summary>
 public sealed record FormationRecord(Guid ClusterId, Guid Era, IReadOnlyList<FormationMember> Members)
 {
-    /// <summary>The Raft number of a node, or -1: members are numbered in ordinal order of their names.</summary>
-    public int NumberOf(string name, Guid nodeId)
-    {
-        for (var i = 0; i < Members.Count; i++)
-            if (Members[i].Name == name && Members[i].NodeId == nodeId) return i;
-        return -1;
-    }
-
     internal void Write(JournalWriter writer)
     {
         writer.Id(ClusterId).Id(Era).I32(Members.Count);

@@ -19,6 +19,12 @@ public enum JournalFrameKind : byte
     ReadAnswer = 7,
     Formation = 8,
     FormationAnswer = 9,
+
+    /// <summary>
+    /// First on a peer connection, and again when they changed: the newest members of the group that the sender knows to be
+    /// committed. A node that finds itself among them is a member from then on.
+    /// </summary>
+    Members = 10,
 }
 
 public readonly record struct JournalFrame(JournalFrameKind Kind, long RequestId, byte[] Body);

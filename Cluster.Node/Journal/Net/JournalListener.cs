@@ -13,6 +13,8 @@ internal interface IJournalService
 
     ValueTask OnRaftAsync(Hello from, byte[] body, CancellationToken ct);
 
+    void OnMembers(Hello from, byte[] body);
+
     Task<byte[]> OnProposeAsync(byte[] body, CancellationToken ct);
 
     Task<byte[]> OnReadAsync(byte[] body, CancellationToken ct);
@@ -145,8 +147,10 @@ internal sealed partial class JournalListener : IAsyncDisposable
         {
             if (hello.Purpose == HelloPurpose.Peer)
             {
-                if (frame.Kind != JournalFrameKind.Raft) throw new JournalFormatException($"a {frame.Kind} on a peer connection");
-                await _service.OnRaftAsync(hello, frame.Body, _stop.Token).ConfigureAwait(false);
+                if (frame.Kind is not (JournalFrameKind.Members or JournalFrameKind.Raft))
+                    throw new JournalFormatException($"a {frame.Kind} on a peer connection");
+                if (frame.Kind == JournalFrameKind.Members) _service.OnMembers(hello, frame.Body);
+                else await _service.OnRaftAsync(hello, frame.Body, _stop.Token).ConfigureAwait(false);
                 continue;
             }
             await room.WaitAsync(_stop.Token).ConfigureAwait(false);

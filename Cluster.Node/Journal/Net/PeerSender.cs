@@ -6,18 +6,27 @@ using Microsoft.Extensions.Logging;
 
 namespace Cluster.Node.Journal.Net;
 
+/// <summary>Whom a <see cref="PeerSender"/> carries messages to, and where it is now.</summary>
+internal sealed record PeerTarget(string Name, Guid NodeId, Func<JournalAddress> Address);
+
+/// <summary>
+/// What a <see cref="PeerSender"/> tells of its connection: that it broke, or that the other side takes this node for no member.
+/// </summary>
+internal sealed record PeerEvents(Action Lost, Action Refused);
+
 /// <summary>
 /// Carries Raft messages to one other member over a connection of its own, which it keeps open. What does not fit or can't be sent is
-/// dropped: Raft says it again. A broken or refused connection is told at once, so that a killed leader is missed in milliseconds.
+/// dropped: Raft says it again. A broken or refused connection is told at once, so that a killed leader is missed in milliseconds. What
+/// answers under another identity is not that member, whatever its name and address: nothing is sent to it.
 /// </summary>
 internal sealed partial class PeerSender : IAsyncDisposable
 {
     private const int ReconnectPauseMinMs = 20;
     private const int ReconnectPauseMaxMs = 200;
-    private readonly Func<JournalAddress> _address;
-    private readonly string _name;
+    private readonly PeerTarget _target;
     private readonly JournalDialer _dialer;
-    private readonly Action _lost;
+    private readonly Func<RaftMembers> _members;
+    private readonly PeerEvents _events;
     private readonly ILogger _logger;
     private readonly Channel<RaftMessage> _queue = Channel.CreateBounded<RaftMessage>(
         new BoundedChannelOptions(JournalLimits.ConnectionQueueMax) { SingleReader = true, FullMode = BoundedChannelFullMode.DropOldest });
@@ -25,9 +34,9 @@ internal sealed partial class PeerSender : IAsyncDisposable
     private readonly Task _running;
     private bool _wasRefused;
 
-    public PeerSender(string name, Func<JournalAddress> address, JournalDialer dialer, Action lost, ILogger logger)
+    public PeerSender(PeerTarget target, JournalDialer dialer, Func<RaftMembers> members, PeerEvents events, ILogger logger)
     {
-        (_name, _address, _dialer, _lost, _logger) = (name, address, dialer, lost, logger);
+        (_target, _dialer, _members, _events, _logger) = (target, dialer, members, events, logger);
         _running = Task.Run(RunAsync);
     }
 
@@ -50,18 +59,19 @@ internal sealed partial class PeerSender : IAsyncDisposable
             }
             catch (Exception e) when (e is IOException or SocketException or JournalFormatException or ObjectDisposedException)
             {
-                LogBroken(_logger, _name, e.Message);
+                LogBroken(_logger, _target.Name, e.Message);
             }
             catch (JournalRefusedException e)
             {
-                if (!_wasRefused) LogRefused(_logger, _name, e.Message);
+                if (!_wasRefused) LogRefused(_logger, _target.Name, e.Message);
                 _wasRefused = true;
+                _events.Refused();
             }
             catch (OperationCanceledException)
             {
                 return;
             }
-            _lost();
+            _events.Lost();
             var pause = Random.Shared.Next(ReconnectPauseMinMs, ReconnectPauseMaxMs);
             await Task.Delay(pause, _stop.Token).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
         }
@@ -69,10 +79,12 @@ internal sealed partial class PeerSender : IAsyncDisposable
 
     private async Task ConnectAndSendAsync()
     {
-        var (connection, _) = await _dialer.ConnectAsync(_address(), HelloPurpose.Peer, _stop.Token).ConfigureAwait(false);
-        _wasRefused = false;
+        var (connection, answer) = await _dialer.ConnectAsync(_target.Address(), HelloPurpose.Peer, _stop.Token).ConfigureAwait(false);
         await using (connection.ConfigureAwait(false))
         {
+            if (answer.Node.NodeId != _target.NodeId)
+                throw new JournalRefusedException($"{connection.Remote} is another node now: {answer.Node.Name}, {answer.Node.NodeId}");
+            _wasRefused = false;
             while (_queue.Reader.TryRead(out _)) { }           // from before: outdated
             using var ended = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token, connection.Closed);
             var watching = WatchAsync(connection, ended);
@@ -94,10 +106,15 @@ internal sealed partial class PeerSender : IAsyncDisposable
 
     private async Task SendQueuedAsync(JournalConnection connection, CancellationToken ct)
     {
+        RaftMembers? told = null;
         while (await _queue.Reader.WaitToReadAsync(ct).ConfigureAwait(false))
         {
             while (_queue.Reader.TryRead(out var message))
             {
+                var members = _members();
+                if (told != members)
+                    await connection.SendAsync(JournalFrameKind.Members, 0, members.Encode(), ct).ConfigureAwait(false);
+                told = members;
                 var writer = new JournalWriter();
                 RaftMessageCodec.Encode(message, writer);
                 await connection.SendAsync(JournalFrameKind.Raft, 0, writer.Written, ct).ConfigureAwait(false);

@@ -30,24 +30,28 @@ public sealed partial class FileRaftLog : IDisposable
     /// <summary>Bytes of entries since the last compaction, near enough to decide on the next one.</summary>
     public long EntryBytes { get; private set; }
 
+    /// <summary>Whether there is a log in the directory.</summary>
+    public static bool Exists(string directory) => Directory.Exists(directory) && FilesOf(directory).Length > 0;
+
     /// <summary>
-    /// Opens the log of <paramref name="clusterId"/> and reads it back, or makes an empty one. Throws on anything but a torn tail.
+    /// Opens the log of <paramref name="clusterId"/>, that <paramref name="formed"/> were the first members of, and reads it back,
+    /// or makes an empty one. Throws on anything but a torn tail.
     /// </summary>
-    public static FileRaftLog Open(string directory, Guid clusterId, ILogger logger, out RaftDurable durable)
+    public static FileRaftLog Open(string directory, Guid clusterId, RaftMembers formed, ILogger logger, out RaftDurable durable)
     {
         Directory.CreateDirectory(directory);
         foreach (var leftover in Directory.GetFiles(directory, "*.log.tmp")) File.Delete(leftover);
-        var files = Directory.GetFiles(directory, "raft-*.log").Order(StringComparer.Ordinal).ToArray();
+        var files = FilesOf(directory);
         if (files.Length == 0)
         {
-            durable = RaftDurable.Empty;
-            var empty = WriteGeneration(directory, clusterId, 1, RaftDurable.Empty, out var bytes);
+            durable = RaftDurable.Empty(formed);
+            var empty = WriteGeneration(directory, clusterId, 1, durable, out var bytes);
             return new FileRaftLog(directory, clusterId, logger, empty, 1, bytes);
         }
         var newest = files[^1];
         var generation = long.Parse(Path.GetFileName(newest)[5..^4], NumberStyles.HexNumber, CultureInfo.InvariantCulture);
         var content = File.ReadAllBytes(newest);
-        durable = RaftLogReader.Read(content, newest, generation, clusterId, out var end);
+        durable = RaftLogReader.Read(content, newest, generation, clusterId, formed, out var end);
         var file = File.OpenHandle(newest, FileMode.Open, FileAccess.ReadWrite, FileShare.Read);
         if (end < content.Length)
         {
@@ -113,7 +117,11 @@ public sealed partial class FileRaftLog : IDisposable
         var head = new JournalWriter().Id(clusterId).I64(generation).ToArray();
         List<(RaftRecord Record, byte[] Payload)> records = [(Record(RaftRecordKind.Head, head.Length), head)];
         if (durable.Snapshot is { } s)
+        {
+            var members = s.Members.Encode();
+            records.Add((Record(RaftRecordKind.Members, members.Length) with { Index = s.Members.Index }, members));
             records.Add((Record(RaftRecordKind.Snapshot, s.Image.Length) with { Index = s.Index, Term = s.Term }, s.Image));
+        }
         records.Add((VoteRecord(durable.Vote, 0), []));
         foreach (var e in durable.Entries) records.Add((EntryRecord(e, 0), e.Data));
         var path = PathOf(directory, generation);
@@ -149,6 +157,8 @@ public sealed partial class FileRaftLog : IDisposable
 
     private static RaftRecord EntryRecord(RaftEntry e, long durableBytes) =>
         new(RaftRecordKind.Entry, e.Kind, e.Index, e.Term, durableBytes, e.Data.Length, RaftVote.NoVote);
+
+    private static string[] FilesOf(string directory) => [.. Directory.GetFiles(directory, "raft-*.log").Order(StringComparer.Ordinal)];
 
     private static string PathOf(string directory, long generation) =>
         Path.Combine(directory, string.Create(CultureInfo.InvariantCulture, $"raft-{generation:x16}.log"));

@@ -7,10 +7,12 @@ namespace Cluster.Node.Journal.Raft;
 /// </summary>
 internal static class RaftLogReader
 {
-    public static RaftDurable Read(ReadOnlySpan<byte> content, string name, long generation, Guid clusterId, out long end)
+    public static RaftDurable Read(
+        ReadOnlySpan<byte> content, string name, long generation, Guid clusterId, RaftMembers formed, out long end)
     {
         CheckHead(content, name, generation, clusterId, out var at);
         var vote = RaftVote.None;
+        RaftMembers? members = null;
         RaftSnapshot? snapshot = null;
         var entries = new List<RaftEntry>();
         while (at < content.Length)
@@ -22,9 +24,15 @@ internal static class RaftLogReader
             }
             switch (record.Kind)
             {
+                case RaftRecordKind.Members:
+                    if (members is not null || snapshot is not null || entries.Count > 0) throw Bad(name, at, "members out of place");
+                    members = RaftMembers.Decode(payload);
+                    break;
                 case RaftRecordKind.Snapshot:
                     if (snapshot is not null || entries.Count > 0) throw Bad(name, at, "a snapshot in the middle of a file");
-                    snapshot = new RaftSnapshot(record.Index, record.Term, payload.ToArray());
+                    // Without them the file is of a time when members never changed.
+                    snapshot = new RaftSnapshot(record.Index, record.Term, members ?? formed, payload.ToArray());
+                    if (snapshot.Members.Index > snapshot.Index) throw Bad(name, at, "its members are newer than its snapshot");
                     break;
                 case RaftRecordKind.Vote:
                     vote = new RaftVote(record.Term, record.VotedFor);
@@ -39,7 +47,7 @@ internal static class RaftLogReader
             at += record.TotalBytes;
         }
         end = at;
-        return new RaftDurable(vote, snapshot, entries);
+        return new RaftDurable(vote, formed, snapshot, entries);
     }
 
     private static void CheckHead(ReadOnlySpan<byte> content, string name, long generation, Guid clusterId, out int end)

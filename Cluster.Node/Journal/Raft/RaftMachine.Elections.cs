@@ -1,8 +1,21 @@
 namespace Cluster.Node.Journal.Raft;
 
-/// <summary>Standing for election and voting.</summary>
-public sealed partial class RaftMachine
+/// <summary>
+/// Standing for election and voting. Only a voter stands, and only voters' voices are counted, both by the members in the own log;
+/// but a vote is given to whoever asks with a log that is up to date: the asker may know a change that has not come here yet
+/// (4.2.2).
+/// </summary>
+public partial class RaftMachine
 {
+    private bool MayStand => Members.Find(_settings.Self) is { } self && Counts(self);
+
+    private bool IsGranted => _granted.Count(n => Members.Find(n) is { } m && Counts(m)) >= Quorum;
+
+    private int Quorum => Members.Quorum;
+
+    /// <summary>Whether a server's voice counts towards a majority.</summary>
+    private protected virtual bool Counts(RaftMember member) => member.IsVoter;
+
     /// <summary>
     /// Asks everybody whether a vote would be won. Nothing durable changes, so a member behind a cut raises no terms.
     /// </summary>
@@ -13,10 +26,9 @@ public sealed partial class RaftMachine
         _granted.Clear();
         _granted.Add(_settings.Self);
         ResetElectionTimer();
-        for (var to = 0; to < _settings.Members; to++)
-            if (to != _settings.Self)
-                _sendAfterSync.Add(new RaftMessage.PreVote(_settings.Self, to, Term + 1, _log.LastIndex, _log.LastTerm));
-        if (_granted.Count >= _settings.Quorum) Stand();
+        foreach (var to in OtherVoters())
+            _sendAfterSync.Add(new RaftMessage.PreVote(_settings.Self, to, Term + 1, _log.LastIndex, _log.LastTerm));
+        if (IsGranted) Stand();
     }
 
     private void Stand()
@@ -27,11 +39,13 @@ public sealed partial class RaftMachine
         _granted.Clear();
         _granted.Add(_settings.Self);
         ResetElectionTimer();
-        for (var to = 0; to < _settings.Members; to++)
-            if (to != _settings.Self)
-                _sendAfterSync.Add(new RaftMessage.Vote(_settings.Self, to, Term, _log.LastIndex, _log.LastTerm));
-        if (_granted.Count >= _settings.Quorum) Lead();
+        foreach (var to in OtherVoters())
+            _sendAfterSync.Add(new RaftMessage.Vote(_settings.Self, to, Term, _log.LastIndex, _log.LastTerm));
+        if (IsGranted) Lead();
     }
+
+    private IEnumerable<int> OtherVoters() =>
+        Members.All.Where(m => m.Number != _settings.Self && Counts(m)).Select(m => m.Number);
 
     private void OnPreVote(RaftMessage.PreVote m)
     {
@@ -51,7 +65,7 @@ public sealed partial class RaftMachine
         }
         if (Role != RaftRole.PreCandidate || m.Term != Term + 1) return;
         _granted.Add(m.From);
-        if (_granted.Count >= _settings.Quorum) Stand();
+        if (IsGranted) Stand();
     }
 
     private void OnVote(RaftMessage.Vote m)
@@ -72,12 +86,12 @@ public sealed partial class RaftMachine
         if (m.Term > Term) Follow(m.Term, -1);
         if (Role != RaftRole.Candidate || m.Term != Term || !m.Granted) return;
         _granted.Add(m.From);
-        if (_granted.Count >= _settings.Quorum) Lead();
+        if (IsGranted) Lead();
     }
 
     private void OnStandNow(RaftMessage.StandNow m)
     {
-        if (m.Term == Term && m.From == Leader && Role == RaftRole.Follower) Stand();
+        if (m.Term == Term && m.From == Leader && Role == RaftRole.Follower && MayStand) Stand();
     }
 
     /// <summary>Takes a term and its leader (-1: not known yet). Reads that waited here fail; the shell fails the proposals.</summary>
@@ -88,11 +102,14 @@ public sealed partial class RaftMachine
         {
             FailReads();
             ResetElectionTimer();
+            _peers.Clear();
+            _transferTo = -1;
         }
         Role = RaftRole.Follower;
         Leader = leader;
     }
 
-    private bool IsUpToDate(long lastIndex, long lastTerm) =>
+    /// <summary>Whether a candidate with this log has all that may be committed.</summary>
+    private protected virtual bool IsUpToDate(long lastIndex, long lastTerm) =>
         lastTerm > _log.LastTerm || (lastTerm == _log.LastTerm && lastIndex >= _log.LastIndex);
 }

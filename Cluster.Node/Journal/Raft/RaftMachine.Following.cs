@@ -3,7 +3,7 @@ using Cluster.Messages.Model;
 namespace Cluster.Node.Journal.Raft;
 
 /// <summary>Following a leader: entries and snapshots come in, answers leave only behind a sync.</summary>
-public sealed partial class RaftMachine
+public partial class RaftMachine
 {
     private void OnAppend(RaftMessage.Append m)
     {

@@ -1,12 +1,12 @@
-
 namespace Cluster.Node.Journal.Raft;
 
 /// <summary>Leading: proposals, replication to each peer, commit, and the barrier for reads.</summary>
-public sealed partial class RaftMachine
+public partial class RaftMachine
 {
-    private readonly Peer?[] _peers;
+    private readonly List<Peer> _peers = [];                  // all other members, learners too, by number; empty unless leading
     private readonly Queue<(long Id, long Round)> _readsAsked = [];
     private readonly Queue<long> _readsNew = [];
+    private readonly List<long> _matches = [];
     private long _heartbeatAtMs;
     private long _quorumCheckAtMs;
     private long _readRound;
@@ -25,10 +25,12 @@ public sealed partial class RaftMachine
         Snapshot,
     }
 
-    /// <summary>Appends a command to the log of a leader. Its index, or -1 if this member does not lead.</summary>
+    /// <summary>
+    /// Appends a command to the log of a leader. Its index, or -1 if this member does not lead or is giving the leadership away.
+    /// </summary>
     public long Propose(byte[] command)
     {
-        if (Role != RaftRole.Leader) return -1;
+        if (Role != RaftRole.Leader || IsHandingOver) return -1;
         _log.Append(new RaftEntry(_log.LastIndex + 1, Term, RaftEntryKind.Command, command));
         return _log.LastIndex;
     }
@@ -42,28 +44,37 @@ public sealed partial class RaftMachine
         else _readsFailed.Add(id);
     }
 
-    /// <summary>Asks the follower with the longest log to take over. Nothing is promised: this member leads on if that fails.</summary>
-    public void HandOver()
-    {
-        if (Role != RaftRole.Leader) return;
-        var best = -1;
-        for (var i = 0; i < _peers.Length; i++)
-            if (_peers[i] is { } p && (best < 0 || p.Match > _peers[best]!.Match)) best = i;
-        if (best >= 0) _sendAfterSync.Add(new RaftMessage.StandNow(_settings.Self, best, Term));
-    }
-
     private void Lead()
     {
         Role = RaftRole.Leader;
         Leader = _settings.Self;
-        for (var i = 0; i < _peers.Length; i++)
-            _peers[i] = i == _settings.Self ? null : new Peer(_log.LastIndex + 1, _nowMs);
+        _peers.Clear();
+        _transferTo = -1;
         _selfMatch = _unwrittenFrom - 1;
         _readRound = 0;
+        FollowMembers();
         _log.Append(new RaftEntry(_log.LastIndex + 1, Term, RaftEntryKind.NoOp, []));
         _termStart = _log.LastIndex;
         _quorumCheckAtMs = _nowMs + _settings.ElectionMaxMs;
         Heartbeat();
+    }
+
+    /// <summary>A leader replicates to exactly the members in force.</summary>
+    private void FollowMembers()
+    {
+        _peers.RemoveAll(p => Members.Find(p.Number) is null);
+        foreach (var member in Members.All)
+            if (member.Number != _settings.Self && PeerOf(member.Number) is null)
+                _peers.Add(new Peer(member.Number, _log.LastIndex, _nowMs));
+        foreach (var p in _peers) p.Counts = Counts(Members.Find(p.Number)!);
+        _peers.Sort((a, b) => a.Number.CompareTo(b.Number));
+    }
+
+    private Peer? PeerOf(int number)
+    {
+        foreach (var p in _peers)
+            if (p.Number == number) return p;
+        return null;
     }
 
     private void LeaderTimers()
@@ -71,24 +82,25 @@ public sealed partial class RaftMachine
         if (_nowMs >= _quorumCheckAtMs)
         {
             _quorumCheckAtMs = _nowMs + _settings.ElectionMinMs;
-            var heard = 1 + _peers.Count(p => p is not null && _nowMs - p.HeardAtMs <= _settings.ElectionMaxMs);
-            if (heard < _settings.Quorum)
+            var heard = 1 + _peers.Count(p => p.Counts && _nowMs - p.HeardAtMs <= _settings.ElectionMaxMs);
+            if (heard < Quorum)
             {
                 Follow(Term, -1);
                 return;
             }
         }
+        if (IsHandingOver && _nowMs >= _transferUntilMs) _transferTo = -1;
         if (_nowMs >= _heartbeatAtMs) Heartbeat();
     }
 
     private void Heartbeat()
     {
         _heartbeatAtMs = _nowMs + _settings.HeartbeatMs;
-        for (var i = 0; i < _peers.Length; i++)
+        _askedToStand = false;                                // the message may have been lost: the next answer asks again
+        foreach (var p in _peers)
         {
-            if (_peers[i] is not { } p) continue;
             if (p.Mode == PeerMode.Snapshot && _nowMs - p.SnapshotSentAtMs >= _settings.SnapshotRetryMs) p.StartProbing(p.Match + 1);
-            SendEmpty(i, p);
+            SendEmpty(p);
         }
     }
 
@@ -99,36 +111,35 @@ public sealed partial class RaftMachine
         {
             _readRound++;
             while (_readsNew.TryDequeue(out var id)) _readsAsked.Enqueue((id, _readRound));
-            for (var i = 0; i < _peers.Length; i++)
-                if (_peers[i] is { } p) SendEmpty(i, p);
+            foreach (var p in _peers) SendEmpty(p);
             ConfirmReads();
         }
-        for (var i = 0; i < _peers.Length; i++)
-            if (_peers[i] is { Mode: PeerMode.Replicate } p) Stream(i, p);
+        foreach (var p in _peers)
+            if (p.Mode == PeerMode.Replicate) Stream(p);
     }
 
-    private void Stream(int to, Peer p)
+    private void Stream(Peer p)
     {
         while (p.Mode == PeerMode.Replicate && p.Next <= _log.LastIndex && p.InFlight < _settings.AppendsInFlightMax)
         {
             if (p.Next <= _log.SnapshotIndex)
             {
-                SendSnapshot(to, p);
+                SendSnapshot(p);
                 return;
             }
             var entries = _log.Slice(p.Next, _settings.AppendBytesMax);
-            SendAppend(to, p.Next - 1, entries);
+            SendAppend(p.Number, p.Next - 1, entries);
             p.Next += entries.Count;
             p.InFlight++;
         }
     }
 
     /// <summary>A heartbeat that is also a probe: it fails if the peer does not have all that was sent before it.</summary>
-    private void SendEmpty(int to, Peer p)
+    private void SendEmpty(Peer p)
     {
-        if (p.Mode == PeerMode.Probe && p.Next <= _log.SnapshotIndex) SendSnapshot(to, p);
-        if (p.Mode == PeerMode.Snapshot) SendAppend(to, 0, []);
-        else SendAppend(to, Math.Max(p.Next - 1, _log.SnapshotIndex), []);
+        if (p.Mode == PeerMode.Probe && p.Next <= _log.SnapshotIndex) SendSnapshot(p);
+        if (p.Mode == PeerMode.Snapshot) SendAppend(p.Number, 0, []);
+        else SendAppend(p.Number, Math.Max(p.Next - 1, _log.SnapshotIndex), []);
     }
 
     private void SendAppend(int to, long prevIndex, IReadOnlyList<RaftEntry> entries)
@@ -137,23 +148,23 @@ public sealed partial class RaftMachine
         _sendAtOnce.Add(new RaftMessage.Append(_settings.Self, to, Term, prevIndex, prevTerm, entries, CommitIndex, _readRound));
     }
 
-    private void SendSnapshot(int to, Peer p)
+    private void SendSnapshot(Peer p)
     {
         p.Mode = PeerMode.Snapshot;
         p.SnapshotIndex = _log.SnapshotIndex;
         p.SnapshotSentAtMs = _nowMs;
-        _sendAtOnce.Add(new RaftMessage.InstallSnapshot(_settings.Self, to, Term, _log.Snapshot!, _readRound));
+        _sendAtOnce.Add(new RaftMessage.InstallSnapshot(_settings.Self, p.Number, Term, _log.Snapshot!, _readRound));
     }
 
     private void OnAppendReply(RaftMessage.AppendReply m)
     {
         if (m.Term > Term) Follow(m.Term, -1);
-        if (Role != RaftRole.Leader || m.Term != Term || _peers[m.From] is not { } p) return;
+        if (Role != RaftRole.Leader || m.Term != Term || PeerOf(m.From) is not { } p) return;
         p.HeardAtMs = _nowMs;
         p.ReadRound = Math.Max(p.ReadRound, m.ReadRound);
         ConfirmReads();
         if (m.Success) OnMatched(p, m.MatchIndex);
-        else OnMismatch(m.From, p, m);
+        else OnMismatch(p, m);
     }
 
     private void OnMatched(Peer p, long match)
@@ -163,24 +174,28 @@ public sealed partial class RaftMachine
         var caughtUp = p.Mode == PeerMode.Snapshot ? match >= p.SnapshotIndex : match >= p.Next - 1;
         if (p.Mode != PeerMode.Replicate && caughtUp) p.StartReplicating();
         p.Next = Math.Max(p.Next, p.Match + 1);
+        p.EndRound(_log.LastIndex, _nowMs, _settings.ElectionMinMs);
         AdvanceCommit();
+        AskToStand(p);
     }
 
-    private void OnMismatch(int from, Peer p, RaftMessage.AppendReply m)
+    private void OnMismatch(Peer p, RaftMessage.AppendReply m)
     {
         if (p.Mode == PeerMode.Snapshot) return;
         if (p.Mode == PeerMode.Probe && m.PrevIndex != p.Next - 1) return;               // an answer to an older probe
         if (p.Mode == PeerMode.Replicate && m.PrevIndex <= p.Match && m.MatchIndex >= p.Match) return;
         p.StartProbing(Math.Clamp(m.MatchIndex + 1, 1, Math.Max(1, m.PrevIndex)));
-        SendEmpty(from, p);
+        SendEmpty(p);
     }
 
     private void AdvanceCommit()
     {
-        Span<long> matches = stackalloc long[_settings.Members];
-        for (var i = 0; i < matches.Length; i++) matches[i] = _peers[i]?.Match ?? _selfMatch;
-        matches.Sort();
-        var index = matches[_settings.Members - _settings.Quorum];
+        _matches.Clear();
+        if (Members.Find(_settings.Self) is { } self && Counts(self)) _matches.Add(_selfMatch);
+        foreach (var p in _peers)
+            if (p.Counts) _matches.Add(p.Match);
+        _matches.Sort();
+        var index = _matches[^Quorum];
         if (index <= CommitIndex || index < _termStart) return;   // only an entry of its own term tells a leader what is committed
         CommitIndex = index;
     }
@@ -189,11 +204,13 @@ public sealed partial class RaftMachine
     {
         while (_readsAsked.TryPeek(out var read))
         {
-            var confirming = 1 + _peers.Count(p => p is not null && p.ReadRound >= read.Round);
-            if (confirming < _settings.Quorum) return;
+            var confirming = 1 + _peers.Count(p => p.Counts && p.ReadRound >= read.Round);
+            if (confirming < ReadQuorum) return;
             _readsConfirmed.Add(_readsAsked.Dequeue().Id);
         }
     }
+
+    private protected virtual int ReadQuorum => Quorum;
 
     private void FailReads()
     {
@@ -201,16 +218,21 @@ public sealed partial class RaftMachine
         while (_readsNew.TryDequeue(out var id)) _readsFailed.Add(id);
     }
 
-    private sealed class Peer(long next, long nowMs)
+    private sealed class Peer(int number, long last, long nowMs)
     {
+        public readonly int Number = number;
+        public bool Counts;
         public PeerMode Mode = PeerMode.Probe;
-        public long Next = next;
+        public long Next = last + 1;
         public long Match;
         public int InFlight;
         public long HeardAtMs = nowMs;
         public long ReadRound;
         public long SnapshotIndex;
         public long SnapshotSentAtMs;
+        public bool CaughtUp;
+        private long _roundEnd = last;
+        private long _roundStartedAtMs = nowMs;
 
         public void StartProbing(long next)
         {
@@ -220,6 +242,17 @@ public sealed partial class RaftMachine
         public void StartReplicating()
         {
             (Mode, Next, InFlight) = (PeerMode.Replicate, Match + 1, 0);
+        }
+
+        /// <summary>
+        /// Catching up goes in rounds (4.2.1): each ends once the peer has all that the log held when the round began, and the next
+        /// one begins. A round that took no longer than <paramref name="roundMs"/> says that the peer keeps up.
+        /// </summary>
+        public void EndRound(long lastIndex, long nowMs, long roundMs)
+        {
+            if (Match < _roundEnd) return;
+            CaughtUp = nowMs - _roundStartedAtMs <= roundMs;
+            (_roundEnd, _roundStartedAtMs) = (lastIndex, nowMs);
         }
     }
 }

@@ -6,9 +6,11 @@ namespace Cluster.Node.Journal.Raft;
 /// One member's Raft role, and nothing else: no clock, socket, file or random of the system. Inputs are the time, messages, proposals
 /// and "that is on disk"; outputs are collected in <see cref="TakeReady"/>. One thread. The simulator runs this same code.
 /// Raft as in Ongaro's dissertation: pre-vote (9.6), leader steps down without a quorum (6.2), a no-op opens each term (6.4),
-/// read-index barrier (6.4), snapshots (5), leadership transfer (3.10).
+/// read-index barrier (6.4), snapshots (5), leadership transfer (3.10), changes of one server at a time (4) and only after an entry of
+/// the leader's own term is committed, learners that catch up without a vote (4.2.1).
+/// Open to derivation only for tests that take one rule out and show that the simulation notices.
 /// </summary>
-public sealed partial class RaftMachine
+public partial class RaftMachine
 {
     private readonly RaftSettings _settings;
     private readonly RaftMemoryLog _log;
@@ -30,17 +32,17 @@ public sealed partial class RaftMachine
     /// <summary>Starts as a follower of nobody with what was on disk. Seed: any number, different per member.</summary>
     public RaftMachine(RaftSettings settings, RaftDurable durable, ulong seed, long nowMs)
     {
-        Invariant.That(settings.Self >= 0 && settings.Self < settings.Members, "a member has a place in the list");
+        Invariant.That(settings.Self >= 0, "a member has a number");
         _settings = settings;
         _random = seed;
         _vote = durable.Vote;
-        _log = new RaftMemoryLog(durable.Snapshot, durable.Entries);
+        _log = new RaftMemoryLog(durable.Formed, durable.Snapshot, durable.Entries);
         Invariant.That(_log.LastTerm <= _vote.Term, "the log holds no term that the vote has not reached");
-        _peers = new Peer[settings.Members];
         CommitIndex = _handedOut = _log.SnapshotIndex;
         _unwrittenFrom = _log.LastIndex + 1;
         _nowMs = nowMs;
-        _electionAtMs = nowMs + (settings.Members == 1 ? 0 : Draw(settings.ElectionMinMs / 2, settings.ElectionMinMs));
+        var alone = Members.Voters == 1 && Members.IsVoter(settings.Self);
+        _electionAtMs = nowMs + (alone ? 0 : Draw(settings.ElectionMinMs / 2, settings.ElectionMinMs));
     }
 
     public RaftRole Role { get; private set; } = RaftRole.Follower;
@@ -56,6 +58,12 @@ public sealed partial class RaftMachine
     public IReadOnlyList<RaftEntry> Entries => _log.Entries;
     public RaftVote Vote => _vote;
 
+    /// <summary>The members in force here: those of the last entry that changed them, committed or not.</summary>
+    public RaftMembers Members => _log.Members;
+
+    /// <summary>The last members that are known to be committed.</summary>
+    public RaftMembers CommittedMembers => _log.MembersAt(CommitIndex);
+
     /// <summary>When <see cref="Advance"/> has something to do, if nothing else comes before.</summary>
     public long NextDeadlineMs => Role == RaftRole.Leader ? _heartbeatAtMs : _electionAtMs;
 
@@ -64,12 +72,19 @@ public sealed partial class RaftMachine
     {
         _nowMs = Math.Max(_nowMs, nowMs);
         if (Role == RaftRole.Leader) LeaderTimers();
-        else if (_nowMs >= _electionAtMs) StandProvisionally();
+        else if (_nowMs < _electionAtMs) return;
+        else if (MayStand) StandProvisionally();
+        else
+        {
+            Leader = -1;                                      // who has no vote waits, but knows that it hears nobody
+            ResetElectionTimer();
+        }
     }
 
+    /// <summary>Whoever sends it may be unknown here yet: members learn of each other through this very log (4.1).</summary>
     public void Receive(RaftMessage message)
     {
-        if (message.To != _settings.Self || message.From < 0 || message.From >= _settings.Members) return;
+        if (message.To != _settings.Self || message.From < 0 || message.From == _settings.Self) return;
         switch (message)
         {
             case RaftMessage.PreVote m: OnPreVote(m); break;
@@ -90,7 +105,7 @@ public sealed partial class RaftMachine
     {
         if (Role == RaftRole.Leader)
         {
-            if (_peers[peer] is { Mode: PeerMode.Replicate } p) p.StartProbing(p.Match + 1);
+            if (PeerOf(peer) is { Mode: PeerMode.Replicate } p) p.StartProbing(p.Match + 1);
             return;
         }
         if (peer != Leader) return;
@@ -103,6 +118,7 @@ public sealed partial class RaftMachine
     public void Compact(RaftSnapshot snapshot)
     {
         Invariant.That(snapshot.Index <= _handedOut && _log.TermAt(snapshot.Index) == snapshot.Term, "only applied entries are compacted");
+        Invariant.That(snapshot.Members.Index <= snapshot.Index, "a snapshot names the members as of its own place");
         _log.Install(snapshot);
     }
 

@@ -2,16 +2,21 @@ using Cluster.Messages.Model;
 
 namespace Cluster.Node.Journal.Raft;
 
-/// <summary>The log as the machine sees it: a snapshot and the entries after it.</summary>
+/// <summary>The log as the machine sees it: a snapshot and the entries after it, and the members that each place in it gives.</summary>
 internal sealed class RaftMemoryLog
 {
     private readonly List<RaftEntry> _entries = [];
+    private readonly List<RaftMembers> _members;              // ascending: the snapshot's or the formed ones, then one for each entry
 
-    public RaftMemoryLog(RaftSnapshot? snapshot, IReadOnlyList<RaftEntry> entries)
+    public RaftMemoryLog(RaftMembers formed, RaftSnapshot? snapshot, IReadOnlyList<RaftEntry> entries)
     {
         Snapshot = snapshot;
+        _members = [snapshot?.Members ?? formed];
         foreach (var entry in entries) Append(entry);
     }
+
+    /// <summary>The members in force: those of the last entry that changed them, committed or not.</summary>
+    public RaftMembers Members => _members[^1];
 
     public RaftSnapshot? Snapshot { get; private set; }
     public long SnapshotIndex => Snapshot?.Index ?? 0;
@@ -36,6 +41,19 @@ internal sealed class RaftMemoryLog
         Invariant.That(entry.Index == LastIndex + 1, "log entries are dense");
         Invariant.That(entry.Term >= LastTerm, "terms never fall along the log");
         _entries.Add(entry);
+        if (entry.Kind != RaftEntryKind.Members) return;
+        var members = RaftMembers.Decode(entry.Data);
+        Invariant.That(members.Index == entry.Index, "a list of members names the place that it has in the log");
+        _members.Add(members);
+    }
+
+    /// <summary>The members as of the entry at <paramref name="index"/>, which the snapshot does not lie behind.</summary>
+    public RaftMembers MembersAt(long index)
+    {
+        Invariant.That(index >= SnapshotIndex, "what a snapshot covers is told by the snapshot");
+        var at = _members.Count - 1;
+        while (at > 0 && _members[at].Index > index) at--;
+        return _members[at];
     }
 
     public void TruncateFrom(long index)
@@ -43,6 +61,7 @@ internal sealed class RaftMemoryLog
         Invariant.That(index > SnapshotIndex, "what a snapshot covers is never cut");
         var keep = (int)(index - SnapshotIndex - 1);
         if (keep < _entries.Count) _entries.RemoveRange(keep, _entries.Count - keep);
+        while (_members.Count > 1 && _members[^1].Index >= index) _members.RemoveAt(_members.Count - 1);
     }
 
     /// <summary>Entries from <paramref name="from"/> on, at least one if there is one, then as many as fit.</summary>
@@ -63,8 +82,11 @@ internal sealed class RaftMemoryLog
     public void Install(RaftSnapshot snapshot)
     {
         Invariant.That(snapshot.Index > SnapshotIndex, "snapshots only move forward");
-        if (TermAt(snapshot.Index) == snapshot.Term) _entries.RemoveRange(0, (int)(snapshot.Index - SnapshotIndex));
+        var continues = TermAt(snapshot.Index) == snapshot.Term;
+        if (continues) _entries.RemoveRange(0, (int)(snapshot.Index - SnapshotIndex));
         else _entries.Clear();
+        _members.RemoveAll(m => !continues || m.Index <= snapshot.Index);
+        _members.Insert(0, snapshot.Members);
         Snapshot = snapshot;
     }
 }

@@ -6,7 +6,7 @@ namespace Cluster.Node.Journal.Raft;
 public static class RaftMessageCodec
 {
     private const byte PreVote = 1, PreVoteReply = 2, Vote = 3, VoteReply = 4;
-    private const byte Append = 5, AppendReply = 6, InstallSnapshot = 7, StandNow = 8;
+    private const byte Append = 5, AppendReply = 6, StandNow = 8, InstallSnapshot = 9;      // 7 was a snapshot without its members
 
     /// <summary>An entry's fields beside its data.</summary>
     private const int EntryBytesMin = 21;
@@ -26,7 +26,8 @@ public static class RaftMessageCodec
                 break;
             case RaftMessage.AppendReply m: writer.Flag(m.Success).I64(m.PrevIndex).I64(m.MatchIndex).I64(m.ReadRound); break;
             case RaftMessage.InstallSnapshot m:
-                writer.I64(m.Snapshot.Index).I64(m.Snapshot.Term).Bytes(m.Snapshot.Image).I64(m.ReadRound);
+                writer.I64(m.Snapshot.Index).I64(m.Snapshot.Term).Bytes(m.Snapshot.Members.Encode()).Bytes(m.Snapshot.Image)
+                    .I64(m.ReadRound);
                 break;
         }
     }
@@ -45,8 +46,7 @@ public static class RaftMessageCodec
             VoteReply => new RaftMessage.VoteReply(sender, to, term, reader.Flag()),
             Append => ReadAppend(ref reader, sender, to, term),
             AppendReply => new RaftMessage.AppendReply(sender, to, term, reader.Flag(), reader.I64(), reader.I64(), reader.I64()),
-            InstallSnapshot => new RaftMessage.InstallSnapshot(
-                sender, to, term, new RaftSnapshot(reader.I64(), reader.I64(), reader.Bytes()), reader.I64()),
+            InstallSnapshot => new RaftMessage.InstallSnapshot(sender, to, term, ReadSnapshot(ref reader), reader.I64()),
             StandNow => new RaftMessage.StandNow(sender, to, term),
             _ => throw new JournalFormatException($"Raft message type {type} is not known"),
         };
@@ -64,6 +64,14 @@ public static class RaftMessageCodec
             if (entries[i].Index != prevIndex + 1 + i) throw new JournalFormatException("entries of an append are not dense");
         }
         return new RaftMessage.Append(sender, to, term, prevIndex, prevTerm, entries, commit, round);
+    }
+
+    private static RaftSnapshot ReadSnapshot(ref JournalReader reader)
+    {
+        long index = reader.I64(), term = reader.I64();
+        var members = RaftMembers.Decode(reader.Bytes());
+        if (members.Index > index) throw new JournalFormatException("a snapshot's members are newer than itself");
+        return new RaftSnapshot(index, term, members, reader.Bytes());
     }
 
     private static byte TypeOf(RaftMessage message) => message switch

@@ -23,8 +23,11 @@ public enum ProposeOutcome : byte
 
 public readonly record struct ProposeResult(ProposeOutcome Outcome, MetaAnswer Answer);
 
-/// <summary>A member as others see it. Leader: its number, or -1.</summary>
-public sealed record RaftStatus(RaftRole Role, long Term, int Leader, long CommitIndex, long LastIndex);
+/// <summary>
+/// A member as others see it. Leader: its number, or -1. Members: those in force here; Committed: the last that are settled.
+/// </summary>
+public sealed record RaftStatus(
+    RaftRole Role, long Term, int Leader, long CommitIndex, long LastIndex, RaftMembers Members, RaftMembers Committed);
 
 /// <summary>
 /// The shell around <see cref="RaftMachine"/>: one thread that takes what came in, steps the machine over all of it, writes, syncs
@@ -45,6 +48,8 @@ public sealed partial class RaftNode : IAsyncDisposable
     private readonly SemaphoreSlim _room = new(JournalLimits.LoopQueueMax);
     private readonly Dictionary<long, (long Term, TaskCompletionSource<ProposeResult> Waiter)> _proposals = [];
     private readonly Dictionary<long, TaskCompletionSource<bool>> _reads = [];
+    private readonly int _self;
+    private readonly RaftMembers _formed;
     private readonly TaskCompletionSource _stopped = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private readonly long _startedAt = Stopwatch.GetTimestamp();
     private List<Input> _inbox = [];
@@ -56,14 +61,18 @@ public sealed partial class RaftNode : IAsyncDisposable
     public RaftNode(
         RaftSettings settings, FileRaftLog log, RaftDurable durable, MetaState state, Action<RaftMessage> send, ulong seed, ILogger logger)
     {
-        (_log, _state, _send, _logger) = (log, state, send, logger);
+        (_log, _state, _send, _logger, _self) = (log, state, send, logger, settings.Self);
+        _formed = durable.Formed;
         _machine = new RaftMachine(settings, durable, seed, nowMs: 0);
         if (durable.Snapshot is { } snapshot) _state.Load(snapshot.Image);
         _status = StatusNow();
         new Thread(Run) { IsBackground = true, Name = "journal-raft" }.Start();
     }
 
-    /// <summary>Raised on the Raft thread after role, term or leader changed; handlers must not block.</summary>
+    /// <summary>This member's number in the group.</summary>
+    public int Number => _self;
+
+    /// <summary>Raised on the Raft thread after role, term, leader or members changed; handlers must not block.</summary>
     public event Action<RaftStatus>? Changed;
 
     public RaftStatus Status => _status;
@@ -106,10 +115,37 @@ public sealed partial class RaftNode : IAsyncDisposable
         return waiter.Task;
     }
 
-    /// <summary>Gives the leadership away if this member has it; best effort.</summary>
-    public void HandOver()
+    /// <summary>
+    /// Gives the leadership away if this member has it; best effort. Completes once it is tried; false if there is nobody to take
+    /// it.
+    /// </summary>
+    public Task<bool> HandOverAsync()
     {
-        if (_room.Wait(0)) Enqueue(new Input.Leave());
+        if (!_room.Wait(0)) return Task.FromResult(false);
+        var waiter = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Enqueue(new Input.Leave(waiter));
+        return waiter.Task;
+    }
+
+    /// <summary>
+    /// Proposes a change of the members, one step from those <paramref name="seen"/>. Completes with Appended once it is committed; with
+    /// Unset when the leadership went before that was known.
+    /// </summary>
+    public Task<MembersChange> ChangeMembersAsync(RaftMembers seen, RaftMembers wanted)
+    {
+        if (!_room.Wait(0)) return Task.FromResult(MembersChange.NotNow);
+        var waiter = new TaskCompletionSource<MembersChange>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Enqueue(new Input.Change(seen, wanted, waiter));
+        return waiter.Task;
+    }
+
+    /// <summary>How far each other member is; empty unless this one leads.</summary>
+    public Task<IReadOnlyList<RaftProgress>> ProgressAsync()
+    {
+        if (!_room.Wait(0)) return Task.FromResult<IReadOnlyList<RaftProgress>>([]);
+        var waiter = new TaskCompletionSource<IReadOnlyList<RaftProgress>>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Enqueue(new Input.Look(waiter));
+        return waiter.Task;
     }
 
     public async ValueTask DisposeAsync()
@@ -174,7 +210,9 @@ public sealed partial class RaftNode : IAsyncDisposable
         {
             case Input.Message m: _machine.Receive(m.Value); break;
             case Input.Lost l: _machine.PeerLost(l.Peer); break;
-            case Input.Leave: _machine.HandOver(); break;
+            case Input.Leave l: l.Waiter.SetResult(_machine.HandOver()); break;
+            case Input.Look l: l.Waiter.SetResult(_machine.Progress()); break;
+            case Input.Change c: Change(c); break;
             case Input.Proposal p: Propose(p); break;
             case Input.Read r: Read(r); break;
         }
@@ -190,6 +228,25 @@ public sealed partial class RaftNode : IAsyncDisposable
         var index = _machine.Propose(p.Command);
         if (index < 0) p.Waiter.SetResult(new ProposeResult(ProposeOutcome.NotLeader, default));
         else _proposals.Add(index, (_machine.Term, p.Waiter));
+    }
+
+    private void Change(Input.Change c)
+    {
+        var taken = _machine.ProposeMembers(c.Seen, c.Wanted);
+        if (taken != MembersChange.Appended)
+        {
+            c.Waiter.SetResult(taken);
+            return;
+        }
+        var committed = new TaskCompletionSource<ProposeResult>(TaskCreationOptions.RunContinuationsAsynchronously);
+        _proposals.Add(_machine.LastIndex, (_machine.Term, committed));
+        _ = EndChangeAsync(committed.Task, c.Waiter);
+    }
+
+    private static async Task EndChangeAsync(Task<ProposeResult> committed, TaskCompletionSource<MembersChange> waiter)
+    {
+        var result = await committed.ConfigureAwait(false);
+        waiter.SetResult(result.Outcome == ProposeOutcome.Done ? MembersChange.Appended : MembersChange.Unset);
     }
 
     private void Read(Input.Read r)
@@ -217,7 +274,7 @@ public sealed partial class RaftNode : IAsyncDisposable
         if (ready.Snapshot is { } snapshot)
         {
             _state.Load(snapshot.Image);
-            _log.Rewrite(new RaftDurable(_machine.Vote, _machine.Snapshot, _machine.Entries));
+            RewriteLog();
         }
         else
         {
@@ -234,7 +291,10 @@ public sealed partial class RaftNode : IAsyncDisposable
 
     private void Apply(RaftEntry entry)
     {
-        Invariant.That(entry.Kind is RaftEntryKind.NoOp or RaftEntryKind.Command, "an entry of an unknown kind halts the member");
+        Invariant.That(
+            entry.Kind is RaftEntryKind.NoOp or RaftEntryKind.Command or RaftEntryKind.Members,
+            "an entry of an unknown kind halts the member");
+        if (entry.Kind == RaftEntryKind.Members) LogMembers(_logger, Describe(RaftMembers.Decode(entry.Data)), entry.Index);
         var answer = entry.Kind == RaftEntryKind.Command ? _state.Apply(MetaCommandCodec.Decode(entry.Data)) : default;
         if (!_proposals.Remove(entry.Index, out var proposal)) return;
         var outcome = proposal.Term == entry.Term ? ProposeOutcome.Done : ProposeOutcome.Unknown;
@@ -258,19 +318,28 @@ public sealed partial class RaftNode : IAsyncDisposable
         if (_log.EntryBytes < 2 * (_machine.Snapshot?.Image.LongLength ?? 0)) return;
         var last = _machine.CommitIndex;
         var term = _machine.Entries[(int)(last - _machine.SnapshotIndex - 1)].Term;
-        _machine.Compact(new RaftSnapshot(last, term, _state.ToImage()));
-        _log.Rewrite(new RaftDurable(_machine.Vote, _machine.Snapshot, _machine.Entries));
+        _machine.Compact(new RaftSnapshot(last, term, _machine.CommittedMembers, _state.ToImage()));
+        RewriteLog();
     }
 
-    private RaftStatus StatusNow() => new(_machine.Role, _machine.Term, _machine.Leader, _machine.CommitIndex, _machine.LastIndex);
+    private void RewriteLog() =>
+        _log.Rewrite(new RaftDurable(_machine.Vote, _formed, _machine.Snapshot, _machine.Entries));
+
+    private RaftStatus StatusNow() => new(
+        _machine.Role, _machine.Term, _machine.Leader, _machine.CommitIndex, _machine.LastIndex, _machine.Members,
+        _machine.CommittedMembers);
+
+    private static string Describe(RaftMembers members) =>
+        string.Join(", ", members.All.Select(m => m.IsVoter ? m.Node.Name : $"{m.Node.Name} (learner)"));
 
     private void Publish()
     {
         var (old, now) = (_status, StatusNow());
         if (old == now) return;
         _status = now;
-        if (old.Role == now.Role && old.Term == now.Term && old.Leader == now.Leader) return;
-        LogRole(_logger, now.Role, now.Term, now.Leader);
+        var roleChanged = old.Role != now.Role || old.Term != now.Term || old.Leader != now.Leader;
+        if (!roleChanged && old.Members == now.Members && old.Committed == now.Committed) return;
+        if (roleChanged) LogRole(_logger, now.Role, now.Term, now.Members.NameOf(now.Leader) ?? "none");
         Changed?.Invoke(now);
     }
 
@@ -295,6 +364,9 @@ public sealed partial class RaftNode : IAsyncDisposable
     {
         if (input is Input.Proposal p) p.Waiter.TrySetResult(new ProposeResult(ProposeOutcome.Unknown, default));
         if (input is Input.Read r) r.Waiter.TrySetResult(false);
+        if (input is Input.Leave l) l.Waiter.TrySetResult(false);
+        if (input is Input.Look k) k.Waiter.TrySetResult([]);
+        if (input is Input.Change c) c.Waiter.TrySetResult(MembersChange.Unset);
     }
 
     private abstract record Input
@@ -303,7 +375,11 @@ public sealed partial class RaftNode : IAsyncDisposable
 
         public sealed record Lost(int Peer) : Input;
 
-        public sealed record Leave : Input;
+        public sealed record Leave(TaskCompletionSource<bool> Waiter) : Input;
+
+        public sealed record Look(TaskCompletionSource<IReadOnlyList<RaftProgress>> Waiter) : Input;
+
+        public sealed record Change(RaftMembers Seen, RaftMembers Wanted, TaskCompletionSource<MembersChange> Waiter) : Input;
 
         public sealed record Proposal(byte[] Command, TaskCompletionSource<ProposeResult> Waiter) : Input;
 
@@ -311,7 +387,10 @@ public sealed partial class RaftNode : IAsyncDisposable
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Journal: {Role} in term {Term}, leader {Leader}")]
-    private static partial void LogRole(ILogger logger, RaftRole role, long term, int leader);
+    private static partial void LogRole(ILogger logger, RaftRole role, long term, string leader);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "Journal: the members are now {Members} (entry {Index})")]
+    private static partial void LogMembers(ILogger logger, string members, long index);
 
     [LoggerMessage(Level = LogLevel.Critical, Message = "Journal member halted: it can't go on without breaking a promise")]
     private static partial void LogHalted(ILogger logger, Exception e);

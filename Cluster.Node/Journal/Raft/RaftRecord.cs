@@ -14,6 +14,9 @@ internal enum RaftRecordKind : byte
     Snapshot = 2,
     Vote = 3,
     Entry = 4,
+
+    /// <summary>Just before a snapshot: the group's members as of it.</summary>
+    Members = 5,
 }
 
 /// <summary>

@@ -1,6 +1,6 @@
 namespace Cluster.Node.Journal.Raft;
 
-/// <summary>What an entry is to the state machine. Frozen: add, never renumber. 3 is reserved for changes of the members.</summary>
+/// <summary>What an entry is to the state machine. Frozen: add, never renumber.</summary>
 public enum RaftEntryKind : byte
 {
     Unset = 0,
@@ -8,13 +8,18 @@ public enum RaftEntryKind : byte
     /// <summary>A new leader's first entry: once it is committed, so is all before it.</summary>
     NoOp = 1,
     Command = 2,
+
+    /// <summary>The group's members from here on: <see cref="RaftMembers"/>.</summary>
+    Members = 3,
 }
 
 /// <summary>One entry of the log. Indexes are dense and start at 1.</summary>
 public sealed record RaftEntry(long Index, long Term, RaftEntryKind Kind, byte[] Data);
 
-/// <summary>The state machine's image after the entry at <paramref name="Index"/>; the log before it may be gone.</summary>
-public sealed record RaftSnapshot(long Index, long Term, byte[] Image);
+/// <summary>
+/// The state machine's image, and the group's members, after the entry at <paramref name="Index"/>; the log before it may be gone.
+/// </summary>
+public sealed record RaftSnapshot(long Index, long Term, RaftMembers Members, byte[] Image);
 
 /// <summary>
 /// The current term and who got this member's vote in it (<see cref="NoVote"/>: nobody). Durable before it is acted on.
@@ -26,10 +31,13 @@ public readonly record struct RaftVote(long Term, int VotedFor)
     public static readonly RaftVote None = new(0, NoVote);
 }
 
-/// <summary>What a member finds on its disk when it starts: entries follow the snapshot without a gap.</summary>
-public sealed record RaftDurable(RaftVote Vote, RaftSnapshot? Snapshot, IReadOnlyList<RaftEntry> Entries)
+/// <summary>
+/// What a member finds on its disk when it starts: entries follow the snapshot without a gap. Formed: the members that the cluster was
+/// formed with, the same at every member; they hold until the snapshot or an entry says otherwise.
+/// </summary>
+public sealed record RaftDurable(RaftVote Vote, RaftMembers Formed, RaftSnapshot? Snapshot, IReadOnlyList<RaftEntry> Entries)
 {
-    public static readonly RaftDurable Empty = new(RaftVote.None, null, []);
+    public static RaftDurable Empty(RaftMembers formed) => new(RaftVote.None, formed, null, []);
 }
 
 public enum RaftRole : byte
@@ -42,10 +50,8 @@ public enum RaftRole : byte
     Leader = 3,
 }
 
-/// <summary>
-/// A member's settings. Members are numbered by their place in the list of names in ordinal order; times in milliseconds.
-/// </summary>
-public sealed record RaftSettings(int Self, int Members)
+/// <summary>A member's settings: its number in the group, and times in milliseconds.</summary>
+public sealed record RaftSettings(int Self)
 {
     public int HeartbeatMs { get; init; } = 100;
     public int ElectionMinMs { get; init; } = 400;
@@ -54,9 +60,32 @@ public sealed record RaftSettings(int Self, int Members)
     public int SnapshotRetryMs { get; init; } = 2000;
     public int AppendBytesMax { get; init; } = JournalLimits.AppendBytesMax;
     public int AppendsInFlightMax { get; init; } = JournalLimits.AppendsInFlightMax;
-
-    public int Quorum => (Members / 2) + 1;
 }
+
+/// <summary>How a change of the members was taken.</summary>
+public enum MembersChange : byte
+{
+    Unset = 0,
+
+    /// <summary>It is in the leader's log, and in force there; it counts once it is committed.</summary>
+    Appended = 1,
+    NotLeader = 2,
+
+    /// <summary>No entry of the leader's own term is committed yet: it can't know whether an earlier change is under way.</summary>
+    TermNotCommitted = 3,
+
+    /// <summary>An earlier change is not committed yet, or the members are not those that the change was made for.</summary>
+    NotNow = 4,
+
+    /// <summary>It differs by more than one server, or takes the leader out.</summary>
+    NotOneStep = 5,
+}
+
+/// <summary>
+/// How far another member is, as the leader sees it. CaughtUp: it got all that the log held within an election's time-out, so that as a
+/// voter it would hold nobody up.
+/// </summary>
+public readonly record struct RaftProgress(int Number, long MatchIndex, long SilentMs, bool CaughtUp);
 
 /// <summary>
 /// What the shell has to do, in this order: write vote, snapshot and entries; send AtOnce; sync; send AfterSync; apply; answer

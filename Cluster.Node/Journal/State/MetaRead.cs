@@ -17,6 +17,9 @@ internal abstract record MetaRead
 
     public sealed record Keys(string Prefix) : MetaRead;
 
+    /// <summary>The members of the Raft group: answered by the leader from what it knows, not from the state.</summary>
+    public sealed record Members : MetaRead;
+
     public byte[] Encode()
     {
         var writer = new JournalWriter();
@@ -28,6 +31,7 @@ internal abstract record MetaRead
             case Snapshot r: MetaCommandCodec.WriteRange(writer.U8(4).Text(r.PersistenceId), r.Range); break;
             case Key r: writer.U8(5).Text(r.Name); break;
             case Keys r: writer.U8(6).Text(r.Prefix); break;
+            case Members: writer.U8(7); break;
         }
         return writer.ToArray();
     }
@@ -43,6 +47,7 @@ internal abstract record MetaRead
             4 => new Snapshot(reader.Text(), MetaCommandCodec.ReadRange(ref reader)),
             5 => new Key(reader.Text()),
             6 => new Keys(reader.Text()),
+            7 => new Members(),
             var other => throw new JournalFormatException($"read {other} is not known"),
         };
         reader.End();

@@ -1,4 +1,5 @@
 using Cluster.Node.Journal.Format;
+using Cluster.Node.Journal.Raft;
 
 namespace Cluster.Node.Journal.State;
 
@@ -8,7 +9,9 @@ internal enum MetaReplyStatus : byte
     Unset = 0,
     Done = 1,
 
-    /// <summary>Not here; the leader's name follows if it is known.</summary>
+    /// <summary>
+    /// Not here; the leader's name follows if it is known, and as the body the newest members that are known to be committed.
+    /// </summary>
     NotLeader = 2,
     Busy = 3,
 
@@ -23,6 +26,9 @@ internal enum MetaReplyStatus : byte
 internal sealed record MetaReply(MetaReplyStatus Status, string Text, byte[] Body)
 {
     public static MetaReply Done(byte[] body) => new(MetaReplyStatus.Done, "", body);
+
+    public static MetaReply NotLeader(string leaderName, RaftMembers members) =>
+        new(MetaReplyStatus.NotLeader, leaderName, members.Encode());
 
     public byte[] Encode() => new JournalWriter().U8((byte)Status).Text(Text).Bytes(Body).ToArray();
 

@@ -9,6 +9,9 @@ namespace Cluster.Tests.Integration.Journal;
 /// <summary>Journal nodes in this process, on ephemeral ports and a temporary directory that goes with it.</summary>
 internal sealed class JournalCluster : IAsyncDisposable
 {
+    /// <summary>Longest wait for anything, on any machine.</summary>
+    public static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
+
     private readonly string _directory = Directory.CreateTempSubdirectory("myrmidon-journal-").FullName;
     private readonly int[] _ports;
     private readonly JournalAddress[] _seeds;
@@ -43,7 +46,50 @@ internal sealed class JournalCluster : IAsyncDisposable
         ListenPort = _ports[i],
         Seeds = _expect == 1 && Nodes.Length == 1 ? [] : _seeds,
         BootstrapExpect = i < _expect ? _expect : 0,
+        GroupPauseMs = 50,
+        ReplaceAfterMs = ReplaceAfterMs,
     };
+
+    public long ReplaceAfterMs { get; init; } = 600_000;
+
+    /// <summary>Starts a node and writes it into the node directory, as a whole node does.</summary>
+    public async Task StartRegisteredAsync(int i)
+    {
+        await Start(i).Formed.WaitAsync(Patience);
+        await RegisterAsync(i);
+    }
+
+    public async Task RegisterAsync(int i)
+    {
+        var node = Nodes[i]!;
+        var record = new NodeRecord($"node-{i}", node.NodeId, node.Address.Host, 1, 2, node.Address.Port, 4);
+        await new NodeDirectory(node.Log).RegisterNodeAsync(record, CancellationToken.None).WaitAsync(Patience);
+    }
+
+    /// <summary>Waits until the leader's group is these voters and nobody else, all of whom are heard and keep up.</summary>
+    public async Task<GroupView> GroupAsync(params string[] voters)
+    {
+        var started = Stopwatch.GetTimestamp();
+        var last = "nothing";
+        while (Stopwatch.GetElapsedTime(started) < Patience)
+        {
+            var log = Nodes.First(n => n is not null)!.Log;
+            try
+            {
+                var view = await log.ReadMembersAsync(CancellationToken.None);
+                var names = view.Members.All.Where(m => m.IsVoter).Select(m => m.Node.Name).Order(StringComparer.Ordinal);
+                var isComplete = names.SequenceEqual(voters) && view.Members.All.Length == voters.Length;
+                if (isComplete && view.Progress.All(p => p.CaughtUp)) return view;
+                last = $"{string.Join(", ", view.Members.All)} {string.Join(", ", view.Progress)}";
+            }
+            catch (MetaLogUnavailableException e)
+            {
+                last = e.Message;
+            }
+            await Task.Delay(20);
+        }
+        throw new TimeoutException($"the group did not become {string.Join(", ", voters)}: {last}");
+    }
 
     public async Task StartAllAsync()
     {

@@ -15,6 +15,7 @@ public sealed class JournalPortSpecs
     {
         await using var cluster = new JournalCluster(1);
         await cluster.StartAllAsync();
+        await cluster.LeaderAsync();
         var node = cluster.Nodes[0]!;
         var record = await node.Formed;
         Assert.Contains("of cluster", await RefusalAsync(node, HelloPurpose.Ask, Guid.NewGuid(), record.Era));

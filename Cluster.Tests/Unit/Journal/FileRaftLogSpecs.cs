@@ -7,6 +7,8 @@ namespace Cluster.Tests.Unit.Journal;
 public sealed class FileRaftLogSpecs : IDisposable
 {
     private static readonly Guid ClusterId = new("0f9a4c6e-1111-2222-3333-444455556666");
+    private static readonly RaftMembers Formed = TestMembers.Voters(3);
+    private static readonly RaftMembers Later = Formed.WithLearner(TestMembers.Node(3)) with { Index = 4 };
     private readonly string _directory = Directory.CreateTempSubdirectory("myrmidon-raftlog-").FullName;
 
     public void Dispose() => Directory.Delete(_directory, recursive: true);
@@ -87,12 +89,12 @@ public sealed class FileRaftLogSpecs : IDisposable
     [Fact(DisplayName = "A compaction leaves one file with the snapshot, the vote and the entries after it")]
     public void Compaction()
     {
-        var snapshot = new RaftSnapshot(5, 2, [1, 2, 3]);
+        var snapshot = new RaftSnapshot(5, 2, Later, [1, 2, 3]);
         using (var log = Open(out _))
         {
             log.Append(new RaftVote(2, 0), [.. Enumerable.Range(1, 6).Select(i => Entry(i, 2))]);
             log.Sync();
-            log.Rewrite(new RaftDurable(new RaftVote(3, 1), snapshot, [Entry(6, 2)]));
+            log.Rewrite(new RaftDurable(new RaftVote(3, 1), Formed, snapshot, [Entry(6, 2)]));
             log.Append(null, [Entry(7, 3)]);
             log.Sync();
         }
@@ -101,20 +103,61 @@ public sealed class FileRaftLogSpecs : IDisposable
         using var again = Open(out var durable);
         Assert.Equal((new RaftVote(3, 1), 5L, 2L), (durable.Vote, durable.Snapshot!.Index, durable.Snapshot.Term));
         Assert.Equal([1, 2, 3], durable.Snapshot.Image);
+        Assert.Equal(Later.Encode(), durable.Snapshot.Members.Encode());
         Assert.Equal([6L, 7], durable.Entries.Select(e => e.Index));
         Assert.Single(Directory.GetFiles(_directory));
+    }
+
+    [Fact(DisplayName = "Changes of the members are read back; a snapshot from before there were any has the formed ones")]
+    public void Members_are_kept()
+    {
+        using (var log = Open(out _))
+        {
+            log.Append(new RaftVote(1, 0), [new RaftEntry(1, 1, RaftEntryKind.Members, (Later with { Index = 1 }).Encode())]);
+            log.Sync();
+        }
+        using (var log = Open(out var durable))
+        {
+            var machine = new RaftMachine(new RaftSettings(0), durable, 1, 0);
+            Assert.Equal([0, 1, 2, 3], machine.Members.All.Select(m => m.Number));
+            Assert.Equal(Formed, machine.CommittedMembers);
+        }
+        File.Delete(LogFile);
+        File.WriteAllBytes(Path.Combine(_directory, "raft-0000000000000002.log"), OldCompaction());
+        using var old = Open(out var before);
+        Assert.Equal((7L, Formed), (before.Snapshot!.Index, before.Snapshot.Members));
+    }
+
+    /// <summary>A file as it was compacted before members could change: head, snapshot and vote.</summary>
+    private static byte[] OldCompaction()
+    {
+        var head = new JournalWriter().Id(ClusterId).I64(2).ToArray();
+        (RaftRecord Record, byte[] Payload)[] records =
+        [
+            (new RaftRecord(RaftRecordKind.Head, RaftEntryKind.Unset, 0, 0, 0, head.Length, RaftVote.NoVote), head),
+            (new RaftRecord(RaftRecordKind.Snapshot, RaftEntryKind.Unset, 7, 3, 0, 2, RaftVote.NoVote), [8, 9]),
+            (new RaftRecord(RaftRecordKind.Vote, RaftEntryKind.Unset, 0, 3, 0, 0, 1), []),
+        ];
+        var file = new List<byte>();
+        foreach (var (record, payload) in records)
+        {
+            var bytes = new byte[record.TotalBytes];
+            record.Encode(bytes, payload, generation: 2);
+            file.AddRange(bytes);
+        }
+        return [.. file];
     }
 
     [Fact(DisplayName = "The log of another cluster is refused")]
     public void Foreign_log()
     {
         Open(out _).Dispose();
-        Assert.Throws<JournalFormatException>(() => FileRaftLog.Open(_directory, Guid.NewGuid(), NullLogger.Instance, out _));
+        Assert.Throws<JournalFormatException>(() => FileRaftLog.Open(_directory, Guid.NewGuid(), Formed, NullLogger.Instance, out _));
     }
 
     private string LogFile => Directory.GetFiles(_directory, "*.log").Single();
 
-    private FileRaftLog Open(out RaftDurable durable) => FileRaftLog.Open(_directory, ClusterId, NullLogger.Instance, out durable);
+    private FileRaftLog Open(out RaftDurable durable) => FileRaftLog.Open(_directory, ClusterId, Formed, NullLogger.Instance, out durable);
 
     private static RaftEntry Entry(long index, long term) => new(index, term, RaftEntryKind.Command, [(byte)index, (byte)term]);
 }

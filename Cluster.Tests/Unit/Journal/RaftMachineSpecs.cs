@@ -7,7 +7,8 @@ public sealed class RaftMachineSpecs
     [Fact(DisplayName = "An entry of an older term on a majority is not committed by that alone (Raft, figure 8)")]
     public void Older_terms_are_committed_only_through_the_own()
     {
-        var leader = Leader(members: 5, new RaftDurable(new RaftVote(2, 0), null, [new RaftEntry(1, 2, RaftEntryKind.Command, [1])]));
+        RaftEntry[] entries = [new(1, 2, RaftEntryKind.Command, [1])];
+        var leader = Leader(members: 5, new RaftDurable(new RaftVote(2, 0), TestMembers.Voters(5), null, entries));
         Acknowledge(leader, 1, match: 1);
         Acknowledge(leader, 2, match: 1);
         Assert.Equal(0, leader.CommitIndex);
@@ -19,7 +20,7 @@ public sealed class RaftMachineSpecs
     [Fact(DisplayName = "A read waits for the first commit of the term and for a quorum that heard the leader after it was asked")]
     public void Read_barrier()
     {
-        var leader = Leader(members: 3, RaftDurable.Empty);
+        var leader = Leader(members: 3);
         leader.ReadBarrier(7);
         Assert.DoesNotContain(7, Drain(leader).Confirmed);
         Acknowledge(leader, 1, match: 1);
@@ -33,7 +34,7 @@ public sealed class RaftMachineSpecs
     [Fact(DisplayName = "A leader that hears no quorum steps down, and its waiting reads fail")]
     public void Steps_down_without_quorum()
     {
-        var leader = Leader(members: 3, RaftDurable.Empty);
+        var leader = Leader(members: 3);
         leader.ReadBarrier(7);
         leader.Advance(100_000);
         leader.Advance(200_000);
@@ -44,12 +45,12 @@ public sealed class RaftMachineSpecs
     [Fact(DisplayName = "One vote per term, also across a restart")]
     public void One_vote_per_term()
     {
-        var voter = new RaftMachine(new RaftSettings(0, 3), RaftDurable.Empty, 1, 0);
+        var voter = new RaftMachine(new RaftSettings(0), RaftDurable.Empty(TestMembers.Voters(3)), 1, 0);
         voter.Receive(new RaftMessage.Vote(1, 0, 5, 0, 0));
         var ready = voter.TakeReady()!;
         Assert.Equal(new RaftVote(5, 1), ready.Vote);
         Assert.True(Assert.IsType<RaftMessage.VoteReply>(Assert.Single(ready.SendAfterSync)).Granted);
-        var again = new RaftMachine(new RaftSettings(0, 3), new RaftDurable(ready.Vote!.Value, null, []), 2, 0);
+        var again = new RaftMachine(new RaftSettings(0), new RaftDurable(ready.Vote!.Value, TestMembers.Voters(3), null, []), 2, 0);
         again.Receive(new RaftMessage.Vote(2, 0, 5, 9, 4));
         Assert.False(Assert.IsType<RaftMessage.VoteReply>(Assert.Single(again.TakeReady()!.SendAfterSync)).Granted);
     }
@@ -57,8 +58,8 @@ public sealed class RaftMachineSpecs
     [Fact(DisplayName = "A member that hears a leader grants no pre-vote; once the leader's connection broke, it does and stands early itself")]
     public void Lost_leader_is_missed_early()
     {
-        var settings = new RaftSettings(0, 3);
-        var follower = new RaftMachine(settings, RaftDurable.Empty, 1, 0);
+        var settings = new RaftSettings(0);
+        var follower = new RaftMachine(settings, RaftDurable.Empty(TestMembers.Voters(3)), 1, 0);
         follower.Receive(new RaftMessage.Append(1, 0, 1, 0, 0, [], 0, 0));
         Drain(follower);
         follower.Receive(new RaftMessage.PreVote(2, 0, 2, 9, 1));
@@ -70,9 +71,9 @@ public sealed class RaftMachineSpecs
         Assert.True(Assert.IsType<RaftMessage.PreVoteReply>(Assert.Single(follower.TakeReady()!.SendAfterSync)).Granted);
     }
 
-    private static RaftMachine Leader(int members, RaftDurable durable)
+    private static RaftMachine Leader(int members, RaftDurable? durable = null)
     {
-        var machine = new RaftMachine(new RaftSettings(0, members), durable, 1, 0);
+        var machine = new RaftMachine(new RaftSettings(0), durable ?? RaftDurable.Empty(TestMembers.Voters(members)), 1, 0);
         machine.Advance(10_000);
         for (var i = 1; i < members; i++) machine.Receive(new RaftMessage.PreVoteReply(i, 0, machine.Term + 1, true));
         Drain(machine);
