@@ -180,7 +180,7 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     public void Dispose() => Machine.Stop();
 
-    private void Client(RecordingLink? from, FrameKind kind, ulong requestId, ReadOnlySpan<byte> body) =>
+    public void Client(RecordingLink? from, FrameKind kind, ulong requestId, ReadOnlySpan<byte> body) =>
         Machine.OnClientFrame(from ?? Front, FrameHeader.Of(kind, _spec.Id, 0, requestId), body, null);
 
     private void Reply(int index, FrameKind kind, IoStatus status, ReadOnlySpan<byte> body) =>

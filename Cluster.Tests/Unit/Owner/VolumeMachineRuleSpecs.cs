@@ -342,6 +342,43 @@ public sealed class VolumeMachineRuleSpecs
         Assert.Equal(VolumePhase.Serving, rig.Machine.Phase);
     }
 
+    [Fact(DisplayName = "R9: a copy whose host lost power does not decide alone; all members together do, and so does one that did not lose power")]
+    public void R9_a_suspect_does_not_decide_alone()
+    {
+        // Guards IsClearOfPowerLoss: with minimum 1 the suspect's shorter log would be opened while the other's host is away.
+        using var rig = Taken(2, FailureModeKind.AlwaysOn);
+        rig.LinkDown(1);
+        rig.Promised(0, last: 4, lastEpoch: 3, inSyncEpoch: 3, openCount: 2, suspectSince: 2);
+        rig.Tick(5_000);
+        Assert.Equal(VolumePhase.Promising, rig.Machine.Phase);
+        Assert.Contains("lost power", rig.Machine.View().Reason, StringComparison.Ordinal);
+        Assert.Contains("n1", rig.Machine.View().Reason, StringComparison.Ordinal);
+        rig.LinkUp(1);
+        rig.Promised(1, last: 5, lastEpoch: 3, inSyncEpoch: 3);
+        rig.Truncated(0, 4);
+        Assert.NotEqual(VolumePhase.Promising, rig.Machine.Phase);
+        Assert.Single(rig.Links[1].Of(FrameKind.FetchTail));
+    }
+
+    [Fact(DisplayName = "R13: a session that was answered more than is left is ended, and one whose answers are all there goes on")]
+    public void R13_a_session_hears_of_lost_writes()
+    {
+        // Guards HasLost.
+        using var rig = Taken(2, FailureModeKind.AlwaysOn);
+        for (var index = 0; index < 2; index++) rig.Promised(index, last: 5, lastEpoch: 3, inSyncEpoch: 3, openCount: 2, suspectSince: 2);
+        for (var index = 0; index < 2; index++) rig.Truncated(index, 5);
+        rig.Journal();
+        for (var index = 0; index < 2; index++) rig.Stamped(index);
+        Assert.Equal(VolumePhase.Serving, rig.Machine.Phase);
+        IoStatus Opened(SessionId session, ulong seen)
+        {
+            rig.Client(null, FrameKind.SessionOpen, 0, new SessionOpenBody(session, 1, 3, seen).Encode(new byte[SessionOpenBody.SizeBytes]));
+            return rig.Front.Of(FrameKind.SessionOpened).Last().Header.Status;
+        }
+        Assert.Equal(IoStatus.DataLost, Opened(new SessionId(0, 7), 6));
+        Assert.Equal(IoStatus.Ok, Opened(new SessionId(0, 8), 5));
+    }
+
     [Fact(DisplayName = "R18: an owner that hears of a higher epoch stops at once, whatever sharding believes")]
     public void R18_a_deposed_owner_stops()
     {
