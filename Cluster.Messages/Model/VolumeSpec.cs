@@ -30,6 +30,12 @@ public sealed record VolumeSpec(
 {
     public const string DefaultNamespace = "default";
 
+    /// <summary>"off": every read is confirmed by all copies instead of being covered by leases, which rest on clocks (R17).</summary>
+    public const string ReadLeaseLabel = "myrmidon.dev/read-lease";
+
+    /// <summary>Looked up anew each time.</summary>
+    public bool ReadLease => Labels.GetValueOrDefault(ReadLeaseLabel) != "off";
+
     public ulong SizeBlocks => (SizeBytes + Limits.BlockBytes - 1) >> Limits.BlockBytesLog2;
 
     /// <summary>Copies that must be in sync before a write is acknowledged (R7).</summary>

@@ -98,6 +98,10 @@ public enum FrameKind : byte
     ScrubReport = 56,
     /// <summary>How far the scrub is, for the replica's header. Body: <see cref="Wire.ScrubMark"/>. Not answered.</summary>
     ScrubMark = 57,
+    /// <summary>Does the copy still follow this epoch? Asked after a read when the volume's label read-lease is off (R17). RequestId is echoed. No body.</summary>
+    ConfirmEpoch = 58,
+    /// <summary>Status Ok: it has promised no higher epoch. No body.</summary>
+    EpochConfirmed = 59,
 
     // Between nodes.
     /// <summary>The sender serves the volume in Epoch from now on. Said to every node when it begins, and over each new link. No body.</summary>

@@ -60,6 +60,11 @@ internal sealed class ReplicaSession(ReplicaPlacement placement)
     /// <summary>The replica confirmed this epoch over this very link: the node's lease counts for this volume.</summary>
     public bool Confirmed { get; set; }
 
+    /// <summary>The newest question whether it follows this epoch that it was sent over this link, and the newest that it said yes to.</summary>
+    public ulong RoundAsked { get; set; }
+
+    public ulong RoundConfirmed { get; set; }
+
     public ulong Appended { get; set; }
 
     public ulong Durable { get; set; }
@@ -107,6 +112,7 @@ internal sealed class ReplicaSession(ReplicaPlacement placement)
         (Link, Phase, LinkChangedMs) = (link, ReplicaPhase.Down, nowMs);
         (Aligned, Confirmed, Live, OwesSinceMs, SyncAsked, StampedVersion) = (false, false, false, 0, 0, 0);
         (CatchUp, PromiseStatus, WatermarkSent, StalledUntilMs) = (null, IoStatus.Unset, 0, 0);
+        (RoundAsked, RoundConfirmed) = (0, 0);
     }
 }
 

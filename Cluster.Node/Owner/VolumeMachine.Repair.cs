@@ -99,10 +99,7 @@ public sealed partial class VolumeMachine
         if (gather is { Blocks.Missing: 0, Reader: { } reader })
         {
             gather.Reader = null;
-            // R16: as for any read, the lease is looked at after the data was read.
-            var reply = gather.Blocks.BuildReply();
-            if (AreLeasesValid()) SendReadReply(reader, reply);
-            else _heldReads.Add(new HeldRead(reader, reply));
+            Answer(reader, gather.Blocks.BuildReply());
         }
         foreach (var session in _replicas.Values)
         {

@@ -47,7 +47,7 @@ public sealed partial class VolumeMachine
     {
         Invariant.That(state.Spec is not null, "a volume's machine was started before the volume was created");
         (_state, _effects) = (state, effects);
-        _specBytes = VolumeSpecCodec.Encode(state.Spec);
+        (_specBytes, _readLease) = (VolumeSpecCodec.Encode(state.Spec), state.Spec.ReadLease);
     }
 
     public VolumePhase Phase { get; private set; }
@@ -103,7 +103,7 @@ public sealed partial class VolumeMachine
         _effects.OnChanged();
     }
 
-    /// <summary>A frame of kinds 30-57 from a replica's node.</summary>
+    /// <summary>A frame of kinds 30-59 from a replica's node.</summary>
     public void OnReplicaFrame(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
     {
         if (Phase == VolumePhase.Stopped) return;
@@ -125,6 +125,7 @@ public sealed partial class VolumeMachine
             case FrameKind.ReplicaBlocks: OnReplicaBlocks(session, in header, body, buffer); break;
             case FrameKind.RepairAck: OnRepairAck(session, in header); break;
             case FrameKind.ScrubReport: OnScrubReport(session, in header, body); break;
+            case FrameKind.EpochConfirmed: OnEpochConfirmed(session, in header); break;
             default: throw new InvariantException($"a frame of kind {header.Kind} was routed to an owner");
         }
     }

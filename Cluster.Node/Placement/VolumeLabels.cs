@@ -30,7 +30,7 @@ public static class VolumeLabels
         [ReplaceAfter] = new("a duration from 1s to 24d, such as 10m or 1h", ReadReplaceAfter),
         [ZoneSpreadLabel] = new("preferred or required", ReadZoneSpread),
         [Prefix + "encryption"] = new("off in this version", (p, v) => v == "off" ? p : null),
-        [Prefix + "read-lease"] = new("on in this version", (p, v) => v == "on" ? p : null),
+        [VolumeSpec.ReadLeaseLabel] = new("on or off", (p, v) => OnOff(v) is null ? null : p),
         [Prefix + "iops-max"] = new("absent in this version", (_, _) => null),
         [Prefix + "bandwidth-max"] = new("absent in this version", (_, _) => null),
         [Prefix + "locality"] = new("absent in this version", (_, _) => null),

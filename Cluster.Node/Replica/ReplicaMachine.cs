@@ -98,6 +98,7 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
             case FrameKind.ScrubRange: OnScrubRange(from, in header, body); break;
             case FrameKind.ScrubMark: OnScrubMark(body); break;
             case FrameKind.RepairRecord: OnRepairRecord(from, in header, body, buffer!); break;
+            case FrameKind.ConfirmEpoch: OnConfirmEpoch(from, header.RequestId); break;
             case FrameKind.Release: _releasedEpoch = header.Epoch; break;
             default: throw new InvariantException($"a frame of kind {header.Kind} was routed to a replica");
         }
@@ -251,6 +252,10 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
         CommitUpTo(watermark);
         return true;
     }
+
+    /// <summary>R17 without leases. That the epoch is the promised one was checked for this frame as for any (R2).</summary>
+    private void OnConfirmEpoch(IFrameLink from, ulong requestId) =>
+        from.Send(FrameHeader.Of(FrameKind.EpochConfirmed, Volume, _header.PromisedEpoch, requestId, status: IoStatus.Ok), ReadOnlySpan<byte>.Empty);
 
     /// <summary>The link to an owner broke: it starts again with a promise.</summary>
     public void OnLinkDown(IFrameLink link)

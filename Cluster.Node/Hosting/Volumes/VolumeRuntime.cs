@@ -99,12 +99,12 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
                 break;
             case FrameKind.Promised or FrameKind.AppendAck or FrameKind.TailRecord or FrameKind.TailEnd or FrameKind.Truncated or FrameKind.Stamped
                 or FrameKind.Deposed or FrameKind.CatchUpAck or FrameKind.ReplicaBlocks or FrameKind.RepairAck
-                or FrameKind.ScrubReport:
+                or FrameKind.ScrubReport or FrameKind.EpochConfirmed:
                 if (_owners.TryGetValue(header.Volume, out var owner)) owner.Machine.OnReplicaFrame(from, in header, body, buffer);
                 break;
             case FrameKind.Promise or FrameKind.Append or FrameKind.Sync or FrameKind.FetchTail or FrameKind.Truncate or FrameKind.Stamp
                 or FrameKind.CatchUpBegin or FrameKind.CatchUpRecord or FrameKind.CatchUpWindow or FrameKind.CatchUpEnd or FrameKind.Release
-                or FrameKind.ReadReplica or FrameKind.RepairRecord or FrameKind.ScrubRange or FrameKind.ScrubMark:
+                or FrameKind.ReadReplica or FrameKind.RepairRecord or FrameKind.ScrubRange or FrameKind.ScrubMark or FrameKind.ConfirmEpoch:
                 ToReplica(from, in header, body, buffer);
                 break;
             case FrameKind.OwnerServes:

@@ -233,7 +233,7 @@ internal sealed class SimNode : IReplicaEffects
                 break;
             case FrameKind.Promised or FrameKind.AppendAck or FrameKind.TailRecord or FrameKind.TailEnd or FrameKind.Truncated or FrameKind.Stamped
                 or FrameKind.CatchUpAck or FrameKind.Deposed or FrameKind.ReplicaBlocks or FrameKind.RepairAck
-                or FrameKind.ScrubReport:
+                or FrameKind.ScrubReport or FrameKind.EpochConfirmed:
                 Owner?.Machine.OnReplicaFrame(from, in header, body, buffer);
                 break;
             default:

@@ -38,6 +38,8 @@ internal static class SimRun
             // A third of the seeds is scrubbed all the time, and no copy may ever be found to differ.
             Repair = seed % 3 == 0 ? new RepairOptions { ScrubInterval = TimeSpan.FromMilliseconds(300) } : new RepairOptions(),
             Attaches = random.Percent(35),
+            // A fifth of the seeds does without leases.
+            ReadLease = seed % 5 != 2,
         };
     }
 

@@ -28,6 +28,9 @@ internal sealed record SimProfile
 
     public bool LosesDisks { get; init; }
 
+    /// <summary>Reads are covered by leases, not confirmed one by one.</summary>
+    public bool ReadLease { get; init; } = true;
+
     public RepairOptions Repair { get; init; } = new();
 
     /// <summary>The volume is attached to one front end after the other, which fences those before (R11).</summary>
@@ -51,7 +54,7 @@ internal sealed class SimWorld
     {
         (Seed, Profile, Random) = (seed, profile, new SimRandom(seed));
         Spec = new VolumeSpec(Volume, VolumeSpec.DefaultNamespace, "simulated", profile.Blocks * Limits.BlockBytes, profile.Replicas,
-            profile.FailureMode, profile.FailureThreshold, Limits.HoldMsDefault, false, ImmutableSortedDictionary<string, string>.Empty);
+            profile.FailureMode, profile.FailureThreshold, Limits.HoldMsDefault, false, Labels(profile.ReadLease));
         History = new SimHistory(this);
         Network = new SimNetwork(this);
         for (var index = 0; index < profile.Replicas; index++) Nodes.Add(new SimNode(this, index, hasDisk: true));
@@ -67,6 +70,10 @@ internal sealed class SimWorld
         Network.Start();
         if (profile.Directed) Director.Start();
     }
+
+    public static ImmutableSortedDictionary<string, string> Labels(bool readLease) => readLease
+        ? ImmutableSortedDictionary<string, string>.Empty
+        : ImmutableSortedDictionary<string, string>.Empty.Add(VolumeSpec.ReadLeaseLabel, "off");
 
     public ulong Seed { get; }
 

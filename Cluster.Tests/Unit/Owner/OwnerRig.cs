@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
@@ -19,10 +18,10 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     private readonly Queue<VolumeEvent> _proposals = new();
     private readonly VolumeSpec _spec;
 
-    public OwnerRig(int copies, FailureModeKind mode, VolumeState? state = null)
+    public OwnerRig(int copies, FailureModeKind mode, VolumeState? state = null, bool readLease = true)
     {
         _spec = new VolumeSpec(SimWorld.Volume, VolumeSpec.DefaultNamespace, "rig", 64 * Limits.BlockBytes, copies, mode, 1, 1000, false,
-            ImmutableSortedDictionary<string, string>.Empty);
+            SimWorld.Labels(readLease));
         Nodes = [.. Enumerable.Range(0, copies).Select(index => new NodeId(new Guid(index + 1, 0, 0, new byte[8])))];
         Links = [.. Nodes.Select(node => new RecordingLink(node))];
         LeaseUntil = [.. Nodes.Select(_ => long.MaxValue)];
@@ -101,9 +100,9 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     }
 
     /// <summary>A new volume, claimed, promised, aligned, opened and stamped on the given copies.</summary>
-    public static OwnerRig Serving(int copies, FailureModeKind mode = FailureModeKind.Soft)
+    public static OwnerRig Serving(int copies, FailureModeKind mode = FailureModeKind.Soft, bool readLease = true)
     {
-        var rig = new OwnerRig(copies, mode);
+        var rig = new OwnerRig(copies, mode, readLease: readLease);
         rig.Machine.Start();
         rig.Journal();
         for (var index = 0; index < copies; index++) rig.Promised(index);
@@ -114,6 +113,12 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
         rig.Open(rig.Session);
         return rig;
     }
+
+    /// <summary>A copy says yes to the newest question whether it follows this epoch.</summary>
+    public void Confirmed(int index) => Confirmed(index, Links[index].LastOf(FrameKind.ConfirmEpoch).RequestId);
+
+    public void Confirmed(int index, ulong round) => Machine.OnReplicaFrame(Links[index],
+        FrameHeader.Of(FrameKind.EpochConfirmed, _spec.Id, Machine.EpochNumber, round, status: IoStatus.Ok), [], null);
 
     public void Open(SessionId session, RecordingLink? from = null) =>
         Client(from, FrameKind.SessionOpen, 0, new SessionOpenBody(session, 1).Encode(new byte[SessionOpenBody.SizeBytes]));
