@@ -158,6 +158,7 @@ public sealed class CommandLineSpecs : IAsyncLifetime
                 Assert.Equal(ExitCode.Ok, exit);
                 Assert.Contains($"\n  myrmidon {string.Join(' ', path)}", output[output.IndexOf("Example", StringComparison.Ordinal)..],
                     StringComparison.Ordinal);
+                Assert.DoesNotContain("[default:", output, StringComparison.Ordinal);
                 pages++;
             }
         }
