@@ -21,7 +21,7 @@ public static class Manifests
         Of<ReplicaAdded>("replica-added/1"),
         Of<ReplicaRemoved>("replica-removed/1"),
         Of<AttachmentChanged>("attachment-changed/1"),
-        Of<SpecChanged>("spec-changed/1"),
+        Of<SpecChanged>("spec-changed/2"),
         Of<VolumeDeleted>("volume-deleted/1"),
         Of<NodeRegistered>("node-registered/1"),
         Of<NodeCordoned>("node-cordoned/1"),
@@ -35,7 +35,15 @@ public static class Manifests
         Of<RemovalConfirmed>("removal-confirmed/1"),
         Of<RemovalAsked>("removal-asked/1"),
         Of<RemovalWithdrawn>("removal-withdrawn/1"),
+        Of<VolumeRecovered>("volume-recovered/1"),
+        Of<CatalogueRecovered>("catalogue-recovered/1"),
+        Of<RecoveredPlaced>("recovered-placed/1"),
+        Of<CopiesChanged>("copies-changed/1"),
+        Of<CopiesConfirmed>("copies-confirmed/1"),
     ];
+
+    /// <summary>Manifests that are read and not written any more.</summary>
+    public static readonly ImmutableArray<string> OlderEvents = ["spec-changed/1"];
 
     /// <summary>Control messages: the only types that the remote serializer writes or reads at the top of a message.</summary>
     public static readonly ImmutableArray<KeyValuePair<string, Type>> ControlMessages =
@@ -44,13 +52,15 @@ public static class Manifests
         Of<VolumeProtocol.Locate>("volume.locate/1"),
         Of<VolumeProtocol.Located>("volume.located/1"),
         Of<VolumeProtocol.Describe>("volume.describe/1"),
-        Of<VolumeView>("volume.view/1"),
+        Of<VolumeView>("volume.view/2"),
         Of<VolumeProtocol.Attach>("volume.attach/2"),
         Of<VolumeProtocol.Attached>("volume.attached/1"),
         Of<VolumeProtocol.Detach>("volume.detach/2"),
-        Of<VolumeProtocol.ChangeSpec>("volume.change-spec/1"),
+        Of<VolumeProtocol.ChangeSpec>("volume.change-spec/2"),
         Of<VolumeProtocol.Delete>("volume.delete/2"),
-        Of<VolumeProtocol.ReplaceReplica>("volume.replace-replica/1"),
+        Of<VolumeProtocol.ReplaceReplica>("volume.replace-replica/2"),
+        Of<VolumeProtocol.ArrangeCopies>("volume.arrange-copies/1"),
+        Of<VolumeProtocol.CopiesArranged>("volume.copies-arranged/1"),
         Of<VolumeProtocol.Move>("volume.move/1"),
         Of<VolumeProtocol.Scrub>("volume.scrub/1"),
         Of<VolumeProtocol.ScrubView>("volume.scrub-view/1"),
@@ -65,14 +75,14 @@ public static class Manifests
         Of<PlacementProtocol.CordonNode>("placement.cordon-node/1"),
         Of<PlacementProtocol.RegisterNode>("placement.register-node/1"),
         Of<PlacementProtocol.ReportNode>("placement.report-node/1"),
-        Of<PlacementProtocol.WhichAreDeleted>("placement.which-are-deleted/1"),
+        Of<PlacementProtocol.WhichAreDeleted>("placement.which-are-deleted/2"),
         Of<PlacementProtocol.Found>("placement.found/1"),
         Of<PlacementProtocol.VolumeList>("placement.volume-list/1"),
         Of<PlacementProtocol.Removed>("placement.removed/1"),
         Of<PlacementProtocol.NodeList>("placement.node-list/1"),
         Of<PlacementProtocol.Registered>("placement.registered/1"),
         Of<PlacementProtocol.RegisterAgain>("placement.register-again/1"),
-        Of<PlacementProtocol.Deleted>("placement.deleted/1"),
+        Of<PlacementProtocol.Deleted>("placement.deleted/2"),
         Of<PlacementProtocol.Refused>("placement.refused/1"),
     ];
 
@@ -82,11 +92,11 @@ public static class Manifests
         typeof(VolumeId), typeof(NodeId), typeof(ReplicaId), typeof(Epoch), typeof(IoStatus), typeof(FailureModeKind),
             typeof(AttachmentMode),
         typeof(VolumeSpec), typeof(VolumeRevision), typeof(ReplicaPlacement), typeof(Attachment), typeof(ReplicaView),
-        typeof(NodeDescription), typeof(NodeReport), typeof(VolumeProtocol.ScrubCounts),
+        typeof(NodeDescription), typeof(NodeReport), typeof(HeldCopy), typeof(VolumeProtocol.ScrubCounts),
         typeof(NodeEntry), typeof(VolumeEntry), typeof(CataloguePhase), typeof(RefusalKind),
         typeof(Guid), typeof(KeyValuePair<string, string>), typeof(ImmutableSortedDictionary<string, string>),
-        typeof(ImmutableArray<ReplicaPlacement>), typeof(ImmutableArray<ReplicaView>), typeof(ImmutableArray<VolumeId>),
-        typeof(ImmutableArray<VolumeEntry>), typeof(ImmutableArray<NodeEntry>), typeof(VolumeId[]),
+        typeof(ImmutableArray<ReplicaPlacement>), typeof(ImmutableArray<ReplicaView>), typeof(ImmutableArray<HeldCopy>),
+        typeof(ImmutableArray<VolumeEntry>), typeof(ImmutableArray<NodeEntry>), typeof(ImmutableArray<ReplicaId>), typeof(ReplicaId[]),
     ];
 
     private static KeyValuePair<string, Type> Of<T>(string manifest) => new(manifest, typeof(T));

@@ -44,6 +44,21 @@ internal static class EventFields
     public static ReplicaPlacement Placement(ref BodyReader reader) =>
         new(reader.Replica(), new NodeId(reader.Guid()), reader.Text(TextBytesMax), reader.Guid());
 
+    public static void Replicas(ref BodyWriter writer, IReadOnlyCollection<ReplicaId> replicas)
+    {
+        Invariant.That(replicas.Count <= ItemsMax, "an event names more copies than its layout allows");
+        writer.U16((ushort)replicas.Count);
+        foreach (var replica in replicas) writer.Replica(replica);
+    }
+
+    public static ImmutableArray<ReplicaId> Replicas(ref BodyReader reader)
+    {
+        var count = reader.U16();
+        var items = ImmutableArray.CreateBuilder<ReplicaId>(Math.Min((int)count, ItemsMax));
+        for (var index = 0; index < count && reader.Ok; index++) items.Add(reader.Replica());
+        return items.ToImmutable();
+    }
+
     public static void Members(ref BodyWriter writer, ImmutableArray<InSyncMember> members)
     {
         Invariant.That(members.Length <= ItemsMax, "an event names more members than its layout allows");

@@ -30,6 +30,15 @@ internal static class PlacementEventLayouts
             case RespecificationConfirmed confirmed:
                 writer.U64(confirmed.Volume.Value);
                 break;
+            case CopiesChanged changed:
+                EventFields.Spec(ref writer, changed.Spec);
+                EventFields.Placements(ref writer, changed.Added);
+                EventFields.Replicas(ref writer, changed.DropFirst);
+                break;
+            case CopiesConfirmed confirmed:
+                writer.U64(confirmed.Volume.Value);
+                EventFields.Placements(ref writer, confirmed.Replicas);
+                break;
             case ReplacementPlaced placed:
                 writer.U64(placed.Volume.Value);
                 writer.Replica(placed.Lost);
@@ -53,6 +62,14 @@ internal static class PlacementEventLayouts
             case RemovalWithdrawn withdrawn:
                 writer.U64(withdrawn.Volume.Value);
                 break;
+            case CatalogueRecovered recovered:
+                writer.U64(recovered.LastVolume);
+                break;
+            case RecoveredPlaced placed:
+                EventFields.Spec(ref writer, placed.Spec);
+                EventFields.Placements(ref writer, placed.Replicas);
+                writer.U16(placed.LastReplica);
+                break;
             default:
                 throw new EventFormatException($"{e.GetType()} may not be journaled: it has no layout");
         }
@@ -67,12 +84,17 @@ internal static class PlacementEventLayouts
         "volume-confirmed/1" => new VolumeConfirmed(new VolumeId(reader.U64())),
         "volume-respecified/1" => new VolumeRespecified(EventFields.Spec(ref reader)),
         "respecification-confirmed/1" => new RespecificationConfirmed(new VolumeId(reader.U64())),
+        "copies-changed/1" => new CopiesChanged(
+            EventFields.Spec(ref reader), EventFields.Placements(ref reader), EventFields.Replicas(ref reader)),
+        "copies-confirmed/1" => new CopiesConfirmed(new VolumeId(reader.U64()), EventFields.Placements(ref reader)),
         "replacement-placed/1" => new ReplacementPlaced(new VolumeId(reader.U64()), reader.Replica(), EventFields.Placement(ref reader)),
         "replacement-confirmed/1" => new ReplacementConfirmed(new VolumeId(reader.U64()), reader.Replica()),
         "volume-removed/1" => new VolumeRemoved(new VolumeId(reader.U64())),
         "removal-confirmed/1" => new RemovalConfirmed(new VolumeId(reader.U64())),
         "removal-asked/1" => new RemovalAsked(new VolumeId(reader.U64()), reader.Bool(), EventFields.Revision(ref reader)),
         "removal-withdrawn/1" => new RemovalWithdrawn(new VolumeId(reader.U64())),
+        "catalogue-recovered/1" => new CatalogueRecovered(reader.U64()),
+        "recovered-placed/1" => new RecoveredPlaced(EventFields.Spec(ref reader), EventFields.Placements(ref reader), reader.U16()),
         _ => null,
     };
 }

@@ -26,6 +26,17 @@ public sealed record VolumeRespecified(VolumeSpec Spec) : PlacementEvent;
 
 public sealed record RespecificationConfirmed(VolumeId Volume) : PlacementEvent;
 
+/// <summary>
+/// The volume is to have as many copies as the spec says: the owner is told until it confirms the spec, then until the copies are so. A replacement
+/// under way is given up.
+/// </summary>
+/// <param name="Added">In the order of their numbers.</param>
+/// <param name="DropFirst">All copies, those first that are to go first when some are surplus.</param>
+public sealed record CopiesChanged(VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Added, ImmutableArray<ReplicaId> DropFirst) : PlacementEvent;
+
+/// <summary>The owner confirmed that these are the copies; every other number that was given out is gone for ever (R22).</summary>
+public sealed record CopiesConfirmed(VolumeId Volume, ImmutableArray<ReplicaPlacement> Replicas) : PlacementEvent;
+
 /// <summary>A copy is to move: the owner is told until it confirms, then the lost one is dropped.</summary>
 public sealed record ReplacementPlaced(VolumeId Volume, ReplicaId Lost, ReplicaPlacement Replacement) : PlacementEvent;
 
@@ -46,3 +57,10 @@ public sealed record RemovalAsked(VolumeId Volume, bool Force, VolumeRevision? E
 
 /// <summary>The owner refused; the volume stays.</summary>
 public sealed record RemovalWithdrawn(VolumeId Volume) : PlacementEvent;
+
+/// <summary>First event of a catalogue that was recovered (P7): ids up to here may have been given out.</summary>
+public sealed record CatalogueRecovered(ulong LastVolume) : PlacementEvent;
+
+/// <summary>A volume that was recovered: it has an owner's journal already.</summary>
+/// <param name="LastReplica">Numbers of copies up to here may have been given out.</param>
+public sealed record RecoveredPlaced(VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas, ushort LastReplica) : PlacementEvent;

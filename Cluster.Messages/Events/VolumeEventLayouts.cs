@@ -44,6 +44,16 @@ internal static class VolumeEventLayouts
                 break;
             case SpecChanged changed:
                 EventFields.Spec(ref writer, changed.Spec);
+                writer.U64(changed.Revision);
+                break;
+            case VolumeRecovered recovered:
+                EventFields.Spec(ref writer, recovered.Spec);
+                EventFields.Placements(ref writer, recovered.Replicas);
+                writer.U64(recovered.Epoch.Value);
+                writer.U64(recovered.RecordEpoch);
+                writer.U64(recovered.StartSequence);
+                writer.U64(recovered.Version);
+                EventFields.Members(ref writer, recovered.Members);
                 break;
             case VolumeDeleted:
                 break;
@@ -65,7 +75,10 @@ internal static class VolumeEventLayouts
         "replica-added/1" => new ReplicaAdded(Id(ref reader), EventFields.Placement(ref reader)),
         "replica-removed/1" => new ReplicaRemoved(Id(ref reader), reader.Replica(), EventFields.Reason(ref reader)),
         "attachment-changed/1" => new AttachmentChanged(Id(ref reader), EventFields.Attachment(ref reader)),
-        "spec-changed/1" => new SpecChanged(Id(ref reader), EventFields.Spec(ref reader)),
+        "spec-changed/1" => new SpecChanged(Id(ref reader), EventFields.Spec(ref reader), 0),
+        "spec-changed/2" => new SpecChanged(Id(ref reader), EventFields.Spec(ref reader), reader.U64()),
+        "volume-recovered/1" => new VolumeRecovered(Id(ref reader), EventFields.Spec(ref reader), EventFields.Placements(ref reader), new Epoch(reader.U64()),
+            reader.U64(), reader.U64(), reader.U64(), EventFields.Members(ref reader)),
         "volume-deleted/1" => new VolumeDeleted(Id(ref reader)),
         _ => null,
     };

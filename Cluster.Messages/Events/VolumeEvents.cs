@@ -28,8 +28,17 @@ public sealed record ReplicaRemoved(VolumeId Volume, ReplicaId Replica, string R
 
 public sealed record AttachmentChanged(VolumeId Volume, Attachment Attachment) : VolumeEvent(Volume);
 
-/// <summary>Size or labels changed.</summary>
-public sealed record SpecChanged(VolumeId Volume, VolumeSpec Spec) : VolumeEvent(Volume);
+/// <summary>Size, labels or number of copies changed.</summary>
+/// <param name="Revision">Placement's number of this change, rising; 0 as the first versions wrote it.</param>
+public sealed record SpecChanged(VolumeId Volume, VolumeSpec Spec, ulong Revision) : VolumeEvent(Volume);
+
+/// <summary>
+/// First event of a volume that was recovered from its copies' headers (P7): these members hold all that there is, which ends with a record of that epoch at the start
+/// sequence. Of the epochs before nothing is known: other copies are prefixes if their last record is of that very epoch, else they are copied in full.
+/// </summary>
+public sealed record VolumeRecovered(
+    VolumeId Volume, VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas, Epoch Epoch, ulong RecordEpoch, ulong StartSequence, ulong Version,
+    ImmutableArray<InSyncMember> Members) : VolumeEvent(Volume);
 
 /// <summary>Last event: the tombstone (R22).</summary>
 public sealed record VolumeDeleted(VolumeId Volume) : VolumeEvent(Volume);

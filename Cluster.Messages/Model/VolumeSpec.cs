@@ -39,12 +39,15 @@ public sealed record VolumeSpec(
     public ulong SizeBlocks => (SizeBytes + Limits.BlockBytes - 1) >> Limits.BlockBytesLog2;
 
     /// <summary>Copies that must be in sync before a write is acknowledged (R7).</summary>
-    public int InSyncMin => FailureMode switch
+    public int InSyncMin => InSyncMinOf(Replicas);
+
+    /// <summary>The same, were the volume of so many copies.</summary>
+    public int InSyncMinOf(int copies) => FailureMode switch
     {
-        FailureModeKind.Hard => Replicas,
-        FailureModeKind.Threshold => Math.Clamp(FailureThreshold, 1, Replicas),
+        FailureModeKind.Hard => copies,
+        FailureModeKind.Threshold => Math.Clamp(FailureThreshold, 1, copies),
         FailureModeKind.AlwaysOn => 1,
-        _ => Math.Max(1, Replicas - 1),
+        _ => Math.Max(1, copies - 1),
     };
 
     public string FullName => Namespace == DefaultNamespace ? Name : $"{Namespace}/{Name}";

@@ -24,10 +24,11 @@ public interface ILocalReplica
     /// <summary>Runs of the range that do or do not hold data; answers the block up to which it looked.</summary>
     ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents);
 
-    /// <summary>The next changes with since &lt; sequence &lt;= upTo as resync records (each with one reference). The position is opaque; null starts, null ends.</summary>
-    (IoStatus Status, object? Next) ReadChanges(ulong since, ulong upTo, object? position, int bytesMax, List<IoBuffer> records);
+    /// <summary>The next changes with since &lt; sequence &lt;= upTo as resync records (each with one reference). A null position starts, null ends.</summary>
+    (IoStatus Status, ChangePosition? Next) ReadChanges(ulong since, ulong upTo, ChangePosition? position, int bytesMax, List<IoBuffer> records);
 
-    long EstimateChanges(ulong since, ulong upTo);
+    /// <summary>Bytes of these changes from that block on, about, and no less.</summary>
+    long EstimateChanges(ulong since, ulong upTo, ulong fromBlock);
 
     /// <summary>Encoded bytes of all committed blocks.</summary>
     long StoredBytes { get; }
@@ -38,6 +39,10 @@ public interface ILocalReplica
     /// <summary>The tail's record of that sequence as it was written (one reference).</summary>
     (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence);
 }
+
+/// <summary>Where a scan for changes is: first all trims go, then the blocks, both in ascending order.</summary>
+/// <param name="IsInBlocks">False: among the trims.</param>
+public readonly record struct ChangePosition(bool IsInBlocks, ulong Block);
 
 public interface ILocalReads
 {

@@ -42,7 +42,7 @@ public static class PlacementProtocol
 
     /// <summary>
     /// A new size (0: as it is; grow only) and labels to set (an empty value removes one). Answered by <see cref="Found"/> once the owner
-    /// has it. Refused as Stale when the catalogue's part of <paramref name="Expected"/> (null: any) is not the present one.
+    /// has it; of another number of copies: once those to come are added and those to go are gone. Refused as Stale when the catalogue's part of <paramref name="Expected"/> (null: any) is not the present one.
     /// </summary>
     public sealed record ChangeVolume(
         string FullName, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels, VolumeRevision? Expected = null)
@@ -71,10 +71,10 @@ public static class PlacementProtocol
     public sealed record ReportNode(NodeId Node, NodeReport Report) : IPlacementCommand;
 
     /// <summary>
-    /// Which of these have a tombstone (R22). Answered after a read through the journal's barrier by <see cref="Deleted"/>; no answer
-    /// means ask again.
+    /// Which of these are gone for ever: their volume has a tombstone, or the copy itself was journaled out of it (R22). Answered after a read through
+    /// the journal's barrier by <see cref="Deleted"/>; no answer means ask again.
     /// </summary>
-    public sealed record WhichAreDeleted(ImmutableArray<VolumeId> Volumes) : IPlacementCommand;
+    public sealed record WhichAreDeleted(ImmutableArray<HeldCopy> Copies) : IPlacementCommand;
 
     public sealed record Found(VolumeEntry Volume) : IControlMessage;
 
@@ -88,11 +88,14 @@ public static class PlacementProtocol
 
     public sealed record RegisterAgain(NodeId Node) : IControlMessage;
 
-    public sealed record Deleted(ImmutableArray<VolumeId> Volumes) : IControlMessage;
+    public sealed record Deleted(ImmutableArray<HeldCopy> Copies) : IControlMessage;
 
     /// <summary>One sentence that names the input and what would be right.</summary>
     public sealed record Refused(RefusalKind Kind, string Reason) : IControlMessage;
 }
+
+/// <summary>A copy that a node holds, as its header names it.</summary>
+public sealed record HeldCopy(VolumeId Volume, ReplicaId Replica);
 
 /// <summary>What a node says of itself once per start. Addresses are "host:port" as others reach them.</summary>
 /// <param name="Zone">Failure domain, or "" when the node carries none.</param>

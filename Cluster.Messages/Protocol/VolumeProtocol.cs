@@ -37,8 +37,22 @@ public static class VolumeProtocol
     /// <summary>Back to the default attachment, under a new generation. Answer and refusal as for <see cref="Attach"/>.</summary>
     public sealed record Detach(VolumeId Volume, VolumeRevision? Expected = null) : IVolumeCommand;
 
-    /// <summary>Size (grow only) and labels. Answer: <see cref="Done"/>.</summary>
-    public sealed record ChangeSpec(VolumeId Volume, VolumeSpec Spec) : IVolumeCommand;
+    /// <summary>
+    /// Size (grow only), labels and number of copies. Answer: <see cref="Done"/>. Revisions rise with each change; one that a newer one has overtaken
+    /// changes nothing.
+    /// </summary>
+    public sealed record ChangeSpec(VolumeId Volume, VolumeSpec Spec, ulong Revision) : IVolumeCommand;
+
+    /// <summary>
+    /// The copies are to be as many as the spec of this revision says: <paramref name="Added"/> (in the order of their numbers) are added, and what is
+    /// then surplus is dropped, the ones not in sync first, then in the order of <paramref name="DropFirst"/>, never the owner's own. Sent again until
+    /// answered by <see cref="CopiesArranged"/>.
+    /// </summary>
+    public sealed record ArrangeCopies(
+        VolumeId Volume, ulong Revision, ImmutableArray<ReplicaPlacement> Added, ImmutableArray<ReplicaId> DropFirst) : IVolumeCommand;
+
+    /// <summary>These are the volume's copies, as journaled; every other number that was given out before is gone for ever.</summary>
+    public sealed record CopiesArranged(VolumeId Volume, ImmutableArray<ReplicaPlacement> Replicas) : IControlMessage;
 
     /// <summary>
     /// Tombstone (R22), also for a volume whose <see cref="Create"/> has not arrived: that comes too late then. Answer: <see cref="Done"/>, also when
@@ -47,8 +61,11 @@ public static class VolumeProtocol
     /// </summary>
     public sealed record Delete(VolumeId Volume, bool Force = false, VolumeRevision? Expected = null) : IVolumeCommand;
 
-    /// <summary>Placement replaces a copy: the new one is caught up, then the old one is dropped. Answer: <see cref="Done"/>.</summary>
-    public sealed record ReplaceReplica(VolumeId Volume, ReplicaId Lost, ReplicaPlacement Replacement) : IVolumeCommand;
+    /// <summary>
+    /// Placement replaces a copy: the new one is caught up, then the old one is dropped. Answer: <see cref="Done"/>. One of a revision before the
+    /// spec's present one was given up and changes nothing.
+    /// </summary>
+    public sealed record ReplaceReplica(VolumeId Volume, ReplicaId Lost, ReplicaPlacement Replacement, ulong Revision) : IVolumeCommand;
 
     /// <summary>Asks the owner to serve from that node; it must hold an in-sync replica. Answer: <see cref="Done"/>.</summary>
     public sealed record Move(VolumeId Volume, string NodeName) : IVolumeCommand;
@@ -71,10 +88,13 @@ public static class VolumeProtocol
     public sealed record Refused(VolumeId Volume, IoStatus Status, string Reason) : IControlMessage;
 }
 
-/// <summary>State of one copy as users see it: in-sync, catching-up, lost, placed.</summary>
-public sealed record ReplicaView(string Replica, string Node, string State, ulong AppendedSequence, ulong CatchUpBytesSent, ulong CatchUpBytesTotal);
+/// <summary>State of one copy as users see it: in-sync, unreachable, catching-up, queued, offline, lost, placed.</summary>
+/// <param name="CatchUpEtaSeconds">-1: not known, or none is under way.</param>
+public sealed record ReplicaView(string Replica, string Node, string State, ulong AppendedSequence, ulong CatchUpBytesSent, ulong CatchUpBytesTotal,
+    ulong CatchUpBytesPerSecond, long CatchUpEtaSeconds);
 
 /// <summary>A volume as users see it.</summary>
+/// <param name="InSyncMin">Copies that must be in sync now for a write to be acknowledged.</param>
 public sealed record VolumeView(
     VolumeId Id, VolumeSpec Spec, string State, string Owner, ulong Epoch, ulong InSyncVersion, ulong Sequence,
-    ImmutableArray<ReplicaView> Replicas, Attachment Attachment, string Reason) : IControlMessage;
+    ImmutableArray<ReplicaView> Replicas, Attachment Attachment, string Reason, int InSyncMin) : IControlMessage;

@@ -102,6 +102,11 @@ public enum FrameKind : byte
     ConfirmEpoch = 58,
     /// <summary>Status Ok: it has promised no higher epoch. No body.</summary>
     EpochConfirmed = 59,
+    /// <summary>
+    /// RequestId: index. Body: cursor u64: all changes up to the join point of the blocks below it were sent. The replica keeps it with the watermark that
+    /// this frame carries, if it has all up to there.
+    /// </summary>
+    CatchUpMark = 60,
 
     // Between nodes.
     /// <summary>The sender serves the volume in Epoch from now on. Said to every node when it begins, and over each new link. No body.</summary>

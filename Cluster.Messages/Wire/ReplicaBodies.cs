@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Cluster.Messages.Model;
 
 namespace Cluster.Messages.Wire;
@@ -36,12 +37,14 @@ public readonly record struct PromiseBody(NodeId Owner, ReplicaId Replica, Guid 
 /// <param name="TailFrom">Every record above this sequence, up to the last, can be fetched as it was written.</param>
 /// <param name="SuspectSince">The newest open of the store (as counted by <paramref name="StoreOpenCount"/>) that followed a loss of power or a crash of the
 /// host: bytes not flushed before it may be gone (R9). 0: none.</param>
+/// <param name="CatchUpTo">While catching up, with a cursor: the blocks below it are complete up to this sequence, all others up to <paramref name="LastSequence"/>.</param>
+/// <param name="CatchUpCursor">Block up to which an interrupted catch-up had come; 0: none.</param>
 /// <param name="LeaseLeftMs">How long reads of the deposed owner may still be covered by a lease that this replica's node granted (R17).</param>
 public readonly record struct PromisedBody(Guid Identity, Guid StoreId, ulong StoreOpenCount, ulong PromisedEpoch, ulong InSyncEpoch,
     ulong LastRecordEpoch, ulong LastSequence, ulong DurableSequence, ulong CommitWatermark, ulong TailFrom, bool CatchingUp, uint LeaseLeftMs,
-    ulong SuspectSince)
+    ulong SuspectSince, ulong CatchUpTo, ulong CatchUpCursor)
 {
-    public const int SizeBytes = 118;
+    public const int SizeBytes = 134;
 
     public ReadOnlySpan<byte> Encode(Span<byte> to)
     {
@@ -59,6 +62,8 @@ public readonly record struct PromisedBody(Guid Identity, Guid StoreId, ulong St
         writer.Bool(CatchingUp);
         writer.U32(LeaseLeftMs);
         writer.U64(SuspectSince);
+        writer.U64(CatchUpTo);
+        writer.U64(CatchUpCursor);
         return to[..writer.Length];
     }
 
@@ -66,7 +71,7 @@ public readonly record struct PromisedBody(Guid Identity, Guid StoreId, ulong St
     {
         var reader = new BodyReader(from);
         body = new PromisedBody(reader.Guid(), reader.Guid(), reader.U64(), reader.U64(), reader.U64(), reader.U64(), reader.U64(),
-            reader.U64(), reader.U64(), reader.U64(), reader.Bool(), reader.U32(), reader.U64());
+            reader.U64(), reader.U64(), reader.U64(), reader.Bool(), reader.U32(), reader.U64(), reader.U64(), reader.U64());
         return reader.AtEnd;
     }
 }
@@ -116,37 +121,51 @@ public readonly record struct FetchTailBody(ulong From, ulong To)
 }
 
 /// <summary>
-/// What the journal now says, for the replica's header (P7, R3): era | in-sync version u64 | start sequence u64 | member u8 | spec bytes.
-/// <see cref="Member"/>: the receiver is in the in-sync set. Acks count for a new set only after all of it has answered Stamped.
+/// What the journal now says, for the replica's header (P7, R3): era | in-sync version u64 | number u64 | start sequence u64 | member u8 | spec bytes | members.
+/// <see cref="Member"/>: the receiver is in the in-sync set. Acks count for a smaller set only after all of it has answered Stamped.
 /// </summary>
-public readonly record struct StampBody(Guid Era, ulong Version, ulong StartSequence, bool Member, byte[] Spec)
+/// <param name="Number">Counts what this owner has stamped: the answer names what is on media.</param>
+public readonly record struct StampBody(
+    Guid Era, ulong Version, ulong Number, ulong StartSequence, bool Member, byte[] Spec, ImmutableArray<StampedMember> Members)
 {
+    /// <summary>Bytes beside those of spec and members.</summary>
+    public const int FixedBytes = 16 + 8 + 8 + 8 + 1 + 4;
+
+    public int EncodedBytes => FixedBytes + Spec.Length + StampedMembers.Measure(Members);
+
     public ReadOnlySpan<byte> Encode(Span<byte> to)
     {
         var writer = new BodyWriter(to);
         writer.Guid(Era);
         writer.U64(Version);
+        writer.U64(Number);
         writer.U64(StartSequence);
         writer.Bool(Member);
         writer.Bytes(Spec);
+        StampedMembers.Write(ref writer, Members);
         return to[..writer.Length];
     }
 
     public static bool TryDecode(ReadOnlySpan<byte> from, out StampBody body)
     {
         var reader = new BodyReader(from);
-        body = new StampBody(reader.Guid(), reader.U64(), reader.U64(), reader.Bool(), reader.Bytes(from.Length).ToArray());
+        body = new StampBody(reader.Guid(), reader.U64(), reader.U64(), reader.U64(), reader.Bool(), reader.Bytes(from.Length).ToArray(), []);
+        if (!StampedMembers.TryRead(ref reader, out var members)) return false;
+        body = body with { Members = members };
         return reader.AtEnd;
     }
 }
 
 /// <summary>
 /// A returning replica: drop all above From (or, with Reset, everything: the store was foreign or empty), take live records from Join + 1 on, and the
-/// map's changes in (From, Join] as CatchUpRecord. JoinEpoch is the epoch of the record at Join. 32 bytes: from u64 | join u64 | join epoch u64 | reset u8 |
-/// zero x 7.
+/// map's changes in (From, Join] as CatchUpRecord. JoinEpoch is the epoch of the record at Join. With a Cursor it goes on with one that was
+/// interrupted: blocks below Cursor are there up to CursorTo, and only what came later is sent of them. Bytes: how many there are to send, about.
+/// 56 bytes: from u64 | join u64 | join epoch u64 | reset u8 | zero x 7 | cursor u64 | cursor to u64 | bytes u64.
 /// </summary>
-public readonly record struct CatchUpBody(ulong From, ulong Join, ulong JoinEpoch, bool Reset)
+public readonly record struct CatchUpBody(ulong From, ulong Join, ulong JoinEpoch, bool Reset, ulong Cursor, ulong CursorTo, ulong Bytes)
 {
+    public const int SizeBytes = 56;
+
     public ReadOnlySpan<byte> Encode(Span<byte> to)
     {
         var writer = new BodyWriter(to);
@@ -154,6 +173,9 @@ public readonly record struct CatchUpBody(ulong From, ulong Join, ulong JoinEpoc
         writer.U64(Join);
         writer.U64(JoinEpoch);
         writer.U64(Reset ? 1UL : 0);
+        writer.U64(Cursor);
+        writer.U64(CursorTo);
+        writer.U64(Bytes);
         return to[..writer.Length];
     }
 
@@ -161,8 +183,8 @@ public readonly record struct CatchUpBody(ulong From, ulong Join, ulong JoinEpoc
     {
         var reader = new BodyReader(from);
         var (after, join, joinEpoch, reset) = (reader.U64(), reader.U64(), reader.U64(), reader.U64());
-        body = new CatchUpBody(after, join, joinEpoch, reset == 1);
-        return reset <= 1 && reader.AtEnd;
+        body = new CatchUpBody(after, join, joinEpoch, reset == 1, reader.U64(), reader.U64(), reader.U64());
+        return reset <= 1 && (body.Cursor == 0 || reset == 0) && reader.AtEnd;
     }
 }
 

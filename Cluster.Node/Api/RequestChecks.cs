@@ -13,22 +13,18 @@ public static class RequestChecks
     {
         if (!VolumeName.IsLabel(request.Name, "volume name", out var reason)) return Invalid(reason);
         if (request.Namespace is { } scope && !VolumeName.IsLabel(scope, "namespace", out reason)) return Invalid(reason);
-        if (request.Replicas is < 1 or > Limits.ReplicasMax)
-        {
-            return Invalid($"The number of copies {request.Replicas} is out of range: ask for 1 to {Limits.ReplicasMax}.");
-        }
-        return CheckSize(request.SizeBytes) ?? CheckLabels(request.Labels?.Select(label => (label.Key, (string?)label.Value)),
+        return CheckReplicas(request.Replicas) ?? CheckSize(request.SizeBytes) ?? CheckLabels(request.Labels?.Select(label => (label.Key, (string?)label.Value)),
             removable: false);
     }
 
     /// <summary>Null when the change is well formed and changes something.</summary>
     public static ControlFailure? Check(ChangeVolumeRequest change)
     {
-        if (change.SizeBytes is null && change.Labels is not { Count: > 0 })
+        if (change.SizeBytes is null && change.Replicas is null && change.Labels is not { Count: > 0 })
         {
-            return Invalid("The change is empty: give sizeBytes, labels, or both.");
+            return Invalid("The change is empty: give sizeBytes, replicas or labels.");
         }
-        return (change.SizeBytes is { } size ? CheckSize(size) : null)
+        return CheckReplicas(change.Replicas) ?? (change.SizeBytes is { } size ? CheckSize(size) : null)
             ?? CheckLabels(change.Labels?.Select(label => (label.Key, label.Value)), removable: true);
     }
 
@@ -36,6 +32,10 @@ public static class RequestChecks
     public static ControlFailure? Check(DrainRequest request) => request.TimeoutSeconds is >= 0 and <= DrainRequest.TimeoutSecondsMax
         ? null
         : Invalid($"The time-out of {request.TimeoutSeconds} s is out of range: use 0 to {DrainRequest.TimeoutSecondsMax} s.");
+
+    private static ControlFailure? CheckReplicas(int? replicas) => replicas is < 1 or > Limits.ReplicasMax
+        ? Invalid($"The number of copies {replicas} is out of range: ask for 1 to {Limits.ReplicasMax}.")
+        : null;
 
     private static ControlFailure? CheckSize(ulong sizeBytes)
     {

@@ -20,6 +20,9 @@ public sealed record ChangeVolumeRequest
     /// <summary>The new size, not below the present one.</summary>
     public ulong? SizeBytes { get; init; }
 
+    /// <summary>The new number of copies, 1-5: the label myrmidon.dev/replicas, for short.</summary>
+    public int? Replicas { get; init; }
+
     public Dictionary<string, string?>? Labels { get; init; }
 }
 

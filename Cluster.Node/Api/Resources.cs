@@ -50,7 +50,8 @@ public sealed record ReplicaResource
     public required string Node { get; init; }
 
     /// <summary>
-    /// in-sync, unreachable (in sync when last heard of), catching-up, offline, lost, or placed (nothing was copied to it yet).
+    /// in-sync, unreachable (in sync when last heard of), catching-up, queued (it waits for other catch-ups to end), slow (out until it has answered well for a
+    /// while), offline, lost, or placed (nothing was copied to it yet).
     /// </summary>
     public required string State { get; init; }
 
@@ -63,6 +64,12 @@ public sealed record ReplicaResource
 
     /// <summary>Bytes that the present or the last catch-up of this copy has to send, as estimated.</summary>
     public ulong CatchUpBytesTotal { get; init; }
+
+    /// <summary>How fast the present catch-up goes; 0 while none does.</summary>
+    public ulong CatchUpBytesPerSecond { get; init; }
+
+    /// <summary>When the present catch-up will have sent all, at that pace; null while that is not known.</summary>
+    public long? CatchUpEtaSeconds { get; init; }
 }
 
 /// <summary>Who may use the volume.</summary>

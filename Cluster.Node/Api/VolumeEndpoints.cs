@@ -34,7 +34,7 @@ internal static class VolumeEndpoints
 
     private static void MapChanges(RouteGroupBuilder volume)
     {
-        volume.MapPatch("", ChangeAsync).WithName("ChangeVolume").WithSummary("Grow a volume or change its labels (JSON merge patch)")
+        volume.MapPatch("", ChangeAsync).WithName("ChangeVolume").WithSummary("Grow a volume, change its number of copies or its labels (JSON merge patch)")
             .Produces<VolumeResource>().ProducesProblem(409).ProducesProblem(412);
         volume.MapDelete("", DeleteAsync).WithName("DeleteVolume").WithSummary("Delete a volume and its data; refused while it is in use, unless forced")
             .Produces(204).ProducesProblem(409).ProducesProblem(412);

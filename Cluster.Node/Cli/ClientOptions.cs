@@ -6,11 +6,7 @@ namespace Cluster.Node.Cli;
 /// <summary>The options that every client verb has, and the running of such a verb.</summary>
 internal sealed class ClientOptions
 {
-    private readonly Option<OutputFormat> _format = new("--output", "-o")
-    {
-        Description = "How to print the answer; default: table",
-        HelpName = "table|json|yaml",
-    };
+    private readonly Option<OutputFormat> _format;
 
     private readonly Option<Uri> _endpoint = new("--endpoint")
     {
@@ -21,7 +17,19 @@ internal sealed class ClientOptions
 
     public ClientOptions(Command command)
     {
-        _format.Validators.Add(result =>
+        _format = AddFormat(command);
+        command.Add(_endpoint);
+    }
+
+    /// <summary>The option of every verb that prints an answer.</summary>
+    internal static Option<OutputFormat> AddFormat(Command command)
+    {
+        var format = new Option<OutputFormat>("--output", "-o")
+        {
+            Description = "How to print the answer; default: table",
+            HelpName = "table|json|yaml",
+        };
+        format.Validators.Add(result =>
         {
             var text = result.Tokens.Count > 0 ? result.Tokens[0].Value : "table";
             if (!Enum.TryParse<OutputFormat>(text, ignoreCase: true, out _) || char.IsDigit(text[0]))
@@ -29,8 +37,8 @@ internal sealed class ClientOptions
                 result.AddError($"The output format '{text}' is not known: use table, json or yaml.");
             }
         });
-        command.Add(_format);
-        command.Add(_endpoint);
+        command.Add(format);
+        return format;
     }
 
     /// <summary>Gives the verb a client and a printer; an answer that failed is printed and becomes the exit code.</summary>
@@ -62,7 +70,7 @@ internal sealed class ClientOptions
         return read;
     }
 
-    private static Uri? ReadEndpoint(string text, Action<string> refuse)
+    internal static Uri? ReadEndpoint(string text, Action<string> refuse)
     {
         if (Uri.TryCreate(text, UriKind.Absolute, out var uri) && uri.Scheme is "http" or "https") return uri;
         refuse($"The endpoint '{text}' is not an http address: write one such as {ApiClient.DefaultEndpoint}.");

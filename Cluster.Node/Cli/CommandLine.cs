@@ -5,6 +5,7 @@ using System.CommandLine.Parsing;
 using Cluster.Node.Cli.Chaos;
 using Cluster.Node.Cli.Demo;
 using Cluster.Node.Cli.Dev;
+using Cluster.Node.Cli.Recover;
 
 namespace Cluster.Node.Cli;
 
@@ -46,6 +47,7 @@ public static class CommandLine
             DevCommands.Build(),
             DemoCommand.Build(),
             ChaosCommand.Build(),
+            RecoverCommand.Build(),
         };
         foreach (var option in root.Options)
         {

@@ -14,16 +14,14 @@ internal static class VolumeCommands
 
     public static Command Build() => new("volume", "Create, show, change and delete volumes.")
     {
-        Create(), List(), Show(), Delete(), Resize(), Label(), Attach(), Detach(), Move(), Explain(), VolumeScrubCommand.Build(Name()),
+        Create(), List(), Show(), Delete(), Resize(), Label(), Attach(), Detach(), Move(), Explain(), VolumeScrubCommand.Build(Name()), VolumeWaitCommand.Build(Name()),
     };
 
     private static Command Create()
     {
         var name = Name();
         var size = Size("--size", "Size, such as 10GiB (1024-based), 10GB (1000-based) or bytes; thin, so it costs nothing until written");
-        var replicas = new Option<int?>(
-            "--replicas")
-        { Description = "Copies in all, 1-5; default: as many as there are nodes, 3 at most", HelpName = "N" };
+        var replicas = Replicas("Copies in all, 1-5; default: as many as there are nodes, 3 at most");
         var labels = Labels("--label", "A label, such as myrmidon.dev/failure-mode=hard; may be given many times");
         var command = new VerbCommand("create", "Create a volume. It can be used as soon as this returns.",
             "myrmidon volume create db --size 10GiB --replicas 3",
@@ -107,14 +105,23 @@ internal static class VolumeCommands
     private static Command Resize()
     {
         var name = Name();
-        var size = Size("--size", "The new size, such as 20GiB; not below the present one");
-        var command = new VerbCommand("resize", "Grow a volume while it is in use.", "myrmidon volume resize db --size 20GiB") { name,
-            size };
+        var size = Size("--size", "The new size, such as 20GiB; not below the present one", required: false);
+        var replicas = Replicas("The new number of copies in all, 1-5");
+        var command = new VerbCommand("resize", "Grow a volume, or give it another number of copies, while it is in use.",
+            "myrmidon volume resize db --size 20GiB", "myrmidon volume resize db --replicas 3")
+        {
+            name, size, replicas,
+        };
+        command.Validators.Add(result =>
+        {
+            if (result.GetResult(size) is null && result.GetResult(replicas) is null) result.AddError("Say what to change: give --size, --replicas, or both.");
+        });
         SetChange(command, name,
-            (parsed, volume, client, cancellation) => client.SendAsync(
-                HttpMethod.Patch, PathOf(volume), new ChangeVolumeRequest { SizeBytes = parsed.GetRequiredValue(size) }, null,
-                    cancellation),
-            (volume, changed) => $"Volume {volume} is {SizeText.Format(changed!.SizeBytes)} now.");
+            (parsed, volume, client, cancellation) => client.SendAsync(HttpMethod.Patch, PathOf(volume),
+                new ChangeVolumeRequest { SizeBytes = parsed.GetResult(size) is null ? null : parsed.GetValue(size), Replicas = parsed.GetValue(replicas) },
+                null, cancellation),
+            (volume, changed) => $"Volume {volume} is {SizeText.Format(changed!.SizeBytes)} now, with copies on "
+                + $"{string.Join(", ", changed.Replicas.Select(replica => replica.State == "in-sync" ? replica.Node : $"{replica.Node} ({replica.State})"))}.");
         return command;
     }
 
@@ -128,7 +135,7 @@ internal static class VolumeCommands
             Arity = ArgumentArity.OneOrMore,
             CustomParser = parse => [.. parse.Tokens.Select(token => ReadLabelChange(token.Value, parse.AddError))],
         };
-        var command = new VerbCommand("label", "Set or remove a volume's labels.", "myrmidon volume label db tier=gold",
+        var command = new VerbCommand("label", "Set or remove a volume's labels; those under myrmidon.dev/ take effect at once.", "myrmidon volume label db tier=gold",
             "myrmidon volume label db tier- myrmidon.dev/hold-time=10m")
         {
             name, labels,
@@ -262,11 +269,13 @@ internal static class VolumeCommands
         },
     };
 
-    private static Option<ulong> Size(string flag, string help) => new(flag)
+    private static Option<int?> Replicas(string help) => new("--replicas") { Description = help, HelpName = "N" };
+
+    private static Option<ulong> Size(string flag, string help, bool required = true) => new(flag)
     {
         Description = help,
         HelpName = "SIZE",
-        Required = true,
+        Required = required,
         CustomParser = parse =>
         {
             if (!SizeText.TryParse(parse.Tokens[0].Value, out var bytes, out var reason)) parse.AddError(reason);

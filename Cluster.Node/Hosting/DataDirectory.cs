@@ -1,3 +1,5 @@
+using System.Globalization;
+
 namespace Cluster.Node.Hosting;
 
 /// <summary>
@@ -6,6 +8,8 @@ namespace Cluster.Node.Hosting;
 /// </summary>
 public sealed class DataDirectory : IDisposable
 {
+    private const string AsidePrefix = "journal.aside-";
+
     private readonly FileStream _lock;
 
     private DataDirectory(string path, FileStream held) => (Root, _lock) = (path, held);
@@ -37,6 +41,19 @@ public sealed class DataDirectory : IDisposable
         {
             return (null, $"The data directory {path} can't be used; is another node running on it? {e.Message}");
         }
+    }
+
+    /// <summary>Eras whose journals lie here put aside.</summary>
+    public IReadOnlySet<Guid> ErasPutAside =>
+        Directory.EnumerateDirectories(Root, AsidePrefix + "*").Select(path => Path.GetFileName(path)[AsidePrefix.Length..].Split('-')[0])
+            .Select(text => Guid.TryParseExact(text, "N", out var era) ? era : Guid.Empty).ToHashSet();
+
+    /// <summary>Of a node that does not run: it starts without a journal next time, and never joins that era again. Answers where the old one is.</summary>
+    public static string PutJournalAside(string path, Guid era)
+    {
+        var aside = Path.Combine(path, $"{AsidePrefix}{era:N}-{DateTime.UtcNow.ToString("yyyyMMddHHmmssfff", CultureInfo.InvariantCulture)}");
+        Directory.Move(Path.Combine(path, "journal"), aside);
+        return aside;
     }
 
     public void Dispose() => _lock.Dispose();

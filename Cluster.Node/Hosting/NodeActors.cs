@@ -27,6 +27,7 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
         ActorSystem system, NodeOptions options, VolumeRuntime runtime, PeerDirectory directory, IMetaLog log, ILoggerFactory loggers)
     {
         var moves = new VolumeMoves(log);
+        runtime.MoveOwner = moves.AskTo(loggers.CreateLogger<VolumeMoves>());
         var view = new JournalPlacementView(log, moves, loggers.CreateLogger<JournalPlacementView>());
         var strategy = new VolumeAllocationStrategy(system, view, directory.NameOf);
         var region = VolumeSharding.Start(system, id => PropsOf(id, runtime), strategy);

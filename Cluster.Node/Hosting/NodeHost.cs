@@ -5,6 +5,7 @@ using Cluster.Node.Api;
 using Cluster.Node.Hosting.Control;
 using Cluster.Node.Hosting.Membership;
 using Cluster.Node.Hosting.Options;
+using Cluster.Node.Hosting.Recovery;
 using Cluster.Node.Hosting.Volumes;
 using Cluster.Node.Ingress;
 using Cluster.Node.Journal;
@@ -31,6 +32,8 @@ public sealed partial class NodeHost
     private readonly Health _health = new(TimeProvider.System);
     private readonly Metrics _metrics = new();
     private readonly ControlPlane _control = new();
+    private readonly NodeRecovery _recovery;
+    private readonly CancellationTokenSource _standDown = new();
     private readonly TaskCompletionSource<string> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile bool _stopping;
 
@@ -39,7 +42,18 @@ public sealed partial class NodeHost
         (_options, _operatorFile, _loggers) = (options, operatorFile, loggers);
         _log = loggers.CreateLogger("Myrmidon.Node");
         _parts = new StopList(_log);
+        _recovery = new NodeRecovery(options.Name, era =>
+        {
+            EraToPutAside = era;
+            _standDown.Cancel();
+        });
     }
+
+    /// <summary>An operator has decided that this node gives up its journal: it is to stop, put it aside and start anew.</summary>
+    public CancellationToken StandsDown => _standDown.Token;
+
+    /// <summary>Of the journal that it gives up.</summary>
+    public Guid EraToPutAside { get; private set; }
 
     /// <summary>Completes with the reason when the node can't go on; its process must end then.</summary>
     public Task<string> Ended => _ended.Task;
@@ -65,9 +79,16 @@ public sealed partial class NodeHost
         _parts.Add("the I/O loop", loop);
         var store = OpenStore(loop, directory);
         loop.Start();
-        var journal = StartJournal(directory, out var member);
-        var formed = await journal.Formed.WaitAsync(cancellation);
-        LogFormed(formed.ClusterId, formed.Members.Count);
+        CheckCluster(store, directory);
+        var journal = StartJournal(directory, NodeRecovery.ClusterOf(store), out var member);
+        _recovery.Open(journal, store, loop, directory.Journal);
+        _parts.Add("the recovery", () =>
+        {
+            _recovery.Close();
+            return Task.CompletedTask;
+        });
+        var formed = await FormedAsync(journal, store, loop, cancellation);
+        await FillRecoveredAsync(journal, directory, formed.Era, cancellation);
         var identity = new NodeIdentity(new NodeId(journal.NodeId), _options.Name, formed.ClusterId, formed.Era);
         var runtime = new VolumeRuntime(loop, store, identity, _loggers) { Repair = new NodeRepair(_options.Repair), RepairMetrics = new RepairMetrics(_metrics) };
         var (bridge, meshPort) = await StartMeshAsync(runtime, () => member.Directory, () => member.Value);
@@ -110,7 +131,7 @@ public sealed partial class NodeHost
         try
         {
             var api = await ApiServer.StartAsync(
-                new ApiOptions(_options.Name, Bind(), _options.ApiPort), _control, _health, _metrics, cancellation);
+                new ApiOptions(_options.Name, Bind(), _options.ApiPort), _control, _recovery, _health, _metrics, cancellation);
             Api = api.Address;
             _parts.Add("the API", api);
         }
@@ -136,7 +157,19 @@ public sealed partial class NodeHost
         return store;
     }
 
-    private JournalNode StartJournal(DataDirectory directory, out MemberSlot member)
+    private static void CheckCluster(BlockStore store, DataDirectory directory)
+    {
+        try
+        {
+            if (StoreCluster.Refusal(StoreCluster.Of(store), directory) is { Length: > 0 } refusal) throw new NodeStartException(refusal);
+        }
+        catch (Exception e) when (e is IOException or Journal.Format.JournalFormatException)
+        {
+            throw new NodeStartException($"The journal directory {directory.Journal} can't be read: {e.Message}", e);
+        }
+    }
+
+    private JournalNode StartJournal(DataDirectory directory, Guid? clusterOfStore, out MemberSlot member)
     {
         var slot = member = new MemberSlot();
         JournalAddress.TryParse($"{_options.AdvertisedHost}:{_options.JournalPort}", out var own);
@@ -152,6 +185,8 @@ public sealed partial class NodeHost
                 AdvertisedHost = _options.AdvertisedHost,
                 Seeds = [.. seeds],
                 BootstrapExpect = _options.BootstrapExpect,
+                ClusterOfStore = clusterOfStore,
+                ErasPutAside = directory.ErasPutAside,
                 ReplaceAfterMs = (long)_options.JournalReplaceAfter.TotalMilliseconds,
             }, _loggers, () => slot.Value?.Self);
             _parts.Add("the journal", journal);

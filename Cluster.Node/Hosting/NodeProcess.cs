@@ -23,19 +23,31 @@ public static partial class NodeProcess
         await using var logging = NodeLogging.Build(options.Name, options.LogLevel);
         var loggers = (ILoggerFactory)logging.GetService(typeof(ILoggerFactory))!;
         var log = loggers.CreateLogger("Myrmidon.Node");
-        var host = new NodeHost(options, settings.Akka, loggers);
+        while (true)
+        {
+            var host = new NodeHost(options, settings.Akka, loggers);
+            var exit = await RunAsync(host, log, error, cancellation);
+            if (!host.StandsDown.IsCancellationRequested || cancellation.IsCancellationRequested) return exit;
+            LogStandsDown(log, DataDirectory.PutJournalAside(options.DataDirectory, host.EraToPutAside));
+        }
+    }
+
+    /// <summary>From start to stop.</summary>
+    private static async Task<int> RunAsync(NodeHost host, ILogger log, TextWriter error, CancellationToken cancellation)
+    {
         var exit = ExitCode.Ok;
+        using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellation, host.StandsDown);
         try
         {
-            await host.StartAsync(cancellation);
-            var stop = Task.Delay(Timeout.Infinite, cancellation);
+            await host.StartAsync(either.Token);
+            var stop = Task.Delay(Timeout.Infinite, either.Token);
             if (await Task.WhenAny(host.Ended, stop) == host.Ended)
             {
                 LogEnded(log, await host.Ended);
                 exit = ExitCode.Failure;
             }
         }
-        catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
+        catch (OperationCanceledException) when (either.IsCancellationRequested)
         {
             LogInterrupted(log);
         }
@@ -63,6 +75,9 @@ public static partial class NodeProcess
 
     [LoggerMessage(Level = LogLevel.Information, Message = "was stopped before it served")]
     private static partial void LogInterrupted(ILogger logger);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "stands down: its journal is now {Directory}; starts anew")]
+    private static partial void LogStandsDown(ILogger logger, string directory);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "stops")]
     private static partial void LogStops(ILogger logger);

@@ -77,6 +77,18 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
         return node;
     }
 
+    /// <summary>The cluster that this node belongs to, durably; null: none yet.</summary>
+    public FormationRecord? Record => _formation.State.Record;
+
+    /// <summary>This node is a control member, and the log of that lies in its directory.</summary>
+    public bool HasLog => _group?.Raft is not null;
+
+    /// <summary>
+    /// An operator has decided that the cluster of this node's store goes on with these control members, in a new era. False: this node has a cluster that has a journal.
+    /// On media when it returns.
+    /// </summary>
+    public bool Recover(FormationRecord record) => _formation.Recover(record);
+
     /// <summary>
     /// What the node at <paramref name="address"/> says of itself, or null if it does not answer or is not of this cluster.
     /// </summary>

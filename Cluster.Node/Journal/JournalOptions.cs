@@ -52,6 +52,14 @@ public sealed record JournalOptions
     /// <summary>Form a cluster once this many nodes without one have met. 0: only ever join. Null: 1 without seeds, else 0.</summary>
     public int? BootstrapExpect { get; init; }
 
+    /// <summary>
+    /// The node's store belongs to this cluster: the journal joins it, and never forms or joins another one. When all journals are gone, it waits for a recovery.
+    /// </summary>
+    public Guid? ClusterOfStore { get; init; }
+
+    /// <summary>Eras whose journal this node has put aside for a recovery: it never joins them again.</summary>
+    public IReadOnlySet<Guid> ErasPutAside { get; init; } = new HashSet<Guid>();
+
     /// <summary>A leader is heard from at least this often.</summary>
     public int HeartbeatMs { get; init; } = 100;
 

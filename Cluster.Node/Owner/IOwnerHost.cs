@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
@@ -22,6 +23,11 @@ public interface IOwnerHandle
     void Drain();
 
     void Stop();
+
+    /// <summary>The machine drops surplus copies (<see cref="VolumeMachine.DropSurplus"/>) and journals that like any of its decisions.</summary>
+    void DropSurplus(ImmutableArray<ReplicaId> first);
+
+    void DropReplaced(ReplicaId copy, string reason);
 
     /// <summary>
     /// Deletes the volume if nobody uses it: the machine journals it like any of its decisions. Else answers from the loop, with Busy or Offline

@@ -58,6 +58,12 @@ public interface IVolumeEffects
     /// <summary>Bad blocks of a copy were found. For the log and for metrics.</summary>
     void OnRepair(in RepairEvent repair);
 
+    /// <summary>A copy is too slow: it is journaled out, or, if it is the owner's own, the owner moves. For the log and for metrics.</summary>
+    void OnSlow(string copy, bool isOwner, string reason);
+
+    /// <summary>A planned move of the owner to a node with an in-sync copy, soon.</summary>
+    void MoveOwner(NodeId node, string name, string reason);
+
     /// <summary>Something that <see cref="VolumeMachine.View"/> shows has changed.</summary>
     void OnChanged();
 }

@@ -75,7 +75,11 @@ internal sealed class ReplicaSession(ReplicaPlacement placement)
 
     public ulong WatermarkSent { get; set; }
 
-    public ulong StampedVersion { get; set; }
+    /// <summary>The newest stamp of this owner that is on its media.</summary>
+    public ulong StampedNumber { get; set; }
+
+    /// <summary>It is about to join: the first stamp that names it as such (C12); 0: none does.</summary>
+    public ulong AnnouncedAs { get; set; }
 
     /// <summary>Since when an answer is owed; 0 when none is.</summary>
     public long OwesSinceMs { get; set; }
@@ -90,6 +94,14 @@ internal sealed class ReplicaSession(ReplicaPlacement placement)
 
     public string LeaveReason { get; set; } = "";
 
+    /// <summary>The volume is to do without it: out of the set as soon as the minimum allows, then out of the volume.</summary>
+    public bool IsDropping { get; set; }
+
+    /// <summary>Its removal is on its way to the journal.</summary>
+    public bool IsDropJournaled { get; set; }
+
+    public string DropReason { get; set; } = "";
+
     public CatchUp? CatchUp { get; set; }
 
     /// <summary>While <see cref="ReplicaPhase.Joining"/>: what was committed before its acks were needed. It joins once all of that is on its media.</summary>
@@ -97,6 +109,27 @@ internal sealed class ReplicaSession(ReplicaPlacement placement)
 
     /// <summary>Not before this time: a catch-up that failed is tried again with a pause.</summary>
     public long CatchUpNotBeforeMs { get; set; }
+
+    public AnswerClock Answers { get; } = new();
+
+    /// <summary>How long it has been slower than the others without a break.</summary>
+    public long SlowForMs { get; set; }
+
+    /// <summary>Times that it was too slow, until that is forgiven.</summary>
+    public int Offences { get; set; }
+
+    public long OffendedAtMs { get; set; }
+
+    /// <summary>It must have been healthy for this long before it is caught up; 0: it may be now.</summary>
+    public long HoldOffMs { get; set; }
+
+    public long HealthySinceMs { get; set; }
+
+    /// <summary>Its node took part in too many catch-ups when it was asked.</summary>
+    public bool IsRefusedNow { get; set; }
+
+    /// <summary>It said that it can't go on from what it has.</summary>
+    public bool NeedsFullCopy { get; set; }
 
     public ulong Sure(bool media) => media ? Durable : Appended;
 
@@ -110,35 +143,10 @@ internal sealed class ReplicaSession(ReplicaPlacement placement)
     public void Reset(IFrameLink? link, long nowMs)
     {
         (Link, Phase, LinkChangedMs) = (link, ReplicaPhase.Down, nowMs);
-        (Aligned, Confirmed, Live, OwesSinceMs, SyncAsked, StampedVersion) = (false, false, false, 0, 0, 0);
-        (CatchUp, PromiseStatus, WatermarkSent, StalledUntilMs) = (null, IoStatus.Unset, 0, 0);
+        (Aligned, Confirmed, Live, OwesSinceMs, SyncAsked, StampedNumber, AnnouncedAs) = (false, false, false, 0, 0, 0, 0);
+        (PromiseStatus, WatermarkSent, StalledUntilMs) = (IoStatus.Unset, 0, 0);
         (RoundAsked, RoundConfirmed) = (0, 0);
+        (SlowForMs, HealthySinceMs) = (0, 0);
+        Answers.Reset();
     }
-}
-
-/// <summary>A running catch-up of one copy (R4, R8).</summary>
-internal sealed class CatchUp(ulong from, ulong join, bool reset)
-{
-    public ulong From { get; } = from;
-
-    public ulong Join { get; } = join;
-
-    public bool Reset { get; } = reset;
-
-    public object? Position { get; set; }
-
-    public bool ScanDone { get; set; }
-
-    public ulong NextIndex { get; set; } = 1;
-
-    public ulong EndIndex { get; set; }
-
-    /// <summary>Items sent and not yet acknowledged, by index.</summary>
-    public Queue<(ulong Index, int Bytes)> Unacked { get; } = new();
-
-    public long UnackedBytes { get; set; }
-
-    public long SentBytes { get; set; }
-
-    public long TotalBytes { get; set; }
 }

@@ -64,6 +64,7 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         Command<VolumeProtocol.Detach>(detach => ChangeAttachment(AttachmentMode.Shared, default, "", detach.Expected));
         Command<VolumeProtocol.ChangeSpec>(OnChangeSpec);
         Command<VolumeProtocol.ReplaceReplica>(OnReplaceReplica);
+        Command<VolumeProtocol.ArrangeCopies>(OnArrangeCopies);
         Command<VolumeProtocol.Delete>(OnDelete);
         Command<OwnerNotice>(OnNotice);
         Command<VolumeHandOff>(_ => OnHandOff());
@@ -201,29 +202,58 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
     {
         var sender = Sender;
         if (_state.Spec is not { } spec || _state.Deleted) Refuse(sender, IoStatus.Missing, "it does not exist");
+        // Told again, or overtaken by a newer change.
+        else if (change.Revision <= _state.SpecRevision) sender.Tell(new VolumeProtocol.Done(_volume));
         else if (change.Spec.SizeBytes < spec.SizeBytes)
             Refuse(sender, IoStatus.OutOfRange, $"it has {spec.SizeBytes} bytes and can't shrink to {change.Spec.SizeBytes}; only a larger size is taken");
-        else Commit(new SpecChanged(_volume, change.Spec), () => sender.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
+        else Commit(new SpecChanged(_volume, change.Spec, change.Revision), () => sender.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
     }
 
     /// <summary>Sent again by placement until Done: the new copy is added, caught up and journaled in by the machine, then the lost one is struck off.</summary>
     private void OnReplaceReplica(VolumeProtocol.ReplaceReplica replace)
     {
-        if (_state.Spec is null || _state.Deleted || (_state.Placement(replace.Lost) is null && _state.Member(replace.Replacement.Id) is not null))
+        var to = replace.Replacement;
+        if (_state.Spec is null || _state.Deleted || _state.Placement(replace.Lost) is null || replace.Revision < _state.SpecRevision)
             Sender.Tell(new VolumeProtocol.Done(_volume));
-        else if (_state.Placement(replace.Replacement.Id) is null)
+        else if (_state.Placement(to.Id) is null)
         {
-            Refuse(Sender, IoStatus.Busy, $"the new copy on node {replace.Replacement.NodeName} is being made");
-            Commit(new ReplicaAdded(_volume, replace.Replacement));
+            Refuse(Sender, IoStatus.Busy, $"the new copy on node {to.NodeName} is being made");
+            AddCopy(to);
         }
-        else if (_state.Member(replace.Replacement.Id) is null || _state.Member(replace.Lost) is not null)
-            Refuse(Sender, IoStatus.Busy, $"the new copy on node {replace.Replacement.NodeName} is catching up");
+        else if (_state.Member(to.Id) is null) Refuse(Sender, IoStatus.Busy, $"the new copy on node {to.NodeName} is catching up");
         else
         {
-            var sender = Sender;
-            Commit(new ReplicaRemoved(_volume, replace.Lost, $"replaced by the copy on node {replace.Replacement.NodeName}"),
-                () => sender.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
+            Refuse(Sender, IoStatus.Busy, $"the old copy is being dropped for the one on node {to.NodeName}");
+            _owner?.DropReplaced(replace.Lost, $"replaced by the copy on node {to.NodeName}");
         }
+    }
+
+    /// <summary>Sent again by placement until it is so. The machine chooses what goes, and journals it.</summary>
+    private void OnArrangeCopies(VolumeProtocol.ArrangeCopies arrange)
+    {
+        if (_state.Spec is not { } spec || _state.Deleted) Refuse(Sender, IoStatus.Missing, "it does not exist");
+        else if (arrange.Revision != _state.SpecRevision) Refuse(Sender, IoStatus.Busy, $"its spec is at revision {_state.SpecRevision}, not at {arrange.Revision}");
+        else if (arrange.Added.Any(IsToAdd))
+        {
+            Refuse(Sender, IoStatus.Busy, "its new copies are being added");
+            foreach (var added in arrange.Added.Where(IsToAdd)) AddCopy(added);
+        }
+        else if (_state.Replicas.Length <= spec.Replicas) Sender.Tell(new VolumeProtocol.CopiesArranged(_volume, _state.Replicas));
+        else
+        {
+            Refuse(Sender, _serving ? IoStatus.Busy : IoStatus.Offline,
+                _serving ? $"{_state.Replicas.Length - spec.Replicas} of its copies are being dropped" : NotServingReason());
+            _owner?.DropSurplus(arrange.DropFirst);
+        }
+    }
+
+    /// <summary>A number up to the highest given out that is not among the copies is gone for ever; and no node holds two copies.</summary>
+    private bool IsToAdd(ReplicaPlacement copy) =>
+        copy.Id.Number > _state.LastReplica && !_state.Replicas.Any(replica => replica.Node == copy.Node);
+
+    private void AddCopy(ReplicaPlacement copy)
+    {
+        if (IsToAdd(copy)) Commit(new ReplicaAdded(_volume, copy));
     }
 
     /// <summary>

@@ -11,6 +11,12 @@ public sealed partial class VolumeMachine
     /// <summary>Bytes read from the local store for a catch-up in one go: what a turn of the loop may spend on it.</summary>
     private const int CatchUpBatchBytes = 512 << 10;
 
+    /// <summary>The same while clients' writes are under way.</summary>
+    private const int CatchUpBusyBatchBytes = 64 << 10;
+
+    /// <summary>Bytes that wait for the link, beyond which a catch-up adds none.</summary>
+    private const long CatchUpQueuedBytesMax = 1L << 20;
+
     /// <summary>Batches without a change in them that a turn may read; the next tick goes on.</summary>
     private const int EmptyBatchesMax = 16;
 
@@ -18,44 +24,74 @@ public sealed partial class VolumeMachine
 
     private readonly List<IoBuffer> _batch = [];
 
-    /// <summary>One at a time per volume: the next one starts when it ends.</summary>
+    /// <summary>
+    /// One at a time per volume: the next one starts when it ends. Of all volumes of this node, so many long ones at once; a short one waits for none.
+    /// </summary>
     private void StartNextCatchUp()
     {
         if (Phase != VolumePhase.Serving || _effects.Local is null) return;
-        var now = _effects.NowMs;
-        ReplicaSession? next = null;
         foreach (var session in _replicas.Values)
         {
             if (session.CatchUp is not null) return;
-            if (session is { Phase: ReplicaPhase.Promised, PromiseStatus: IoStatus.Ok, Link: not null } && !IsRequired(session)
-                && now >= session.CatchUpNotBeforeMs && next is null) next = session;
         }
-        if (next is not null) BeginCatchUp(next);
+        foreach (var session in _replicas.Values)
+        {
+            if (session is not { Phase: ReplicaPhase.Promised, PromiseStatus: IoStatus.Ok, Link: not null, IsDropping: false } || IsRequired(session) || IsHeldOff(session)
+                || _effects.NowMs < session.CatchUpNotBeforeMs || PlanAdmitted(session) is not { } plan) continue;
+            BeginCatchUp(session, plan);
+            return;
+        }
     }
 
-    private void BeginCatchUp(ReplicaSession session)
+    /// <summary>Null: it waits for its turn.</summary>
+    private CatchUp? PlanAdmitted(ReplicaSession session)
+    {
+        var admission = _effects.Repair.CatchUpsOut;
+        // It is not measured again for as long as it waits.
+        if (admission.IsWaiting(session) && !admission.TryEnter(session)) return null;
+        var plan = PlanCatchUp(session);
+        var isAdmitted = plan.TotalBytes <= _effects.Repair.Options.CatchUpShortBytes || admission.TryEnter(session);
+        _effects.Repair.OnCatchUpQueue();
+        return isAdmitted ? plan : null;
+    }
+
+    private CatchUp PlanCatchUp(ReplicaSession session)
     {
         var promised = session.Promised;
         var fork = promised.CatchingUp ? promised.LastSequence : _state.Fork(promised.LastRecordEpoch, promised.LastSequence);
         var everInSync = _state.EverInSync.Contains(session.Id);
-        // A copy never in sync may still hold blocks of an attempt whose end nobody saw: it starts from nothing.
-        // And so does one whose map holds what the order no longer has (all members lost power before it was on media).
+        // A copy never in sync may still hold blocks of an attempt whose end nobody saw: it starts from nothing, or where that attempt's cursor is.
+        // And one whose map holds what the order no longer has (all members lost power before it was on media) has no use for a cursor either.
         var isMapOfOrder = _state.Fork(promised.LastRecordEpoch, promised.CommitWatermark) == promised.CommitWatermark;
-        var reset = fork is null || !isMapOfOrder || (!everInSync && promised.LastSequence == 0);
+        var resumes = promised is { CatchingUp: true, CatchUpCursor: > 0 } && promised.CatchUpTo <= Committed;
+        var reset = session.NeedsFullCopy || fork is null || !isMapOfOrder || (!everInSync && promised.LastSequence == 0 && !resumes);
         var from = reset ? 0 : Math.Min(fork!.Value, Committed);
-        BeginCatchUp(session, from, reset);
+        var (cursor, to) = resumes && !reset ? (promised.CatchUpCursor, promised.CatchUpTo) : (0UL, 0UL);
+        var local = _effects.Local;
+        var bytes = local?.EstimateChanges(from, Committed, cursor) ?? 0;
+        if (cursor > 0) bytes += local?.EstimateChanges(to, Committed, 0) ?? 0;
+        return new CatchUp(from, Committed, reset, cursor, to) { TotalBytes = bytes };
     }
 
-    private void BeginCatchUp(ReplicaSession session, ulong from, bool reset)
+    private void BeginCatchUp(ReplicaSession session, CatchUp catchUp)
     {
-        var catchUp = new CatchUp(from, Committed, reset) { TotalBytes = _effects.Local?.EstimateChanges(from, Committed) ?? 0 };
+        // The others of this volume come after it: none of them holds a place that it can't use.
+        foreach (var other in _replicas.Values)
+        {
+            if (other != session) _effects.Repair.CatchUpsOut.Leave(other);
+        }
+        _effects.Repair.OnCatchUpQueue();
         (session.CatchUp, session.Phase, session.Aligned, session.Live) = (catchUp, ReplicaPhase.CatchUpBegin, false, false);
-        (session.SentUpTo, session.Appended, session.Durable) = (Committed, 0, 0);
+        (session.SentUpTo, session.Appended, session.Durable) = (catchUp.Join, 0, 0);
         session.OwesSinceMs = _effects.NowMs;
-        _effects.Log($"catch-up of {session.Placement.NodeName} from {from} to {Committed}{(reset ? " (in full)" : "")}, about {catchUp.TotalBytes} bytes");
-        Span<byte> body = stackalloc byte[32];
-        session.Link!.Send(FrameHeader.Of(FrameKind.CatchUpBegin, Volume, _epoch),
-            new CatchUpBody(from, Committed, _committedRecordEpoch, reset).Encode(body));
+        if (!session.IsRefusedNow)
+        {
+            var how = catchUp.Reset ? " (in full)" : catchUp.Cursor > 0 ? $" (again, from block {catchUp.Cursor} on)" : "";
+            _effects.Log($"catch-up of {session.Placement.NodeName} from {catchUp.From} to {catchUp.Join}{how}, about {catchUp.TotalBytes} bytes");
+        }
+        Span<byte> body = stackalloc byte[CatchUpBody.SizeBytes];
+        session.Link!.Send(FrameHeader.Of(FrameKind.CatchUpBegin, Volume, _epoch), new CatchUpBody(catchUp.From, catchUp.Join, _committedRecordEpoch,
+            catchUp.Reset, catchUp.Cursor, catchUp.CursorTo, (ulong)catchUp.TotalBytes).Encode(body));
         var windows = BufferPool.Shared.Rent(_windows.EncodedBytes);
         windows.Length = _windows.Encode(windows.Whole);
         SendItem(session, FrameKind.CatchUpWindow, windows);
@@ -71,8 +107,22 @@ public sealed partial class VolumeMachine
         catchUp.Unacked.Enqueue((index, item.Length));
         catchUp.UnackedBytes += item.Length;
         catchUp.SentBytes += item.Length;
+        if (kind == FrameKind.CatchUpRecord) _effects.Repair.OnCaughtUp(item.Length);
         session.Link!.Send(Frame(kind, index), item);
         item.Release();
+    }
+
+    /// <summary>The copy keeps how far it is: an attempt that is interrupted goes on from there.</summary>
+    private void SendMark(ReplicaSession session, CatchUp catchUp)
+    {
+        var cursor = catchUp.DueMark(_effects.Repair.CatchUpMarkBytes);
+        if (cursor == 0) return;
+        catchUp.MarkedBytes = catchUp.SentBytes;
+        Span<byte> body = stackalloc byte[sizeof(ulong)];
+        var writer = new BodyWriter(body);
+        writer.U64(cursor);
+        catchUp.Unacked.Enqueue((catchUp.NextIndex, 0));
+        session.Link!.Send(Frame(FrameKind.CatchUpMark, catchUp.NextIndex++), body);
     }
 
     private void OnCatchUpAck(ReplicaSession session, in FrameHeader header, ReadOnlySpan<byte> body)
@@ -87,6 +137,8 @@ public sealed partial class VolumeMachine
         {
             (session.Phase, session.Aligned, session.Confirmed) = (ReplicaPhase.CatchUpStream, true, true);
             (session.Appended, session.Durable) = (catchUp.Join, 0);
+            (session.IsRefusedNow, catchUp.HasBegun) = (false, true);
+            _effects.Repair.OnCatchUpStarted(resumes: catchUp.Cursor > 0);
         }
         while (catchUp.Unacked.TryPeek(out var item) && item.Index <= header.RequestId)
         {
@@ -119,22 +171,49 @@ public sealed partial class VolumeMachine
         if (status == IoStatus.OutOfRange && session.Phase == ReplicaPhase.CatchUpBegin && !catchUp.Reset)
         {
             _effects.Log($"{session.Placement.NodeName} can't be caught up from {catchUp.From}: it is copied in full");
-            BeginCatchUp(session, 0, true);
+            session.NeedsFullCopy = true;
+            if (PlanAdmitted(session) is { } full) BeginCatchUp(session, full);
+            else AbandonCatchUp(session, "it waits for its turn");
             return;
         }
         if (status == IoStatus.Gap) return;
+        if (status == IoStatus.Busy && session.Phase == ReplicaPhase.CatchUpBegin)
+        {
+            AbandonCatchUp(session, session.IsRefusedNow ? "" : $"{session.Placement.NodeName} takes part in as many as it may; it is asked again");
+            session.IsRefusedNow = true;
+            return;
+        }
         AbandonCatchUp(session, $"{session.Placement.NodeName} answered {status}");
     }
 
     /// <summary>Ends the attempt; the copy promises again, and the next attempt begins where its header says (R8).</summary>
     private void AbandonCatchUp(ReplicaSession session, string reason)
     {
-        _effects.Log($"catch-up of {session.Placement.NodeName} abandoned: {reason}");
+        if (reason.Length > 0) _effects.Log($"catch-up of {session.Placement.NodeName} abandoned: {reason}");
         var link = session.Link;
-        session.Reset(link, _effects.NowMs);
+        Reset(session, link);
         session.CatchUpNotBeforeMs = _effects.NowMs + CatchUpRetryMs;
         if (link is not null) SendPromise(session);
     }
+
+    /// <summary>All that the old link said is forgotten, and what was under way over it.</summary>
+    private void Reset(ReplicaSession session, IFrameLink? link)
+    {
+        EndCatchUp(session, isDone: false);
+        session.Reset(link, _effects.NowMs);
+    }
+
+    private void EndCatchUp(ReplicaSession session, bool isDone)
+    {
+        if (session.CatchUp is { HasBegun: true }) _effects.Repair.OnCatchUpEnded(isDone);
+        session.CatchUp = null;
+        _effects.Repair.CatchUpsOut.Leave(session);
+        _effects.Repair.OnCatchUpQueue();
+    }
+
+    /// <summary>Within the node's pace, and not where client I/O would have to wait behind it.</summary>
+    private bool MaySend(ReplicaSession session, CatchUp catchUp) => catchUp.UnackedBytes < Limits.CatchUpWindowBytes
+        && session.Link!.QueuedBytes <= CatchUpQueuedBytesMax && _effects.Repair.CatchUp.IsOpen(_effects.NowMs);
 
     private void PumpCatchUp(ReplicaSession session, CatchUp catchUp)
     {
@@ -146,7 +225,7 @@ public sealed partial class VolumeMachine
         // A batch may find nothing; with nothing sent, no ack would call for the next one.
         for (var batch = 0; batch < EmptyBatchesMax && !catchUp.ScanDone && (batch == 0 || catchUp.Unacked.Count == 0); batch++)
         {
-            if (catchUp.UnackedBytes < Limits.CatchUpWindowBytes && !SendBatch(session, catchUp)) return;
+            if (!MaySend(session, catchUp) || !SendBatch(session, catchUp)) return;
         }
         if (!catchUp.ScanDone || session.Phase != ReplicaPhase.CatchUpStream) return;
         session.Phase = ReplicaPhase.CatchUpEnd;
@@ -162,7 +241,9 @@ public sealed partial class VolumeMachine
             AbandonCatchUp(session, "the replica on this node failed");
             return false;
         }
-        var (status, next) = local.ReadChanges(catchUp.From, catchUp.Join, catchUp.Position, CatchUpBatchBytes, _batch);
+        // Client I/O goes first: while there is some, a turn is kept short.
+        var bytesMax = _pending.Count > 0 ? CatchUpBusyBatchBytes : CatchUpBatchBytes;
+        var (status, next) = local.ReadChanges(catchUp.Since, catchUp.Join, catchUp.Position, bytesMax, _batch);
         if (status != IoStatus.Ok)
         {
             foreach (var record in _batch) record.Release();
@@ -172,7 +253,8 @@ public sealed partial class VolumeMachine
         }
         foreach (var record in _batch) SendItem(session, FrameKind.CatchUpRecord, record);
         _batch.Clear();
-        (catchUp.Position, catchUp.ScanDone) = (next, next is null);
+        catchUp.OnBatch(next);
+        SendMark(session, catchUp);
         return true;
     }
 
@@ -184,24 +266,28 @@ public sealed partial class VolumeMachine
         var replicas = _state.Replicas.Select(ViewOf).ToImmutableArray();
         var state = Phase switch
         {
-            VolumePhase.Serving => _state.InSync.Length < Spec.InSyncMin ? "held" : _state.InSync.Length < Spec.Replicas ? "degraded" : "healthy",
+            VolumePhase.Serving => _state.InSync.Length < _state.InSyncMin ? "held" : _state.InSync.Length < Spec.Replicas ? "degraded" : "healthy",
             VolumePhase.Draining => "moving",
             VolumePhase.Stopped => _state.Deleted ? "deleted" : "offline",
             _ => "recovering",
         };
         return new VolumeView(Volume, Spec, state, IsServing ? _effects.NodeName : "", _epoch, _state.Version, Committed, replicas, _state.Attachment,
-            IsServing ? "" : _waitReason);
+            IsServing ? SlowReason() : _waitReason, _state.InSyncMin);
     }
 
     private ReplicaView ViewOf(ReplicaPlacement placement)
     {
         var member = _state.Member(placement.Id) is not null;
-        if (!_replicas.TryGetValue(placement.Node, out var session)) return new ReplicaView(placement.Id.ToString(), placement.NodeName, "placed", 0, 0, 0);
+        if (!_replicas.TryGetValue(placement.Node, out var session)) return new ReplicaView(placement.Id.ToString(), placement.NodeName, "placed", 0, 0, 0, 0, -1);
         var state = member ? session.Link is null ? "unreachable" : "in-sync"
-            : session.CatchUp is not null ? "catching-up"
+            : session.CatchUp is { HasBegun: true } ? "catching-up"
+            : session is { HoldOffMs: > 0, Link: not null } ? "slow"
+            : session.IsRefusedNow || _effects.Repair.CatchUpsOut.IsWaiting(session) ? "queued"
             : session.Phase == ReplicaPhase.Lost ? "lost"
             : session.Link is null ? "offline" : "placed";
+        var catchUp = session.CatchUp;
         return new ReplicaView(placement.Id.ToString(), placement.NodeName, state, session.Appended,
-            (ulong)(session.CatchUp?.SentBytes ?? session.CaughtUpBytes), (ulong)(session.CatchUp?.TotalBytes ?? session.CaughtUpBytes));
+            (ulong)(catchUp?.SentBytes ?? session.CaughtUpBytes), (ulong)(catchUp?.TotalBytes ?? session.CaughtUpBytes),
+            (ulong)(catchUp?.BytesPerSecond ?? 0), catchUp?.EtaSeconds ?? -1);
     }
 }

@@ -14,8 +14,14 @@ public sealed partial class VolumeMachine
     /// <summary>The set that the proposal changes.</summary>
     private ImmutableArray<InSyncMember> _beforeProposal = [];
 
-    /// <summary>A member was journaled out: no ack may rely on the smaller set before all of it carries the new version (P7).</summary>
+    /// <summary>A member was journaled out, or the spec changed: no ack may rely on that before all members carry it (P7).</summary>
     private bool _stampsOwed;
+
+    /// <summary>Counts what was stamped in this epoch, and names the newest: version, members, those about to join, spec.</summary>
+    private ulong _stampNumber;
+
+    /// <summary>Those about to join that the newest stamp names.</summary>
+    private ImmutableArray<StampedMember> _joinersStamped = [];
 
     /// <summary>Whether an ack of this copy is needed: a member of the journaled set or of the one proposed, or about to be proposed.</summary>
     private bool IsRequired(ReplicaSession session) =>
@@ -51,19 +57,18 @@ public sealed partial class VolumeMachine
         if (_proposal is not null || !IsOpened) return;
         var members = new List<InSyncMember>(_state.InSync);
         var reasons = new List<string>();
+        AnnounceJoiners();
         foreach (var session in _replicas.Values)
         {
-            if (session.Phase == ReplicaPhase.Joining && !IsMember(session) && session.Durable >= session.JoinTarget)
-            {
-                members.Add(MemberOf(session));
-                reasons.Add($"{session.Placement.NodeName} caught up");
-            }
+            if (session is not { Phase: ReplicaPhase.Joining, IsDropping: false } || IsMember(session) || !IsAnnounced(session)) continue;
+            members.Add(MemberOf(session));
+            reasons.Add($"{session.Placement.NodeName} caught up");
         }
         foreach (var session in _replicas.Values) RenewOpenCount(session, members, reasons);
         foreach (var session in _replicas.Values)
         {
             if (!session.ShouldLeave || !IsMember(session)) continue;
-            if (!session.MustLeave && members.Count - 1 < Spec.InSyncMin) continue;
+            if (!session.MustLeave && members.Count - 1 < _state.InSyncMin) continue;
             if (members.Count == 1) continue;
             members.RemoveAll(member => member.Id == session.Id);
             reasons.Add(session.LeaveReason);
@@ -74,6 +79,49 @@ public sealed partial class VolumeMachine
         _proposal = new InSyncChanged(Volume, new Epoch(_epoch), _state.Version + 1, next, string.Join("; ", reasons));
         _effects.Log($"in-sync set: proposing version {_proposal.Version} with {next.Length} members: {_proposal.Reason}");
         _effects.Journal(_proposal);
+    }
+
+    /// <summary>
+    /// C12: before a copy can be journaled in, a present member names it in its header on media. Else those who leave right after could be taken for all there are
+    /// by a recovery that never saw the newcomer. One that does not join after all is named no more.
+    /// </summary>
+    private void AnnounceJoiners()
+    {
+        foreach (var session in _replicas.Values)
+        {
+            if (session.AnnouncedAs == 0 && session.Phase == ReplicaPhase.Joining && !IsMember(session) && session.Durable >= session.JoinTarget)
+                session.AnnouncedAs = _stampNumber + 1;
+        }
+        if (!Joiners().SequenceEqual(_joinersStamped)) Stamp();
+    }
+
+    private bool IsAnnounced(ReplicaSession joiner)
+    {
+        if (joiner.AnnouncedAs == 0) return false;
+        foreach (var session in _replicas.Values)
+        {
+            if (IsMember(session) && session.StampedNumber >= joiner.AnnouncedAs) return true;
+        }
+        return false;
+    }
+
+    /// <summary>Who may be in the set soon: announced, or proposed with an outcome that is not known yet (R6).</summary>
+    private ImmutableArray<StampedMember> Joiners()
+    {
+        var joiners = ImmutableArray<StampedMember>.Empty;
+        foreach (var session in _replicas.Values)
+        {
+            if (IsMember(session)) continue;
+            if (session.AnnouncedAs != 0) joiners = joiners.Add(StampedOf(MemberOf(session), isJoining: true));
+            else if (_proposal?.Members.FirstOrDefault(member => member.Id == session.Id) is { } proposed) joiners = joiners.Add(StampedOf(proposed, isJoining: true));
+        }
+        return joiners;
+    }
+
+    private StampedMember StampedOf(InSyncMember member, bool isJoining)
+    {
+        var copy = _state.Placement(member.Id) ?? throw new InvariantException($"volume {Volume}: member {member.Id} of the in-sync set has no place");
+        return new StampedMember(copy, member.StoreId, member.StoreOpenCount, isJoining);
     }
 
     /// <summary>R5: a member came back without having left. Unless the journal learns of the later open, a backup from before it passes for the store that was left.</summary>
@@ -95,13 +143,14 @@ public sealed partial class VolumeMachine
             if (was && !IsMember(session)) Left(session);
             else if (!was && IsMember(session)) Joined(session);
         }
-        SendStamps();
+        Stamp();
         if (_state.InSync.Length > 0 && _replicas.TryGetValue(_effects.Node, out var local) && !IsMember(local))
         {
             Relocate("its replica on this node is out of the in-sync set");
             return;
         }
         if (Phase == VolumePhase.Stamping) TryServe();
+        PumpDrops();
         PumpProposals();
         TryCommit();
         ReleaseFlushes();
@@ -113,24 +162,29 @@ public sealed partial class VolumeMachine
         _stampsOwed = true;
         (session.ShouldLeave, session.MustLeave) = (false, false);
         if (session.Link is not { } link) return;
-        session.Reset(link, _effects.NowMs);
+        Reset(session, link);
         SendPromise(session);
     }
 
     private void Joined(ReplicaSession session)
     {
+        session.AnnouncedAs = 0;
         if (session.Phase == ReplicaPhase.Joining)
         {
             session.CaughtUpBytes = session.CatchUp!.SentBytes;
-            (session.Phase, session.CatchUp) = (ReplicaPhase.InSync, null);
+            (session.Phase, session.NeedsFullCopy, session.HoldOffMs) = (ReplicaPhase.InSync, false, 0);
+            EndCatchUp(session, isDone: true);
         }
         // Its link broke while it was being journaled in.
         else if (session.Link is null) (session.ShouldLeave, session.LeaveReason) = (true, $"the connection to {session.Placement.NodeName} is down");
         else if (session.Phase is ReplicaPhase.Promised or ReplicaPhase.Lost) OnReturned(session);
     }
 
-    private void SendStamps()
+    /// <summary>What the headers must say has changed.</summary>
+    private void Stamp()
     {
+        _stampNumber++;
+        _joinersStamped = Joiners();
         foreach (var session in _replicas.Values)
         {
             if (IsMember(session) && session is { Link: not null, Aligned: true }) SendStamp(session);
@@ -139,8 +193,9 @@ public sealed partial class VolumeMachine
 
     private void SendStamp(ReplicaSession session)
     {
-        var stamp = new StampBody(_effects.Era, _state.Version, _chosen, true, _specBytes);
-        Span<byte> body = new byte[64 + _specBytes.Length];
+        ImmutableArray<StampedMember> members = [.. _state.InSync.Select(member => StampedOf(member, isJoining: false)), .. _joinersStamped];
+        var stamp = new StampBody(_effects.Era, _state.Version, _stampNumber, _chosen, true, _specBytes, members);
+        Span<byte> body = new byte[stamp.EncodedBytes];
         SendBody(session.Link!, Frame(FrameKind.Stamp), stamp.Encode(body));
         if (session.OwesSinceMs == 0) session.OwesSinceMs = _effects.NowMs;
     }
@@ -148,9 +203,10 @@ public sealed partial class VolumeMachine
     private void OnStamped(ReplicaSession session, ReadOnlySpan<byte> body)
     {
         if (!StampBody.TryDecode(body, out var stamp)) return;
-        session.StampedVersion = Math.Max(session.StampedVersion, stamp.Version);
+        session.StampedNumber = Math.Max(session.StampedNumber, stamp.Number);
         session.Confirmed = true;
         Progressed(session);
+        PumpProposals();
         if (!AreMembersStamped()) return;
         _stampsOwed = false;
         TryServe();
@@ -162,20 +218,20 @@ public sealed partial class VolumeMachine
     {
         foreach (var session in _replicas.Values)
         {
-            if (IsMember(session) && session.StampedVersion < _state.Version) return false;
+            if (IsMember(session) && session.StampedNumber < _stampNumber) return false;
         }
         return true;
     }
 
     /// <summary>Whether the copy owes an answer: a record, a sync, or a stamp.</summary>
     private bool Owes(ReplicaSession session) => session.Appended < session.SentUpTo || session.Durable < session.SyncAsked
-        || (IsMember(session) && IsOpened && session.StampedVersion < _state.Version) || (session.Phase == ReplicaPhase.Aligning && !session.Aligned);
+        || (IsMember(session) && IsOpened && session.StampedNumber < _stampNumber) || (session.Phase == ReplicaPhase.Aligning && !session.Aligned);
 
     private void Progressed(ReplicaSession session)
     {
         session.OwesSinceMs = Owes(session) ? _effects.NowMs : 0;
         // It was slow, at the minimum, and has made up for it: nothing speaks against it any more.
-        if (session is { OwesSinceMs: 0, ShouldLeave: true, MustLeave: false, Aligned: true } && _proposal is null) session.ShouldLeave = false;
+        if (session is { OwesSinceMs: 0, ShouldLeave: true, MustLeave: false, IsDropping: false, Aligned: true } && _proposal is null) session.ShouldLeave = false;
     }
 
     private void TickReplica(ReplicaSession session, long now)
@@ -189,11 +245,16 @@ public sealed partial class VolumeMachine
         // A copy that can't be used now is asked again with a pause; its node may have mended it.
         if (session.Phase == ReplicaPhase.Lost && (!IsMember(session) || Phase == VolumePhase.Promising) && now - session.PromiseSentMs > 10 * PromiseRetryMs) SendPromise(session);
         if (session.StalledUntilMs != 0 && now >= session.StalledUntilMs) ResumeStalled(session);
-        if (session is { Phase: ReplicaPhase.CatchUpStream, CatchUp: { Unacked.Count: 0 } catchUp }) PumpCatchUp(session, catchUp);
+        if (session is { Phase: ReplicaPhase.CatchUpStream, CatchUp: { } catchUp }) PumpCatchUp(session, catchUp);
+        session.CatchUp?.OnTick(now);
         if (session.OwesSinceMs == 0 || now - session.OwesSinceMs <= Limits.ReplicaAckMs || !IsOpened) return;
         if (session.Phase == ReplicaPhase.Joining && (_proposal is null || !IsAmong(_proposal.Members, session)))
             AbandonCatchUp(session, $"it did not acknowledge for {Limits.ReplicaAckMs} ms");
-        else Leave(session, $"{session.Placement.NodeName} did not acknowledge for {Limits.ReplicaAckMs} ms");
+        else if (IsMember(session) && !session.ShouldLeave)
+        {
+            OffendByTimeout(session);
+            Leave(session, $"{session.Placement.NodeName} did not acknowledge for {Limits.ReplicaAckMs} ms");
+        }
     }
 
     /// <summary>A replica without room takes nothing for a moment; then it is offered what it lacks again. Its slowness counts (R7).</summary>
@@ -239,11 +300,5 @@ public sealed partial class VolumeMachine
     {
         if (Phase is VolumePhase.Claiming or VolumePhase.Idle) return;
         AddReplica(added.Replica);
-    }
-
-    private void OnReplicaRemoved(ReplicaRemoved removed)
-    {
-        foreach (var session in _replicas.Values.Where(session => session.Id == removed.Replica).ToList())
-            _replicas.Remove(session.Placement.Node);
     }
 }

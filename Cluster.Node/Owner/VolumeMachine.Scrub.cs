@@ -56,9 +56,9 @@ public sealed partial class VolumeMachine
             BeginScrub(_scrubMark);
             _effects.Log($"scrub: goes on at block {_scrubMark.Cursor}");
         }
-        else if (_scrubMark.LastEndedUnixMs == 0)
+        else if (_scrubMark.LastEndedUnixMs == 0 || _scrubMark.LastEndedUnixMs > _effects.NowUnixMs)
         {
-            // A new volume: its first interval begins now.
+            // A new volume, or one whose last owner's clock was ahead: its interval begins now.
             _scrubMark = _scrubMark with { LastEndedUnixMs = _effects.NowUnixMs };
             SendScrubMark(_scrubMark);
         }
@@ -147,7 +147,8 @@ public sealed partial class VolumeMachine
         (_scrub, _scrubMark) = (null, scrub.Ended(_effects.NowUnixMs));
         _effects.Repair.OnScrubEnded(isDone: true);
         var tally = _scrubMark.Last;
-        _effects.Log($"scrub: ended after {_scrubMark.LastEndedUnixMs - tally.StartedUnixMs} ms: {tally.CheckedBytes} bytes read on each of {_state.InSync.Length} copies, "
+        var tookMs = _scrubMark.LastEndedUnixMs - Math.Min(tally.StartedUnixMs, _scrubMark.LastEndedUnixMs);
+        _effects.Log($"scrub: ended after {tookMs} ms: {tally.CheckedBytes} bytes read on each of {_state.InSync.Length} copies, "
             + $"{tally.MendedBlocks} blocks mended, {tally.DifferingBlocks} differed, {tally.LostBlocks} are good on no copy");
         SendScrubMark(_scrubMark);
     }

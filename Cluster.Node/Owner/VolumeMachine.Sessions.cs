@@ -152,7 +152,10 @@ public sealed partial class VolumeMachine
         {
             SendNotice(session.Route, IoStatus.Ok);
         }
-        if (IsOpened) SendStamps();
+        if (!IsOpened) return;
+        // P7: what is written beyond the old size must not be lost with the journal.
+        _stampsOwed = true;
+        Stamp();
     }
 
     private void EndSessions(IoStatus notice)

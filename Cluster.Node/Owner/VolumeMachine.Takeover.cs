@@ -65,6 +65,7 @@ public sealed partial class VolumeMachine
         (session.PromiseStatus, session.Promised) = (header.Status, promised);
         session.Phase = header.Status is IoStatus.Ok or IoStatus.Missing ? ReplicaPhase.Promised : ReplicaPhase.Lost;
         session.Confirmed = header.Status == IoStatus.Ok;
+        if (header.Status == IoStatus.Ok) OnHealth(session);
         if (header.Status == IoStatus.Ok) _serveAtMs = Math.Max(_serveAtMs, _effects.NowMs + promised.LeaseLeftMs);
         if (Phase == VolumePhase.Promising) TryDecide();
         else if (Phase is VolumePhase.Stamping or VolumePhase.Serving or VolumePhase.Draining) OnReturned(session);
@@ -86,7 +87,7 @@ public sealed partial class VolumeMachine
         var isNew = _state.Opened == Epoch.None;
         var asked = _replicas.Values.Where(session => isNew || IsMember(session)).ToList();
         var answered = asked.Count(HasAnswered);
-        var need = Math.Min(Spec.InSyncMin, asked.Count);
+        var need = Math.Min(_state.InSyncMin, asked.Count);
         var usable = asked.Where(IsUsable).ToList();
         if (answered < need || usable.Count == 0 || (answered < asked.Count && !IsGraceOver(asked)))
         {
@@ -260,6 +261,7 @@ public sealed partial class VolumeMachine
         session.Link!.Send(Frame(FrameKind.Append), record);
         (session.SentUpTo, session.WatermarkSent) = (sequence, Committed);
         if (session.OwesSinceMs == 0) session.OwesSinceMs = _effects.NowMs;
+        session.Answers.OnSent(sequence, _effects.NowMs);
     }
 
     private void TryOpen()
@@ -286,7 +288,7 @@ public sealed partial class VolumeMachine
             if (session is { Link: not null, Aligned: true }) (session.Phase, session.Live) = (ReplicaPhase.InSync, true);
         }
         _opening.Clear();
-        SendStamps();
+        Stamp();
         foreach (var session in _replicas.Values)
         {
             if (!IsMember(session)) continue;

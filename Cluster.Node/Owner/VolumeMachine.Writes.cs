@@ -42,7 +42,7 @@ public sealed partial class VolumeMachine
     {
         var status = AdmitSession(from.Link!, record.Session);
         if (status != IoStatus.Ok) return status;
-        if (_state.InSync.Length < Spec.InSyncMin) return IoStatus.Offline;
+        if (_state.InSync.Length < _state.InSyncMin) return IoStatus.Offline;
         if (record.Range.End > Spec.SizeBlocks) return IoStatus.OutOfRange;
         return SessionWindows.Admits(record.RequestId, record.AnsweredBelow) ? IoStatus.Ok : IoStatus.Malformed;
     }
@@ -105,6 +105,7 @@ public sealed partial class VolumeMachine
         if (!session.Aligned) return;
         session.Appended = Math.Max(session.Appended, Math.Min(ack.AppendedSequence, _pending.Last));
         session.Durable = Math.Max(session.Durable, Math.Min(ack.DurableSequence, session.Appended));
+        session.Answers.OnAnswer(session.Appended, session.Durable, _effects.NowMs);
         Progressed(session);
         if (header.Status != IoStatus.Ok) OnAppendRefused(session, header.Status, ack.ExpectedSequence);
         if (Phase == VolumePhase.Reconciling) TryOpen();
@@ -132,13 +133,14 @@ public sealed partial class VolumeMachine
         }
         session.Phase = ReplicaPhase.Lost;
         session.Live = false;
+        EndCatchUp(session, isDone: false);
         LeaveAsLost(session, $"{session.Placement.NodeName} failed: {status}");
     }
 
     /// <summary>O1: commits what every required member has, then answers.</summary>
     private void TryCommit()
     {
-        if (!IsServing || _stampsOwed || _pending.Count == 0 || _state.InSync.Length < Spec.InSyncMin) return;
+        if (!IsServing || _stampsOwed || _pending.Count == 0 || _state.InSync.Length < _state.InSyncMin) return;
         var upTo = _pending.Last;
         var media = AcksFromMedia;
         foreach (var session in _replicas.Values)
@@ -207,6 +209,7 @@ public sealed partial class VolumeMachine
         if (!session.Aligned || session.Link is null || session.Durable >= target || session.SyncAsked >= target) return;
         session.SyncAsked = target;
         if (session.OwesSinceMs == 0) session.OwesSinceMs = _effects.NowMs;
+        session.Answers.OnSyncAsked(target, _effects.NowMs);
         session.Link.Send(Frame(FrameKind.Sync), body);
     }
 

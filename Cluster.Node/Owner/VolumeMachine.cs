@@ -136,7 +136,7 @@ public sealed partial class VolumeMachine
         if (!_replicas.TryGetValue(link.Peer, out var session) || session.Link == link) return;
         // A new link means that the old one is gone, whoever says so first.
         if (session.Link is { } old) OnLinkDown(old);
-        session.Reset(link, _effects.NowMs);
+        Reset(session, link);
         SendPromise(session);
     }
 
@@ -145,7 +145,7 @@ public sealed partial class VolumeMachine
         if (Phase == VolumePhase.Stopped) return;
         OnClientLinkDown(link);
         if (!_replicas.TryGetValue(link.Peer, out var session) || session.Link != link) return;
-        session.Reset(null, _effects.NowMs);
+        Reset(session, null);
         ForgetMendsOf(session);
         if (Phase == VolumePhase.Reconciling) RestartDeciding();
         else if (Phase == VolumePhase.Promising) TryDecide();
@@ -162,10 +162,12 @@ public sealed partial class VolumeMachine
         if (Phase == VolumePhase.Promising) TryDecide();
         if (Phase == VolumePhase.Stamping) TryServe();
         if (!IsServing) return;
+        PumpDrops();
         PumpProposals();
         RetryHeldReads();
         TickGathers();
         TickScrub();
+        TickSlow(now);
         StartNextCatchUp();
         SendIdleWatermarks();
         TryCommit();
@@ -211,6 +213,7 @@ public sealed partial class VolumeMachine
         EndSessions(notice);
         DropGathers();
         DropScrub();
+        foreach (var session in _replicas.Values) EndCatchUp(session, isDone: false);
         _pending.Restart(_pending.Last);
         DropTail();
         if (served) _effects.OnServing(false);

@@ -19,6 +19,21 @@ public sealed record VolumeState
 
     public ImmutableArray<ReplicaPlacement> Replicas { get; init; } = [];
 
+    /// <summary>Of the newest change of the spec.</summary>
+    public ulong SpecRevision { get; init; }
+
+    /// <summary>The highest number that a copy had. One up to it that is not among <see cref="Replicas"/> is gone for ever.</summary>
+    public ushort LastReplica { get; init; }
+
+    /// <summary>
+    /// The number of copies that the minimum is taken of. It follows the spec down at once, and up once so many are in sync that the new minimum
+    /// holds nothing up: a volume that gets more copies serves while they are made, with no less than it had before.
+    /// </summary>
+    public int CopiesInForce { get; init; }
+
+    /// <summary>Copies that must be in sync before a write is acknowledged (R7).</summary>
+    public int InSyncMin => Spec?.InSyncMinOf(CopiesInForce) ?? 0;
+
     /// <summary>The newest epoch claimed; all below it are deposed.</summary>
     public Epoch Epoch { get; init; }
 
@@ -37,6 +52,11 @@ public sealed record VolumeState
     public ImmutableArray<OpenedEpoch> History { get; init; } = [];
 
     public bool HistoryCut { get; init; }
+
+    /// <summary>Of the epochs between these two nothing is known: the volume was recovered from copies that end with a record of the first one.</summary>
+    public ulong ForgottenAfter { get; init; }
+
+    public ulong ForgottenBefore { get; init; }
 
     public Attachment Attachment { get; init; } = Attachment.Default;
 
@@ -62,12 +82,13 @@ public sealed record VolumeState
 
     /// <summary>
     /// Where a log that ends at <paramref name="last"/>, with a record of epoch <paramref name="epoch"/>, leaves the order of the newest opened epoch:
-    /// what an epoch's owner sequenced holds up to the start of the next opened one. Null when the epoch is older than the history kept.
+    /// what an epoch's owner sequenced holds up to the start of the next opened one. Null when the epoch is older than the history kept, or forgotten.
     /// </summary>
     public ulong? Fork(ulong epoch, ulong last)
     {
         if (last == 0) return 0;
         if (HistoryCut && History.Length > 0 && epoch < History[0].Epoch) return null;
+        if (epoch > ForgottenAfter && epoch < ForgottenBefore) return null;
         foreach (var opened in History)
         {
             if (opened.Epoch > epoch) return Math.Min(last, opened.StartSequence);
@@ -77,28 +98,62 @@ public sealed record VolumeState
 
     public VolumeState Apply(VolumeEvent e) => e switch
     {
-        VolumeCreated created => this with { Spec = created.Spec, Replicas = created.Replicas },
+        VolumeCreated created => this with
+        {
+            Spec = created.Spec,
+            Replicas = created.Replicas,
+            CopiesInForce = created.Spec.Replicas,
+            LastReplica = created.Replicas.Select(replica => replica.Id.Number).DefaultIfEmpty().Max(),
+        },
         EpochStarted started => this with { Epoch = started.Epoch, EpochNodeName = started.NodeName },
         EpochOpened opened => ApplyOpened(opened),
-        InSyncChanged changed => this with
+        InSyncChanged changed => (this with
         {
             Version = changed.Version,
             InSync = changed.Members,
             EverInSync = EverInSync.Union(changed.Members.Select(member => member.Id)),
+        }).RaiseMinimum(),
+        ReplicaAdded added => this with
+        {
+            Replicas = Replicas.Add(added.Replica),
+            LastReplica = Math.Max(LastReplica, added.Replica.Id.Number),
         },
-        ReplicaAdded added => this with { Replicas = Replicas.Add(added.Replica) },
         ReplicaRemoved removed => this with { Replicas = Replicas.RemoveAll(replica => replica.Id == removed.Replica) },
         AttachmentChanged attached => this with { Attachment = attached.Attachment },
-        SpecChanged changed => this with { Spec = changed.Spec },
+        SpecChanged changed => (this with
+        {
+            Spec = changed.Spec,
+            SpecRevision = Math.Max(SpecRevision, changed.Revision),
+            CopiesInForce = Math.Min(CopiesInForce, changed.Spec.Replicas),
+        }).RaiseMinimum(),
+        VolumeRecovered recovered => ApplyRecovered(recovered),
         VolumeDeleted => this with { Deleted = true },
         _ => throw new InvariantException($"volume {e.Volume}: the journal holds an event of the unknown type {e.GetType().Name}"),
+    };
+
+    /// <summary>The epochs before the last record's are unknown, as if they had been cut from the history.</summary>
+    private static VolumeState ApplyRecovered(VolumeRecovered recovered) => Empty with
+    {
+        Spec = recovered.Spec,
+        Replicas = recovered.Replicas,
+        CopiesInForce = recovered.Spec.Replicas,
+        LastReplica = recovered.Replicas.Max(replica => replica.Id.Number),
+        Epoch = recovered.Epoch,
+        Opened = recovered.Epoch,
+        Version = recovered.Version,
+        InSync = recovered.Members,
+        EverInSync = [.. recovered.Members.Select(member => member.Id)],
+        History = [new OpenedEpoch(recovered.RecordEpoch, 0), new OpenedEpoch(recovered.Epoch.Value, recovered.StartSequence)],
+        HistoryCut = true,
+        ForgottenAfter = recovered.RecordEpoch,
+        ForgottenBefore = recovered.Epoch.Value,
     };
 
     private VolumeState ApplyOpened(EpochOpened opened)
     {
         var history = History.Add(new OpenedEpoch(opened.Epoch.Value, opened.StartSequence));
         var cut = history.Length > OpenedKeptMax;
-        return this with
+        return (this with
         {
             Opened = opened.Epoch,
             Version = opened.Version,
@@ -106,6 +161,9 @@ public sealed record VolumeState
             EverInSync = EverInSync.Union(opened.Members.Select(member => member.Id)),
             History = cut ? history.RemoveAt(0) : history,
             HistoryCut = HistoryCut || cut,
-        };
+        }).RaiseMinimum();
     }
+
+    private VolumeState RaiseMinimum() =>
+        Spec is { } spec && CopiesInForce < spec.Replicas && InSync.Length >= spec.InSyncMin ? this with { CopiesInForce = spec.Replicas } : this;
 }

@@ -85,8 +85,7 @@ public sealed class NodeBoard(TimeProvider time)
         var copies = new Dictionary<NodeId, int>();
         foreach (var volume in state.Volumes.Values)
         {
-            foreach (var replica in volume.Replicas) copies[replica.Node] = copies.GetValueOrDefault(replica.Node) + 1;
-            if (volume.Replacement is { To.Node: var node }) copies[node] = copies.GetValueOrDefault(node) + 1;
+            foreach (var replica in volume.AllCopies()) copies[replica.Node] = copies.GetValueOrDefault(replica.Node) + 1;
         }
         return copies;
     }

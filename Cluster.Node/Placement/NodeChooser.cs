@@ -63,7 +63,7 @@ public static class NodeChooser
         var each = nodes.OrderBy(node => node.Description.Name, StringComparer.Ordinal).Select(node =>
             $"{node.Description.Name} {Obstacle(node, taken) ?? Fit(node, spread)}");
         var zones = spread == ZoneSpread.Required ? " in zones of their own" : "";
-        return $"{subject} needs {copies} nodes{zones} and {found} can take a copy: "
+        return $"{subject} needs {copies} {(copies == 1 ? "node" : "nodes")}{zones} and {found} can take a copy: "
             + $"{string.Join("; ", each.DefaultIfEmpty("no node is known"))}.";
     }
 
@@ -71,6 +71,9 @@ public static class NodeChooser
         spread == ZoneSpread.Required ? $"can, in zone '{node.Description.Zone}'" : "can";
 
     private static double Room(CandidateNode node) => (double)node.Report!.AvailableBytes / (node.Replicas + 1);
+
+    /// <summary>Nodes that are not known are of one zone.</summary>
+    internal static string ZoneOf(CandidateNode? node) => node is null ? "" : Zone(node);
 
     private static string Zone(CandidateNode node) =>
         node.Description.Zone.Length > 0 ? "zone " + node.Description.Zone : "node " + node.Description.Id;

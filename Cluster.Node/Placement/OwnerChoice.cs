@@ -24,14 +24,17 @@ public static class OwnerChoice
     }
 
     /// <summary>
-    /// Where a running volume should go instead, or null: to the node that a move names, or away from a node without an in-sync copy.
+    /// Where a running volume should go instead, or null: to the node that a move names, or away from a node without an in-sync copy (of a volume
+    /// that was never served: without a copy).
     /// Load alone never moves a volume.
     /// </summary>
     public static string? Better(VolumeId volume, VolumeWhereabouts where, string? move, string owner, IReadOnlyCollection<string> alive)
     {
         if (move is not null && move != owner && where.InSync.Contains(move) && alive.Contains(move)) return move;
-        if (where.InSync.IsEmpty || where.InSync.Contains(owner)) return null;
-        return Wanted(volume, where, null, alive) is { } wanted && wanted != owner && where.InSync.Contains(wanted) ? wanted : null;
+        // A volume that was never served is where any of its copies is.
+        var homes = where.InSync.IsEmpty ? where.Replicas : where.InSync;
+        if (homes.IsEmpty || homes.Contains(owner)) return null;
+        return Wanted(volume, where, null, alive) is { } wanted && wanted != owner && homes.Contains(wanted) ? wanted : null;
     }
 
     private static string First(VolumeId volume, string[] nodes) => nodes.MinBy(node => (Rank(volume, node), node))!;

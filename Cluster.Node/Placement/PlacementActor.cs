@@ -52,7 +52,7 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
         Command<OrderDone>(OnOrderDone);
         Command<OrderRefused>(OnOrderRefused);
         Command<BarrierPassed>(passed => passed.Caller.Tell(
-            new PlacementProtocol.Deleted([.. passed.Volumes.Where(_state.Tombstones.Contains)])));
+            new PlacementProtocol.Deleted([.. passed.Copies.Where(_state.IsGone)])));
         Command<BarrierFailed>(failed => _log.Warning("Tombstones can't be told now: {0}", failed.Reason));
         Command<ReplaceTick>(_ => ReplaceNext());
     }
@@ -79,7 +79,7 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
     private void CommandVolumes()
     {
         Command<PlacementProtocol.CreateVolume>(m => Carry(PlacementMachine.Create(_state, _board.Candidates(_state), m, Guid.NewGuid)));
-        Command<PlacementProtocol.ChangeVolume>(m => Carry(PlacementMachine.Change(_state, m)));
+        Command<PlacementProtocol.ChangeVolume>(m => Carry(PlacementMachine.Change(_state, _board.Candidates(_state), m, Guid.NewGuid)));
         Command<PlacementProtocol.DeleteVolume>(m => Carry(PlacementMachine.Delete(_state, m)));
         Command<PlacementProtocol.GetVolume>(m => Carry(PlacementMachine.Get(_state, m)));
         Command<PlacementProtocol.ListVolumes>(m => Sender.Tell(PlacementMachine.List(_state, m)));
@@ -138,12 +138,14 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
         {
             case VolumePlaced placed: RefreshOrder(placed.Spec.Id); break;
             case VolumeRespecified respecified: RefreshOrder(respecified.Spec.Id); break;
+            case CopiesChanged changed: RefreshOrder(changed.Spec.Id); break;
             case ReplacementPlaced placed: RefreshOrder(placed.Volume); break;
             case RemovalAsked asked: RefreshOrder(asked.Volume); break;
             case RemovalWithdrawn withdrawn: RefreshOrder(withdrawn.Volume); break;
             case VolumeRemoved removed: Settle(removed.Volume); break;
             case VolumeConfirmed confirmed: Settle(confirmed.Volume); break;
             case RespecificationConfirmed confirmed: Settle(confirmed.Volume); break;
+            case CopiesConfirmed confirmed: Settle(confirmed.Volume); break;
             case ReplacementConfirmed confirmed: Settle(confirmed.Volume); break;
             case RemovalConfirmed confirmed: Settle(confirmed.Volume); break;
         }
@@ -187,7 +189,7 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
     private void OnOrderDone(OrderDone done)
     {
         if (!_orders.TryGetValue(done.Order.Volume, out var active) || active.Number != done.Number) return;
-        if (PlacementMachine.Confirm(_state, done.Order) is { } e) Persist(e, Apply);
+        if (PlacementMachine.Confirm(_state, done.Order, done.Copies) is { } e) Persist(e, Apply);
     }
 
     private void OnOrderRefused(OrderRefused refused)
@@ -210,7 +212,7 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
     {
         var caller = Sender;
         _setup.ReadBarrier().PipeTo(
-            Self, Self, () => new BarrierPassed(caller, question.Volumes), e => new BarrierFailed(e.Message));
+            Self, Self, () => new BarrierPassed(caller, question.Copies), e => new BarrierFailed(e.Message));
     }
 
     private void OnCordon(PlacementProtocol.CordonNode command)
@@ -244,8 +246,15 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
 
     private void ReplaceNext()
     {
+        var candidates = _board.Candidates(_state);
+        if (PlacementMachine.Complete(_state, candidates, Guid.NewGuid) is { } missing)
+        {
+            _log.Info("Volume {0} gets the {1} copies that it lacks", missing.Spec.Id, missing.Added.Length);
+            Persist(missing, Apply);
+            return;
+        }
         var next = PlacementMachine.Replace(
-            _state, _board.Candidates(_state), _board.DownFor(_state), _setup.ReplaceAfter, _setup.ReplacementsMax, Guid.NewGuid);
+            _state, candidates, _board.DownFor(_state), _setup.ReplaceAfter, _setup.ReplacementsMax, Guid.NewGuid);
         if (next is null) return;
         _log.Info("Volume {0} gets copy {1} on {2} in place of {3}", next.Volume, next.Replacement.Id, next.Replacement.NodeName,
             next.Lost);
@@ -259,7 +268,7 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
         [.. _state.Nodes.Values.Where(wanted).OrderBy(node => node.Description.Name, StringComparer.Ordinal)
             .Select(node => _board.Entry(_state, node))]);
 
-    private sealed record BarrierPassed(IActorRef Caller, ImmutableArray<VolumeId> Volumes) : INoSerializationVerificationNeeded;
+    private sealed record BarrierPassed(IActorRef Caller, ImmutableArray<HeldCopy> Copies) : INoSerializationVerificationNeeded;
 
     private sealed record BarrierFailed(string Reason) : INoSerializationVerificationNeeded;
 

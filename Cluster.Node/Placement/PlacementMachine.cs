@@ -24,7 +24,7 @@ public sealed record PlacementDecision(PlacementEvent? Event, IControlMessage? A
 /// <summary>
 /// Decides about the catalogue; performs nothing and keeps nothing. Pure: no Akka, clock or random but those it is given.
 /// </summary>
-public static class PlacementMachine
+public static partial class PlacementMachine
 {
     private const int CopiesUnknown = 0;
 
@@ -37,9 +37,7 @@ public static class PlacementMachine
         var spec = SpecOf(new VolumeId(state.LastVolume + 1), command, policy);
         if (state.Find(spec.FullName) is { } existing) return Again(existing, spec);
         var copies = policy.Replicas ?? Math.Clamp(nodes.Count, 1, VolumePolicy.ReplicasDefault);
-        if (policy.FailureMode == FailureModeKind.Threshold && policy.FailureThreshold > copies)
-            return PlacementDecision.Refuse(RefusalKind.Invalid,
-                $"The label {VolumeLabels.FailureMode} is '{policy.FailureThreshold}', more than the volume's {copies} copies.");
+        if (CheckThreshold(policy, copies) is { } tooMany) return PlacementDecision.Refuse(RefusalKind.Invalid, tooMany);
         var choice = NodeChooser.Choose($"Volume {spec.FullName} of {copies} copies", copies, policy.ZoneSpread, nodes, []);
         if (choice.Nodes.IsEmpty)
             return PlacementDecision.Refuse(choice.Waiting ? RefusalKind.Unavailable : RefusalKind.Impossible, choice.Refusal);
@@ -49,7 +47,8 @@ public static class PlacementMachine
         return new PlacementDecision(placed, null, new PlacementWait(spec.Id, PlacementWaitKind.Created));
     }
 
-    public static PlacementDecision Change(PlacementState state, PlacementProtocol.ChangeVolume command)
+    public static PlacementDecision Change(
+        PlacementState state, IReadOnlyList<CandidateNode> nodes, PlacementProtocol.ChangeVolume command, Func<Guid> newGuid)
     {
         if (state.Find(command.FullName) is not { } volume) return NoSuchVolume(command.FullName);
         if (IsStale(volume, command.Expected)) return Stale(volume, command.Expected!);
@@ -63,11 +62,10 @@ public static class PlacementMachine
         foreach (var (key, value) in command.Labels) labels = value.Length == 0 ? labels.Remove(key) : labels.SetItem(key, value);
         var (policy, error) = VolumeLabels.Read(labels);
         if (policy is null) return PlacementDecision.Refuse(RefusalKind.Invalid, error);
-        if (policy.Replicas is { } copies && copies != volume.Spec.Replicas)
-            return PlacementDecision.Refuse(RefusalKind.Invalid,
-                $"Volume {volume.Spec.FullName} has {volume.Spec.Replicas} copies; "
-                + $"this version can't change {VolumeLabels.Replicas} to {copies}.");
-        var spec = WithPolicy(volume.Spec with { SizeBytes = sizeBytes, Labels = labels }, policy);
+        var copies = policy.Replicas ?? volume.Spec.Replicas;
+        if (CheckThreshold(policy, copies) is { } tooMany) return PlacementDecision.Refuse(RefusalKind.Invalid, tooMany);
+        var spec = WithPolicy(volume.Spec with { SizeBytes = sizeBytes, Labels = labels, Replicas = copies }, policy);
+        if (copies != volume.Spec.Replicas) return ChangeCopies(nodes, volume, spec, policy, newGuid);
         return VolumeMatches(volume.Spec, spec)
             ? new PlacementDecision(null, null, new PlacementWait(spec.Id, PlacementWaitKind.Changed))
             : new PlacementDecision(new VolumeRespecified(spec), null, new PlacementWait(spec.Id, PlacementWaitKind.Changed));
@@ -130,7 +128,7 @@ public static class PlacementMachine
         if (downFor.Count == 0 || state.Volumes.Values.Count(volume => volume.Replacement is not null) >= replacementsMax) return null;
         foreach (var volume in state.Volumes.Values)
         {
-            if (volume is not { Phase: CataloguePhase.Ready, Replacement: null, Removal: null, LastReplica: < ushort.MaxValue }) continue;
+            if (!IsSettled(volume)) continue;
             if (VolumeLabels.Read(volume.Spec.Labels).Policy is not { } policy) continue;
             var wait = policy.ReplaceAfter ?? waitDefault;
             var lost = volume.Replicas.FirstOrDefault(replica => downFor.TryGetValue(replica.Node, out var down) && down >= wait);
@@ -146,13 +144,15 @@ public static class PlacementMachine
     }
 
     /// <summary>What is journaled once a volume's owner confirmed an order; null when the order is of no interest any more.</summary>
-    public static PlacementEvent? Confirm(PlacementState state, IVolumeCommand order)
+    /// <param name="copies">With an order to arrange the copies: those that the owner has.</param>
+    public static PlacementEvent? Confirm(PlacementState state, IVolumeCommand order, ImmutableArray<ReplicaPlacement>? copies = null)
     {
         if (!state.Volumes.TryGetValue(order.Volume, out var volume) || !order.Equals(volume.Order)) return null;
         return order switch
         {
             VolumeProtocol.Create create => new VolumeConfirmed(create.Volume),
             VolumeProtocol.ChangeSpec change => new RespecificationConfirmed(change.Volume),
+            VolumeProtocol.ArrangeCopies arrange => copies is { } arranged ? new CopiesConfirmed(arrange.Volume, arranged) : null,
             VolumeProtocol.ReplaceReplica replace => new ReplacementConfirmed(replace.Volume, replace.Lost),
             VolumeProtocol.Delete delete when volume.Phase == CataloguePhase.Deleting => new RemovalConfirmed(delete.Volume),
             VolumeProtocol.Delete delete => new VolumeRemoved(delete.Volume),
@@ -173,7 +173,7 @@ public static class PlacementMachine
         if (wait.Kind == PlacementWaitKind.Removed) return volume is null ? new PlacementProtocol.Removed(wait.Volume) : null;
         if (volume is null || volume.Phase == CataloguePhase.Deleting)
             return new PlacementProtocol.Refused(RefusalKind.Conflict, $"Volume {wait.Volume} was deleted meanwhile.");
-        return volume.Phase == CataloguePhase.Ready && !volume.SpecPending ? new PlacementProtocol.Found(volume.Entry) : null;
+        return volume is { Phase: CataloguePhase.Ready, SpecPending: false, Arrangement: null } ? new PlacementProtocol.Found(volume.Entry) : null;
     }
 
     private static PlacementDecision Again(PlacedVolume existing, VolumeSpec wanted)
@@ -188,6 +188,11 @@ public static class PlacementMachine
     /// <summary>Equal but for a number of copies that was left to the cluster.</summary>
     private static bool VolumeMatches(VolumeSpec left, VolumeSpec right) =>
         VolumeSpecCodec.Same(left, right.Replicas == CopiesUnknown ? right with { Replicas = left.Replicas } : right);
+
+    private static string? CheckThreshold(VolumePolicy policy, int copies) =>
+        policy.FailureMode == FailureModeKind.Threshold && policy.FailureThreshold > copies
+            ? $"The label {VolumeLabels.FailureMode} is '{policy.FailureThreshold}', more than the volume's {copies} copies."
+            : null;
 
     private static string? CheckNew(PlacementProtocol.CreateVolume command)
     {

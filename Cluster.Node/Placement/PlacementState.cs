@@ -8,6 +8,9 @@ namespace Cluster.Node.Placement;
 /// <summary>A copy that is on its way to another node.</summary>
 public sealed record Replacement(ReplicaId Lost, ReplicaPlacement To);
 
+/// <summary>Another number of copies that its owner has not confirmed yet.</summary>
+public sealed record Arrangement(ImmutableArray<ReplicaPlacement> Added, ImmutableArray<ReplicaId> DropFirst);
+
 /// <summary>A deletion that its owner has not confirmed yet.</summary>
 public sealed record Removal(bool Force, VolumeRevision? Expected);
 
@@ -25,18 +28,35 @@ public sealed record PlacedVolume(
 
     public Removal? Removal { get; init; }
 
+    /// <summary>Counts the changes of the spec: orders of an older one are overtaken.</summary>
+    public ulong SpecRevision { get; init; }
+
+    public Arrangement? Arrangement { get; init; }
+
+    /// <summary>Copies that were journaled out of the volume: gone for ever (R22).</summary>
+    public ImmutableHashSet<ReplicaId> Dropped { get; init; } = [];
+
     /// <summary>What the volume's owner is still to be told, or null.</summary>
     public IVolumeCommand? Order => this switch
     {
         { Removal: { } removal } => new VolumeProtocol.Delete(Spec.Id, removal.Force, removal.Expected),
         { Phase: CataloguePhase.Creating } => new VolumeProtocol.Create(Spec.Id, Spec, Replicas),
         { Phase: CataloguePhase.Deleting } => new VolumeProtocol.Delete(Spec.Id, Force: true),
-        { SpecPending: true } => new VolumeProtocol.ChangeSpec(Spec.Id, Spec),
-        { Replacement: { } replacement } => new VolumeProtocol.ReplaceReplica(Spec.Id, replacement.Lost, replacement.To),
+        { SpecPending: true } => new VolumeProtocol.ChangeSpec(Spec.Id, Spec, SpecRevision),
+        { Arrangement: { } arrangement } => new VolumeProtocol.ArrangeCopies(Spec.Id, SpecRevision, arrangement.Added, arrangement.DropFirst),
+        { Replacement: { } replacement } => new VolumeProtocol.ReplaceReplica(Spec.Id, replacement.Lost, replacement.To, SpecRevision),
         _ => null,
     };
 
-    public bool UsesNode(NodeId node) => Replicas.Any(replica => replica.Node == node) || Replacement?.To.Node == node;
+    /// <summary>The copies, and those on their way.</summary>
+    public IEnumerable<ReplicaPlacement> AllCopies()
+    {
+        IEnumerable<ReplicaPlacement> coming = Arrangement?.Added ?? [];
+        if (Replacement is { } replacement) coming = coming.Append(replacement.To);
+        return Replicas.Concat(coming.Where(copy => Replicas.All(replica => replica.Id != copy.Id)));
+    }
+
+    public bool UsesNode(NodeId node) => AllCopies().Any(replica => replica.Node == node);
 }
 
 public sealed record KnownNode(NodeDescription Description, bool Cordoned);
@@ -74,7 +94,22 @@ public sealed record PlacementState
         VolumePlaced placed => ApplyPlaced(placed),
         VolumeConfirmed confirmed => Change(confirmed.Volume, volume =>
             volume.Phase == CataloguePhase.Creating ? volume with { Phase = CataloguePhase.Ready } : volume),
-        VolumeRespecified respecified => Change(respecified.Spec.Id, volume => volume with { Spec = respecified.Spec, SpecPending = true }),
+        VolumeRespecified respecified => Change(respecified.Spec.Id, volume => volume with
+        {
+            Spec = respecified.Spec,
+            SpecPending = true,
+            SpecRevision = volume.SpecRevision + 1,
+        }),
+        CopiesChanged changed => Change(changed.Spec.Id, volume => volume with
+        {
+            Spec = changed.Spec,
+            SpecPending = true,
+            SpecRevision = volume.SpecRevision + 1,
+            Arrangement = new Arrangement(changed.Added, changed.DropFirst),
+            Replacement = null,
+            LastReplica = changed.Added.Select(copy => copy.Id.Number).Append(volume.LastReplica).Max(),
+        }),
+        CopiesConfirmed confirmed => Change(confirmed.Volume, volume => Arranged(volume, confirmed.Replicas)),
         RespecificationConfirmed confirmed => Change(confirmed.Volume, volume => volume with { SpecPending = false }),
         ReplacementPlaced placed => Change(placed.Volume, volume => volume with
         {
@@ -85,6 +120,12 @@ public sealed record PlacementState
         RemovalAsked asked => Change(asked.Volume, volume => volume with { Removal = new Removal(asked.Force, asked.Expected) }),
         RemovalWithdrawn withdrawn => Change(withdrawn.Volume, volume => volume with { Removal = null }),
         VolumeRemoved removed => ApplyRemoved(removed),
+        CatalogueRecovered recovered => this with { LastVolume = recovered.LastVolume },
+        RecoveredPlaced placed => this with
+        {
+            Volumes = Volumes.Add(placed.Spec.Id, new PlacedVolume(placed.Spec, placed.Replicas, CataloguePhase.Ready, false, null, placed.LastReplica)),
+            Names = Names.Add(placed.Spec.FullName, placed.Spec.Id),
+        },
         RemovalConfirmed confirmed => this with { Volumes = Volumes.Remove(confirmed.Volume) },
         _ => throw new InvariantException($"the placement journal holds an event of the unknown type {e.GetType().Name}"),
     };
@@ -102,6 +143,10 @@ public sealed record PlacementState
         return this with { Nodes = nodes.SetItem(node.Id, new KnownNode(node, cordoned)) };
     }
 
+    /// <summary>R22: the volume has a tombstone, or the copy was journaled out of it.</summary>
+    public bool IsGone(HeldCopy copy) =>
+        Tombstones.Contains(copy.Volume) || (Volumes.TryGetValue(copy.Volume, out var volume) && volume.Dropped.Contains(copy.Replica));
+
     private PlacementState ApplyPlaced(VolumePlaced placed)
     {
         var id = placed.Spec.Id;
@@ -118,7 +163,7 @@ public sealed record PlacementState
     private PlacementState ApplyRemoved(VolumeRemoved removed)
     {
         var volume = Volumes[removed.Volume];
-        var deleting = volume with { Phase = CataloguePhase.Deleting, Replacement = null };
+        var deleting = volume with { Phase = CataloguePhase.Deleting, Replacement = null, Arrangement = null };
         return this with
         {
             Volumes = volume.Removal is null ? Volumes.SetItem(removed.Volume, deleting) : Volumes.Remove(removed.Volume),
@@ -133,6 +178,19 @@ public sealed record PlacementState
     private static PlacedVolume Swap(PlacedVolume volume, ReplicaId lost)
     {
         if (volume.Replacement is not { } replacement || replacement.Lost != lost) return volume;
-        return volume with { Replicas = volume.Replicas.RemoveAll(replica => replica.Id == lost).Add(replacement.To), Replacement = null };
+        return volume with
+        {
+            Replicas = volume.Replicas.RemoveAll(replica => replica.Id == lost).Add(replacement.To),
+            Replacement = null,
+            Dropped = volume.Dropped.Add(lost),
+        };
+    }
+
+    /// <summary>The owner adds no number that it was told of before: what it does not name now is gone.</summary>
+    private static PlacedVolume Arranged(PlacedVolume volume, ImmutableArray<ReplicaPlacement> replicas)
+    {
+        var gone = Enumerable.Range(1, volume.LastReplica).Select(number => new ReplicaId((ushort)number))
+            .Where(id => replicas.All(replica => replica.Id != id));
+        return volume with { Replicas = replicas, Arrangement = null, Dropped = volume.Dropped.Union(gone) };
     }
 }

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Event;
 using Cluster.Messages.Model;
@@ -6,7 +7,8 @@ using Cluster.Messages.Protocol;
 namespace Cluster.Node.Placement;
 
 /// <summary>The owner confirmed the order with this number.</summary>
-internal sealed record OrderDone(long Number, IVolumeCommand Order) : INoSerializationVerificationNeeded;
+/// <param name="Copies">The volume's copies as its owner has them, where it was asked to arrange them.</param>
+internal sealed record OrderDone(long Number, IVolumeCommand Order, ImmutableArray<ReplicaPlacement>? Copies = null) : INoSerializationVerificationNeeded;
 
 /// <summary>The owner refused the deletion with this number, and will not come to another answer by itself.</summary>
 internal sealed record OrderRefused(long Number, VolumeProtocol.Delete Order, RefusalKind Kind, string Reason) : INoSerializationVerificationNeeded;
@@ -38,6 +40,7 @@ internal sealed class VolumeOrderActor : ReceiveActor, IWithTimers
         (_region, _order) = (region, order);
         Receive<Send>(_ => _region.Tell(_order));
         Receive<VolumeProtocol.Done>(_ => Context.Parent.Tell(new OrderDone(number, _order)));
+        Receive<VolumeProtocol.CopiesArranged>(arranged => Context.Parent.Tell(new OrderDone(number, _order, arranged.Replicas)));
         Receive<VolumeProtocol.Refused>(refused => OnRefused(refused, number));
     }
 

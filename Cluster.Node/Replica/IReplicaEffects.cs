@@ -1,4 +1,5 @@
 using Cluster.Messages.Model;
+using Cluster.Node.Repair;
 
 namespace Cluster.Node.Replica;
 
@@ -11,6 +12,9 @@ public interface IReplicaEffects
 
     /// <summary>The newest open of the store after which un-flushed bytes may be gone, since its host had lost power or crashed (R9); 0: none.</summary>
     ulong StoreSuspectSince { get; }
+
+    /// <summary>What all volumes of this node share when they repair.</summary>
+    NodeRepair Repair { get; }
 
     /// <summary>
     /// How long reads of an owner on that node may still be covered by a lease that this node granted (R17); 0 for this node itself. The default node stands for any

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.IO.Hashing;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
@@ -10,25 +11,31 @@ namespace Cluster.Node.Replica;
 /// version u8 | cluster id 16 B | era 16 B | volume u64 | replica u32 | identity 16 B
 /// | promised epoch u64 | promised to (node) 16 B | in-sync epoch u64 | in-sync version u64 | start sequence u64
 /// | catching up u8 | catch-up from u64 | catch-up join u64 | spec: u32 length, bytes
-/// | from version 2 on: catch-up cursor u64, scrub mark 96 B | hash u64 (XxHash3-64 of all before it)
+/// | from version 2 on: catch-up cursor u64, scrub mark 96 B
+/// | from version 3 on: the members of that in-sync version (see StampedMembers) | hash u64 (XxHash3-64 of all before it)
 /// </code>
 /// </summary>
 /// <param name="Identity">Chosen by placement for this copy (R5).</param>
 /// <param name="InSyncEpoch">The last epoch in which this replica was stamped as a member of the in-sync set (R3).</param>
 /// <param name="CatchUpFrom">While catching up: the end of the prefix that was certain when it began (R8).</param>
+/// <param name="CatchUpJoin">While catching up, with a cursor: the blocks below it hold all up to this sequence. Without one it says nothing.</param>
+/// <param name="CatchUpCursor">While catching up: the block to go on from; 0: from the start.</param>
 public sealed record ReplicaHeader(
     Guid ClusterId, Guid Era, VolumeId Volume, ReplicaId Replica, Guid Identity,
     ulong PromisedEpoch, NodeId PromisedTo, ulong InSyncEpoch, ulong InSyncVersion, ulong StartSequence,
     bool CatchingUp, ulong CatchUpFrom, ulong CatchUpJoin, byte[] Spec, ulong CatchUpCursor = 0, ScrubMark Scrub = default)
 {
-    private const byte Version = 2;
+    private const byte Version = 3;
     private const byte VersionOldest = 1;
     private const int FixedBytes = 1 + 16 + 16 + 8 + 4 + 16 + 8 + 16 + 8 + 8 + 8 + 1 + 8 + 8 + 4 + 8;
     private const int AddedBytes = 8 + ScrubMark.SizeBytes;
 
+    /// <summary>Who is in that in-sync version, as stamped with it (P7). Empty: never stamped, or by a version that did not name them.</summary>
+    public ImmutableArray<StampedMember> Members { get; init; } = [];
+
     public byte[] Encode()
     {
-        var bytes = new byte[FixedBytes + AddedBytes + Spec.Length];
+        var bytes = new byte[FixedBytes + AddedBytes + Spec.Length + StampedMembers.Measure(Members)];
         var writer = new BodyWriter(bytes);
         writer.U8(Version);
         writer.Guid(ClusterId);
@@ -47,6 +54,7 @@ public sealed record ReplicaHeader(
         writer.Bytes(Spec);
         writer.U64(CatchUpCursor);
         writer.Raw(Scrub.Encode(stackalloc byte[ScrubMark.SizeBytes]));
+        StampedMembers.Write(ref writer, Members);
         writer.U64(XxHash3.HashToUInt64(writer.Written));
         return bytes;
     }
@@ -65,6 +73,11 @@ public sealed record ReplicaHeader(
             var cursor = reader.U64();
             if (!ScrubMark.TryDecode(reader.Raw(ScrubMark.SizeBytes), out var scrub)) return null;
             header = header with { CatchUpCursor = cursor, Scrub = scrub };
+        }
+        if (from[0] >= 3)
+        {
+            if (!StampedMembers.TryRead(ref reader, out var members)) return null;
+            header = header with { Members = members };
         }
         var hash = XxHash3.HashToUInt64(from[..^8]);
         return reader.U64() == hash && reader.AtEnd ? header : null;

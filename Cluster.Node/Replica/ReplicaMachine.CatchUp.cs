@@ -20,13 +20,26 @@ public sealed partial class ReplicaMachine
         var isDamaged = _store.Damage is not null;
         var isPrefix = begin.From <= _store.LastSequence && begin.From >= _store.CommitWatermark;
         var resumes = _header.CatchingUp && begin.From <= _header.CatchUpFrom;
-        if (!begin.Reset && (isDamaged || (!resumes && (_header.CatchingUp || !isPrefix))))
+        var isCursor = begin.Cursor == 0 || (_header.CatchingUp && begin.Cursor <= _header.CatchUpCursor && begin.CursorTo <= _header.CatchUpJoin);
+        if (!begin.Reset && (isDamaged || !isCursor || (!resumes && (_header.CatchingUp || !isPrefix))))
         {
             SendCatchUpAck(from, 0, IoStatus.OutOfRange);
             return;
         }
+        if (!MayBegin(in begin))
+        {
+            SendCatchUpAck(from, 0, IoStatus.Busy);
+            return;
+        }
         // "Catching up from" comes first in the log: a crash between it and the new position must never let that position be reported (I3).
-        _header = _header with { CatchingUp = true, CatchUpFrom = begin.Reset ? 0 : begin.From, CatchUpJoin = begin.Join };
+        // Below a cursor the blocks stay complete up to where they were, until a mark says more.
+        _header = _header with
+        {
+            CatchingUp = true,
+            CatchUpFrom = begin.Reset ? 0 : begin.From,
+            CatchUpJoin = begin.Cursor > 0 ? begin.CursorTo : begin.Join,
+            CatchUpCursor = begin.Cursor,
+        };
         var number = _store.SaveHeader(_header.Encode());
         // What lies at or below From is a prefix of the owner's committed order: the map takes it before the tail is dropped. Also when an earlier catch-up
         // ended between its header and its position: the tail is then still there.
@@ -40,6 +53,32 @@ public sealed partial class ReplicaMachine
         (_aligned, _catchUpIndex, _catchUpIndexAcked) = (true, 0, 0);
         _catchUp = new PendingCatchUp(number, 0, from);
         _store.RequestSync();
+    }
+
+    /// <summary>So that no storm of copies starts: this node takes part in so many long ones at once; its owner asks again.</summary>
+    private bool MayBegin(in CatchUpBody begin)
+    {
+        var repair = _effects.Repair;
+        return begin.Bytes <= (ulong)repair.Options.CatchUpShortBytes || repair.CatchUpsIn.TryEnter(this, queues: false);
+    }
+
+    /// <summary>
+    /// Of the blocks below the cursor all is here that the owner's map had, up to the watermark of this frame. What a newer version, in neither scan nor log, hides from
+    /// the scan is not: so the cursor counts only if all is here up to there, and holds as long as the order has that (I5).
+    /// </summary>
+    private void OnCatchUpMark(ulong index, ulong watermark, ReadOnlySpan<byte> body)
+    {
+        if (!TakesCatchUp(index)) return;
+        var reader = new BodyReader(body);
+        var cursor = reader.U64();
+        if (reader.AtEnd && cursor > 0 && _store.CommitWatermark >= watermark)
+        {
+            // Behind all that it covers in the log: a crash that leaves this leaves those. The sync bounds what an interruption costs.
+            _header = _header with { CatchUpCursor = cursor, CatchUpJoin = _store.CommitWatermark };
+            _store.SaveHeader(_header.Encode());
+            _store.RequestSync();
+        }
+        EndItem(index, reader.AtEnd ? IoStatus.Ok : IoStatus.Malformed);
     }
 
     private void OnCatchUpRecord(ulong index, ReadOnlySpan<byte> body, IoBuffer buffer)
@@ -63,7 +102,7 @@ public sealed partial class ReplicaMachine
         _catchUpIndex = index;
         // From here on the state is a true prefix of the owner's order again. The header that says so is staged behind all that the catch-up wrote,
         // so the sync that covers it covers them too; the owner journals this replica in only after the answer (R8).
-        _header = _header with { CatchingUp = false, CatchUpFrom = 0, CatchUpJoin = 0 };
+        _header = _header with { CatchingUp = false, CatchUpFrom = 0, CatchUpJoin = 0, CatchUpCursor = 0 };
         _catchUp = new PendingCatchUp(_store.SaveHeader(_header.Encode()), index, _owner!);
         _store.RequestSync();
     }
@@ -107,6 +146,7 @@ public sealed partial class ReplicaMachine
         if (_catchUp is { } catchUp && catchUp.HeaderNumber <= headerNumber)
         {
             _catchUp = null;
+            if (!_header.CatchingUp) LeaveCatchUp();
             SendCatchUpAck(catchUp.To, catchUp.Index, IoStatus.Ok);
         }
         WantAcknowledge();
@@ -116,6 +156,7 @@ public sealed partial class ReplicaMachine
     {
         if (IsFailed) return;
         _failure = status;
+        LeaveCatchUp();
         _effects.OnReplicaFailed(Volume, status, reason);
         if (_owner is { } owner) SendAck(owner, _header.PromisedEpoch, status);
     }
@@ -172,20 +213,21 @@ public sealed partial class ReplicaMachine
         if (!to.IsUp) return;
         // I3: while catching up, only what was certain at its beginning is reported.
         var last = _header.CatchingUp ? _header.CatchUpFrom : _store.LastSequence;
+        var hasCursor = _header.CatchingUp && _store.Damage is null && _header.CatchUpJoin <= _store.CommitWatermark;
         var promised = new PromisedBody(_header.Identity, _effects.StoreId, _effects.StoreOpenCount, _header.PromisedEpoch, _header.InSyncEpoch,
             _store.LastRecordEpoch, last, _store.DurableSequence, _store.CommitWatermark, _store.TailFrom, _header.CatchingUp, leaseLeftMs,
-            _effects.StoreSuspectSince);
+            _effects.StoreSuspectSince, hasCursor ? _header.CatchUpJoin : 0, hasCursor ? _header.CatchUpCursor : 0);
         if (_store.Damage is not null)
             promised = promised with { LastRecordEpoch = 0, LastSequence = 0, DurableSequence = 0, CommitWatermark = 0, TailFrom = 0 };
-        Span<byte> body = stackalloc byte[128];
+        Span<byte> body = stackalloc byte[PromisedBody.SizeBytes];
         to.Send(FrameHeader.Of(FrameKind.Promised, Volume, epoch, requestId, status: status), promised.Encode(body));
     }
 
     private void SendStamped(IFrameLink to, StampBody stamp)
     {
         if (!to.IsUp) return;
-        // The spec stays here: the answer is small.
+        // Spec and members stay here: the answer is small.
         Span<byte> body = stackalloc byte[64];
-        to.Send(FrameHeader.Of(FrameKind.Stamped, Volume, _header.PromisedEpoch, status: IoStatus.Ok), (stamp with { Spec = [] }).Encode(body));
+        to.Send(FrameHeader.Of(FrameKind.Stamped, Volume, _header.PromisedEpoch, status: IoStatus.Ok), (stamp with { Spec = [], Members = [] }).Encode(body));
     }
 }

@@ -11,6 +11,7 @@ namespace Cluster.Node.Replica;
 /// <para>I1 A promise is on media before it is answered, and from the moment it is taken (in memory) no lower epoch is served (R2).</para>
 /// <para>I2 Acks name only what the store has written (Appended) or synced (Durable); they are cumulative.</para>
 /// <para>I4 Nothing of a tail is committed before the epoch's owner has cut it to what its own order has (Truncate, CatchUpBegin).</para>
+/// <para>I5 The cursor of a catch-up is never beyond what the log holds before it (R8).</para>
 /// <para>I3 While catching up the replica reports the sequence that the catch-up began from, also after a restart (R8).</para>
 /// </summary>
 public sealed partial class ReplicaMachine : IVolumeStoreEvents
@@ -93,6 +94,7 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
             case FrameKind.CatchUpBegin: OnCatchUpBegin(from, body); break;
             case FrameKind.CatchUpRecord: OnCatchUpRecord(header.RequestId, body, buffer!); break;
             case FrameKind.CatchUpWindow: OnCatchUpWindow(header.RequestId, body); break;
+            case FrameKind.CatchUpMark: OnCatchUpMark(header.RequestId, header.Argument, body); break;
             case FrameKind.CatchUpEnd: OnCatchUpEnd(header.RequestId); break;
             case FrameKind.ReadReplica: OnReadReplica(from, in header, body); break;
             case FrameKind.ScrubRange: OnScrubRange(from, in header, body); break;
@@ -145,6 +147,7 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
             if (_owner is { IsUp: true } deposed) deposed.Send(FrameHeader.Of(FrameKind.Deposed, Volume, epoch), ReadOnlySpan<byte>.Empty);
             _header = _header with { PromisedEpoch = epoch, PromisedTo = promise.Owner };
         }
+        LeaveCatchUp();
         (_owner, _aligned, _stamp, _catchUp, _ackStatus) = (from, false, null, null, IoStatus.Ok);
         _promise = new PendingPromise(_store.SaveHeader(_header.Encode()), from, requestId, LeaseLeftMs(promise.Owner));
         _store.RequestSync();
@@ -231,6 +234,7 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
             StartSequence = stamp.StartSequence,
             InSyncEpoch = stamp.Member ? _header.PromisedEpoch : _header.InSyncEpoch,
             Spec = stamp.Spec,
+            Members = stamp.Members,
         };
         _stamp = new PendingStamp(_store.SaveHeader(_header.Encode()), from, stamp);
         _store.RequestSync();
@@ -257,10 +261,14 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
     private void OnConfirmEpoch(IFrameLink from, ulong requestId) =>
         from.Send(FrameHeader.Of(FrameKind.EpochConfirmed, Volume, _header.PromisedEpoch, requestId, status: IoStatus.Ok), ReadOnlySpan<byte>.Empty);
 
+    /// <summary>The machine takes no part in a catch-up, or not any more. Also before it is dropped.</summary>
+    public void LeaveCatchUp() => _effects.Repair.CatchUpsIn.Leave(this);
+
     /// <summary>The link to an owner broke: it starts again with a promise.</summary>
     public void OnLinkDown(IFrameLink link)
     {
         if (_owner != link) return;
+        LeaveCatchUp();
         (_owner, _promise, _stamp, _catchUp) = (null, null, null, null);
     }
 }

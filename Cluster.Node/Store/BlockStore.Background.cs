@@ -11,7 +11,15 @@ public sealed partial class BlockStore
 
     /// <summary>After the file system had no room for a segment.</summary>
     private const int CapacityRetryMs = 5000;
+
+    /// <summary>Between two attempts to note a failed fdatasync, and how many are made: an hour of them.</summary>
+    private const int NoteRetryMs = 1000;
+    private const int NoteAttemptsMax = 3600;
+    private ILoopTimer? _noteTimer;
+    private int _noteAttempts;
+    private bool _isNoteOwed;
     private long _capacityNotBeforeMs;
+    private ILoopTimer? _capacityTimer;
     private ILoopTimer? _watermarkTimer;
     private CheckpointJob? _checkpoint;
     private bool _checkpointIsWriting;
@@ -72,6 +80,8 @@ public sealed partial class BlockStore
         _stopped = true;
         _stopDone = done;
         _watermarkTimer?.Cancel();
+        _capacityTimer?.Cancel();
+        _noteTimer?.Cancel();
         if (_jobsUnderWay == 0) EndStop();
     }
 
@@ -109,9 +119,33 @@ public sealed partial class BlockStore
             else Segments.Free(Segments.Add(job.Id, file));
             _backgroundDue = true;
         }
-        else if (job.Status == IoStatus.NoSpace) Segments.Refuse();
+        else if (job.Status == IoStatus.NoSpace)
+        {
+            Segments.Refuse();
+            _backgroundDue = true;
+        }
         OnJobDone();
     }
+
+    internal void OnNoted(DiskResult result)
+    {
+        _isNoteOwed = !result.IsOk;
+        if (_isNoteOwed)
+        {
+            StoreLog.NoteFailed(_logger, _disk.Description, result.Detail ?? "");
+            if (!_stopped && ++_noteAttempts < NoteAttemptsMax) _noteTimer = _loop.Schedule(NoteRetryMs, SubmitNote);
+        }
+        OnJobDone();
+    }
+
+    /// <summary>Beside the log, which is not touched any more (R10): the next open must not take for durable what it reads.</summary>
+    private void NoteFailedSync()
+    {
+        _isNoteOwed = true;
+        if (!_stopped) SubmitNote();
+    }
+
+    private void SubmitNote() => Submit(DiskLane.Sync, new NoteJob(this, _superblock));
 
     internal void OnCleanerStepped() => _backgroundDue = true;
 
@@ -129,7 +163,7 @@ public sealed partial class BlockStore
         if (isDue && _checkpoint is null && _loop.NowMs >= _checkpointNotBeforeMs) BeginCheckpoint();
         var hasRoom = Segments.AvailableCount > 0 || dead == 0;
         if (isLow && hasRoom && !_cleaner.IsBusy && Segments.AvailableCount + dead < CleanBelow) _cleaner.TryBegin(_writer.End.Number);
-        if (Segments.IsRefused && _loop.NowMs >= _capacityNotBeforeMs) UpdateCapacity();
+        LookForCapacity();
         PrepareSpare();
         UpdateUsage();
     }
@@ -185,6 +219,7 @@ public sealed partial class BlockStore
         _stopDone = null;
         _cleaner.Stop();
         if (!HasFailed) StopClean();
+        else if (_isNoteOwed) _superblock.Write(_superblock.Current with { SyncFailed = true });
         _writer.Dispose();
         CloseFiles();
         _disk.Dispose();
@@ -196,10 +231,25 @@ public sealed partial class BlockStore
     {
         foreach (var segment in Segments.All.Where(segment => segment.Number > 0))
         {
-            if (!segment.File.Sync().IsOk) return;
+            if (segment.File.Sync().IsOk) continue;
+            _superblock.Write(_superblock.Current with { SyncFailed = true });
+            return;
         }
         if (_writer.AppendedBytes > _checkpointAtBytes) CheckpointWriter.Write(_disk, TakeSnapshot(), out _);
         _superblock.Write(_superblock.Current with { CleanStop = true, CleanEnd = _writer.End });
+    }
+
+    /// <summary>A store that is full by what it knew of the file system looks again, also if nobody writes.</summary>
+    private void LookForCapacity()
+    {
+        var isUsedUp = _options.CapacityBytes == 0 && Segments.AvailableCount <= SegmentTable.Reserve(SpaceClass.Data);
+        if (!isUsedUp && !Segments.IsRefused) return;
+        if (_loop.NowMs >= _capacityNotBeforeMs) UpdateCapacity();
+        _capacityTimer ??= _loop.Schedule(CapacityRetryMs, () =>
+        {
+            _capacityTimer = null;
+            _backgroundDue = true;
+        });
     }
 
     private void UpdateCapacity()

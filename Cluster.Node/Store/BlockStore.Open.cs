@@ -73,21 +73,23 @@ public sealed partial class BlockStore
         return (result.Status, created, result.Detail ?? "");
     }
 
-    /// <summary>The open is counted on media before the store is used (R5), and whether the host came back without a clean stop is kept
-    /// (R9).</summary>
+    /// <summary>The open is counted on media before the store is used (R5), and whether the host came back without a clean stop, or an
+    /// fdatasync had failed, is kept (R9).</summary>
     private static DiskResult CountOpen(StoreEnvironment environment, SuperblockFile file, out bool suspect)
     {
         var before = file.Current;
         var bootId = environment.Options.BootId != Guid.Empty ? environment.Options.BootId
             : Guid.Parse(File.ReadAllText(BootIdPath).Trim());
-        // With one slot lost, the other may be older by one write: no count is given out twice, and no clean stop is believed.
-        suspect = (!before.CleanStop || file.MayBeOld) && before.BootId != bootId;
+        // With one slot lost, the other may be older by one write: no count is given out twice, no clean stop is believed, and the lost one
+        // may have noted a failed sync.
+        suspect = before.SyncFailed || file.MayBeOld || (!before.CleanStop && before.BootId != bootId);
         var openCount = before.OpenCount + (file.MayBeOld ? 2UL : 1UL);
         return file.Write(before with
         {
             OpenCount = openCount,
             BootId = bootId,
             CleanStop = false,
+            SyncFailed = false,
             SuspectSince = suspect ? openCount : before.SuspectSince,
         });
     }
@@ -120,12 +122,8 @@ public sealed partial class BlockStore
         recovery.Run(start, cleanEnd > start ? cleanEnd : start);
         if (recovery.Failure is not null) return new RecoveryFailure(IoStatus.DeviceError, recovery.Failure);
         if (recovery.WasCut) StoreLog.Cut(_logger, _disk.Description, recovery.End);
-        foreach (var segment in recovery.Replayed)
-        {
-            // A process that was killed may have left these bytes in the page cache only; from here on they count as durable.
-            var result = segment.File.Sync();
-            if (!result.IsOk) return new RecoveryFailure(result.Status, result.Detail ?? "fdatasync failed");
-        }
+        failure = MakeDurable(recovery);
+        if (failure is not null) return failure;
         foreach (var volume in _volumes.Values.ToArray())
         {
             // Nothing names the replica any more: it is lost, and not an empty one (R5).
@@ -138,6 +136,41 @@ public sealed partial class BlockStore
         UpdateCapacity();
         StoreLog.Opened(_logger, _disk.Description, _volumes.Count, Segments.All.Count, recovery.End, OpenCount);
         return null;
+    }
+
+    /// <summary>
+    /// A process that was killed may have left these bytes in the page cache only; from here on they count as durable. After a failed
+    /// fdatasync the cache calls them clean, and a sync alone would write nothing: what was not known to be flushed is written again.
+    /// </summary>
+    private RecoveryFailure? MakeDurable(LogRecovery recovery)
+    {
+        foreach (var (segment, from, end) in recovery.Unflushed())
+        {
+            var result = Rewrite(segment.File, from, end);
+            if (!result.IsOk) return new RecoveryFailure(result.Status, result.Detail ?? "the end of the log could not be written again");
+        }
+        foreach (var segment in recovery.Replayed)
+        {
+            var result = segment.File.Sync();
+            if (result.IsOk) continue;
+            _superblock.Write(_superblock.Current with { SyncFailed = true });
+            return new RecoveryFailure(result.Status, result.Detail ?? "fdatasync failed");
+        }
+        return null;
+    }
+
+    private static DiskResult Rewrite(IDiskFile file, uint from, uint end)
+    {
+        var buffer = BufferPool.Shared.Rent(BufferPool.LargestBytes);
+        var result = DiskResult.Done();
+        for (var at = from; at < end && result.IsOk; at += (uint)buffer.CapacityBytes)
+        {
+            var part = buffer.Whole[..(int)Math.Min(end - at, (uint)buffer.CapacityBytes)];
+            result = file.ReadExactly(at, part);
+            if (result.IsOk) result = file.WriteAll(at, part);
+        }
+        buffer.Release();
+        return result;
     }
 
     private RecoveryFailure? LoadCheckpoint(ref List<FoundSegment> found, out LogPosition start)
@@ -170,10 +203,17 @@ public sealed partial class BlockStore
             if (SegmentTable.IdOf(name) is not { } id) continue;
             var result = _disk.Open(name, create: false, out var file);
             if (!result.IsOk) return new RecoveryFailure(result.Status, result.Detail ?? name);
-            var segment = Segments.Add(id, file!);
             start.Clear();
             result = file!.Read(0, start);
             if (!result.IsOk) return new RecoveryFailure(result.Status, result.Detail ?? name);
+            if (IsShort(file, start))
+            {
+                file.Dispose();
+                result = _disk.Delete(name);
+                if (!result.IsOk) return new RecoveryFailure(result.Status, result.Detail ?? name);
+                continue;
+            }
+            var segment = Segments.Add(id, file);
             var status = SegmentHeader.TryDecode(start, out var header);
             if (status == IoStatus.Unsupported) return new RecoveryFailure(status, $"{name} was written by a newer version");
             var isOurs = status == IoStatus.Ok && header.Segment == id && header.Store == StoreId
@@ -182,8 +222,15 @@ public sealed partial class BlockStore
                 ? new FoundSegment(segment, true, header.Number, header.Previous)
                 : new FoundSegment(segment, false, EntryPrefix.PeekNumber(start[SegmentHeader.SizeBytes..], segment.Seed), default));
         }
-        return null;
+        // A killed process may have left names that a loss of power would undo: of a segment that the log is to go on in, or of the
+        // checkpoint that says which segments are free.
+        var synced = _disk.SyncDirectory();
+        return synced.IsOk ? null : new RecoveryFailure(synced.Status, synced.Detail ?? "fsync of the directory failed");
     }
+
+    /// <summary>Made by a process that was killed before the file had its space: it holds nothing, and is no reserve.</summary>
+    private bool IsShort(IDiskFile file, ReadOnlySpan<byte> start) =>
+        file.LengthBytes < Segments.SegmentBytes && !start.ContainsAnyExcept((byte)0);
 
     /// <summary>Segments that the replayed log or a map needs keep their number; all others are free.</summary>
     private void SettleSegments(List<FoundSegment> found, LogRecovery recovery, HashSet<Segment> named)

@@ -68,11 +68,16 @@ public sealed partial class BlockStore : IBlockStore
     {
         Invariant.That(volume.IsValid && !_volumes.ContainsKey(volume), "a replica that exists was created");
         if (HasFailed || _stopped) return (IoStatus.DeviceError, null);
-        if (!_writer.HasRoom(StoreLimits.HeaderBytesMax * 2, SpaceClass.Control)) return (IoStatus.NoSpace, null);
+        if (!_writer.HasRoom(StoreLimits.HeaderBytesMax * 2, SpaceClass.Control))
+        {
+            _backgroundDue = true;
+            return (IoStatus.NoSpace, null);
+        }
         var made = new VolumeStore(this, volume);
+        var status = made.StageFirstHeader(header);
+        if (status != IoStatus.Ok) return (status, null);
         _volumes.Add(volume, made);
-        made.SaveHeader(header);
-        return HasFailed ? (IoStatus.DeviceError, null) : (IoStatus.Ok, made);
+        return (IoStatus.Ok, made);
     }
 
     public IoStatus Delete(VolumeId volume)
@@ -153,6 +158,7 @@ public sealed partial class BlockStore : IBlockStore
         if (!_sync.Result.IsOk)
         {
             Fail(_sync.Result.Status, _sync.Result.Detail ?? "fdatasync failed");
+            NoteFailedSync();
             return;
         }
         if (HasFailed || _stopped) return;

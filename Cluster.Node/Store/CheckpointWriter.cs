@@ -42,6 +42,8 @@ internal sealed class CheckpointWriter
         result = writer._result;
         if (result.IsOk) result = file!.Sync();
         file!.Dispose();
+        // What is half written must not take the room that a full disk lacks; if it can't go, the next attempt removes it.
+        if (!result.IsOk) _ = disk.Delete(NewName);
         if (result.IsOk) result = disk.Rename(NewName, Name);
         if (result.IsOk) result = disk.SyncDirectory();
         bytes = writer._written;

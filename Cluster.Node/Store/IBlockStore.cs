@@ -12,7 +12,8 @@ public interface IBlockStore : ITurnPhase, IAsyncDisposable
     /// <summary>Counts the opens; on media before the store is used (R5).</summary>
     ulong OpenCount { get; }
 
-    /// <summary>The last stop was not in order and this host has booted since: bytes that were not flushed may be gone (R9).</summary>
+    /// <summary>The last stop was not in order and this host has booted since, or an fdatasync had failed: bytes that were not flushed
+    /// may be gone (R9).</summary>
     bool Suspect { get; }
 
     /// <summary>The newest open (as counted by <see cref="OpenCount"/>) that was <see cref="Suspect"/>; 0: none ever was.</summary>

@@ -114,8 +114,8 @@ public interface IVolumeStore
     /// </summary>
     (IoStatus Status, ChangeCursor? Next) ReadChanges(ulong since, ulong upTo, ChangeCursor? cursor, int bytesMax, List<IoBuffer> records);
 
-    /// <summary>An upper estimate of the bytes that ReadChanges will give.</summary>
-    long EstimateChanges(ulong since, ulong upTo);
+    /// <summary>An upper estimate of the bytes that ReadChanges will give from that block on.</summary>
+    long EstimateChanges(ulong since, ulong upTo, ulong fromBlock = 0);
 
     /// <summary>Reads the tail record of exactly this sequence as it was written. The buffer is handed over with one reference.</summary>
     (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence);
@@ -126,7 +126,7 @@ public interface IVolumeStore
     IVolumeStoreEvents? Events { get; set; }
 }
 
-/// <summary>Position of a scan for changes: tombstones first, then blocks.</summary>
+/// <summary>Position of a scan for changes: tombstones first (stage 0), then blocks (1).</summary>
 public sealed record ChangeCursor(int Stage, ulong NextBlock);
 
 /// <summary>Bytes of one replica: live encoded bytes in the map, and blocks mapped.</summary>

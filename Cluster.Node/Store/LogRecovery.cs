@@ -30,6 +30,19 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
     /// <summary>Segments of the log from the start position on, as they were read.</summary>
     public List<Segment> Replayed { get; } = [];
 
+    private readonly List<(FoundSegment Found, LogPosition End)> _ends = [];
+    private LogPosition _watermark;
+
+    /// <summary>What was replayed and is not known to have been flushed. With its first entries a segment's header is new too.</summary>
+    public IEnumerable<(Segment Segment, uint From, uint End)> Unflushed()
+    {
+        foreach (var (found, end) in _ends)
+        {
+            if (end <= _watermark) continue;
+            yield return (found.Segment, found.Number == _watermark.Number ? _watermark.OffsetBytes : 0, end.OffsetBytes);
+        }
+    }
+
     /// <param name="start">Everything below is in the volumes already.</param>
     /// <param name="watermark">Everything below is known to have been flushed.</param>
     public void Run(LogPosition start, LogPosition watermark)
@@ -46,8 +59,10 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
             var current = next;
             next = Successor(current.Number);
             Replay(current, current.Number == start.Number ? start.OffsetBytes : SegmentHeader.SizeBytes, next, ref watermark);
+            _ends.Add((current, End));
             if (Failure is null && !WasCut) next = SuccessorOf(End, ref watermark);
         }
+        _watermark = watermark;
     }
 
     private void Replay(FoundSegment current, uint from, FoundSegment? next, ref LogPosition watermark)

@@ -21,6 +21,9 @@ internal static partial class StoreLog
     [LoggerMessage(5, LogLevel.Warning, "The checkpoint at {Disk} could not be written, the log is kept instead: {Reason}")]
     public static partial void CheckpointFailed(ILogger logger, string disk, string reason);
 
+    [LoggerMessage(7, LogLevel.Error, "The store at {Disk} could not note that an fdatasync failed, it tries again: {Reason}")]
+    public static partial void NoteFailed(ILogger logger, string disk, string reason);
+
     [LoggerMessage(6, LogLevel.Warning, "The cleaner at {Disk} left segment {Segment} alone: {Reason}")]
     public static partial void CleanerSkipped(ILogger logger, string disk, string segment, string reason);
 }

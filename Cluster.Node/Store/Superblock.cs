@@ -8,7 +8,7 @@ namespace Cluster.Node.Store;
 /// What a store knows of itself (R5, R9). 512 bytes, little-endian, in one of two slots of the file "superblock" (at 0 and 4096),
 /// written in turn; the valid one with the higher write count holds:
 /// <code>
-///   0 magic u64 "MYRSUPER"   8 version u16   10 clean stop u8   11 zero u8   12 bytes of a segment u32
+///   0 magic u64 "MYRSUPER"   8 version u16   10 clean stop u8   11 an fdatasync failed u8   12 bytes of a segment u32
 ///  16 compatible features u64   24 read-only compatible u64   32 incompatible u64
 ///  40 write count u64   48 open count u64   56 open count at which the store was last found suspect u64 (0: never)
 ///  64 cluster id (16, zero: none yet)   80 store id (16)   96 disk id (16)   112 boot id (16)
@@ -31,6 +31,9 @@ public readonly record struct Superblock
     private const int HashedBytes = 504;
 
     public bool CleanStop { get; init; }
+
+    /// <summary>An fdatasync of the log failed since the open: what was not flushed may be gone, whatever a read says (R9, R10).</summary>
+    public bool SyncFailed { get; init; }
 
     public uint SegmentBytes { get; init; }
 
@@ -62,6 +65,7 @@ public readonly record struct Superblock
         BinaryPrimitives.WriteUInt64LittleEndian(to, Magic);
         BinaryPrimitives.WriteUInt16LittleEndian(to[8..], VersionCurrent);
         to[10] = CleanStop ? (byte)1 : (byte)0;
+        to[11] = SyncFailed ? (byte)1 : (byte)0;
         BinaryPrimitives.WriteUInt32LittleEndian(to[12..], SegmentBytes);
         BinaryPrimitives.WriteUInt64LittleEndian(to[16..], Compatible);
         BinaryPrimitives.WriteUInt64LittleEndian(to[24..], ReadOnlyCompatible);
@@ -90,6 +94,7 @@ public readonly record struct Superblock
         superblock = new Superblock
         {
             CleanStop = from[10] == 1,
+            SyncFailed = from[11] != 0,
             SegmentBytes = BinaryPrimitives.ReadUInt32LittleEndian(from[12..]),
             Compatible = BinaryPrimitives.ReadUInt64LittleEndian(from[16..]),
             ReadOnlyCompatible = BinaryPrimitives.ReadUInt64LittleEndian(from[24..]),

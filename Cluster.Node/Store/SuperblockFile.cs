@@ -4,7 +4,7 @@ namespace Cluster.Node.Store;
 
 /// <summary>
 /// The file with the two slots of the <see cref="Superblock"/>. Each write goes to the slot that does not hold the newest one, and is
-/// followed by fdatasync: a torn write leaves the other slot. Blocks; called at open and stop.
+/// followed by fdatasync: a torn write leaves the other slot. Blocks; called at open, at stop, and by a <see cref="NoteJob"/>.
 /// </summary>
 public sealed class SuperblockFile : IDisposable
 {
@@ -52,22 +52,31 @@ public sealed class SuperblockFile : IDisposable
     /// <summary>On media when it answers Ok. The write count is set here.</summary>
     public DiskResult Write(Superblock next)
     {
-        next = next with { WriteCount = Current.WriteCount + 1 };
+        var result = TryPut(next, out var put);
+        if (result.IsOk) Current = put;
+        return result;
+    }
+
+    /// <summary>The same without a change of <see cref="Current"/>, which is the loop's.</summary>
+    public DiskResult TryPut(Superblock next, out Superblock put)
+    {
+        next = put = next with { WriteCount = next.WriteCount + 1 };
         Span<byte> bytes = stackalloc byte[Superblock.SizeBytes];
         next.Encode(bytes);
         var result = _file.WriteAll((long)(next.WriteCount & 1) * Superblock.SlotBytes, bytes);
         if (result.IsOk) result = _file.Sync();
-        if (result.IsOk) Current = next;
         return result;
     }
+
+    public void OnPut(Superblock put) => Current = put;
 
     public void Dispose() => _file.Dispose();
 
     private static IoStatus ReadNewest(IDiskFile file, out Superblock newest, out bool mayBeOld, out string reason)
     {
         (newest, mayBeOld, reason) = (default, false, "");
-        var worst = IoStatus.Missing;
         var found = false;
+        var blank = 0;
         Span<byte> bytes = stackalloc byte[Superblock.SizeBytes];
         for (var slot = 0; slot < 2; slot++)
         {
@@ -85,11 +94,13 @@ public sealed class SuperblockFile : IDisposable
                 return status;
             }
             mayBeOld |= status is IoStatus.BadChecksum or IoStatus.Malformed && bytes.ContainsAnyExcept((byte)0);
-            if (mayBeOld) worst = IoStatus.BadChecksum;
+            if (!bytes.ContainsAnyExcept((byte)0)) blank++;
             if (status != IoStatus.Ok || (found && superblock.WriteCount < newest.WriteCount)) continue;
             (newest, found) = (superblock, true);
         }
-        if (!found) reason = "no slot of the superblock is whole";
-        return found ? IoStatus.Ok : worst;
+        if (found) return IoStatus.Ok;
+        reason = "no slot of the superblock is whole";
+        // The first write goes to one slot, and the open that would use the store to the other: with one blank, none was ever counted.
+        return blank > 0 ? IoStatus.Missing : IoStatus.BadChecksum;
     }
 }

@@ -82,17 +82,17 @@ public sealed partial class VolumeStore
         return (status == IoStatus.DeviceError ? status : IoStatus.BadChecksum, null);
     }
 
-    public long EstimateChanges(ulong since, ulong upTo)
+    public long EstimateChanges(ulong since, ulong upTo, ulong fromBlock = 0)
     {
         long total = 0;
-        for (var index = 0; index < Map.Tombstones.Count; index++)
+        for (var index = Map.Tombstones.FirstEndingAfter(fromBlock); index < Map.Tombstones.Count; index++)
         {
             if (IsBetween(Map.Tombstones[index].Sequence, since, upTo)) total += RecordHeader.SizeBytes;
         }
         foreach (var number in Map.PageNumbers())
         {
             var page = Map.Page(number);
-            if (page.SequenceMax > since) total += page.StoredBytes + (page.Mapped * (RecordHeader.SizeBytes + BlockDescriptor.SizeBytes));
+            if (page.SequenceMax > since && number >= fromBlock >> MapPage.BlocksLog2) total += page.StoredBytes + (page.Mapped * (RecordHeader.SizeBytes + BlockDescriptor.SizeBytes));
         }
         return total;
     }

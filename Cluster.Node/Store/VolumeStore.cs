@@ -143,6 +143,16 @@ public sealed partial class VolumeStore : IVolumeStore
         return number;
     }
 
+    /// <summary>The header that makes the volume. On anything but Ok nothing was staged, and the disk is none the worse.</summary>
+    internal IoStatus StageFirstHeader(ReadOnlyMemory<byte> header)
+    {
+        Invariant.That(header.Length is > 0 and <= StoreLimits.HeaderBytesMax, "a replica's header is empty or too long");
+        var first = new RecordHeader { Kind = StoreRecordKind.ReplicaHeader, Sequence = 1 };
+        var status = StageOwn(first, header.Span, SpaceClass.Control);
+        if (status == IoStatus.Ok) (_header, HeaderNumber) = (header.ToArray(), 1);
+        return status;
+    }
+
     public void RequestSync() => _store.RequestSync(this);
 
     public ulong SequenceOf(ulong block, bool withTail)

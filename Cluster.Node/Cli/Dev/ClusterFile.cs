@@ -34,6 +34,9 @@ internal sealed class ClusterFile(string directory)
 
     public string RunningPath => Path.Combine(Directory, "cluster.json");
 
+    /// <summary>Settings of all nodes, if somebody put them there; what makes the nodes a cluster is given by flags and wins.</summary>
+    public string SettingsPath => Path.Combine(Directory, "node.conf");
+
     private string ShapePath => Path.Combine(Directory, "dev.json");
 
     public static string NameOf(int index) => $"node-{index}";

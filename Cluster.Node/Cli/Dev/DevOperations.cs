@@ -65,6 +65,7 @@ internal static class DevOperations
                 .Select(peer => $"127.0.0.1:{Number(new DevPorts(shape.PortOffset, peer).Journal)}");
             arguments.AddRange(["--seeds", string.Join(',', seeds)]);
         }
+        if (File.Exists(file.SettingsPath)) arguments = [.. arguments, "--config", file.SettingsPath];
         return NodeProcess.Start(arguments, file.LogOf(name));
     }
 

@@ -72,9 +72,13 @@ internal static class Describe
 
     public static string FullName(VolumeResource volume) => new VolumeName(volume.Namespace, volume.Name).ToString();
 
-    private static string ReplicaLine(ReplicaResource replica) => replica.State == "catching-up" && replica.CatchUpBytesTotal > 0
-        ? $"{replica.State} ({SizeText.Format(replica.CatchUpBytesSent)} of about {SizeText.Format(replica.CatchUpBytesTotal)} sent)"
+    /// <summary>The copy's state; while it is caught up, how far that is.</summary>
+    public static string ReplicaLine(ReplicaResource replica) => replica.State == "catching-up" && replica.CatchUpBytesTotal > 0
+        ? $"{replica.State} ({SizeText.Format(replica.CatchUpBytesSent)} of about {SizeText.Format(replica.CatchUpBytesTotal)} sent{Pace(replica)})"
         : replica.State;
+
+    private static string Pace(ReplicaResource replica) => replica is { CatchUpBytesPerSecond: > 0, CatchUpEtaSeconds: { } seconds }
+        ? $", {SizeText.Format(replica.CatchUpBytesPerSecond)} per second, about {TimeSpan.FromSeconds(seconds):c} left" : "";
 
     private static string Or(string? text) => string.IsNullOrEmpty(text) ? "-" : text;
 }

@@ -19,14 +19,7 @@ public sealed partial class ControlPlane
     {
         if (_parts is not { } parts) return NotReady;
         var labels = (request.Labels ?? []).ToImmutableSortedDictionary(StringComparer.Ordinal);
-        if (request.Replicas is { } replicas)
-        {
-            var text = replicas.ToString(CultureInfo.InvariantCulture);
-            if (labels.TryGetValue(VolumeLabels.Replicas, out var label) && label != text)
-                return new ControlFailure(ControlStatus.Invalid,
-                    $"The request asks for {text} copies and the label {VolumeLabels.Replicas} for {label}; give one of them.");
-            labels = labels.SetItem(VolumeLabels.Replicas, text);
-        }
+        if (WithReplicas(ref labels, request.Replicas) is { } contradiction) return contradiction;
         var scope = request.Namespace ?? VolumeSpec.DefaultNamespace;
         var command = new PlacementProtocol.CreateVolume(scope, request.Name, request.SizeBytes, labels);
         var found = await AskPlacementAsync<PlacementProtocol.Found>(parts, command, ChangeMax, cancellation);
@@ -83,10 +76,23 @@ public sealed partial class ControlPlane
         if (!found.IsOk) return FailureOf(found);
         var labels = (change.Labels ?? []).ToImmutableSortedDictionary(
             label => label.Key, label => label.Value ?? "", StringComparer.Ordinal);
+        if (WithReplicas(ref labels, change.Replicas) is { } contradiction) return contradiction;
         var command = new PlacementProtocol.ChangeVolume(name.ToString(), change.SizeBytes ?? 0, labels, found.Value!.Expected);
         var changed = await AskPlacementAsync<PlacementProtocol.Found>(parts, command, ChangeMax, cancellation);
         return changed.IsOk ? await DescribeAsync(parts, changed.Value!.Volume, cancellation)
             : await FailureAsync(parts, name, changed, cancellation);
+    }
+
+    /// <summary>The number of copies as the label that it is.</summary>
+    private static ControlFailure? WithReplicas(ref ImmutableSortedDictionary<string, string> labels, int? replicas)
+    {
+        if (replicas is null) return null;
+        var text = replicas.Value.ToString(CultureInfo.InvariantCulture);
+        if (labels.TryGetValue(VolumeLabels.Replicas, out var label) && label != text)
+            return new ControlFailure(ControlStatus.Invalid,
+                $"The request asks for {text} copies and the label {VolumeLabels.Replicas} for {label}; give one of them.");
+        labels = labels.SetItem(VolumeLabels.Replicas, text);
+        return null;
     }
 
     public async Task<ControlResult<VolumeResource>> AttachAsync(

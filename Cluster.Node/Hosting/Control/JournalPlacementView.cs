@@ -1,6 +1,4 @@
-using System.Collections.Concurrent;
 using System.Collections.Immutable;
-using Cluster.Messages.Events;
 using Cluster.Messages.Model;
 using Cluster.Node.Journal;
 using Cluster.Node.Owner;
@@ -9,38 +7,33 @@ using Microsoft.Extensions.Logging;
 
 namespace Cluster.Node.Hosting.Control;
 
-/// <summary>The allocation strategy's view of volumes: each one's events folded, kept, and read on from there. Any thread.</summary>
+/// <summary>The allocation strategy's view of volumes: each one's journaled state, or where placement put it. Any thread.</summary>
 public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves, ILogger<JournalPlacementView> logger)
     : IVolumePlacementView
 {
     /// <summary>Longest wait for the journal; sharding itself gives up on an allocation after its own time-out and asks again.</summary>
     private static readonly TimeSpan LookMax = TimeSpan.FromSeconds(2);
 
-    private readonly ConcurrentDictionary<VolumeId, Known> _known = new();
+    private readonly JournalFolds _folds = new(log);
     private ImmutableDictionary<VolumeId, string> _moves = ImmutableDictionary<VolumeId, string>.Empty;
 
-    private sealed record Known(VolumeState State, long SequenceNr)
-    {
-        public static readonly Known Nothing = new(VolumeState.Empty, 0);
-    }
-
     public VolumeWhereabouts Last(VolumeId volume) =>
-        _known.TryGetValue(volume, out var known) ? Whereabouts(known.State) : VolumeWhereabouts.Unknown;
+        _folds.LastOf(volume) is { } state ? Whereabouts(state) : VolumeWhereabouts.Unknown;
 
     public async Task<VolumeWhereabouts> LookAsync(VolumeId volume)
     {
-        var known = _known.GetValueOrDefault(volume, Known.Nothing);
         try
         {
             using var limit = new CancellationTokenSource(LookMax);
-            var read = await ReadOnAsync(volume, known, limit.Token);
-            known = _known.AddOrUpdate(volume, read, (_, other) => other.SequenceNr > read.SequenceNr ? other : read);
+            var state = await _folds.ReadAsync(volume, limit.Token);
+            // Its owner has journaled nothing yet: where its copies are to be is placement's word, which was journaled before anyone was told.
+            return state.Spec is null ? Placed((await _folds.ReadPlacementAsync(limit.Token)).Volumes.GetValueOrDefault(volume)) : Whereabouts(state);
         }
         catch (Exception e) when (e is MetaLogUnavailableException or OperationCanceledException)
         {
             LogNotRead(volume, e.Message);
         }
-        return Whereabouts(known.State);
+        return Last(volume);
     }
 
     public async Task<ImmutableDictionary<VolumeId, string>> MovesAsync()
@@ -69,16 +62,8 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
         }
     }
 
-    private async Task<Known> ReadOnAsync(VolumeId volume, Known known, CancellationToken cancellation)
-    {
-        var id = VolumeActor.PersistenceIdOf(volume);
-        await foreach (var e in log.ReadEventsAsync(id, known.SequenceNr + 1, long.MaxValue, long.MaxValue, cancellation))
-        {
-            var decoded = (VolumeEvent)EventCodec.Decode(e.Payload.Manifest, e.Payload.Bytes);
-            known = new Known(known.State.Apply(decoded), e.SequenceNr);
-        }
-        return known;
-    }
+    private static VolumeWhereabouts Placed(PlacedVolume? volume) => volume is null ? VolumeWhereabouts.Unknown
+        : new VolumeWhereabouts([.. volume.Replicas.Select(replica => replica.NodeName)], [], "");
 
     private static VolumeWhereabouts Whereabouts(VolumeState state)
     {

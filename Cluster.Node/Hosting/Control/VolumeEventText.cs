@@ -27,7 +27,8 @@ internal static class VolumeEventText
         AttachmentChanged { Attachment: { Mode: AttachmentMode.Exclusive } attachment } =>
             $"attached to node {attachment.NodeName} alone, generation {attachment.Generation}",
         AttachmentChanged { Attachment: var attachment } => $"attached to any node, generation {attachment.Generation}",
-        SpecChanged changed => $"size is now {changed.Spec.SizeBytes} B, labels {Labels(changed.Spec)}",
+        SpecChanged changed => $"size is now {changed.Spec.SizeBytes} B, copies {changed.Spec.Replicas}, labels {Labels(changed.Spec)}",
+        VolumeRecovered recovered => $"recovered from {recovered.Members.Length} of its copies, up to sequence {recovered.StartSequence}",
         VolumeDeleted => "deleted",
         _ => e.GetType().Name,
     };

@@ -2,15 +2,36 @@ using System.Collections.Immutable;
 using System.Text;
 using Cluster.Messages.Model;
 using Cluster.Node.Journal;
+using Microsoft.Extensions.Logging;
 
 namespace Cluster.Node.Hosting.Control;
 
 /// <summary>
 /// Moves of owners that were asked for and not yet made: keys "move/VOLUME" of the journal with a node's name. Any thread.
 /// </summary>
-public sealed class VolumeMoves(IMetaLog log)
+public sealed partial class VolumeMoves(IMetaLog log)
 {
     private const string Prefix = "move/";
+    private static readonly TimeSpan AskMax = TimeSpan.FromSeconds(10);
+
+    /// <summary>For an owner that wants to leave: a request that the journal does not take is logged, and the owner asks again.</summary>
+    public Action<VolumeId, string> AskTo(ILogger logger) => (volume, node) => _ = AskAsync(volume, node, logger);
+
+    private async Task AskAsync(VolumeId volume, string node, ILogger logger)
+    {
+        using var limit = new CancellationTokenSource(AskMax);
+        try
+        {
+            await RequestAsync(volume, node, limit.Token);
+        }
+        catch (Exception e) when (e is MetaLogUnavailableException or OperationCanceledException)
+        {
+            LogNotTaken(logger, volume, node, e.Message);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "volume {Volume}: the journal did not take the move of its owner to {Node} now: {Reason}")]
+    private static partial void LogNotTaken(ILogger logger, VolumeId volume, string node, string reason);
 
     /// <summary>The newest request wins. Throws <see cref="MetaLogUnavailableException"/>.</summary>
     public async Task RequestAsync(VolumeId volume, string node, CancellationToken cancellation)

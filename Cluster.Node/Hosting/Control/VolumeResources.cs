@@ -23,7 +23,7 @@ internal static class VolumeResources
             Owner = view is { Owner.Length: > 0 } ? view.Owner : null,
             Epoch = view?.Epoch ?? 0,
             ReplicaCount = spec.Replicas,
-            InSyncMin = spec.InSyncMin,
+            InSyncMin = view?.InSyncMin ?? spec.InSyncMin,
             SingleCopy = spec.Replicas == 1,
             Replicas = view is null ? [.. entry.Replicas.Select(Placed)] : [.. view.Replicas.Select(Of)],
             Labels = spec.Labels,
@@ -59,6 +59,8 @@ internal static class VolumeResources
         AppendedSequence = replica.AppendedSequence,
         CatchUpBytesSent = replica.CatchUpBytesSent,
         CatchUpBytesTotal = replica.CatchUpBytesTotal,
+        CatchUpBytesPerSecond = replica.CatchUpBytesPerSecond,
+        CatchUpEtaSeconds = replica.CatchUpEtaSeconds < 0 ? null : replica.CatchUpEtaSeconds,
     };
 
     /// <summary>Without the owner's word the attachment's part is unknown: such a revision matches none, so no change rests on it.</summary>

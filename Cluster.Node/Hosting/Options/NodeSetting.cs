@@ -42,6 +42,20 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
             Quantities.TrySize(v, out var bytes) && bytes > 0 ? o with { Repair = o.Repair with { ScrubBytesPerSecond = bytes } } : null),
         new("repair.scrub-interval", false, Quantities.DurationForm, (o, v) =>
             Quantities.TryDuration(v, out var t) ? o with { Repair = o.Repair with { ScrubInterval = t } } : null),
+        new("repair.catch-up-bytes-per-second", false, Quantities.SizeForm, (o, v) =>
+            Quantities.TrySize(v, out var bytes) && bytes > 0 ? o with { Repair = o.Repair with { CatchUpBytesPerSecond = bytes } } : null),
+        new("repair.catch-ups-out-max", false, "a number from 1 to 64", (o, v) =>
+            Number(v, 1, 64) is { } n ? o with { Repair = o.Repair with { CatchUpsOutMax = n } } : null),
+        new("repair.catch-ups-in-max", false, "a number from 1 to 64", (o, v) =>
+            Number(v, 1, 64) is { } n ? o with { Repair = o.Repair with { CatchUpsInMax = n } } : null),
+        new("repair.catch-up-short", false, Quantities.SizeForm, (o, v) =>
+            Quantities.TrySize(v, out var bytes) ? o with { Repair = o.Repair with { CatchUpShortBytes = bytes } } : null),
+        new("repair.slow-lag", false, Quantities.DurationForm, (o, v) =>
+            Quantities.TryDuration(v, out var t) ? o with { Repair = o.Repair with { SlowLag = t } } : null),
+        new("repair.slow-for", false, Quantities.DurationForm, (o, v) =>
+            Quantities.TryDuration(v, out var t) && t > TimeSpan.Zero ? o with { Repair = o.Repair with { SlowFor = t } } : null),
+        new("repair.slow-wait", false, Quantities.DurationForm, (o, v) =>
+            Quantities.TryDuration(v, out var t) && t > TimeSpan.Zero ? o with { Repair = o.Repair with { SlowWait = t } } : null),
         new("journal.replace-after", false, Quantities.DurationForm, (o, v) =>
             Quantities.TryDuration(v, out var t) ? o with { JournalReplaceAfter = t } : null),
         new("stop-timeout", false, Quantities.DurationForm, (o, v) =>

@@ -28,13 +28,14 @@ internal sealed class LocalReplica(ReplicaMachine machine) : ILocalReplica
     public ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents) =>
         _store.Allocated(range, extentsMax, extents);
 
-    public (IoStatus Status, object? Next) ReadChanges(ulong since, ulong upTo, object? position, int bytesMax, List<IoBuffer> records)
+    public (IoStatus Status, ChangePosition? Next) ReadChanges(ulong since, ulong upTo, ChangePosition? position, int bytesMax, List<IoBuffer> records)
     {
-        var (status, next) = _store.ReadChanges(since, upTo, (ChangeCursor?)position, bytesMax, records);
-        return (status, next);
+        var cursor = position is { } at ? new ChangeCursor(at.IsInBlocks ? 1 : 0, at.Block) : null;
+        var (status, next) = _store.ReadChanges(since, upTo, cursor, bytesMax, records);
+        return (status, next is null ? null : new ChangePosition(next.Stage == 1, next.NextBlock));
     }
 
-    public long EstimateChanges(ulong since, ulong upTo) => _store.EstimateChanges(since, upTo);
+    public long EstimateChanges(ulong since, ulong upTo, ulong fromBlock) => _store.EstimateChanges(since, upTo, fromBlock);
 
     public long StoredBytes => _store.Usage.StoredBytes;
 

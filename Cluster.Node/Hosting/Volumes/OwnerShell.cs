@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
@@ -81,6 +82,14 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
         if (repair.Lost > 0) LogLost(FullName, NodeName, repair.Lost, repair.Range, repair.Cause);
     }
 
+    public void OnSlow(string copy, bool isOwner, string reason)
+    {
+        _runtime.RepairMetrics.CountSlow(copy, isOwner);
+        LogSlow(FullName, NodeName, reason, isOwner ? "the owner moves" : "the copy is journaled out");
+    }
+
+    public void MoveOwner(NodeId node, string name, string reason) => _runtime.MoveOwner(Volume, name);
+
     public void OnChanged()
     {
         if (Machine.Phase == VolumePhase.Stopped) _actor.Tell(new OwnerNotice.Stopped(this), ActorRefs.NoSender);
@@ -97,6 +106,10 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
     public void Drain() => _runtime.Loop.Post(Machine.Drain);
 
     public void Stop() => _runtime.Loop.Post(() => _runtime.RemoveOwner(this));
+
+    public void DropSurplus(ImmutableArray<ReplicaId> first) => _runtime.Loop.Post(() => Machine.DropSurplus(first));
+
+    public void DropReplaced(ReplicaId copy, string reason) => _runtime.Loop.Post(() => Machine.DropReplaced(copy, reason));
 
     public void Delete(Action<IoStatus, string> refused) => _runtime.Loop.Post(() =>
     {
@@ -127,6 +140,9 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
     [LoggerMessage(Level = LogLevel.Error, Message = "volume {Volume} on node {Node}: {Blocks} blocks of {Range} are bad on every in-sync copy; reads of them "
         + "fail until they are written anew (found by {Cause})")]
     private partial void LogLost(string volume, string node, int blocks, BlockRange range, RepairCause cause);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "volume {Volume} on node {Node}: {Reason}; {Consequence}")]
+    private partial void LogSlow(string volume, string node, string reason, string consequence);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "volume {Volume} can't be served by node {Node}: {Reason}")]
     private partial void LogRelocate(string volume, string node, string reason);

@@ -6,14 +6,14 @@ using Cluster.Messages.Protocol;
 namespace Cluster.Node.Hosting.Volumes;
 
 /// <summary>
-/// Deletes this node's copies of deleted volumes: asks placement which of those held have a tombstone, and drops only those that its journal names (R22), never
-/// one that is merely unknown. A node that was away cleans up by itself when it returns. One per node.
+/// Deletes this node's copies of deleted volumes, and copies that their volumes do without: asks placement which of those held are gone for ever, and drops only
+/// those that its journal names (R22), never one that is merely unknown. A node that was away cleans up by itself when it returns. One per node.
 /// </summary>
 public sealed class ReplicaReaper : ReceiveActor, IWithTimers
 {
     private static readonly TimeSpan Every = TimeSpan.FromSeconds(3);
 
-    /// <summary>Volumes asked about in one message; the others follow in the next rounds.</summary>
+    /// <summary>Copies asked about in one message; the others follow in the next rounds.</summary>
     private const int AskedMax = 1000;
 
     private readonly VolumeRuntime _runtime;
@@ -25,7 +25,7 @@ public sealed class ReplicaReaper : ReceiveActor, IWithTimers
         public static readonly Round Instance = new();
     }
 
-    private sealed record Held(IReadOnlyList<VolumeId> Volumes) : INoSerializationVerificationNeeded;
+    private sealed record Held(IReadOnlyList<HeldCopy> Copies) : INoSerializationVerificationNeeded;
 
     public ReplicaReaper(VolumeRuntime runtime, IActorRef placement)
     {
@@ -44,18 +44,18 @@ public sealed class ReplicaReaper : ReceiveActor, IWithTimers
     private void OnRound()
     {
         var self = Self;
-        _runtime.Loop.Post(() => self.Tell(new Held(_runtime.HeldVolumes()), ActorRefs.NoSender));
+        _runtime.Loop.Post(() => self.Tell(new Held(_runtime.HeldCopies()), ActorRefs.NoSender));
     }
 
     private void OnHeld(Held held)
     {
-        var next = held.Volumes.Where(volume => volume.CompareTo(_after) > 0).Take(AskedMax).ToImmutableArray();
-        _after = next.Length == AskedMax ? next[^1] : default;
+        var next = held.Copies.Where(copy => copy.Volume.CompareTo(_after) > 0).Take(AskedMax).ToImmutableArray();
+        _after = next.Length == AskedMax ? next[^1].Volume : default;
         if (next.Length > 0) _placement.Tell(new PlacementProtocol.WhichAreDeleted(next));
     }
 
     private void OnDeleted(PlacementProtocol.Deleted deleted)
     {
-        foreach (var volume in deleted.Volumes) _runtime.Loop.Post(() => _runtime.DeleteReplica(volume));
+        foreach (var copy in deleted.Copies) _runtime.Loop.Post(() => _runtime.DeleteReplica(copy));
     }
 }

@@ -38,16 +38,23 @@ public sealed partial class VolumeRuntime
 
     public void OnReplicaFailed(VolumeId volume, IoStatus status, string reason) => LogReplicaFailed(volume, Identity.Name, status, reason);
 
-    /// <summary>Volumes that this node holds a copy of.</summary>
-    public IReadOnlyList<VolumeId> HeldVolumes() => [.. _replicas.Keys.Order()];
+    /// <summary>The copies that this node holds, by volume.</summary>
+    public IReadOnlyList<HeldCopy> HeldCopies() =>
+        [.. _replicas.OrderBy(replica => replica.Key).Select(replica => new HeldCopy(replica.Key, replica.Value.Machine.Header.Replica))];
 
     /// <summary>Number of copies here. Loop thread only.</summary>
     public int ReplicaCount => _replicas.Count;
 
-    /// <summary>R22: only for a tombstone that was read through the journal's barrier.</summary>
-    public void DeleteReplica(VolumeId volume)
+    /// <summary>R22: only for a tombstone that was read through the journal's barrier; a copy that was made since in place of that one stays.</summary>
+    public void DeleteReplica(HeldCopy dead)
     {
-        if (!_replicas.Remove(volume)) return;
+        if (_replicas.TryGetValue(dead.Volume, out var entry) && entry.Machine.Header.Replica == dead.Replica) DeleteReplica(dead.Volume);
+    }
+
+    private void DeleteReplica(VolumeId volume)
+    {
+        if (!_replicas.Remove(volume, out var entry)) return;
+        entry.Machine.LeaveCatchUp();
         var status = _store.Delete(volume);
         LogReplicaDeleted(volume, Identity.Name, status);
     }
@@ -80,8 +87,8 @@ public sealed partial class VolumeRuntime
         if (known) return true;
         var status = promise.Create ? CreateReplica(header.Volume, in promise) : IoStatus.Missing;
         if (status == IoStatus.Ok) return true;
-        Span<byte> answer = stackalloc byte[128];
-        var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0, 0);
+        Span<byte> answer = stackalloc byte[PromisedBody.SizeBytes];
+        var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0);
         from.Send(FrameHeader.Of(FrameKind.Promised, header.Volume, header.Epoch, status: status), missing.Encode(answer));
         return false;
     }

@@ -62,6 +62,9 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     /// <summary>Loop thread only.</summary>
     public NodeRepair Repair { get; init; } = new(new RepairOptions());
 
+    /// <summary>Asks for a planned move of a volume's owner to the node of that name. Any thread; set before any volume is served.</summary>
+    public Action<VolumeId, string> MoveOwner { get; set; } = (_, _) => { };
+
     public RepairMetrics RepairMetrics { get; init; } = new(new Api.Metrics());
 
     /// <summary>Where every volume is served, as far as this node was told. Any thread.</summary>
@@ -104,7 +107,8 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
                 break;
             case FrameKind.Promise or FrameKind.Append or FrameKind.Sync or FrameKind.FetchTail or FrameKind.Truncate or FrameKind.Stamp
                 or FrameKind.CatchUpBegin or FrameKind.CatchUpRecord or FrameKind.CatchUpWindow or FrameKind.CatchUpEnd or FrameKind.Release
-                or FrameKind.ReadReplica or FrameKind.RepairRecord or FrameKind.ScrubRange or FrameKind.ScrubMark or FrameKind.ConfirmEpoch:
+                or FrameKind.ReadReplica or FrameKind.RepairRecord or FrameKind.ScrubRange or FrameKind.ScrubMark or FrameKind.ConfirmEpoch
+                or FrameKind.CatchUpMark:
                 ToReplica(from, in header, body, buffer);
                 break;
             case FrameKind.OwnerServes:

@@ -26,7 +26,7 @@ internal sealed partial class ClusterFormation
     public ClusterFormation(JournalOptions options, FormationFile file, FormationMember self, JournalDialer dialer, ILogger logger)
     {
         (_options, _file, _self, _dialer, _logger) = (options, file, self, dialer, logger);
-        _machine = new FormationMachine(self, options.ExpectedNodes, options.Seeds.Count, file.State, Guid.NewGuid);
+        _machine = new FormationMachine(self, options.ExpectedNodes, options.Seeds.Count, file.State, Guid.NewGuid, options.ClusterOfStore, options.ErasPutAside);
         if (file.State.Record is { } record) _formed.SetResult(record);
     }
 
@@ -53,6 +53,17 @@ internal sealed partial class ClusterFormation
             var answer = _machine.Answer(request);
             SaveChanges();
             return answer;
+        }
+    }
+
+    /// <summary>See <see cref="FormationMachine.Recover"/>; on disk before it returns.</summary>
+    public bool Recover(FormationRecord record)
+    {
+        lock (_gate)
+        {
+            if (!_machine.Recover(record)) return false;
+            SaveChanges();
+            return true;
         }
     }
 

@@ -25,6 +25,7 @@ public sealed class FormationFile
     private const ushort Version = 2;
     private const ushort VersionWithoutGroup = 1;
     private const int HeaderBytes = 12;
+    private const string FileName = "formation.bin";
     private readonly string _path;
     private readonly Lock _gate = new();
 
@@ -40,13 +41,20 @@ public sealed class FormationFile
     /// <summary>Null until the node belongs to a cluster, and in a file of version 1.</summary>
     public GroupState? Group { get; private set; }
 
+    /// <summary>The cluster that the node with this directory belongs to, or empty when it belongs to none.</summary>
+    public static Guid ClusterOf(string directory)
+    {
+        var path = Path.Combine(directory, FileName);
+        return File.Exists(path) ? Decode(File.ReadAllBytes(path), path).State.Record?.ClusterId ?? Guid.Empty : Guid.Empty;
+    }
+
     /// <summary>
     /// Reads the file, or makes it for a node that starts for the first time, with <paramref name="nodeId"/> or a random one.
     /// </summary>
     public static FormationFile Open(string directory, Guid? nodeId)
     {
         Directory.CreateDirectory(directory);
-        var path = Path.Combine(directory, "formation.bin");
+        var path = Path.Combine(directory, FileName);
         if (File.Exists(path))
         {
             var image = Decode(File.ReadAllBytes(path), path);

@@ -37,13 +37,19 @@ public sealed class FormationMachine
     private readonly int _expected;
     private readonly int _seeds;
     private readonly Func<Guid> _newId;
+    private readonly Guid? _clusterOfStore;
+    private readonly IReadOnlySet<Guid> _erasPutAside;
     private readonly HashSet<string> _agreed = new(StringComparer.Ordinal);
     private int _silentRounds;
 
-    public FormationMachine(FormationMember self, int expected, int seeds, FormationState durable, Func<Guid> newId)
+    /// <param name="clusterOfStore">Data of this cluster lies here: it is joined or waited for, and no other one is formed or joined.</param>
+    /// <param name="erasPutAside">Eras that this node has left for a recovery: they are not joined again.</param>
+    public FormationMachine(
+        FormationMember self, int expected, int seeds, FormationState durable, Func<Guid> newId, Guid? clusterOfStore = null, IReadOnlySet<Guid>? erasPutAside = null)
     {
         Invariant.That(expected >= 0 && expected <= JournalLimits.KnownNodesMax, "the number of nodes to wait for is within its limit");
-        (_self, _expected, _seeds, _newId) = (self, expected, seeds, newId);
+        (_self, _expected, _seeds, _newId, _clusterOfStore) = (self, expected, seeds, newId, clusterOfStore);
+        _erasPutAside = erasPutAside ?? new HashSet<Guid>();
         State = durable;
         Serial = 1;
     }
@@ -70,7 +76,7 @@ public sealed class FormationMachine
     public FormationStep Next(IReadOnlyList<FormationView> views)
     {
         if (State.Record is not null) return new FormationStep.Wait();
-        var formed = views.FirstOrDefault(v => v.State.Record is not null)?.State.Record;
+        var formed = views.Select(v => v.State.Record).FirstOrDefault(record => record is not null && MayJoin(record));
         if (State.Promise is { } promise)
         {
             if (formed?.ClusterId == promise.FormationId) return Adopt(formed);
@@ -78,6 +84,14 @@ public sealed class FormationMachine
         }
         if (formed is not null) return Adopt(formed);
         return Propose(views);
+    }
+
+    /// <summary>An operator has decided that the cluster of this store goes on in a new era. False: this node belongs to a cluster that has a journal.</summary>
+    public bool Recover(FormationRecord record)
+    {
+        if (State.Record is not null || _clusterOfStore != record.ClusterId) return false;
+        State = new FormationState(null, record);
+        return true;
     }
 
     /// <summary>A participant's answer to this coordinator, or null if it gave none.</summary>
@@ -88,9 +102,12 @@ public sealed class FormationMachine
         else _silentRounds = SilentRoundsMax;                 // promised elsewhere, or in a cluster already: no use to wait
     }
 
+    private bool MayJoin(FormationRecord record) => (_clusterOfStore ?? record.ClusterId) == record.ClusterId && !_erasPutAside.Contains(record.Era);
+
     private bool Promise(FormationPromise promise)
     {
         if (State.Record is not null) return State.Record.ClusterId == promise.FormationId;
+        if (_clusterOfStore is not null) return false;
         if (State.Promise is not null) return State.Promise.FormationId == promise.FormationId;
         if (!promise.Participants.Any(p => p.Name == _self.Name && p.NodeId == _self.NodeId)) return false;
         State = State with { Promise = promise };
@@ -147,7 +164,7 @@ public sealed class FormationMachine
 
     private FormationStep Propose(IReadOnlyList<FormationView> views)
     {
-        if (_expected == 0) return new FormationStep.Wait();
+        if (_expected == 0 || _clusterOfStore is not null) return new FormationStep.Wait();
         var seedsOf = views.Where(v => v.SeedIndex >= 0).GroupBy(v => v.Node.NodeId)
             .ToDictionary(g => g.Key, g => g.Select(v => v.SeedIndex).Distinct().Count());
         var others =

@@ -35,6 +35,10 @@ public sealed class DiskFormatSpecs
         Check(bytes);
         Assert.Equal(IoStatus.Ok, Superblock.TryDecode(bytes, out var decoded));
         Assert.Equal(superblock, decoded);
+        Assert.Equal(0, bytes[11]);
+        (superblock with { SyncFailed = true }).Encode(bytes);
+        Assert.Equal(1, bytes[11]);
+        Assert.True(Superblock.TryDecode(bytes, out decoded) == IoStatus.Ok && decoded.SyncFailed);
         new Superblock { StoreId = B, SegmentBytes = 1 << 26, Incompatible = 1 }.Encode(bytes);
         Assert.Equal(IoStatus.Unsupported, Superblock.TryDecode(bytes, out _));
     }

@@ -18,7 +18,7 @@ public sealed class ApiSpecs : IAsyncLifetime
     public async Task InitializeAsync()
     {
         _health.Report("store", HealthState.Healthy);
-        _server = await ApiServer.StartAsync(new ApiOptions("node-0", IPAddress.Loopback, 0), _control, _health, _metrics);
+        _server = await ApiServer.StartAsync(new ApiOptions("node-0", IPAddress.Loopback, 0), _control, new FakeRecovery(), _health, _metrics);
         _http = new HttpClient { BaseAddress = _server.Address };
     }
 
@@ -140,7 +140,8 @@ public sealed class ApiSpecs : IAsyncLifetime
         var document = (await _http.GetFromJsonAsync<JsonObject>("/openapi/v1.json"))!;
         string[] expected =
         [
-            "/metrics", "/v1/health", "/v1/nodes", "/v1/nodes/{name}", "/v1/nodes/{name}/cordon", "/v1/nodes/{name}/drain", "/v1/nodes/{name}/uncordon", "/v1/status",
+            "/metrics", "/v1/health", "/v1/nodes", "/v1/nodes/{name}", "/v1/nodes/{name}/cordon", "/v1/nodes/{name}/drain", "/v1/nodes/{name}/uncordon",
+            "/v1/recovery", "/v1/recovery/stand-down", "/v1/status",
             "/v1/volumes", "/v1/volumes/{name}", "/v1/volumes/{name}/attach", "/v1/volumes/{name}/detach", "/v1/volumes/{name}/events",
                 "/v1/volumes/{name}/move", "/v1/volumes/{name}/scrub",
         ];
@@ -153,7 +154,7 @@ public sealed class ApiSpecs : IAsyncLifetime
     [Fact(DisplayName = "A port that is taken is an IOException, not a hang")]
     public async Task Taken_port_throws() =>
         await Assert.ThrowsAsync<IOException>(() =>
-            ApiServer.StartAsync(new ApiOptions("x", IPAddress.Loopback, _server.Address.Port), _control, _health, _metrics));
+            ApiServer.StartAsync(new ApiOptions("x", IPAddress.Loopback, _server.Address.Port), _control, new FakeRecovery(), _health, _metrics));
 
     private async Task<HttpResponseMessage> SendAsync(HttpMethod method, string path, string? body, string? ifMatch)
     {

@@ -54,7 +54,7 @@ public sealed class FakeControlPlane : IControlPlane
             InSyncMin = 1,
             SingleCopy = copies == 1,
             Replicas = [.. Enumerable.Range(0, copies)
-                .Select(index => new ReplicaResource { Node = $"node-{index}", State = "in-sync", Replica = $"r{index + 1}" })],
+                .Select(index => Copy(index, isBehind: request.Name == "behind" && index == copies - 1))],
             Labels = request.Labels ?? [],
             Attachment = new AttachmentResource { Mode = "shared" },
             Revision = "1",
@@ -103,6 +103,20 @@ public sealed class FakeControlPlane : IControlPlane
 
     public Task<ControlResult<VolumeResource>> MoveAsync(VolumeName name, string node, CancellationToken cancellation) =>
         Change(name, null, volume => volume with { Owner = node, Epoch = volume.Epoch + 1 });
+
+    /// <summary>The volume "behind" has a copy that is being caught up, for ever.</summary>
+    private static ReplicaResource Copy(int index, bool isBehind)
+    {
+        var copy = new ReplicaResource { Node = $"node-{index}", State = "in-sync", Replica = $"r{index + 1}" };
+        return !isBehind ? copy : copy with
+        {
+            State = "catching-up",
+            CatchUpBytesSent = 1 << 20,
+            CatchUpBytesTotal = 3 << 20,
+            CatchUpBytesPerSecond = 512 << 10,
+            CatchUpEtaSeconds = 4,
+        };
+    }
 
     /// <summary>A scrub under way is done at the next look; the volume "rotten" has lost a block.</summary>
     public Task<ControlResult<ScrubResource>> ScrubAsync(VolumeName name, bool start, CancellationToken cancellation)

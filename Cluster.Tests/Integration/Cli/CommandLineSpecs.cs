@@ -12,7 +12,7 @@ public sealed class CommandLineSpecs : IAsyncLifetime
     private ApiServer _server = null!;
 
     public async Task InitializeAsync() =>
-        _server = await ApiServer.StartAsync(new ApiOptions("node-0", IPAddress.Loopback, 0), _control, new Health(TimeProvider.System),
+        _server = await ApiServer.StartAsync(new ApiOptions("node-0", IPAddress.Loopback, 0), _control, new FakeRecovery(), new Health(TimeProvider.System),
             new Metrics());
 
     public async Task DisposeAsync() => await _server.DisposeAsync();
@@ -24,7 +24,7 @@ public sealed class CommandLineSpecs : IAsyncLifetime
             "2", "--label", "a=b");
         await OkAsync("2/2 in sync", "volume", "list");
         await OkAsync("node-0 (epoch 1)", "volume", "show", "db");
-        await OkAsync("Volume db is 20GiB now.", "volume", "resize", "db", "--size", "20GiB");
+        await OkAsync("Volume db is 20GiB now, with copies on no", "volume", "resize", "db", "--size", "20GiB");
         await OkAsync("has the labels c=d", "volume", "label", "db", "a-", "c=d");
         await OkAsync("attached to node-1", "volume", "attach", "db", "--node", "node-1");
         Assert.Equal(ExitCode.Conflict, (await RunAsync("volume", "delete", "db")).Exit);
@@ -35,6 +35,18 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         await OkAsync("Volume shop/web created", "volume", "create", "shop/web", "--size", "1GiB");
         await OkAsync("attached to node-1", "volume", "attach", "shop/web", "--node", "node-1");
         await OkAsync("Volume shop/web deleted.", "volume", "delete", "shop/web", "--force");
+    }
+
+    [Fact(DisplayName = "Waiting for a volume's copies ends when all are in sync, or with a failure after the time given, and tells how far they are")]
+    public async Task Wait_works()
+    {
+        foreach (var name in (string[])["db", "behind"]) await RunAsync("volume", "create", name, "--size", "1GiB");
+        await OkAsync("State       healthy", "volume", "wait", "db");
+        var (exit, output, _) = await RunAsync("volume", "wait", "behind", "--timeout", "1");
+        Assert.Equal(ExitCode.Failure, exit);
+        Assert.Contains("catching-up (1MiB of about 3MiB sent, 512KiB per second, about 00:00:04 left)", output, StringComparison.Ordinal);
+        Assert.Equal(ExitCode.NotFound, (await RunAsync("volume", "wait", "gone")).Exit);
+        Assert.Equal(ExitCode.Usage, (await RunAsync("volume", "wait", "db", "--timeout", "-1")).Exit);
     }
 
     [Fact(DisplayName = "A scrub is started, waited for and told of; blocks that no copy has make the command fail")]

@@ -29,9 +29,11 @@ internal sealed class LocalCluster : IAsyncDisposable
 
     public string Directory => _cluster.File.Directory;
 
-    public static async Task<LocalCluster> StartAsync(int nodes = 3)
+    /// <param name="settings">Of all nodes, as in hocon/myrmidon.conf; empty: the defaults.</param>
+    public static async Task<LocalCluster> StartAsync(int nodes = 3, string settings = "")
     {
         var directory = System.IO.Directory.CreateTempSubdirectory("myrmidon-test-").FullName;
+        if (settings.Length > 0) await System.IO.File.WriteAllTextAsync(new ClusterFile(directory).SettingsPath, settings);
         return new LocalCluster(await DevCluster.StartAsync(directory, nodes, FreeOffset(nodes), CancellationToken.None),
             ownsDirectory: true);
     }

@@ -46,6 +46,24 @@ internal sealed class TestNodes(int count) : IAsyncDisposable
         }
     }
 
+    /// <summary>Where a node has its data.</summary>
+    public string DataOf(int index) => Path.Combine(_data, $"node-{index}");
+
+    /// <summary>Starts a node that must refuse; what it says.</summary>
+    public async Task<string> StartRefusedAsync(int index)
+    {
+        var host = new NodeHost(Options(index), Config.Empty, NullLoggerFactory.Instance);
+        try
+        {
+            using var limit = new CancellationTokenSource(WaitMax);
+            return (await Assert.ThrowsAsync<NodeStartException>(() => host.StartAsync(limit.Token))).Message;
+        }
+        finally
+        {
+            await host.StopAsync();
+        }
+    }
+
     public Task StopAsync(int index)
     {
         NodeHost? host;

@@ -79,10 +79,10 @@ public class PlacementActorSpecs : TestKit
         FishForMessage<PlacementProtocol.Removed>(_ => true);
         var barrier = new TaskCompletionSource();
         _barrierTask = barrier.Task;
-        _placement.Tell(new PlacementProtocol.WhichAreDeleted([kept, gone, new VolumeId(999)]), TestActor);
+        _placement.Tell(new PlacementProtocol.WhichAreDeleted([Copy(kept), Copy(gone), Copy(new VolumeId(999))]), TestActor);
         ExpectNoMsg(TimeSpan.FromMilliseconds(50));
         barrier.SetResult();
-        Assert.Equal([gone], ExpectMsg<PlacementProtocol.Deleted>().Volumes.AsEnumerable());
+        Assert.Equal([Copy(gone)], ExpectMsg<PlacementProtocol.Deleted>().Copies.AsEnumerable());
     }
 
     [Fact(DisplayName = "A deletion that the owner refuses is answered with its sentence; the volume stays, and may be deleted when it is free")]
@@ -118,7 +118,7 @@ public class PlacementActorSpecs : TestKit
     public void No_barrier()
     {
         _barrierTask = Task.FromException(new InvalidOperationException("no quorum"));
-        _placement.Tell(new PlacementProtocol.WhichAreDeleted([new VolumeId(1)]), TestActor);
+        _placement.Tell(new PlacementProtocol.WhichAreDeleted([Copy(new VolumeId(1))]), TestActor);
         _placement.Tell(new PlacementProtocol.ListVolumes(""), TestActor);
         ExpectMsg<PlacementProtocol.VolumeList>();
         ExpectNoMsg(TimeSpan.FromMilliseconds(50));
@@ -142,6 +142,8 @@ public class PlacementActorSpecs : TestKit
         _region.Reply(new VolumeProtocol.Done(order.Volume));
         return FishForMessage<PlacementProtocol.Found>(found => found.Volume.Spec.Name == name).Volume.Id;
     }
+
+    private static HeldCopy Copy(VolumeId volume) => new(volume, new ReplicaId(1));
 
     private static PlacementProtocol.CreateVolume Volume(string name) =>
         new("default", name, 1UL << 30, ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal));

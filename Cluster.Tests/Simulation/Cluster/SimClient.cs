@@ -40,6 +40,9 @@ internal sealed class SimRequest(SimClient client, ulong id, SimKind kind, Block
     /// <summary>Per block of the range: the least sequence that a read which starts now may answer.</summary>
     public ulong[] Floors { get; init; } = [];
 
+    /// <summary>The same, of what no loss of power can undo.</summary>
+    public ulong[] MediaFloors { get; init; } = [];
+
     /// <summary>How often promised writes had been lost before.</summary>
     public int Drops { get; set; }
 
@@ -94,6 +97,11 @@ internal sealed class SimClient
     public int Unanswered => _open.Count;
 
     public bool IsReady => _isReady;
+
+    /// <summary>Requests that it has not asked yet.</summary>
+    public int Left => _left;
+
+    public bool Works => _works;
 
     public bool WasFenced { get; private set; }
 
@@ -176,6 +184,7 @@ internal sealed class SimClient
             Expected = expected ?? 0,
             StartedUs = World.NowUs,
             Floors = history.Floors(range),
+            MediaFloors = history.MediaFloors(range),
             Covers = kind == SimKind.Flush ? history.AcknowledgedWrites(this) : [],
         };
         request.Record = Encode(request);
@@ -222,7 +231,7 @@ internal sealed class SimClient
             ExpectedSequence = request.Expected,
             Flags = (request.ForceUnitAccess ? RecordFlags.ForceUnitAccess : 0) | (request.IsConditional ? RecordFlags.Conditional : 0),
         };
-        return request.Kind == SimKind.Write ? SimRecords.Write(header, request.Value) : SimRecords.Trim(header);
+        return request.Kind == SimKind.Write ? SimRecords.Write(header, request.Value, World.Profile.EncodedBytes) : SimRecords.Trim(header);
     }
 
     private void Open()

@@ -1,3 +1,5 @@
+using Cluster.Messages.Wire;
+
 namespace Cluster.Tests.Simulation.Volumes;
 
 internal enum SimOperationKind
@@ -62,7 +64,9 @@ internal sealed class SimDisk(Guid storeId)
     public long ReplacedAtUs { get; init; } = -1;
 
     /// <summary>The last sequence of what is truly on media.</summary>
-    public ulong MediaSequence => SequenceAt(Math.Min(Durable, _lostFrom));
+    public ulong MediaSequence => SequenceAt(MediaCount);
+
+    public int MediaCount => Math.Min(Durable, _lostFrom);
 
     /// <summary>The last sequence of what outlives the process.</summary>
     public ulong AppendedSequence => SequenceAt(Appended);
@@ -109,6 +113,33 @@ internal sealed class SimDisk(Guid storeId)
             if (operation.Kind is SimOperationKind.Append or SimOperationKind.Truncate or SimOperationKind.Position) return operation.Sequence;
         }
         return 0;
+    }
+
+    /// <summary>What a replay of the first entries ends with.</summary>
+    public SimLogEnd EndAt(int count)
+    {
+        byte[]? header = null;
+        ulong? sequence = null;
+        ulong? epoch = null;
+        for (var index = count - 1; index >= 0 && (header is null || epoch is null); index--)
+        {
+            var operation = Log[index];
+            if (operation.Kind == SimOperationKind.Header) header ??= operation.Bytes;
+            else if (epoch is null && operation.Kind is SimOperationKind.Append or SimOperationKind.Truncate or SimOperationKind.Position)
+            {
+                sequence ??= operation.Sequence;
+                // Behind a cut, what is left ends with the newest record of that number.
+                if (operation.Kind != SimOperationKind.Truncate && operation.Sequence == sequence) epoch = EpochOf(operation);
+            }
+        }
+        return new SimLogEnd(sequence ?? 0, epoch ?? 0, header);
+    }
+
+    private static ulong EpochOf(SimOperation operation)
+    {
+        if (operation.Kind == SimOperationKind.Position) return operation.Epoch;
+        RecordHeader.TryDecode(operation.Bytes, out var record);
+        return record.Epoch;
     }
 
     public SimDisk Copy(long atUs)

@@ -1,3 +1,5 @@
+using Cluster.Messages.Model;
+
 namespace Cluster.Tests.Simulation.Volumes;
 
 /// <summary>Breaks things at random times, and mends most of them after a while.</summary>
@@ -9,6 +11,8 @@ internal sealed class SimFaults(SimWorld world)
     private int _triggersLeft;
 
     public int Count { get; private set; }
+
+    public bool IsOver => _isOver;
 
     public int Left { get; private set; }
 
@@ -26,6 +30,11 @@ internal sealed class SimFaults(SimWorld world)
     {
         if (_isOver || _triggersLeft == 0 || !_random.Percent(25)) return;
         _triggersLeft--;
+        if (what.StartsWith("catch-up of", StringComparison.Ordinal) && world.Profile.Repair.CatchUpBytesPerSecond < Limits.BlockBytes && _random.Percent(60))
+        {
+            BreakCatchUp(node);
+            return;
+        }
         if (what.StartsWith("catch-up of", StringComparison.Ordinal) && _random.Percent(50))
         {
             // What the copy answers comes late: it takes new records for long before it is through with the old ones.
@@ -54,6 +63,22 @@ internal sealed class SimFaults(SimWorld world)
         });
     }
 
+    /// <summary>While a copy is being caught up its node, its owner or the link between them ends, or whoever owned the volume does not any more.</summary>
+    private void BreakCatchUp(SimNode owner) => world.At(_random.Between(20_000, 2_500_000), () =>
+    {
+        if (_isOver) return;
+        Count++;
+        var other = Pick();
+        switch (_random.Below(world.Profile.PowerLoss ? 6 : 5))
+        {
+            case 0 or 1: Kill(other, _random.Between(20_000, 2_000_000)); break;
+            case 2: Kill(owner, _random.Between(20_000, 2_000_000)); break;
+            case 3: world.Network.Reset(owner, other); break;
+            case 4: world.Director.Claim(other); break;
+            default: LosePower(other); break;
+        }
+    });
+
     /// <summary>Mends everything; nothing breaks any more.</summary>
     public void End()
     {
@@ -63,9 +88,11 @@ internal sealed class SimFaults(SimWorld world)
         foreach (var node in world.Nodes)
         {
             (node.HasNoSpace, node.FailsSync, node.HasSlowDisk, node.DiesInNextTurn) = (false, false, false, false);
+            (node.FailsWrite, node.FailsRead) = (false, false);
+            node.Storage.Calm();
             node.Resume();
             if (!node.IsAlive) node.Start();
-            else if (node.Machine is { IsFailed: true }) RestartSoon(node, 0);
+            else if (node.Machine is { IsFailed: true } || node.Storage.HasFailed) RestartSoon(node, 0);
         }
     }
 
@@ -81,22 +108,27 @@ internal sealed class SimFaults(SimWorld world)
     private void Break()
     {
         var node = Pick();
+        if (world.Profile.RealStore && _random.Percent(30))
+        {
+            BreakDisk(node);
+            return;
+        }
         switch (_random.Below(world.Profile.PowerLoss ? 37 : 34))
         {
             case 23 or 24: StallAndClaim(node); break;
             case 25 or 26: LatePong(node); break;
             case 27 or 28: RestartOthersAndUsurp(node); break;
             case 29 or 30: RestartAllWithOldDisk(node); break;
-            case 31 or 32 or 33: Attach(); break;
-            case 0 or 1 or 2 or 3: Kill(node, _random.Between(20_000, 6_000_000)); break;
+            case 11 or 31 or 32 or 33: Attach(); break;
+            case 0 or 1 or 2: Kill(node, _random.Between(20_000, 6_000_000)); break;
             case 4: DieMidTurn(node); break;
             case 5: KillAll(); break;
             case 6 or 7 or 8: Pause(node); break;
-            case 9 or 10 or 11: Reset(); break;
+            case 9 or 10: Reset(); break;
             case 12 or 13: Isolate(node); break;
             case 14: CutPair(); break;
             case 15: Stall(); break;
-            case 17: SlowDisk(node); break;
+            case 3 or 17: SlowDisk(_random.Percent(30) && world.Director.OwnerNode is { IsWorking: true } owner ? owner : node); break;
             case 18: NoSpace(node); break;
             case 19: FailSync(node); break;
             case 20: SlowJournal(); break;
@@ -259,7 +291,7 @@ internal sealed class SimFaults(SimWorld world)
     private void SlowDisk(SimNode node)
     {
         node.HasSlowDisk = true;
-        world.At(_random.Between(1_000_000, 6_000_000), () => node.HasSlowDisk = false);
+        world.At(_random.Percent(70) ? _random.Between(1_000_000, 6_000_000) : _random.Between(6_000_000, 20_000_000), () => node.HasSlowDisk = false);
     }
 
     private void NoSpace(SimNode node)
@@ -270,7 +302,49 @@ internal sealed class SimFaults(SimWorld world)
 
     private void FailSync(SimNode node)
     {
+        // A copy whose disk failed is out, whatever the minimum is: then no other copy of a rotten block is promised.
+        if (world.Profile.Rots) return;
         (node.FailsSync, node.FailsEverySync) = (node.IsAlive, _random.Percent(50));
+        world.At(_random.Between(500_000, 5_000_000), () => RestartSoon(node, _random.Between(50_000, 1_000_000)));
+    }
+
+    /// <summary>What only a real disk can do.</summary>
+    private void BreakDisk(SimNode node)
+    {
+        switch (_random.Below(world.Profile.Rots ? 9 : 6))
+        {
+            case 6 or 7 or 8: Rot(); break;
+            case 0 or 1 or 2: DieInACall(node); break;
+            case 3: FailWrite(node); break;
+            case 4: node.FailsRead = node.IsAlive; break;
+            default: FailSync(node); break;
+        }
+    }
+
+    /// <summary>Of one copy, while all copies are good: with a bad block on two of them and one disk more to go, nobody promises anything.</summary>
+    private void Rot()
+    {
+        if (!world.Replicas.All(each => each.IsWorking && each.Storage.IsIntact) || world.Journal.State.InSync.Length < world.Profile.Replicas) return;
+        var node = Pick();
+        for (var blocks = _random.Between(1, 4); blocks > 0; blocks--) node.Storage.Rot((ulong)_random.Below((int)world.Profile.Blocks));
+    }
+
+    private void DieInACall(SimNode node)
+    {
+        var power = world.Profile.PowerLoss && _random.Percent(40);
+        if (power) PowerLosses++;
+        node.Storage.DieWithin(_random.Percent(50) ? 4 : 60, power);
+        world.At(_random.Between(200_000, 4_000_000), () =>
+        {
+            node.Storage.Calm();
+            if (!node.IsAlive) node.Start();
+        });
+    }
+
+    private void FailWrite(SimNode node)
+    {
+        if (world.Profile.Rots) return;
+        node.FailsWrite = node.IsAlive;
         world.At(_random.Between(500_000, 5_000_000), () => RestartSoon(node, _random.Between(50_000, 1_000_000)));
     }
 

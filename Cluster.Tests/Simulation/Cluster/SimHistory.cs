@@ -24,6 +24,9 @@ internal sealed class SimHistory(SimWorld world)
     private readonly SimPromises _promises = new(world);
     private readonly Dictionary<SimRequest, ulong> _acknowledgedAs = [];
     private readonly Dictionary<SessionId, ulong> _lostTo = [];
+    private readonly SimRecovery _recovery = new(world);
+    private ulong _acknowledgedUpTo;
+    private ulong _durableUpTo;
     private ulong _generation;
     private (ulong Version, HashSet<ReplicaId> Members) _shrunk = (0, []);
     private ulong _values;
@@ -45,6 +48,15 @@ internal sealed class SimHistory(SimWorld world)
 
     public int CatchUps { get; private set; }
 
+    /// <summary>Copies that were journaled out for their slowness.</summary>
+    public int SlowCopies { get; set; }
+
+    /// <summary>Owners that moved because their own copy was slow.</summary>
+    public int SlowOwners { get; set; }
+
+    /// <summary>Catch-ups that went on from a cursor.</summary>
+    public int Resumes { get; private set; }
+
     public int Replays { get; private set; }
 
     public int Mended { get; private set; }
@@ -53,6 +65,9 @@ internal sealed class SimHistory(SimWorld world)
 
     /// <summary>A test has made copies differ: no scrub may find that otherwise.</summary>
     public bool MayDiffer { get; set; }
+
+    /// <summary>Decisions of recoveries looked at that recovered the volume.</summary>
+    public int Recoveries => _recovery.Recovered;
 
     public ulong NewValue() => ++_values;
 
@@ -69,6 +84,7 @@ internal sealed class SimHistory(SimWorld world)
         if (what.Contains("holds other versions", StringComparison.Ordinal) && !MayDiffer)
             throw Broken($"{what}:\n{string.Join('\n', world.Replicas.Where(node => node.Store is not null).Select(node => $"  {node.Name} {Text([.. node.Storage.Committed()])}"))}");
         if (what.StartsWith("catch-up of", StringComparison.Ordinal) && what.Contains(" from ", StringComparison.Ordinal)) CatchUps++;
+        if (what.Contains("(again, from block", StringComparison.Ordinal)) Resumes++;
     }
 
     public void OnRepair(in RepairEvent repair) => (Mended, Lost) = (Mended + repair.Mended, Lost + repair.Lost);
@@ -83,6 +99,7 @@ internal sealed class SimHistory(SimWorld world)
         if (isOpened) OnTakeover(state);
         var members = state.InSync.Select(member => member.Id).ToHashSet();
         if (isOpened || _shrunk.Members.Any(id => !members.Contains(id))) _shrunk = (state.Version, members);
+        CheckRecovery();
     }
 
     /// <summary>What was committed above the new epoch's start is gone.</summary>
@@ -116,6 +133,8 @@ internal sealed class SimHistory(SimWorld world)
         }
         return floors;
     }
+
+    public ulong[] MediaFloors(BlockRange range) => [.. Enumerable.Range(0, (int)range.Count).Select(index => _promises.MediaFloorOf(range.First + (ulong)index))];
 
     /// <summary>
     /// What a flush that starts now must put on media: the writes acknowledged to that front end (an owner that does not know yet that it is deposed can't speak
@@ -221,6 +240,15 @@ internal sealed class SimHistory(SimWorld world)
         }
         if (state.InSync.Length == 1 && world.Profile.Replicas > 1 && node.Storage.Media?.Sequence < ack.Sequence)
             throw Broken($"{node.Name} is the last copy and acknowledged {ack.Sequence} with {node.Storage.Media?.Sequence} on media");
+        (_acknowledgedUpTo, _durableUpTo) = (Math.Max(_acknowledgedUpTo, ack.Sequence), Math.Max(_durableUpTo, ack.DurableSequence));
+        CheckRecovery();
+    }
+
+    /// <summary>All journals are lost now (C12).</summary>
+    private void CheckRecovery()
+    {
+        var promised = world.Profile.PowerLoss ? Math.Max(_promises.HighestSeen, _durableUpTo) : _acknowledgedUpTo;
+        if ((_recovery.Look(promised, onMedia: false) ?? _recovery.Look(_durableUpTo, onMedia: true)) is { } lost) throw Broken(lost);
     }
 
     private bool IsReplaced(SimNode node) => node.Storage.ReplacedAtUs >= 0 && world.NowUs - node.Storage.ReplacedAtUs < 20_000_000;
@@ -239,8 +267,8 @@ internal sealed class SimHistory(SimWorld world)
         {
             var block = request.Range.First + (ulong)index;
             var (sequence, value) = blocks[index];
-            // What a loss of power has undone since the read began binds it no more.
-            var floor = request.Drops == _promises.Drops ? request.Floors[index] : Math.Min(request.Floors[index], _promises.MediaFloorOf(block));
+            // What a loss of power has undone since the read began binds it no more; its sequence may have been given out again since.
+            var floor = request.Drops == _promises.Drops ? request.Floors[index] : request.MediaFloors[index];
             if (sequence < floor) throw Broken($"{request.Client.Name} read block {block} as of {sequence}, but {floor} was acknowledged or read before");
             CheckValue(block, sequence, value);
             if (!world.Profile.PowerLoss) Raise(block, sequence);

@@ -20,6 +20,10 @@ internal sealed class SimModelStorage(SimNode node) : ISimStorage
 
     public SimMedia? Media => new SimMedia(Disk.MediaSequence, Disk.DurableHeader);
 
+    public SimLogEnd? Appended() => Disk.EndAt(Disk.Appended);
+
+    public SimLogEnd? OnMedia() => Disk.EndAt(Disk.MediaCount);
+
     public long ReplacedAtUs => Disk.ReplacedAtUs;
 
     public IVolumeStore? Volume => _volume;

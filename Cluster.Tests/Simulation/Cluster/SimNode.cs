@@ -34,7 +34,7 @@ internal sealed class SimNode : IReplicaEffects
     {
         (World, Index, _hasDisk) = (world, index, hasDisk);
         (Id, Identity) = (new NodeId(world.Random.Guid()), world.Random.Guid());
-        Storage = new SimModelStorage(this);
+        Storage = hasDisk && world.Profile.RealStore ? new SimBlockStorage(this) : new SimModelStorage(this);
         Links = new SimLink?[world.Profile.Replicas + world.Profile.Clients];
         _grantedUntilMs = new long[Links.Length];
         // Clocks start anywhere and drift by half of the bound each way.
@@ -92,6 +92,11 @@ internal sealed class SimNode : IReplicaEffects
 
     public bool HasSlowDisk { get; set; }
 
+    /// <summary>The next write, or read, is answered with EIO. The real store's only.</summary>
+    public bool FailsWrite { get; set; }
+
+    public bool FailsRead { get; set; }
+
     /// <summary>The process ends after the next event, before its store wrote anything of it.</summary>
     public bool DiesInNextTurn { get; set; }
 
@@ -116,7 +121,7 @@ internal sealed class SimNode : IReplicaEffects
         Invariant.That(!IsAlive, "a node was started twice");
         (IsAlive, IsPaused, _startedMs, DiesInNextTurn) = (true, false, NowMs, false);
         Self = new SimSelfLink(this);
-        Repair = new NodeRepair(World.Profile.Repair);
+        Repair = new NodeRepair(World.Profile.Repair) { CatchUpMarkBytes = World.Profile.CatchUpMarkBytes };
         Array.Clear(_grantedUntilMs);
         if (_hasDisk)
         {
@@ -181,6 +186,7 @@ internal sealed class SimNode : IReplicaEffects
             if (!IsAlive) return;
             if (DiesInNextTurn) Kill();
             else Turn();
+            if (Storage.IsOff) Kill();
         }
     }
 
@@ -276,8 +282,8 @@ internal sealed class SimNode : IReplicaEffects
                 return true;
             }
         }
-        Span<byte> answer = stackalloc byte[128];
-        var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0, 0);
+        Span<byte> answer = stackalloc byte[PromisedBody.SizeBytes];
+        var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0);
         from.Send(FrameHeader.Of(FrameKind.Promised, header.Volume, header.Epoch, status: status), missing.Encode(answer));
         return false;
     }
@@ -301,7 +307,7 @@ internal sealed class SimNode : IReplicaEffects
         _acknowledging.Clear();
         while (_local.TryDequeue(out var frame)) frame.Body?.Release();
         while (_held.TryDequeue(out var e)) e.Drop();
-        (HasNoSpace, FailsSync, HasSlowDisk) = (false, false, false);
+        (HasNoSpace, FailsSync, HasSlowDisk, FailsWrite, FailsRead) = (false, false, false, false, false);
         toDisk();
         World.History.OnDied(this);
         foreach (var client in Clients) client.OnNodeDied();

@@ -123,6 +123,15 @@ internal sealed class SimOwner : IVolumeEffects
 
     public void OnRepair(in RepairEvent repair) => _node.World.History.OnRepair(in repair);
 
+    public void OnSlow(string copy, bool isOwner, string reason)
+    {
+        Log($"slow: {reason}");
+        if (isOwner) _node.World.History.SlowOwners++;
+        else _node.World.History.SlowCopies++;
+    }
+
+    public void MoveOwner(NodeId node, string name, string reason) => _node.World.Director.Move(_node.World.Replicas.First(other => other.Id == node));
+
     public void OnChanged()
     {
     }

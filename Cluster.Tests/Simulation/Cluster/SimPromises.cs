@@ -53,6 +53,9 @@ internal sealed class SimPromises(SimWorld world)
     /// <summary>A promised write above that sequence, or null.</summary>
     public ulong? FirstAbove(ulong sequence) => _writes.Find(write => write.IsSeen && write.Sequence > sequence)?.Sequence;
 
+    /// <summary>The last write that somebody has seen and a member holds.</summary>
+    public ulong HighestSeen => _writes.Where(write => write.IsSeen).Select(write => write.Sequence).DefaultIfEmpty().Max();
+
     public List<SimRequest> SeenOf(SimClient client) => [.. _writes.Where(write => write.IsSeen && write.Request.Client == client).Select(write => write.Request)];
 
     /// <summary>How often a write that somebody had seen was lost with the last of its holders.</summary>

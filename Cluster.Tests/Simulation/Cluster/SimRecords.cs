@@ -1,23 +1,24 @@
 using System.Buffers.Binary;
+using System.Runtime.InteropServices;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 
 namespace Cluster.Tests.Simulation.Volumes;
 
-/// <summary>Records as the simulated front ends make them: every block holds the write's unique value in 16 encoded bytes.</summary>
+/// <summary>Records as the simulated front ends make them: every block holds the write's unique value, again and again.</summary>
 internal static class SimRecords
 {
-    public const int EncodedBytes = 16;
+    public const int EncodedBytesMin = 16;
 
-    public static IoBuffer Write(RecordHeader header, ulong value)
+    public static IoBuffer Write(RecordHeader header, ulong value, int encodedBytes = EncodedBytesMin)
     {
         (header.Kind, header.Volume, header.DescriptorCount) = (RecordKind.Write, SimWorld.Volume, header.Range.Count);
-        header.PayloadLength = header.Range.Count * EncodedBytes;
+        header.PayloadLength = header.Range.Count * (uint)encodedBytes;
         var buffer = BufferPool.Shared.Rent(header.TotalBytes);
         for (var index = 0; index < (int)header.Range.Count; index++)
         {
-            var encoded = buffer.Span.Slice(header.PayloadOffset + (index * EncodedBytes), EncodedBytes);
-            BinaryPrimitives.WriteUInt64LittleEndian(encoded, value);
+            var encoded = buffer.Span.Slice(header.PayloadOffset + (index * encodedBytes), encodedBytes);
+            MemoryMarshal.Cast<byte, ulong>(encoded).Fill(value);
             BinaryPrimitives.WriteUInt64LittleEndian(encoded[8..], ~value);
             BlockDescriptor.Of(BlockEncoding.Lz4, SimWorld.Volume, 0, header.Range.First + (ulong)index, encoded)
                 .Write(buffer.Span[(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes))..]);

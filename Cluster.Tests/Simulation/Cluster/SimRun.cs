@@ -6,7 +6,8 @@ namespace Cluster.Tests.Simulation.Volumes;
 
 /// <summary>What one seed came to.</summary>
 internal sealed record SimResult(ulong Seed, ulong TraceHash, int Asked, int Writes, int Reads, int Flushes, int Conflicts, int Replays, int Faults, int Servings,
-    int CatchUps, int TailRecords, int Depositions, int Frames, long VirtualMs, int Attachments, int PowerLosses, int Losses);
+    int CatchUps, int TailRecords, int Depositions, int Frames, long VirtualMs, int Attachments, int PowerLosses, int Losses, int Resumes, int SlowCopies, int SlowOwners,
+    SimStoreCounts Stores);
 
 /// <summary>One seed: faults and I/O, then everything is mended, all is answered, all copies are in sync and the same.</summary>
 internal static class SimRun
@@ -36,17 +37,51 @@ internal static class SimRun
             LosesDisks = !power && random.Percent(50),
             Blocks = random.Percent(30) ? 6u : 24,
             // A third of the seeds is scrubbed all the time, and no copy may ever be found to differ.
-            Repair = seed % 3 == 0 ? new RepairOptions { ScrubInterval = TimeSpan.FromMilliseconds(300) } : new RepairOptions(),
+            // And in half of them a catch-up takes seconds, so that much happens before it ends; the copy keeps its cursor after about three blocks.
+            CatchUpMarkBytes = seed % 2 == 0 ? 500 : 16 << 20,
+            Repair = new RepairOptions
+            {
+                ScrubInterval = seed % 3 == 0 ? TimeSpan.FromMilliseconds(300) : TimeSpan.FromDays(7),
+                CatchUpBytesPerSecond = seed % 2 == 0 ? 1500 : 64 << 20,
+                SlowLag = TimeSpan.FromMilliseconds(300),
+                SlowFor = TimeSpan.FromSeconds(2),
+                SlowWait = TimeSpan.FromMilliseconds(500),
+                CatchUpShortBytes = seed % 4 == 0 ? 0 : 64 << 20,
+            },
             Attaches = random.Percent(35),
             // A fifth of the seeds does without leases.
             ReadLease = seed % 5 != 2,
         };
     }
 
-    public static SimResult Run(ulong seed)
+    /// <summary>Over the program's own store: fewer requests, of blocks that fill its segments.</summary>
+    public static SimProfile RealProfileOf(ulong seed)
+    {
+        var random = new SimRandom(seed ^ 0x0D15C);
+        var profile = ProfileOf(seed);
+        if (seed % 5 == 0) profile = profile with { Rots = true, Replicas = 3, FailureMode = FailureModeKind.Hard, PowerLoss = false, LosesDisks = false };
+        var power = profile.PowerLoss || (random.Percent(35) && !profile.Rots);
+        return profile with
+        {
+            RealStore = true,
+            EncodedBytes = (int)random.Between(150, 500) * 8,
+            OperationsPerClient = 100,
+            // Half of the seeds lose power: that is what a store is for.
+            PowerLoss = power,
+            LosesDisks = profile.LosesDisks && !power,
+            // What rots and is not read is found by a scrub.
+            Repair = profile.Rots ? new RepairOptions { ScrubInterval = TimeSpan.FromMilliseconds(500) } : profile.Repair,
+        };
+    }
+
+    public static SimResult Run(ulong seed) => Run(seed, ProfileOf(seed));
+
+    public static SimResult RunOverStore(ulong seed) => Run(seed, RealProfileOf(seed));
+
+    private static SimResult Run(ulong seed, SimProfile profile)
     {
         var before = BufferPool.Shared.RentedBytes;
-        var world = new SimWorld(seed, ProfileOf(seed));
+        var world = new SimWorld(seed, profile);
         try
         {
             var result = Run(world);
@@ -75,16 +110,28 @@ internal static class SimRun
         history.Check(world.RunUntil(() => IsWhole(world), MendMs), () => $"not all copies came in sync\n{StateOf(world)}");
         ReadAll(world);
         history.Check(world.RunUntil(() => IsSettled(world), MendMs), () => $"the copies did not settle\n{StateOf(world)}");
+        history.Check(world.RunUntil(() => world.Replicas.All(node => node.Storage.IsIntact), MendMs), () => "blocks that rotted were not mended");
+        history.Check(history.Lost == 0, () => $"{history.Lost} blocks were lost that some copy had");
         history.CompareReplicas();
         foreach (var node in world.Replicas)
         {
-            var known = world.Journal.State.Member(node.Replica)!.StoreOpenCount;
-            history.Check(known == node.StoreOpenCount, () => $"the journal knows open {known} of the store of {node.Name}, which is at {node.StoreOpenCount}");
+            ulong? Known() => world.Journal.State.Member(node.Replica)?.StoreOpenCount;
+            // A process may have started anew a moment ago.
+            history.Check(world.RunUntil(() => Known() == node.StoreOpenCount, MendMs),
+                () => $"the journal knows open {Known()} of the store of {node.Name}, which is at {node.StoreOpenCount}");
         }
         return new SimResult(world.Seed, world.TraceHash, history.Asked, history.Writes, history.Reads, history.Flushes, history.Conflicts, history.Replays,
             faults.Count, history.Servings, history.CatchUps, world.Network.CountOf(FrameKind.TailRecord),
             world.Network.CountOf(FrameKind.Deposed), world.Network.Delivered, world.NowMs,
-            (int)world.Journal.State.Attachment.Generation, faults.PowerLosses, history.ToldOfLoss);
+            (int)world.Journal.State.Attachment.Generation, faults.PowerLosses, history.ToldOfLoss, history.Resumes, history.SlowCopies, history.SlowOwners,
+            CountsOf(world));
+    }
+
+    private static SimStoreCounts CountsOf(SimWorld world)
+    {
+        var counts = default(SimStoreCounts);
+        foreach (var node in world.Replicas) counts += node.Storage.Counts;
+        return counts;
     }
 
     private static void AttachToAll(SimWorld world)
@@ -98,7 +145,7 @@ internal static class SimRun
     {
         var attachment = world.Journal.State.Attachment;
         if (attachment.Generation > above && attachment.Mode == AttachmentMode.Shared) return true;
-        if (world.NowMs % 500 < 3) world.Director.Attach(null);
+        if (world.NowMs % 500 < 2) world.Director.Attach(null);
         return false;
     }
 
@@ -132,7 +179,7 @@ internal static class SimRun
             lines.Add($"{node.Name} alive {node.IsAlive} paused {node.IsPaused} promised {node.Machine?.Header.PromisedEpoch} in sync {node.Machine?.Header.InSyncEpoch} "
                 + $"catching up {node.Machine?.Header.CatchingUp} last {node.Store?.LastSequence} committed {node.Store?.CommitWatermark} failed {node.Machine?.IsFailed}");
         }
-        foreach (var client in world.Clients) lines.Add($"{client.Name} on {client.Node.Name} unanswered {client.Unanswered} ready {client.IsReady}");
+        foreach (var client in world.Clients) lines.Add($"{client.Name} on {client.Node.Name} unanswered {client.Unanswered} left {client.Left} ready {client.IsReady} works {client.Works} fenced {client.WasFenced}");
         return string.Join('\n', lines);
     }
 }

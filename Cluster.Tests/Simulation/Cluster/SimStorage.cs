@@ -5,7 +5,7 @@ namespace Cluster.Tests.Simulation.Volumes;
 
 /// <summary>
 /// A node's disk, which outlives its processes, and the store that the present process has on it, with at most one replica. The model
-/// (<see cref="SimModelStorage"/>) is fast.
+/// (<see cref="SimModelStorage"/>) is fast, the real store (<see cref="SimBlockStorage"/>) is what is sold.
 /// </summary>
 internal interface ISimStorage
 {
@@ -22,6 +22,11 @@ internal interface ISimStorage
 
     /// <summary>What is truly on media, where this kind of storage can tell.</summary>
     SimMedia? Media => null;
+
+    /// <summary>What outlives the process, and what a loss of power leaves at least, where this kind of storage can tell.</summary>
+    SimLogEnd? Appended() => null;
+
+    SimLogEnd? OnMedia() => null;
 
     /// <summary>Another disk, or a backup, was put in its place then; -1: never.</summary>
     long ReplacedAtUs => -1;
@@ -47,8 +52,41 @@ internal interface ISimStorage
     /// <summary>The process ends, and its disk is replaced by an empty one, or by a backup from two opens ago (R5).</summary>
     void Replace(bool withBackup);
 
+    /// <summary>The disk went off in the middle of a call: the process has ended there.</summary>
+    bool IsOff => false;
+
+    /// <summary>The store takes no more writes until the process starts anew.</summary>
+    bool HasFailed => false;
+
+    /// <summary>The process is killed, or its host loses its power, in one of its next calls that change the disk; where there are such.</summary>
+    void DieWithin(int operations, bool power)
+    {
+    }
+
+    /// <summary>It does not any more.</summary>
+    void Calm()
+    {
+    }
+
+    /// <summary>A bit of the block's bytes flips on media. False: there is nothing here that can rot.</summary>
+    bool Rot(ulong block) => false;
+
+    /// <summary>No block's bytes are bad.</summary>
+    bool IsIntact => true;
+
+    /// <summary>Of all processes so far.</summary>
+    SimStoreCounts Counts => default;
+
     /// <summary>What is committed, ascending: block, sequence and value (0: none).</summary>
     IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> Committed();
+}
+
+/// <summary>What real stores did and went through.</summary>
+internal readonly record struct SimStoreCounts(int Opens, int Refused, int Suspect, int DiedInACall, int Failed, int Checkpoints, int Freed, int Cleaned, int Rotted)
+{
+    public static SimStoreCounts operator +(SimStoreCounts left, SimStoreCounts right) => new(left.Opens + right.Opens, left.Refused + right.Refused,
+        left.Suspect + right.Suspect, left.DiedInACall + right.DiedInACall, left.Failed + right.Failed, left.Checkpoints + right.Checkpoints,
+        left.Freed + right.Freed, left.Cleaned + right.Cleaned, left.Rotted + right.Rotted);
 }
 
 /// <summary>The last sequence on media, and the newest header there.</summary>

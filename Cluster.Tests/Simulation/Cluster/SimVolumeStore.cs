@@ -235,7 +235,7 @@ internal sealed class SimVolumeStore : IVolumeStore
         return (IoStatus.Ok, null);
     }
 
-    public long EstimateChanges(ulong since, ulong upTo) => _map.Count * 16L;
+    public long EstimateChanges(ulong since, ulong upTo, ulong fromBlock = 0) => _map.Count(pair => pair.Key >= fromBlock && pair.Value.Sequence > since) * 16L;
 
     public (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence)
     {
@@ -403,7 +403,7 @@ internal sealed class SimVolumeStore : IVolumeStore
 
     private IoBuffer Gather(BlockRange range, ulong bad = 0)
     {
-        var buffer = BufferPool.Shared.Rent((int)range.Count * (ReadDescriptor.SizeBytes + SimRecords.EncodedBytes));
+        var buffer = BufferPool.Shared.Rent((int)range.Count * (ReadDescriptor.SizeBytes + SimRecords.EncodedBytesMin));
         var at = (int)range.Count * ReadDescriptor.SizeBytes;
         for (var index = 0; index < (int)range.Count; index++)
         {

@@ -33,8 +33,19 @@ internal sealed record SimProfile
 
     public RepairOptions Repair { get; init; } = new();
 
+    public long CatchUpMarkBytes { get; init; } = 16 << 20;
+
     /// <summary>The volume is attached to one front end after the other, which fences those before (R11).</summary>
     public bool Attaches { get; init; }
+
+    /// <summary>The program's own store on a simulated disk, in place of the model.</summary>
+    public bool RealStore { get; init; }
+
+    /// <summary>Bytes of single blocks rot, on one copy at a time. A write needs all copies then: one good copy of each block is always there.</summary>
+    public bool Rots { get; init; }
+
+    /// <summary>Of each block as written.</summary>
+    public int EncodedBytes { get; init; } = SimRecords.EncodedBytesMin;
 
     /// <summary>Start and move owners without being told to.</summary>
     public bool Directed { get; init; } = true;

@@ -5,6 +5,7 @@ internal static class Mutants
 {
     private const string Owner = "Cluster.Node/Owner/VolumeMachine";
     private const string Replica = "Cluster.Node/Replica/ReplicaMachine";
+    private const string Recovery = "Cluster.Node/Repair/VolumeRecovery.cs";
 
     public static IReadOnlyList<Mutant> All { get; } =
     [
@@ -15,8 +16,6 @@ internal static class Mutants
             "if (HasLost(in open)) return IoStatus.DataLost;", ""),
         new("a new session sees the volume before what the fenced one had sent is committed", "R11", $"{Owner}.Sessions.cs",
             "if (_pending.Base < _fencedUpTo) status = IoStatus.Offline;", "if (false) status = IoStatus.Offline;"),
-        new("an older or foreign store is trusted", "R5", $"{Owner}.Takeover.cs",
-            "&& !IsForeign(session);", ";"),
         new("a later open is not journaled", "R5", $"{Owner}.Members.cs",
             "foreach (var session in _replicas.Values) RenewOpenCount(session, members, reasons);", ""),
         new("a removal counts before it is journaled", "R6", $"{Owner}.Members.cs",
@@ -32,6 +31,20 @@ internal static class Mutants
             "var from = reset ? 0 : Math.Min(fork!.Value, Committed);", "var from = reset ? 0 : Math.Min(promised.LastSequence, Committed);"),
         new("a copy joins before what it was sent is on media", "R8, P3", $"{Owner}.Members.cs",
             " && session.Durable >= session.JoinTarget)", ")", Seeds: 1000),
+        new("a cursor lies beyond what was sent", "R8, I5", "Cluster.Node/Owner/CatchUp.cs",
+            "? at.Block : 0;", "? at.Block + 2 : 0;"),
+        new("a second interruption forgets what the first one had left to send", "R8, I5", $"{Replica}.CatchUp.cs",
+            "CatchUpJoin = begin.Cursor > 0 ? begin.CursorTo : begin.Join,", "CatchUpJoin = begin.Join,"),
+        new("what changed below the cursor meanwhile is not sent", "R8", "Cluster.Node/Owner/CatchUp.cs",
+            "public ulong Since => IsBelowCursor ? cursorTo : from;", "public ulong Since => IsBelowCursor ? join : from;"),
+        new("a copy joins before its cursor is at the end", "R8", $"{Owner}.CatchUp.cs",
+            "if (!catchUp.ScanDone || session.Phase != ReplicaPhase.CatchUpStream) return;", "if (session.Phase != ReplicaPhase.CatchUpStream) return;"),
+        new("acks do not wait for a copy that is about to be journaled out", "R7, P1", $"{Owner}.Writes.cs",
+            "if (IsRequired(session)) upTo = Math.Min(upTo, session.Aligned ? session.Sure(media) : 0);",
+            "if (IsRequired(session) && session.SlowForMs < 2000) upTo = Math.Min(upTo, session.Aligned ? session.Sure(media) : 0);"),
+        new("a flush does not wait for a copy that is slow", "R7, P3", $"{Owner}.Writes.cs",
+            "if (IsRequired(session)) durable = Math.Min(durable, session.Aligned ? session.Durable : 0);",
+            "if (IsRequired(session) && session.SlowForMs == 0) durable = Math.Min(durable, session.Aligned ? session.Durable : 0);"),
         new("a replay is applied twice", "R12", $"{Owner}.Writes.cs",
             "if (_windows.Contains(record.Session, record.RequestId))", "if (false)"),
         new("a replay of a pending record is sequenced again", "R12", $"{Owner}.Writes.cs",
@@ -55,6 +68,16 @@ internal static class Mutants
             "Phase != VolumePhase.Stamping || !AreMembersStamped() ||", "Phase != VolumePhase.Stamping ||"),
         new("an ack relies on the smaller set before its members carry it", "P7", $"{Owner}.Writes.cs",
             "if (!IsServing || _stampsOwed || _pending.Count == 0", "if (!IsServing || _pending.Count == 0"),
+        new("a copy is journaled in that no member names in its header", "P7, C12", $"{Owner}.Members.cs",
+            "|| IsMember(session) || !IsAnnounced(session)) continue;", "|| IsMember(session) || session.Durable < session.JoinTarget) continue;", Seeds: 1000),
+        new("a recovery does not look for the members that a header names", "P7", Recovery,
+            "missing = [.. demanded.Where(member => !all.Any(copy => copy.Is(member)))];", "missing = [];"),
+        new("a recovery takes the longest copy, whatever its header says", "P7", Recovery,
+            "var able = present.Where(copy => copy.IsWhole && (copy.Stamp == newest || copy.LastRecordEpoch == newest.Epoch)).ToList();",
+            "var able = all.Where(copy => copy.Damage is null).ToList();"),
+        new("a recovery takes any member's copy", "P7", Recovery,
+            "var best = able.OrderByDescending(copy => copy.LastSequence).ThenBy(copy => copy.Id.Number).First();",
+            "var best = able.OrderBy(copy => copy.Id.Number).First();"),
         new("a flush waits for the owner's own media only", "P3", $"{Owner}.Writes.cs",
             "if (IsRequired(session)) durable = Math.Min(durable, session.Aligned ? session.Durable : 0);",
             "if (IsLocal(session)) durable = Math.Min(durable, session.Durable);"),

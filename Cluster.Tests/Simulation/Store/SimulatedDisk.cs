@@ -26,6 +26,11 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
     private ulong _random = seed;
     private bool _locked;
 
+    /// <summary>A sync worked since one failed: what that one left may leave the page cache from now on.</summary>
+    private bool _mayEvict;
+    private bool _hasLost;
+    private long _forgottenAt;
+
     public string Description => "simulated disk";
 
     public long CapacityBytes { get; set; } = long.MaxValue;
@@ -55,6 +60,19 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
 
     public int FailReads { get; set; }
 
+    /// <summary>A process that starts anew may find that the page cache has dropped what failed syncs have left there.</summary>
+    public bool EvictsLost { get; set; }
+
+    /// <summary>It goes off in place of its next directory sync, or its next preallocation.</summary>
+    public bool DiesAtDirectorySync { get; set; }
+
+    public bool DiesAtPreallocate { get; set; }
+
+    /// <summary>The syncs after the next so many that work fail.</summary>
+    public void FailSyncsAfter(int working, int failing) => (_syncsToFailures, FailSyncs) = (working, failing);
+
+    private int _syncsToFailures;
+
     internal int Generation { get; private set; }
 
     public IReadOnlyCollection<string> Names => _names.Keys;
@@ -74,7 +92,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         {
             if (!create) return DiskResult.Failed(IoStatus.Missing, name);
             if (!Operate()) return Off;
-            _names.Add(name, found = new SimulatedFile());
+            _names.Add(name, found = new SimulatedFile { NamedAt = Operations });
         }
         file = new Handle(this, found);
         return DiskResult.Done();
@@ -97,15 +115,15 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
     {
         if (!Operate()) return Off;
         if (!_names.Remove(from, out var file)) return DiskResult.Failed(IoStatus.Missing, from);
-        _names[to] = file;
+        (_names[to], file.NamedAt) = (file, Operations);
         return DiskResult.Done();
     }
 
     public DiskResult SyncDirectory()
     {
+        if (DiesAtDirectorySync) IsOff = true;
         if (!Operate()) return Off;
-        _durableNames.Clear();
-        foreach (var (name, file) in _names) _durableNames.Add(name, file);
+        MakeNamesDurable();
         return DiskResult.Done();
     }
 
@@ -116,22 +134,63 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
     {
         Generation++;
         (_locked, IsOff, PowerOffAt) = (false, false, 0);
-        (FailSyncs, FailWrites, FailReads) = (0, 0, 0);
-        if (loss == PowerLoss.ProcessOnly) return;
+        (FailSyncs, FailWrites, FailReads, _syncsToFailures) = (0, 0, 0, 0);
+        (DiesAtDirectorySync, DiesAtPreallocate) = (false, false);
+        if (loss == PowerLoss.ProcessOnly)
+        {
+            if (EvictsLost && _mayEvict) Evict(() => Next(2) == 0);
+            return;
+        }
+        (_mayEvict, _hasLost) = (false, false);
         // Names: all of those changes or none, as a journaled file system does it.
         if (loss == PowerLoss.LoseAll || Next(2) == 0) _names = new Dictionary<string, SimulatedFile>(_durableNames);
+        else MakeNamesDurable();
         foreach (var file in _names.Values) file.Crash(() => loss == PowerLoss.Torn && Next(2) == 0);
+    }
+
+    /// <summary>Nothing reaches it any more until it starts anew.</summary>
+    public void TurnOff() => IsOff = true;
+
+    /// <summary>Drops from the page cache what failed syncs have marked clean, or some of it.</summary>
+    public void Evict(Func<bool> drops)
+    {
+        foreach (var file in _names.Values) file.Evict(drops);
+    }
+
+    /// <summary>
+    /// The disk as the host would find it with its power gone now, or as the next process would: for looking at. The copy goes its own way.
+    /// </summary>
+    public SimulatedDisk Copy(bool media)
+    {
+        var copy = new SimulatedDisk(_random);
+        foreach (var (name, file) in media ? _durableNames : _names) copy._names.Add(name, file.Copy(media));
+        copy.MakeNamesDurable();
+        return copy;
+    }
+
+    /// <summary>The first operation, since the last <see cref="Forget"/>, whose bytes or name are not on media; none: the greatest number.</summary>
+    public long FirstMissing(string prefix)
+    {
+        var first = long.MaxValue;
+        foreach (var (name, file) in _names)
+        {
+            if (!name.StartsWith(prefix, StringComparison.Ordinal)) continue;
+            first = Math.Min(first, file.FirstMissing);
+            if (file.NamedAt > _forgottenAt && _durableNames.GetValueOrDefault(name) != file) first = Math.Min(first, file.NamedAt);
+        }
+        return first;
+    }
+
+    public void Forget()
+    {
+        _forgottenAt = Operations;
+        foreach (var file in _names.Values) file.Forget();
     }
 
     public byte[] Content(string name) => _names[name].Content;
 
     /// <summary>Silent corruption: one bit, on media too.</summary>
-    public void FlipBit(string name, long bit)
-    {
-        var file = _names[name];
-        file.Content[bit >> 3] ^= (byte)(1 << (int)(bit & 7));
-        file.Durable[bit >> 3] ^= (byte)(1 << (int)(bit & 7));
-    }
+    public void FlipBit(string name, long bit) => _names[name].FlipBit(bit);
 
     /// <summary>SplitMix64.</summary>
     internal ulong Next(ulong below)
@@ -154,48 +213,17 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         return false;
     }
 
+    private void MakeNamesDurable()
+    {
+        _durableNames.Clear();
+        foreach (var (name, file) in _names) _durableNames.Add(name, file);
+    }
+
     private static bool Take(Func<int> get, Action<int> set)
     {
         if (get() == 0) return false;
         set(get() - 1);
         return true;
-    }
-
-    internal sealed class SimulatedFile
-    {
-        public byte[] Content = [];
-        public byte[] Durable = [];
-        public readonly SortedSet<long> Unsynced = [];
-
-        public void Resize(long length)
-        {
-            if (length > Content.Length) Array.Resize(ref Content, (int)length);
-        }
-
-        public void Sync()
-        {
-            if (Durable.Length != Content.Length) Array.Resize(ref Durable, Content.Length);
-            foreach (var sector in Unsynced) CopySector(sector, Content, Durable);
-            Unsynced.Clear();
-        }
-
-        public void Crash(Func<bool> survives)
-        {
-            // The length is metadata, and comes back as it was synced or longer; what was never written there reads as zeroes.
-            Array.Resize(ref Durable, Content.Length);
-            foreach (var sector in Unsynced)
-            {
-                if (survives()) CopySector(sector, Content, Durable);
-            }
-            Unsynced.Clear();
-            Content = (byte[])Durable.Clone();
-        }
-
-        private static void CopySector(long sector, byte[] from, byte[] to)
-        {
-            var at = sector * SectorBytes;
-            Array.Copy(from, at, to, at, Math.Min(SectorBytes, from.LongLength - at));
-        }
     }
 
     private sealed class Handle(SimulatedDisk disk, SimulatedFile file) : IDiskFile
@@ -223,7 +251,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
             {
                 var count = (int)Math.Min((long)vector.LengthBytes, limit - at);
                 if (count <= 0) break;
-                Put(offsetBytes + at, new ReadOnlySpan<byte>(vector.Start, count));
+                file.Put(offsetBytes + at, new ReadOnlySpan<byte>(vector.Start, count), disk.Operations);
                 at += count;
             }
             return goesOff ? Off : DiskResult.Done((int)at);
@@ -249,14 +277,16 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         public DiskResult Sync()
         {
             if (IsDead) return Off;
-            if (Take(() => disk.FailSyncs, left => disk.FailSyncs = left))
+            if (disk._syncsToFailures > 0) disk._syncsToFailures--;
+            else if (Take(() => disk.FailSyncs, left => disk.FailSyncs = left))
             {
-                // As Linux does it: the pages are marked clean and may be gone; a second sync would say Ok.
-                file.Unsynced.Clear();
+                file.FailSync();
+                disk._hasLost = true;
                 return DiskResult.Failed(IoStatus.DeviceError, "fdatasync: injected error");
             }
             if (!disk.Operate()) return Off;
             file.Sync();
+            disk._mayEvict = disk._hasLost;
             return DiskResult.Done();
         }
 
@@ -265,6 +295,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
             if (IsDead) return Off;
             if (lengthBytes > file.Content.LongLength && !disk.HasRoom(lengthBytes - file.Content.LongLength))
                 return DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space");
+            if (disk.DiesAtPreallocate) disk.IsOff = true;
             if (!disk.Operate()) return Off;
             file.Resize(lengthBytes);
             return DiskResult.Done();
@@ -272,14 +303,6 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
 
         public void Dispose()
         {
-        }
-
-        private void Put(long offset, ReadOnlySpan<byte> bytes)
-        {
-            file.Resize(offset + bytes.Length);
-            bytes.CopyTo(file.Content.AsSpan((int)offset));
-            for (var sector = offset / SectorBytes; sector <= (offset + bytes.Length - 1) / SectorBytes; sector++)
-                file.Unsynced.Add(sector);
         }
     }
 

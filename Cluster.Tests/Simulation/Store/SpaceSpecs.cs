@@ -68,6 +68,40 @@ public sealed class SpaceSpecs
         Assert.Equal(IoStatus.Ok, rig.Store.Delete(new VolumeId(9)));
     }
 
+    [Fact(DisplayName = "Creating a replica on a full file system is refused, leaves nothing behind, and the store goes on")]
+    public void Create_on_a_full_file_system()
+    {
+        var rig = new StoreRig(6, new StoreOptions { CapacityBytes = 64 * SegmentBytes });
+        rig.Open();
+        rig.Disk.CapacityBytes = rig.Disk.UsedBytes;
+        Assert.Equal(IoStatus.NoSpace, rig.Store.Create(StoreRig.Volume, new byte[] { 1, 2, 3 }).Status);
+        Assert.Null(rig.Store.FailureReason);
+        Assert.Empty(rig.Store.Volumes);
+        rig.Disk.CapacityBytes = long.MaxValue;
+        rig.Loop.Settle();
+        rig.Loop.Advance(6000);
+        rig.Sync(rig.Create());
+        Assert.Single(rig.Restart(PowerLoss.LoseAll).Store.Volumes);
+    }
+
+    [Theory(DisplayName = "A store that was full for a moment takes a new replica once there is room, though nothing was appended since")]
+    [InlineData(0L)]
+    [InlineData(64 * SegmentBytes)]
+    public void Full_for_a_moment(long capacityBytes)
+    {
+        var rig = new StoreRig(6, new StoreOptions { CapacityBytes = capacityBytes });
+        rig.Disk.CapacityBytes = 12 * SegmentBytes;
+        rig.Open();
+        Assert.Equal(IoStatus.NoSpace, Fill(rig, rig.Create(), 0));
+        for (var id = 100UL; rig.Store.Create(new VolumeId(id), new byte[60_000]).Status == IoStatus.Ok; id++) rig.Loop.Settle();
+        rig.Loop.Settle();
+        Assert.Null(rig.Store.FailureReason);
+        rig.Disk.CapacityBytes = 64 * SegmentBytes;
+        rig.Loop.Advance(6000);
+        Assert.Equal(IoStatus.Ok, rig.Store.Create(new VolumeId(9), new byte[] { 1 }).Status);
+        Assert.True(rig.Store.Usage.AvailableBytes > 0);
+    }
+
     [Fact(DisplayName = "A 250 TiB volume costs a header; trimming all of it one record per 16 TiB, and no memory")]
     public void Thin()
     {

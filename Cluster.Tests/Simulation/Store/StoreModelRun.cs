@@ -74,8 +74,8 @@ public sealed class StoreModelRun
         var before = Rig.Events.Durable.Count;
         volume.RequestSync();
         Rig.Loop.Settle();
-        _writtenSteps = _steps.Count;
         if (Rig.Store.FailureReason is not null) return;
+        _writtenSteps = _steps.Count;
         Assert.True(Rig.Events.Durable.Count > before, "a flush was not answered");
         _durableSteps = _steps.Count;
         Assert.Equal(volume.LastSequence, volume.DurableSequence);

@@ -53,6 +53,17 @@ public class EventCodecSpecs
         Assert.Throws<EventFormatException>(() => EventCodec.ManifestOf("text"));
     }
 
+    [Fact(DisplayName = "Events that older versions wrote are still read")]
+    public void Older_versions()
+    {
+        var golden = File.ReadAllLines(Path.Combine(AppContext.BaseDirectory, "Golden", "events-older.txt"), Encoding.UTF8).Select(line => line.Split(' ')).ToArray();
+        Assert.Equal(Manifests.OlderEvents, golden.Select(line => line[0]));
+        var read = golden.Select(line => EventCodec.Decode(line[0], Convert.FromHexString(line[1]))).ToArray();
+        var changed = Assert.IsType<SpecChanged>(Assert.Single(read));
+        Assert.Equal((ContractSamples.Volume, 0UL), (changed.Volume, changed.Revision));
+        Assert.True(VolumeSpecCodec.Same(ContractSamples.Spec, changed.Spec));
+    }
+
     [Fact(DisplayName = "A reason of any length is journaled, cut to what its layout allows")]
     public void Long_reasons()
     {

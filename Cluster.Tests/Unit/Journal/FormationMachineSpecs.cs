@@ -58,6 +58,28 @@ public sealed class FormationMachineSpecs
         Assert.IsType<FormationStep.Wait>(Machine(0, expected: 5).Next(views[..4]));
     }
 
+    [Fact(DisplayName = "A node whose store belongs to a cluster forms none, promises none and joins no other: it joins that one, or waits to be told that it goes on")]
+    public void The_store_names_its_cluster()
+    {
+        var (own, other) = (Promise(0, [0, 1, 2]).Record, Promise(0, [0, 1, 2]).Record);
+        FormationMachine Waiting(params Guid[] aside) => new(Nodes[0], 3, 3, FormationState.None, Guid.NewGuid, own.ClusterId, aside.ToHashSet());
+        var lost = Enumerable.Range(0, 3).Select(i => View(i, FormationState.None, 1)).ToArray();
+        Assert.IsType<FormationStep.Ask>(Machine(0).Next(lost));
+        Assert.IsType<FormationStep.Wait>(Waiting().Next(lost));
+        Assert.False(Waiting().Answer(new FormationRequest.Prepare(Promise(1, [0, 1, 2]))).Agreed);
+        Assert.IsType<FormationStep.Wait>(Waiting().Next([View(1, new FormationState(null, other), 1)]));
+        var joins = Waiting();
+        joins.Next([View(2, new FormationState(null, other), 1), View(1, new FormationState(null, own), 1)]);
+        Assert.Equal(own, joins.State.Record);
+        Assert.False(joins.Recover(own with { Era = Guid.NewGuid() }));
+
+        Assert.IsType<FormationStep.Wait>(Waiting(own.Era).Next([View(1, new FormationState(null, own), 1)]));
+        Assert.False(Waiting().Recover(other));
+        var recovered = Waiting(own.Era);
+        Assert.True(recovered.Recover(own with { Era = Guid.NewGuid() }));
+        Assert.NotEqual(own.Era, recovered.State.Record!.Era);
+    }
+
     private static FormationMachine Machine(int node, int expected = 3) => new(Nodes[node], expected, 3, FormationState.None, Guid.NewGuid);
 
     private static FormationPromise Promise(int coordinator, int[] participants)

@@ -3,6 +3,7 @@ using Cluster.Node.Journal.Format;
 using Cluster.Node.Journal.Formation;
 using Cluster.Node.Journal.Net;
 using Cluster.Node.Journal.Raft;
+using Cluster.Node.Journal.Recovery;
 using Cluster.Node.Journal.State;
 
 namespace Cluster.Tests.Unit.Journal;
@@ -23,7 +24,7 @@ public sealed class JournalFormatSpecs
     public void Golden_bytes()
     {
         var lines = File.ReadAllLines(Path.Combine(AppContext.BaseDirectory, "Golden", "journal-v1.txt"));
-        Assert.Equal(18, lines.Length);
+        Assert.Equal(19, lines.Length);
         foreach (var line in lines)
         {
             var (what, hex) = (line[..line.IndexOf('=')], line[(line.IndexOf('=') + 1)..]);
@@ -43,10 +44,10 @@ public sealed class JournalFormatSpecs
         Assert.Null(image.Group);
     }
 
-    [Fact(DisplayName = "Any flipped bit of a log record, a frame or the formation file is seen")]
+    [Fact(DisplayName = "Any flipped bit of a log record, a frame, the formation file or a recovery image is seen")]
     public void Every_bit_flip_is_seen()
     {
-        foreach (var what in new[] { "log record", "frame", "formation file" })
+        foreach (var what in new[] { "log record", "frame", "formation file", "recovery image" })
         {
             var bytes = Produce(what);
             var seen = 0;
@@ -89,6 +90,9 @@ public sealed class JournalFormatSpecs
                     var header = JournalFrameHeader.Decode(bytes, 100);
                     header.CheckBody(bytes.AsSpan(JournalFrameHeader.Bytes));
                     return true;
+                case "recovery image":
+                    RecoveryImage.Decode(bytes);
+                    return true;
                 default:
                     FormationFile.Decode(bytes, what);
                     return true;
@@ -120,6 +124,7 @@ public sealed class JournalFormatSpecs
         "group view" => View(),
         "raft append" => RaftAppend(),
         "node record" => new NodeRecord("n", Id, "h", 1, 2, 3, 4) { Zone = "z" }.Encode(),
+        "recovery image" => new RecoveryImage(Id, 9, [new RecoveredStream("p", [new MetaPayload(7, "m", [1, 2])])]).Encode(),
         "akka formation" => new AkkaFormationRecord(2, "a", 3).Encode(),
         _ => throw new ArgumentException(what, nameof(what)),
     };

@@ -18,18 +18,20 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     private readonly Queue<VolumeEvent> _proposals = new();
     private readonly VolumeSpec _spec;
 
-    public OwnerRig(int copies, FailureModeKind mode, VolumeState? state = null, bool readLease = true)
+    public OwnerRig(int copies, FailureModeKind mode, VolumeState? state = null, bool readLease = true, int spareNodes = 0)
     {
         _spec = new VolumeSpec(SimWorld.Volume, VolumeSpec.DefaultNamespace, "rig", 64 * Limits.BlockBytes, copies, mode, 1, 1000, false,
             SimWorld.Labels(readLease));
-        Nodes = [.. Enumerable.Range(0, copies).Select(index => new NodeId(new Guid(index + 1, 0, 0, new byte[8])))];
+        Nodes = [.. Enumerable.Range(0, copies + spareNodes).Select(index => new NodeId(new Guid(index + 1, 0, 0, new byte[8])))];
         Links = [.. Nodes.Select(node => new RecordingLink(node))];
         LeaseUntil = [.. Nodes.Select(_ => long.MaxValue)];
         Front = new RecordingLink(new NodeId(new Guid(99, 0, 0, new byte[8])));
         State = (state ?? VolumeState.Empty).Apply(new VolumeCreated(_spec.Id, _spec,
-            [.. Nodes.Select((node, index) => new ReplicaPlacement(new ReplicaId((ushort)(index + 1)), node, $"n{index}", node.Value))]));
+            [.. Enumerable.Range(0, copies).Select(Placement)]));
         Machine = new VolumeMachine(State, this);
     }
+
+    public ReplicaPlacement Placement(int index) => new(new ReplicaId((ushort)(index + 1)), Nodes[index], $"n{index}", Nodes[index].Value);
 
     public NodeId[] Nodes { get; }
 
@@ -74,17 +76,24 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     }
 
     public void Promised(int index, ulong last = 0, ulong lastEpoch = 0, ulong inSyncEpoch = 0, ulong openCount = 1, ulong tailFrom = 0, uint leaseLeftMs = 0,
-        bool catchingUp = false, IoStatus status = IoStatus.Ok, ulong suspectSince = 0)
+        bool catchingUp = false, IoStatus status = IoStatus.Ok, ulong suspectSince = 0, ulong catchUpTo = 0, ulong catchUpCursor = 0)
     {
         var body = new PromisedBody(Nodes[index].Value, Nodes[index].Value, openCount, Machine.EpochNumber, inSyncEpoch, lastEpoch, last, last, tailFrom, tailFrom,
-            catchingUp, leaseLeftMs, suspectSince);
-        Reply(index, FrameKind.Promised, status, body.Encode(new byte[128]));
+            catchingUp, leaseLeftMs, suspectSince, catchUpTo, catchUpCursor);
+        Reply(index, FrameKind.Promised, status, body.Encode(new byte[PromisedBody.SizeBytes]));
     }
 
     public void Truncated(int index, ulong to) => Reply(index, FrameKind.Truncated, IoStatus.Ok, new AppendAckBody(to, to, 0).Encode(new byte[32]));
 
+    /// <summary>The newest stamp sent to that copy is on its media.</summary>
     public void Stamped(int index) =>
-        Reply(index, FrameKind.Stamped, IoStatus.Ok, new StampBody(default, State.Version, 0, true, []).Encode(new byte[64]));
+        Reply(index, FrameKind.Stamped, IoStatus.Ok, (LastStamp(index) with { Spec = [], Members = [] }).Encode(new byte[64]));
+
+    public StampBody LastStamp(int index)
+    {
+        Assert.True(StampBody.TryDecode(Links[index].Of(FrameKind.Stamp).Last().Body, out var stamp));
+        return stamp;
+    }
 
     public void Appended(int index, ulong appended, ulong durable = 0, IoStatus status = IoStatus.Ok) =>
         Reply(index, FrameKind.AppendAck, status, new AppendAckBody(appended, durable, 0).Encode(new byte[32]));
@@ -100,9 +109,9 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     }
 
     /// <summary>A new volume, claimed, promised, aligned, opened and stamped on the given copies.</summary>
-    public static OwnerRig Serving(int copies, FailureModeKind mode = FailureModeKind.Soft, bool readLease = true)
+    public static OwnerRig Serving(int copies, FailureModeKind mode = FailureModeKind.Soft, bool readLease = true, int spareNodes = 0)
     {
-        var rig = new OwnerRig(copies, mode, readLease: readLease);
+        var rig = new OwnerRig(copies, mode, readLease: readLease, spareNodes: spareNodes);
         rig.Machine.Start();
         rig.Journal();
         for (var index = 0; index < copies; index++) rig.Promised(index);
@@ -225,6 +234,14 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     public void OnRepair(in RepairEvent repair) => Repairs.Add(repair);
 
+    public List<(string Copy, bool IsOwner)> Slow { get; } = [];
+
+    public List<NodeId> Moves { get; } = [];
+
+    public void OnSlow(string copy, bool isOwner, string reason) => Slow.Add((copy, isOwner));
+
+    public void MoveOwner(NodeId node, string name, string reason) => Moves.Add(node);
+
     public void OnChanged()
     {
     }
@@ -253,9 +270,25 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     public ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents) => range.End;
 
-    public (IoStatus Status, object? Next) ReadChanges(ulong since, ulong upTo, object? position, int bytesMax, List<IoBuffer> records) => (IoStatus.Ok, null);
+    public (IoStatus Status, ChangePosition? Next) ReadChanges(ulong since, ulong upTo, ChangePosition? position, int bytesMax, List<IoBuffer> records)
+    {
+        Scans.Add((since, upTo, position));
+        if (Changes.Count == 0) return (IoStatus.Ok, null);
+        var (next, bytes) = Changes.Dequeue();
+        var record = BufferPool.Shared.Rent(bytes);
+        record.Span.Clear();
+        records.Add(record);
+        return (IoStatus.Ok, next);
+    }
 
-    public long EstimateChanges(ulong since, ulong upTo) => 0;
+    /// <summary>What scans for changes find, one after the other: bytes of it, and where they go on.</summary>
+    public Queue<(ChangePosition? Next, int Bytes)> Changes { get; } = new();
+
+    public List<(ulong Since, ulong UpTo, ChangePosition? Position)> Scans { get; } = [];
+
+    public long ChangedBytes { get; set; }
+
+    public long EstimateChanges(ulong since, ulong upTo, ulong fromBlock) => ChangedBytes;
 
     public (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence) => (IoStatus.OutOfRange, null);
 }

@@ -113,7 +113,7 @@ public sealed class ReadConfirmationSpecs
 
     private static void Relabel(OwnerRig rig, bool readLease)
     {
-        rig.Machine.Propose(new SpecChanged(rig.Machine.Volume, rig.State.Spec! with { Labels = SimWorld.Labels(readLease) }));
+        rig.Machine.Propose(new SpecChanged(rig.Machine.Volume, rig.State.Spec! with { Labels = SimWorld.Labels(readLease) }, 0));
         rig.Journal();
     }
 }

@@ -147,6 +147,19 @@ public sealed class ScrubSpecs
         Assert.Equal("idle", never.Machine.ScrubView().State);
     }
 
+    [Fact(DisplayName = "A mark of an owner whose clock was ahead does not hold scrubs up: the interval begins anew")]
+    public void Mark_from_the_future()
+    {
+        using var rig = new OwnerRig(1, FailureModeKind.Soft);
+        rig.Scrub = new ScrubMark(default, 0, new ScrubTally(1, 1, 1, 1, 1), rig.NowUnixMs + 1_000_000_000);
+        rig.Repair = new NodeRepair(new RepairOptions { ScrubInterval = TimeSpan.FromHours(1) });
+        Serve(rig);
+        rig.Tick();
+        Assert.Equal("idle", rig.Machine.ScrubView().State);
+        rig.Tick(3_700_000);
+        Assert.Equal("running", rig.Machine.ScrubView().State);
+    }
+
     private static void Serve(OwnerRig rig)
     {
         rig.Machine.Start();

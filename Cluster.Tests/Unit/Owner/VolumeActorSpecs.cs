@@ -132,11 +132,56 @@ public sealed class VolumeActorSpecs : TestKit
         var owner = _host.Await(this);
         owner.Say(new OwnerNotice.ServingChanged(owner, true, 1));
         ExpectMsg<VolumeProtocol.Done>();
-        actor.Tell(new VolumeProtocol.ChangeSpec(Volume, Spec with { SizeBytes = 4096 }));
+        actor.Tell(new VolumeProtocol.ChangeSpec(Volume, Spec with { SizeBytes = 4096 }, 1));
         var refused = ExpectMsg<VolumeProtocol.Refused>();
         Assert.Equal(IoStatus.OutOfRange, refused.Status);
         Assert.Contains("4096", refused.Reason, StringComparison.Ordinal);
         Assert.Empty(owner.Journaled);
+    }
+
+    [Fact(DisplayName = "More copies are added in order, once; surplus ones are left to the machine; then all copies are told")]
+    public void Copies_are_arranged()
+    {
+        var (actor, owner) = StartServed();
+        var added = Enumerable.Range(2, 2).Select(number => new ReplicaPlacement(new ReplicaId((ushort)number), NodeId.New(), $"node-{number}", Guid.Empty)).ToArray();
+        actor.Tell(new VolumeProtocol.ArrangeCopies(Volume, 1, [.. added], []));
+        Assert.Equal(IoStatus.Busy, ExpectMsg<VolumeProtocol.Refused>().Status);
+        actor.Tell(new VolumeProtocol.ChangeSpec(Volume, Spec with { Replicas = 3 }, 1));
+        ExpectMsg<VolumeProtocol.Done>();
+        var arrange = new VolumeProtocol.ArrangeCopies(Volume, 1, [.. added], []);
+        actor.Tell(arrange);
+        Assert.Equal(IoStatus.Busy, ExpectMsg<VolumeProtocol.Refused>().Status);
+        actor.Tell(arrange);
+        Assert.Equal(3, ExpectMsg<VolumeProtocol.CopiesArranged>().Replicas.Length);
+        Assert.Equal(added, owner.Journaled.OfType<ReplicaAdded>().Select(e => e.Replica));
+        actor.Tell(new VolumeProtocol.ChangeSpec(Volume, Spec with { Replicas = 2 }, 2));
+        ExpectMsg<VolumeProtocol.Done>();
+        var drop = new VolumeProtocol.ArrangeCopies(Volume, 2, [], [new ReplicaId(2)]);
+        actor.Tell(drop);
+        Assert.Contains("1 of its copies are being dropped", ExpectMsg<VolumeProtocol.Refused>().Reason, StringComparison.Ordinal);
+        AwaitAssert(() => Assert.Single(owner.Journaled.OfType<ReplicaRemoved>()));
+        actor.Tell(drop);
+        Assert.Equal(["r1", "r3"], ExpectMsg<VolumeProtocol.CopiesArranged>().Replicas.Select(copy => copy.Id.ToString()));
+        // A number that is gone is gone for ever, though an order still names it.
+        actor.Tell(new VolumeProtocol.ArrangeCopies(Volume, 2, [added[0]], []));
+        Assert.Equal(["r1", "r3"], ExpectMsg<VolumeProtocol.CopiesArranged>().Replicas.Select(copy => copy.Id.ToString()));
+    }
+
+    [Fact(DisplayName = "Orders of an older revision, delayed on their way, change nothing")]
+    public void Overtaken_orders()
+    {
+        var (actor, owner) = StartServed();
+        actor.Tell(new VolumeProtocol.ChangeSpec(Volume, Spec with { Replicas = 2 }, 2));
+        ExpectMsg<VolumeProtocol.Done>();
+        var journaled = owner.Journaled.Count;
+        actor.Tell(new VolumeProtocol.ChangeSpec(Volume, Spec with { Replicas = 5 }, 1));
+        ExpectMsg<VolumeProtocol.Done>();
+        var other = new ReplicaPlacement(new ReplicaId(2), NodeId.New(), "node-2", Guid.Empty);
+        actor.Tell(new VolumeProtocol.ReplaceReplica(Volume, new ReplicaId(1), other, 1));
+        ExpectMsg<VolumeProtocol.Done>();
+        actor.Tell(new VolumeProtocol.ArrangeCopies(Volume, 1, [other], []));
+        Assert.Equal(IoStatus.Busy, ExpectMsg<VolumeProtocol.Refused>().Status);
+        Assert.Equal(journaled, owner.Journaled.Count);
     }
 
     [Fact(DisplayName = "A deleted volume stays deleted: its actor starts no machine again and says so")]
@@ -301,10 +346,20 @@ public sealed class VolumeActorSpecs : TestKit
             else Say(new OwnerNotice.JournalThis(this, new VolumeDeleted(Volume)));
         }
 
+        public List<ReplicaId> Dropped { get; } = [];
+
+        public void DropSurplus(ImmutableArray<ReplicaId> first)
+        {
+            Dropped.Add(first[0]);
+            Say(new OwnerNotice.JournalThis(this, new ReplicaRemoved(Volume, first[0], "surplus")));
+        }
+
+        public void DropReplaced(ReplicaId copy, string reason) => Say(new OwnerNotice.JournalThis(this, new ReplicaRemoved(Volume, copy, reason)));
+
         public void Scrub(bool start, Action<VolumeProtocol.ScrubView> answer) =>
             answer(new VolumeProtocol.ScrubView(Volume, start ? "running" : "idle", "", new(1, 2, 0, 0, 0), new(0, 0, 0, 0, 0), 0, 0, 4, 5));
 
         public void View(Action<VolumeView> answer) =>
-            answer(new VolumeView(Volume, Spec, "healthy", "node-0", 1, 1, 0, [], Attachment.Default, ""));
+            answer(new VolumeView(Volume, Spec, "healthy", "node-0", 1, 1, 0, [], Attachment.Default, "", 1));
     }
 }

@@ -151,11 +151,64 @@ public sealed class VolumeMachineRuleSpecs
         Assert.Equal(IoStatus.Unset, rig.AnswerTo(2));
         rig.Appended(2, 2, durable: 1);
         Assert.Equal(IoStatus.Ok, rig.AnswerTo(2));
+        rig.Stamped(0);
         Assert.Single(rig.Proposals);
         rig.LeaseUntil[2] = rig.NowMs - 1;
         rig.Read(3, 4);
         rig.AnswerRead();
         Assert.Equal(IoStatus.Unset, rig.AnswerTo(3));
+    }
+
+    [Fact(DisplayName = "P7: a copy is proposed as a member only once a member names it in its header on media; one that does not join is named no more")]
+    public void P7_a_joiner_is_announced()
+    {
+        // Guards AnnounceJoiners and IsAnnounced.
+        using var rig = Joining(out var item);
+        rig.CaughtUp(2, item);
+        rig.Appended(2, 1, durable: 1);
+        Assert.Empty(rig.Proposals);
+        Assert.Equal([false, false, true], rig.LastStamp(0).Members.Select(member => member.IsJoining));
+        Assert.Equal("n2", rig.LastStamp(0).Members[2].Copy.NodeName);
+        rig.Tick();
+        Assert.Empty(rig.Proposals);
+        rig.LinkDown(2);
+        rig.Tick();
+        Assert.Equal(2, rig.LastStamp(0).Members.Length);
+        rig.Stamped(0);
+        Assert.Empty(rig.Proposals);
+    }
+
+    [Fact(DisplayName = "P7: no stamp leaves out a copy that may have been journaled in already")]
+    public void P7_a_proposed_copy_stays_named()
+    {
+        // Guards Joiners.
+        using var rig = Joining(out var item);
+        rig.CaughtUp(2, item);
+        rig.Appended(2, 1, durable: 1);
+        rig.Stamped(0);
+        Assert.Single(rig.Proposals);
+        rig.LinkDown(2);
+        rig.LinkDown(1);
+        rig.LinkUp(1);
+        rig.Promised(1, last: 1, lastEpoch: 1, inSyncEpoch: 1);
+        rig.Truncated(1, 1);
+        Assert.Equal([false, false, true], rig.LastStamp(1).Members.Select(member => member.IsJoining));
+    }
+
+    [Fact(DisplayName = "P7: a write after a change of the spec is answered once every member carries that spec")]
+    public void P7_the_spec_is_stamped()
+    {
+        // Guards OnSpecChanged.
+        using var rig = OwnerRig.Serving(2);
+        rig.Machine.Propose(new SpecChanged(rig.State.Spec!.Id, rig.State.Spec with { SizeBytes = 128 * Limits.BlockBytes }, 0));
+        rig.Journal();
+        rig.Write(1, 100);
+        rig.Appended(0, 1);
+        rig.Appended(1, 1);
+        rig.Stamped(0);
+        Assert.Equal(IoStatus.Unset, rig.AnswerTo(1));
+        rig.Stamped(1);
+        Assert.Equal(IoStatus.Ok, rig.AnswerTo(1));
     }
 
     /// <summary>Copies 0 and 1 serve and have one write; copy 2 has been sent all that it lacked.</summary>
@@ -183,6 +236,7 @@ public sealed class VolumeMachineRuleSpecs
         using var rig = Joining(out var item);
         rig.CaughtUp(2, item);
         rig.Appended(2, 1, durable: 1);
+        rig.Stamped(0);
         rig.LinkDown(2);
         rig.LinkUp(2);
         rig.Promised(2, last: 1, lastEpoch: 1);

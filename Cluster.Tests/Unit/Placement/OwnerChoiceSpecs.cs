@@ -53,6 +53,16 @@ public class OwnerChoiceSpecs
         Assert.Null(OwnerChoice.Better(new VolumeId(1), Where, null, "c", ["c", "d"]));
     }
 
+    [Fact(DisplayName = "A volume that was never served moves to a node with a copy of it")]
+    public void New_volumes()
+    {
+        var where = new VolumeWhereabouts(["b"], [], "");
+        Assert.Equal("b", Better(where, null, "a"));
+        Assert.Null(Better(where, null, "b"));
+        Assert.Null(OwnerChoice.Better(new VolumeId(1), where, null, "a", ["a", "c"]));
+        Assert.Null(Better(VolumeWhereabouts.Unknown, null, "a"));
+    }
+
     private static string? Wanted(ulong id, VolumeWhereabouts where, string? move, IReadOnlyCollection<string> alive) =>
         OwnerChoice.Wanted(new VolumeId(id), where, move, alive);
 

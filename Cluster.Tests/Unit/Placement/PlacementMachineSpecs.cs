@@ -91,22 +91,19 @@ public class PlacementMachineSpecs
     public void Change()
     {
         _fixture.WithNodes(3).Ready("pg");
-        var change = PlacementMachine.Change(_fixture.State, new PlacementProtocol.ChangeVolume(
-            "default/pg", 2UL << 30, PlacementFixture.Labels(("myrmidon.dev/hold-time", "10s"))));
+        var change = PlacementMachine.Change(_fixture.State, _fixture.Nodes, new PlacementProtocol.ChangeVolume(
+            "default/pg", 2UL << 30, PlacementFixture.Labels(("myrmidon.dev/hold-time", "10s"))), _fixture.NewGuid);
         _fixture.Apply(change.Event!);
         Assert.Null(PlacementMachine.Answer(_fixture.State, change.Wait!));
         var order = Assert.IsType<VolumeProtocol.ChangeSpec>(_fixture.State.Find("pg")!.Order);
         Assert.Equal((2UL << 30, 10_000), (order.Spec.SizeBytes, order.Spec.HoldMs));
         _fixture.Apply(PlacementMachine.Confirm(_fixture.State, order)!);
         Assert.NotNull(PlacementMachine.Answer(_fixture.State, change.Wait!));
-        var same = PlacementMachine.Change(_fixture.State, new PlacementProtocol.ChangeVolume("pg", 2UL << 30, PlacementFixture.NoLabels));
+        var same = PlacementMachine.Change(_fixture.State, _fixture.Nodes, new PlacementProtocol.ChangeVolume("pg", 2UL << 30, PlacementFixture.NoLabels), _fixture.NewGuid);
         Assert.Null(same.Event);
         var shrink = PlacementMachine.Change(
-            _fixture.State, new PlacementProtocol.ChangeVolume("pg", 1UL << 30, PlacementFixture.NoLabels));
+            _fixture.State, _fixture.Nodes, new PlacementProtocol.ChangeVolume("pg", 1UL << 30, PlacementFixture.NoLabels), _fixture.NewGuid);
         Assert.Contains("shrink", PlacementFixture.Reason(shrink, RefusalKind.Invalid), StringComparison.Ordinal);
-        var copies = PlacementMachine.Change(_fixture.State, new PlacementProtocol.ChangeVolume(
-            "pg", 0, PlacementFixture.Labels(("myrmidon.dev/replicas", "2"))));
-        PlacementFixture.Reason(copies, RefusalKind.Invalid);
     }
 
     [Fact(DisplayName = "A change or deletion that rests on another revision than the present one is refused as stale, and does nothing")]
@@ -114,9 +111,9 @@ public class PlacementMachineSpecs
     {
         var seen = new VolumeRevision(_fixture.WithNodes(3).Ready("pg").Revision, 5);
         var change = new PlacementProtocol.ChangeVolume("pg", 2UL << 30, PlacementFixture.NoLabels, seen);
-        _fixture.Apply(PlacementMachine.Change(_fixture.State, change).Event!);
+        _fixture.Apply(PlacementMachine.Change(_fixture.State, _fixture.Nodes, change, _fixture.NewGuid).Event!);
         Assert.NotEqual(seen.Catalogue, _fixture.State.Find("pg")!.Revision);
-        Assert.Contains(seen.ToString(), PlacementFixture.Reason(PlacementMachine.Change(_fixture.State, change), RefusalKind.Stale),
+        Assert.Contains(seen.ToString(), PlacementFixture.Reason(PlacementMachine.Change(_fixture.State, _fixture.Nodes, change, _fixture.NewGuid), RefusalKind.Stale),
             StringComparison.Ordinal);
         var delete = new PlacementProtocol.DeleteVolume("pg", seen);
         PlacementFixture.Reason(PlacementMachine.Delete(_fixture.State, delete), RefusalKind.Stale);

@@ -29,19 +29,28 @@ public sealed class ReplicaHeaderSpecs
     {
         var read = ReplicaHeader.TryDecode(Hashed(First));
         Assert.NotNull(read);
-        Assert.Equal(Sample with { Spec = read.Spec }, read);
+        Assert.Equal(Sample with { Spec = read.Spec, Members = read.Members }, read);
         Assert.Equal(Sample.Spec, read.Spec);
     }
 
-    [Fact(DisplayName = "The bytes of version 2")]
-    public void Version_2()
+    [Fact(DisplayName = "A header of version 2 is read; it names no members. The bytes of version 3")]
+    public void Version_3()
     {
         var header = Sample with { CatchUpCursor = 0x21, Scrub = new ScrubMark(new ScrubTally(1, 2, 3, 4, 5), 6, new ScrubTally(7, 8, 9, 10, 11), 12) };
         var added = string.Concat(new ulong[] { 0x21, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 }.Select(word => Convert.ToHexString(BitConverter.GetBytes(word))));
+        var read = ReplicaHeader.TryDecode(Hashed("02" + First[2..] + added));
+        Assert.Equal(header with { Spec = read!.Spec, Members = read.Members }, read);
+        Assert.Empty(read.Members);
+
+        var copy = new ReplicaPlacement(new ReplicaId(2, 3), header.PromisedTo, "n1", header.Identity);
+        header = header with { Members = [new StampedMember(copy, header.Era, 0x31, true)] };
+        const string member = "0100" + "02000300" + "33323130353437363839404142434445" + "02000000" + "6E31" + "23222120252427262829303132333435"
+            + "13121110151417161819202122232425" + "3100000000000000" + "01";
         var bytes = header.Encode();
-        Assert.Equal(Hashed("02" + First[2..] + added), bytes);
-        var read = ReplicaHeader.TryDecode(bytes);
-        Assert.Equal(header with { Spec = read!.Spec }, read);
+        Assert.Equal(Hashed("03" + First[2..] + added + member), bytes);
+        read = ReplicaHeader.TryDecode(bytes);
+        Assert.Equal(header.Members.AsEnumerable(), read!.Members);
+        Assert.Equal(header with { Spec = read.Spec, Members = read.Members }, read);
     }
 
     [Fact(DisplayName = "Anything else is no header: another version, another length, another bit")]
@@ -50,7 +59,7 @@ public sealed class ReplicaHeaderSpecs
         var bytes = Sample.Encode();
         for (var length = 0; length < bytes.Length; length++) Assert.Null(ReplicaHeader.TryDecode(bytes.AsSpan(0, length)));
         Assert.Null(ReplicaHeader.TryDecode([.. bytes, 0]));
-        Assert.Null(ReplicaHeader.TryDecode(Hashed("03" + First[2..])));
+        Assert.Null(ReplicaHeader.TryDecode(Hashed("04" + First[2..])));
         for (var index = 0; index < bytes.Length; index++)
         {
             bytes[index] ^= 4;

@@ -82,9 +82,9 @@ public sealed class ReplicaMachineRuleSpecs : IDisposable
 
         Promise(_two, 2, create: true);
         Assert.Equal((0UL, 0UL, 0UL), (PromisedAt(_two).LastSequence, PromisedAt(_two).LastRecordEpoch, PromisedAt(_two).CommitWatermark));
-        Tell(_two, FrameKind.CatchUpBegin, 2, new CatchUpBody(2, 9, 1, false).Encode(new byte[32]));
+        Tell(_two, FrameKind.CatchUpBegin, 2, new CatchUpBody(2, 9, 1, false, 0, 0, 0).Encode(new byte[CatchUpBody.SizeBytes]));
         Assert.Equal(IoStatus.OutOfRange, _two.Of(FrameKind.CatchUpAck).Last().Header.Status);
-        Tell(_two, FrameKind.CatchUpBegin, 2, new CatchUpBody(0, 9, 1, true).Encode(new byte[32]));
+        Tell(_two, FrameKind.CatchUpBegin, 2, new CatchUpBody(0, 9, 1, true, 0, 0, 0).Encode(new byte[CatchUpBody.SizeBytes]));
         _world.Run(4000);
         Assert.Equal(IoStatus.Ok, _two.Of(FrameKind.CatchUpAck).Last().Header.Status);
         Assert.Null(_node.Store!.Damage);
@@ -163,7 +163,7 @@ public sealed class ReplicaMachineRuleSpecs : IDisposable
         // Guards OnCatchUpBegin: the header before SetPosition; SendPromised: CatchUpFrom.
         Fill();
         Promise(_two, 2);
-        Tell(_two, FrameKind.CatchUpBegin, 2, new CatchUpBody(2, 40, 2, false).Encode(new byte[32]));
+        Tell(_two, FrameKind.CatchUpBegin, 2, new CatchUpBody(2, 40, 2, false, 0, 0, 0).Encode(new byte[CatchUpBody.SizeBytes]));
         _world.Run(1000);
         Assert.Equal(IoStatus.Ok, _two.LastOf(FrameKind.CatchUpAck).Status);
         _node.Kill();
@@ -172,8 +172,95 @@ public sealed class ReplicaMachineRuleSpecs : IDisposable
         Promise(_two, 3);
         var promised = PromisedAt(_two);
         Assert.Equal((true, 2UL), (promised.CatchingUp, promised.LastSequence));
-        Tell(_two, FrameKind.CatchUpBegin, 3, new CatchUpBody(3, 50, 3, false).Encode(new byte[32]));
+        Tell(_two, FrameKind.CatchUpBegin, 3, new CatchUpBody(3, 50, 3, false, 0, 0, 0).Encode(new byte[CatchUpBody.SizeBytes]));
         Assert.Equal(IoStatus.OutOfRange, _two.LastOf(FrameKind.CatchUpAck).Status);
+    }
+
+    /// <summary>Epoch 2 catches the copy up from 2 to 40, and has one item, the mark, behind it.</summary>
+    private void Mark(ulong watermark, ulong cursor = 7)
+    {
+        Fill();
+        Promise(_two, 2);
+        Tell(_two, FrameKind.CatchUpBegin, 2, new CatchUpBody(2, 40, 1, false, 0, 0, 0).Encode(new byte[CatchUpBody.SizeBytes]));
+        _world.Run(1000);
+        Tell(_two, FrameKind.CatchUpMark, 2, BitConverter.GetBytes(cursor), argument: watermark, requestId: 1);
+    }
+
+    [Fact(DisplayName = "R8, I5: a cursor that is in the log outlives the process, and the catch-up goes on from it and no further")]
+    public void R8_a_cursor_is_kept()
+    {
+        // Guards OnCatchUpMark; OnCatchUpBegin: isCursor; SendPromised: the cursor.
+        Mark(watermark: 40);
+        _world.Run(1000);
+        Assert.Equal(1UL, _two.LastOf(FrameKind.CatchUpAck).RequestId);
+        _node.Kill();
+        _node.Start();
+        Promise(_two, 3);
+        var promised = PromisedAt(_two);
+        Assert.Equal((true, 2UL, 40UL, 7UL), (promised.CatchingUp, promised.LastSequence, promised.CatchUpTo, promised.CatchUpCursor));
+        foreach (var (cursor, to) in new[] { (8UL, 40UL), (7UL, 41UL) })
+        {
+            Tell(_two, FrameKind.CatchUpBegin, 3, new CatchUpBody(2, 50, 1, false, cursor, to, 0).Encode(new byte[CatchUpBody.SizeBytes]));
+            Assert.Equal(IoStatus.OutOfRange, _two.LastOf(FrameKind.CatchUpAck).Status);
+        }
+        Tell(_two, FrameKind.CatchUpBegin, 3, new CatchUpBody(2, 50, 1, false, 7, 40, 0).Encode(new byte[CatchUpBody.SizeBytes]));
+        _world.Run(1000);
+        Assert.Equal(IoStatus.Ok, _two.LastOf(FrameKind.CatchUpAck).Status);
+        // The part above the cursor has not begun: an attempt after this one starts where this one did.
+        _node.Kill();
+        _node.Start();
+        Promise(_two, 4);
+        Assert.Equal((40UL, 7UL), (PromisedAt(_two).CatchUpTo, PromisedAt(_two).CatchUpCursor));
+    }
+
+    [Fact(DisplayName = "I5: a copy that lacks what the owner had committed keeps no cursor: what hid a block from the owner's scan may be just that")]
+    public void I5_a_cursor_needs_what_was_committed()
+    {
+        // Guards OnCatchUpMark: the watermark.
+        Mark(watermark: 41);
+        _world.Run(1000);
+        Promise(_two, 3);
+        Assert.Equal((true, 0UL), (PromisedAt(_two).CatchingUp, PromisedAt(_two).CatchUpCursor));
+    }
+
+    [Fact(DisplayName = "I5: a loss of power takes a cursor that was not on media, or leaves it with all that it covers")]
+    public void I5_a_cursor_and_power()
+    {
+        Mark(watermark: 40);
+        var staged = Disk.Log.Count;
+        _node.LosePower();
+        Assert.True(Disk.Log.Count <= staged);
+        _node.Start();
+        Promise(_two, 3);
+        var promised = PromisedAt(_two);
+        Assert.True(promised.CatchUpCursor == 0 || (promised.CatchUpTo == 40 && _node.Store!.CommitWatermark == 40));
+    }
+
+    [Fact(DisplayName = "A node takes part in so many long catch-ups at once; one that ends, or whose owner is lost, makes room")]
+    public void Long_catch_ups_take_turns()
+    {
+        // Guards MayBegin, and LeaveCatchUp.
+        var others = new[] { new object(), new object() };
+        foreach (var other in others) Assert.True(_node.Repair.CatchUpsIn.TryEnter(other));
+        Fill();
+        Promise(_two, 2);
+        var begin = new CatchUpBody(2, 40, 1, false, 0, 0, (ulong)_node.Repair.Options.CatchUpShortBytes + 1).Encode(new byte[CatchUpBody.SizeBytes]).ToArray();
+        Tell(_two, FrameKind.CatchUpBegin, 2, begin);
+        Assert.Equal(IoStatus.Busy, _two.LastOf(FrameKind.CatchUpAck).Status);
+        Assert.False(_node.Machine!.Header.CatchingUp);
+        _node.Repair.CatchUpsIn.Leave(others[0]);
+        Tell(_two, FrameKind.CatchUpBegin, 2, begin);
+        _world.Run(1000);
+        Assert.Equal((IoStatus.Ok, 2), (_two.LastOf(FrameKind.CatchUpAck).Status, _node.Repair.CatchUpsIn.InsideCount));
+        Tell(_two, FrameKind.CatchUpEnd, 2, [], requestId: 1);
+        _world.Run(1000);
+        Assert.Equal((false, 1), (_node.Machine.Header.CatchingUp, _node.Repair.CatchUpsIn.InsideCount));
+
+        Promise(_two, 3);
+        Tell(_two, FrameKind.CatchUpBegin, 3, new CatchUpBody(2, 50, 1, true, 0, 0, ulong.MaxValue).Encode(new byte[CatchUpBody.SizeBytes]));
+        Assert.Equal(2, _node.Repair.CatchUpsIn.InsideCount);
+        _node.Machine.OnLinkDown(_two);
+        Assert.Equal(1, _node.Repair.CatchUpsIn.InsideCount);
     }
 
     [Fact(DisplayName = "R17: the lease left is reported again when the promise is asked for again, and after a restart")]

@@ -108,6 +108,20 @@ public sealed class StoreFailureSpecs
         }
     }
 
+    [Fact(DisplayName = "A superblock whose very first write a kill has torn is made anew: no open was ever counted there")]
+    public void Superblock_never_completed()
+    {
+        for (var seed = 1UL; seed <= 20; seed++)
+        {
+            var rig = new StoreRig(seed);
+            // Name, space, first write.
+            rig.Disk.PowerOffAt = 3;
+            Assert.NotEqual(IoStatus.Ok, rig.TryOpen().Status);
+            rig.Restart(PowerLoss.ProcessOnly);
+            Assert.Equal(1UL, rig.Store.OpenCount);
+        }
+    }
+
     [Fact(DisplayName = "The cluster id is written once")]
     public void Cluster_id()
     {

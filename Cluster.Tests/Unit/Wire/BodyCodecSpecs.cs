@@ -82,15 +82,17 @@ public class BodyCodecSpecs
         Assert.Throws<InvariantException>(() => new BodyWriter(new byte[5]).Bytes([1, 2]));
     }
 
-    [Fact(DisplayName = "A catch-up's reset word is 0 or 1")]
+    [Fact(DisplayName = "A catch-up's reset word is 0 or 1, and one that starts from nothing has no cursor")]
     public void Catch_up_reset()
     {
-        var bytes = new CatchUpBody(1, 2, 3, true).Encode(new byte[32]).ToArray();
+        var bytes = new CatchUpBody(1, 2, 3, true, 0, 0, 9).Encode(new byte[CatchUpBody.SizeBytes]).ToArray();
+        Assert.True(CatchUpBody.TryDecode(bytes, out _));
         bytes[25] = 1;
         Assert.False(CatchUpBody.TryDecode(bytes, out _));
         bytes[25] = 0;
         bytes[24] = 2;
         Assert.False(CatchUpBody.TryDecode(bytes, out _));
+        Assert.False(CatchUpBody.TryDecode(new CatchUpBody(1, 2, 3, true, 4, 5, 9).Encode(new byte[CatchUpBody.SizeBytes]), out _));
     }
 
     [Fact(DisplayName = "A hello with another magic, crossed versions or reserved bytes is refused; a refusal's text is cut to its bound")]

@@ -36,11 +36,11 @@ public class WireGoldenSpecs
     [Fact(DisplayName = "Bodies between owner and replica")]
     public void Replica_bodies()
     {
-        var promised = new PromisedBody(One, Two, 1, 2, 3, 4, 5, 6, 7, 8, true, 1010, 9);
+        var promised = new PromisedBody(One, Two, 1, 2, 3, 4, 5, 6, 7, 8, true, 1010, 9, 10, 11);
         Pin("promised", promised, (body, to) => body.Encode(to), PromisedBody.TryDecode);
         Pin("append-ack", new AppendAckBody(0x11, 0x10, 0x12), (body, to) => body.Encode(to), AppendAckBody.TryDecode);
         Pin("fetch-tail", new FetchTailBody(0x21, 0x22), (body, to) => body.Encode(to), FetchTailBody.TryDecode);
-        Pin("catch-up", new CatchUpBody(0x31, 0x32, 0x33, true), (body, to) => body.Encode(to), CatchUpBody.TryDecode);
+        Pin("catch-up", new CatchUpBody(0x31, 0x32, 0x33, false, 0x34, 0x35, 0x36), (body, to) => body.Encode(to), CatchUpBody.TryDecode);
         Pin("block-range", new BlockRangeBody(new BlockRange(0x515253545556, 64)), (body, to) => body.Encode(to), BlockRangeBody.TryDecode);
         Pin("scrub-report", new ScrubReportBody(0x61, 0x62, 0x63), (body, to) => body.Encode(to), ScrubReportBody.TryDecode);
         var mark = new ScrubMark(new ScrubTally(1, 2, 3, 4, 5), 6, new ScrubTally(7, 8, 9, 10, 11), 12);
@@ -48,9 +48,11 @@ public class WireGoldenSpecs
         var promise = new PromiseBody(new NodeId(One), new ReplicaId(0x0102, 3), Two, true, [0xAA, 0xBB]);
         Pin("promise", promise, (body, to) => body.Encode(to), PromiseBody.TryDecode,
             (left, right) => left with { Spec = right.Spec } == right && left.Spec.SequenceEqual(right.Spec));
-        var stamp = new StampBody(One, 0x41, 0x42, true, [0xCC]);
+        var member = new StampedMember(new ReplicaPlacement(new ReplicaId(0x0102, 3), new NodeId(Two), "n1", Three), One, 0x44, true);
+        var stamp = new StampBody(One, 0x41, 0x43, 0x42, true, [0xCC], [member]);
         Pin("stamp", stamp, (body, to) => body.Encode(to), StampBody.TryDecode,
-            (left, right) => left with { Spec = right.Spec } == right && left.Spec.SequenceEqual(right.Spec));
+            (left, right) => left with { Spec = right.Spec, Members = right.Members } == right && left.Spec.SequenceEqual(right.Spec)
+                && left.Members.SequenceEqual(right.Members));
     }
 
     [Fact(DisplayName = "Bodies of the handshake")]

@@ -1,0 +1,10 @@
+namespace Cluster.Messages.Model;
+
+/// <summary>
+/// A member of the in-sync set as the headers of all members name it (P7), with the store that it was confirmed on (R5).
+/// </summary>
+/// <param name="IsJoining">It may have been journaled in since: a recovery needs its copy too.</param>
+public sealed record StampedMember(ReplicaPlacement Copy, Guid StoreId, ulong StoreOpenCount, bool IsJoining)
+{
+    public ReplicaId Id => Copy.Id;
+}

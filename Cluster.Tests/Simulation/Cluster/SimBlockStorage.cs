@@ -1,0 +1,272 @@
+using System.Buffers.Binary;
+using Cluster.Messages.Model;
+using Cluster.Node.Store;
+using Cluster.Tests.Simulation.Store;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Cluster.Tests.Simulation.Volumes;
+
+/// <summary>
+/// The program's own store on a simulated disk. Beside what the clients see, each open is checked: a process that ended keeps what it had written, a host without
+/// power what it had synced, and what an open calls durable is on media.
+/// </summary>
+internal sealed class SimBlockStorage : ISimStorage
+{
+    /// <summary>As many opens back goes a backup.</summary>
+    private const int BackupAge = 2;
+
+    /// <summary>In place of a block's value: its bytes are bad.</summary>
+    private const ulong BadValue = ulong.MaxValue;
+
+    private readonly SimNode _node;
+    private readonly SimRandom _random;
+    private readonly StoreOptions _options;
+    private readonly List<Written> _written = [];
+    private readonly Queue<SimulatedDisk> _backups = new();
+    private SimulatedDisk _disk;
+    private SimDiskScheduler? _scheduler;
+    private BlockStore? _store;
+    private SimBlockVolume? _volume;
+    private Guid _bootId;
+    private bool _wasFull;
+    private bool _isMediaKnown;
+    private bool _hasPowerFailure;
+
+    /// <summary>What may rot: <see cref="SimBlockVolume.NotedDurable"/> as of the last write.</summary>
+    private ulong _noted;
+
+    /// <summary>What the next open must find.</summary>
+    private ulong _kept;
+
+    /// <summary>What it must find if the power goes before.</summary>
+    private ulong _synced;
+
+    /// <summary>All that was written up to an operation of the disk, and where the replica then was.</summary>
+    private readonly record struct Written(long Operation, ulong Sequence, byte[] Header);
+
+    public SimBlockStorage(SimNode node)
+    {
+        (_node, _random) = (node, new SimRandom(node.World.Random.Next()));
+        _options = new StoreOptions
+        {
+            SegmentBytes = StoreOptions.SegmentBytesMin,
+            CapacityBytes = _random.Between(StoreOptions.SegmentsMin, 14) * StoreOptions.SegmentBytesMin,
+            CheckpointIntervalBytes = _random.Between(30, 400) * 1024,
+            CleanBelowFreePercent = (int)_random.Between(40, 98),
+            WatermarkDelayMs = (int)_random.Between(5, 500),
+            NewId = _random.Guid,
+        };
+        (_disk, _bootId) = (NewDisk(), _random.Guid());
+    }
+
+    public Guid StoreId { get; private set; }
+
+    public ulong OpenCount { get; private set; }
+
+    public ulong SuspectSince { get; private set; }
+
+    public ulong AppendedSequence => _volume?.AppendedSequence ?? _kept;
+
+    public long ReplacedAtUs { get; private set; } = -1;
+
+    public IVolumeStore? Volume => _volume;
+
+    public bool IsOff => _disk.IsOff;
+
+    /// <summary>Counts the processes.</summary>
+    public int Life { get; private set; }
+
+    public SimStoreCounts Counts { get; private set; }
+
+    public bool HasFailed => _store is { HasFailed: true };
+
+    public SimMedia? Media
+    {
+        get
+        {
+            if (!_isMediaKnown) return null;
+            var missing = _disk.FirstMissing(SegmentTable.Prefix);
+            var index = _written.FindLastIndex(written => written.Operation < missing);
+            if (index < 0) return new SimMedia(0, null);
+            _written.RemoveRange(0, index);
+            return new SimMedia(_written[0].Sequence, _written[0].Header);
+        }
+    }
+
+    public bool Open()
+    {
+        if (_node.World.Faults is { IsOver: false } && _random.Percent(5)) DieWithin(12, _node.World.Profile.PowerLoss && _random.Percent(50));
+        ApplyFaults();
+        _scheduler = new SimDiskScheduler(_node, _random, ApplyFaults);
+        var opened = BlockStore.Open(_options with { BootId = _bootId }, new SimNodeLoop(_node), _disk, _scheduler, NullLogger.Instance);
+        // What was to break the open does not break the process later: nobody would start it again.
+        if (!_disk.IsOff) Calm();
+        if (opened.Store is null)
+        {
+            _node.World.Say(_node.Name, $"the open was refused: {opened.Reason}");
+            Counts += new SimStoreCounts { Refused = 1 };
+            if (_disk.IsOff) Restart(_hasPowerFailure);
+            else if (opened.Status != IoStatus.DeviceError && opened.Status != IoStatus.NoSpace) throw new BrokenPromiseException(opened.Reason);
+            else Restart(power: false);
+            return false;
+        }
+        _store = opened.Store;
+        Counts += new SimStoreCounts { Opens = 1, Suspect = _store.Suspect ? 1 : 0 };
+        (StoreId, OpenCount, SuspectSince) = (_store.StoreId, _store.OpenCount, _store.SuspectSince);
+        _node.World.Say(_node.Name, $"the store is open, {OpenCount}, suspect since {SuspectSince}, last {_store.Find(SimWorld.Volume)?.LastSequence}, {_store.Usage}");
+        Adopt();
+        CheckOpened();
+        return true;
+    }
+
+    public IoStatus Create(ReadOnlyMemory<byte> header)
+    {
+        var (status, _) = _store!.Create(SimWorld.Volume, header);
+        if (status == IoStatus.Ok) Adopt();
+        return status;
+    }
+
+    public bool RunPhase()
+    {
+        if (_store is null || _disk.IsOff) return false;
+        ApplyFaults();
+        // What was staged so far is written by this; what is staged as its answer is not yet.
+        var (header, noted) = (_volume?.SavedHeader, _volume?.NotedDurable ?? 0);
+        var worked = _store.Run();
+        if (!_store.HasFailed) _noted = noted;
+        if (worked && !_store.HasFailed && _volume is not null && header is not null
+            && (_written[^1].Sequence != _volume.AppendedSequence || _written[^1].Header != header))
+            _written.Add(new Written(_disk.Operations, _volume.AppendedSequence, header));
+        return worked;
+    }
+
+    public void Kill() => EndProcess(_disk.IsOff && _hasPowerFailure);
+
+    public void LosePower()
+    {
+        if (_store is not null) EndProcess(power: true);
+        else Restart(power: true);
+    }
+
+    public void Replace(bool withBackup)
+    {
+        EndProcess(power: false);
+        _disk = withBackup && _backups.Count == BackupAge + 1 ? _backups.Dequeue() : NewDisk();
+        _backups.Clear();
+        (_kept, _synced, ReplacedAtUs, _isMediaKnown) = (0, 0, _node.World.NowUs, false);
+    }
+
+    /// <summary>The process is killed, or its host loses its power, in the middle of one of its next calls that change the disk.</summary>
+    public void DieWithin(int operations, bool power) =>
+        (_disk.PowerOffAt, _hasPowerFailure) = (_disk.Operations + _random.Between(1, operations), power);
+
+    public bool Rot(ulong block)
+    {
+        if (_volume is null || !_volume.Real.Map.TryGet(block, out var entry) || entry.Segment == MapEntry.NoSegment || entry.Sequence > _noted) return false;
+        _disk.FlipBit(_store!.Segments[entry.Segment].Name, (entry.OffsetBytes * 8L) + _random.Below(entry.LengthBytes * 8));
+        Counts += new SimStoreCounts { Rotted = 1 };
+        return true;
+    }
+
+    public bool IsIntact => _volume is null || !Committed().Any(block => block.Value == BadValue);
+
+    public void Calm() => (_disk.PowerOffAt, _disk.FailReads, _disk.FailWrites) = (0, 0, 0);
+
+    public IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> Committed()
+    {
+        var blocks = new List<(ulong, ulong, ulong)>();
+        Span<byte> bytes = stackalloc byte[Limits.EncodedBlockBytesMax];
+        for (ulong block = 0; block < _node.World.Profile.Blocks; block++)
+        {
+            var sequence = _volume!.SequenceOf(block, withTail: false);
+            if (sequence == 0) continue;
+            ulong value = 0;
+            if (_volume.Real.Map.TryGet(block, out var entry))
+            {
+                var encoded = bytes[..entry.LengthBytes];
+                var read = _store!.Segments[entry.Segment].File.ReadExactly(entry.OffsetBytes, encoded);
+                value = read.IsOk && entry.Descriptor.Matches(SimWorld.Volume, 0, block, encoded) ? BinaryPrimitives.ReadUInt64LittleEndian(encoded) : BadValue;
+            }
+            blocks.Add((block, sequence, value));
+        }
+        return blocks;
+    }
+
+    private SimulatedDisk NewDisk() => new(_random.Next()) { EvictsLost = _node.World.Profile.PowerLoss, ShortWrites = true, UncachedOneIn = 4 };
+
+    private void Adopt()
+    {
+        _noted = 0;
+        _volume = _store!.Find(SimWorld.Volume) is VolumeStore real ? new SimBlockVolume(this, _node, real) : null;
+        if (_volume is null) return;
+        _written.Clear();
+        _written.Add(new Written(_disk.Operations, _volume.LastSequence, _volume.SavedHeader));
+    }
+
+    private void CheckOpened()
+    {
+        var last = _volume is { Damage: null } ? _volume.LastSequence : 0;
+        var history = _node.World.History;
+        history.Check(_volume?.Damage is null, () => $"the store of {_node.Name} is damaged, and nothing rotted: {_volume!.Damage}");
+        history.Check(last >= _kept, () => $"the store of {_node.Name} came back with {last}, and it had kept {_kept}");
+        var media = _disk.Copy(media: true);
+        var found = BlockStore.Open(_options with { BootId = _bootId }, new SimulatedLoop(), media, new LoopDiskScheduler(new SimulatedLoop()), NullLogger.Instance);
+        history.Check(found.Store is not null, () => $"the media of {_node.Name} can't be opened: {found.Reason}");
+        var there = found.Store!.Find(SimWorld.Volume)?.LastSequence ?? 0;
+        var header = found.Store.Find(SimWorld.Volume)?.Header.ToArray() ?? [];
+        media.TurnOff();
+        found.Store.Stop(() => { });
+        history.Check(_volume is null || header.AsSpan().SequenceEqual(_volume.Header.Span), () => $"the media of {_node.Name} have another header than its store");
+        history.Check(there >= last, () => $"the store of {_node.Name} opened with {last} as durable, and {there} is on its media");
+        _kept = _synced = last;
+        _disk.Forget();
+        _isMediaKnown = true;
+        if (!_node.World.Profile.LosesDisks) return;
+        _backups.Enqueue(_disk.Copy(media: false));
+        if (_backups.Count > BackupAge + 1) _backups.Dequeue();
+    }
+
+    private void ApplyFaults()
+    {
+        if (_node.HasNoSpace != _wasFull) _disk.CapacityBytes = _node.HasNoSpace ? _disk.UsedBytes : long.MaxValue;
+        _wasFull = _node.HasNoSpace;
+        _disk.FailSyncs = _node.FailsSync ? _node.FailsEverySync ? int.MaxValue : Math.Max(1, _disk.FailSyncs) : 0;
+        if (_node.FailsWrite) (_disk.FailWrites, _node.FailsWrite) = (1, false);
+        if (_node.FailsRead) (_disk.FailReads, _node.FailsRead) = (1, false);
+    }
+
+    private void EndProcess(bool power)
+    {
+        if (_store is not { } store) return;
+        Life++;
+        if (_volume is { } volume)
+        {
+            // After a failed sync the page cache keeps nothing for certain.
+            var isLost = power || (volume.HasFailed && _node.World.Profile.PowerLoss);
+            (_kept, _synced) = (isLost ? volume.ToldDurable : Math.Max(volume.ToldDurable, volume.ToldAppended), volume.ToldDurable);
+            volume.Real.Events = null;
+        }
+        _node.World.Say(_node.Name, $"ends, {(power ? "without power" : "killed")}{(_disk.IsOff ? " in a call" : "")}: keeps {_kept}, {_synced} synced, {store.FailureReason ?? "no failure"}");
+        Counts += new SimStoreCounts
+        {
+            DiedInACall = _disk.IsOff ? 1 : 0,
+            Failed = store.HasFailed ? 1 : 0,
+            Checkpoints = store.CheckpointsWritten,
+            Freed = store.SegmentsFreed,
+            Cleaned = store.SegmentsCleaned,
+        };
+        (_store, _volume) = (null, null);
+        _disk.TurnOff();
+        store.Stop(() => { });
+        _scheduler!.End();
+        Restart(power);
+    }
+
+    private void Restart(bool power)
+    {
+        _disk.Restart(power ? PowerLoss.Torn : PowerLoss.ProcessOnly);
+        (_wasFull, _hasPowerFailure) = (false, false);
+        _disk.CapacityBytes = long.MaxValue;
+        if (power) (_bootId, _isMediaKnown, _kept) = (_random.Guid(), false, _synced);
+    }
+}

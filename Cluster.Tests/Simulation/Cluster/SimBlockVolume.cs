@@ -1,0 +1,180 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Cluster.Node.Store;
+
+namespace Cluster.Tests.Simulation.Volumes;
+
+/// <summary>The real store's replica, listened to: what it takes, commits and tells is what the checkers compare.</summary>
+internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
+{
+    private readonly SimBlockStorage _storage;
+    private readonly SimNode _node;
+    private readonly List<RecordHeader> _tail = [];
+
+    public SimBlockVolume(SimBlockStorage storage, SimNode node, VolumeStore real)
+    {
+        (_storage, _node, Real) = (storage, node, real);
+        for (var sequence = real.TailFrom + 1; sequence <= real.LastSequence; sequence++)
+        {
+            var (status, record) = real.ReadTail(sequence);
+            if (status != IoStatus.Ok) break;
+            if (RecordHeader.TryDecode(record!.Span, out var header) == IoStatus.Ok) _tail.Add(header);
+            record.Release();
+        }
+        real.Events = this;
+        (ToldAppended, ToldDurable, SavedHeader) = (real.LastSequence, real.DurableSequence, real.Header.ToArray());
+    }
+
+    public VolumeStore Real { get; }
+
+    /// <summary>The last sequence that the machine was told to be written, and to be on media.</summary>
+    public ulong ToldAppended { get; private set; }
+
+    public ulong ToldDurable { get; private set; }
+
+    public bool HasFailed { get; private set; }
+
+    /// <summary>On media, and a later entry of the log says so: bytes that are bad there are known not to be a torn tail.</summary>
+    public ulong NotedDurable { get; private set; }
+
+    public byte[] SavedHeader { get; private set; }
+
+    public VolumeId Volume => Real.Volume;
+
+    public ReadOnlyMemory<byte> Header => Real.Header;
+
+    public string? Damage => Real.Damage;
+
+    public ulong LastSequence => Real.LastSequence;
+
+    public ulong LastRecordEpoch => Real.LastRecordEpoch;
+
+    public ulong AppendedSequence => Real.AppendedSequence;
+
+    public ulong DurableSequence => Real.DurableSequence;
+
+    public ulong CommitWatermark => Real.CommitWatermark;
+
+    public ulong TailFrom => Real.TailFrom;
+
+    public SessionWindows Windows => Real.Windows;
+
+    public VolumeUsage Usage => Real.Usage;
+
+    public IVolumeStoreEvents? Events { get; set; }
+
+    public IoStatus Append(IoBuffer record, in RecordHeader header)
+    {
+        var status = Real.Append(record, in header);
+        if (status != IoStatus.Ok) return status;
+        _tail.Add(header);
+        NotedDurable = ToldDurable;
+        return status;
+    }
+
+    public IoStatus AppendResync(IoBuffer record, in RecordHeader header) => Real.AppendResync(record, in header);
+
+    public IoStatus SetWindows(SessionWindows windows) => Real.SetWindows(windows);
+
+    public void Commit(ulong watermark)
+    {
+        Real.Commit(watermark);
+        var count = 0;
+        for (; count < _tail.Count && _tail[count].Sequence <= Real.CommitWatermark; count++)
+        {
+            var header = _tail[count];
+            _node.World.History.OnCommitted(_node, in header);
+        }
+        _tail.RemoveRange(0, count);
+    }
+
+    public IoStatus Truncate(ulong toSequence)
+    {
+        var status = Real.Truncate(toSequence);
+        if (status == IoStatus.Ok) _tail.RemoveAll(header => header.Sequence > toSequence);
+        Lower();
+        return status;
+    }
+
+    public IoStatus SetPosition(ulong sequence, ulong lastRecordEpoch, bool discardAll)
+    {
+        var status = Real.SetPosition(sequence, lastRecordEpoch, discardAll);
+        if (status == IoStatus.Ok) _tail.Clear();
+        Lower();
+        return status;
+    }
+
+    public ulong SaveHeader(ReadOnlyMemory<byte> header)
+    {
+        SavedHeader = header.ToArray();
+        return Real.SaveHeader(header);
+    }
+
+    public void RequestSync() => Real.RequestSync();
+
+    public void Read(BlockRange range, IReadCompletion completion, ulong token) => Real.Read(range, new Reading(_storage, completion), token);
+
+    public void ReadEach(BlockRange range, bool background, IEachReadCompletion completion, ulong token) =>
+        Real.ReadEach(range, background, new EachReading(_storage, completion), token);
+
+    public (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header) => Real.Repair(record, in header);
+
+    public ulong Digest(BlockRange range) => Real.Digest(range);
+
+    public ulong NextData(ulong from, ulong end) => Real.NextData(from, end);
+
+    public ulong SequenceOf(ulong block, bool withTail) => Real.SequenceOf(block, withTail);
+
+    public ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents) =>
+        Real.Allocated(range, extentsMax, extents);
+
+    public (IoStatus Status, ChangeCursor? Next) ReadChanges(ulong since, ulong upTo, ChangeCursor? cursor, int bytesMax, List<IoBuffer> records) =>
+        Real.ReadChanges(since, upTo, cursor, bytesMax, records);
+
+    public long EstimateChanges(ulong since, ulong upTo, ulong fromBlock) => Real.EstimateChanges(since, upTo, fromBlock);
+
+    public (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence) => Real.ReadTail(sequence);
+
+    public void OnAppended(ulong appendedSequence)
+    {
+        ToldAppended = appendedSequence;
+        Events?.OnAppended(appendedSequence);
+    }
+
+    public void OnDurable(ulong durableSequence, ulong headerNumber)
+    {
+        ToldDurable = durableSequence;
+        Events?.OnDurable(durableSequence, headerNumber);
+    }
+
+    public void OnFailed(IoStatus status, string reason)
+    {
+        HasFailed = true;
+        Events?.OnFailed(status, reason);
+    }
+
+    private void Lower() => (ToldAppended, ToldDurable) = (Math.Min(ToldAppended, Real.LastSequence), Math.Min(ToldDurable, Real.LastSequence));
+
+    /// <summary>Nobody is there any more to hear of a read when the process has ended.</summary>
+    private sealed class Reading(SimBlockStorage storage, IReadCompletion completion) : IReadCompletion
+    {
+        private readonly int _life = storage.Life;
+
+        public void OnRead(ulong token, IoStatus status, IoBuffer? reply)
+        {
+            if (storage.Life == _life) completion.OnRead(token, status, reply);
+            else reply?.Release();
+        }
+    }
+
+    private sealed class EachReading(SimBlockStorage storage, IEachReadCompletion completion) : IEachReadCompletion
+    {
+        private readonly int _life = storage.Life;
+
+        public void OnReadEach(ulong token, IoStatus status, ulong bad, IoBuffer? reply)
+        {
+            if (storage.Life == _life) completion.OnReadEach(token, status, bad, reply);
+            else reply?.Release();
+        }
+    }
+}

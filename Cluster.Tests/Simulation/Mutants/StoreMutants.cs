@@ -1,0 +1,39 @@
+namespace Cluster.Tests.Simulation.Mutants;
+
+/// <summary>Bugs planted in the store, under the simulator that runs it.</summary>
+internal static class StoreMutants
+{
+    private const string Store = "Cluster.Node/Store/";
+    private const int Seeds = 150;
+
+    public static IReadOnlyList<Mutant> All { get; } =
+    [
+        Plant("an open calls durable what only the page cache has", "R10", "BlockStore.Open.cs",
+            "if (result.IsOk) result = file.WriteAll(at, part);", ""),
+        Plant("a failed fdatasync is tried again", "R10", "SyncJob.cs",
+            "Result = segment.File.Sync();", "Result = segment.File.Sync();\n            if (!Result.IsOk) Result = segment.File.Sync();"),
+        Plant("a torn record at the end of the log is taken for a whole one", "P1", "LogRecovery.cs",
+            "&& scanner.PayloadStatus != IoStatus.Ok && !IsFlushed(", "&& false && !IsFlushed("),
+        Plant("the replay goes on behind the torn tail", "P1", "LogRecovery.cs",
+            "if (!IsFlushed(End, ref watermark))\n            {", "if (false)\n            {"),
+        Plant("an entry's flush watermark runs ahead of the fdatasync", "R10", "LogWriter.cs",
+            "volume, Durable, recordHash);", "volume, End, recordHash);"),
+        Plant("the cleaner frees a segment before a checkpoint without it is on media", "P3", "Cleaner.cs",
+            "            SegmentsCleaned++;\n", "            SegmentsCleaned++;\n            store.Segments.Free(source);\n"),
+        Plant("a segment that the checkpoint on media names is used anew", "P3", "BlockStore.Open.cs",
+            "|| named.Contains(each.Segment) ||", "||"),
+        Plant("a segment with uncommitted records counts as dead", "R4", "Segment.cs",
+            "LiveBlocks == 0 && TailRecords == 0;", "LiveBlocks == 0;"),
+        Plant("only the newest segment is synced", "P3", "SyncJob.cs",
+            "foreach (var segment in Segments)", "foreach (var segment in Segments.TakeLast(1))"),
+        Plant("what was written while the fdatasync ran counts as durable", "P3", "VolumeStore.cs",
+            "DurableSequence = Math.Max(DurableSequence, _syncingSequence);", "DurableSequence = Math.Max(DurableSequence, AppendedSequence);"),
+        Plant("the session windows are not in the checkpoint", "R12", "CheckpointSnapshot.cs",
+            "volume.Windows.Encode(windows);", "new SessionWindows().Encode(windows);"),
+        Plant("a segment is chained to the place where its forerunner began", "P1", "LogWriter.cs",
+            "_nextNumber++, End, (uint)", "_nextNumber++, End with { OffsetBytes = SegmentHeader.SizeBytes }, (uint)"),
+    ];
+
+    private static Mutant Plant(string name, string rule, string file, string text, string replacement) =>
+        new(name, $"store, {rule}", Store + file, text, replacement, Seeds, OverStore: true);
+}
