@@ -108,6 +108,8 @@ public sealed class RecoverSpecs : IDisposable
 
     private async Task CompareAsync(LocalCluster cluster, params string[] names)
     {
+        // A node's copies are in sync, over the mesh, before its NBD port is open.
+        await DevOperations.WaitUntilHealthyAsync(cluster.File, cluster.Nodes, cluster.Nodes.Count, CancellationToken.None);
         foreach (var name in names)
         {
             await LocalCluster.WaitUntilInSyncAsync(cluster.Nodes[0], name);
