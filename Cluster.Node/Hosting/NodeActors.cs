@@ -24,7 +24,8 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
     private const double PlacementPauseJitter = 0.2;
 
     public static NodeActors Start(
-        ActorSystem system, NodeOptions options, VolumeRuntime runtime, PeerDirectory directory, IMetaLog log, ILoggerFactory loggers)
+        ActorSystem system, NodeOptions options, VolumeRuntime runtime, PeerDirectory directory, IMetaLog log, Action onTakenOut,
+        ILoggerFactory loggers)
     {
         var moves = new VolumeMoves(log);
         runtime.MoveOwner = moves.AskTo(loggers.CreateLogger<VolumeMoves>());
@@ -32,7 +33,7 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
         var strategy = new VolumeAllocationStrategy(system, view, directory.NameOf);
         var region = VolumeSharding.Start(system, id => PropsOf(id, runtime), strategy);
         var placement = StartPlacement(system, options, region, log);
-        system.ActorOf(Props.Create(() => new MembershipWatch(directory)), "membership");
+        system.ActorOf(Props.Create(() => new MembershipWatch(directory, onTakenOut)), "membership");
         system.ActorOf(Props.Create(() => new ReplicaReaper(runtime, placement)), "reaper");
         return new NodeActors(placement, region, moves);
     }

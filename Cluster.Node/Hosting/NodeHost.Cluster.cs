@@ -32,9 +32,7 @@ public sealed partial class NodeHost
         }
         // Owners drain and shards are handed over within this; what comes after it is only the process's own.
         _parts.Add("cluster membership", () => CoordinatedShutdown.Get(system).Run(CoordinatedShutdown.ClrExitReason.Instance));
-        system.WhenTerminated.ContinueWith(
-            _ => End("This node was taken out of its cluster (the others did not hear of it for too long); its process must start anew."),
-            TaskScheduler.Default);
+        system.WhenTerminated.ContinueWith(_ => EndTakenOut(), TaskScheduler.Default);
         return new ClusterMember(system, _loggers.CreateLogger<ClusterMember>());
     }
 

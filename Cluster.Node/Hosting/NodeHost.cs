@@ -15,6 +15,10 @@ using Microsoft.Extensions.Logging;
 
 namespace Cluster.Node.Hosting;
 
+/// <summary>Why a node can't go on, in one sentence.</summary>
+/// <param name="StartsAnew">A new start mends it: nothing here is broken.</param>
+public sealed record NodeEnd(string Reason, bool StartsAnew);
+
 /// <summary>Thrown by a start that can't go on; the message is one sentence for the operator.</summary>
 public sealed class NodeStartException(string message, Exception? inner = null) : Exception(message, inner);
 
@@ -34,7 +38,7 @@ public sealed partial class NodeHost
     private readonly ControlPlane _control = new();
     private readonly NodeRecovery _recovery;
     private readonly CancellationTokenSource _standDown = new();
-    private readonly TaskCompletionSource<string> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private readonly TaskCompletionSource<NodeEnd> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile bool _stopping;
 
     public NodeHost(NodeOptions options, Config operatorFile, ILoggerFactory loggers)
@@ -55,8 +59,8 @@ public sealed partial class NodeHost
     /// <summary>Of the journal that it gives up.</summary>
     public Guid EraToPutAside { get; private set; }
 
-    /// <summary>Completes with the reason when the node can't go on; its process must end then.</summary>
-    public Task<string> Ended => _ended.Task;
+    /// <summary>Completes when the node can't go on, also in the middle of its start; its process must end or start anew then.</summary>
+    public Task<NodeEnd> Ended => _ended.Task;
 
     /// <summary>Where the API listens, once started.</summary>
     public Uri? Api { get; private set; }
@@ -65,7 +69,7 @@ public sealed partial class NodeHost
     public EndPoint? Nbd { get; private set; }
 
     /// <summary>
-    /// Completes when the node serves. Throws <see cref="NodeStartException"/>; whatever it throws, <see cref="StopAsync"/> is called next.
+    /// Completes when the node serves. Throws <see cref="NodeStartException"/>; whatever it throws, <see cref="StopAsync()"/> is called next.
     /// </summary>
     public async Task StartAsync(CancellationToken cancellation)
     {
@@ -97,7 +101,7 @@ public sealed partial class NodeHost
         await RegisterAsync(journal, member.Value, meshPort, cancellation);
         member.Directory.ReadSoon();
         await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
-        var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, _loggers);
+        var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, EndTakenOut, _loggers);
         StartNbd(runtime, actors);
         var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store));
         OpenControl(formed.ClusterId, journal, member, actors);
@@ -109,10 +113,12 @@ public sealed partial class NodeHost
     /// <summary>
     /// Stops in order, within the time of the settings. Owners drain and hand over first, while everything else still runs.
     /// </summary>
-    public Task StopAsync()
+    public Task StopAsync() => StopAsync(_options.StopTimeout);
+
+    public Task StopAsync(TimeSpan atMost)
     {
         _stopping = true;
-        return _parts.StopAsync(_options.StopTimeout);
+        return _parts.StopAsync(atMost);
     }
 
     /// <summary>Parts that are made later than those that refer to them.</summary>
@@ -244,9 +250,12 @@ public sealed partial class NodeHost
         End($"The I/O loop failed: {e.Message}");
     }
 
-    private void End(string reason)
+    private void EndTakenOut() =>
+        End("This node was taken out of its cluster (the others did not hear of it for too long); it starts anew.", startsAnew: true);
+
+    private void End(string reason, bool startsAnew = false)
     {
-        if (!_stopping) _ended.TrySetResult(reason);
+        if (!_stopping) _ended.TrySetResult(new NodeEnd(reason, startsAnew));
     }
 
     [LoggerMessage(Level = LogLevel.Information, Message = "starts, version {Version}, data in {Directory}")]

@@ -1,3 +1,4 @@
+using Akka.Configuration;
 using Cluster.Node.Cli;
 using Cluster.Node.Hosting.Logging;
 using Cluster.Node.Hosting.Options;
@@ -8,6 +9,9 @@ namespace Cluster.Node.Hosting;
 /// <summary>`myrmidon node`: a node in this process, from settings to exit code.</summary>
 public static partial class NodeProcess
 {
+    /// <summary>A node that was taken out of its cluster has nothing to hand over: what has not stopped by then ends with the old run.</summary>
+    private static readonly TimeSpan AnewStopMax = TimeSpan.FromSeconds(3);
+
     /// <param name="flags">Keys of settings without "myrmidon.", with their text.</param>
     /// <param name="file">The operator's settings file, or null.</param>
     /// <param name="cancellation">SIGTERM and Ctrl-C: stop in order.</param>
@@ -20,31 +24,50 @@ public static partial class NodeProcess
             await error.WriteLineAsync($"myrmidon: {settings.Error}");
             return ExitCode.Usage;
         }
+        var (exit, anew) = await RunOnceAsync(options, settings.Akka, error, cancellation);
+        if (!anew || cancellation.IsCancellationRequested) return exit;
+        await error.WriteLineAsync($"myrmidon: the node can't start anew by itself: {ProcessImage.StartAnew()}");
+        return exit;
+    }
+
+    /// <summary>The exit code, and whether the process is to start anew instead of ending.</summary>
+    private static async Task<(int Exit, bool Anew)> RunOnceAsync(
+        NodeOptions options, Config akka, TextWriter error, CancellationToken cancellation)
+    {
         await using var logging = NodeLogging.Build(options.Name, options.LogLevel);
         var loggers = (ILoggerFactory)logging.GetService(typeof(ILoggerFactory))!;
         var log = loggers.CreateLogger("Myrmidon.Node");
         while (true)
         {
-            var host = new NodeHost(options, settings.Akka, loggers);
-            var exit = await RunAsync(host, log, error, cancellation);
-            if (!host.StandsDown.IsCancellationRequested || cancellation.IsCancellationRequested) return exit;
+            var host = new NodeHost(options, akka, loggers);
+            var (exit, anew) = await RunAsync(host, options, log, error, cancellation);
+            if (!host.StandsDown.IsCancellationRequested || cancellation.IsCancellationRequested) return (exit, anew);
             LogStandsDown(log, DataDirectory.PutJournalAside(options.DataDirectory, host.EraToPutAside));
         }
     }
 
     /// <summary>From start to stop.</summary>
-    private static async Task<int> RunAsync(NodeHost host, ILogger log, TextWriter error, CancellationToken cancellation)
+    private static async Task<(int Exit, bool Anew)> RunAsync(
+        NodeHost host, NodeOptions options, ILogger log, TextWriter error, CancellationToken cancellation)
     {
-        var exit = ExitCode.Ok;
+        var (exit, anew) = (ExitCode.Ok, false);
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellation, host.StandsDown);
+        using var start = CancellationTokenSource.CreateLinkedTokenSource(either.Token);
         try
         {
-            await host.StartAsync(either.Token);
+            // What ends a node may come while it still starts: it would wait for its cluster for ever.
+            var started = host.StartAsync(start.Token);
+            if (await Task.WhenAny(host.Ended, started) == started) await started;
+            else
+            {
+                await start.CancelAsync();
+                await started.WaitAsync(AnewStopMax, CancellationToken.None).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
             var stop = Task.Delay(Timeout.Infinite, either.Token);
             if (await Task.WhenAny(host.Ended, stop) == host.Ended)
             {
-                LogEnded(log, await host.Ended);
-                exit = ExitCode.Failure;
+                (exit, anew) = (ExitCode.Failure, (await host.Ended).StartsAnew);
+                LogEnded(log, anew ? LogLevel.Warning : LogLevel.Critical, (await host.Ended).Reason);
             }
         }
         catch (OperationCanceledException) when (either.IsCancellationRequested)
@@ -53,13 +76,13 @@ public static partial class NodeProcess
         }
         catch (NodeStartException e)
         {
-            LogEnded(log, e.Message);
+            LogEnded(log, LogLevel.Critical, e.Message);
             await error.WriteLineAsync($"myrmidon: {e.Message}");
             exit = ExitCode.Failure;
         }
         LogStops(log);
-        await host.StopAsync();
-        return exit;
+        await host.StopAsync(anew ? AnewStopMax : options.StopTimeout);
+        return (exit, anew);
     }
 
     private static Dictionary<string, string> Variables()
@@ -70,8 +93,8 @@ public static partial class NodeProcess
         return variables;
     }
 
-    [LoggerMessage(Level = LogLevel.Critical, Message = "{Reason}")]
-    private static partial void LogEnded(ILogger logger, string reason);
+    [LoggerMessage(Message = "{Reason}")]
+    private static partial void LogEnded(ILogger logger, LogLevel level, string reason);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "was stopped before it served")]
     private static partial void LogInterrupted(ILogger logger);

@@ -97,6 +97,18 @@ internal sealed class LocalCluster : IAsyncDisposable
             $"{name} is not {what} after {WaitMax.TotalSeconds} s: {last?.State} {last?.Reason}, owner {last?.Owner}, {copies}");
     }
 
+    /// <summary>Looks until it is as wanted; fails the test with the last look after a while.</summary>
+    public static async Task<T> WaitForAsync<T>(Func<Task<T>> look, Func<T, bool> wanted, string otherwise)
+    {
+        for (var waited = Stopwatch.StartNew(); ;)
+        {
+            var last = await look();
+            if (wanted(last)) return last;
+            if (waited.Elapsed > WaitMax) throw new Xunit.Sdk.XunitException($"{otherwise} within {WaitMax.TotalSeconds} s: {last}");
+            await Task.Delay(PollMs);
+        }
+    }
+
     public static Task<VolumeResource> WaitUntilInSyncAsync(DevNode node, string name) =>
         WaitForVolumeAsync(node, name, "in sync", volume => volume.Owner is not null
             && volume.Replicas.All(replica => replica.State == "in-sync"));
