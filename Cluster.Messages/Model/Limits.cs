@@ -46,6 +46,12 @@ public static class Limits
 
     public const long PendingBytesMax = 64L << 20;
 
+    /// <summary>Credit that a replica grants a volume's owner at most (R21): more than a fast volume has on its way.</summary>
+    public const long CreditBytesMax = 16L << 20;
+
+    /// <summary>What a data record takes of the credit: its bytes, and what the log puts around them.</summary>
+    public static long CreditOf(int recordBytes) => recordBytes + 128L;
+
     /// <summary>Bytes and requests one front-end session may have outstanding at the owner.</summary>
     public const long SessionBytesMax = 32L << 20;
 

@@ -78,9 +78,11 @@ public readonly record struct PromisedBody(Guid Identity, Guid StoreId, ulong St
 
 /// <summary>
 /// Cumulative: all up to Appended survives kill -9, all up to Durable is on media (as far as this replica knows). With status Gap, Expected is the
-/// sequence that it waits for. 32 bytes; the last word is zero (credits for R21).
+/// sequence that it waits for. 32 bytes.
 /// </summary>
-public readonly record struct AppendAckBody(ulong AppendedSequence, ulong DurableSequence, ulong ExpectedSequence)
+/// <param name="CreditBytes">Beyond Appended, data records of so many bytes are sure to find room, each counted by <see cref="Limits.CreditOf"/> (R21). What was
+/// granted is never taken back.</param>
+public readonly record struct AppendAckBody(ulong AppendedSequence, ulong DurableSequence, ulong ExpectedSequence, ulong CreditBytes)
 {
     public ReadOnlySpan<byte> Encode(Span<byte> to)
     {
@@ -88,15 +90,14 @@ public readonly record struct AppendAckBody(ulong AppendedSequence, ulong Durabl
         writer.U64(AppendedSequence);
         writer.U64(DurableSequence);
         writer.U64(ExpectedSequence);
-        writer.U64(0);
+        writer.U64(CreditBytes);
         return to[..writer.Length];
     }
 
     public static bool TryDecode(ReadOnlySpan<byte> from, out AppendAckBody body)
     {
         var reader = new BodyReader(from);
-        body = new AppendAckBody(reader.U64(), reader.U64(), reader.U64());
-        reader.U64();
+        body = new AppendAckBody(reader.U64(), reader.U64(), reader.U64(), reader.U64());
         return reader.AtEnd;
     }
 }

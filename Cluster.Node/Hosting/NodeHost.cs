@@ -151,7 +151,7 @@ public sealed partial class NodeHost
     {
         var scheduler = new ThreadDiskScheduler(loop, "disk");
         var opened = BlockStore.Open(
-            new StoreOptions(), loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"));
+            new StoreOptions { CapacityBytes = _options.CapacityBytes }, loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"));
         if (opened.Store is not { } store)
         {
             scheduler.Dispose();

@@ -61,6 +61,9 @@ public interface IVolumeEffects
     /// <summary>A copy is too slow: it is journaled out, or, if it is the owner's own, the owner moves. For the log and for metrics.</summary>
     void OnSlow(string copy, bool isOwner, string reason);
 
+    /// <summary>Writes have been held for a while for want of room; null: not any more (R21). For the log and for metrics.</summary>
+    void OnHeldForRoom(string? reason);
+
     /// <summary>A planned move of the owner to a node with an in-sync copy, soon.</summary>
     void MoveOwner(NodeId node, string name, string reason);
 

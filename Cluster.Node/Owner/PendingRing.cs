@@ -10,6 +10,8 @@ internal struct PendingRecord
     public RecordHeader Header;
     /// <summary>Where the answer goes; no link when nobody waits (a tail taken over, or a client whose link is gone).</summary>
     public ClientRoute ReplyTo;
+    /// <summary>Credit that all records up to this one took, since the machine began (R21).</summary>
+    public long CreditEnd;
 }
 
 /// <summary>The un-committed records of a volume, by sequence: dense, bounded by <see cref="Limits.PendingRecordsMax"/> and <see cref="Limits.PendingBytesMax"/>.</summary>
@@ -24,6 +26,11 @@ internal sealed class PendingRing
     public ulong Last { get; private set; }
 
     public long Bytes { get; private set; }
+
+    /// <summary>Credit that all records so far took (R21).</summary>
+    public long CreditTaken { get; private set; }
+
+    private long _creditOfBase;
 
     public int Count => (int)(Last - Base);
 
@@ -43,7 +50,14 @@ internal sealed class PendingRing
     {
         while (Base < Last) Remove();
         (Base, Last, Bytes) = (committed, committed, 0);
+        _creditOfBase = CreditTaken;
     }
+
+    /// <summary>Credit that the records up to this one took, which is one of the pending ones, or <see cref="Base"/>.</summary>
+    public long CreditUpTo(ulong sequence) => sequence == Base ? _creditOfBase : this[sequence].CreditEnd;
+
+    /// <summary>Credit that a record takes: data only, trims and zeroes free space (R21).</summary>
+    public static long CostOf(in RecordHeader header) => header.Kind == RecordKind.Write ? Limits.CreditOf(header.TotalBytes) : 0;
 
     /// <summary>Adds the next record; takes over the caller's reference.</summary>
     public void Add(IoBuffer buffer, in RecordHeader header, ClientRoute replyTo)
@@ -51,7 +65,8 @@ internal sealed class PendingRing
         Invariant.That(Count < Limits.PendingRecordsMax, "the pending ring ran over");
         Last++;
         Invariant.That(header.Sequence == Last, "a record was given a sequence that is not the next one");
-        _records[Last % Limits.PendingRecordsMax] = new PendingRecord { Buffer = buffer, Header = header, ReplyTo = replyTo };
+        CreditTaken += CostOf(in header);
+        _records[Last % Limits.PendingRecordsMax] = new PendingRecord { Buffer = buffer, Header = header, ReplyTo = replyTo, CreditEnd = CreditTaken };
         Bytes += buffer.Length;
     }
 
@@ -61,6 +76,7 @@ internal sealed class PendingRing
         Base++;
         ref var record = ref _records[Base % Limits.PendingRecordsMax];
         Bytes -= record.Buffer!.Length;
+        _creditOfBase = record.CreditEnd;
         record.Buffer.Release();
         record = default;
     }

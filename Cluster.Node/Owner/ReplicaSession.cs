@@ -71,6 +71,13 @@ internal sealed class ReplicaSession(ReplicaPlacement placement)
 
     public ulong SentUpTo { get; set; }
 
+    /// <summary>Records may take this much in all (<see cref="PendingRing.CreditTaken"/>): beyond it the copy has not promised to find room (R21). Kept when the
+    /// link breaks, as the copy keeps its promise.</summary>
+    public long CreditLimit { get; set; }
+
+    /// <summary>Since when writes are held for want of its room, and not of all others'; 0: they are not.</summary>
+    public long FullSinceMs { get; set; }
+
     public ulong SyncAsked { get; set; }
 
     public ulong WatermarkSent { get; set; }

@@ -266,14 +266,16 @@ public sealed partial class VolumeMachine
         var replicas = _state.Replicas.Select(ViewOf).ToImmutableArray();
         var state = Phase switch
         {
-            VolumePhase.Serving => _state.InSync.Length < _state.InSyncMin ? "held" : _state.InSync.Length < Spec.Replicas ? "degraded" : "healthy",
+            VolumePhase.Serving => _state.InSync.Length < _state.InSyncMin || _isHeldForRoom ? "held" : _state.InSync.Length < Spec.Replicas ? "degraded" : "healthy",
             VolumePhase.Draining => "moving",
             VolumePhase.Stopped => _state.Deleted ? "deleted" : "offline",
             _ => "recovering",
         };
         return new VolumeView(Volume, Spec, state, IsServing ? _effects.NodeName : "", _epoch, _state.Version, Committed, replicas, _state.Attachment,
-            IsServing ? SlowReason() : _waitReason, _state.InSyncMin);
+            IsServing ? ServingReason() : _waitReason, _state.InSyncMin);
     }
+
+    private string ServingReason() => _isHeldForRoom && RoomReason() is { Length: > 0 } room ? room : SlowReason();
 
     private ReplicaView ViewOf(ReplicaPlacement placement)
     {

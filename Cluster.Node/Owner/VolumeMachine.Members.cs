@@ -154,6 +154,7 @@ public sealed partial class VolumeMachine
         PumpProposals();
         TryCommit();
         ReleaseFlushes();
+        PumpHeldWrites();
     }
 
     /// <summary>What was under way with it as a member is over, also if it came back since the proposal; it starts again as one that returns.</summary>

@@ -131,6 +131,7 @@ public sealed partial class VolumeMachine
             if (session.Link == link) session.Route = default;
         }
         _pending.ForgetLink(link);
+        DropHeldWrites(link);
     }
 
     private void OnAttachmentChanged()

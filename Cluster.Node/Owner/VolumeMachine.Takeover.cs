@@ -236,6 +236,7 @@ public sealed partial class VolumeMachine
         }
         (session.Aligned, session.OwesSinceMs, session.Appended) = (true, 0, state.AppendedSequence);
         session.Durable = Math.Min(state.DurableSequence, state.AppendedSequence);
+        NoteCredit(session, in state, isFresh: true);
         if (Phase == VolumePhase.Reconciling)
         {
             if (_pending.Last == _chosen) Resend(session);

@@ -33,6 +33,12 @@ public sealed partial class VolumeMachine
             return;
         }
         if (IsReplay(from, in record)) return;
+        if (MustHold(in record)) Hold(from, in record, buffer);
+        else GiveSequence(from, ref record, buffer);
+    }
+
+    private void GiveSequence(ClientRoute from, ref RecordHeader record, IoBuffer buffer)
+    {
         if (!IsAsExpected(in record)) SendClientAck(from, record.RequestId, IoStatus.Conflict, 0);
         else if (_pending.IsFull) SendClientAck(from, record.RequestId, IoStatus.Busy, 0);
         else Append(from, ref record, buffer);
@@ -63,6 +69,7 @@ public sealed partial class VolumeMachine
             session.HighestRequestId = record.RequestId;
             return false;
         }
+        if (IsHeld(from, in record)) return true;
         var sequence = _pending.Find(record.Session, record.RequestId);
         if (sequence == 0) return false;
         _pending[sequence].ReplyTo = from;
@@ -105,6 +112,7 @@ public sealed partial class VolumeMachine
         if (!session.Aligned) return;
         session.Appended = Math.Max(session.Appended, Math.Min(ack.AppendedSequence, _pending.Last));
         session.Durable = Math.Max(session.Durable, Math.Min(ack.DurableSequence, session.Appended));
+        NoteCredit(session, in ack, isFresh: false);
         session.Answers.OnAnswer(session.Appended, session.Durable, _effects.NowMs);
         Progressed(session);
         if (header.Status != IoStatus.Ok) OnAppendRefused(session, header.Status, ack.ExpectedSequence);
@@ -112,6 +120,7 @@ public sealed partial class VolumeMachine
         if (session.Phase == ReplicaPhase.Joining) PumpProposals();
         TryCommit();
         ReleaseFlushes();
+        PumpHeldWrites();
     }
 
     private void OnAppendRefused(ReplicaSession session, IoStatus status, ulong expected)

@@ -168,6 +168,7 @@ public sealed partial class VolumeMachine
         TickGathers();
         TickScrub();
         TickSlow(now);
+        TickRoom(now);
         StartNextCatchUp();
         SendIdleWatermarks();
         TryCommit();
@@ -215,6 +216,8 @@ public sealed partial class VolumeMachine
         DropScrub();
         foreach (var session in _replicas.Values) EndCatchUp(session, isDone: false);
         _pending.Restart(_pending.Last);
+        DropHeldWrites();
+        TellHeld(_effects.NowMs);
         DropTail();
         if (served) _effects.OnServing(false);
         _effects.OnChanged();

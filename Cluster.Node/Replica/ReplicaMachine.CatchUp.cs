@@ -152,6 +152,8 @@ public sealed partial class ReplicaMachine
         WantAcknowledge();
     }
 
+    public void OnRoom() => WantAcknowledge();
+
     public void OnFailed(IoStatus status, string reason)
     {
         if (IsFailed) return;
@@ -187,7 +189,8 @@ public sealed partial class ReplicaMachine
         if (!to.IsUp) return;
         Span<byte> body = stackalloc byte[32];
         // R10: of what a failed store holds nothing is known.
-        var ack = IsFailed ? default : new AppendAckBody(_store.AppendedSequence, _store.DurableSequence, _ackExpected);
+        var ack = IsFailed ? default : new AppendAckBody(_store.AppendedSequence, _store.DurableSequence, _ackExpected,
+            to == _owner ? (ulong)(_store.Grant() + _store.UnwrittenCredit) : 0);
         var argument = status == IoStatus.StaleEpoch ? _header.PromisedEpoch : 0;
         to.Send(FrameHeader.Of(FrameKind.AppendAck, Volume, epoch, argument: argument, status: status), ack.Encode(body));
     }
@@ -195,7 +198,7 @@ public sealed partial class ReplicaMachine
     private void SendState(IFrameLink to, FrameKind kind, IoStatus status)
     {
         Span<byte> body = stackalloc byte[32];
-        var state = new AppendAckBody(_store.LastSequence, _store.DurableSequence, 0);
+        var state = new AppendAckBody(_store.LastSequence, _store.DurableSequence, 0, (ulong)_store.Grant());
         to.Send(FrameHeader.Of(kind, Volume, _header.PromisedEpoch, status: status), state.Encode(body));
     }
 
@@ -204,7 +207,7 @@ public sealed partial class ReplicaMachine
         if (!to.IsUp) return;
         _catchUpIndexAcked = index;
         Span<byte> body = stackalloc byte[32];
-        var state = new AppendAckBody(_store.AppendedSequence, _store.DurableSequence, 0);
+        var state = new AppendAckBody(_store.AppendedSequence, _store.DurableSequence, 0, 0);
         to.Send(FrameHeader.Of(FrameKind.CatchUpAck, Volume, _header.PromisedEpoch, index, status: status), state.Encode(body));
     }
 

@@ -166,6 +166,7 @@ public sealed partial class BlockStore
         LookForCapacity();
         PrepareSpare();
         UpdateUsage();
+        TellOfRoom();
     }
 
     /// <summary>Freezes the state of now; it is written once the log below it is on media, so that no entry names bytes that a power cut

@@ -111,6 +111,11 @@ public sealed partial class BlockStore : IBlockStore
     {
         place = default;
         if (_stopped) return IoStatus.DeviceError;
+        if (space == SpaceClass.Data && _grantedBytes > 0 && _writer.DataRoomBytes - _grantedBytes < Limits.CreditOf(lengthBytes))
+        {
+            _backgroundDue = true;
+            return IoStatus.NoSpace;
+        }
         var status = _writer.Stage(volume.Volume, record, lengthBytes, space, out place);
         if (status == IoStatus.Ok) Touch(volume);
         else _backgroundDue |= status == IoStatus.NoSpace;

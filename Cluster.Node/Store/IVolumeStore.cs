@@ -48,6 +48,16 @@ public interface IVolumeStore
     /// is called. Takes its own reference. Ok, BadChecksum (a block does not match its descriptor), NoSpace or DeviceError; on anything else than Ok nothing was staged.</summary>
     IoStatus Append(IoBuffer record, in RecordHeader header);
 
+    /// <summary>
+    /// Promises room for data records (R21), as much as there is and a share of it allows, and answers all that is promised beyond <see cref="LastSequence"/>, in
+    /// bytes as <see cref="Limits.CreditOf"/> counts them. What is promised is kept free of everybody else's data, and is never taken back but by the end of the process. If it
+    /// is less than a record of the greatest size, <see cref="IVolumeStoreEvents.OnRoom"/> is called when there is more.
+    /// </summary>
+    long Grant();
+
+    /// <summary>Of the data records above <see cref="AppendedSequence"/>, counted likewise.</summary>
+    long UnwrittenCredit { get; }
+
     /// <summary>Stages a copy of blocks as another replica's map has them (R8): applied per block where its sequence is higher than the map's. Not part of the order.
     /// A Trim record with the flag Resync carries a range tombstone.</summary>
     IoStatus AppendResync(IoBuffer record, in RecordHeader header);
@@ -142,6 +152,9 @@ public interface IVolumeStoreEvents
 
     /// <summary>A write or an fdatasync of this volume's data failed: nothing is retried, the replica is out (R10).</summary>
     void OnFailed(IoStatus status, string reason);
+
+    /// <summary>There is room again that <see cref="IVolumeStore.Grant"/> can promise.</summary>
+    void OnRoom();
 }
 
 public interface IReadCompletion

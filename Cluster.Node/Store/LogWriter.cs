@@ -65,6 +65,21 @@ public sealed unsafe class LogWriter : IDisposable
         return _segments.AvailableCount > SegmentTable.Reserve(space);
     }
 
+    /// <summary>
+    /// Bytes of data entries that surely fit, whatever their sizes: the end of a segment stays empty when it is too short for the next one.
+    /// </summary>
+    public long DataRoomBytes
+    {
+        get
+        {
+            const int entryBytesMax = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes + Limits.RecordBytesMax;
+            var segments = _segments.AvailableCount - SegmentTable.Reserve(SpaceClass.Data);
+            if (segments < 0) return 0;
+            var here = _active is null ? 0 : Math.Max(0, _segments.SegmentBytes - _active.EndBytes - entryBytesMax);
+            return here + ((long)segments * (_segments.SegmentBytes - SegmentHeader.SizeBytes - entryBytesMax));
+        }
+    }
+
     /// <summary>Stages a record as the next entry. Ok, NoSpace or DeviceError; on anything but Ok nothing was staged.</summary>
     public IoStatus Stage(VolumeId volume, IoBuffer record, int lengthBytes, SpaceClass space, out EntryPlace place)
     {

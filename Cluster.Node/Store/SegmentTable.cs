@@ -2,8 +2,8 @@ using Cluster.Messages.Model;
 
 namespace Cluster.Node.Store;
 
-/// <summary>How far an append may go into the space that is left: data leaves a reserve for what frees space, that leaves one for the
-/// cleaner.</summary>
+/// <summary>How far an append may go into the space that is left: data leaves a reserve for what frees space and for data that was promised room, those
+/// leave one for the cleaner.</summary>
 public enum SpaceClass
 {
     Data = 0,

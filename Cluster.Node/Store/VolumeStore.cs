@@ -65,6 +65,17 @@ public sealed partial class VolumeStore : IVolumeStore
     private ulong _writtenHeader;
     private bool _appendedUntold;
 
+    /// <summary>Promised beyond <see cref="LastSequence"/> (R21).</summary>
+    internal long GrantedBytes { get; private set; }
+
+    public long UnwrittenCredit { get; private set; }
+
+    public long Grant()
+    {
+        if (Refusal() is null) GrantedBytes += _store.TakeCredit(GrantedBytes);
+        return GrantedBytes;
+    }
+
     public IoStatus Append(IoBuffer record, in RecordHeader header)
     {
         if (Refusal() is { } refusal) return refusal;
@@ -72,9 +83,20 @@ public sealed partial class VolumeStore : IVolumeStore
         Invariant.That((header.Flags & RecordFlags.Resync) == 0, "a resync record is not part of the order");
         var status = Check(record, in header);
         if (status != IoStatus.Ok) return status;
-        status = _store.Stage(this, record, header.TotalBytes, SpaceOf(header.Kind), out var place);
-        if (status == IoStatus.Ok) AddToTail(in header, record.Span, place);
-        return status;
+        var cost = header.Kind == RecordKind.Write ? Limits.CreditOf(header.TotalBytes) : 0;
+        var isPromised = cost > 0 && cost <= GrantedBytes;
+        status = _store.Stage(this, record, header.TotalBytes, isPromised ? SpaceClass.Control : SpaceOf(header.Kind), out var place);
+        if (status != IoStatus.Ok) return status;
+        AddToTail(in header, record.Span, place);
+        UnwrittenCredit += cost;
+        if (isPromised) UseCredit(cost);
+        return IoStatus.Ok;
+    }
+
+    private void UseCredit(long bytes)
+    {
+        GrantedBytes -= bytes;
+        _store.ReturnCredit(bytes);
     }
 
     public IoStatus AppendResync(IoBuffer record, in RecordHeader header)
@@ -174,7 +196,7 @@ public sealed partial class VolumeStore : IVolumeStore
         IsTouched = false;
         _writtenHeader = HeaderNumber;
         if (IsDeleted || AppendedSequence == LastSequence) return;
-        AppendedSequence = LastSequence;
+        (AppendedSequence, UnwrittenCredit) = (LastSequence, 0);
         _appendedUntold = true;
     }
 
@@ -205,6 +227,7 @@ public sealed partial class VolumeStore : IVolumeStore
         IsDeleted = true;
         DropTail(CommitWatermark);
         Map.ReleaseAll();
+        UseCredit(GrantedBytes);
     }
 
     /// <summary>Writes live blocks of a record to the end of the log, for the cleaner or a repair, and lets the map name the copies.</summary>
@@ -348,6 +371,7 @@ public sealed partial class VolumeStore : IVolumeStore
     private void LowerTo(ulong sequence)
     {
         AppendedSequence = Math.Min(AppendedSequence, sequence);
+        UnwrittenCredit = 0;
         DurableSequence = Math.Min(DurableSequence, sequence);
         _syncingSequence = Math.Min(_syncingSequence, sequence);
     }

@@ -11,6 +11,9 @@ public sealed record NodeOptions
 
     public string DataDirectory { get; init; } = "";
 
+    /// <summary>0: what the file system has.</summary>
+    public long CapacityBytes { get; init; }
+
     public string Zone { get; init; } = "";
 
     /// <summary>Address to bind.</summary>

@@ -88,6 +88,13 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
         LogSlow(FullName, NodeName, reason, isOwner ? "the owner moves" : "the copy is journaled out");
     }
 
+    public void OnHeldForRoom(string? reason)
+    {
+        _runtime.RepairMetrics.HeldForRoom(reason is not null);
+        if (reason is not null) LogHeldForRoom(FullName, NodeName, reason);
+        else LogRoomAgain(FullName, NodeName);
+    }
+
     public void MoveOwner(NodeId node, string name, string reason) => _runtime.MoveOwner(Volume, name);
 
     public void OnChanged()
@@ -143,6 +150,12 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "volume {Volume} on node {Node}: {Reason}; {Consequence}")]
     private partial void LogSlow(string volume, string node, string reason, string consequence);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "volume {Volume} on node {Node}: {Reason}")]
+    private partial void LogHeldForRoom(string volume, string node, string reason);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "volume {Volume} on node {Node}: no write is held for want of room any more")]
+    private partial void LogRoomAgain(string volume, string node);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "volume {Volume} can't be served by node {Node}: {Reason}")]
     private partial void LogRelocate(string volume, string node, string reason);

@@ -6,13 +6,19 @@ namespace Cluster.Node.Hosting.Volumes;
 /// <summary>What the owners of this node found and mended, for Prometheus. Any thread.</summary>
 public sealed class RepairMetrics(Metrics metrics)
 {
+    private long _heldForRoom;
+
     public void Expose(NodeRepair repair)
     {
         metrics.AddCounter("myrmidon_scrub_bytes_total", "Bytes that scrubs of this node's volumes read and compared, on each copy.", () => repair.ScrubbedBytes);
         metrics.AddCounter("myrmidon_scrub_ended_total", "Scrubs of this node's volumes that ended.", () => repair.ScrubsEnded);
         metrics.AddGauge("myrmidon_scrub_running", "Scrubs of this node's volumes under way.", () => repair.ScrubsUnderWay);
+        metrics.AddGauge("myrmidon_volumes_held_for_room", "Volumes owned by this node whose writes are held because a copy has no room.",
+            () => Volatile.Read(ref _heldForRoom));
         ExposeCatchUps(repair);
     }
+
+    public void HeldForRoom(bool isHeld) => Interlocked.Add(ref _heldForRoom, isHeld ? 1 : -1);
 
     private void ExposeCatchUps(NodeRepair repair)
     {

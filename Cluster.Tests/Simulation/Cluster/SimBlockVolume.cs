@@ -72,6 +72,10 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
         return status;
     }
 
+    public long Grant() => Real.Grant();
+
+    public long UnwrittenCredit => Real.UnwrittenCredit;
+
     public IoStatus AppendResync(IoBuffer record, in RecordHeader header) => Real.AppendResync(record, in header);
 
     public IoStatus SetWindows(SessionWindows windows) => Real.SetWindows(windows);
@@ -152,6 +156,8 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
         HasFailed = true;
         Events?.OnFailed(status, reason);
     }
+
+    public void OnRoom() => Events?.OnRoom();
 
     private void Lower() => (ToldAppended, ToldDurable) = (Math.Min(ToldAppended, Real.LastSequence), Math.Min(ToldDurable, Real.LastSequence));
 

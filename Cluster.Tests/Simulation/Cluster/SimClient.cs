@@ -389,7 +389,7 @@ internal sealed class SimClient
     {
         var random = World.Random;
         var first = (ulong)random.Below((int)World.Profile.Blocks - 1);
-        var range = new BlockRange(first, random.Percent(85) ? 1u : 2);
+        var range = new BlockRange(first, random.Percent(85) ? 1u : SimRecords.BlocksMax);
         var roll = random.Below(100);
         if (roll < 45) Ask(SimKind.Write, range);
         else if (roll < 52) Ask(SimKind.Write, range, fua: true);

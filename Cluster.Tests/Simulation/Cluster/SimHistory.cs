@@ -54,6 +54,9 @@ internal sealed class SimHistory(SimWorld world)
     /// <summary>Owners that moved because their own copy was slow.</summary>
     public int SlowOwners { get; set; }
 
+    /// <summary>Times that writes were held for long because a copy had no room.</summary>
+    public int HeldForRoom { get; set; }
+
     /// <summary>Catch-ups that went on from a cursor.</summary>
     public int Resumes { get; private set; }
 

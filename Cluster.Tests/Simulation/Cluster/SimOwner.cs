@@ -123,6 +123,12 @@ internal sealed class SimOwner : IVolumeEffects
 
     public void OnRepair(in RepairEvent repair) => _node.World.History.OnRepair(in repair);
 
+    public void OnHeldForRoom(string? reason)
+    {
+        Log(reason is null ? "no write is held for room any more" : $"held for room: {reason}");
+        if (reason is not null) _node.World.History.HeldForRoom++;
+    }
+
     public void OnSlow(string copy, bool isOwner, string reason)
     {
         Log($"slow: {reason}");

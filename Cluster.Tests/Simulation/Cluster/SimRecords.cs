@@ -10,6 +10,9 @@ internal static class SimRecords
 {
     public const int EncodedBytesMin = 16;
 
+    /// <summary>Of one record that writes.</summary>
+    public const int BlocksMax = 2;
+
     public static IoBuffer Write(RecordHeader header, ulong value, int encodedBytes = EncodedBytesMin)
     {
         (header.Kind, header.Volume, header.DescriptorCount) = (RecordKind.Write, SimWorld.Volume, header.Range.Count);

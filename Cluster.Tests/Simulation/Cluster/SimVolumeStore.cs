@@ -21,6 +21,8 @@ internal sealed class SimVolumeStore : IVolumeStore
     private ulong _committedEpoch;
     private ulong _headerNumber;
     private ulong _durableHeader;
+    private long _granted;
+    private bool _isRoomWanted;
     private bool _syncWanted;
     private Sync? _sync;
 
@@ -75,11 +77,23 @@ internal sealed class SimVolumeStore : IVolumeStore
     public IoStatus Append(IoBuffer record, in RecordHeader header)
     {
         Invariant.That(header.Sequence == LastSequence + 1, "the store was given a record that is not the next one");
-        if (_node.HasNoSpace) return IoStatus.NoSpace;
+        var cost = header.Kind == RecordKind.Write ? Limits.CreditOf(header.TotalBytes) : 0;
+        if (_node.HasNoSpace && (cost > _granted || !_node.World.Profile.KeepsRoom)) return IoStatus.NoSpace;
         if (!IsIntact(record.Span, in header)) return IoStatus.BadChecksum;
         Stage(new SimOperation(SimOperationKind.Append) { Bytes = record.Span.ToArray(), Sequence = header.Sequence });
+        if (cost <= _granted) _granted -= cost;
+        UnwrittenCredit += cost;
         return IoStatus.Ok;
     }
+
+    public long Grant()
+    {
+        if (_node.HasNoSpace) _isRoomWanted = true;
+        else _granted = Math.Max(_granted, _node.World.Profile.CreditBytes);
+        return _granted;
+    }
+
+    public long UnwrittenCredit { get; private set; }
 
     public IoStatus AppendResync(IoBuffer record, in RecordHeader header)
     {
@@ -262,8 +276,13 @@ internal sealed class SimVolumeStore : IVolumeStore
         if (wrote)
         {
             _disk.Appended = _disk.Log.Count;
-            AppendedSequence = LastSequence;
+            (AppendedSequence, UnwrittenCredit) = (LastSequence, 0);
             Events?.OnAppended(AppendedSequence);
+        }
+        if (_isRoomWanted && !_node.HasNoSpace)
+        {
+            _isRoomWanted = false;
+            Events?.OnRoom();
         }
         if (!_syncWanted || _sync is not null) return wrote;
         _syncWanted = false;
@@ -352,6 +371,7 @@ internal sealed class SimVolumeStore : IVolumeStore
     private void MoveTo(ulong sequence)
     {
         LastSequence = sequence;
+        UnwrittenCredit = 0;
         AppendedSequence = Math.Min(AppendedSequence, sequence);
         DurableSequence = Math.Min(DurableSequence, sequence);
         if (_sync is { } sync) sync.Sequence = Math.Min(sync.Sequence, sequence);

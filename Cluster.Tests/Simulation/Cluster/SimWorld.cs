@@ -33,6 +33,12 @@ internal sealed record SimProfile
 
     public RepairOptions Repair { get; init; } = new();
 
+    /// <summary>A store that promised room has it, also when its disk is full. Else somebody else fills the file system under it.</summary>
+    public bool KeepsRoom { get; init; } = true;
+
+    /// <summary>What the model of a store promises room for (R21).</summary>
+    public long CreditBytes { get; init; } = Limits.CreditBytesMax;
+
     public long CatchUpMarkBytes { get; init; } = 16 << 20;
 
     /// <summary>The volume is attached to one front end after the other, which fences those before (R11).</summary>

@@ -218,4 +218,8 @@ public sealed class RecordingEvents : IVolumeStoreEvents
     public void OnDurable(ulong durableSequence, ulong headerNumber) => Durable.Add((durableSequence, headerNumber));
 
     public void OnFailed(IoStatus status, string reason) => Failed.Add((status, reason));
+
+    public int Rooms { get; private set; }
+
+    public void OnRoom() => Rooms++;
 }

@@ -221,5 +221,5 @@ public sealed class CatchUpSpecs
     }
 
     private static void Refuse(OwnerRig rig, IoStatus status) => rig.Machine.OnReplicaFrame(rig.Links[2],
-        FrameHeader.Of(FrameKind.CatchUpAck, rig.Machine.Volume, rig.Machine.EpochNumber, 0, status: status), new AppendAckBody(0, 0, 0).Encode(new byte[32]), null);
+        FrameHeader.Of(FrameKind.CatchUpAck, rig.Machine.Volume, rig.Machine.EpochNumber, 0, status: status), new AppendAckBody(0, 0, 0, 0).Encode(new byte[32]), null);
 }

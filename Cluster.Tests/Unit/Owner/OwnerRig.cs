@@ -83,7 +83,14 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
         Reply(index, FrameKind.Promised, status, body.Encode(new byte[PromisedBody.SizeBytes]));
     }
 
-    public void Truncated(int index, ulong to) => Reply(index, FrameKind.Truncated, IoStatus.Ok, new AppendAckBody(to, to, 0).Encode(new byte[32]));
+    /// <summary>What every copy grants with its acks (R21).</summary>
+    public ulong CreditBytes { get; set; } = (ulong)Limits.CreditBytesMax;
+
+    public List<string?> HeldForRoom { get; } = [];
+
+    public void OnHeldForRoom(string? reason) => HeldForRoom.Add(reason);
+
+    public void Truncated(int index, ulong to) => Reply(index, FrameKind.Truncated, IoStatus.Ok, new AppendAckBody(to, to, 0, CreditBytes).Encode(new byte[32]));
 
     /// <summary>The newest stamp sent to that copy is on its media.</summary>
     public void Stamped(int index) =>
@@ -96,11 +103,11 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     }
 
     public void Appended(int index, ulong appended, ulong durable = 0, IoStatus status = IoStatus.Ok) =>
-        Reply(index, FrameKind.AppendAck, status, new AppendAckBody(appended, durable, 0).Encode(new byte[32]));
+        Reply(index, FrameKind.AppendAck, status, new AppendAckBody(appended, durable, 0, CreditBytes).Encode(new byte[32]));
 
     public void CaughtUp(int index, ulong item) =>
         Machine.OnReplicaFrame(Links[index], FrameHeader.Of(FrameKind.CatchUpAck, _spec.Id, Machine.EpochNumber, item, status: IoStatus.Ok),
-            new AppendAckBody(0, 0, 0).Encode(new byte[32]), null);
+            new AppendAckBody(0, 0, 0, 0).Encode(new byte[32]), null);
 
     public void Tick(long afterMs = 100)
     {
@@ -109,9 +116,10 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     }
 
     /// <summary>A new volume, claimed, promised, aligned, opened and stamped on the given copies.</summary>
-    public static OwnerRig Serving(int copies, FailureModeKind mode = FailureModeKind.Soft, bool readLease = true, int spareNodes = 0)
+    public static OwnerRig Serving(int copies, FailureModeKind mode = FailureModeKind.Soft, bool readLease = true, int spareNodes = 0,
+        ulong grants = (ulong)Limits.CreditBytesMax)
     {
-        var rig = new OwnerRig(copies, mode, readLease: readLease, spareNodes: spareNodes);
+        var rig = new OwnerRig(copies, mode, readLease: readLease, spareNodes: spareNodes) { CreditBytes = grants };
         rig.Machine.Start();
         rig.Journal();
         for (var index = 0; index < copies; index++) rig.Promised(index);

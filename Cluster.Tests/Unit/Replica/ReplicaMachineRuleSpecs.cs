@@ -9,7 +9,7 @@ namespace Cluster.Tests.Unit.Replica;
 [Collection("Cluster simulation")]
 public sealed class ReplicaMachineRuleSpecs : IDisposable
 {
-    private readonly SimWorld _world = new(1, new SimProfile { Directed = false, Replicas = 1, Clients = 0 });
+    private readonly SimWorld _world = new(1, new SimProfile { Directed = false, Replicas = 1, Clients = 0, KeepsRoom = false });
     private readonly SimNode _node;
     private readonly RecordingLink _one = new(new NodeId(new Guid(1, 0, 0, new byte[8])));
     private readonly RecordingLink _two = new(new NodeId(new Guid(2, 0, 0, new byte[8])));

@@ -91,6 +91,10 @@ public sealed class RealThreadsSpecs
 
         public void OnFailed(IoStatus status, string reason) => Done.TrySetException(new IOException(reason));
 
+        public void OnRoom()
+        {
+        }
+
         public void OnRead(ulong token, IoStatus status, IoBuffer? reply)
         {
             var isRight = status == IoStatus.Ok && reply!.Span[ReadDescriptor.SizeBytes..].SequenceEqual(StoreRig.Bytes(token));

@@ -38,7 +38,7 @@ public class WireGoldenSpecs
     {
         var promised = new PromisedBody(One, Two, 1, 2, 3, 4, 5, 6, 7, 8, true, 1010, 9, 10, 11);
         Pin("promised", promised, (body, to) => body.Encode(to), PromisedBody.TryDecode);
-        Pin("append-ack", new AppendAckBody(0x11, 0x10, 0x12), (body, to) => body.Encode(to), AppendAckBody.TryDecode);
+        Pin("append-ack", new AppendAckBody(0x11, 0x10, 0x12, 0x1300), (body, to) => body.Encode(to), AppendAckBody.TryDecode);
         Pin("fetch-tail", new FetchTailBody(0x21, 0x22), (body, to) => body.Encode(to), FetchTailBody.TryDecode);
         Pin("catch-up", new CatchUpBody(0x31, 0x32, 0x33, false, 0x34, 0x35, 0x36), (body, to) => body.Encode(to), CatchUpBody.TryDecode);
         Pin("block-range", new BlockRangeBody(new BlockRange(0x515253545556, 64)), (body, to) => body.Encode(to), BlockRangeBody.TryDecode);

@@ -1,0 +1,154 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Node.Owner;
+
+// R21: a write gets its sequence once every required copy has promised room for it. Until then it is held, here, so that trims and deletions, which need no
+// promise, are not stuck in the order behind what can't be stored.
+public sealed partial class VolumeMachine
+{
+    /// <summary>Credit is late for a moment now and then; writes held for longer than this are reported.</summary>
+    private const int HeldTellMs = 1000;
+
+    /// <summary>In the order of their arrival; bounded as the pending records are.</summary>
+    private readonly Queue<HeldWrite> _heldWrites = new();
+    private long _heldBytes;
+
+    /// <summary>Since when a write has been held without a break; 0: none is.</summary>
+    private long _heldSinceMs;
+
+    /// <summary>The world was told so.</summary>
+    private bool _isHeldForRoom;
+
+    private readonly record struct HeldWrite(ClientRoute From, RecordHeader Record, IoBuffer Buffer);
+
+    /// <summary>Writes that wait for room, of no sequence yet.</summary>
+    public int HeldWrites => _heldWrites.Count;
+
+    /// <param name="isFresh">The copy has just been aligned: what it promised in an earlier process is void.</param>
+    private void NoteCredit(ReplicaSession session, in AppendAckBody ack, bool isFresh)
+    {
+        if (isFresh) session.CreditLimit = 0;
+        if (ack.AppendedSequence < _pending.Base || ack.AppendedSequence > _pending.Last) return;
+        var granted = (long)Math.Min(ack.CreditBytes, (ulong)Limits.CreditBytesMax * 2);
+        session.CreditLimit = Math.Max(session.CreditLimit, _pending.CreditUpTo(ack.AppendedSequence) + granted);
+    }
+
+    /// <summary>Also behind those that are held already: a large write must not wait for ever while small ones pass.</summary>
+    private bool MustHold(in RecordHeader record) =>
+        record.Kind == RecordKind.Write && (_heldWrites.Count > 0 || !HasRoomFor(PendingRing.CostOf(in record)));
+
+    private bool HasRoomFor(long cost)
+    {
+        foreach (var session in _replicas.Values)
+        {
+            if (IsRequired(session) && !HasRoomFor(session, cost)) return false;
+        }
+        return true;
+    }
+
+    private bool HasRoomFor(ReplicaSession session, long cost) => _pending.CreditTaken + cost <= session.CreditLimit;
+
+    private void Hold(ClientRoute from, in RecordHeader record, IoBuffer buffer)
+    {
+        if (_heldWrites.Count >= Limits.PendingRecordsMax || _heldBytes >= Limits.PendingBytesMax)
+        {
+            SendClientAck(from, record.RequestId, IoStatus.Busy, 0);
+            return;
+        }
+        buffer.AddReference();
+        if (_heldSinceMs == 0) _heldSinceMs = _effects.NowMs;
+        _heldBytes += buffer.Length;
+        _heldWrites.Enqueue(new HeldWrite(from, record, buffer));
+    }
+
+    /// <summary>R12: a request that is held and comes again, over a new link, takes its own place.</summary>
+    private bool IsHeld(ClientRoute from, in RecordHeader record)
+    {
+        var isHeld = false;
+        for (var left = _heldWrites.Count; left > 0; left--)
+        {
+            var held = _heldWrites.Dequeue();
+            if (held.Record.RequestId == record.RequestId && held.Record.Session == record.Session) (held, isHeld) = (held with { From = from }, true);
+            _heldWrites.Enqueue(held);
+        }
+        return isHeld;
+    }
+
+    /// <summary>Each is admitted anew: its session may be fenced by now, its block changed (R15).</summary>
+    private void PumpHeldWrites()
+    {
+        while (Phase == VolumePhase.Serving && !_pending.IsFull && _heldWrites.TryPeek(out var held) && HasRoomFor(PendingRing.CostOf(held.Record)))
+        {
+            _heldWrites.Dequeue();
+            _heldBytes -= held.Buffer.Length;
+            var record = held.Record;
+            var status = held.From.Link is null ? IoStatus.Offline : AdmitWrite(held.From, in record);
+            if (status == IoStatus.Ok) GiveSequence(held.From, ref record, held.Buffer);
+            else SendClientAck(held.From, record.RequestId, status, 0);
+            held.Buffer.Release();
+        }
+    }
+
+    /// <summary>What was held was never sequenced: the front end sends it again, to whoever owns the volume then (R14).</summary>
+    private void DropHeldWrites(IFrameLink? ofLink = null)
+    {
+        for (var left = _heldWrites.Count; left > 0; left--)
+        {
+            var held = _heldWrites.Dequeue();
+            if (ofLink is not null && held.From.Link != ofLink)
+            {
+                _heldWrites.Enqueue(held);
+                continue;
+            }
+            _heldBytes -= held.Buffer.Length;
+            held.Buffer.Release();
+        }
+    }
+
+    /// <summary>
+    /// R7: a copy that has had no room for long while the others have is journaled out like one that does not answer. When the others have none either, writes are
+    /// held until there is room: leaving would gain nothing.
+    /// </summary>
+    private void TickRoom(long now)
+    {
+        PumpHeldWrites();
+        TellHeld(now);
+        var cost = _heldWrites.TryPeek(out var held) ? PendingRing.CostOf(held.Record) : 0;
+        var (full, others) = (0, 0);
+        foreach (var session in _replicas.Values)
+        {
+            if (!IsMember(session)) continue;
+            if (cost > 0 && !HasRoomFor(session, cost)) full++;
+            else others++;
+        }
+        foreach (var session in _replicas.Values)
+        {
+            if (full == 0 || others < _state.InSyncMin || !IsMember(session) || HasRoomFor(session, cost)) session.FullSinceMs = 0;
+            else if (session.FullSinceMs == 0) session.FullSinceMs = now;
+            else if (now - session.FullSinceMs > Limits.ReplicaAckMs && !session.ShouldLeave)
+            {
+                OffendByTimeout(session);
+                Leave(session, $"{session.Placement.NodeName} has had no room for {Limits.ReplicaAckMs} ms");
+            }
+        }
+    }
+
+    private void TellHeld(long now)
+    {
+        if (_heldWrites.Count == 0) _heldSinceMs = 0;
+        var isLong = _heldWrites.Count > 0 && now - _heldSinceMs >= HeldTellMs;
+        if (isLong == _isHeldForRoom) return;
+        _isHeldForRoom = isLong;
+        _effects.OnHeldForRoom(isLong ? RoomReason() : null);
+    }
+
+    /// <summary>For users: who has no room for the writes that are held.</summary>
+    private string RoomReason()
+    {
+        if (!_heldWrites.TryPeek(out var held)) return "";
+        var cost = PendingRing.CostOf(held.Record);
+        var full = _replicas.Values.Where(session => IsRequired(session) && !HasRoomFor(session, cost)).Select(session => session.Placement.NodeName).ToArray();
+        return full.Length == 0 ? "" : $"{_heldWrites.Count} writes are held until there is room on node {string.Join(" and ", full)}: trim or delete data, or add disk space";
+    }
+}

@@ -1,0 +1,51 @@
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Store;
+
+// R21: room for data is promised before it is used, so that the owner sequences only what every copy can store.
+public sealed partial class BlockStore
+{
+    /// <summary>All promises of one volume together are this part of the room at most, divided by the volumes: what the idle ones hold, the others lack.</summary>
+    private const int CreditShare = 16;
+
+    /// <summary>As long as there is room, a volume has credit for one record of any size.</summary>
+    private static readonly long _creditLeast = Limits.CreditOf(Limits.RecordBytesMax);
+
+    /// <summary>Promised to all volumes and not used yet.</summary>
+    private long _grantedBytes;
+
+    /// <summary>A volume was given less than it may need.</summary>
+    private bool _isRoomWanted;
+
+    /// <summary>Bytes that nobody was promised.</summary>
+    internal long UnpromisedBytes => HasFailed || _stopped ? 0 : Math.Max(0, _writer.DataRoomBytes - _grantedBytes);
+
+    /// <summary>What to add to a volume's promise of that many bytes.</summary>
+    internal long TakeCredit(long has)
+    {
+        var free = UnpromisedBytes;
+        var target = Math.Clamp((free + has) / (CreditShare * Math.Max(1, _volumes.Count)), _creditLeast, Limits.CreditBytesMax);
+        var more = Math.Clamp(target - has, 0, free);
+        _grantedBytes += more;
+        if (has + more >= _creditLeast) return more;
+        (_isRoomWanted, _backgroundDue) = (true, true);
+        return more;
+    }
+
+    /// <summary>It was used, or the volume is gone.</summary>
+    internal void ReturnCredit(long bytes)
+    {
+        _grantedBytes -= bytes;
+        Invariant.That(_grantedBytes >= 0, "more credit was used than was granted");
+    }
+
+    private void TellOfRoom()
+    {
+        if (!_isRoomWanted || UnpromisedBytes == 0) return;
+        _isRoomWanted = false;
+        foreach (var volume in _volumes.Values)
+        {
+            if (volume.GrantedBytes < _creditLeast) volume.Events?.OnRoom();
+        }
+    }
+}

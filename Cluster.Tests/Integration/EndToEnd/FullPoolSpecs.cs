@@ -1,0 +1,41 @@
+using System.Globalization;
+
+namespace Cluster.Tests.Integration.EndToEnd;
+
+/// <summary>A real node whose store is full (R21).</summary>
+[Collection(EndToEnd.Name)]
+[Trait("Category", "EndToEnd")]
+public sealed class FullPoolSpecs : IDisposable
+{
+    private const ulong MiB = 1UL << 20;
+
+    /// <summary>More than a store of 512 MiB takes, less than it takes once the first part is trimmed.</summary>
+    private const ulong FileBytes = 400 * MiB;
+    private const ulong TrimmedBytes = 256 * MiB;
+
+    private readonly string _directory = Directory.CreateTempSubdirectory("myrmidon-full-").FullName;
+
+    public void Dispose() => Directory.Delete(_directory, recursive: true);
+
+    [Fact(DisplayName = "R21: a full pool holds the client's writes and says where room is lacking; a trim passes them, they go on by themselves, and every byte is there")]
+    public async Task Held_until_there_is_room()
+    {
+        await using var cluster = await LocalCluster.StartAsync(nodes: 1, settings: "myrmidon.capacity = 512MiB");
+        var node = cluster.Nodes[0];
+        await cluster.CreateVolumeAsync("db", 1024 * MiB, replicas: 1);
+        var file = Path.Combine(_directory, "file");
+        await StandardClientsSpecs.WriteRandomAsync(file, FileBytes);
+        var copying = Tool.RunAsync("nbdcopy", "--flush", file, $"{node.Nbd}/db");
+        var held = await LocalCluster.WaitForVolumeAsync(node, "db", "held", volume => volume.State == "held");
+        Assert.Contains("writes are held until there is room on node node-0", held.Reason, StringComparison.Ordinal);
+        Assert.False(copying.IsCompleted, "the copy ended though the pool is full");
+
+        (await Tool.RunAsync("qemu-io", "-f", "raw", "-d", "unmap", "-c", $"discard 0 {TrimmedBytes.ToString(CultureInfo.InvariantCulture)}", $"{node.Nbd}/db")).Ok();
+        (await copying).Ok();
+        await LocalCluster.WaitForVolumeAsync(node, "db", "healthy again", volume => volume.State == "healthy");
+        var back = Path.Combine(_directory, "back");
+        (await Tool.RunAsync("nbdcopy", $"{node.Nbd}/db", back)).Ok();
+        var skip = TrimmedBytes.ToString(CultureInfo.InvariantCulture);
+        (await Tool.RunAsync("cmp", "-i", skip, "-n", (FileBytes - TrimmedBytes).ToString(CultureInfo.InvariantCulture), file, back)).Ok();
+    }
+}

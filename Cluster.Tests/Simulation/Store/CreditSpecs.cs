@@ -1,0 +1,122 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Cluster.Node.Store;
+
+namespace Cluster.Tests.Simulation.Store;
+
+/// <summary>R21, in the store: what was promised is there.</summary>
+public sealed class CreditSpecs
+{
+    private const long SegmentBytes = StoreOptions.SegmentBytesMin;
+    private static readonly long _largest = Limits.CreditOf(Limits.RecordBytesMax);
+    private static readonly long _block = Limits.CreditOf(RecordHeader.SizeBytes + BlockDescriptor.SizeBytes + Limits.BlockBytes);
+    private static readonly VolumeId _other = new(9);
+
+    [Fact(DisplayName = "R21: data that was promised room is taken whatever other volumes, trims, headers and the cleaner have written meanwhile")]
+    public void A_promise_is_kept()
+    {
+        var rig = Rig();
+        var (first, second) = (rig.Create(), rig.Create(_other));
+        var granted = first.Grant();
+        Assert.True(granted >= _largest, $"{granted} bytes were granted by an empty store");
+        Assert.Equal(IoStatus.NoSpace, Fill(rig, second));
+        for (var index = 0UL; index < 40; index++)
+            Assert.Equal(IoStatus.Ok, StoreRig.Append(second, StoreRig.Trim(_other, second.LastSequence + 1, new BlockRange(10_000 + index, 1))));
+        second.SaveHeader(new byte[5000]);
+        for (; granted >= _block; granted -= _block)
+        {
+            Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(first, first.LastSequence, StoreRig.Bytes(1)));
+            rig.Loop.Settle();
+        }
+        Assert.Null(rig.Store.FailureReason);
+    }
+
+    [Fact(DisplayName = "R21: promises of all volumes together are never more than there is room for, and leave most of it to who writes")]
+    public void Promises_are_bounded()
+    {
+        var rig = Rig(segments: 200);
+        var volumes = Enumerable.Range(1, 40).Select(id => rig.Create(new VolumeId((ulong)id))).ToArray();
+        rig.Loop.Settle();
+        var free = rig.Store.UnpromisedBytes;
+        var granted = volumes.Sum(volume => volume.Grant());
+        Assert.All(volumes, volume => Assert.Equal(volume.Grant(), volume.Grant()));
+        Assert.Equal(free - granted, rig.Store.UnpromisedBytes);
+        Assert.InRange(granted, 1, free);
+        var busy = volumes[0];
+        while (busy.Grant() >= _block)
+        {
+            Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(busy, busy.LastSequence % 50_000, StoreRig.Bytes(1)));
+            if (busy.LastSequence % 16 == 0) rig.Loop.Settle();
+        }
+        Assert.Equal(0L, rig.Store.UnpromisedBytes / _block);
+        Assert.All(volumes.Skip(1), volume => Assert.True(volume.Grant() <= _largest));
+    }
+
+    [Fact(DisplayName = "R21: a volume that was promised too little hears when there is room, after a trim and after another volume is deleted")]
+    public void Room_again()
+    {
+        var rig = Rig();
+        var (first, second) = (rig.Create(), rig.Create(_other));
+        FillPromised(rig, first);
+        Assert.True(first.Grant() < _block);
+        var rooms = rig.Events.Rooms;
+        Assert.Equal(IoStatus.Ok, StoreRig.Append(first, StoreRig.Trim(first.Volume, first.LastSequence + 1, new BlockRange(0, 200))));
+        first.Commit(first.LastSequence);
+        rig.Sync(first);
+        rig.Loop.Settle();
+        Assert.True(rig.Events.Rooms > rooms, "nobody heard that a trim made room");
+        Assert.True(first.Grant() >= _block);
+
+        FillPromised(rig, first);
+        FillPromised(rig, second);
+        rooms = rig.Events.Rooms;
+        Assert.Equal(IoStatus.Ok, rig.Store.Delete(first.Volume));
+        rig.Sync(second);
+        rig.Loop.Settle();
+        Assert.True(rig.Events.Rooms > rooms, "nobody heard that a deletion made room");
+        Assert.True(second.Grant() >= _block);
+    }
+
+    [Fact(DisplayName = "What is staged and not written yet is counted apart, so that an ack of what is written says what is left beyond it")]
+    public void Unwritten()
+    {
+        var rig = Rig();
+        var volume = rig.Create();
+        rig.Loop.Settle();
+        var granted = volume.Grant();
+        StoreRig.AppendBlock(volume, 1, StoreRig.Bytes(1));
+        StoreRig.AppendBlock(volume, 2, StoreRig.Bytes(2));
+        Assert.Equal(2 * _block, volume.UnwrittenCredit);
+        Assert.True(volume.Grant() + volume.UnwrittenCredit >= granted, "a promise was taken back");
+        rig.Loop.Settle();
+        Assert.Equal(0, volume.UnwrittenCredit);
+        StoreRig.AppendBlock(volume, 3, StoreRig.Bytes(3));
+        Assert.Equal(IoStatus.Ok, volume.Truncate(2));
+        Assert.Equal(0, volume.UnwrittenCredit);
+    }
+
+    private static StoreRig Rig(int segments = 14) =>
+        new StoreRig(6, new StoreOptions { CapacityBytes = segments * SegmentBytes, CheckpointIntervalBytes = 1 << 20 }).Open();
+
+    private static IoStatus Fill(StoreRig rig, IVolumeStore volume)
+    {
+        for (var index = 0UL; ; index++)
+        {
+            var status = StoreRig.AppendBlock(volume, index, StoreRig.Bytes(index), 1, volume.CommitWatermark);
+            if (status != IoStatus.Ok) return status;
+            if (index % 16 == 0) rig.Loop.Settle();
+            volume.Commit(volume.LastSequence);
+        }
+    }
+
+    /// <summary>As an owner does it that sequences no more than was promised.</summary>
+    private static void FillPromised(StoreRig rig, IVolumeStore volume)
+    {
+        while (volume.Grant() >= _block)
+        {
+            Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, volume.LastSequence, StoreRig.Bytes(volume.LastSequence), 1, volume.CommitWatermark));
+            volume.Commit(volume.LastSequence);
+            rig.Sync(volume);
+        }
+    }
+}
