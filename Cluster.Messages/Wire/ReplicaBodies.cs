@@ -80,8 +80,8 @@ public readonly record struct PromisedBody(Guid Identity, Guid StoreId, ulong St
 /// Cumulative: all up to Appended survives kill -9, all up to Durable is on media (as far as this replica knows). With status Gap, Expected is the
 /// sequence that it waits for. 32 bytes.
 /// </summary>
-/// <param name="CreditBytes">Beyond Appended, data records of so many bytes are sure to find room, each counted by <see cref="Limits.CreditOf"/> (R21). What was
-/// granted is never taken back.</param>
+/// <param name="CreditBytes">Beyond Appended, data records of so many bytes are sure to find room, each counted by <see cref="Limits.CreditOf"/> (R21). It
+/// holds until the copy's process ends or it is caught up anew.</param>
 public readonly record struct AppendAckBody(ulong AppendedSequence, ulong DurableSequence, ulong ExpectedSequence, ulong CreditBytes)
 {
     public ReadOnlySpan<byte> Encode(Span<byte> to)

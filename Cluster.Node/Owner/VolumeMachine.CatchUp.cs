@@ -82,7 +82,7 @@ public sealed partial class VolumeMachine
         }
         _effects.Repair.OnCatchUpQueue();
         (session.CatchUp, session.Phase, session.Aligned, session.Live) = (catchUp, ReplicaPhase.CatchUpBegin, false, false);
-        (session.SentUpTo, session.Appended, session.Durable) = (catchUp.Join, 0, 0);
+        (session.SentUpTo, session.Appended, session.Durable, session.CreditLimit) = (catchUp.Join, 0, 0, 0);
         session.OwesSinceMs = _effects.NowMs;
         if (!session.IsRefusedNow)
         {

@@ -40,6 +40,7 @@ public sealed partial class ReplicaMachine
             CatchUpJoin = begin.Cursor > 0 ? begin.CursorTo : begin.Join,
             CatchUpCursor = begin.Cursor,
         };
+        _store.GiveBack();
         var number = _store.SaveHeader(_header.Encode());
         // What lies at or below From is a prefix of the owner's committed order: the map takes it before the tail is dropped. Also when an earlier catch-up
         // ended between its header and its position: the tail is then still there.
@@ -190,7 +191,7 @@ public sealed partial class ReplicaMachine
         Span<byte> body = stackalloc byte[32];
         // R10: of what a failed store holds nothing is known.
         var ack = IsFailed ? default : new AppendAckBody(_store.AppendedSequence, _store.DurableSequence, _ackExpected,
-            to == _owner ? (ulong)(_store.Grant() + _store.UnwrittenCredit) : 0);
+            to == _owner && !_header.CatchingUp ? (ulong)(_store.Grant() + _store.UnwrittenCredit) : 0);
         var argument = status == IoStatus.StaleEpoch ? _header.PromisedEpoch : 0;
         to.Send(FrameHeader.Of(FrameKind.AppendAck, Volume, epoch, argument: argument, status: status), ack.Encode(body));
     }
@@ -198,7 +199,7 @@ public sealed partial class ReplicaMachine
     private void SendState(IFrameLink to, FrameKind kind, IoStatus status)
     {
         Span<byte> body = stackalloc byte[32];
-        var state = new AppendAckBody(_store.LastSequence, _store.DurableSequence, 0, (ulong)_store.Grant());
+        var state = new AppendAckBody(_store.LastSequence, _store.DurableSequence, 0, _header.CatchingUp ? 0 : (ulong)_store.Grant());
         to.Send(FrameHeader.Of(kind, Volume, _header.PromisedEpoch, status: status), state.Encode(body));
     }
 

@@ -50,10 +50,13 @@ public interface IVolumeStore
 
     /// <summary>
     /// Promises room for data records (R21), as much as there is and a share of it allows, and answers all that is promised beyond <see cref="LastSequence"/>, in
-    /// bytes as <see cref="Limits.CreditOf"/> counts them. What is promised is kept free of everybody else's data, and is never taken back but by the end of the process. If it
+    /// bytes as <see cref="Limits.CreditOf"/> counts them. What is promised is kept free of everybody else's data until it is used or <see cref="GiveBack"/>, or the process ends. If it
     /// is less than a record of the greatest size, <see cref="IVolumeStoreEvents.OnRoom"/> is called when there is more.
     /// </summary>
     long Grant();
+
+    /// <summary>Nobody relies on what was promised any more: while the copy catches up, what it gets does not wait for it, and needs the room itself.</summary>
+    void GiveBack();
 
     /// <summary>Of the data records above <see cref="AppendedSequence"/>, counted likewise.</summary>
     long UnwrittenCredit { get; }

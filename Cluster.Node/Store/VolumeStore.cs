@@ -93,6 +93,8 @@ public sealed partial class VolumeStore : IVolumeStore
         return IoStatus.Ok;
     }
 
+    public void GiveBack() => UseCredit(GrantedBytes);
+
     private void UseCredit(long bytes)
     {
         GrantedBytes -= bytes;

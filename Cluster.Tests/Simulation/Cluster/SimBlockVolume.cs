@@ -74,6 +74,8 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
 
     public long Grant() => Real.Grant();
 
+    public void GiveBack() => Real.GiveBack();
+
     public long UnwrittenCredit => Real.UnwrittenCredit;
 
     public IoStatus AppendResync(IoBuffer record, in RecordHeader header) => Real.AppendResync(record, in header);

@@ -27,6 +27,7 @@ internal static class SimRun
             _ => FailureModeKind.Threshold,
         };
         var power = random.Percent(25);
+        var isTight = seed % 4 == 1 && seed % 5 != 2;
         return new SimProfile
         {
             Replicas = replicas,
@@ -49,10 +50,10 @@ internal static class SimRun
                 CatchUpShortBytes = seed % 4 == 0 ? 0 : 64 << 20,
             },
             Attaches = random.Percent(35),
-            // In a quarter of them a copy promises room for two of the largest records, so that writes are often held for want of credit.
-            CreditBytes = seed % 4 == 1 ? 2 * Limits.CreditOf(RecordHeader.SizeBytes + (SimRecords.BlocksMax * (BlockDescriptor.SizeBytes + SimRecords.EncodedBytesMin)))
+            // In a fifth of them a copy promises room for two of the largest records, so that writes are often held for want of credit.
+            CreditBytes = isTight ? 2 * Limits.CreditOf(RecordHeader.SizeBytes + (SimRecords.BlocksMax * (BlockDescriptor.SizeBytes + SimRecords.EncodedBytesMin)))
                 : Limits.CreditBytesMax,
-            KeepsRoom = seed % 8 < 4,
+            KeepsRoom = isTight && seed % 8 == 1,
             // A fifth of the seeds does without leases.
             ReadLease = seed % 5 != 2,
         };

@@ -88,10 +88,12 @@ internal sealed class SimVolumeStore : IVolumeStore
 
     public long Grant()
     {
-        if (_node.HasNoSpace) _isRoomWanted = true;
+        if (_node.HasNoSpace) _isRoomWanted |= _granted < _node.World.Profile.CreditBytes / 2;
         else _granted = Math.Max(_granted, _node.World.Profile.CreditBytes);
         return _granted;
     }
+
+    public void GiveBack() => _granted = 0;
 
     public long UnwrittenCredit { get; private set; }
 
