@@ -13,6 +13,9 @@ public interface ILocalReplica
     bool Commit(ulong epoch, ulong watermark);
 
     /// <summary>Session windows of the committed records (R12); the caller copies what it keeps.</summary>
+    /// <summary>Trims that a copy which was away may have to be told of (R20).</summary>
+    bool HasTombstones { get; }
+
     SessionWindows Windows { get; }
 
     /// <summary>Sequence that last wrote or trimmed the block, records above the watermark included; 0 = never.</summary>

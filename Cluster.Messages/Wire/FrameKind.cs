@@ -107,6 +107,8 @@ public enum FrameKind : byte
     /// this frame carries, if it has all up to there.
     /// </summary>
     CatchUpMark = 60,
+    /// <summary>Body: sequence u64: every copy of the volume is in sync and has all up to it on media, so that nobody needs its older tombstones (R20).</summary>
+    Passed = 61,
 
     // Between nodes.
     /// <summary>The sender serves the volume in Epoch from now on. Said to every node when it begins, and over each new link. No body.</summary>

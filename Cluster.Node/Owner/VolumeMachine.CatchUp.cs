@@ -65,6 +65,8 @@ public sealed partial class VolumeMachine
         var isMapOfOrder = _state.Fork(promised.LastRecordEpoch, promised.CommitWatermark) == promised.CommitWatermark;
         var resumes = promised is { CatchingUp: true, CatchUpCursor: > 0 } && promised.CatchUpTo <= Committed;
         var reset = session.NeedsFullCopy || fork is null || !isMapOfOrder || (!everInSync && promised.LastSequence == 0 && !resumes);
+        // A copy that is behind what every copy had on media when tombstones went has lost it: its disk lied (R20).
+        reset = reset || (!promised.CatchingUp && Math.Min(fork!.Value, Committed) < _passed);
         var from = reset ? 0 : Math.Min(fork!.Value, Committed);
         var (cursor, to) = resumes && !reset ? (promised.CatchUpCursor, promised.CatchUpTo) : (0UL, 0UL);
         var local = _effects.Local;

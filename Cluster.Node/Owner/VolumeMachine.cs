@@ -169,6 +169,7 @@ public sealed partial class VolumeMachine
         TickScrub();
         TickSlow(now);
         TickRoom(now);
+        TickPassed(now);
         StartNextCatchUp();
         SendIdleWatermarks();
         TryCommit();

@@ -49,6 +49,9 @@ public sealed class NodeRepair(RepairOptions options)
     /// <summary>A copy that is caught up keeps its cursor after so many bytes: what is sent twice at most when it is interrupted.</summary>
     public long CatchUpMarkBytes { get; init; } = 16L << 20;
 
+    /// <summary>How often an owner tells its copies which tombstones nobody needs any more (R20).</summary>
+    public int PassedIntervalMs { get; init; } = 5000;
+
     private long _scrubbedBytes;
     private long _scrubsEnded;
     private long _scrubsUnderWay;

@@ -96,6 +96,7 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
             case FrameKind.CatchUpWindow: OnCatchUpWindow(header.RequestId, body); break;
             case FrameKind.CatchUpMark: OnCatchUpMark(header.RequestId, header.Argument, body); break;
             case FrameKind.CatchUpEnd: OnCatchUpEnd(header.RequestId); break;
+            case FrameKind.Passed: OnPassed(body); break;
             case FrameKind.ReadReplica: OnReadReplica(from, in header, body); break;
             case FrameKind.ScrubRange: OnScrubRange(from, in header, body); break;
             case FrameKind.ScrubMark: OnScrubMark(body); break;
@@ -247,6 +248,18 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
         // A watermark beyond the end of the prefix covers what is still on its way; what is here is committed all the same.
         var here = Math.Min(watermark, _store.LastSequence);
         if (here > _store.CommitWatermark) _store.Commit(here);
+    }
+
+    /// <summary>
+    /// R20. A copy in mid catch-up keeps what it has: what a scan brings it is hidden by tombstones that it was sent before. The owner names no more than this copy
+    /// has said to hold; what it holds now decides all the same.
+    /// </summary>
+    private void OnPassed(ReadOnlySpan<byte> body)
+    {
+        var reader = new BodyReader(body);
+        var passed = reader.U64();
+        if (reader.AtEnd && !_header.CatchingUp && _store.Damage is null)
+            _store.ForgetTombstones(Math.Min(passed, Math.Min(_store.CommitWatermark, _store.DurableSequence)));
     }
 
     /// <summary>The owner in this process moves the watermark without a frame. False when it is deposed or the replica failed.</summary>

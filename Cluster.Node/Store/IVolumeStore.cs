@@ -71,6 +71,14 @@ public interface IVolumeStore
     /// <summary>Applies the tail up to the watermark (never beyond LastSequence) to the map. Watermarks only rise.</summary>
     void Commit(ulong watermark);
 
+    /// <summary>
+    /// Every copy of the volume has all up to the sequence, which is at most <see cref="CommitWatermark"/> and <see cref="DurableSequence"/>: tombstones up to it are
+    /// dropped (R20). Not staged: after a restart those since the last checkpoint are there again, which costs nothing but their space.
+    /// </summary>
+    void ForgetTombstones(ulong upTo);
+
+    bool HasTombstones { get; }
+
     /// <summary>Drops the tail above the sequence, which is not below <see cref="CommitWatermark"/>. Staged in log order, so that a replay drops it too.</summary>
     IoStatus Truncate(ulong toSequence);
 

@@ -59,6 +59,9 @@ public sealed class RangeTombstones
         Replace(from, to);
     }
 
+    /// <summary>Drops those of this sequence or an older one.</summary>
+    public void RemoveUpTo(ulong sequence) => _list.RemoveAll(tombstone => tombstone.Sequence <= sequence);
+
     /// <summary>As read from a checkpoint: ascending and disjoint, else false.</summary>
     public bool TryAppend(Tombstone tombstone)
     {

@@ -129,6 +129,14 @@ public sealed partial class VolumeStore : IVolumeStore
         CommitUpTo(watermark);
     }
 
+    public void ForgetTombstones(ulong upTo)
+    {
+        Invariant.That(upTo <= CommitWatermark && upTo <= DurableSequence, "tombstones that a copy may still need were to be forgotten");
+        Map.Tombstones.RemoveUpTo(upTo);
+    }
+
+    public bool HasTombstones => Map.Tombstones.Count > 0;
+
     public IoStatus Truncate(ulong toSequence)
     {
         if (Refusal() is { } refusal) return refusal;

@@ -37,6 +37,8 @@ internal sealed class LocalReplica(ReplicaMachine machine) : ILocalReplica
 
     public long EstimateChanges(ulong since, ulong upTo, ulong fromBlock) => _store.EstimateChanges(since, upTo, fromBlock);
 
+    public bool HasTombstones => _store.HasTombstones;
+
     public long StoredBytes => _store.Usage.StoredBytes;
 
     public ScrubMark Scrub => machine.Header.Scrub;

@@ -27,6 +27,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         Assert.True(results.Sum(result => result.SlowCopies) > results.Count / 20, "hardly any copy was out for its slowness");
         Assert.True(results.Sum(result => result.SlowOwners) > results.Count / 50, "hardly any owner moved away from a slow disk");
         Assert.True(results.Sum(result => result.HeldForRoom) > results.Count / 20, "hardly any write was ever held for want of room");
+        Assert.True(results.Sum(result => result.Forgotten) > results.Count, "hardly any tombstone was ever dropped");
         Assert.True(results.Sum(result => result.TailRecords) > results.Count, "hardly any tail was ever fetched");
         Assert.True(results.Sum(result => result.Depositions) > results.Count / 4, "hardly any owner was ever deposed while it served");
         Assert.True(results.Sum(result => result.Attachments) > results.Count / 4, "hardly anything was attached");
@@ -65,7 +66,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         + $"{results.Sum(result => result.Reads)} reads, {results.Sum(result => result.Flushes)} flushes, {results.Sum(result => result.Conflicts)} conflicts, "
         + $"{results.Sum(result => result.Replays)} answered replays, {results.Sum(result => result.Faults)} faults, {results.Sum(result => result.Servings)} takeovers, "
         + $"{results.Sum(result => result.CatchUps)} catch-ups ({results.Sum(result => result.Resumes)} from a cursor), {results.Sum(result => result.SlowCopies)} slow copies, "
-        + $"{results.Sum(result => result.SlowOwners)} slow owners, {results.Sum(result => result.HeldForRoom)} times held for room, {results.Sum(result => result.TailRecords)} tail records, "
+        + $"{results.Sum(result => result.SlowOwners)} slow owners, {results.Sum(result => result.HeldForRoom)} times held for room, {results.Sum(result => result.Forgotten)} tombstones dropped, {results.Sum(result => result.TailRecords)} tail records, "
         + $"{results.Sum(result => result.Depositions)} depositions, {results.Sum(result => result.Attachments)} attachments, "
         + $"{results.Sum(result => result.PowerLosses)} losses of power, {results.Sum(result => result.Losses)} sessions told of lost writes, {results.Sum(result => result.VirtualMs) / 1000} virtual seconds, {results.Sum(result => result.Frames)} frames";
 

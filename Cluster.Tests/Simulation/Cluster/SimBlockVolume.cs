@@ -94,6 +94,15 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
         _tail.RemoveRange(0, count);
     }
 
+    public void ForgetTombstones(ulong upTo)
+    {
+        var before = Real.Map.Tombstones.Count;
+        Real.ForgetTombstones(upTo);
+        _node.World.History.Forgotten += before - Real.Map.Tombstones.Count;
+    }
+
+    public bool HasTombstones => Real.HasTombstones;
+
     public IoStatus Truncate(ulong toSequence)
     {
         var status = Real.Truncate(toSequence);

@@ -21,6 +21,7 @@ internal sealed class SimHistory(SimWorld world)
     private readonly Dictionary<ulong, (SessionId Session, ulong Id)> _bySequence = [];
     private readonly Dictionary<ulong, ulong> _floors = [];
     private readonly Dictionary<ulong, ulong> _newest = [];
+    private readonly Dictionary<ulong, ulong> _newestTrim = [];
     private readonly SimPromises _promises = new(world);
     private readonly Dictionary<SimRequest, ulong> _acknowledgedAs = [];
     private readonly Dictionary<SessionId, ulong> _lostTo = [];
@@ -56,6 +57,9 @@ internal sealed class SimHistory(SimWorld world)
 
     /// <summary>Times that writes were held for long because a copy had no room.</summary>
     public int HeldForRoom { get; set; }
+
+    /// <summary>Tombstones dropped because every copy had passed them (R20).</summary>
+    public int Forgotten { get; set; }
 
     /// <summary>Catch-ups that went on from a cursor.</summary>
     public int Resumes { get; private set; }
@@ -174,10 +178,15 @@ internal sealed class SimHistory(SimWorld world)
         if (asked.IsConditional && !world.Profile.PowerLoss)
         {
             var newest = _newest.GetValueOrDefault(record.Range.First);
-            if (newest != asked.Expected)
+            // A block whose trim every copy has passed is as one never written (R20).
+            if (newest != asked.Expected && (asked.Expected != 0 || newest != _newestTrim.GetValueOrDefault(record.Range.First)))
                 throw Broken($"conditional write {record.Sequence} of block {record.Range.First} expected {asked.Expected}, but the block was at {newest}");
         }
-        for (ulong index = 0; index < record.Range.Count; index++) _newest[record.Range.First + index] = record.Sequence;
+        for (ulong index = 0; index < record.Range.Count; index++)
+        {
+            _newest[record.Range.First + index] = record.Sequence;
+            if (asked.Value == 0) _newestTrim[record.Range.First + index] = record.Sequence;
+        }
     }
 
     public void OnAcknowledged(SimRequest request, in ClientAckBody ack)
@@ -272,9 +281,11 @@ internal sealed class SimHistory(SimWorld world)
             var (sequence, value) = blocks[index];
             // What a loss of power has undone since the read began binds it no more; its sequence may have been given out again since.
             var floor = request.Drops == _promises.Drops ? request.Floors[index] : request.MediaFloors[index];
-            if (sequence < floor) throw Broken($"{request.Client.Name} read block {block} as of {sequence}, but {floor} was acknowledged or read before");
+            // Its tombstone may be gone: as of the newest trim at best.
+            var asOf = sequence == 0 ? _newestTrim.GetValueOrDefault(block) : sequence;
+            if (asOf < floor) throw Broken($"{request.Client.Name} read block {block} as of {asOf}, but {floor} was acknowledged or read before");
             CheckValue(block, sequence, value);
-            if (!world.Profile.PowerLoss) Raise(block, sequence);
+            if (!world.Profile.PowerLoss) Raise(block, asOf);
             else if (_bySequence.TryGetValue(sequence, out var write)) _promises.OnSeen(_asked[write]);
         }
     }
@@ -284,14 +295,13 @@ internal sealed class SimHistory(SimWorld world)
         if (!condition) throw Broken(what());
     }
 
-    /// <summary>All replicas hold the same blocks with the same sequences.</summary>
+    /// <summary>All replicas hold the same blocks with the same sequences. One that was trimmed need not tell when.</summary>
     public void CompareReplicas()
     {
-        var expected = world.Director.OwnerNode!.Storage.Committed();
+        var expected = world.Director.OwnerNode!.Storage.Committed().Where(block => block.Value != 0).ToList();
         foreach (var node in world.Replicas)
         {
-            var held = node.Storage.Committed();
-            // A block that was never written and one trimmed before a full copy read the same.
+            var held = node.Storage.Committed().Where(block => block.Value != 0).ToList();
             if (!held.SequenceEqual(expected)) throw Broken($"{node.Name} holds other blocks than {world.Director.OwnerNode.Name}:\n  {Text(held)}\n  {Text(expected)}");
             if (node.Store!.CommitWatermark != world.Director.OwnerNode.Store!.CommitWatermark) throw Broken($"{node.Name} has another watermark");
         }

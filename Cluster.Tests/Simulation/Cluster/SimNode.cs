@@ -121,7 +121,7 @@ internal sealed class SimNode : IReplicaEffects
         Invariant.That(!IsAlive, "a node was started twice");
         (IsAlive, IsPaused, _startedMs, DiesInNextTurn) = (true, false, NowMs, false);
         Self = new SimSelfLink(this);
-        Repair = new NodeRepair(World.Profile.Repair) { CatchUpMarkBytes = World.Profile.CatchUpMarkBytes };
+        Repair = new NodeRepair(World.Profile.Repair) { CatchUpMarkBytes = World.Profile.CatchUpMarkBytes, PassedIntervalMs = World.Profile.PassedIntervalMs };
         Array.Clear(_grantedUntilMs);
         if (_hasDisk)
         {

@@ -7,7 +7,7 @@ namespace Cluster.Tests.Simulation.Volumes;
 /// <summary>What one seed came to.</summary>
 internal sealed record SimResult(ulong Seed, ulong TraceHash, int Asked, int Writes, int Reads, int Flushes, int Conflicts, int Replays, int Faults, int Servings,
     int CatchUps, int TailRecords, int Depositions, int Frames, long VirtualMs, int Attachments, int PowerLosses, int Losses, int Resumes, int SlowCopies, int SlowOwners,
-    int HeldForRoom, SimStoreCounts Stores);
+    int HeldForRoom, int Forgotten, SimStoreCounts Stores);
 
 /// <summary>One seed: faults and I/O, then everything is mended, all is answered, all copies are in sync and the same.</summary>
 internal static class SimRun
@@ -53,6 +53,8 @@ internal static class SimRun
             // In a fifth of them a copy promises room for two of the largest records, so that writes are often held for want of credit.
             CreditBytes = isTight ? 2 * Limits.CreditOf(RecordHeader.SizeBytes + (SimRecords.BlocksMax * (BlockDescriptor.SizeBytes + SimRecords.EncodedBytesMin)))
                 : Limits.CreditBytesMax,
+            // In a seventh of them tombstones go as soon as they may.
+            PassedIntervalMs = seed % 7 == 4 ? 200 : int.MaxValue,
             KeepsRoom = isTight && seed % 8 == 1,
             // A fifth of the seeds does without leases.
             ReadLease = seed % 5 != 2,
@@ -129,7 +131,7 @@ internal static class SimRun
             faults.Count, history.Servings, history.CatchUps, world.Network.CountOf(FrameKind.TailRecord),
             world.Network.CountOf(FrameKind.Deposed), world.Network.Delivered, world.NowMs,
             (int)world.Journal.State.Attachment.Generation, faults.PowerLosses, history.ToldOfLoss, history.Resumes, history.SlowCopies, history.SlowOwners,
-            history.HeldForRoom, CountsOf(world));
+            history.HeldForRoom, history.Forgotten, CountsOf(world));
     }
 
     private static SimStoreCounts CountsOf(SimWorld world)

@@ -133,6 +133,18 @@ internal sealed class SimVolumeStore : IVolumeStore
         }
     }
 
+    public void ForgetTombstones(ulong upTo)
+    {
+        Invariant.That(upTo <= CommitWatermark && upTo <= DurableSequence, "tombstones that a copy may still need were to be forgotten");
+        foreach (var block in _map.Where(pair => pair.Value.Encoded is null && pair.Value.Sequence <= upTo).Select(pair => pair.Key).ToList())
+        {
+            _map.Remove(block);
+            _node.World.History.Forgotten++;
+        }
+    }
+
+    public bool HasTombstones => _map.Any(pair => pair.Value.Encoded is null);
+
     public IoStatus Truncate(ulong toSequence)
     {
         Invariant.That(toSequence >= CommitWatermark && toSequence <= LastSequence, "the store was asked to cut what is committed or not there");

@@ -39,6 +39,8 @@ internal sealed record SimProfile
     /// <summary>What the model of a store promises room for (R21).</summary>
     public long CreditBytes { get; init; } = Limits.CreditBytesMax;
 
+    public int PassedIntervalMs { get; init; } = int.MaxValue;
+
     public long CatchUpMarkBytes { get; init; } = 16 << 20;
 
     /// <summary>The volume is attached to one front end after the other, which fences those before (R11).</summary>

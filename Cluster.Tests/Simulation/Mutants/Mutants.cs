@@ -55,6 +55,8 @@ internal static class Mutants
             "return newest == record.ExpectedSequence;", "return true;"),
         new("a read-modify-write is compared with what is committed only", "R15", $"{Owner}.Writes.cs",
             "var newest = _pending.NewestOver(record.Range.First);", "ulong newest = 0;"),
+        new("tombstones go though a copy that is out has not passed them", "R20", $"{Owner}.Tombstones.cs",
+            "if (!IsMember(session) || session is not", "if (IsMember(session) && session is not"),
         new("a read is answered without a lease", "R16", $"{Owner}.Reads.cs",
             "if (_readLease && AreLeasesValid())", "if (_readLease)"),
         new("a read without leases is confirmed by the owner's own copy only", "R17", $"{Owner}.Reads.cs",

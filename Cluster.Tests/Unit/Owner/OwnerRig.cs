@@ -260,6 +260,8 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     // ---- the replica on node 0 ----
 
+    public bool HasTombstones { get; set; }
+
     public long StoredBytes => 0;
 
     public ScrubMark Scrub { get; set; }
