@@ -165,6 +165,22 @@ public sealed class RaftMembershipSpecs
         Assert.Equal(group[0].LastIndex, group[1].LastIndex);
     }
 
+    [Fact(DisplayName = "A hand-over costs one term and no election time-out: nobody's clock moves until the successor leads and has committed in its term")]
+    public void Hand_over_waits_for_no_clock()
+    {
+        var group = new MachineGroup(3, TestMembers.Voters(3));
+        Assert.True(group.Elect(0, 1, 2));
+        group.Propose(0);
+        group.Settle();
+        var term = group[0].Term;
+        Assert.True(group[0].HandOver());
+        group.Settle();
+        var next = Assert.Single(Enumerable.Range(0, 3), index => group[index].Role == RaftRole.Leader);
+        Assert.NotEqual(0, next);
+        Assert.All(Enumerable.Range(0, 3), index => Assert.Equal((term + 1, next), (group[index].Term, group[index].Leader)));
+        Assert.Equal(group[next].LastIndex, group[next].CommitIndex);
+    }
+
     [Fact(DisplayName = "A hand-over that fails ends by itself, and a learner is never chosen for one")]
     public void Hand_over_that_fails()
     {
