@@ -30,7 +30,7 @@ internal static class ChaosReport
             + $"{run.Tally.Flushes} flushes.");
         yield return string.Create(CultureInfo.InvariantCulture,
             $"Clients connected anew {run.Tally.Reconnects} times, {run.Tally.GivenUp} of them because they did not want to wait; "
-            + $"nodes were taken out and started again {run.Tally.Rebirths} times.");
+            + $"nodes were taken out and started anew {run.Tally.Rebirths} times.");
         yield return $"Blocks with acknowledged writes lost: {run.Count(ViolationKind.LostWrite)}. "
             + $"Stale reads: {run.Count(ViolationKind.StaleRead)}. Torn blocks: {run.Count(ViolationKind.TornBlock)}. "
             + $"Foreign data: {run.Count(ViolationKind.ForeignData)}.";

@@ -26,7 +26,7 @@ internal sealed class ChaosTally(Action<string> say)
     /// <summary>Connections that a client closed because it did not want to wait longer.</summary>
     public long GivenUp => Interlocked.Read(ref _givenUp);
 
-    /// <summary>Nodes that ended because the others had taken them out of the cluster, and were started again.</summary>
+    /// <summary>Nodes that started anew because the others had taken them out of the cluster.</summary>
     public long Rebirths => Interlocked.Read(ref _rebirths);
 
     public IReadOnlyList<string> Failures

@@ -16,19 +16,22 @@ internal sealed class ChaosWatch(IChaosCluster cluster, ChaosControl control, Ch
     /// <summary>A node's first line.</summary>
     private const string Begin = " starts, version ";
 
-    /// <summary>What a node says last when the others did not hear of it for too long: it must start anew, which is no fault.</summary>
+    /// <summary>What a node says when the others did not hear of it for too long: it starts anew by itself, which is no fault.</summary>
     private const string TakenOut = "was taken out of its cluster";
 
     private readonly ConcurrentDictionary<string, NodeWatch> _nodes = new(
-        cluster.Nodes.Select(node => new KeyValuePair<string, NodeWatch>(node.Name, new NodeWatch())));
+        cluster.Nodes.Select(node => new KeyValuePair<string, NodeWatch>(node.Name, new NodeWatch(new LogCounter(cluster.LogOf(node.Name), TakenOut)))));
 
     private readonly HashSet<int> _stuck = [];
     private readonly ConcurrentBag<Task> _starts = [];
     private long _allUpSince = Stopwatch.GetTimestamp();
 
     /// <summary>A node, as it should be.</summary>
-    private sealed class NodeWatch
+    private sealed class NodeWatch(LogCounter rebirths)
     {
+        /// <summary>In place: the process keeps its id, so that only its log tells.</summary>
+        public LogCounter Rebirths => rebirths;
+
         public readonly SemaphoreSlim Turn = new(1, 1);
         public volatile bool Down;
         public volatile bool Stopped;
@@ -105,6 +108,11 @@ internal sealed class ChaosWatch(IChaosCluster cluster, ChaosControl control, Ch
     private async Task LookAsync(string node, CancellationToken stop)
     {
         var watch = _nodes[node];
+        for (var count = watch.Rebirths.CountNew(); count > 0; count--)
+        {
+            tally.OnRebirth();
+            tally.Say($"{node} was taken out of the cluster while it was silent, and starts anew.");
+        }
         var pid = cluster.PidOf(node);
         if (ProcessMemory.ResidentBytes(pid) is { } bytes)
         {
@@ -118,8 +126,7 @@ internal sealed class ChaosWatch(IChaosCluster cluster, ChaosControl control, Ch
         last = last[Math.Max(0, last.LastIndexOf(Begin, StringComparison.Ordinal))..];
         if (last.Contains(TakenOut, StringComparison.Ordinal) && !last.Contains("Unhandled exception", StringComparison.Ordinal))
         {
-            tally.OnRebirth();
-            tally.Say($"{node} was taken out of the cluster while it was silent, has ended, and is started again.");
+            tally.Say($"{node} has ended after it was taken out of the cluster, and is started again.");
         }
         else tally.Fail($"{node} ended by itself; the end of its log, {cluster.LogOf(node)}:\n{NodeProcess.Tail(cluster.LogOf(node), 12)}");
         watch.Down = true;
