@@ -14,8 +14,10 @@ internal static partial class SessionLog
     public static partial void Lost(ILogger logger, string volume, string node, string reason, int pending);
 
     [LoggerMessage(EventId = 2003, Level = LogLevel.Information,
-        Message = "Volume {Volume}: node {Node} found the owner {Owner} after {GapMs} ms, epoch {Epoch}; sends {Replayed} I/Os again")]
-    public static partial void Found(ILogger logger, string volume, string node, string owner, long gapMs, ulong epoch, int replayed);
+        Message = "failover: volume {Volume} is reached again by node {Node}: held {HeldMs} ms, replay {ReplayMs} ms; owner {Owner}, epoch {Epoch}, "
+            + "{Replayed} I/Os sent again")]
+    public static partial void Found(
+        ILogger logger, string volume, string node, long heldMs, long replayMs, string owner, ulong epoch, int replayed);
 
     [LoggerMessage(EventId = 2004, Level = LogLevel.Error,
         Message = "Volume {Volume}: the session {Session} of node {Node} ended with {Status}: {Reason}; {Pending} I/Os fail")]

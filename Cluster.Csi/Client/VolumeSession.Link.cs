@@ -15,6 +15,7 @@ public sealed partial class VolumeSession
     private int _attempts;
     private ulong _random;
     private long _lostAtMs;
+    private long _linkedAtMs;
     private bool _lost;
     private ILoopTimer? _retryTimer;
     private ILoopTimer? _openTimer;
@@ -36,7 +37,7 @@ public sealed partial class VolumeSession
             link.Close();
             return;
         }
-        (_link, _state) = (link, State.Opening);
+        (_link, _state, _linkedAtMs) = (link, State.Opening, Loop.NowMs);
         _openTimer = Loop.Schedule(ClientLimits.SessionOpenMs, OnOpenTimeout);
         SendOpen(FrameKind.SessionOpen);
     }
@@ -143,12 +144,19 @@ public sealed partial class VolumeSession
         Adopt(opened);
         var replayed = Replay();
         var owner = _link?.Peer.ToString() ?? "";
-        if (_lost) SessionLog.Found(_logger, Info.FullName, _gateway.NodeName, owner, Loop.NowMs - _lostAtMs, _epoch, replayed);
+        if (_lost) OnFound(owner, replayed);
         else SessionLog.Opened(_logger, Info.FullName, _gateway.NodeName, _session.ToString(), owner, _epoch, SizeBytes);
         if (_state != State.Ready) return;
         _lost = false;
         AnswerWaiters(IoStatus.Ok, "");
         Pump();
+    }
+
+    private void OnFound(string owner, int replayed)
+    {
+        var (heldMs, replayMs) = (Loop.NowMs - _lostAtMs, Loop.NowMs - _linkedAtMs);
+        SessionLog.Found(_logger, Info.FullName, _gateway.NodeName, heldMs, replayMs, owner, _epoch, replayed);
+        _onFound?.Invoke(heldMs, replayMs);
     }
 
     private void Adopt(SessionOpenedBody opened)

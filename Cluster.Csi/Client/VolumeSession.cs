@@ -27,6 +27,7 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     private readonly IOwnerGateway _gateway;
     private readonly ILogger _logger;
     private readonly Action<VolumeSession> _onClosed;
+    private readonly Action<long, long>? _onFound;
     private readonly Action _holdCheck;
     private readonly Stack<SessionOperation> _freeOperations = [];
     private State _state = State.Connecting;
@@ -41,9 +42,10 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     private int _holdMs;
     private ILoopTimer? _holdTimer;
 
-    internal VolumeSession(VolumeInfo info, IOwnerGateway gateway, ILogger logger, Action<VolumeSession> onClosed)
+    internal VolumeSession(
+        VolumeInfo info, IOwnerGateway gateway, ILogger logger, Action<VolumeSession> onClosed, Action<long, long>? onFound = null)
     {
-        (Info, _gateway, _logger, _onClosed) = (info, gateway, logger, onClosed);
+        (Info, _gateway, _logger, _onClosed, _onFound) = (info, gateway, logger, onClosed, onFound);
         Loop = gateway.LoopOf(info.Id);
         SizeBytes = info.SizeBytes;
         _holdMs = info.HoldMs > 0 ? info.HoldMs : Limits.HoldMsDefault;

@@ -11,7 +11,8 @@ public sealed record VolumeOpen(IoStatus Status, VolumeSession? Session, string 
 /// <summary>
 /// The sessions of this process, one per volume, shared by all that use it (R11) and kept as long as somebody does. Any thread.
 /// </summary>
-public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers)
+/// <param name="onFound">An owner that was lost is found again: how long I/O was held, and of that the milliseconds since the owner was reached. On the loop.</param>
+public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers, Action<long, long>? onFound = null)
 {
     private readonly ILogger _logger = loggers.CreateLogger("Myrmidon.Client");
     private readonly Lock _lock = new();
@@ -102,7 +103,7 @@ public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers
             isNew = false;
             if (_sessions.TryGetValue(info.Id, out var session) && !session.IsOver) return session;
             isNew = true;
-            session = new VolumeSession(info, gateway, _logger, OnClosed);
+            session = new VolumeSession(info, gateway, _logger, OnClosed, onFound);
             _sessions[info.Id] = session;
             return session;
         }

@@ -113,7 +113,7 @@ public enum FrameKind : byte
     // Between nodes.
     /// <summary>The sender serves the volume in Epoch from now on. Said to every node when it begins, and over each new link. No body.</summary>
     OwnerServes = 70,
-    /// <summary>The sender does not serve the volume in Epoch any more. No body.</summary>
+    /// <summary>The sender does not serve the volume in Epoch any more. Argument: <see cref="OwnerEnding"/>. No body.</summary>
     OwnerEnded = 71,
 }
 

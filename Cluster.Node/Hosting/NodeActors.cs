@@ -16,7 +16,7 @@ namespace Cluster.Node.Hosting;
 
 /// <summary>The actors of a node that is a member of its cluster.</summary>
 /// <param name="Placement">Proxy of the singleton.</param>
-/// <param name="Volumes">Shard region.</param>
+/// <param name="Volumes">The way to the volumes' owners.</param>
 public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMoves Moves)
 {
     private static readonly TimeSpan PlacementPauseMin = TimeSpan.FromMilliseconds(200);
@@ -30,12 +30,15 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
         var moves = new VolumeMoves(log);
         runtime.MoveOwner = moves.AskTo(loggers.CreateLogger<VolumeMoves>());
         var view = new JournalPlacementView(log, moves, loggers.CreateLogger<JournalPlacementView>());
-        var strategy = new VolumeAllocationStrategy(system, view, directory.NameOf);
-        var region = VolumeSharding.Start(system, id => PropsOf(id, runtime), strategy);
+        var strategy = new VolumeAllocationStrategy(system, view, directory.NameOf, volume => SightOf(volume, runtime, directory));
+        var keeper = StartKeeper(system, runtime, view);
+        var region = VolumeSharding.Start(system, id => HomeOf(id, keeper, runtime), strategy);
         var placement = StartPlacement(system, options, region, log);
-        system.ActorOf(Props.Create(() => new MembershipWatch(directory, onTakenOut)), "membership");
+        system.ActorOf(Props.Create(() => new MembershipWatch(directory, runtime.OnTakenOut, onTakenOut)), "membership");
         system.ActorOf(Props.Create(() => new ReplicaReaper(runtime, placement)), "reaper");
-        return new NodeActors(placement, region, moves);
+        Func<VolumeId, ICanTell?> servedAt = volume => KeeperOf(volume, system, runtime, directory, keeper);
+        var router = system.ActorOf(Props.Create(() => new VolumeRouter(region, servedAt)), "owners");
+        return new NodeActors(placement, router, moves);
     }
 
     /// <summary>Completes when placement knows the node and may use it.</summary>
@@ -65,9 +68,32 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
             ClusterSingletonProxy.Props("/user/placement", ClusterSingletonProxySettings.Create(system)), "placement-proxy");
     }
 
-    private static Props PropsOf(string entityId, VolumeRuntime runtime)
+    /// <summary>The parent of this node's volume actors, for sharding and for early claims alike.</summary>
+    private static IActorRef StartKeeper(ActorSystem system, VolumeRuntime runtime, JournalPlacementView view)
+    {
+        Props OwnerOf(VolumeId volume, ulong? onlyAt) => VolumeActor.Props(volume, runtime, runtime.Identity.Id, runtime.Identity.Name, onlyAt);
+        Func<VolumeId, ulong?, Props> propsOf = OwnerOf;
+        var keeper = system.ActorOf(Props.Create(() => new VolumeKeeper(propsOf)), "volumes");
+        runtime.OpenClaims(new ClaimPorts(
+            view.FactsAsync,
+            (volume, epoch) => keeper.Tell(new KeeperCommand.Claim(volume, epoch), ActorRefs.NoSender),
+            () => keeper.Tell(KeeperCloses.Instance, ActorRefs.NoSender)));
+        return keeper;
+    }
+
+    private static Props HomeOf(string entityId, IActorRef keeper, VolumeRuntime runtime)
     {
         Invariant.That(VolumeId.TryParse(entityId, out var volume), "a shard was started that is no volume");
-        return VolumeActor.Props(volume, runtime, runtime.Identity.Id, runtime.Identity.Name);
+        return Props.Create(() => new VolumeHome(volume, keeper, runtime.ServedElsewhere));
+    }
+
+    private static OwnerSight? SightOf(VolumeId volume, VolumeRuntime runtime, PeerDirectory directory) =>
+        runtime.Owners.LastOf(volume) is { } last ? new OwnerSight(directory.NameOf(last.Node) ?? "", last.Epoch, last.Serves) : null;
+
+    private static ICanTell? KeeperOf(VolumeId volume, ActorSystem system, VolumeRuntime runtime, PeerDirectory directory, IActorRef own)
+    {
+        if (runtime.Owners.Of(volume) is not { } owner) return null;
+        if (owner.Node == runtime.Identity.Id) return own;
+        return directory.AddressOf(owner.Node) is { } address ? system.ActorSelection(new RootActorPath(address) / "user" / own.Path.Name) : null;
     }
 }

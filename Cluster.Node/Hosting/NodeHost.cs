@@ -94,7 +94,12 @@ public sealed partial class NodeHost
         var formed = await FormedAsync(journal, store, loop, cancellation);
         await FillRecoveredAsync(journal, directory, formed.Era, cancellation);
         var identity = new NodeIdentity(new NodeId(journal.NodeId), _options.Name, formed.ClusterId, formed.Era);
-        var runtime = new VolumeRuntime(loop, store, identity, _loggers) { Repair = new NodeRepair(_options.Repair), RepairMetrics = new RepairMetrics(_metrics) };
+        var runtime = new VolumeRuntime(loop, store, identity, _loggers)
+        {
+            Repair = new NodeRepair(_options.Repair),
+            RepairMetrics = new RepairMetrics(_metrics),
+            Failovers = new FailoverMetrics(_metrics),
+        };
         var (bridge, meshPort) = await StartMeshAsync(runtime, () => member.Directory, () => member.Value);
         member.Directory = StartDirectory(journal, bridge);
         member.Value = StartAkka(journal.Log);
@@ -106,6 +111,8 @@ public sealed partial class NodeHost
         var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store));
         OpenControl(formed.ClusterId, journal, member, actors);
         await known.WaitAsync(cancellation);
+        // Stopped first: the others claim what it served while everything here still answers them.
+        _parts.Add("the owners", runtime.LeaveAsync);
         _health.Report("placement", HealthState.Healthy);
         LogReady(Api, Nbd);
     }

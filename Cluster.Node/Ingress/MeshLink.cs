@@ -41,6 +41,8 @@ public sealed class MeshLink : IFrameLink
     public long LeaseUntilMs { get; private set; }
 
     /// <summary>When bytes came last.</summary>
+    public long HeardMs => ReceivedMs;
+
     internal long ReceivedMs { get; set; }
 
     internal long UpSinceMs { get; }

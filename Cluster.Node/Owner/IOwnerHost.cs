@@ -10,7 +10,8 @@ namespace Cluster.Node.Owner;
 public interface IOwnerHost
 {
     /// <summary>Starts a machine; what it has to say comes to the actor as <see cref="OwnerNotice"/>.</summary>
-    IOwnerHandle Start(VolumeState state, IActorRef actor);
+    /// <param name="recovery">How long the actor took to read its journal.</param>
+    IOwnerHandle Start(VolumeState state, IActorRef actor, TimeSpan recovery);
 }
 
 /// <summary>One machine on its loop, as its actor holds it. Calls are posted to the loop, in order. Any thread.</summary>

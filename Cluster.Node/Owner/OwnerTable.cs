@@ -17,11 +17,14 @@ public sealed class OwnerTable
 
     private readonly ConcurrentDictionary<VolumeId, Entry> _entries = new();
 
-    private readonly record struct Entry(NodeId Node, ulong Epoch, bool Serves);
+    public readonly record struct Entry(NodeId Node, ulong Epoch, bool Serves);
 
     /// <summary>Null when no node that this one is linked to has said that it serves the volume.</summary>
     public ServedBy? Of(VolumeId volume) =>
         _entries.TryGetValue(volume, out var entry) && entry.Serves ? new ServedBy(entry.Node, entry.Epoch) : null;
+
+    /// <summary>The newest owner that this node has ever heard of, also one that serves no more; null when it has heard of none.</summary>
+    public Entry? LastOf(VolumeId volume) => _entries.TryGetValue(volume, out var entry) ? entry : null;
 
     /// <summary>True when it is news: nobody, or an older owner, was known to serve the volume.</summary>
     public bool Serves(VolumeId volume, NodeId node, ulong epoch)
@@ -33,9 +36,12 @@ public sealed class OwnerTable
         return true;
     }
 
-    public void Ended(VolumeId volume, NodeId node, ulong epoch)
+    /// <summary>True when it is the newest owner that is known, and ended by this.</summary>
+    public bool Ended(VolumeId volume, NodeId node, ulong epoch)
     {
-        if (_entries.TryGetValue(volume, out var known) && known.Node == node && known.Epoch == epoch) _entries[volume] = known with { Serves = false };
+        if (!_entries.TryGetValue(volume, out var known) || known.Node != node || known.Epoch != epoch || !known.Serves) return false;
+        _entries[volume] = known with { Serves = false };
+        return true;
     }
 
     /// <summary>The link to the node is down: what it said may not be so any more. It says it again over the next one.</summary>

@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Akka.Actor;
 using Akka.Cluster.Sharding;
 using Akka.Event;
@@ -31,7 +32,10 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
     private VolumeState _state = VolumeState.Empty;
     private IOwnerHandle? _owner;
     private bool _serving;
+    private readonly ulong? _onlyAt;
+    private readonly long _startedAt = Stopwatch.GetTimestamp();
     private bool _handingOff;
+    private bool _steppedBack;
     private ulong _epoch;
     private string _endedReason = "";
 
@@ -50,12 +54,14 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         public static readonly Leave Instance = new();
     }
 
-    public VolumeActor(VolumeId volume, IOwnerHost host, NodeId node, string nodeName)
+    /// <param name="onlyAt">An early claim: the volume is taken over only if this is its newest epoch, and this node's copy is in sync.</param>
+    public VolumeActor(VolumeId volume, IOwnerHost host, NodeId node, string nodeName, ulong? onlyAt = null)
     {
-        (_volume, _host, _node, _nodeName) = (volume, host, node, nodeName);
+        (_volume, _host, _node, _nodeName, _onlyAt) = (volume, host, node, nodeName, onlyAt);
         PersistenceId = PersistenceIdOf(volume);
         Recover<VolumeEvent>(e => _state = _state.Apply(e));
-        Recover<RecoveryCompleted>(_ => StartOwner());
+        Recover<RecoveryCompleted>(_ => OnRecovered());
+        Command<IVolumeCommand>(_ => Refuse(Sender, IoStatus.Offline, "another node has claimed it, try again in a moment"), _ => _steppedBack);
         Command<VolumeProtocol.Create>(OnCreate);
         Command<VolumeProtocol.Locate>(OnLocate);
         Command<VolumeProtocol.Describe>(OnDescribe);
@@ -78,8 +84,8 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
 
     public static string PersistenceIdOf(VolumeId volume) => $"volume-{volume}";
 
-    public static Props Props(VolumeId volume, IOwnerHost host, NodeId node, string nodeName) =>
-        Akka.Actor.Props.Create(() => new VolumeActor(volume, host, node, nodeName));
+    public static Props Props(VolumeId volume, IOwnerHost host, NodeId node, string nodeName, ulong? onlyAt = null) =>
+        Akka.Actor.Props.Create(() => new VolumeActor(volume, host, node, nodeName, onlyAt));
 
     protected override void PostStop()
     {
@@ -89,11 +95,25 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         base.PostStop();
     }
 
+    private void OnRecovered()
+    {
+        if (_onlyAt is not { } epoch || _state.MayClaimEarly(_node, epoch)) StartOwner();
+        else StepBack(epoch);
+    }
+
+    /// <summary>Without a machine nothing may be changed or answered here: who has asked meanwhile asks again.</summary>
+    private void StepBack(ulong epoch)
+    {
+        _log.Info("volume {0}: node {1} does not claim it after all: it lost epoch {2} and the journal is at {3}", _volume, _nodeName, epoch, _state.Epoch.Value);
+        _steppedBack = true;
+        Context.Parent.Tell(new Passivate(PoisonPill.Instance));
+    }
+
     private void StartOwner()
     {
         if (_state.Spec is null || _state.Deleted) return;
         (_endedReason, _serving) = ("", false);
-        _owner = _host.Start(_state, Self);
+        _owner = _host.Start(_state, Self, Stopwatch.GetElapsedTime(_startedAt));
     }
 
     private void Commit(VolumeEvent e, Action? then = null) => Persist(e, journaled =>

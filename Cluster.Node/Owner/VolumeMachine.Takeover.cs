@@ -29,7 +29,7 @@ public sealed partial class VolumeMachine
     {
         _epoch = started.Epoch.Value;
         Phase = VolumePhase.Promising;
-        _promisingSinceMs = _effects.NowMs;
+        _promisingSinceMs = Times.PromiseMs = _effects.NowMs;
         foreach (var placement in _state.Replicas) AddReplica(placement);
     }
 
@@ -169,7 +169,7 @@ public sealed partial class VolumeMachine
 
     private void Reconcile()
     {
-        Phase = VolumePhase.Reconciling;
+        (Phase, Times.AlignMs) = (VolumePhase.Reconciling, _effects.NowMs);
         _pending.Restart(_lowest);
         DropTail();
         foreach (var session in _opening) SendAlign(session, session.Appended);
@@ -272,6 +272,7 @@ public sealed partial class VolumeMachine
         {
             if (!session.Aligned || session.Appended < _chosen) return;
         }
+        Times.OpenMs = _effects.NowMs;
         Phase = VolumePhase.Opening;
         var members = _opening.Select(MemberOf).OrderBy(member => member.Id.Number).ToImmutableArray();
         _effects.Journal(new EpochOpened(Volume, new Epoch(_epoch), _chosen, _state.Version + 1, members));
@@ -283,7 +284,7 @@ public sealed partial class VolumeMachine
     private void OnOpened(EpochOpened opened)
     {
         Invariant.That(Phase == VolumePhase.Opening && opened.Epoch.Value == _epoch, "an epoch was opened that was not proposed");
-        Phase = VolumePhase.Stamping;
+        (Phase, Times.StampMs) = (VolumePhase.Stamping, _effects.NowMs);
         foreach (var session in _opening)
         {
             if (session is { Link: not null, Aligned: true }) (session.Phase, session.Live) = (ReplicaPhase.InSync, true);
@@ -302,10 +303,11 @@ public sealed partial class VolumeMachine
     /// <summary>All members carry the epoch; the leases of the deposed owner have run out.</summary>
     private void TryServe()
     {
+        if (Phase == VolumePhase.Stamping && Times.LeaseMs == 0 && AreMembersStamped()) Times.LeaseMs = _effects.NowMs;
         if (Phase != VolumePhase.Stamping || !AreMembersStamped() || _effects.NowMs < _serveAtMs) return;
         // Every member of the opened set holds the prefix: it is committed.
         if (!CommitPrefix()) return;
-        (Phase, _servingSinceMs) = (VolumePhase.Serving, _effects.NowMs);
+        (Phase, _servingSinceMs, Times.ServedMs) = (VolumePhase.Serving, _effects.NowMs, _effects.NowMs);
         _effects.Log($"serving in epoch {_epoch} from sequence {_chosen}, in-sync set version {_state.Version} of {_state.InSync.Length}");
         _effects.OnServing(true);
         SendIdleWatermarks();

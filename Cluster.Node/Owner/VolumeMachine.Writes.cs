@@ -121,6 +121,7 @@ public sealed partial class VolumeMachine
         TryCommit();
         ReleaseFlushes();
         PumpHeldWrites();
+        if (Phase == VolumePhase.Draining) TryFinishDraining();
     }
 
     private void OnAppendRefused(ReplicaSession session, IoStatus status, ulong expected)

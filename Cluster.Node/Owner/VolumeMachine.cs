@@ -52,6 +52,9 @@ public sealed partial class VolumeMachine
 
     public VolumePhase Phase { get; private set; }
 
+    /// <summary>How long the takeover took, part by part.</summary>
+    public TakeoverTimes Times { get; } = new();
+
     public VolumeState State => _state;
 
     public VolumeId Volume => _state.Spec!.Id;
@@ -73,7 +76,7 @@ public sealed partial class VolumeMachine
     public void Start()
     {
         Invariant.That(Phase == VolumePhase.Idle, "a volume's machine was started twice");
-        Phase = VolumePhase.Claiming;
+        (Phase, Times.ClaimMs) = (VolumePhase.Claiming, _effects.NowMs);
         _effects.Journal(new EpochStarted(Volume, _state.Epoch.Next(), _effects.Node, _effects.NodeName));
     }
 
@@ -212,6 +215,8 @@ public sealed partial class VolumeMachine
         if (Phase == VolumePhase.Stopped) return;
         var served = IsServing;
         Phase = VolumePhase.Stopped;
+        // Before the sessions hear of it: they look for the next owner, and must not find this one.
+        if (served) _effects.OnServing(false);
         EndSessions(notice);
         DropGathers();
         DropScrub();
@@ -220,7 +225,6 @@ public sealed partial class VolumeMachine
         DropHeldWrites();
         TellHeld(_effects.NowMs);
         DropTail();
-        if (served) _effects.OnServing(false);
         _effects.OnChanged();
     }
 

@@ -96,6 +96,20 @@ public sealed record VolumeState
         return last;
     }
 
+    /// <summary>
+    /// Whether a node that has lost sight of the owner of that epoch may still take the volume over by itself: nobody has claimed it since, and the owner
+    /// has not taken the node's copy out of the set meanwhile.
+    /// </summary>
+    public bool MayClaimEarly(NodeId node, ulong epoch)
+    {
+        if (Spec is null || Deleted || Epoch.Value != epoch) return false;
+        foreach (var replica in Replicas)
+        {
+            if (replica.Node == node) return Member(replica.Id) is not null;
+        }
+        return false;
+    }
+
     public VolumeState Apply(VolumeEvent e) => e switch
     {
         VolumeCreated created => this with

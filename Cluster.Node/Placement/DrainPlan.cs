@@ -37,7 +37,7 @@ public sealed record DrainPlan(int Owned, ImmutableArray<DrainMove> Moves, Immut
         var (moves, waits) = (ImmutableArray.CreateBuilder<DrainMove>(), ImmutableArray.CreateBuilder<string>());
         foreach (var volume in owned)
         {
-            if (OwnerChoice.Wanted(volume.Id, Whereabouts(volume), null, fit) is { } target && StateOn(volume, target) == InSync)
+            if (OwnerChoice.Wanted(volume.Id, Whereabouts(volume), null, null, fit) is { } target && StateOn(volume, target) == InSync)
                 moves.Add(new DrainMove(volume, target));
             else waits.Add(Wait(node, volume, targets));
         }
@@ -51,7 +51,7 @@ public sealed record DrainPlan(int Owned, ImmutableArray<DrainMove> Moves, Immut
     public bool IsDone => Owned == 0 && Waits.IsEmpty;
 
     private static VolumeWhereabouts Whereabouts(DrainVolume volume) => new(
-        [.. volume.Copies.Select(copy => copy.Node)], [.. volume.Copies.Where(copy => copy.State == InSync).Select(copy => copy.Node)], "");
+        [.. volume.Copies.Select(copy => copy.Node)], [.. volume.Copies.Where(copy => copy.State == InSync).Select(copy => copy.Node)]);
 
     private static string StateOn(DrainVolume volume, string node) => volume.Copies.First(copy => copy.Node == node).State;
 

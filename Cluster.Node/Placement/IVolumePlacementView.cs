@@ -7,10 +7,18 @@ namespace Cluster.Node.Placement;
 /// <param name="Replicas">Nodes that hold a copy, by name and in the order of their ids.</param>
 /// <param name="InSync">Those whose copy is in the in-sync set; empty until the first epoch opened.</param>
 /// <param name="Attached">The node of an exclusive attachment, or "".</param>
-public sealed record VolumeWhereabouts(ImmutableArray<string> Replicas, ImmutableArray<string> InSync, string Attached)
+/// <param name="Claimer">Who claimed the volume last, or "".</param>
+/// <param name="Epoch">The epoch that it claimed.</param>
+public sealed record VolumeWhereabouts(
+    ImmutableArray<string> Replicas, ImmutableArray<string> InSync, string Attached = "", string Claimer = "", ulong Epoch = 0)
 {
-    public static readonly VolumeWhereabouts Unknown = new([], [], "");
+    public static readonly VolumeWhereabouts Unknown = new([], []);
 }
+
+/// <summary>The newest owner of a volume that a node has heard of.</summary>
+/// <param name="Node">Its name, or "".</param>
+/// <param name="Serves">It has not said that it ended, and its connection is up.</param>
+public sealed record OwnerSight(string Node, ulong Epoch, bool Serves);
 
 /// <summary>What the shard allocation strategy reads. Any thread.</summary>
 public interface IVolumePlacementView

@@ -9,14 +9,16 @@ namespace Cluster.Node.Placement;
 public static class OwnerChoice
 {
     /// <summary>
-    /// The wanted node, or null when none that is alive holds a copy: first the one a move asked for, then the exclusively attached one,
-    /// both only with an in-sync copy; then an in-sync one; then any with a copy (its takeover waits for the others). Volumes spread
-    /// evenly, because each ranks the same nodes by a hash of its own.
+    /// The wanted node, or null when none that is alive holds a copy: first the one a move asked for, then the one that has claimed the volume
+    /// early, then the exclusively attached one, all only with an in-sync copy; then an in-sync one; then any with a copy (its takeover
+    /// waits for the others). Volumes spread evenly, because each ranks the same nodes by a hash of its own.
     /// </summary>
-    public static string? Wanted(VolumeId volume, VolumeWhereabouts where, string? move, IReadOnlyCollection<string> alive)
+    /// <param name="early">See <see cref="EarlyClaimer"/>.</param>
+    public static string? Wanted(VolumeId volume, VolumeWhereabouts where, string? move, string? early, IReadOnlyCollection<string> alive)
     {
         var inSync = where.InSync.Where(alive.Contains).ToArray();
         if (move is not null && inSync.Contains(move, StringComparer.Ordinal)) return move;
+        if (early is not null && inSync.Contains(early, StringComparer.Ordinal)) return early;
         if (inSync.Contains(where.Attached, StringComparer.Ordinal)) return where.Attached;
         if (inSync.Length > 0) return First(volume, inSync);
         var holders = where.Replicas.Where(alive.Contains).ToArray();
@@ -24,18 +26,39 @@ public static class OwnerChoice
     }
 
     /// <summary>
-    /// Where a running volume should go instead, or null: to the node that a move names, or away from a node without an in-sync copy (of a volume
-    /// that was never served: without a copy).
-    /// Load alone never moves a volume.
+    /// Where a volume's shard should go instead, or null: to the node that serves the volume without having the shard (only from there can it be
+    /// moved in order), to the one that a move names, or away from a node without an in-sync copy (of a volume that was never served: without
+    /// a copy). Load alone never moves a volume.
     /// </summary>
-    public static string? Better(VolumeId volume, VolumeWhereabouts where, string? move, string owner, IReadOnlyCollection<string> alive)
+    /// <param name="servedBy">The node that says that it serves the volume, or null.</param>
+    public static string? Better(
+        VolumeId volume, VolumeWhereabouts where, string? move, string? servedBy, string owner, IReadOnlyCollection<string> alive)
     {
+        if (servedBy is not null && servedBy != owner && where.InSync.Contains(servedBy) && alive.Contains(servedBy)) return servedBy;
         if (move is not null && move != owner && where.InSync.Contains(move) && alive.Contains(move)) return move;
         // A volume that was never served is where any of its copies is.
         var homes = where.InSync.IsEmpty ? where.Replicas : where.InSync;
         if (homes.IsEmpty || homes.Contains(owner)) return null;
-        return Wanted(volume, where, null, alive) is { } wanted && wanted != owner && homes.Contains(wanted) ? wanted : null;
+        return Wanted(volume, where, null, null, alive) is { } wanted && wanted != owner && homes.Contains(wanted) ? wanted : null;
     }
+
+    /// <summary>
+    /// The node that serves the volume, or that is taking it over, without sharding having placed it there; null when nobody does. Who claimed
+    /// the newest epoch is one only if its predecessor was heard of: in a cluster that has just started anew everybody's last claim is history.
+    /// </summary>
+    public static string? EarlyClaimer(VolumeWhereabouts where, OwnerSight? sight)
+    {
+        if (sight is null) return null;
+        return where.Epoch > sight.Epoch ? where.Claimer : ServedBy(where, sight);
+    }
+
+    /// <summary>The node that says that it serves the volume, unless the journal knows a newer claim; null when none does.</summary>
+    public static string? ServedBy(VolumeWhereabouts where, OwnerSight? sight) =>
+        sight is { Serves: true, Node.Length: > 0 } && sight.Epoch >= where.Epoch ? sight.Node : null;
+
+    /// <summary>In which order the nodes of the in-sync set take over from an owner that is lost.</summary>
+    public static IReadOnlyList<string> Order(VolumeId volume, VolumeWhereabouts where) =>
+        [.. where.InSync.OrderBy(node => node == where.Attached ? 0 : 1).ThenBy(node => (Rank(volume, node), node))];
 
     private static string First(VolumeId volume, string[] nodes) => nodes.MinBy(node => (Rank(volume, node), node))!;
 

@@ -8,11 +8,14 @@ namespace Cluster.Node.Placement;
 
 /// <summary>
 /// Puts each volume's shard on a node that holds one of its copies (<see cref="OwnerChoice"/>). Runs on the shard coordinator's node,
-/// several allocations at one time. It places; it does not fence (R18).
+/// several allocations at one time. It places; it does not fence (R18): a volume that was claimed early lives where the journal says, and
+/// its shard follows.
 /// </summary>
 /// <param name="nameOf">A member's node name by its address, or null for a stranger. Any thread.</param>
+/// <param name="sightOf">The volume's newest owner that this node has heard of, or null. Any thread.</param>
 public sealed class VolumeAllocationStrategy(
-    ActorSystem system, IVolumePlacementView view, Func<Address, string?> nameOf) : IShardAllocationStrategy
+    ActorSystem system, IVolumePlacementView view, Func<Address, string?> nameOf, Func<VolumeId, OwnerSight?> sightOf)
+    : IShardAllocationStrategy
 {
     /// <summary>Volumes looked at anew in one round of rebalancing, so that a round costs the same however many there are.</summary>
     private const int LooksPerRound = 16;
@@ -21,7 +24,7 @@ public sealed class VolumeAllocationStrategy(
     private const int MovesPerRound = 16;
 
     private readonly ILoggingAdapter _log = Logging.GetLogger(system, typeof(VolumeAllocationStrategy));
-    private readonly Address _self = Akka.Cluster.Cluster.Get(system).SelfAddress;
+    private readonly Akka.Cluster.Cluster _cluster = Akka.Cluster.Cluster.Get(system);
     private readonly Queue<VolumeId> _round = new();
 
     public async Task<IActorRef> AllocateShard(
@@ -31,7 +34,8 @@ public sealed class VolumeAllocationStrategy(
         var regions = Regions(currentShardAllocations);
         var where = await view.LookAsync(volume);
         var moves = await view.MovesAsync();
-        var wanted = OwnerChoice.Wanted(volume, where, moves.GetValueOrDefault(volume), regions.Keys);
+        var early = OwnerChoice.EarlyClaimer(where, sightOf(volume));
+        var wanted = OwnerChoice.Wanted(volume, where, moves.GetValueOrDefault(volume), early, regions.Keys);
         if (wanted is not null) return regions[wanted];
         // A throw would leave the shard without a home; on the requester the takeover waits for copies to come back.
         return regions.Values.Contains(requester) ? requester : regions.Values.FirstOrDefault(requester);
@@ -44,14 +48,19 @@ public sealed class VolumeAllocationStrategy(
         var owners = Owners(currentShardAllocations);
         var moves = await view.MovesAsync();
         await LookAtSome(owners);
+        // A node that does not answer can't hand over; waiting for it would only keep its shards from where they go once it is out.
+        var silent = _cluster.State.Unreachable.Select(member => nameOf(member.Address)).ToHashSet();
         var misplaced = ImmutableHashSet.CreateBuilder<string>();
         foreach (var (volume, owner) in owners)
         {
             var move = moves.GetValueOrDefault(volume);
-            if (move == owner) await view.ForgetMoveAsync(volume, owner);
+            var servedBy = OwnerChoice.ServedBy(view.Last(volume), sightOf(volume));
+            // A wish is fulfilled when the volume is served there, not when its shard is.
+            if (move == owner && (servedBy is null || servedBy == owner)) await view.ForgetMoveAsync(volume, owner);
             if (misplaced.Count + rebalanceInProgress.Count >= MovesPerRound || rebalanceInProgress.Contains(volume.ToString())) continue;
             var where = move is null ? view.Last(volume) : await view.LookAsync(volume);
-            if (OwnerChoice.Better(volume, where, move, owner, regions.Keys) is not { } better) continue;
+            if (silent.Contains(owner)) continue;
+            if (OwnerChoice.Better(volume, where, move, servedBy, owner, regions.Keys) is not { } better) continue;
             _log.Info("Volume {0} moves from {1} to {2}", volume, owner, better);
             misplaced.Add(volume.ToString());
         }
@@ -89,5 +98,5 @@ public sealed class VolumeAllocationStrategy(
     }
 
     /// <summary>The local region's path carries no host.</summary>
-    private string? NameOf(IActorRef region) => nameOf(region.Path.Address.HasLocalScope ? _self : region.Path.Address);
+    private string? NameOf(IActorRef region) => nameOf(region.Path.Address.HasLocalScope ? _cluster.SelfAddress : region.Path.Address);
 }

@@ -8,7 +8,7 @@ namespace Cluster.Node.Hosting.Control;
 
 /// <summary>What the control plane works with once the node has joined its cluster.</summary>
 /// <param name="Placement">The singleton's proxy.</param>
-/// <param name="Volumes">The shard region.</param>
+/// <param name="Volumes">The way to the volumes' owners.</param>
 /// <param name="PlacementHost">Name of the node that hosts the singleton, or null.</param>
 public sealed record ControlParts(
     string NodeName, Guid ClusterId, IActorRef Placement, IActorRef Volumes, IMetaLog Log, VolumeMoves Moves, Func<string?> PlacementHost);

@@ -22,18 +22,41 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
 
     public async Task<VolumeWhereabouts> LookAsync(VolumeId volume)
     {
+        return await ReadAsync(volume, cancellation => WhereaboutsAsync(volume, cancellation)) ?? Last(volume);
+    }
+
+    /// <summary>For an early claim: null when no quorum answers in time.</summary>
+    public Task<ClaimFacts?> FactsAsync(VolumeId volume) =>
+        ReadAsync(volume, async cancellation => Facts(volume, await _folds.ReadAsync(volume, cancellation)));
+
+    private async Task<VolumeWhereabouts> WhereaboutsAsync(VolumeId volume, CancellationToken cancellation)
+    {
+        var state = await _folds.ReadAsync(volume, cancellation);
+        // Its owner has journaled nothing yet: where its copies are to be is placement's word, which was journaled before anyone was told.
+        return state.Spec is null ? Placed((await _folds.ReadPlacementAsync(cancellation)).Volumes.GetValueOrDefault(volume)) : Whereabouts(state);
+    }
+
+    private static ClaimFacts Facts(VolumeId volume, VolumeState state)
+    {
+        if (state.Deleted || state.Spec is not { } spec || state.Opened == Epoch.None) return new ClaimFacts(state.Epoch.Value, default, [], 0);
+        var nodes = state.Replicas.ToDictionary(replica => replica.NodeName, replica => replica.Node);
+        var inSync = OwnerChoice.Order(volume, Whereabouts(state)).Select(name => nodes[name]).ToImmutableArray();
+        return new ClaimFacts(
+            state.Epoch.Value, nodes.GetValueOrDefault(state.EpochNodeName), inSync, Math.Min(spec.InSyncMin, state.InSync.Length));
+    }
+
+    private async Task<T?> ReadAsync<T>(VolumeId volume, Func<CancellationToken, Task<T>> read) where T : class
+    {
         try
         {
             using var limit = new CancellationTokenSource(LookMax);
-            var state = await _folds.ReadAsync(volume, limit.Token);
-            // Its owner has journaled nothing yet: where its copies are to be is placement's word, which was journaled before anyone was told.
-            return state.Spec is null ? Placed((await _folds.ReadPlacementAsync(limit.Token)).Volumes.GetValueOrDefault(volume)) : Whereabouts(state);
+            return await read(limit.Token);
         }
         catch (Exception e) when (e is MetaLogUnavailableException or OperationCanceledException)
         {
             LogNotRead(volume, e.Message);
+            return null;
         }
-        return Last(volume);
     }
 
     public async Task<ImmutableDictionary<VolumeId, string>> MovesAsync()
@@ -63,13 +86,14 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
     }
 
     private static VolumeWhereabouts Placed(PlacedVolume? volume) => volume is null ? VolumeWhereabouts.Unknown
-        : new VolumeWhereabouts([.. volume.Replicas.Select(replica => replica.NodeName)], [], "");
+        : new VolumeWhereabouts([.. volume.Replicas.Select(replica => replica.NodeName)], []);
 
     private static VolumeWhereabouts Whereabouts(VolumeState state)
     {
         var inSync = state.Replicas.Where(replica => state.Member(replica.Id) is not null).Select(replica => replica.NodeName);
         var attached = state.Attachment.Mode == AttachmentMode.Exclusive ? state.Attachment.NodeName : "";
-        return new VolumeWhereabouts([.. state.Replicas.Select(replica => replica.NodeName)], [.. inSync], attached);
+        return new VolumeWhereabouts(
+            [.. state.Replicas.Select(replica => replica.NodeName)], [.. inSync], attached, state.EpochNodeName, state.Epoch.Value);
     }
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "where volume {Volume} may be owned was not read from the journal: {Reason}")]

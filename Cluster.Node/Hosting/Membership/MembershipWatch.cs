@@ -2,6 +2,7 @@ using Akka.Actor;
 using Akka.Cluster;
 using Akka.Event;
 using Akka.Remote;
+using Cluster.Messages.Model;
 
 namespace Cluster.Node.Hosting.Membership;
 
@@ -16,14 +17,19 @@ internal sealed class MembershipWatch : ReceiveActor
     private readonly Action _onTakenOut;
     private readonly HashSet<Address> _refusers = [];
 
+    /// <param name="onDowned">The cluster has taken that other node out. Any thread.</param>
     /// <param name="onTakenOut">This node is no member for the others any more, and never will be again as this process. Any thread.</param>
-    public MembershipWatch(PeerDirectory directory, Action onTakenOut)
+    public MembershipWatch(PeerDirectory directory, Action<NodeId> onDowned, Action onTakenOut)
     {
         (_directory, _onTakenOut) = (directory, onTakenOut);
         Receive<ThisActorSystemQuarantinedEvent>(OnRefused);
         Receive<ClusterEvent.MemberUp>(up => Log(up.Member, "is up"));
         Receive<ClusterEvent.MemberLeft>(left => Log(left.Member, "leaves"));
-        Receive<ClusterEvent.MemberDowned>(down => Log(down.Member, "is taken out"));
+        Receive<ClusterEvent.MemberDowned>(down =>
+        {
+            if (_directory.NodeOf(down.Member.Address) is { } node) onDowned(node);
+            Log(down.Member, "is taken out");
+        });
         Receive<ClusterEvent.MemberRemoved>(removed => Log(removed.Member, "is gone"));
         Receive<ClusterEvent.UnreachableMember>(unreachable => Log(unreachable.Member, "does not answer"));
         Receive<ClusterEvent.ReachableMember>(reachable => Log(reachable.Member, "answers again"));

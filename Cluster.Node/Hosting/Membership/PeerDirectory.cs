@@ -46,6 +46,12 @@ public sealed partial class PeerDirectory(NodeDirectory nodes, Action<IEnumerabl
         return null;
     }
 
+    /// <summary>Null for a stranger.</summary>
+    public string? NameOf(NodeId node) => _byAddress.Values.FirstOrDefault(known => known.NodeId == node.Value)?.Name;
+
+    /// <summary>The node with that address, or null.</summary>
+    public NodeId? NodeOf(Address address) => _byAddress.TryGetValue(address, out var record) ? new NodeId(record.NodeId) : null;
+
     /// <summary>The node's address as a cluster member, or null.</summary>
     public Address? AddressOf(NodeId node) => _byAddress.FirstOrDefault(known => known.Value.NodeId == node.Value).Key;
 

@@ -50,7 +50,12 @@ public sealed class MeshBridge : IMeshEvents, IMeshLinks
 
     public void OnLinkUp(MeshLink link) => _runtime.OnLinkUp(link);
 
-    public void OnLinkDown(MeshLink link, CloseReason reason, string detail) => _runtime.OnLinkDown(link);
+    public void OnLinkDown(MeshLink link, CloseReason reason, string detail) =>
+        _runtime.OnLinkDown(link, silent: reason == CloseReason.TimedOut);
 
-    public void OnPeerRefused(NodeId peer) => _onPeerDead(peer);
+    public void OnPeerRefused(NodeId peer)
+    {
+        _onPeerDead(peer);
+        _runtime.OnPeerDead(peer);
+    }
 }

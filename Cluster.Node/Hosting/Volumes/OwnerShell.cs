@@ -21,10 +21,14 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
     private readonly VolumeRuntime.LocalReplicaSource _local;
     private readonly IActorRef _actor;
     private readonly ILogger _logger;
+    private readonly long _recoveredMs;
+    private readonly long _startedMs;
 
-    public OwnerShell(VolumeRuntime runtime, VolumeState state, IActorRef actor, ILogger logger)
+    public OwnerShell(VolumeRuntime runtime, VolumeState state, IActorRef actor, TimeSpan recovery, ILogger logger)
     {
         (_runtime, _actor, _logger) = (runtime, actor, logger);
+        _recoveredMs = runtime.Loop.FreshNowMs();
+        _startedMs = _recoveredMs - (long)recovery.TotalMilliseconds;
         Volume = state.Spec!.Id;
         FullName = state.Spec.FullName;
         _local = runtime.LocalOf(Volume);
@@ -61,8 +65,20 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 
     public void OnServing(bool serving)
     {
-        _runtime.Announce(Volume, Machine.EpochNumber, serving);
+        if (serving) LogTakeover();
+        // While it drains nobody else can serve it either. That it has ended is told after it gave its leases back, on the same links: who claims
+        // the volume then waits for none of them.
+        if (serving || Machine.Phase == VolumePhase.Stopped) _runtime.Announce(Volume, Machine.EpochNumber, serving);
         _actor.Tell(new OwnerNotice.ServingChanged(this, serving, Machine.EpochNumber), ActorRefs.NoSender);
+    }
+
+    /// <summary>Before it is announced: then the loss is forgotten.</summary>
+    private void LogTakeover()
+    {
+        var loss = _runtime.LossOf(Volume);
+        var parts = _runtime.Failovers.Count(loss, _startedMs, _recoveredMs, Machine.Times);
+        var why = loss is { } gone ? $"its owner on node {_runtime.NameOf(gone.Node)} was {gone.Loss.ToString().ToLowerInvariant()}" : "it was moved or started";
+        LogFailover(FullName, NodeName, Machine.EpochNumber, why, parts);
     }
 
     public void Relocate(string reason)
@@ -136,6 +152,9 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
     });
 
     public void View(Action<VolumeView> answer) => _runtime.Loop.Post(() => answer(Machine.View()));
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "failover: volume {Volume} is served by node {Node} in epoch {Epoch}, since {Why}: {Parts}")]
+    private partial void LogFailover(string volume, string node, ulong epoch, string why, string parts);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "volume {Volume} on node {Node}: {What}")]
     private partial void LogOwner(string volume, string node, string what);

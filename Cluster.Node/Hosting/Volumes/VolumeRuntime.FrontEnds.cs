@@ -64,6 +64,7 @@ public sealed partial class VolumeRuntime
     private void OnOwnerServes(VolumeId volume, NodeId node, ulong epoch)
     {
         if (!Owners.Serves(volume, node, epoch)) return;
+        _claims.OnServes(volume, epoch);
         foreach (var old in _frontEnds.Values.Where(own => own.Volume == volume && own.Peer != node).ToArray())
         {
             _frontEnds.Remove(old.Route);
@@ -117,7 +118,8 @@ public sealed partial class VolumeRuntime
     internal void Announce(VolumeId volume, ulong epoch, bool serves)
     {
         if (!serves) Owners.Ended(volume, Identity.Id, epoch);
-        var header = FrameHeader.Of(serves ? FrameKind.OwnerServes : FrameKind.OwnerEnded, volume, epoch);
+        var header = serves ? FrameHeader.Of(FrameKind.OwnerServes, volume, epoch)
+            : FrameHeader.Of(FrameKind.OwnerEnded, volume, epoch, argument: (ulong)(_leaving ? OwnerEnding.Released : OwnerEnding.Ended));
         foreach (var link in _links.Values)
         {
             if (link.Peer != Identity.Id) link.Send(header, []);

@@ -33,7 +33,7 @@ public interface IMeshLinks
 /// The volumes of one node on its loop: owns the replica machines and the owners' machines, and takes each frame to the one it is for. A thin shell:
 /// decisions are the machines'. All members on the loop, unless said otherwise.
 /// </summary>
-public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwnerHost
+public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwnerHost, IClaimEffects
 {
     private const int TickMs = 100;
 
@@ -53,6 +53,7 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     {
         (_loop, _store, Identity) = (loop, store, identity);
         _logger = loggers.CreateLogger("Myrmidon.Volumes");
+        _claims = new ClaimMachine(identity.Id, this);
     }
 
     public NodeIdentity Identity { get; }
@@ -66,6 +67,8 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     public Action<VolumeId, string> MoveOwner { get; set; } = (_, _) => { };
 
     public RepairMetrics RepairMetrics { get; init; } = new(new Api.Metrics());
+
+    public FailoverMetrics Failovers { get; init; } = new(new Api.Metrics());
 
     /// <summary>Where every volume is served, as far as this node was told. Any thread.</summary>
     public OwnerTable Owners { get; } = new();
@@ -115,7 +118,7 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
                 OnOwnerServes(header.Volume, from.Peer, header.Epoch);
                 break;
             case FrameKind.OwnerEnded:
-                Owners.Ended(header.Volume, from.Peer, header.Epoch);
+                OnOwnerEnded(header.Volume, from.Peer, header.Epoch, header.Argument == (ulong)OwnerEnding.Released);
                 break;
             default:
                 LogUnroutable(header.Kind, from.Peer);
@@ -128,15 +131,17 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
         _links[link.Peer] = link;
         _everLinked.Add(link.Peer);
         AnnounceAll(link);
+        _claims.OnLinked(link.Peer, _loop.FreshNowMs());
         foreach (var owner in _owners.Values) owner.Machine.OnLinkUp(link);
     }
 
-    public void OnLinkDown(IFrameLink link)
+    /// <param name="silent">It was closed because nothing came over it any more.</param>
+    public void OnLinkDown(IFrameLink link, bool silent = false)
     {
         if (_links.TryGetValue(link.Peer, out var known) && known == link)
         {
             _links.Remove(link.Peer);
-            Owners.Lost(link.Peer);
+            OwnersLost(link, silent);
         }
         foreach (var replica in _replicas.Values) replica.Machine.OnLinkDown(link);
         foreach (var owner in _owners.Values) owner.Machine.OnLinkDown(link);
@@ -158,9 +163,9 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     // ---- owners ----
 
     /// <summary>Any thread.</summary>
-    public IOwnerHandle Start(VolumeState state, IActorRef actor)
+    public IOwnerHandle Start(VolumeState state, IActorRef actor, TimeSpan recovery)
     {
-        var shell = new OwnerShell(this, state, actor, _logger);
+        var shell = new OwnerShell(this, state, actor, recovery, _logger);
         _loop.Post(() => AddOwner(shell));
         return shell;
     }
@@ -202,6 +207,7 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     {
         foreach (var owner in _owners.Values.ToArray()) owner.Machine.OnTick();
         TickSeekers();
+        _claims.OnTick(_loop.FreshNowMs());
         _loop.Schedule(TickMs, Tick);
     }
 

@@ -31,6 +31,9 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         Assert.True(results.Sum(result => result.TailRecords) > results.Count, "hardly any tail was ever fetched");
         Assert.True(results.Sum(result => result.Depositions) > results.Count / 4, "hardly any owner was ever deposed while it served");
         Assert.True(results.Sum(result => result.Attachments) > results.Count / 4, "hardly anything was attached");
+        var early = EarlyClaims(results);
+        Assert.True(Math.Min(early.Dead, early.Released) > results.Count / 20 && Math.Min(early.Silent, early.Lost + early.Restarted) > results.Count / 100,
+            $"hardly any owner was replaced early: {early}");
         Assert.True(results.Sum(result => result.PowerLosses) > results.Count / 4 && results.Sum(result => result.Losses) > 0, "hardly any power was lost");
         Assert.True(results.Sum(result => result.Conflicts) > results.Count && results.Sum(result => result.Replays) > results.Count, "hardly any refusals and replays");
     }
@@ -68,7 +71,11 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         + $"{results.Sum(result => result.CatchUps)} catch-ups ({results.Sum(result => result.Resumes)} from a cursor), {results.Sum(result => result.SlowCopies)} slow copies, "
         + $"{results.Sum(result => result.SlowOwners)} slow owners, {results.Sum(result => result.HeldForRoom)} times held for room, {results.Sum(result => result.Forgotten)} tombstones dropped, {results.Sum(result => result.TailRecords)} tail records, "
         + $"{results.Sum(result => result.Depositions)} depositions, {results.Sum(result => result.Attachments)} attachments, "
-        + $"{results.Sum(result => result.PowerLosses)} losses of power, {results.Sum(result => result.Losses)} sessions told of lost writes, {results.Sum(result => result.VirtualMs) / 1000} virtual seconds, {results.Sum(result => result.Frames)} frames";
+        + $"{results.Sum(result => result.PowerLosses)} losses of power, {results.Sum(result => result.Losses)} sessions told of lost writes, "
+        + $"{EarlyClaims(results)}, {results.Sum(result => result.VirtualMs) / 1000} virtual seconds, {results.Sum(result => result.Frames)} frames";
+
+    private static SimClaimCounts EarlyClaims(IEnumerable<SimResult> results) =>
+        results.Aggregate(default(SimClaimCounts), (sum, result) => sum + result.EarlyClaims);
 
     private static IEnumerable<ulong> Seeds(string variable, int countDefault)
     {

@@ -22,6 +22,9 @@ internal sealed class SimDirector(SimWorld world)
 
     public int Started { get; private set; }
 
+    /// <summary>Owners that began to take over early, by how their predecessor was lost.</summary>
+    public Dictionary<OwnerLoss, int> EarlyClaims { get; } = [];
+
     /// <summary>Where front ends are sent to.</summary>
     public SimNode? OwnerNode => _owner?.Host;
 
@@ -34,7 +37,7 @@ internal sealed class SimDirector(SimWorld world)
     /// <summary>Claims the volume on that node now, whoever else serves it.</summary>
     public void Claim(SimNode node)
     {
-        if (!node.IsWorking || _isStarting) return;
+        if (!node.IsWorking || node.Claims is { IsLeaving: true } || _isStarting) return;
         _isStarting = true;
         Started++;
         world.Say("director", $"starts an owner on {node.Name}");
@@ -43,6 +46,13 @@ internal sealed class SimDirector(SimWorld world)
         var number = Started;
         world.At(1_000_000, () => _isStarting = _isStarting && number != Started);
     }
+
+    /// <summary>A node takes the volume over before sharding has noticed anything; sharding follows.</summary>
+    public void ClaimEarly(SimNode node, ulong epoch, OwnerLoss loss) => SimOwner.Start(node, owner =>
+    {
+        EarlyClaims[loss] = EarlyClaims.GetValueOrDefault(loss) + 1;
+        _owner = owner;
+    }, epoch);
 
     /// <summary>A planned move: the old owner drains first.</summary>
     public void Move(SimNode to)
@@ -97,7 +107,7 @@ internal sealed class SimDirector(SimWorld world)
         if (_lostSinceUs < 0)
         {
             _lostSinceUs = world.NowUs;
-            _patienceUs = _owner is { IsStopped: true } ? world.Random.Between(0, 300_000) : world.Random.Between(20_000, 2_500_000);
+            _patienceUs = PatienceUs();
         }
         if (_isStarting || world.NowUs - _lostSinceUs < _patienceUs) return;
         var node = _next is { IsWorking: true } planned ? planned : Choose();
@@ -105,6 +115,14 @@ internal sealed class SimDirector(SimWorld world)
         if (node is null) return;
         _lostSinceUs = -1;
         Claim(node);
+    }
+
+    /// <summary>Until sharding acts. Where nodes claim early it is mostly later than they, as it is in truth.</summary>
+    private long PatienceUs()
+    {
+        var isStopped = _owner is { IsStopped: true };
+        if (world.Profile.ClaimsEarly) return isStopped ? world.Random.Between(0, 1_500_000) : world.Random.Between(500_000, 9_000_000);
+        return isStopped ? world.Random.Between(0, 300_000) : world.Random.Between(20_000, 2_500_000);
     }
 
     private SimNode? Choose()

@@ -120,6 +120,7 @@ internal sealed class SimFaults(SimWorld world)
             case 27 or 28: RestartOthersAndUsurp(node); break;
             case 29 or 30: RestartAllWithOldDisk(node); break;
             case 11 or 31 or 32 or 33: Attach(); break;
+            case 2 or 16 or 17 when world.Profile.ClaimsEarly: StopInOrder(); break;
             case 0 or 1 or 2: Kill(node, _random.Between(20_000, 6_000_000)); break;
             case 4: DieMidTurn(node); break;
             case 5: KillAll(); break;
@@ -359,6 +360,19 @@ internal sealed class SimFaults(SimWorld world)
     {
         if (_random.Percent(50)) world.Director.Move(node);
         else world.Director.Claim(node);
+    }
+
+    /// <summary>SIGTERM of an owner that serves, as soon as one does: what it owned is left to the others before its process ends.</summary>
+    private void StopInOrder()
+    {
+        if (_isOver) return;
+        if (!world.Director.IsServing || world.Director.OwnerNode is not { IsWorking: true, Claims: { } claims } node)
+        {
+            world.At(50_000, StopInOrder);
+            return;
+        }
+        world.Say("fault", $"stops {node.Name} in order");
+        node.Post(0, () => claims.Leave(() => RestartSoon(node, _random.Between(20_000, 3_000_000))));
     }
 
     private void LoseDisk(SimNode node)

@@ -78,6 +78,9 @@ internal sealed class SimNode : IReplicaEffects
 
     public SimOwner? Owner { get; set; }
 
+    /// <summary>Of the process; null where nobody claims early.</summary>
+    public SimClaims? Claims { get; private set; }
+
     /// <summary>Of the process: made anew at each start.</summary>
     public NodeRepair Repair { get; private set; } = new(new RepairOptions());
 
@@ -136,6 +139,7 @@ internal sealed class SimNode : IReplicaEffects
             }
             World.History.OnDied(this);
             if (Store is not null) AdoptReplica();
+            if (World.Profile.ClaimsEarly) Claims = new SimClaims(this);
         }
         World.Say(Name, "started");
         PostHeartbeat();
@@ -242,6 +246,9 @@ internal sealed class SimNode : IReplicaEffects
                 or FrameKind.ScrubReport or FrameKind.EpochConfirmed:
                 Owner?.Machine.OnReplicaFrame(from, in header, body, buffer);
                 break;
+            case FrameKind.OwnerServes or FrameKind.OwnerEnded:
+                Claims?.OnFrame(from, in header);
+                break;
             default:
                 ToReplica(from, in header, body, buffer);
                 break;
@@ -303,7 +310,7 @@ internal sealed class SimNode : IReplicaEffects
         Self.IsUp = false;
         World.Network.OnNodeDied(this);
         Owner?.Forget();
-        (Owner, Machine, Local) = (null, null, null);
+        (Owner, Machine, Local, Claims) = (null, null, null, null);
         _acknowledging.Clear();
         while (_local.TryDequeue(out var frame)) frame.Body?.Release();
         while (_held.TryDequeue(out var e)) e.Drop();
@@ -318,6 +325,7 @@ internal sealed class SimNode : IReplicaEffects
     public void OnLinkUp(SimLink link)
     {
         Owner?.Machine.OnLinkUp(link);
+        Claims?.OnLinkUp(link);
         foreach (var client in Clients) client.OnLinkUp(link);
     }
 
@@ -325,6 +333,7 @@ internal sealed class SimNode : IReplicaEffects
     {
         Machine?.OnLinkDown(link);
         Owner?.Machine.OnLinkDown(link);
+        Claims?.OnLinkDown(link);
         foreach (var client in Clients) client.OnLinkDown(link);
     }
 

@@ -32,8 +32,10 @@ internal sealed class SimOwner : IVolumeEffects
     public bool IsStopped => Machine.Phase == VolumePhase.Stopped;
 
     /// <summary>Reads the journal and claims the volume on that node, in place of what it had there.</summary>
-    public static void Start(SimNode node, Action<SimOwner> started) => node.World.Journal.Read(node, (state, length) =>
+    /// <param name="onlyAt">Not if the journal knows another epoch by then.</param>
+    public static void Start(SimNode node, Action<SimOwner> started, ulong? onlyAt = null) => node.World.Journal.Read(node, (state, length) =>
     {
+        if (onlyAt is { } epoch && !state.MayClaimEarly(node.Id, epoch)) return;
         node.Owner?.Machine.Stop();
         var owner = new SimOwner(node, state, length);
         node.Owner = owner;
@@ -107,6 +109,7 @@ internal sealed class SimOwner : IVolumeEffects
     {
         Log(serving ? "serves" : "serves no more");
         if (serving) _node.World.History.OnServing(Machine.EpochNumber);
+        if (serving || IsStopped) _node.Claims?.OnServing(Machine.EpochNumber, serving);
     }
 
     public void Relocate(string reason) => Log($"relocate: {reason}");

@@ -1,5 +1,6 @@
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
+using Cluster.Node.Owner;
 using Cluster.Node.Repair;
 
 namespace Cluster.Tests.Simulation.Volumes;
@@ -7,7 +8,20 @@ namespace Cluster.Tests.Simulation.Volumes;
 /// <summary>What one seed came to.</summary>
 internal sealed record SimResult(ulong Seed, ulong TraceHash, int Asked, int Writes, int Reads, int Flushes, int Conflicts, int Replays, int Faults, int Servings,
     int CatchUps, int TailRecords, int Depositions, int Frames, long VirtualMs, int Attachments, int PowerLosses, int Losses, int Resumes, int SlowCopies, int SlowOwners,
-    int HeldForRoom, int Forgotten, SimStoreCounts Stores);
+    int HeldForRoom, int Forgotten, SimClaimCounts EarlyClaims, SimStoreCounts Stores);
+
+/// <summary>Owners that were replaced early, by how they were lost.</summary>
+internal readonly record struct SimClaimCounts(int Lost, int Dead, int Silent, int Restarted, int Released)
+{
+    public static SimClaimCounts Of(IReadOnlyDictionary<OwnerLoss, int> claims)
+    {
+        int Count(OwnerLoss loss) => claims.GetValueOrDefault(loss);
+        return new SimClaimCounts(Count(OwnerLoss.Lost), Count(OwnerLoss.Dead), Count(OwnerLoss.Silent), Count(OwnerLoss.Restarted), Count(OwnerLoss.Released));
+    }
+
+    public static SimClaimCounts operator +(SimClaimCounts one, SimClaimCounts other) => new(one.Lost + other.Lost, one.Dead + other.Dead,
+        one.Silent + other.Silent, one.Restarted + other.Restarted, one.Released + other.Released);
+}
 
 /// <summary>One seed: faults and I/O, then everything is mended, all is answered, all copies are in sync and the same.</summary>
 internal static class SimRun
@@ -56,6 +70,8 @@ internal static class SimRun
             // In a seventh of them tombstones go as soon as they may.
             PassedIntervalMs = seed % 7 == 4 ? 200 : int.MaxValue,
             KeepsRoom = isTight && seed % 8 == 1,
+            // In a quarter of the seeds nodes replace an owner that they have lost sight of before sharding does.
+            ClaimsEarly = seed % 4 == 3,
             // A fifth of the seeds does without leases.
             ReadLease = seed % 5 != 2,
         };
@@ -131,7 +147,7 @@ internal static class SimRun
             faults.Count, history.Servings, history.CatchUps, world.Network.CountOf(FrameKind.TailRecord),
             world.Network.CountOf(FrameKind.Deposed), world.Network.Delivered, world.NowMs,
             (int)world.Journal.State.Attachment.Generation, faults.PowerLosses, history.ToldOfLoss, history.Resumes, history.SlowCopies, history.SlowOwners,
-            history.HeldForRoom, history.Forgotten, CountsOf(world));
+            history.HeldForRoom, history.Forgotten, SimClaimCounts.Of(world.Director.EarlyClaims), CountsOf(world));
     }
 
     private static SimStoreCounts CountsOf(SimWorld world)

@@ -46,6 +46,9 @@ internal sealed record SimProfile
     /// <summary>The volume is attached to one front end after the other, which fences those before (R11).</summary>
     public bool Attaches { get; init; }
 
+    /// <summary>Nodes with a copy watch the owner and replace one that they have lost sight of.</summary>
+    public bool ClaimsEarly { get; init; }
+
     /// <summary>The program's own store on a simulated disk, in place of the model.</summary>
     public bool RealStore { get; init; }
 

@@ -226,9 +226,10 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     public ILocalReplica? Local => this;
 
-    public void OnServing(bool serving)
-    {
-    }
+    /// <summary>What the machine has said of its serving, with the leases that it had given back by then.</summary>
+    public List<(bool Serving, VolumePhase Phase, int Releases)> Servings { get; } = [];
+
+    public void OnServing(bool serving) => Servings.Add((serving, Machine.Phase, Links.Sum(link => link.Of(FrameKind.Release).Count())));
 
     public void Relocate(string reason) => Ended = reason;
 

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using Akka.Actor;
+using Akka.Cluster.Sharding;
 using Akka.TestKit.Xunit2;
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
@@ -292,6 +293,56 @@ public sealed class VolumeActorSpecs : TestKit
         ExpectTerminated(actor);
     }
 
+    [Fact(DisplayName = "An early claim that comes too late starts no machine and journals nothing; who has asked meanwhile is told to ask again")]
+    public void Late_claims_step_back()
+    {
+        EndServed();
+        var parent = CreateTestProbe("keeper");
+        var claim = parent.ChildActorOf(VolumeActor.Props(Volume, _host, Node, "node-0", onlyAt: 0));
+        Assert.IsType<PoisonPill>(parent.ExpectMsg<Passivate>().StopMessage);
+        Assert.Equal(claim, parent.LastSender);
+        foreach (var command in new IVolumeCommand[] { new VolumeProtocol.Locate(Volume), new VolumeProtocol.Attach(Volume, Node, "node-0"), new VolumeProtocol.Describe(Volume) })
+        {
+            claim.Tell(command);
+            Assert.Equal(IoStatus.Offline, ExpectMsg<VolumeProtocol.Refused>().Status);
+        }
+        Assert.Single(_host.Started);
+    }
+
+    [Fact(DisplayName = "An early claim of the newest epoch starts a machine, if the node's copy is in sync")]
+    public void Early_claims_start()
+    {
+        EndServed();
+        Sys.ActorOf(VolumeActor.Props(Volume, _host, Node, "node-0", onlyAt: 1));
+        AwaitCondition(() => _host.Count == 2);
+    }
+
+    [Fact(DisplayName = "Who may claim early: only with a copy in sync, of a volume that is there, and at its newest epoch")]
+    public void May_claim_early()
+    {
+        var other = new NodeId(Guid.Parse("00000000-0000-0000-0000-000000000002"));
+        var state = VolumeState.Empty
+            .Apply(new VolumeCreated(Volume, Spec with { Replicas = 2 },
+                [new ReplicaPlacement(new ReplicaId(1), Node, "node-0", Guid.Empty), new ReplicaPlacement(new ReplicaId(2), other, "node-1", Guid.Empty)]))
+            .Apply(new EpochStarted(Volume, new Epoch(3), other, "node-1"))
+            .Apply(new EpochOpened(Volume, new Epoch(3), 0, 1, [new InSyncMember(new ReplicaId(1), Guid.Empty, 1), new InSyncMember(new ReplicaId(2), Guid.Empty, 1)]));
+        Assert.True(state.MayClaimEarly(Node, 3));
+        Assert.False(state.MayClaimEarly(Node, 2));
+        Assert.False(state.MayClaimEarly(new NodeId(Guid.Parse("00000000-0000-0000-0000-000000000003")), 3));
+        // The owner that seemed lost has taken this node's copy out meanwhile.
+        Assert.False(state.Apply(new InSyncChanged(Volume, new Epoch(3), 2, [new InSyncMember(new ReplicaId(2), Guid.Empty, 1)], "")).MayClaimEarly(Node, 3));
+        Assert.False(state.Apply(new VolumeDeleted(Volume)).MayClaimEarly(Node, 3));
+        Assert.False(VolumeState.Empty.MayClaimEarly(Node, 0));
+    }
+
+    private void EndServed()
+    {
+        var (actor, _) = StartServed();
+        Watch(actor);
+        actor.Tell(PoisonPill.Instance);
+        ExpectTerminated(actor);
+    }
+
     private IActorRef Start() => Sys.ActorOf(VolumeActor.Props(Volume, _host, Node, "node-0"));
 
     private static Attachment LastAttachment(FakeOwner owner) => owner.Journaled.OfType<AttachmentChanged>().Last().Attachment;
@@ -300,7 +351,15 @@ public sealed class VolumeActorSpecs : TestKit
     {
         public List<FakeOwner> Started { get; } = [];
 
-        public IOwnerHandle Start(VolumeState state, IActorRef actor)
+        public int Count
+        {
+            get
+            {
+                lock (Started) return Started.Count;
+            }
+        }
+
+        public IOwnerHandle Start(VolumeState state, IActorRef actor, TimeSpan recovery)
         {
             var owner = new FakeOwner(actor);
             lock (Started) Started.Add(owner);

@@ -331,10 +331,27 @@ public sealed class VolumeMachineRuleSpecs
         Assert.Equal(VolumePhase.Draining, rig.Machine.Phase);
         rig.Appended(0, 1);
         rig.Appended(1, 1);
-        rig.Tick();
         Assert.Equal(IoStatus.Ok, rig.AnswerTo(1));
         Assert.Equal(IoStatus.NotOwner, rig.Front.LastOf(FrameKind.SessionNotice).Status);
         Assert.Single(rig.Links[1].Of(FrameKind.Release));
+    }
+
+    [Fact(DisplayName = "R17: an owner that stops in order is through with the last ack; it gives its leases back then and no sooner, and only then has ended for the others")]
+    public void R17_leases_are_given_back_at_the_end()
+    {
+        // Guards TryFinishDraining and Stop.
+        using var rig = OwnerRig.Serving(2);
+        rig.Write(1, 3);
+        rig.Servings.Clear();
+        rig.Machine.Drain();
+        rig.Appended(0, 1);
+        Assert.Equal([(false, VolumePhase.Draining, 0)], rig.Servings);
+        rig.Read(1, 3);
+        rig.Appended(1, 1);
+        Assert.Equal((false, VolumePhase.Stopped, 2), rig.Servings[^1]);
+        // What it may have told its sessions came after that: they look for another owner, and must not find this one.
+        Assert.Equal(IoStatus.NotOwner, rig.Front.LastOf(FrameKind.SessionNotice).Status);
+        Assert.NotEqual(IoStatus.Ok, rig.Front.LastOf(FrameKind.ClientReadReply).Status);
     }
 
     [Fact(DisplayName = "R15: a conditional write is refused when the block changed since it was read, also by a write that is still pending")]

@@ -7,7 +7,7 @@ namespace Cluster.Tests.Unit.Placement;
 public class OwnerChoiceSpecs
 {
     private static readonly ImmutableArray<string> All = ["a", "b", "c", "d"];
-    private static readonly VolumeWhereabouts Where = new(["a", "b", "c"], ["a", "b"], "");
+    private static readonly VolumeWhereabouts Where = new(["a", "b", "c"], ["a", "b"]);
 
     [Fact(DisplayName = "The owner is where an in-sync copy is alive, else where any copy is, else nowhere in particular")]
     public void Order()
@@ -30,10 +30,55 @@ public class OwnerChoiceSpecs
         Assert.Contains(Wanted(1, Where with { Attached = "c" }, "d", All), new[] { "a", "b" });
     }
 
+    [Fact(DisplayName = "Who claimed a volume early keeps it, although it is attached elsewhere, and its shard follows")]
+    public void Early_claims()
+    {
+        foreach (var node in new[] { "a", "b" })
+        {
+            Assert.Equal(node, Wanted(1, Where with { Attached = "a" }, null, All, early: node));
+            Assert.Equal(node, Better(Where with { Attached = "a" }, null, "c", servedBy: node));
+        }
+        Assert.Equal("b", Wanted(1, Where, null, ["b", "c"], early: "a"));
+        Assert.Equal("b", Better(Where, null, "a", servedBy: "b"));
+        Assert.Null(Better(Where, null, "a", servedBy: "c"));
+    }
+
+    [Fact(DisplayName = "A wish to move a volume wins when its shard is placed; one whose owner has no shard is moved only once the shard has followed")]
+    public void Moves_of_early_claims()
+    {
+        Assert.Equal("a", Wanted(1, Where, "a", All, early: "b"));
+        Assert.Equal("a", Better(Where, "a", "b", servedBy: "b"));
+        Assert.Equal("b", Better(Where, "a", "c", servedBy: "b"));
+        Assert.Equal("b", Better(Where, "a", "a", servedBy: "b"));
+    }
+
+    [Fact(DisplayName = "The last claimer counts only where its predecessor was heard of: after a restart of the cluster the attached node comes first again")]
+    public void Claims_of_former_times()
+    {
+        var claimed = Where with { Attached = "a", Claimer = "b", Epoch = 7 };
+        Assert.Null(OwnerChoice.EarlyClaimer(claimed, null));
+        Assert.Equal("a", Wanted(1, claimed, null, All, OwnerChoice.EarlyClaimer(claimed, null)));
+        Assert.Equal("b", OwnerChoice.EarlyClaimer(claimed, new OwnerSight("c", 6, Serves: true)));
+        Assert.Equal("b", OwnerChoice.EarlyClaimer(claimed, new OwnerSight("c", 6, Serves: false)));
+        Assert.Equal("b", OwnerChoice.EarlyClaimer(claimed, new OwnerSight("b", 7, Serves: true)));
+        Assert.Null(OwnerChoice.EarlyClaimer(claimed, new OwnerSight("b", 7, Serves: false)));
+        Assert.Null(OwnerChoice.ServedBy(claimed, new OwnerSight("c", 6, Serves: true)));
+        Assert.Null(OwnerChoice.ServedBy(claimed, new OwnerSight("", 7, Serves: true)));
+        Assert.Equal("c", OwnerChoice.ServedBy(claimed, new OwnerSight("c", 8, Serves: true)));
+    }
+
+    [Fact(DisplayName = "The order in which nodes take over begins with the attached one and has the in-sync ones only")]
+    public void Takeover_order()
+    {
+        Assert.Equal(["a", "b"], OwnerChoice.Order(new VolumeId(1), Where).Order());
+        Assert.Equal(["b", "a"], OwnerChoice.Order(new VolumeId(1), Where with { Attached = "b" }));
+        Assert.Equal(["a", "b"], OwnerChoice.Order(new VolumeId(1), Where with { Attached = "a" }));
+    }
+
     [Fact(DisplayName = "Volumes spread over their nodes, and a lost node moves only its own")]
     public void Spread()
     {
-        var where = new VolumeWhereabouts(["a", "b", "c"], ["a", "b", "c"], "");
+        var where = new VolumeWhereabouts(["a", "b", "c"], ["a", "b", "c"]);
         var before = Enumerable.Range(1, 300).ToDictionary(id => id, id => Wanted((ulong)id, where, null, All));
         Assert.All(new[] { "a", "b", "c" }, node => Assert.InRange(before.Values.Count(owner => owner == node), 60, 140));
         foreach (var (id, owner) in before.Where(volume => volume.Value != "a"))
@@ -50,22 +95,22 @@ public class OwnerChoiceSpecs
         Assert.Null(Better(Where, "c", "a"));
         Assert.Null(Better(Where, "b", "b"));
         Assert.Null(Better(Where with { InSync = [] }, null, "c"));
-        Assert.Null(OwnerChoice.Better(new VolumeId(1), Where, null, "c", ["c", "d"]));
+        Assert.Null(OwnerChoice.Better(new VolumeId(1), Where, null, null, "c", ["c", "d"]));
     }
 
     [Fact(DisplayName = "A volume that was never served moves to a node with a copy of it")]
     public void New_volumes()
     {
-        var where = new VolumeWhereabouts(["b"], [], "");
+        var where = new VolumeWhereabouts(["b"], []);
         Assert.Equal("b", Better(where, null, "a"));
         Assert.Null(Better(where, null, "b"));
-        Assert.Null(OwnerChoice.Better(new VolumeId(1), where, null, "a", ["a", "c"]));
+        Assert.Null(OwnerChoice.Better(new VolumeId(1), where, null, null, "a", ["a", "c"]));
         Assert.Null(Better(VolumeWhereabouts.Unknown, null, "a"));
     }
 
-    private static string? Wanted(ulong id, VolumeWhereabouts where, string? move, IReadOnlyCollection<string> alive) =>
-        OwnerChoice.Wanted(new VolumeId(id), where, move, alive);
+    private static string? Wanted(ulong id, VolumeWhereabouts where, string? move, IReadOnlyCollection<string> alive, string? early = null) =>
+        OwnerChoice.Wanted(new VolumeId(id), where, move, early, alive);
 
-    private static string? Better(VolumeWhereabouts where, string? move, string owner) =>
-        OwnerChoice.Better(new VolumeId(1), where, move, owner, All);
+    private static string? Better(VolumeWhereabouts where, string? move, string owner, string? servedBy = null) =>
+        OwnerChoice.Better(new VolumeId(1), where, move, servedBy, owner, All);
 }

@@ -280,6 +280,20 @@ public sealed class ReplicaMachineRuleSpecs : IDisposable
         Assert.Equal(0u, PromisedAt(_two).LeaseLeftMs);
     }
 
+    [Fact(DisplayName = "R17: a lease that was given back is waited for by nobody; it counts for that epoch's owner only")]
+    public void R17_a_release_counts_once()
+    {
+        // Guards _releasedEpoch.
+        Promise(_one, 1, waitMs: 50);
+        Tell(_one, FrameKind.Release, 1, []);
+        Promise(_two, 2, waitMs: 50);
+        Assert.Equal(0u, PromisedAt(_two).LeaseLeftMs);
+        // Of a deposed owner it counts for nothing, nor does the one before.
+        Tell(_one, FrameKind.Release, 1, []);
+        Promise(_one, 3, waitMs: 50);
+        Assert.InRange(PromisedAt(_one).LeaseLeftMs, 1u, 1010u);
+    }
+
     [Fact(DisplayName = "A refused record is reported as refused, not as the gap behind it")]
     public void A_refusal_is_not_hidden_by_the_gap_behind_it()
     {

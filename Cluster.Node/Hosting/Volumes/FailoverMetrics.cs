@@ -1,0 +1,48 @@
+using System.Globalization;
+using Cluster.Node.Api;
+using Cluster.Node.Owner;
+
+namespace Cluster.Node.Hosting.Volumes;
+
+/// <summary>The parts of a pause, for the log and for Prometheus: docs/operations.md tells what each is. Any thread.</summary>
+public sealed class FailoverMetrics(Metrics metrics)
+{
+    private static readonly double[] BoundsSeconds = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30];
+
+    /// <summary>The text "detect 3 ms, ..." of what is counted by this.</summary>
+    /// <param name="loss">The owner that this one replaces, if it was lost.</param>
+    /// <param name="startedMs">When the volume's actor was started here.</param>
+    /// <param name="recoveredMs">When it had read its journal.</param>
+    public string Count(LostOwner? loss, long startedMs, long recoveredMs, TakeoverTimes times)
+    {
+        List<(string Phase, long Ms)> parts = [];
+        var begunMs = startedMs;
+        if (loss is { } lost)
+        {
+            // An early claim does not wait for the cluster to take the node out.
+            var outMs = lost.OutMs > lost.FoundMs && lost.OutMs < startedMs ? lost.OutMs : lost.FoundMs;
+            begunMs = lost.HeardMs;
+            parts.AddRange([("detect", lost.FoundMs - lost.HeardMs), ("down", outMs - lost.FoundMs), ("shard", startedMs - outMs)]);
+        }
+        parts.AddRange([
+            ("recover", recoveredMs - startedMs), ("claim", times.PromiseMs - times.ClaimMs), ("promise", times.AlignMs - times.PromiseMs),
+            ("align", times.OpenMs - times.AlignMs), ("open", times.StampMs - times.OpenMs), ("stamp", times.LeaseMs - times.StampMs),
+            ("lease", times.ServedMs - times.LeaseMs), ("total", times.ServedMs - begunMs),
+        ]);
+        metrics.AddCounter("myrmidon_failover_takeovers_total", "Volumes that this node began to serve, by how their owner was lost.",
+            ("loss", (loss?.Loss ?? OwnerLoss.None).ToString().ToLowerInvariant())).Add();
+        foreach (var (phase, ms) in parts) Observe(phase, ms);
+        return string.Join(", ", parts.Select(part => string.Create(CultureInfo.InvariantCulture, $"{part.Phase} {Math.Max(part.Ms, 0)} ms")));
+    }
+
+    /// <summary>A front end of this node reaches a volume again.</summary>
+    public void CountFrontEnd(long heldMs, long replayMs)
+    {
+        Observe("held", heldMs);
+        Observe("replay", replayMs);
+    }
+
+    private void Observe(string phase, long ms) =>
+        metrics.AddHistogram("myrmidon_failover_seconds", "Parts of the pauses of volumes whose owner changed.", BoundsSeconds, ("phase", phase))
+            .Observe(Math.Max(ms, 0) / 1000.0);
+}
