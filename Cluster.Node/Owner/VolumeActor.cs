@@ -34,6 +34,7 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
     private bool _serving;
     private readonly ulong? _onlyAt;
     private readonly long _startedAt = Stopwatch.GetTimestamp();
+    private bool _machineStopped;
     private bool _handingOff;
     private bool _steppedBack;
     private ulong _epoch;
@@ -112,7 +113,7 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
     private void StartOwner()
     {
         if (_state.Spec is null || _state.Deleted) return;
-        (_endedReason, _serving) = ("", false);
+        (_endedReason, _serving, _machineStopped) = ("", false, false);
         _owner = _host.Start(_state, Self, Stopwatch.GetElapsedTime(_startedAt));
     }
 
@@ -318,7 +319,7 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
                 Timers.StartSingleTimer("leave", Leave.Instance, EndedPause);
                 break;
             case OwnerNotice.Stopped:
-                _serving = false;
+                (_serving, _machineStopped) = (false, true);
                 if (_handingOff) Context.Stop(Self);
                 break;
             default:
@@ -342,7 +343,8 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
     private void OnHandOff()
     {
         _handingOff = true;
-        if (_owner is null)
+        // One that has ended by itself, or with its node, has nothing left to drain.
+        if (_owner is null || _machineStopped)
         {
             Context.Stop(Self);
             return;

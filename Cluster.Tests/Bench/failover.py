@@ -8,12 +8,13 @@ Measures how long clients of a volume wait when a node dies, hangs, is drained, 
 
 It runs a cluster of three nodes of its own (`myrmidon dev`) in a temporary directory, writes 4 KiB blocks one after the other through NBD at
 a node that survives, and takes the longest time between two acknowledgements. `again` is the longest one after that: the fault's echo,
-and the node's return. The parts are what the nodes logged about each takeover (docs/operations.md), in milliseconds.
+and the node's return. The parts are what the nodes logged about each takeover (docs/operations.md), in milliseconds; each is a median of its
+own, so that they need not add up. The result is a table in Markdown.
 
 faults: kill (SIGKILL), hang (SIGSTOP), term (SIGTERM, a planned stop), move (volume move), drain (node drain)
 roles:  owner, replica, journal (leader), placement (singletons' host and shard coordinator), all (the four of them in one node)
 
-Needs the packages python3 and python3-libnbd. Exit code 0 when every median is within its budget, 1 when one is not, 2 on wrong use.
+Needs the packages python3 and python3-libnbd. Exit code 0 when every median is within its budget and no client got an error, 1 else, 2 on wrong use.
 """
 import argparse
 import json
@@ -35,7 +36,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FAULTS = ["kill", "hang", "term", "move", "drain"]
 ROLES = ["owner", "replica", "journal", "placement", "all"]
 BUDGET_MS = {"kill": 3000, "hang": 8000, "term": 200, "move": 200, "drain": 200}
-PHASES = ["detect", "recover", "claim", "promise", "align", "open", "stamp", "lease", "total"]
+PHASES = ["detect", "down", "shard", "recover", "claim", "promise", "align", "open", "stamp", "lease", "total", "held", "replay"]
 BLOCK_BYTES = 4096
 WAIT_S = 120.0
 SETTLE_S = 4.0
@@ -331,8 +332,9 @@ def main():
     late = []
     try:
         bench = Bench(cluster, options.volumes, pause_s)
-        print(f"gap in ms: the longest time between two acknowledged writes; {options.volumes} volumes, {options.reps} times each", flush=True)
-        print(f"{'fault':6} {'role':10} {'median':>7} {'p95':>7} {'max':>7} {'again':>7} {'errors':>6}  parts (median)", flush=True)
+        print(f"Longest time in ms between two acknowledged writes; volumes: {options.volumes}, repetitions: {options.reps}\n")
+        print("| fault | role | median | p95 | max | again | errors | " + " | ".join(PHASES) + " |")
+        print("|---|---|" + "--:|" * (len(PHASES) + 5), flush=True)
         for fault in faults:
             for role in roles:
                 if fault in ("move", "drain") and role not in ("owner", "all"):
@@ -340,16 +342,15 @@ def main():
                 results = [bench.once(fault, role, number) for number in range(options.reps)]
                 gaps = [result[0] for result in results]
                 parts = [part for result in results for part in result[3]]
-                medians = {phase: statistics.median([part[phase] for part in parts if phase in part] or [0]) for phase in PHASES}
+                found = {phase: [part[phase] for part in parts if phase in part] for phase in PHASES}
                 errors = [error for result in results for error in result[2]]
                 median = statistics.median(gaps)
                 if median >= BUDGET_MS[fault]:
                     late.append(f"{fault} {role}: {median:.0f} ms is over the budget of {BUDGET_MS[fault]} ms")
-                shown = " ".join(f"{phase} {medians[phase]:.0f}" for phase in PHASES) if parts else "-"
-                print(f"{fault:6} {role:10} {median:7.0f} {percentile(gaps, 0.95):7.0f} {max(gaps):7.0f} "
-                      f"{statistics.median(result[1] for result in results):7.0f} {len(errors):6}  {shown}", flush=True)
-                for error in errors[:3]:
-                    print(f"       error: {error}", flush=True)
+                shown = " | ".join(f"{statistics.median(found[phase]):.0f}" if found[phase] else "-" for phase in PHASES)
+                print(f"| {fault} | {role} | {median:.0f} | {percentile(gaps, 0.95):.0f} | {max(gaps):.0f} | "
+                      f"{statistics.median(result[1] for result in results):.0f} | {len(errors)} | {shown} |", flush=True)
+                late += [f"{fault} {role}: a client got an error: {error}" for error in errors[:3]]
     finally:
         cluster.stop()
         if options.keep:

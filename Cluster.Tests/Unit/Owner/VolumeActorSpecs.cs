@@ -293,6 +293,17 @@ public sealed class VolumeActorSpecs : TestKit
         ExpectTerminated(actor);
     }
 
+    [Fact(DisplayName = "A machine that has stopped before, as on a planned stop of its node, is handed over without being drained again")]
+    public void Hand_off_of_a_stopped_machine()
+    {
+        var (actor, owner) = StartServed();
+        owner.Say(new OwnerNotice.Stopped(owner));
+        Watch(actor);
+        actor.Tell(VolumeHandOff.Instance);
+        ExpectTerminated(actor);
+        Assert.False(owner.Drained);
+    }
+
     [Fact(DisplayName = "An early claim that comes too late starts no machine and journals nothing; who has asked meanwhile is told to ask again")]
     public void Late_claims_step_back()
     {

@@ -112,6 +112,22 @@ public sealed class VolumeKeeperSpecs : TestKit
         AwaitAssert(() => Assert.Equal([null, 5UL], _started));
     }
 
+    [Fact(DisplayName = "A claim that loses its compare and set while sharding waits for it leaves nothing behind: the home goes, and the next message starts a new one")]
+    public void Lost_claim_under_a_home()
+    {
+        _keeper.Tell(new KeeperCommand.Claim(Volume, 4));
+        var shard = CreateTestProbe("shard");
+        var home = shard.ChildActorOf(HomeProps());
+        home.Tell(new VolumeProtocol.Locate(Volume));
+        _owners.ExpectMsg<VolumeProtocol.Locate>();
+        _owners.LastSender.Tell(PoisonPill.Instance);
+        Assert.IsType<PoisonPill>(shard.ExpectMsg<Passivate>().StopMessage);
+        Assert.Equal(home, shard.LastSender);
+        StartHome().Tell(new VolumeProtocol.Describe(Volume));
+        _owners.ExpectMsg<VolumeProtocol.Describe>();
+        Assert.Equal([4UL, null], _started);
+    }
+
     [Fact(DisplayName = "Commands for a volume that another node believes here reach it while it runs, and start nothing when it does not")]
     public void Routed_commands()
     {
@@ -150,11 +166,13 @@ public sealed class VolumeKeeperSpecs : TestKit
         Assert.Empty(_started);
     }
 
-    private IActorRef StartHome()
+    private IActorRef StartHome() => Sys.ActorOf(HomeProps());
+
+    private Props HomeProps()
     {
         var keeper = _keeper;
         Func<VolumeId, NodeId?> elsewhere = volume => _elsewhere.TryGetValue(volume, out var node) ? node : null;
-        return Sys.ActorOf(Props.Create(() => new VolumeHome(Volume, keeper, elsewhere)));
+        return Props.Create(() => new VolumeHome(Volume, keeper, elsewhere));
     }
 
     private Props PropsOf(VolumeId volume, ulong? onlyAt)

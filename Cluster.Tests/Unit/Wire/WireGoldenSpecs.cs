@@ -63,6 +63,22 @@ public class WireGoldenSpecs
         Pin("refuse", new RefuseBody(RefuseReason.OtherCluster, "no"), (body, to) => body.Encode(to), RefuseBody.TryDecode);
     }
 
+    [Fact(DisplayName = "What an owner tells all nodes: that it serves, has ended, or has left the volume to them")]
+    public void Owner_frames()
+    {
+        CheckFrame("owner-serves", FrameHeader.Of(FrameKind.OwnerServes, new VolumeId(0x21), 0x22));
+        CheckFrame("owner-ended", FrameHeader.Of(FrameKind.OwnerEnded, new VolumeId(0x21), 0x22, argument: (ulong)OwnerEnding.Ended));
+        CheckFrame("owner-released", FrameHeader.Of(FrameKind.OwnerEnded, new VolumeId(0x21), 0x22, argument: (ulong)OwnerEnding.Released));
+    }
+
+    private static void CheckFrame(string name, FrameHeader header)
+    {
+        header.Seal([]);
+        var bytes = new byte[FrameHeader.SizeBytes];
+        header.Encode(bytes);
+        Check(name, bytes);
+    }
+
     [Fact(DisplayName = "The frame header")]
     public void Frame_header()
     {
@@ -122,7 +138,7 @@ public class WireGoldenSpecs
 
     [Fact(DisplayName = "Every line of the golden file is checked by a test")]
     public void No_stale_lines() => Assert.Equal(
-        "append-ack block-range catch-up client-ack client-flush client-read fetch-tail frame-header hello promise promised read-descriptor "
+        "append-ack block-range catch-up client-ack client-flush client-read fetch-tail frame-header hello owner-ended owner-released owner-serves promise promised read-descriptor "
         + "record-header refuse scrub-mark scrub-report session-open session-opened session-windows stamp",
         string.Join(' ', Golden.Keys.Order(StringComparer.Ordinal)));
 
