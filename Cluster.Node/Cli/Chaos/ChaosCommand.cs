@@ -23,16 +23,18 @@ internal static class ChaosCommand
         var faults = Faults();
         var offset = new Option<int?>("--port-offset")
         { Description = "Of the cluster that is started: added to every port; default: the first that is free", HelpName = "N" };
+        var namespaces = DevCommands.Namespaces();
+        var diskSize = DevCommands.DiskSize();
         var keep = new Option<bool>("--keep") { Description = "Leave the cluster that was started running, and the volumes there" };
         var command = new VerbCommand("chaos",
             "Break a local cluster for as long as you like, under load, and see whether what it acknowledged holds: clients write and read "
-            + "through NBD while nodes are killed, stopped, restarted; every answer is checked (each block must be a linearizable "
+            + "through NBD while nodes are killed, stopped, restarted, and with --namespaces also cut off from each other and their disks filled; every answer is checked (each block must be a linearizable "
             + "register), and at the end everything is read back through every node and from every copy. "
             + "Exit code 0 only if nothing was violated.",
             "myrmidon chaos --duration 10m", "myrmidon chaos --duration 1h --data /tmp/myrmidon --clients 8",
-            "myrmidon chaos --duration 5m --faults kill,all-kill --seed 7")
+            "myrmidon chaos --duration 5m --faults kill,all-kill --seed 7", "myrmidon chaos --duration 30m --namespaces")
         {
-            data, duration, seed, clients, volumes, rate, faults, offset, keep,
+            data, duration, seed, clients, volumes, rate, faults, offset, namespaces, diskSize, keep,
         };
         command.SetAction(async (parsed, cancellation) =>
         {
@@ -43,14 +45,14 @@ internal static class ChaosCommand
                 Clients = parsed.GetValue(clients),
                 Volumes = parsed.GetValue(volumes),
                 RatePerSecond = parsed.GetValue(rate),
-                Faults = parsed.GetValue(faults)!,
+                Faults = parsed.GetValue(faults) ?? [],
             };
             var printer = new Printer(parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error, OutputFormat.Table);
             try
             {
                 return parsed.GetValue(data) is { } directory
                     ? await RunAsync(new ClusterFile(directory), settings, parsed.GetValue(keep), printer, cancellation)
-                    : await RunOwnAsync(settings, parsed.GetValue(offset), parsed.GetValue(keep), printer, cancellation);
+                    : await RunOwnAsync(settings, parsed.GetValue(offset), parsed.GetValue(namespaces) ? parsed.GetValue(diskSize) : null, parsed.GetValue(keep), printer, cancellation);
             }
             catch (DevException failure)
             {
@@ -63,15 +65,17 @@ internal static class ChaosCommand
 
     /// <summary>With a cluster of its own, which stays with its logs when something was violated.</summary>
     private static async Task<int> RunOwnAsync(
-        ChaosSettings settings, int? offset, bool keep, Printer printer, CancellationToken cancellation)
+        ChaosSettings settings, int? offset, ulong? diskBytes, bool keep, Printer printer, CancellationToken cancellation)
     {
+        FaultsFor(diskBytes is not null, settings);
         var directory = Directory.CreateTempSubdirectory("myrmidon-chaos-").FullName;
         var code = ExitCode.Failure;
         var stays = false;
         try
         {
             printer.Hint("Starting three nodes...");
-            var cluster = await DevCluster.StartAsync(directory, NodesDefault, offset ?? DevOperations.FreeOffset(NodesDefault), cancellation);
+            offset ??= diskBytes is null ? DevOperations.FreeOffset(NodesDefault) : 0;
+            var cluster = await DevCluster.StartAsync(directory, NodesDefault, offset, cancellation, diskBytes);
             try
             {
                 code = await RunAsync(cluster.File, settings, keep, printer, cancellation);
@@ -97,6 +101,7 @@ internal static class ChaosCommand
     {
         var cluster = new DevChaosCluster(file);
         var progress = new ChaosProgress(printer.Output, !Console.IsOutputRedirected);
+        settings = settings with { Faults = FaultsFor(cluster.Hosts is not null, settings) };
         var run = new ChaosRun(cluster, settings, ChaosFaults.FindAll(settings.Faults), progress.Say);
         using (run.Control)
         {
@@ -111,6 +116,16 @@ internal static class ChaosCommand
             if (run.IsGood && !keep) await run.CleanUpAsync();
             return run.IsGood ? ExitCode.Ok : ExitCode.Failure;
         }
+    }
+
+    /// <summary>None named: all that the cluster can have.</summary>
+    private static IReadOnlyList<string> FaultsFor(bool hasHosts, ChaosSettings settings)
+    {
+        if (hasHosts) return settings.Faults.Count > 0 ? settings.Faults : ChaosFaults.Names;
+        if (settings.Faults.Count == 0) return ChaosFaults.OfProcesses;
+        return settings.Faults.FirstOrDefault(HostFaults.Names.Contains) is not { } name ? settings.Faults : throw new DevException(
+            $"The fault '{name}' needs nodes with networks and disks of their own: use --namespaces, or a dev cluster that has them.",
+            ExitCode.Usage);
     }
 
     private static Option<TimeSpan> Duration() => new("--duration")
@@ -145,11 +160,11 @@ internal static class ChaosCommand
         return option;
     }
 
-    private static Option<string[]> Faults() => new("--faults")
+    private static Option<string[]?> Faults() => new("--faults")
     {
-        Description = $"Kinds of faults, with commas between them, from: {string.Join(", ", ChaosFaults.Names)}; default: all",
+        Description = $"Kinds of faults, with commas between them, from: {string.Join(", ", ChaosFaults.Names)}; default: all, the last "
+            + "four only with namespaces",
         HelpName = "LIST",
-        DefaultValueFactory = _ => [.. ChaosFaults.Names],
         CustomParser = parse =>
         {
             var names = parse.Tokens[0].Value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);

@@ -10,6 +10,9 @@ internal sealed record ChaosStrike(string Row, string Where, IReadOnlyList<strin
 internal sealed record ChaosScene(IChaosCluster Cluster, ChaosControl Control, IReadOnlyList<ChaosVolume> Volumes, Random Random,
     ChaosWatch Watch, ChaosTally Tally)
 {
+    /// <summary>Asked for only by faults that need them; a run without them has none of these.</summary>
+    public IChaosHosts Hosts => Cluster.Hosts ?? throw new InvalidOperationException("A fault of hosts was drawn for nodes that share one.");
+
     public double Between(double min, double max) => min + ((max - min) * Random.NextDouble());
 
     public T Pick<T>(IReadOnlyList<T> from) => from[Random.Next(from.Count)];
@@ -24,12 +27,22 @@ internal static class ChaosFaults
     private const int StopSignal = 19;
     private static readonly string[] Roles = ["owner", "replica", "journal leader", "placement host"];
 
+    /// <summary>Every kind that needs nothing but processes.</summary>
+    public static readonly IReadOnlyList<string> OfProcesses =
+        ["kill", "two-kill", "all-kill", "stop", "all-stop", "restart", "rolling-restart", "move"];
+
     /// <summary>Every kind.</summary>
-    public static readonly IReadOnlyList<string> Names = ["kill", "two-kill", "all-kill", "stop", "all-stop", "restart", "move"];
+    public static readonly IReadOnlyList<string> Names = [.. OfProcesses, .. HostFaults.Names];
 
     /// <summary>The kinds of these names; those with several rows in the report several times, so that each row gets its share.</summary>
     public static IReadOnlyList<ChaosFault> FindAll(IEnumerable<string> names) => [.. names.SelectMany(name =>
-        Enumerable.Repeat(Find(name), name switch { "kill" => 4, "stop" => 4, "restart" or "move" => 2, _ => 1 }))];
+        Enumerable.Repeat(Find(name), name switch
+        {
+            "kill" or "stop" => 4,
+            "partition" => 3,
+            "restart" or "move" or "one-way" or "disk-full" => 2,
+            _ => 1,
+        }))];
 
     public static ChaosFault Find(string name) => name switch
     {
@@ -39,8 +52,9 @@ internal static class ChaosFaults
         "stop" => StopAsync,
         "all-stop" => (scene, cancellation) => StopAllAsync(scene),
         "restart" => RestartAsync,
+        "rolling-restart" => RollAsync,
         "move" => MoveAsync,
-        _ => throw new DevException($"The fault \"{name}\" is not known: use {string.Join(", ", Names)}.", ExitCode.Usage),
+        _ => HostFaults.Find(name) ?? throw new DevException($"The fault \"{name}\" is not known: use {string.Join(", ", Names)}.", ExitCode.Usage),
     };
 
     private static async Task<ChaosStrike?> KillAsync(ChaosScene scene, CancellationToken cancellation)
@@ -87,10 +101,10 @@ internal static class ChaosFaults
         return new ChaosStrike($"stop of {(role == "owner" ? "the " : "")}{kind} for {row}", Seconds(node, seconds), [node], async token =>
         {
             await scene.Cluster.SignalAsync(node, StopSignal, token);
-            scene.Watch.OnStopped(node);
+            scene.Watch.OnAway(node);
             await Task.Delay(TimeSpan.FromSeconds(seconds), CancellationToken.None);
             await scene.Cluster.SignalAsync(node, NodeProcess.Continue, CancellationToken.None);
-            scene.Watch.OnContinued(node);
+            scene.Watch.OnBack(node);
         });
     }
 
@@ -103,10 +117,10 @@ internal static class ChaosFaults
             Task.WhenAll(nodes.Select(async (node, index) =>
             {
                 await scene.Cluster.SignalAsync(node, StopSignal, token);
-                scene.Watch.OnStopped(node);
+                scene.Watch.OnAway(node);
                 await Task.Delay(TimeSpan.FromSeconds(seconds[index]), CancellationToken.None);
                 await scene.Cluster.SignalAsync(node, NodeProcess.Continue, CancellationToken.None);
-                scene.Watch.OnContinued(node);
+                scene.Watch.OnBack(node);
             }))));
     }
 
@@ -119,6 +133,24 @@ internal static class ChaosFaults
             await scene.Watch.EndAsync(node, NodeProcess.Term, token);
             await scene.Watch.StartAsync(node, token);
         });
+    }
+
+    /// <summary>As an upgrade goes: one node after the other, and the next only when every volume is whole.</summary>
+    private static Task<ChaosStrike?> RollAsync(ChaosScene scene, CancellationToken cancellation)
+    {
+        var nodes = scene.Cluster.Nodes.Select(node => node.Name).ToArray();
+        return Task.FromResult<ChaosStrike?>(new ChaosStrike("rolling restart", string.Join(", ", nodes), nodes, async token =>
+        {
+            foreach (var node in nodes)
+            {
+                await scene.Watch.EndAsync(node, NodeProcess.Term, token);
+                await scene.Watch.StartAsync(node, token);
+                foreach (var volume in scene.Volumes)
+                {
+                    await scene.Control.WaitForAsync(volume.Name, ChaosControl.IsWhole, ChaosRun.WholeMax, token);
+                }
+            }
+        }));
     }
 
     private static async Task<ChaosStrike?> MoveAsync(ChaosScene scene, CancellationToken cancellation)
@@ -136,7 +168,7 @@ internal static class ChaosFaults
     }
 
     /// <summary>A role, and the node that has it now; null while nobody can tell.</summary>
-    private static async Task<(string Role, string? Node)> DrawNodeAsync(ChaosScene scene, CancellationToken cancellation)
+    public static async Task<(string Role, string? Node)> DrawNodeAsync(ChaosScene scene, CancellationToken cancellation)
     {
         var role = scene.Pick(Roles);
         if (role is "owner" or "replica")
@@ -150,5 +182,5 @@ internal static class ChaosFaults
         return (role, role == "journal leader" ? status?.JournalLeader : status?.PlacementHost);
     }
 
-    private static string Seconds(string node, double seconds) => string.Create(CultureInfo.InvariantCulture, $"{node}, {seconds:0.0} s");
+    public static string Seconds(string node, double seconds) => string.Create(CultureInfo.InvariantCulture, $"{node}, {seconds:0.0} s");
 }

@@ -36,10 +36,10 @@ internal static class ChaosReport
             + $"Foreign data: {run.Count(ViolationKind.ForeignData)}.";
         yield return $"Read back {run.Verify.Readings} times whole volumes, through every node and from every copy: "
             + $"{run.Verify.BlocksThatDiffer} blocks differ.";
-        foreach (var (node, first, most, last) in run.Watch.Memory())
+        foreach (var (node, memory) in run.Watch.Memory())
         {
-            yield return $"Memory of {node}: {SizeText.Format((ulong)first)} at the start, {SizeText.Format((ulong)most)} at most, "
-                + $"{SizeText.Format((ulong)last)} at the end.";
+            yield return $"Memory of {node}, mean of each third of the run: {Size(memory.MeanBytes(0))}, {Size(memory.MeanBytes(1))}, "
+                + $"{Size(memory.MeanBytes(2))}; {Size(memory.MostBytes)} at most, {Size(memory.LastBytes)} at the end.";
         }
         var given = histories.Sum(history => history.BlocksGivenUp);
         if (given > 0) yield return $"{given} blocks could not be followed to the end: too much was uncertain at one time.";
@@ -61,6 +61,8 @@ internal static class ChaosReport
     private static string Max(TimeSpan[] sorted) => sorted.Length == 0 ? "-" : Text(sorted[^1]);
 
     private static string Text(TimeSpan gap) => string.Create(CultureInfo.InvariantCulture, $"{gap.TotalSeconds:0.00} s");
+
+    private static string Size(long bytes) => SizeText.Format((ulong)bytes);
 
     private static string Number(long value) => value.ToString(CultureInfo.InvariantCulture);
 }

@@ -14,11 +14,11 @@ internal sealed class ChaosRun
 {
     private const string Prefix = "chaos";
 
-    /// <summary>Work without a fault at the beginning, so that the first window and the first look at the memory mean something.</summary>
+    /// <summary>Work without a fault at the beginning, so that the first window means something.</summary>
     private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(5);
 
     /// <summary>Longest that a fault waits for the cluster to be whole; some do not wait.</summary>
-    private static readonly TimeSpan WholeMax = TimeSpan.FromSeconds(60);
+    public static readonly TimeSpan WholeMax = TimeSpan.FromSeconds(60);
 
     private readonly IChaosCluster _cluster;
     private readonly ChaosSettings _settings;
@@ -103,15 +103,15 @@ internal sealed class ChaosRun
     private async Task StrikeAsync(CancellationToken cancellation)
     {
         var scene = new ChaosScene(_cluster, Control, Volumes, new Random(_settings.Seed), Watch, Tally);
+        var deck = new FaultDeck(_faults, scene.Random);
         try
         {
             await Task.Delay(WarmUp, cancellation);
-            Watch.MeasureFirst();
             while (_clock.Elapsed < _settings.Duration)
             {
                 var began = _clock.Elapsed;
                 var pause = TimeSpan.FromSeconds(scene.Between(_settings.PauseSeconds.Min, _settings.PauseSeconds.Max));
-                if (_faults.Count > 0 && await scene.Pick(_faults)(scene, cancellation) is { } strike)
+                if (_faults.Count > 0 && await deck.Next()(scene, cancellation) is { } strike)
                 {
                     await StrikeOnceAsync(scene, strike, cancellation);
                 }
@@ -167,6 +167,23 @@ internal sealed class ChaosRun
             var volume = await Control.VolumeAsync(client.Volume.Name, CancellationToken.None);
             Tally.Fail($"client {client.Number} of {client.Volume.Name} at {client.Node.Name} gets no answer {_settings.HealWithin.TotalSeconds:0} s "
                 + $"after the last fault; the volume is {ChaosControl.Text(volume)}");
+        }
+    }
+
+    /// <summary>Every fault of the list comes once, in any order, before one comes again.</summary>
+    private sealed class FaultDeck(IReadOnlyList<ChaosFault> faults, Random random)
+    {
+        private readonly ChaosFault[] _faults = [.. faults];
+        private int _next = faults.Count;
+
+        public ChaosFault Next()
+        {
+            if (_next == _faults.Length)
+            {
+                random.Shuffle(_faults);
+                _next = 0;
+            }
+            return _faults[_next++];
         }
     }
 

@@ -24,7 +24,7 @@ internal sealed record ChaosSettings
     public int RatePerSecond { get; init; } = 100;
 
     /// <summary>Names of <see cref="ChaosFaults.Names"/>.</summary>
-    public IReadOnlyList<string> Faults { get; init; } = ChaosFaults.Names;
+    public IReadOnlyList<string> Faults { get; init; } = ChaosFaults.OfProcesses;
 
     /// <summary>Time between the beginnings of two faults, drawn from here, in seconds; later when the one before is not over.</summary>
     public (double Min, double Max) PauseSeconds { get; init; } = (5, 20);

@@ -22,6 +22,7 @@ internal sealed class ChaosWatch(IChaosCluster cluster, ChaosControl control, Ch
     private readonly ConcurrentDictionary<string, NodeWatch> _nodes = new(
         cluster.Nodes.Select(node => new KeyValuePair<string, NodeWatch>(node.Name, new NodeWatch(new LogCounter(cluster.LogOf(node.Name), TakenOut)))));
 
+    private readonly Stopwatch _clock = Stopwatch.StartNew();
     private readonly HashSet<int> _stuck = [];
     private readonly ConcurrentBag<Task> _starts = [];
     private long _allUpSince = Stopwatch.GetTimestamp();
@@ -34,10 +35,8 @@ internal sealed class ChaosWatch(IChaosCluster cluster, ChaosControl control, Ch
 
         public readonly SemaphoreSlim Turn = new(1, 1);
         public volatile bool Down;
-        public volatile bool Stopped;
-        public long FirstBytes;
-        public long LastBytes;
-        public long MostBytes;
+        public volatile bool Away;
+        public readonly MemoryMeter Memory = new();
     }
 
     /// <summary>Ends the node, by a fault's signal.</summary>
@@ -76,16 +75,12 @@ internal sealed class ChaosWatch(IChaosCluster cluster, ChaosControl control, Ch
         }
     }
 
-    public void OnStopped(string node) => _nodes[node].Stopped = true;
+    /// <summary>The node is stopped, cut off, or can't write: clients may wait for it.</summary>
+    public void OnAway(string node) => _nodes[node].Away = true;
 
-    public void OnContinued(string node) => _nodes[node].Stopped = false;
+    public void OnBack(string node) => _nodes[node].Away = false;
 
-    /// <summary>Bytes of memory of each node: when it was first looked at under load, at most, and now.</summary>
-    public IEnumerable<(string Node, long First, long Most, long Last)> Memory() => cluster.Nodes.Select(node =>
-    {
-        var watch = _nodes[node.Name];
-        return (node.Name, watch.FirstBytes, watch.MostBytes, watch.LastBytes);
-    });
+    public IEnumerable<(string Node, MemoryMeter Memory)> Memory() => cluster.Nodes.Select(node => (node.Name, _nodes[node.Name].Memory));
 
     public async Task RunAsync(IReadOnlyList<ChaosClient> clients, CancellationToken stop)
     {
@@ -93,16 +88,10 @@ internal sealed class ChaosWatch(IChaosCluster cluster, ChaosControl control, Ch
         {
             await Task.Delay(LookMs, CancellationToken.None);
             foreach (var node in cluster.Nodes) await LookAsync(node.Name, stop);
-            if (_nodes.Values.Any(watch => watch.Down || watch.Stopped)) _allUpSince = Stopwatch.GetTimestamp();
+            if (_nodes.Values.Any(watch => watch.Down || watch.Away)) _allUpSince = Stopwatch.GetTimestamp();
             foreach (var client in clients) await CheckAsync(client, stop);
         }
         await Task.WhenAll(_starts);
-    }
-
-    /// <summary>After a warm-up, so that what a node needs to run at all does not look like growth.</summary>
-    public void MeasureFirst()
-    {
-        foreach (var watch in _nodes.Values) watch.FirstBytes = watch.LastBytes;
     }
 
     private async Task LookAsync(string node, CancellationToken stop)
@@ -114,11 +103,7 @@ internal sealed class ChaosWatch(IChaosCluster cluster, ChaosControl control, Ch
             tally.Say($"{node} was taken out of the cluster while it was silent, and starts anew.");
         }
         var pid = cluster.PidOf(node);
-        if (ProcessMemory.ResidentBytes(pid) is { } bytes)
-        {
-            watch.LastBytes = bytes;
-            watch.MostBytes = Math.Max(watch.MostBytes, bytes);
-        }
+        if (ProcessMemory.ResidentBytes(pid) is { } bytes) watch.Memory.Add(bytes, _clock.Elapsed / settings.Duration);
         if (pid is not null || watch.Down || !await watch.Turn.WaitAsync(0, CancellationToken.None)) return;
         watch.Turn.Release();
         if (watch.Down || cluster.PidOf(node) is not null || stop.IsCancellationRequested) return;

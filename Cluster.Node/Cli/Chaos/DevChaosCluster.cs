@@ -15,9 +15,12 @@ internal sealed class DevChaosCluster : IChaosCluster
             $"No local cluster runs in {file.Directory}: start one with `{DevOperations.Hint("dev", file)}`, or leave out --data.",
             ExitCode.NotFound);
         Nodes = [.. running.Nodes.Select(node => new ChaosNode(node.Name, new Uri(node.Api), new Uri(node.Nbd)))];
+        Hosts = file.ReadShape()?.Hosts is { } hosts ? new DevChaosHosts(file, hosts, [.. Nodes.Select(node => node.Name)]) : null;
     }
 
     public IReadOnlyList<ChaosNode> Nodes { get; }
+
+    public IChaosHosts? Hosts { get; }
 
     public async Task SignalAsync(string node, int signal, CancellationToken cancellation)
     {

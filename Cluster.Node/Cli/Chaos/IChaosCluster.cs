@@ -20,6 +20,25 @@ internal interface IChaosCluster
     int? PidOf(string node);
 
     string LogOf(string node);
+
+    /// <summary>The nodes' machines; null when they share one.</summary>
+    IChaosHosts? Hosts { get; }
+}
+
+/// <summary>Faults of a network and of disks. Clients reach every node throughout. Throws <see cref="Dev.DevException"/>.</summary>
+internal interface IChaosHosts
+{
+    /// <summary>From now on the node gets nothing from those nodes.</summary>
+    Task DropAsync(string node, IEnumerable<string> from);
+
+    /// <summary>The node gets everything again.</summary>
+    Task HealAsync(string node);
+
+    /// <summary>Takes all that is free of the node's disk.</summary>
+    Task FillDiskAsync(string node);
+
+    /// <summary>Gives it back.</summary>
+    Task FreeDiskAsync(string node);
 }
 
 /// <summary>What /proc tells about a process.</summary>

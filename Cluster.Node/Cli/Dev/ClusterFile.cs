@@ -10,7 +10,11 @@ internal sealed record DevNode(string Name, int? Pid, string Api, string Nbd, st
 internal sealed record DevNodes(IReadOnlyList<DevNode> Nodes);
 
 /// <summary>How the cluster in a directory was made, so that it is started again the same way.</summary>
-internal sealed record DevShape(int Nodes, int PortOffset);
+/// <param name="Hosts">Null when the nodes share the machine's addresses and disks.</param>
+internal sealed record DevShape(int Nodes, int PortOffset, DevHosts? Hosts = null)
+{
+    public string AddressOf(int index) => Hosts?.AddressOf(index) ?? "127.0.0.1";
+}
 
 /// <summary>
 /// The files of a local cluster: DIR/cluster.json while it runs, and DIR/dev.json for good. Each is written whole and renamed into

@@ -28,8 +28,10 @@ internal sealed class DevCluster : IAsyncDisposable
     /// Starts the cluster of that directory, or makes one. Null takes what the directory has, else 3 nodes and the documented
     /// ports. Returns once every node is
     /// healthy and sees all others, with cluster.json written; throws <see cref="DevException"/> with nothing left running.
+    /// A disk's size makes each node of a new cluster a machine of its own.
     /// </summary>
-    public static async Task<DevCluster> StartAsync(string directory, int? nodes, int? portOffset, CancellationToken cancellation)
+    public static async Task<DevCluster> StartAsync(
+        string directory, int? nodes, int? portOffset, CancellationToken cancellation, ulong? diskBytes = null)
     {
         var file = new ClusterFile(directory);
         try
@@ -41,7 +43,7 @@ internal sealed class DevCluster : IAsyncDisposable
             throw new DevException(
                 $"The directory {file.Directory} can't be made ({e.Message}): name one that you may write to with --data.");
         }
-        var shape = ShapeOf(file, nodes, portOffset);
+        var shape = ShapeOf(file, nodes, portOffset, diskBytes);
         var cluster = new DevCluster(file, shape, BecomeSupervisor(file));
         try
         {
@@ -112,8 +114,9 @@ internal sealed class DevCluster : IAsyncDisposable
 
     private async Task StartNodesAsync(CancellationToken cancellation)
     {
-        for (var index = 0; index < Shape.Nodes; index++) DevOperations.CheckPortsAreFree(new DevPorts(Shape.PortOffset, index));
+        for (var index = 0; index < Shape.Nodes; index++) DevOperations.CheckPortsAreFree(Shape, index);
         File.WriteShape(Shape);
+        if (Shape.Hosts is { } hosts) await hosts.UpAsync(File, Shape.Nodes);
         for (var index = 0; index < Shape.Nodes; index++) _processes.Add(DevOperations.Spawn(File, Shape, index));
         var nodes = Describe();
         await DevOperations.WaitUntilHealthyAsync(File, nodes, Shape.Nodes, cancellation);
@@ -146,9 +149,17 @@ internal sealed class DevCluster : IAsyncDisposable
         return held;
     }
 
-    private static DevShape ShapeOf(ClusterFile file, int? nodes, int? portOffset)
+    private static DevShape ShapeOf(ClusterFile file, int? nodes, int? portOffset, ulong? diskBytes)
     {
-        if (file.ReadShape() is not { } shape) return new DevShape(nodes ?? 3, portOffset ?? 0);
+        if (file.ReadShape() is not { } shape)
+        {
+            return new DevShape(nodes ?? 3, portOffset ?? 0, diskBytes is { } bytes ? DevHosts.Choose(bytes) : null);
+        }
+        if (diskBytes is not null && shape.Hosts is null)
+        {
+            throw new DevException($"{file.Directory} holds a cluster without namespaces: leave out --namespaces, or name another --data.",
+                ExitCode.Conflict);
+        }
         if (nodes is { } wanted && wanted != shape.Nodes)
         {
             throw new DevException(

@@ -36,24 +36,27 @@ internal static class DevCommands
                 result.AddError($"The port offset {result.Tokens[0].Value} is out of range: use -4000 to {DevPorts.OffsetMax}.");
             }
         });
+        var namespaces = Namespaces();
+        var diskSize = DiskSize();
         var command = new VerbCommand("dev",
             "Run a local cluster in the foreground, one process per node; Ctrl-C stops it, the same DIR starts it again with its data.",
             "myrmidon dev --nodes 3 --data /tmp/myrmidon", "myrmidon dev kill node-0 --data /tmp/myrmidon",
                 "myrmidon dev start node-0 --data /tmp/myrmidon")
         {
-            data, nodes, offset, Kill(), Start(), Stop(),
+            data, nodes, offset, namespaces, diskSize, Kill(), Start(), Stop(),
         };
         command.SetAction((parsed, cancellation) => GuardAsync(parsed, printer =>
             RunAsync(parsed.GetRequiredValue(data), parsed.GetValue(nodes), parsed.GetValue(offset),
-                parsed.InvocationConfiguration.Output, cancellation)));
+                parsed.GetValue(namespaces) ? parsed.GetValue(diskSize) : null, parsed.InvocationConfiguration.Output, cancellation)));
         return command;
     }
 
-    private static async Task<int> RunAsync(string directory, int? nodes, int? offset, TextWriter output, CancellationToken cancellation)
+    private static async Task<int> RunAsync(
+        string directory, int? nodes, int? offset, ulong? diskBytes, TextWriter output, CancellationToken cancellation)
     {
         var clock = Stopwatch.StartNew();
         output.WriteLine("Starting a local cluster...");
-        await using var cluster = await DevCluster.StartAsync(directory, nodes, offset, cancellation);
+        await using var cluster = await DevCluster.StartAsync(directory, nodes, offset, cancellation, diskBytes);
         output.WriteLine(string.Create(CultureInfo.InvariantCulture,
             $"{cluster.Nodes.Count} nodes are healthy after {clock.Elapsed.TotalSeconds:0.0} s:"));
         foreach (var node in cluster.Nodes) output.WriteLine($"  {node.Name}  {node.Api}  {node.Nbd}  log {cluster.File.LogOf(node.Name)}");
@@ -69,7 +72,7 @@ internal static class DevCommands
 
     private static void Explain(DevCluster cluster, TextWriter output)
     {
-        var endpoint = cluster.Shape.PortOffset == 0 ? "" : $" --endpoint {cluster.Nodes[0].Api}";
+        var endpoint = cluster.Shape is { PortOffset: 0, Hosts: null } ? "" : $" --endpoint {cluster.Nodes[0].Api}";
         var copies = Math.Min(3, cluster.Shape.Nodes);
         output.WriteLine("In another shell:");
         output.WriteLine($"  ./myrmidon volume create db --size 1GiB --replicas {copies}{endpoint}");
@@ -80,6 +83,28 @@ internal static class DevCommands
         if (copies == 1) output.WriteLine("One node keeps a single copy of everything: losing its disk loses the data.");
         output.WriteLine("Ctrl-C stops every node.");
         output.Flush();
+    }
+
+    public static Option<bool> Namespaces() => new("--namespaces")
+    {
+        Description = "Each node in a network namespace, with an address and a small disk of its own, as on a machine of its own (as root)",
+    };
+
+    public static Option<ulong> DiskSize()
+    {
+        var option = new Option<ulong>("--disk-size")
+        {
+            Description = $"Of each node's disk with --namespaces; default: {SizeText.Format(DevHosts.DiskBytesUsual)}",
+            HelpName = "SIZE",
+            DefaultValueFactory = _ => DevHosts.DiskBytesUsual,
+            CustomParser = parse =>
+            {
+                if (SizeText.TryParse(parse.Tokens[0].Value, out var bytes, out _) && bytes >= DevHosts.DiskBytesMin) return bytes;
+                parse.AddError($"The disk size {parse.Tokens[0].Value} is not a size of at least {SizeText.Format(DevHosts.DiskBytesMin)}.");
+                return default;
+            },
+        };
+        return option;
     }
 
     private static Command Kill()

@@ -39,10 +39,11 @@ internal static class DevOperations
         throw new DevException($"No free ports were found for {nodes} nodes: name some with --port-offset N.");
     }
 
-    /// <summary>Throws the sentence that names the port.</summary>
-    public static void CheckPortsAreFree(DevPorts ports)
+    /// <summary>Throws the sentence that names the port. A node with an address of its own has all ports to itself.</summary>
+    public static void CheckPortsAreFree(DevShape shape, int index)
     {
-        if (FindTakenPort(ports) is not { } port) return;
+        var ports = new DevPorts(shape.PortOffset, index);
+        if (shape.Hosts is not null || FindTakenPort(ports) is not { } port) return;
         throw new DevException($"Port {port}, which {ClusterFile.NameOf(ports.Index)} needs, is in use: stop what uses it, "
             + "or move all ports of a new cluster with --port-offset N.", ExitCode.Conflict);
     }
@@ -55,25 +56,26 @@ internal static class DevOperations
         Directory.CreateDirectory(file.DataOf(index));
         List<string> arguments =
         [
-            "--name", name, "--data", file.DataOf(index), "--host", "127.0.0.1", "--bootstrap-expect", Number(shape.Nodes),
+            "--name", name, "--data", file.DataOf(index), "--host", shape.AddressOf(index), "--bootstrap-expect", Number(shape.Nodes),
             "--api-port", Number(ports.Api), "--nbd-port", Number(ports.Nbd), "--mesh-port", Number(ports.Mesh),
             "--remote-port", Number(ports.Remote), "--journal-port", Number(ports.Journal),
         ];
         if (shape.Nodes > 1)
         {
             var seeds = Enumerable.Range(0, shape.Nodes)
-                .Select(peer => $"127.0.0.1:{Number(new DevPorts(shape.PortOffset, peer).Journal)}");
+                .Select(peer => $"{shape.AddressOf(peer)}:{Number(new DevPorts(shape.PortOffset, peer).Journal)}");
             arguments.AddRange(["--seeds", string.Join(',', seeds)]);
         }
-        if (File.Exists(file.SettingsPath)) arguments = [.. arguments, "--config", file.SettingsPath];
-        return NodeProcess.Start(arguments, file.LogOf(name));
+        if (File.Exists(file.SettingsPath)) arguments.AddRange(["--config", file.SettingsPath]);
+        return NodeProcess.Start(shape.Hosts?.Enter(index) ?? [], arguments, file.LogOf(name));
     }
 
     public static DevNode Describe(ClusterFile file, DevShape shape, int index, int? pid)
     {
         var ports = new DevPorts(shape.PortOffset, index);
+        var address = shape.AddressOf(index);
         return new DevNode(
-            ClusterFile.NameOf(index), pid, $"http://127.0.0.1:{Number(ports.Api)}", $"nbd://127.0.0.1:{Number(ports.Nbd)}",
+            ClusterFile.NameOf(index), pid, $"http://{address}:{Number(ports.Api)}", $"nbd://{address}:{Number(ports.Nbd)}",
                 file.DataOf(index));
     }
 
@@ -129,7 +131,7 @@ internal static class DevOperations
             $"{file.Directory} has lost its dev.json: start a cluster in another directory.");
         if (NodeProcess.IsAlive(node.Pid, node.Data)) throw new DevException($"{name} runs already (pid {node.Pid}).", ExitCode.Conflict);
         var index = IndexOf(file, name);
-        CheckPortsAreFree(new DevPorts(shape.PortOffset, index));
+        CheckPortsAreFree(shape, index);
         using var process = Spawn(file, shape, index);
         var started = node with { Pid = process.Id };
         await file.SetPidAsync(name, process.Id, cancellation);
@@ -159,6 +161,7 @@ internal static class DevOperations
             await NodeProcess.WaitForEndAsync(node.Pid.Value, node.Data, StopMs, CancellationToken.None);
             killed.Add(node.Name);
         }
+        if (file.ReadShape() is { Hosts: { } hosts } shape) await hosts.DownAsync(file, shape.Nodes);
         file.RemoveRunning();
         return killed;
     }

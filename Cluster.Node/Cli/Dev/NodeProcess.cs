@@ -19,8 +19,8 @@ internal static partial class NodeProcess
 
     private const int PollMs = 20;
 
-    /// <summary>Starts `myrmidon node ARGUMENTS` and answers its pid.</summary>
-    public static Process Start(IEnumerable<string> arguments, string log)
+    /// <summary>Starts `myrmidon node ARGUMENTS`, by a program that becomes it if one is given.</summary>
+    public static Process Start(IEnumerable<string> by, IEnumerable<string> arguments, string log)
     {
         var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false };
         // The shell opens the log and becomes the node: the pid stays the same.
@@ -28,7 +28,7 @@ internal static partial class NodeProcess
         start.ArgumentList.Add("log=$1; shift; exec setsid \"$@\" >>\"$log\" 2>&1 </dev/null");
         start.ArgumentList.Add("sh");
         start.ArgumentList.Add(log);
-        foreach (var part in Program()) start.ArgumentList.Add(part);
+        foreach (var part in by.Concat(Program())) start.ArgumentList.Add(part);
         start.ArgumentList.Add("node");
         foreach (var argument in arguments) start.ArgumentList.Add(argument);
         // Settings of the caller's own cluster must not leak into this one.
