@@ -28,6 +28,15 @@ public static class JournalLimits
     /// <summary>The log is rewritten behind a snapshot once its entries pass this many bytes and twice the snapshot's size.</summary>
     public const long LogBytesBeforeCompaction = 8L << 20;
 
+    /// <summary>
+    /// Room on the disk that the log keeps for entries to come: those before the next compaction, and as many again while a full disk
+    /// prevents it.
+    /// </summary>
+    public const long LogReserveBytes = 2 * LogBytesBeforeCompaction;
+
+    /// <summary>Entries that are added before a compaction that found the disk full is tried again.</summary>
+    public const long LogBytesBeforeRetry = 1L << 20;
+
     /// <summary>A frame on the journal port: the largest is a whole snapshot.</summary>
     public const int FrameBytesMax = 320 << 20;
 

@@ -20,11 +20,13 @@ public sealed partial class FileRaftLog : IDisposable
     private long _generation;
     private long _writtenBytes;
     private long _syncedBytes;
+    private long _reservedBytes;
 
     private FileRaftLog(string directory, Guid clusterId, ILogger logger, SafeFileHandle file, long generation, long bytes)
     {
         (_directory, _clusterId, _logger, _file) = (directory, clusterId, logger, file);
         (_generation, _writtenBytes, _syncedBytes) = (generation, bytes, bytes);
+        Reserve();
     }
 
     /// <summary>Bytes of entries since the last compaction, near enough to decide on the next one.</summary>
@@ -88,6 +90,7 @@ public sealed partial class FileRaftLog : IDisposable
         }
         _writtenBytes += total;
         EntryBytes += total;
+        if (_writtenBytes + (JournalLimits.LogReserveBytes / 2) > _reservedBytes) Reserve();
     }
 
     /// <summary>Returns once everything written is on media; throws if that failed, and then this log is of no more use.</summary>
@@ -107,10 +110,38 @@ public sealed partial class FileRaftLog : IDisposable
         File.Delete(old);
         (_file, _generation, _writtenBytes, _syncedBytes) = (next, _generation + 1, bytes, bytes);
         EntryBytes = durable.Entries.Sum(e => (long)e.Data.Length + RaftRecord.HeaderBytes);
+        Reserve();
         LogRewritten(_logger, _generation, durable.Snapshot?.Index ?? 0, bytes);
     }
 
+    /// <summary>
+    /// The same, unless the disk has no room for it: then the present generation goes on, which may stay longer than it should.
+    /// </summary>
+    public bool TryRewrite(RaftDurable durable)
+    {
+        try
+        {
+            Rewrite(durable);
+            return true;
+        }
+        catch (IOException failure) when (DurableFiles.IsFull(failure) && !File.Exists(PathOf(_directory, _generation + 1)))
+        {
+            File.Delete(PathOf(_directory, _generation + 1) + ".tmp");
+            LogNoRoom(_logger, EntryBytes, _reservedBytes - _writtenBytes);
+            return false;
+        }
+    }
+
     public void Dispose() => _file.Dispose();
+
+    /// <summary>
+    /// Room ahead of the entries, so that a disk that blocks have filled does not stop the journal, which is needed to free them. Without it
+    /// the log goes on as long as there is room.
+    /// </summary>
+    private void Reserve()
+    {
+        if (DurableFiles.TryReserve(_file, _writtenBytes, JournalLimits.LogReserveBytes)) _reservedBytes = _writtenBytes + JournalLimits.LogReserveBytes;
+    }
 
     private static SafeFileHandle WriteGeneration(string directory, Guid clusterId, long generation, RaftDurable durable, out long bytes)
     {
@@ -126,7 +157,24 @@ public sealed partial class FileRaftLog : IDisposable
         foreach (var e in durable.Entries) records.Add((EntryRecord(e, 0), e.Data));
         var path = PathOf(directory, generation);
         var file = File.OpenHandle(path + ".tmp", FileMode.Create, FileAccess.ReadWrite, FileShare.Read);
-        bytes = 0;
+        try
+        {
+            bytes = WriteAll(file, records, generation);
+            DurableFiles.SyncData(file);
+            File.Move(path + ".tmp", path);
+            DurableFiles.SyncDirectory(directory);
+            return file;
+        }
+        catch
+        {
+            file.Dispose();
+            throw;
+        }
+    }
+
+    private static long WriteAll(SafeFileHandle file, List<(RaftRecord Record, byte[] Payload)> records, long generation)
+    {
+        var bytes = 0L;
         foreach (var (record, payload) in records)
         {
             var buffer = new byte[record.TotalBytes];
@@ -134,10 +182,7 @@ public sealed partial class FileRaftLog : IDisposable
             RandomAccess.Write(file, buffer, bytes);
             bytes += buffer.Length;
         }
-        DurableFiles.SyncData(file);
-        File.Move(path + ".tmp", path);
-        DurableFiles.SyncDirectory(directory);
-        return file;
+        return bytes;
     }
 
     private static void Encode(List<(RaftRecord Record, byte[] Payload)> records, Span<byte> buffer, long generation)
@@ -167,6 +212,11 @@ public sealed partial class FileRaftLog : IDisposable
         Level = LogLevel.Warning,
         Message = "Journal log {File} ended in {Bytes} torn bytes at {Offset}: never acknowledged, cut off")]
     private static partial void LogTornTail(ILogger logger, string file, long offset, long bytes);
+
+    [LoggerMessage(
+        Level = LogLevel.Warning,
+        Message = "The disk is full: the journal log, {Bytes} bytes of entries, can't be compacted and goes on in the {Reserve} bytes kept for it")]
+    private static partial void LogNoRoom(ILogger logger, long bytes, long reserve);
 
     [LoggerMessage(
         Level = LogLevel.Information,

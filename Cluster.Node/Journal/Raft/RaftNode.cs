@@ -56,6 +56,7 @@ public sealed partial class RaftNode : IAsyncDisposable
     private List<Input> _taken = [];
     private volatile bool _stopping;
     private volatile RaftStatus _status;
+    private long _compactAtBytes = JournalLimits.LogBytesBeforeCompaction;
     private long _nextReadId;
 
     public RaftNode(
@@ -274,7 +275,7 @@ public sealed partial class RaftNode : IAsyncDisposable
         if (ready.Snapshot is { } snapshot)
         {
             _state.Load(snapshot.Image);
-            RewriteLog();
+            _log.Rewrite(Durable());
         }
         else
         {
@@ -314,16 +315,16 @@ public sealed partial class RaftNode : IAsyncDisposable
 
     private void CompactIfLarge()
     {
-        if (_log.EntryBytes < JournalLimits.LogBytesBeforeCompaction || _machine.CommitIndex <= _machine.SnapshotIndex) return;
+        if (_log.EntryBytes < _compactAtBytes || _machine.CommitIndex <= _machine.SnapshotIndex) return;
         if (_log.EntryBytes < 2 * (_machine.Snapshot?.Image.LongLength ?? 0)) return;
         var last = _machine.CommitIndex;
         var term = _machine.Entries[(int)(last - _machine.SnapshotIndex - 1)].Term;
         _machine.Compact(new RaftSnapshot(last, term, _machine.CommittedMembers, _state.ToImage()));
-        RewriteLog();
+        var isDone = _log.TryRewrite(Durable());
+        _compactAtBytes = isDone ? JournalLimits.LogBytesBeforeCompaction : _log.EntryBytes + JournalLimits.LogBytesBeforeRetry;
     }
 
-    private void RewriteLog() =>
-        _log.Rewrite(new RaftDurable(_machine.Vote, _formed, _machine.Snapshot, _machine.Entries));
+    private RaftDurable Durable() => new(_machine.Vote, _formed, _machine.Snapshot, _machine.Entries);
 
     private RaftStatus StatusNow() => new(
         _machine.Role, _machine.Term, _machine.Leader, _machine.CommitIndex, _machine.LastIndex, _machine.Members,
