@@ -107,14 +107,16 @@ internal sealed class ChaosRun
         try
         {
             await Task.Delay(WarmUp, cancellation);
-            while (_clock.Elapsed < _settings.Duration)
+            while (_clock.Elapsed < _settings.Duration || (_settings.EachFaultOnce && _faults.Count > 0 && !deck.IsDealt))
             {
                 var began = _clock.Elapsed;
                 var pause = TimeSpan.FromSeconds(scene.Between(_settings.PauseSeconds.Min, _settings.PauseSeconds.Max));
-                if (_faults.Count > 0 && await deck.Next()(scene, cancellation) is { } strike)
+                if (_faults.Count > 0 && await deck.Present(scene, cancellation) is { } strike)
                 {
                     await StrikeOnceAsync(scene, strike, cancellation);
+                    deck.Advance();
                 }
+                else if (_faults.Count > 0) deck.Refuse();
                 var left = began + pause - _clock.Elapsed;
                 if (left > TimeSpan.Zero) await Task.Delay(left, cancellation);
             }
@@ -167,23 +169,6 @@ internal sealed class ChaosRun
             var volume = await Control.VolumeAsync(client.Volume.Name, CancellationToken.None);
             Tally.Fail($"client {client.Number} of {client.Volume.Name} at {client.Node.Name} gets no answer {_settings.HealWithin.TotalSeconds:0} s "
                 + $"after the last fault; the volume is {ChaosControl.Text(volume)}");
-        }
-    }
-
-    /// <summary>Every fault of the list comes once, in any order, before one comes again.</summary>
-    private sealed class FaultDeck(IReadOnlyList<ChaosFault> faults, Random random)
-    {
-        private readonly ChaosFault[] _faults = [.. faults];
-        private int _next = faults.Count;
-
-        public ChaosFault Next()
-        {
-            if (_next == _faults.Length)
-            {
-                random.Shuffle(_faults);
-                _next = 0;
-            }
-            return _faults[_next++];
         }
     }
 

@@ -7,6 +7,9 @@ internal sealed record ChaosSettings
 
     public TimeSpan Duration { get; init; } = TimeSpan.FromMinutes(10);
 
+    /// <summary>Go on after the duration until each fault has struck once.</summary>
+    public bool EachFaultOnce { get; init; }
+
     /// <summary>Decides the faults, their order and what clients ask; their timing is the machine's.</summary>
     public int Seed { get; init; }
 

@@ -43,10 +43,11 @@ internal sealed class ChaosWatch(IChaosCluster cluster, ChaosControl control, Ch
     public async Task EndAsync(string node, int signal, CancellationToken cancellation)
     {
         var watch = _nodes[node];
-        watch.Down = true;
         await watch.Turn.WaitAsync(cancellation);
         try
         {
+            // In its turn: a start that is under way would say afterwards that the node is up.
+            watch.Down = true;
             await cluster.SignalAsync(node, signal, cancellation);
         }
         finally
@@ -106,7 +107,8 @@ internal sealed class ChaosWatch(IChaosCluster cluster, ChaosControl control, Ch
         if (ProcessMemory.ResidentBytes(pid) is { } bytes) watch.Memory.Add(bytes, _clock.Elapsed / settings.Duration);
         if (pid is not null || watch.Down || !await watch.Turn.WaitAsync(0, CancellationToken.None)) return;
         watch.Turn.Release();
-        if (watch.Down || cluster.PidOf(node) is not null || stop.IsCancellationRequested) return;
+        // Down is set before a kill: whoever sees no process and then not Down sees one that ended by itself.
+        if (cluster.PidOf(node) is not null || watch.Down || stop.IsCancellationRequested) return;
         var last = NodeProcess.Tail(cluster.LogOf(node), TailLines);
         last = last[Math.Max(0, last.LastIndexOf(Begin, StringComparison.Ordinal))..];
         if (last.Contains(TakenOut, StringComparison.Ordinal) && !last.Contains("Unhandled exception", StringComparison.Ordinal))

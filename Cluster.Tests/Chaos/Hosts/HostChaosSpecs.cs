@@ -27,10 +27,11 @@ public sealed class HostChaosSpecs(ITestOutputHelper output)
             ? given : Random.Shared.Next(1, 1_000_000);
         var settings = new ChaosSettings
         {
-            Duration = TimeSpan.FromSeconds(110),
+            Duration = TimeSpan.FromSeconds(100),
             Seed = seed,
             Clients = 6,
             Faults = Kinds,
+            EachFaultOnce = true,
             PauseSeconds = (1, 4),
             StuckAfter = TimeSpan.FromSeconds(60),
             HealWithin = TimeSpan.FromSeconds(90),
