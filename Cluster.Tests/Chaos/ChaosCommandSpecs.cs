@@ -1,3 +1,4 @@
+using System.Text.Json.Nodes;
 using Cluster.Node.Cli;
 using Cluster.Tests.Integration.EndToEnd;
 using Xunit.Abstractions;
@@ -22,14 +23,20 @@ public sealed class ChaosCommandSpecs(ITestOutputHelper output)
         Assert.DoesNotContain("VIOLATION", text, StringComparison.Ordinal);
     }
 
-    [Fact(DisplayName = "myrmidon chaos works on a dev cluster that runs, and leaves it as it was")]
+    [Fact(DisplayName = "myrmidon chaos works on a dev cluster that runs, leaves it as it was, and prints its result as JSON and as Markdown")]
     public async Task Running_cluster()
     {
         await using var cluster = await LocalCluster.StartAsync();
-        var (exit, text, error) = await RunAsync("chaos", "--data", cluster.Directory, "--duration", "15s", "--faults", "kill",
-            "--volumes", "1", "--clients", "2");
+        var markdown = Path.Combine(cluster.Directory, "table.md");
+        var (exit, text, error) = await RunAsync("chaos", "--data", cluster.Directory, "--duration", "5s", "--rounds", "1", "--faults", "kill",
+            "--volumes", "1", "--clients", "2", "-o", "json", "--markdown", markdown);
         Assert.True(exit == ExitCode.Ok, text + error);
-        Assert.Contains("kill", text, StringComparison.Ordinal);
+        var result = JsonNode.Parse(text)!;
+        Assert.True(result["good"]!.GetValue<bool>());
+        var faults = result["faults"]!.AsArray().Select(fault => fault!["fault"]!.GetValue<string>()).ToArray();
+        Assert.All(["owner", "replica", "journal leader", "placement host"],
+            role => Assert.Contains(faults, fault => fault.StartsWith($"kill -9 of the {role}", StringComparison.Ordinal)));
+        Assert.Contains("\n| kill -9 of the owner", await File.ReadAllTextAsync(markdown), StringComparison.Ordinal);
         Assert.All(cluster.Nodes, node => Assert.NotNull(node.Pid));
         var status = await LocalCluster.GetStatusAsync(cluster.Nodes[0]);
         Assert.Equal(0, status.VolumesTotal);
@@ -38,6 +45,7 @@ public sealed class ChaosCommandSpecs(ITestOutputHelper output)
     [Theory(DisplayName = "What myrmidon chaos can't do is told in one sentence")]
     [InlineData(ExitCode.Usage, "The fault 'meteor' is not known: use kill,", "--faults", "kill,meteor")]
     [InlineData(ExitCode.Usage, "--clients 0 is out of range: use 1 to 64.", "--clients", "0")]
+    [InlineData(ExitCode.Usage, "--rounds 0 is out of range: use 1 to 1000.", "--rounds", "0")]
     [InlineData(ExitCode.Usage, "The duration soon is not a time", "--duration", "soon")]
     [InlineData(ExitCode.Usage, "The fault 'disk-full' needs nodes with networks and disks of their own: use --namespaces", "--faults", "kill,disk-full")]
     [InlineData(ExitCode.Usage, "The disk size 10MiB is not a size of at least 768MiB.", "--namespaces", "--disk-size", "10MiB")]

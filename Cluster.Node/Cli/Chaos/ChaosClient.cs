@@ -153,7 +153,7 @@ internal sealed class ChaosClient
         if (request.IsFlush) _tally.OnFlush();
         if (request.IsWrite) window.OnWrite();
         if (request.Complete() is not { } violation) return;
-        window.OnWrongRead();
+        window.OnWrongRead(violation.Kind);
         _tally.Fail($"{violation.Kind} in {_volume.Name}, seen by client {Number} at {Node.Name}: {violation.Text}");
     }
 }

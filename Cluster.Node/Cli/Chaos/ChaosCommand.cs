@@ -1,7 +1,6 @@
 using System.CommandLine;
 using System.Globalization;
 using Cluster.Node.Cli.Dev;
-using Cluster.Node.Cli.Output;
 
 namespace Cluster.Node.Cli.Chaos;
 
@@ -25,34 +24,43 @@ internal static class ChaosCommand
         { Description = "Of the cluster that is started: added to every port; default: the first that is free", HelpName = "N" };
         var namespaces = DevCommands.Namespaces();
         var diskSize = DevCommands.DiskSize();
+        var rounds = Rounds();
+        var markdown = new Option<string?>("--markdown")
+        { Description = "Also write table and sentences there, as Markdown for a document", HelpName = "FILE" };
         var keep = new Option<bool>("--keep") { Description = "Leave the cluster that was started running, and the volumes there" };
         var command = new VerbCommand("chaos",
             "Break a local cluster for as long as you like, under load, and see whether what it acknowledged holds: clients write and read "
-            + "through NBD while nodes are killed, stopped, restarted, and with --namespaces also cut off from each other and their disks filled; every answer is checked (each block must be a linearizable "
-            + "register), and at the end everything is read back through every node and from every copy. "
+            + "through NBD while nodes are killed, stopped, restarted, and with --namespaces also cut off from each other and their disks "
+            + "filled; every answer is checked (each block must be a linearizable register), and at the end everything is read back through "
+            + "every node and from every copy. "
             + "Exit code 0 only if nothing was violated.",
             "myrmidon chaos --duration 10m", "myrmidon chaos --duration 1h --data /tmp/myrmidon --clients 8",
-            "myrmidon chaos --duration 5m --faults kill,all-kill --seed 7", "myrmidon chaos --duration 30m --namespaces")
+            "myrmidon chaos --duration 5m --faults kill,all-kill --seed 7", "myrmidon chaos --duration 30m --namespaces",
+            "myrmidon chaos --namespaces --rounds 20 --markdown table.md")
         {
-            data, duration, seed, clients, volumes, rate, faults, offset, namespaces, diskSize, keep,
+            data, duration, rounds, seed, clients, volumes, rate, faults, offset, namespaces, diskSize, markdown, keep,
         };
+        var format = ClientOptions.AddFormat(command);
         command.SetAction(async (parsed, cancellation) =>
         {
             var settings = new ChaosSettings
             {
                 Duration = parsed.GetValue(duration),
+                Rounds = parsed.GetValue(rounds),
                 Seed = parsed.GetValue(seed) ?? Random.Shared.Next(1, 1_000_000),
                 Clients = parsed.GetValue(clients),
                 Volumes = parsed.GetValue(volumes),
                 RatePerSecond = parsed.GetValue(rate),
                 Faults = parsed.GetValue(faults) ?? [],
             };
-            var printer = new Printer(parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error, OutputFormat.Table);
+            var output = new ChaosOutput(parsed.InvocationConfiguration, parsed.GetValue(format), parsed.GetValue(markdown));
+            var printer = output.Progress;
             try
             {
                 return parsed.GetValue(data) is { } directory
-                    ? await RunAsync(new ClusterFile(directory), settings, parsed.GetValue(keep), printer, cancellation)
-                    : await RunOwnAsync(settings, parsed.GetValue(offset), parsed.GetValue(namespaces) ? parsed.GetValue(diskSize) : null, parsed.GetValue(keep), printer, cancellation);
+                    ? await RunAsync(new ClusterFile(directory), settings, parsed.GetValue(keep), output, cancellation)
+                    : await RunOwnAsync(settings, parsed.GetValue(offset), parsed.GetValue(namespaces) ? parsed.GetValue(diskSize) : null,
+                        parsed.GetValue(keep), output, cancellation);
             }
             catch (DevException failure)
             {
@@ -65,8 +73,9 @@ internal static class ChaosCommand
 
     /// <summary>With a cluster of its own, which stays with its logs when something was violated.</summary>
     private static async Task<int> RunOwnAsync(
-        ChaosSettings settings, int? offset, ulong? diskBytes, bool keep, Printer printer, CancellationToken cancellation)
+        ChaosSettings settings, int? offset, ulong? diskBytes, bool keep, ChaosOutput output, CancellationToken cancellation)
     {
+        var printer = output.Progress;
         FaultsFor(diskBytes is not null, settings);
         var directory = Directory.CreateTempSubdirectory("myrmidon-chaos-").FullName;
         var code = ExitCode.Failure;
@@ -78,7 +87,7 @@ internal static class ChaosCommand
             var cluster = await DevCluster.StartAsync(directory, NodesDefault, offset, cancellation, diskBytes);
             try
             {
-                code = await RunAsync(cluster.File, settings, keep, printer, cancellation);
+                code = await RunAsync(cluster.File, settings, keep, output, cancellation);
                 stays = keep || code != ExitCode.Ok;
                 if (keep) cluster.Abandon();
             }
@@ -97,10 +106,10 @@ internal static class ChaosCommand
     }
 
     private static async Task<int> RunAsync(
-        ClusterFile file, ChaosSettings settings, bool keep, Printer printer, CancellationToken cancellation)
+        ClusterFile file, ChaosSettings settings, bool keep, ChaosOutput output, CancellationToken cancellation)
     {
         var cluster = new DevChaosCluster(file);
-        var progress = new ChaosProgress(printer.Output, !Console.IsOutputRedirected);
+        var progress = new ChaosProgress(output.Progress.Output, output.IsTerminal);
         settings = settings with { Faults = FaultsFor(cluster.Hosts is not null, settings) };
         var run = new ChaosRun(cluster, settings, ChaosFaults.FindAll(settings.Faults), progress.Say);
         using (run.Control)
@@ -110,9 +119,7 @@ internal static class ChaosCommand
                 progress.Start(run);
                 await run.RunAsync(cancellation);
             }
-            printer.Hint("");
-            printer.PrintTable(ChaosReport.Rows(run.Log), ChaosReport.Columns);
-            foreach (var sentence in ChaosReport.Sentences(run)) printer.Hint(sentence);
+            await output.PrintAsync(ChaosResult.Of(run));
             if (run.IsGood && !keep) await run.CleanUpAsync();
             return run.IsGood ? ExitCode.Ok : ExitCode.Failure;
         }
@@ -141,6 +148,25 @@ internal static class ChaosCommand
             return default;
         },
     };
+
+    private static Option<int> Rounds()
+    {
+        var option = new Option<int>("--rounds")
+        {
+            Description = "Go on after the duration until every fault has struck so often, from two on each time when the cluster had recovered from the one before; "
+                + "default: end with the duration",
+            HelpName = "N",
+        };
+        option.Validators.Add(result =>
+        {
+            if (result.GetValueOrDefault<int>() is var number and (< 1 or > ChaosSettings.RoundsMax))
+            {
+                result.AddError(string.Create(CultureInfo.InvariantCulture,
+                    $"--rounds {number} is out of range: use 1 to {ChaosSettings.RoundsMax}."));
+            }
+        });
+        return option;
+    }
 
     private static Option<int> Count(string name, string what, int usual, int max)
     {

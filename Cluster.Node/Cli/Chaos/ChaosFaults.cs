@@ -25,7 +25,13 @@ internal delegate Task<ChaosStrike?> ChaosFault(ChaosScene scene, CancellationTo
 internal static class ChaosFaults
 {
     private const int StopSignal = 19;
-    private static readonly string[] Roles = ["owner", "replica", "journal leader", "placement host"];
+    private const string Owner = "owner";
+    private const string Replica = "replica";
+    private const string JournalLeader = "journal leader";
+    private static readonly string[] Roles = [Owner, Replica, JournalLeader, "placement host"];
+
+    /// <summary>Shorter than what lets a node be taken out, about as long, and longer.</summary>
+    private static readonly (double Min, double Max)[] StopSeconds = [(0.1, 1), (1, 5), (5, 20)];
 
     /// <summary>Every kind that needs nothing but processes.</summary>
     public static readonly IReadOnlyList<string> OfProcesses =
@@ -34,32 +40,36 @@ internal static class ChaosFaults
     /// <summary>Every kind.</summary>
     public static readonly IReadOnlyList<string> Names = [.. OfProcesses, .. HostFaults.Names];
 
-    /// <summary>The kinds of these names; those with several rows in the report several times, so that each row gets its share.</summary>
-    public static IReadOnlyList<ChaosFault> FindAll(IEnumerable<string> names) => [.. names.SelectMany(name =>
-        Enumerable.Repeat(Find(name), name switch
-        {
-            "kill" or "stop" => 4,
-            "partition" => 3,
-            "restart" or "move" or "one-way" or "disk-full" => 2,
-            _ => 1,
-        }))];
+    /// <summary>Every variant of the faults of these names, each of which is a row of the report.</summary>
+    public static IReadOnlyList<ChaosFault> FindAll(IEnumerable<string> names) => [.. names.SelectMany(Variants)];
 
-    public static ChaosFault Find(string name) => name switch
+    /// <summary>The fault of that name, in a variant that is drawn each time.</summary>
+    public static ChaosFault Find(string name)
     {
-        "kill" => KillAsync,
-        "two-kill" => (scene, cancellation) => KillSomeAsync(scene, 2, "kill -9 of two nodes"),
-        "all-kill" => (scene, cancellation) => KillSomeAsync(scene, scene.Cluster.Nodes.Count, "kill -9 of all nodes"),
-        "stop" => StopAsync,
-        "all-stop" => (scene, cancellation) => StopAllAsync(scene),
-        "restart" => RestartAsync,
-        "rolling-restart" => RollAsync,
-        "move" => MoveAsync,
-        _ => HostFaults.Find(name) ?? throw new DevException($"The fault \"{name}\" is not known: use {string.Join(", ", Names)}.", ExitCode.Usage),
+        var variants = Variants(name);
+        return (scene, cancellation) => scene.Pick(variants)(scene, cancellation);
+    }
+
+    private static IReadOnlyList<ChaosFault> Variants(string name) => name switch
+    {
+        "kill" => [.. Roles.Select<string, ChaosFault>(role => (scene, cancellation) => KillAsync(scene, role, cancellation))],
+        "two-kill" => [(scene, _) => KillSomeAsync(scene, 2, "kill -9 of two nodes")],
+        "all-kill" => [(scene, _) => KillSomeAsync(scene, scene.Cluster.Nodes.Count, "kill -9 of all nodes")],
+        "stop" => [.. StopSeconds.SelectMany(seconds => ForEither((scene, isOwner, cancellation) => StopAsync(scene, isOwner, seconds, cancellation)))],
+        "all-stop" => [(scene, _) => StopAllAsync(scene)],
+        "restart" => ForEither(RestartAsync),
+        "rolling-restart" => [RollAsync],
+        "move" => [MoveAsync],
+        _ => HostFaults.Variants(name) ?? throw new DevException($"The fault \"{name}\" is not known: use {string.Join(", ", Names)}.", ExitCode.Usage),
     };
 
-    private static async Task<ChaosStrike?> KillAsync(ChaosScene scene, CancellationToken cancellation)
+    /// <summary>A fault of the owner, and of another node.</summary>
+    public static ChaosFault[] ForEither(Func<ChaosScene, bool, CancellationToken, Task<ChaosStrike?>> fault) =>
+        [(scene, cancellation) => fault(scene, true, cancellation), (scene, cancellation) => fault(scene, false, cancellation)];
+
+    private static async Task<ChaosStrike?> KillAsync(ChaosScene scene, string role, CancellationToken cancellation)
     {
-        var (role, node) = await DrawNodeAsync(scene, cancellation);
+        var node = await NodeOfAsync(scene, role, cancellation);
         var downSeconds = scene.Pick([0, scene.Between(0, 3), scene.Between(5, 15)]);
         return node is null ? null : new ChaosStrike($"kill -9 of the {role}", Seconds(node, downSeconds), [node], async token =>
         {
@@ -87,18 +97,13 @@ internal static class ChaosFaults
         }));
     }
 
-    private static async Task<ChaosStrike?> StopAsync(ChaosScene scene, CancellationToken cancellation)
+    private static async Task<ChaosStrike?> StopAsync(
+        ChaosScene scene, bool isOwner, (double Min, double Max) range, CancellationToken cancellation)
     {
-        var (role, node) = await DrawNodeAsync(scene, cancellation);
-        var (row, seconds) = scene.Random.Next(3) switch
-        {
-            0 => ("up to 1 s", scene.Between(0.1, 1)),
-            1 => ("1 to 5 s", scene.Between(1, 5)),
-            _ => ("5 to 20 s", scene.Between(5, 20)),
-        };
-        if (node is null) return null;
-        var kind = role == "owner" ? "owner" : "another node";
-        return new ChaosStrike($"stop of {(role == "owner" ? "the " : "")}{kind} for {row}", Seconds(node, seconds), [node], async token =>
+        var node = await NodeOfAsync(scene, isOwner, cancellation);
+        var seconds = scene.Between(range.Min, range.Max);
+        var row = string.Create(CultureInfo.InvariantCulture, $"stop of {Kind(isOwner)} for {range.Min} to {range.Max} s");
+        return node is null ? null : new ChaosStrike(row, Seconds(node, seconds), [node], async token =>
         {
             await scene.Cluster.SignalAsync(node, StopSignal, token);
             scene.Watch.OnAway(node);
@@ -124,11 +129,10 @@ internal static class ChaosFaults
             }))));
     }
 
-    private static async Task<ChaosStrike?> RestartAsync(ChaosScene scene, CancellationToken cancellation)
+    private static async Task<ChaosStrike?> RestartAsync(ChaosScene scene, bool isOwner, CancellationToken cancellation)
     {
-        var (role, node) = await DrawNodeAsync(scene, cancellation);
-        var kind = role == "owner" ? "the owner" : "another node";
-        return node is null ? null : new ChaosStrike($"planned restart of {kind}", node, [node], async token =>
+        var node = await NodeOfAsync(scene, isOwner, cancellation);
+        return node is null ? null : new ChaosStrike($"planned restart of {Kind(isOwner)}", node, [node], async token =>
         {
             await scene.Watch.EndAsync(node, NodeProcess.Term, token);
             await scene.Watch.StartAsync(node, token);
@@ -167,19 +171,23 @@ internal static class ChaosFaults
         });
     }
 
-    /// <summary>A role, and the node that has it now; null while nobody can tell.</summary>
-    public static async Task<(string Role, string? Node)> DrawNodeAsync(ChaosScene scene, CancellationToken cancellation)
+    public static string Kind(bool isOwner) => isOwner ? "the owner" : "another node";
+
+    /// <summary>The owner of some volume, or the node of some other role; null while nobody can tell.</summary>
+    public static Task<string?> NodeOfAsync(ChaosScene scene, bool isOwner, CancellationToken cancellation) =>
+        NodeOfAsync(scene, isOwner ? Owner : scene.Pick(Roles[1..]), cancellation);
+
+    private static async Task<string?> NodeOfAsync(ChaosScene scene, string role, CancellationToken cancellation)
     {
-        var role = scene.Pick(Roles);
-        if (role is "owner" or "replica")
+        if (role is Owner or Replica)
         {
             var volume = await scene.Control.VolumeAsync(scene.Pick(scene.Volumes).Name, cancellation);
-            if (role == "owner" || volume is null) return (role, volume?.Owner);
+            if (role == Owner || volume is null) return volume?.Owner;
             var others = volume.Replicas.Where(replica => replica.Node != volume.Owner).ToArray();
-            return (role, others.Length == 0 ? null : scene.Pick(others).Node);
+            return others.Length == 0 ? null : scene.Pick(others).Node;
         }
         var status = await scene.Control.StatusAsync(cancellation);
-        return (role, role == "journal leader" ? status?.JournalLeader : status?.PlacementHost);
+        return role == JournalLeader ? status?.JournalLeader : status?.PlacementHost;
     }
 
     public static string Seconds(string node, double seconds) => string.Create(CultureInfo.InvariantCulture, $"{node}, {seconds:0.0} s");

@@ -1,66 +1,64 @@
 using System.Globalization;
-using Cluster.Node.Chaos;
 
 namespace Cluster.Node.Cli.Chaos;
 
-/// <summary>What a run found, as a table and as sentences. Every number was measured in it.</summary>
+/// <summary>A run's result as a table and as sentences.</summary>
 internal static class ChaosReport
 {
     public static readonly string[] Columns =
-        ["FAULT", "TIMES", "GAP MEDIAN", "GAP MAX", "OWN NODE HIT", "MAX", "WRITES ACKNOWLEDGED", "WRONG READS"];
+        ["FAULT", "TIMES", "GAP MEDIAN", "GAP MAX", "OWN NODE HIT", "MAX", "WRITES ACKNOWLEDGED", "STALE OR LOST", "TORN OR FOREIGN"];
 
     /// <summary>
     /// One row per kind of fault, in alphabetical order, and one for all. A gap is the longest of any
     /// client in its repetition; those of clients whose own node was hit are counted apart.
     /// </summary>
-    public static IEnumerable<string[]> Rows(FaultLog log)
-    {
-        var windows = log.Windows;
-        foreach (var kind in windows.GroupBy(window => window.Fault).OrderBy(kind => kind.Key, StringComparer.Ordinal)) yield return Row(
-            kind.Key, [.. kind]);
-        yield return Row("all", [.. windows.Where(window => window.Fault != FaultLog.Calm)]);
-    }
+    public static IEnumerable<string[]> Rows(ChaosResult result) => result.Faults.Select(Row);
 
-    public static IEnumerable<string> Sentences(ChaosRun run)
+    public static IEnumerable<string> Sentences(ChaosResult result)
     {
-        var histories = run.Volumes.Select(volume => volume.History).ToArray();
         yield return string.Create(CultureInfo.InvariantCulture,
-            $"{run.Elapsed:hh\\:mm\\:ss}: {histories.Sum(history => history.WritesAcknowledged)} writes acknowledged, "
-            + $"{histories.Sum(history => history.WritesUnknown)} never answered, {histories.Sum(history => history.ReadsChecked)} reads checked, "
-            + $"{run.Tally.Flushes} flushes.");
+            $"{TimeSpan.FromSeconds(result.Seconds):hh\\:mm\\:ss}: {result.WritesAcknowledged} writes acknowledged, "
+            + $"{result.WritesNeverAnswered} never answered, {result.ReadsChecked} reads checked, {result.Flushes} flushes.");
         yield return string.Create(CultureInfo.InvariantCulture,
-            $"Clients connected anew {run.Tally.Reconnects} times, {run.Tally.GivenUp} of them because they did not want to wait; "
-            + $"nodes were taken out and started anew {run.Tally.Rebirths} times.");
-        yield return $"Blocks with acknowledged writes lost: {run.Count(ViolationKind.LostWrite)}. "
-            + $"Stale reads: {run.Count(ViolationKind.StaleRead)}. Torn blocks: {run.Count(ViolationKind.TornBlock)}. "
-            + $"Foreign data: {run.Count(ViolationKind.ForeignData)}.";
-        yield return $"Read back {run.Verify.Readings} times whole volumes, through every node and from every copy: "
-            + $"{run.Verify.BlocksThatDiffer} blocks differ.";
-        foreach (var (node, memory) in run.Watch.Memory())
+            $"Clients connected anew {result.Reconnects} times, {result.GivenUp} of them because they did not want to wait; "
+            + $"nodes were taken out and started anew {result.StartsAnew} times.");
+        yield return string.Create(CultureInfo.InvariantCulture,
+            $"Blocks with acknowledged writes lost: {result.LostWrites}. Stale reads: {result.StaleReads}. Torn blocks: {result.TornBlocks}. "
+            + $"Foreign data: {result.ForeignBlocks}.");
+        yield return string.Create(CultureInfo.InvariantCulture,
+            $"Read back {result.Readings} times whole volumes, through every node and from every copy: {result.BlocksThatDiffer} blocks differ.");
+        foreach (var node in result.Memory)
         {
-            yield return $"Memory of {node}, mean of each third of the run: {Size(memory.MeanBytes(0))}, {Size(memory.MeanBytes(1))}, "
-                + $"{Size(memory.MeanBytes(2))}; {Size(memory.MostBytes)} at most, {Size(memory.LastBytes)} at the end.";
+            yield return $"Memory of {node.Node}, mean of each third of the run: {string.Join(", ", node.MeanBytes.Select(Size))}; "
+                + $"{Size(node.MostBytes)} at most, {Size(node.LastBytes)} at the end.";
         }
-        var given = histories.Sum(history => history.BlocksGivenUp);
-        if (given > 0) yield return $"{given} blocks could not be followed to the end: too much was uncertain at one time.";
-        yield return run.IsGood ? "Nothing was violated." : run.Tally.FailureCount == 0 ? "NOT EVERYTHING COULD BE CHECKED."
-            : $"VIOLATED {run.Tally.FailureCount} TIMES, the first ones:";
-        foreach (var failure in run.Tally.Failures) yield return $"  {failure}";
+        if (result.BlocksGivenUp > 0) yield return string.Create(CultureInfo.InvariantCulture,
+            $"{result.BlocksGivenUp} blocks could not be followed to the end: too much was uncertain at one time.");
+        yield return result.Good ? "Nothing was violated." : result.ViolationCount == 0 ? "NOT EVERYTHING COULD BE CHECKED."
+            : string.Create(CultureInfo.InvariantCulture, $"VIOLATED {result.ViolationCount} TIMES, the first ones:");
+        foreach (var violation in result.Violations) yield return $"  {violation}";
     }
 
-    private static string[] Row(string fault, IReadOnlyList<FaultWindow> windows)
+    /// <summary>Table and sentences for a document.</summary>
+    public static string Markdown(ChaosResult result)
     {
-        var gaps = windows.Select(window => window.Gap).OfType<TimeSpan>().Order().ToArray();
-        var own = windows.Select(window => window.OwnNodeGap).OfType<TimeSpan>().Order().ToArray();
-        return [fault, Number(windows.Count), Median(gaps), Max(gaps), Median(own), Max(own),
-            Number(windows.Sum(window => window.WritesAcknowledged)), Number(windows.Sum(window => window.WrongReads))];
+        string[] lines =
+        [
+            Line(Columns), Line(Columns.Select((_, column) => column == 0 ? "---" : "---:")), .. Rows(result).Select(Line), "",
+            .. Sentences(result).Select(sentence => $"- {sentence.Trim()}"),
+        ];
+        return string.Join('\n', lines) + "\n";
     }
 
-    private static string Median(TimeSpan[] sorted) => sorted.Length == 0 ? "-" : Text(sorted[sorted.Length / 2]);
+    private static string Line(IEnumerable<string> cells) => $"| {string.Join(" | ", cells)} |";
 
-    private static string Max(TimeSpan[] sorted) => sorted.Length == 0 ? "-" : Text(sorted[^1]);
+    private static string[] Row(FaultResult fault) =>
+    [
+        fault.Fault, Number(fault.Times), Gap(fault.GapMedianSeconds), Gap(fault.GapMaxSeconds), Gap(fault.OwnNodeGapMedianSeconds),
+        Gap(fault.OwnNodeGapMaxSeconds), Number(fault.WritesAcknowledged), Number(fault.StaleOrLost), Number(fault.TornOrForeign),
+    ];
 
-    private static string Text(TimeSpan gap) => string.Create(CultureInfo.InvariantCulture, $"{gap.TotalSeconds:0.00} s");
+    private static string Gap(double? seconds) => seconds is { } gap ? string.Create(CultureInfo.InvariantCulture, $"{gap:0.00} s") : "-";
 
     private static string Size(long bytes) => SizeText.Format((ulong)bytes);
 

@@ -35,7 +35,7 @@ internal sealed class ChaosRun
             $"{Prefix}-{(uint)settings.Seed}-{index}", index, settings.AreaBytes, settings.Seed))];
         Control = new ChaosControl(cluster.Nodes);
         Watch = new ChaosWatch(cluster, Control, settings, Tally);
-        Verify = new ChaosVerify(cluster, Control, settings, Tally);
+        Verify = new ChaosVerify(cluster, Control, settings, Log, Tally);
     }
 
     public FaultLog Log { get; }
@@ -49,6 +49,8 @@ internal sealed class ChaosRun
     public ChaosVerify Verify { get; }
 
     public ChaosControl Control { get; }
+
+    public ChaosSettings Settings => _settings;
 
     public TimeSpan Elapsed => _clock.Elapsed;
 
@@ -107,14 +109,15 @@ internal sealed class ChaosRun
         try
         {
             await Task.Delay(WarmUp, cancellation);
-            while (_clock.Elapsed < _settings.Duration || (_settings.EachFaultOnce && _faults.Count > 0 && !deck.IsDealt))
+            while (_clock.Elapsed < _settings.Duration || (_faults.Count > 0 && deck.Rounds < _settings.Rounds))
             {
                 var began = _clock.Elapsed;
                 var pause = TimeSpan.FromSeconds(scene.Between(_settings.PauseSeconds.Min, _settings.PauseSeconds.Max));
                 if (_faults.Count > 0 && await deck.Present(scene, cancellation) is { } strike)
                 {
-                    await StrikeOnceAsync(scene, strike, cancellation);
-                    deck.Advance();
+                    var whole = await StrikeOnceAsync(scene, strike, cancellation);
+                    // Only those that struck a whole cluster can be compared, and count where a number of them is wanted.
+                    if (whole || _settings.Rounds <= 1) deck.Advance();
                 }
                 else if (_faults.Count > 0) deck.Refuse();
                 var left = began + pause - _clock.Elapsed;
@@ -127,7 +130,8 @@ internal sealed class ChaosRun
         }
     }
 
-    private async Task StrikeOnceAsync(ChaosScene scene, ChaosStrike strike, CancellationToken cancellation)
+    /// <summary>Whether it struck a whole cluster.</summary>
+    private async Task<bool> StrikeOnceAsync(ChaosScene scene, ChaosStrike strike, CancellationToken cancellation)
     {
         // Most faults strike a whole cluster, so that the gaps can be compared; some strike while it still recovers.
         if (scene.Random.Next(4) != 0) await WaitUntilWholeAsync(cancellation);
@@ -139,6 +143,7 @@ internal sealed class ChaosRun
         Say(string.Create(CultureInfo.InvariantCulture,
             $"{window.Fault} ({strike.Where}), healed after {(_clock.Elapsed - at).TotalSeconds:0.0} s; {Tally.Answers} answers so far, "
             + $"{Tally.FailureCount} violations"));
+        return whole;
     }
 
     private async Task WaitUntilWholeAsync(CancellationToken cancellation)

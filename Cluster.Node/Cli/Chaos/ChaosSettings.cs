@@ -7,8 +7,12 @@ internal sealed record ChaosSettings
 
     public TimeSpan Duration { get; init; } = TimeSpan.FromMinutes(10);
 
-    /// <summary>Go on after the duration until each fault has struck once.</summary>
-    public bool EachFaultOnce { get; init; }
+    public const int RoundsMax = 1000;
+
+    /// <summary>
+    /// Go on after the duration until each fault has struck so often. From two on, only strikes of a cluster that had recovered count.
+    /// </summary>
+    public int Rounds { get; init; }
 
     /// <summary>Decides the faults, their order and what clients ask; their timing is the machine's.</summary>
     public int Seed { get; init; }

@@ -8,7 +8,7 @@ namespace Cluster.Node.Cli.Chaos;
 /// The end of a run, when nothing is in flight: everything is read back through every node, and once more from every copy, which is
 /// made the owner's for that. Each reading is checked by the history, and all must be equal.
 /// </summary>
-internal sealed class ChaosVerify(IChaosCluster cluster, ChaosControl control, ChaosSettings settings, ChaosTally tally)
+internal sealed class ChaosVerify(IChaosCluster cluster, ChaosControl control, ChaosSettings settings, FaultLog log, ChaosTally tally)
 {
     private const int ChunkBytes = 256 << 10;
     private const int ReadersPerPass = 4;
@@ -23,6 +23,7 @@ internal sealed class ChaosVerify(IChaosCluster cluster, ChaosControl control, C
 
     public async Task RunAsync(IEnumerable<ChaosVolume> volumes, CancellationToken cancellation)
     {
+        log.Open(FaultLog.End);
         foreach (var volume in volumes) await CheckAsync(volume, cancellation);
     }
 
@@ -104,6 +105,7 @@ internal sealed class ChaosVerify(IChaosCluster cluster, ChaosControl control, C
             var isFollowed = volume.History.TryBeginRead((ulong)at, length, out var read);
             await connection.ReadAsync((ulong)at, data.AsMemory(at, length), cancellation);
             if (!isFollowed || volume.History.Answer(read!, data.AsSpan(at, length), final: true) is not { } violation) continue;
+            log.Present.OnWrongRead(violation.Kind);
             tally.Fail($"{violation.Kind} in {volume.Name}, read {how}: {violation.Text}");
         }
     }

@@ -11,28 +11,25 @@ namespace Cluster.Node.Cli.Chaos;
 internal sealed class ChaosWatch(IChaosCluster cluster, ChaosControl control, ChaosSettings settings, ChaosTally tally)
 {
     private const int LookMs = 500;
-    private const int TailLines = 400;
+    private const int TailLines = 12;
 
-    /// <summary>A node's first line.</summary>
-    private const string Begin = " starts, version ";
-
-    /// <summary>What a node says when the others did not hear of it for too long: it starts anew by itself, which is no fault.</summary>
-    private const string TakenOut = "was taken out of its cluster";
+    /// <summary>
+    /// What a node says that the others did not hear of for too long: it starts anew in the same process, which is no violation, and serves
+    /// nobody meanwhile.
+    /// </summary>
+    private const string TakenOut = "This node was taken out of its cluster";
 
     private readonly ConcurrentDictionary<string, NodeWatch> _nodes = new(
-        cluster.Nodes.Select(node => new KeyValuePair<string, NodeWatch>(node.Name, new NodeWatch(new LogCounter(cluster.LogOf(node.Name), TakenOut)))));
+        cluster.Nodes.Select(node => new KeyValuePair<string, NodeWatch>(node.Name, new NodeWatch(cluster.LogOf(node.Name)))));
 
-    private readonly Stopwatch _clock = Stopwatch.StartNew();
     private readonly HashSet<int> _stuck = [];
     private readonly ConcurrentBag<Task> _starts = [];
     private long _allUpSince = Stopwatch.GetTimestamp();
 
     /// <summary>A node, as it should be.</summary>
-    private sealed class NodeWatch(LogCounter rebirths)
+    private sealed class NodeWatch(string log)
     {
-        /// <summary>In place: the process keeps its id, so that only its log tells.</summary>
-        public LogCounter Rebirths => rebirths;
-
+        public readonly LogFollower Log = new(log);
         public readonly SemaphoreSlim Turn = new(1, 1);
         public volatile bool Down;
         public volatile bool Away;
@@ -98,24 +95,19 @@ internal sealed class ChaosWatch(IChaosCluster cluster, ChaosControl control, Ch
     private async Task LookAsync(string node, CancellationToken stop)
     {
         var watch = _nodes[node];
-        for (var count = watch.Rebirths.CountNew(); count > 0; count--)
+        var pid = cluster.PidOf(node);
+        if (ProcessMemory.ResidentBytes(pid) is { } bytes) watch.Memory.Add(bytes);
+        foreach (var _ in watch.Log.ReadNew().Where(line => line.Contains(TakenOut, StringComparison.Ordinal)))
         {
+            _allUpSince = Stopwatch.GetTimestamp();
             tally.OnRebirth();
             tally.Say($"{node} was taken out of the cluster while it was silent, and starts anew.");
         }
-        var pid = cluster.PidOf(node);
-        if (ProcessMemory.ResidentBytes(pid) is { } bytes) watch.Memory.Add(bytes, _clock.Elapsed / settings.Duration);
         if (pid is not null || watch.Down || !await watch.Turn.WaitAsync(0, CancellationToken.None)) return;
         watch.Turn.Release();
         // Down is set before a kill: whoever sees no process and then not Down sees one that ended by itself.
         if (cluster.PidOf(node) is not null || watch.Down || stop.IsCancellationRequested) return;
-        var last = NodeProcess.Tail(cluster.LogOf(node), TailLines);
-        last = last[Math.Max(0, last.LastIndexOf(Begin, StringComparison.Ordinal))..];
-        if (last.Contains(TakenOut, StringComparison.Ordinal) && !last.Contains("Unhandled exception", StringComparison.Ordinal))
-        {
-            tally.Say($"{node} has ended after it was taken out of the cluster, and is started again.");
-        }
-        else tally.Fail($"{node} ended by itself; the end of its log, {cluster.LogOf(node)}:\n{NodeProcess.Tail(cluster.LogOf(node), 12)}");
+        tally.Fail($"{node} ended by itself; the end of its log, {cluster.LogOf(node)}:\n{NodeProcess.Tail(cluster.LogOf(node), TailLines)}");
         watch.Down = true;
         _starts.Add(StartAsync(node, CancellationToken.None));
     }

@@ -17,8 +17,8 @@ internal sealed class FaultDeck
         random.Shuffle(_faults);
     }
 
-    /// <summary>True once every fault has come.</summary>
-    public bool IsDealt { get; private set; }
+    /// <summary>How often every fault has come.</summary>
+    public int Rounds { get; private set; }
 
     /// <summary>The one that comes next, until it is told to advance.</summary>
     public ChaosFault Present => _faults[_next];
@@ -27,7 +27,7 @@ internal sealed class FaultDeck
     {
         _refusals = 0;
         if (++_next < _faults.Length) return;
-        IsDealt = true;
+        Rounds++;
         _next = 0;
         _random.Shuffle(_faults);
     }

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Cluster.Node.Chaos;
 
 namespace Cluster.Node.Cli.Chaos;
 
@@ -8,8 +9,8 @@ internal sealed class FaultWindow(string fault, IReadOnlyList<string> victims, i
     private readonly Lock _lock = new();
     private readonly TimeSpan[] _gaps = new TimeSpan[clients];
     private readonly bool[] _hit = new bool[clients];
+    private readonly long[] _wrong = new long[Enum.GetValues<ViolationKind>().Length];
     private long _writes;
-    private long _wrong;
 
     /// <summary>What struck at its beginning: a row of the report.</summary>
     public string Fault => fault;
@@ -19,7 +20,7 @@ internal sealed class FaultWindow(string fault, IReadOnlyList<string> victims, i
 
     public long WritesAcknowledged => Interlocked.Read(ref _writes);
 
-    public long WrongReads => Interlocked.Read(ref _wrong);
+    public long Count(ViolationKind kind) => Interlocked.Read(ref _wrong[(int)kind]);
 
     /// <summary>Longest time between two answers to one client that is connected to a node that was not hit; null when there was none.</summary>
     public TimeSpan? Gap => Longest(hit: false);
@@ -29,7 +30,7 @@ internal sealed class FaultWindow(string fault, IReadOnlyList<string> victims, i
 
     public void OnWrite() => Interlocked.Increment(ref _writes);
 
-    public void OnWrongRead() => Interlocked.Increment(ref _wrong);
+    public void OnWrongRead(ViolationKind kind) => Interlocked.Increment(ref _wrong[(int)kind]);
 
     /// <param name="node">The node that the client is connected to.</param>
     public void OnGap(int client, TimeSpan gap, string node, bool reconnected)
@@ -59,7 +60,11 @@ internal sealed class FaultWindow(string fault, IReadOnlyList<string> victims, i
 /// <summary>All windows of a run, oldest first. Thread-safe.</summary>
 internal sealed class FaultLog(int clients)
 {
+    /// <summary>Before the first fault.</summary>
     public const string Calm = "(none)";
+
+    /// <summary>After the last one, when everything is read back.</summary>
+    public const string End = "(read back)";
 
     private readonly Lock _lock = new();
     private readonly List<FaultWindow> _windows = [new FaultWindow(Calm, [], clients)];

@@ -11,43 +11,41 @@ internal static class HostFaults
     public static readonly IReadOnlyList<string> Names = ["partition", "partial-partition", "one-way", "disk-full"];
 
     /// <summary>Null when it is not one of these.</summary>
-    public static ChaosFault? Find(string name) => name switch
+    public static IReadOnlyList<ChaosFault>? Variants(string name) => name switch
     {
-        "partition" => PartitionAsync,
-        "partial-partition" => PartialAsync,
-        "one-way" => OneWayAsync,
-        "disk-full" => FillAsync,
+        "partition" => ChaosFaults.ForEither(PartitionAsync),
+        "partial-partition" => [PartialAsync],
+        "one-way" => [.. ChaosFaults.ForEither(HearsNobodyAsync), .. ChaosFaults.ForEither(IsNotHeardAsync)],
+        "disk-full" => ChaosFaults.ForEither(FillAsync),
         _ => null,
     };
 
     /// <summary>A node and the others do not hear each other.</summary>
-    private static async Task<ChaosStrike?> PartitionAsync(ChaosScene scene, CancellationToken cancellation)
+    private static async Task<ChaosStrike?> PartitionAsync(ChaosScene scene, bool isOwner, CancellationToken cancellation)
     {
-        var (role, node) = await ChaosFaults.DrawNodeAsync(scene, cancellation);
-        if (node is null) return null;
+        if (await ChaosFaults.NodeOfAsync(scene, isOwner, cancellation) is not { } node) return null;
         var others = Others(scene, node);
-        return Cut(scene, $"partition of {Kind(role)}", node, [(node, others), .. others.Select(other => (other, (string[])[node]))]);
+        return Cut(scene, $"partition of {ChaosFaults.Kind(isOwner)}", node, [(node, others), .. others.Select(other => (other, (string[])[node]))]);
     }
 
     /// <summary>Two nodes do not hear each other, but both hear all others.</summary>
     private static async Task<ChaosStrike?> PartialAsync(ChaosScene scene, CancellationToken cancellation)
     {
-        var (_, node) = await ChaosFaults.DrawNodeAsync(scene, cancellation);
-        if (node is null || scene.Cluster.Nodes.Count < 3) return null;
+        if (scene.Cluster.Nodes.Count < 3) return null;
+        if (await ChaosFaults.NodeOfAsync(scene, scene.Random.Next(2) == 0, cancellation) is not { } node) return null;
         var other = scene.Pick(Others(scene, node));
         return Cut(scene, "cut between two nodes", $"{node} and {other}", [(node, [other]), (other, [node])]);
     }
 
-    /// <summary>A node hears the others but is not heard, or the other way round.</summary>
-    private static async Task<ChaosStrike?> OneWayAsync(ChaosScene scene, CancellationToken cancellation)
-    {
-        var (role, node) = await ChaosFaults.DrawNodeAsync(scene, cancellation);
-        var isDeaf = scene.Random.Next(2) == 0;
-        if (node is null) return null;
-        var others = Others(scene, node);
-        return isDeaf ? Cut(scene, $"{Kind(role)} hears nobody", node, [(node, others)])
-            : Cut(scene, $"{Kind(role)} is not heard", node, [.. others.Select(other => (other, (string[])[node]))]);
-    }
+    /// <summary>What a node says is heard, but it hears no other.</summary>
+    private static async Task<ChaosStrike?> HearsNobodyAsync(ChaosScene scene, bool isOwner, CancellationToken cancellation) =>
+        await ChaosFaults.NodeOfAsync(scene, isOwner, cancellation) is not { } node ? null
+            : Cut(scene, $"{ChaosFaults.Kind(isOwner)} hears nobody", node, [(node, Others(scene, node))]);
+
+    /// <summary>A node hears the others, which do not hear it.</summary>
+    private static async Task<ChaosStrike?> IsNotHeardAsync(ChaosScene scene, bool isOwner, CancellationToken cancellation) =>
+        await ChaosFaults.NodeOfAsync(scene, isOwner, cancellation) is not { } node ? null
+            : Cut(scene, $"{ChaosFaults.Kind(isOwner)} is not heard", node, [.. Others(scene, node).Select(other => (other, (string[])[node]))]);
 
     private static ChaosStrike Cut(ChaosScene scene, string row, string where, IReadOnlyList<(string Node, string[] From)> drops)
     {
@@ -72,11 +70,11 @@ internal static class HostFaults
     }
 
     /// <summary>The node's disk has no free block, also none that it frees itself meanwhile.</summary>
-    private static async Task<ChaosStrike?> FillAsync(ChaosScene scene, CancellationToken cancellation)
+    private static async Task<ChaosStrike?> FillAsync(ChaosScene scene, bool isOwner, CancellationToken cancellation)
     {
-        var (role, node) = await ChaosFaults.DrawNodeAsync(scene, cancellation);
+        var node = await ChaosFaults.NodeOfAsync(scene, isOwner, cancellation);
         var seconds = scene.Between(3, 15);
-        return node is null ? null : new ChaosStrike($"full disk of {Kind(role)}", ChaosFaults.Seconds(node, seconds), [node], async token =>
+        return node is null ? null : new ChaosStrike($"full disk of {ChaosFaults.Kind(isOwner)}", ChaosFaults.Seconds(node, seconds), [node], async token =>
         {
             try
             {
@@ -96,6 +94,4 @@ internal static class HostFaults
 
     private static string[] Others(ChaosScene scene, string node) =>
         [.. scene.Cluster.Nodes.Select(known => known.Name).Where(name => name != node)];
-
-    private static string Kind(string role) => role == "owner" ? "the owner" : "another node";
 }

@@ -31,7 +31,7 @@ public sealed class HostChaosSpecs(ITestOutputHelper output)
             Seed = seed,
             Clients = 6,
             Faults = Kinds,
-            EachFaultOnce = true,
+            Rounds = 1,
             PauseSeconds = (1, 4),
             StuckAfter = TimeSpan.FromSeconds(60),
             HealWithin = TimeSpan.FromSeconds(90),
@@ -40,8 +40,9 @@ public sealed class HostChaosSpecs(ITestOutputHelper output)
         {
             var run = new ChaosRun(new DevChaosCluster(file), settings, [.. Kinds.Select(ChaosFaults.Find)], output.WriteLine);
             using (run.Control) await run.RunAsync(CancellationToken.None);
-            foreach (var row in ChaosReport.Rows(run.Log)) output.WriteLine(string.Join(" | ", row));
-            var report = string.Join('\n', ChaosReport.Sentences(run));
+            var result = ChaosResult.Of(run);
+            foreach (var row in ChaosReport.Rows(result)) output.WriteLine(string.Join(" | ", row));
+            var report = string.Join('\n', ChaosReport.Sentences(result));
             output.WriteLine(report);
             Assert.True(run.IsGood, $"seed {seed}\n{report}\n{Logs(file)}");
             AssertAllStruck(run);

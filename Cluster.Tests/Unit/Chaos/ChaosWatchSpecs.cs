@@ -3,9 +3,10 @@ using Cluster.Node.Cli.Chaos;
 namespace Cluster.Tests.Unit.Chaos;
 
 /// <summary>Which end of a node is a violation, and which one is a fault's.</summary>
-public sealed class ChaosWatchSpecs
+public sealed class ChaosWatchSpecs : IDisposable
 {
     private const string Name = "node-0";
+    private const string TakenOut = "warn: This node was taken out of its cluster (the others did not hear of it for too long); it starts anew.\n";
     private readonly OneNode _node = new();
     private readonly ChaosTally _tally = new(_ => { });
 
@@ -33,6 +34,25 @@ public sealed class ChaosWatchSpecs
         Assert.Contains(_tally.Failures, failure => failure.StartsWith("node-0 ended by itself", StringComparison.Ordinal));
         Assert.NotNull(_node.PidOf(Name));
     }
+
+    [Fact(DisplayName = "A node that was taken out and starts anew in the same process is counted and is no violation; what its log said before is not")]
+    public async Task Starts_anew()
+    {
+        await File.WriteAllTextAsync(_node.LogPath, TakenOut);
+        _node.Healthy.SetResult();
+        await _node.StartAsync(Name, default);
+        using var control = new ChaosControl(_node.Nodes);
+        var watch = new ChaosWatch(_node, control, new ChaosSettings(), _tally);
+        await LookAsync(watch);
+        Assert.Equal(0, _tally.Rebirths);
+        await File.AppendAllTextAsync(_node.LogPath, "starts, version 1\n" + TakenOut + "stops\n");
+        await LookAsync(watch);
+        await LookAsync(watch);
+        Assert.Equal(1, _tally.Rebirths);
+        Assert.Equal(0, _tally.FailureCount);
+    }
+
+    public void Dispose() => File.Delete(_node.LogPath);
 
     private async Task LookAsync(ChaosWatch watch)
     {
@@ -77,6 +97,8 @@ public sealed class ChaosWatchSpecs
             return _pid;
         }
 
-        public string LogOf(string node) => "/nonexistent/log";
+        public string LogPath { get; } = Path.GetTempFileName();
+
+        public string LogOf(string node) => LogPath;
     }
 }

@@ -16,7 +16,7 @@ public sealed class FaultDeckSpecs
         var (deck, again) = (new FaultDeck(Faults, new Random(seed)), new FaultDeck(Faults, new Random(seed)));
         for (var round = 0; round < 5; round++)
         {
-            Assert.Equal(round > 0, deck.IsDealt);
+            Assert.Equal(round, deck.Rounds);
             var dealt = Deal(deck);
             Assert.Equal(Faults.ToHashSet(), dealt.ToHashSet());
             Assert.Equal(dealt, Deal(again));
@@ -41,10 +41,25 @@ public sealed class FaultDeckSpecs
     public void Memory()
     {
         var meter = new MemoryMeter();
-        foreach (var (bytes, done) in ((long, double)[])[(100, 0), (200, 0.3), (900, 0.4), (300, 0.7), (500, 1), (400, 1.5)]) meter.Add(bytes, done);
-        Assert.Equal([150, 900, 400], Enumerable.Range(0, 3).Select(meter.MeanBytes));
+        foreach (var bytes in (long[])[100, 200, 900, 300, 500, 400]) meter.Add(bytes);
+        Assert.Equal([150, 600, 450], Enumerable.Range(0, 3).Select(meter.MeanBytes));
         Assert.Equal((900, 400), (meter.MostBytes, meter.LastBytes));
         Assert.Equal(0, new MemoryMeter().MeanBytes(2));
+    }
+
+    [Theory(DisplayName = "However long a run is, its thirds are thirds")]
+    [InlineData(300)]
+    [InlineData(192 * 3)]
+    [InlineData(100_000)]
+    public void Long_memory(int looks)
+    {
+        var meter = new MemoryMeter();
+        for (var look = 0; look < looks; look++) meter.Add(look);
+        for (var third = 0; third < MemoryMeter.Thirds; third++)
+        {
+            var middle = (third + 0.5) * looks / MemoryMeter.Thirds;
+            Assert.InRange(meter.MeanBytes(third), middle - (looks * 0.01), middle + (looks * 0.01));
+        }
     }
 
     private static List<ChaosFault> Deal(FaultDeck deck)

@@ -1,3 +1,4 @@
+using Cluster.Node.Chaos;
 using Cluster.Node.Cli.Chaos;
 
 namespace Cluster.Tests.Unit.Chaos;
@@ -46,15 +47,16 @@ public sealed class FaultLogSpecs
         Assert.Equal(TimeSpan.FromSeconds(9), window.OwnNodeGap);
     }
 
-    [Fact(DisplayName = "The report has a row per kind of fault with median and maximum, and one for all but the calm before")]
+    [Fact(DisplayName = "The report has a row per kind of fault with median and maximum, and one for all but the calm before and the end")]
     public void Report()
     {
         foreach (var seconds in new[] { 3, 1, 2 }) _log.Open("kill").OnGap(0, TimeSpan.FromSeconds(seconds), "node-1", reconnected: false);
         _log.Present.OnWrite();
-        var rows = ChaosReport.Rows(_log).ToArray();
-        Assert.Equal([FaultLog.Calm, "kill", "all"], rows.Select(row => row[0]));
-        Assert.Equal(["kill", "3", "2.00 s", "3.00 s", "-", "-", "1", "0"], rows[1]);
-        Assert.Equal("3", rows[2][1]);
-        Assert.All(rows, row => Assert.Equal(ChaosReport.Columns.Length, row.Length));
+        _log.Open(FaultLog.End).OnWrongRead(ViolationKind.LostWrite);
+        var rows = FaultResult.AllOf(_log);
+        Assert.Equal([FaultLog.Calm, FaultLog.End, "kill", FaultResult.All], rows.Select(row => row.Fault));
+        Assert.Equal(1, rows[1].StaleOrLost);
+        Assert.Equal(new FaultResult("kill", 3, 2, 3, null, null, 1, 0, 0), rows[2]);
+        Assert.Equal(rows[2] with { Fault = FaultResult.All }, rows[3]);
     }
 }
