@@ -127,6 +127,9 @@ internal sealed class ReplicaSession(ReplicaPlacement placement)
 
     public long OffendedAtMs { get; set; }
 
+    /// <summary>The last offence was that it did not answer, and it has said nothing since.</summary>
+    public bool IsSilent { get; set; }
+
     /// <summary>It must have been healthy for this long before it is caught up; 0: it may be now.</summary>
     public long HoldOffMs { get; set; }
 

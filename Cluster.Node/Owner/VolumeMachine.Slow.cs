@@ -89,7 +89,20 @@ public sealed partial class VolumeMachine
     {
         if (SlowLagMs == 0) return;
         Offend(session);
+        session.IsSilent = true;
         if (session.Offences == 1) session.HoldOffMs = 0;
+    }
+
+    /// <summary>
+    /// Its connection broke before it said anything: its node hung, or the network was cut, and its disk is not to be blamed. It is caught up as soon as it is
+    /// reached again.
+    /// </summary>
+    private static void PardonSilence(ReplicaSession session)
+    {
+        if (!session.IsSilent) return;
+        session.IsSilent = false;
+        session.Offences--;
+        session.HoldOffMs = 0;
     }
 
     /// <summary>A slow copy is better than I/O that is held for want of one.</summary>

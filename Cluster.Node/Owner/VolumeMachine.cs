@@ -116,6 +116,7 @@ public sealed partial class VolumeMachine
             return;
         }
         if (!_replicas.TryGetValue(from.Peer, out var session) || session.Link != from || header.Epoch != _epoch) return;
+        session.IsSilent = false;
         switch (header.Kind)
         {
             case FrameKind.Promised: OnPromised(session, in header, body); break;
@@ -148,6 +149,7 @@ public sealed partial class VolumeMachine
         if (Phase == VolumePhase.Stopped) return;
         OnClientLinkDown(link);
         if (!_replicas.TryGetValue(link.Peer, out var session) || session.Link != link) return;
+        PardonSilence(session);
         Reset(session, null);
         ForgetMendsOf(session);
         if (Phase == VolumePhase.Reconciling) RestartDeciding();

@@ -28,15 +28,15 @@ public sealed class ChaosCommandSpecs(ITestOutputHelper output)
     {
         await using var cluster = await LocalCluster.StartAsync();
         var markdown = Path.Combine(cluster.Directory, "table.md");
-        var (exit, text, error) = await RunAsync("chaos", "--data", cluster.Directory, "--duration", "5s", "--rounds", "1", "--faults", "kill",
+        var (exit, text, error) = await RunAsync("chaos", "--data", cluster.Directory, "--duration", "5s", "--rounds", "1", "--faults", "move,all-kill",
             "--volumes", "1", "--clients", "2", "-o", "json", "--markdown", markdown);
         Assert.True(exit == ExitCode.Ok, text + error);
         var result = JsonNode.Parse(text)!;
         Assert.True(result["good"]!.GetValue<bool>());
         var faults = result["faults"]!.AsArray().Select(fault => fault!["fault"]!.GetValue<string>()).ToArray();
-        Assert.All(["owner", "replica", "journal leader", "placement host"],
-            role => Assert.Contains(faults, fault => fault.StartsWith($"kill -9 of the {role}", StringComparison.Ordinal)));
-        Assert.Contains("\n| kill -9 of the owner", await File.ReadAllTextAsync(markdown), StringComparison.Ordinal);
+        Assert.All(["planned move of an owner", "kill -9 of all nodes"],
+            row => Assert.Contains(faults, fault => fault.StartsWith(row, StringComparison.Ordinal)));
+        Assert.Contains("\n| kill -9 of all nodes", await File.ReadAllTextAsync(markdown), StringComparison.Ordinal);
         Assert.All(cluster.Nodes, node => Assert.NotNull(node.Pid));
         var status = await LocalCluster.GetStatusAsync(cluster.Nodes[0]);
         Assert.Equal(0, status.VolumesTotal);

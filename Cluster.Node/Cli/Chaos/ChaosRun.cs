@@ -135,7 +135,7 @@ internal sealed class ChaosRun
     {
         // Most faults strike a whole cluster, so that the gaps can be compared; some strike while it still recovers.
         if (scene.Random.Next(4) != 0) await WaitUntilWholeAsync(cancellation);
-        var whole = await IsWholeAsync(cancellation);
+        var whole = await MissingAsync(cancellation) is null;
         var window = Log.Open(strike.Row + (whole ? "" : ", degraded"), strike.Victims);
         var at = _clock.Elapsed;
         // What was begun is healed, also when the run is interrupted.
@@ -148,17 +148,24 @@ internal sealed class ChaosRun
 
     private async Task WaitUntilWholeAsync(CancellationToken cancellation)
     {
-        var waited = Stopwatch.StartNew();
-        while (!await IsWholeAsync(cancellation) && waited.Elapsed < WholeMax) await Task.Delay(250, cancellation);
+        string? missing;
+        for (var waited = Stopwatch.StartNew(); (missing = await MissingAsync(cancellation)) is not null; await Task.Delay(250, cancellation))
+        {
+            if (waited.Elapsed < WholeMax) continue;
+            Say($"{WholeMax.TotalSeconds:0} s after the fault before, {missing}.");
+            return;
+        }
     }
 
-    private async Task<bool> IsWholeAsync(CancellationToken cancellation)
+    /// <summary>What some volume misses to be whole; null when none does.</summary>
+    private async Task<string?> MissingAsync(CancellationToken cancellation)
     {
         foreach (var volume in Volumes)
         {
-            if (await Control.VolumeAsync(volume.Name, cancellation) is not { } seen || !ChaosControl.IsWhole(seen)) return false;
+            var seen = await Control.VolumeAsync(volume.Name, cancellation);
+            if (seen is null || !ChaosControl.IsWhole(seen)) return $"{volume.Name} is {ChaosControl.Text(seen)}";
         }
-        return true;
+        return null;
     }
 
     /// <summary>With every node running, every client must get answers again before it is told to stop.</summary>

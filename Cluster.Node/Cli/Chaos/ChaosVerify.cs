@@ -72,7 +72,7 @@ internal sealed class ChaosVerify(IChaosCluster cluster, ChaosControl control, C
         var data = new byte[volume.AreaBytes];
         try
         {
-            using var connection = await NbdClient.ConnectAsync(new Uri($"{node.Nbd.ToString().TrimEnd('/')}/{volume.Name}"), cancellation);
+            using var connection = await ConnectAsync(volume, node, cancellation);
             await Task.WhenAll(Enumerable.Range(0, ReadersPerPass).Select(reader => ReadAsync(volume, connection, data, reader, how,
                 cancellation)));
         }
@@ -94,6 +94,22 @@ internal sealed class ChaosVerify(IChaosCluster cluster, ChaosControl control, C
         BlocksThatDiffer += differ;
         if (differ > 0) tally.Fail($"{volume.Name} read {how} differs from its first reading in {differ} blocks, the first is {where}.");
         return first;
+    }
+
+    /// <summary>A node that was taken out by the last fault may just be starting anew.</summary>
+    private async Task<NbdClient> ConnectAsync(ChaosVolume volume, ChaosNode node, CancellationToken cancellation)
+    {
+        for (var waited = Stopwatch.StartNew(); ;)
+        {
+            try
+            {
+                return await NbdClient.ConnectAsync(new Uri($"{node.Nbd.ToString().TrimEnd('/')}/{volume.Name}"), cancellation);
+            }
+            catch (Exception failure) when (failure is IOException or SocketException && waited.Elapsed < settings.HealWithin)
+            {
+                await Task.Delay(RetryMs, cancellation);
+            }
+        }
     }
 
     private async Task ReadAsync(

@@ -34,7 +34,6 @@ public sealed class HostChaosSpecs(ITestOutputHelper output)
             Rounds = 1,
             PauseSeconds = (1, 4),
             StuckAfter = TimeSpan.FromSeconds(60),
-            HealWithin = TimeSpan.FromSeconds(90),
         };
         await OnClusterAsync(async file =>
         {

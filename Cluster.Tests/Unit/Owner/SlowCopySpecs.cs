@@ -167,6 +167,40 @@ public sealed class SlowCopySpecs
         Assert.Equal("slow", rig.Machine.View().Replicas[2].State);
     }
 
+    [Fact(DisplayName = "R7: a copy whose node was silent until its connection broke is not slow: it is caught up as soon as it is back, however often")]
+    public void R7_silence_is_not_slowness()
+    {
+        // Guards PardonSilence.
+        using var rig = Serving();
+        for (var cut = 0; cut < 4; cut++)
+        {
+            TimeOut(rig);
+            rig.LinkDown(2);
+            rig.LinkUp(2);
+            rig.Promised(2);
+            Assert.Single(rig.Links[2].Of(FrameKind.CatchUpBegin));
+            Rejoin(rig);
+        }
+    }
+
+    [Fact(DisplayName = "R7: a copy that did answer in the end, twice late, is slow, also when its connection breaks afterwards")]
+    public void R7_late_answers_are_not_forgotten()
+    {
+        // Guards IsSilent.
+        using var rig = Serving();
+        for (var time = 0; time < 2; time++)
+        {
+            TimeOut(rig);
+            rig.Promised(2);
+            if (time == 0) Rejoin(rig);
+        }
+        rig.LinkDown(2);
+        rig.LinkUp(2);
+        rig.Promised(2);
+        Assert.Empty(rig.Links[2].Of(FrameKind.CatchUpBegin));
+        Assert.Equal("slow", rig.Machine.View().Replicas[2].State);
+    }
+
     private void TimeOut(OwnerRig rig)
     {
         rig.Write(++_sequence, 3);
