@@ -70,15 +70,9 @@ internal sealed class ChaosVerify(IChaosCluster cluster, ChaosControl control, C
         ChaosVolume volume, ChaosNode node, byte[]? first, string how, CancellationToken cancellation)
     {
         var data = new byte[volume.AreaBytes];
-        try
+        if (await ReadAllAsync(volume, node, data, how, cancellation) is { } problem)
         {
-            using var connection = await ConnectAsync(volume, node, cancellation);
-            await Task.WhenAll(Enumerable.Range(0, ReadersPerPass).Select(reader => ReadAsync(volume, connection, data, reader, how,
-                cancellation)));
-        }
-        catch (Exception failure) when (failure is IOException or SocketException)
-        {
-            tally.Fail($"{volume.Name} could not be read {how}: {failure.Message}");
+            tally.Fail($"{volume.Name} could not be read {how}: {problem}");
             return first;
         }
         Readings++;
@@ -96,18 +90,24 @@ internal sealed class ChaosVerify(IChaosCluster cluster, ChaosControl control, C
         return first;
     }
 
-    /// <summary>A node that was taken out by the last fault may just be starting anew.</summary>
-    private async Task<NbdClient> ConnectAsync(ChaosVolume volume, ChaosNode node, CancellationToken cancellation)
+    /// <summary>
+    /// Null, or why it is not possible. A node that was taken out by the last fault may be about to start anew, or just do so: a connection that it
+    /// refuses or ends is no answer.
+    /// </summary>
+    private async Task<string?> ReadAllAsync(ChaosVolume volume, ChaosNode node, byte[] data, string how, CancellationToken cancellation)
     {
-        for (var waited = Stopwatch.StartNew(); ;)
+        for (var waited = Stopwatch.StartNew(); ; await Task.Delay(RetryMs, cancellation))
         {
             try
             {
-                return await NbdClient.ConnectAsync(new Uri($"{node.Nbd.ToString().TrimEnd('/')}/{volume.Name}"), cancellation);
+                using var connection = await NbdClient.ConnectAsync(new Uri($"{node.Nbd.ToString().TrimEnd('/')}/{volume.Name}"), cancellation);
+                await Task.WhenAll(Enumerable.Range(0, ReadersPerPass).Select(reader => ReadAsync(volume, connection, data, reader, how,
+                    cancellation)));
+                return null;
             }
-            catch (Exception failure) when (failure is IOException or SocketException && waited.Elapsed < settings.HealWithin)
+            catch (Exception failure) when (failure is IOException or SocketException)
             {
-                await Task.Delay(RetryMs, cancellation);
+                if (failure is NbdErrorException || waited.Elapsed > settings.HealWithin) return failure.Message;
             }
         }
     }
@@ -119,7 +119,15 @@ internal sealed class ChaosVerify(IChaosCluster cluster, ChaosControl control, C
         {
             var length = Math.Min(ChunkBytes, data.Length - at);
             var isFollowed = volume.History.TryBeginRead((ulong)at, length, out var read);
-            await connection.ReadAsync((ulong)at, data.AsMemory(at, length), cancellation);
+            try
+            {
+                await connection.ReadAsync((ulong)at, data.AsMemory(at, length), cancellation);
+            }
+            catch
+            {
+                if (isFollowed) volume.History.Drop(read!);
+                throw;
+            }
             if (!isFollowed || volume.History.Answer(read!, data.AsSpan(at, length), final: true) is not { } violation) continue;
             log.Present.OnWrongRead(violation.Kind);
             tally.Fail($"{violation.Kind} in {volume.Name}, read {how}: {violation.Text}");
