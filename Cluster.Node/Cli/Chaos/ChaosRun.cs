@@ -17,6 +17,8 @@ internal sealed class ChaosRun
     /// <summary>Work without a fault at the beginning, so that the first window means something.</summary>
     private static readonly TimeSpan WarmUp = TimeSpan.FromSeconds(5);
 
+    private static readonly TimeSpan RefusedPause = TimeSpan.FromSeconds(1);
+
     /// <summary>Longest that a fault waits for the cluster to be whole; some do not wait.</summary>
     public static readonly TimeSpan WholeMax = TimeSpan.FromSeconds(60);
 
@@ -113,13 +115,20 @@ internal sealed class ChaosRun
             {
                 var began = _clock.Elapsed;
                 var pause = TimeSpan.FromSeconds(scene.Between(_settings.PauseSeconds.Min, _settings.PauseSeconds.Max));
+                // Most faults strike a whole cluster, so that the gaps can be compared; some strike while it still recovers.
+                if (_faults.Count > 0 && (_settings.Rounds > 1 || scene.Random.Next(4) != 0)) await WaitUntilWholeAsync(cancellation);
                 if (_faults.Count > 0 && await deck.Present(scene, cancellation) is { } strike)
                 {
-                    var whole = await StrikeOnceAsync(scene, strike, cancellation);
+                    var whole = await StrikeOnceAsync(strike, cancellation);
                     // Only those that struck a whole cluster can be compared, and count where a number of them is wanted.
                     if (whole || _settings.Rounds <= 1) deck.Advance();
                 }
-                else if (_faults.Count > 0) deck.Refuse();
+                else if (_faults.Count > 0)
+                {
+                    // Nobody has its role now: soon somebody will.
+                    deck.Refuse();
+                    pause = RefusedPause;
+                }
                 var left = began + pause - _clock.Elapsed;
                 if (left > TimeSpan.Zero) await Task.Delay(left, cancellation);
             }
@@ -131,10 +140,8 @@ internal sealed class ChaosRun
     }
 
     /// <summary>Whether it struck a whole cluster.</summary>
-    private async Task<bool> StrikeOnceAsync(ChaosScene scene, ChaosStrike strike, CancellationToken cancellation)
+    private async Task<bool> StrikeOnceAsync(ChaosStrike strike, CancellationToken cancellation)
     {
-        // Most faults strike a whole cluster, so that the gaps can be compared; some strike while it still recovers.
-        if (scene.Random.Next(4) != 0) await WaitUntilWholeAsync(cancellation);
         var whole = await MissingAsync(cancellation) is null;
         var window = Log.Open(strike.Row + (whole ? "" : ", degraded"), strike.Victims);
         var at = _clock.Elapsed;

@@ -4,7 +4,7 @@ namespace Cluster.Node.Cli.Chaos;
 internal sealed class FaultDeck
 {
     /// <summary>Times that a fault may say that it can't strike now before it is left out for this round.</summary>
-    private const int RefusalsMax = 5;
+    public const int RefusalsMax = 20;
 
     private readonly ChaosFault[] _faults;
     private readonly Random _random;

@@ -28,7 +28,7 @@ public sealed class FaultDeckSpecs
     {
         var deck = new FaultDeck(Faults, new Random(1));
         var first = deck.Present;
-        for (var refusal = 0; refusal < 4; refusal++)
+        for (var refusal = 0; refusal < FaultDeck.RefusalsMax - 1; refusal++)
         {
             deck.Refuse();
             Assert.Same(first, deck.Present);
