@@ -144,6 +144,8 @@ public sealed class VolumeMachineRuleSpecs
         // Guards IsRequired in TryCommit and AreLeasesValid, and JoinTarget in PumpProposals.
         using var rig = Joining(out var item);
         rig.CaughtUp(2, item);
+        // What it promises room for is known from here on (R21).
+        rig.Appended(2, 1);
         Assert.Empty(rig.Proposals);
         rig.Write(2, 4);
         rig.Appended(0, 2);
