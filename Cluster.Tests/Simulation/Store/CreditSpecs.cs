@@ -8,22 +8,22 @@ namespace Cluster.Tests.Simulation.Store;
 public sealed class CreditSpecs
 {
     private const long SegmentBytes = StoreOptions.SegmentBytesMin;
-    private static readonly long _largest = Limits.CreditOf(Limits.RecordBytesMax);
-    private static readonly long _block = Limits.CreditOf(RecordHeader.SizeBytes + BlockDescriptor.SizeBytes + Limits.BlockBytes);
-    private static readonly VolumeId _other = new(9);
+    private static readonly long Largest = Limits.CreditOf(Limits.RecordBytesMax);
+    private static readonly long OneBlock = Limits.CreditOf(RecordHeader.SizeBytes + BlockDescriptor.SizeBytes + Limits.BlockBytes);
+    private static readonly VolumeId OtherVolume = new(9);
 
     [Fact(DisplayName = "R21: data that was promised room is taken whatever other volumes, trims, headers and the cleaner have written meanwhile")]
     public void A_promise_is_kept()
     {
         var rig = Rig();
-        var (first, second) = (rig.Create(), rig.Create(_other));
+        var (first, second) = (rig.Create(), rig.Create(OtherVolume));
         var granted = first.Grant();
-        Assert.True(granted >= _largest, $"{granted} bytes were granted by an empty store");
+        Assert.True(granted >= Largest, $"{granted} bytes were granted by an empty store");
         Assert.Equal(IoStatus.NoSpace, Fill(rig, second));
         for (var index = 0UL; index < 40; index++)
-            Assert.Equal(IoStatus.Ok, StoreRig.Append(second, StoreRig.Trim(_other, second.LastSequence + 1, new BlockRange(10_000 + index, 1))));
+            Assert.Equal(IoStatus.Ok, StoreRig.Append(second, StoreRig.Trim(OtherVolume, second.LastSequence + 1, new BlockRange(10_000 + index, 1))));
         second.SaveHeader(new byte[5000]);
-        for (; granted >= _block; granted -= _block)
+        for (; granted >= OneBlock; granted -= OneBlock)
         {
             Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(first, first.LastSequence, StoreRig.Bytes(1)));
             rig.Loop.Settle();
@@ -43,29 +43,29 @@ public sealed class CreditSpecs
         Assert.Equal(free - granted, rig.Store.UnpromisedBytes);
         Assert.InRange(granted, 1, free);
         var busy = volumes[0];
-        while (busy.Grant() >= _block)
+        while (busy.Grant() >= OneBlock)
         {
             Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(busy, busy.LastSequence % 50_000, StoreRig.Bytes(1)));
             if (busy.LastSequence % 16 == 0) rig.Loop.Settle();
         }
-        Assert.Equal(0L, rig.Store.UnpromisedBytes / _block);
-        Assert.All(volumes.Skip(1), volume => Assert.True(volume.Grant() <= _largest));
+        Assert.Equal(0L, rig.Store.UnpromisedBytes / OneBlock);
+        Assert.All(volumes.Skip(1), volume => Assert.True(volume.Grant() <= Largest));
     }
 
     [Fact(DisplayName = "R21: a volume that was promised too little hears when there is room, after a trim and after another volume is deleted")]
     public void Room_again()
     {
         var rig = Rig();
-        var (first, second) = (rig.Create(), rig.Create(_other));
+        var (first, second) = (rig.Create(), rig.Create(OtherVolume));
         FillPromised(rig, first);
-        Assert.True(first.Grant() < _block);
+        Assert.True(first.Grant() < OneBlock);
         var rooms = rig.Events.Rooms;
         Assert.Equal(IoStatus.Ok, StoreRig.Append(first, StoreRig.Trim(first.Volume, first.LastSequence + 1, new BlockRange(0, 200))));
         first.Commit(first.LastSequence);
         rig.Sync(first);
         rig.Loop.Settle();
         Assert.True(rig.Events.Rooms > rooms, "nobody heard that a trim made room");
-        Assert.True(first.Grant() >= _block);
+        Assert.True(first.Grant() >= OneBlock);
 
         FillPromised(rig, first);
         FillPromised(rig, second);
@@ -74,7 +74,7 @@ public sealed class CreditSpecs
         rig.Sync(second);
         rig.Loop.Settle();
         Assert.True(rig.Events.Rooms > rooms, "nobody heard that a deletion made room");
-        Assert.True(second.Grant() >= _block);
+        Assert.True(second.Grant() >= OneBlock);
     }
 
     [Fact(DisplayName = "What is staged and not written yet is counted apart, so that an ack of what is written says what is left beyond it")]
@@ -86,7 +86,7 @@ public sealed class CreditSpecs
         var granted = volume.Grant();
         StoreRig.AppendBlock(volume, 1, StoreRig.Bytes(1));
         StoreRig.AppendBlock(volume, 2, StoreRig.Bytes(2));
-        Assert.Equal(2 * _block, volume.UnwrittenCredit);
+        Assert.Equal(2 * OneBlock, volume.UnwrittenCredit);
         Assert.True(volume.Grant() + volume.UnwrittenCredit >= granted, "a promise was taken back");
         rig.Loop.Settle();
         Assert.Equal(0, volume.UnwrittenCredit);
@@ -112,7 +112,7 @@ public sealed class CreditSpecs
     /// <summary>As an owner does it that sequences no more than was promised.</summary>
     private static void FillPromised(StoreRig rig, IVolumeStore volume)
     {
-        while (volume.Grant() >= _block)
+        while (volume.Grant() >= OneBlock)
         {
             Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, volume.LastSequence, StoreRig.Bytes(volume.LastSequence), 1, volume.CommitWatermark));
             volume.Commit(volume.LastSequence);

@@ -8,7 +8,7 @@ namespace Cluster.Tests.Unit.Owner;
 /// <summary>R21: the owner sequences only what every required copy has promised room for.</summary>
 public sealed class RoomSpecs
 {
-    private static readonly long _cost = Limits.CreditOf(RecordHeader.SizeBytes + BlockDescriptor.SizeBytes + SimRecords.EncodedBytesMin);
+    private static readonly long Cost = Limits.CreditOf(RecordHeader.SizeBytes + BlockDescriptor.SizeBytes + SimRecords.EncodedBytesMin);
 
     [Fact(DisplayName = "R21: a write beyond what one copy has promised room for is held and not sequenced; it goes on by itself when that copy has room")]
     public void Held_for_want_of_credit()
@@ -165,7 +165,7 @@ public sealed class RoomSpecs
     /// <summary>One write is sequenced, and no copy has promised room for another.</summary>
     private static OwnerRig Full(int copies)
     {
-        var rig = OwnerRig.Serving(copies, grants: (ulong)_cost);
+        var rig = OwnerRig.Serving(copies, grants: (ulong)Cost);
         rig.CreditBytes = 0;
         rig.Write(1, 1);
         Assert.Equal(1UL, rig.Machine.Sequence);
@@ -181,7 +181,7 @@ public sealed class RoomSpecs
 
     private static void Grant(OwnerRig rig, int index, ulong appended, long records)
     {
-        rig.CreditBytes = (ulong)(records * _cost);
+        rig.CreditBytes = (ulong)(records * Cost);
         rig.Appended(index, appended);
         rig.CreditBytes = 0;
     }
