@@ -152,6 +152,8 @@ public sealed partial class VolumeMachine
         PardonSilence(session);
         Reset(session, null);
         ForgetMendsOf(session);
+        // Its answer went with the link, and it may be back before the next tick looks.
+        if (_scrub is { Question: not 0 }) _scrub.Retry();
         if (Phase == VolumePhase.Reconciling) RestartDeciding();
         else if (Phase == VolumePhase.Promising) TryDecide();
         else if (IsMember(session)) Leave(session, $"the connection to {session.Placement.NodeName} is down");

@@ -35,9 +35,9 @@ public sealed class ScrubSpecs
         reply.Release();
     }
 
-    private static OwnerRig Scrubbing(int copies)
+    private static OwnerRig Scrubbing(int copies, FailureModeKind mode = FailureModeKind.Soft)
     {
-        var rig = OwnerRig.Serving(copies);
+        var rig = OwnerRig.Serving(copies, mode);
         rig.Write(1, 3);
         rig.Write(2, 3);
         for (var index = 0; index < copies; index++) rig.Appended(index, 2);
@@ -145,6 +145,24 @@ public sealed class ScrubSpecs
         Serve(never);
         never.Tick(int.MaxValue);
         Assert.Equal("idle", never.Machine.ScrubView().State);
+    }
+
+    [Fact(DisplayName = "A copy whose link breaks and is back before anybody looked is asked again: its answer went with the link")]
+    public void A_copy_that_is_back_at_once()
+    {
+        using var rig = Scrubbing(2, FailureModeKind.Hard);
+        var before = Asked(rig, 0);
+        Report(rig, 0, 77);
+        rig.LinkDown(1);
+        rig.LinkUp(1);
+        rig.Promised(1, last: 2, lastEpoch: 1, inSyncEpoch: 1);
+        rig.Truncated(1, 2);
+        rig.Tick();
+        Assert.NotEqual(before, Asked(rig, 0));
+        Report(rig, 0, 77);
+        Report(rig, 1, 77);
+        rig.Tick();
+        Assert.Equal("idle", rig.Machine.ScrubView().State);
     }
 
     [Fact(DisplayName = "A mark of an owner whose clock was ahead does not hold scrubs up: the interval begins anew")]
