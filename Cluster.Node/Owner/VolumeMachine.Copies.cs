@@ -29,6 +29,17 @@ public sealed partial class VolumeMachine
         foreach (var session in _replicas.Values.Where(session => session.Id == id && !session.IsDropping).ToArray()) BeginDropping(session, reason);
     }
 
+    /// <summary>
+    /// R22: the node holds an older copy of this volume, under a name that it does not have any more, and deletes it only once the journal has let it go. One that is in the
+    /// in-sync set is never let go for that: it may be needed.
+    /// </summary>
+    private void OnHeldInPlaceOf(ReplicaSession wanted, ulong held)
+    {
+        if (Phase != VolumePhase.Serving) return;
+        foreach (var session in _replicas.Values.Where(session => session.Id.Number == held && session is { Link: null, IsDropping: false } && !IsRequired(session)).ToArray())
+            BeginDropping(session, $"{wanted.Placement.NodeName} has it from before it got a new name, and is to hold copy {wanted.Id}");
+    }
+
     private static int PlaceIn(ImmutableArray<ReplicaId> order, ReplicaId id) => order.IndexOf(id) is >= 0 and var place ? place : int.MaxValue;
 
     private void BeginDropping(ReplicaSession session, string reason)

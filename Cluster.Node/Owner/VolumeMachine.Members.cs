@@ -244,7 +244,9 @@ public sealed partial class VolumeMachine
         }
         if (session.Phase == ReplicaPhase.Promising && now - session.PromiseSentMs > PromiseRetryMs) SendPromise(session);
         // A copy that can't be used now is asked again with a pause; its node may have mended it.
-        if (session.Phase == ReplicaPhase.Lost && (!IsMember(session) || Phase == VolumePhase.Promising) && now - session.PromiseSentMs > 10 * PromiseRetryMs) SendPromise(session);
+        // One whose place is taken by an older copy waits only for the journal and the node's reaper.
+        var pauseMs = session.PromiseStatus == IoStatus.Conflict ? PromiseRetryMs : 10 * PromiseRetryMs;
+        if (session.Phase == ReplicaPhase.Lost && (!IsMember(session) || Phase == VolumePhase.Promising) && now - session.PromiseSentMs > pauseMs) SendPromise(session);
         if (session.StalledUntilMs != 0 && now >= session.StalledUntilMs) ResumeStalled(session);
         if (session is { Phase: ReplicaPhase.CatchUpStream, CatchUp: { } catchUp }) PumpCatchUp(session, catchUp);
         session.CatchUp?.OnTick(now);

@@ -65,6 +65,7 @@ public sealed partial class VolumeMachine
         (session.PromiseStatus, session.Promised) = (header.Status, promised);
         session.Phase = header.Status is IoStatus.Ok or IoStatus.Missing ? ReplicaPhase.Promised : ReplicaPhase.Lost;
         session.Confirmed = header.Status == IoStatus.Ok;
+        if (header.Status == IoStatus.Conflict) OnHeldInPlaceOf(session, header.Argument);
         if (header.Status == IoStatus.Ok) OnHealth(session);
         if (header.Status == IoStatus.Ok) _serveAtMs = Math.Max(_serveAtMs, _effects.NowMs + promised.LeaseLeftMs);
         if (Phase == VolumePhase.Promising) TryDecide();

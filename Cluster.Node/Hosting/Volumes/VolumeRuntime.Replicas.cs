@@ -73,23 +73,23 @@ public sealed partial class VolumeRuntime
             from.Send(FrameHeader.Of(FrameKind.AppendAck, header.Volume, header.Epoch, status: IoStatus.Missing), new byte[32]);
     }
 
-    /// <summary>R5: a copy that the journal says was never in sync is made here and now; any other without a header is reported as missing.</summary>
+    /// <summary>True: there is a copy that answers. Else the answer that there is none was sent, with the copy that is held in its place, if any.</summary>
     private bool PrepareReplica(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body)
     {
         if (!PromiseBody.TryDecode(body, out var promise)) return false;
-        var known = _replicas.TryGetValue(header.Volume, out var entry);
-        // A copy that was replaced by a newer one on this same node: its number is gone from the journal, and only a newer epoch may say so.
-        if (known && promise.Create && entry!.Machine.Header.Replica != promise.Replica && header.Epoch > entry.Machine.Header.PromisedEpoch)
+        var held = _replicas.TryGetValue(header.Volume, out var entry) ? entry.Machine.Header : null;
+        var status = ReplicaAdmission.Decide(held, in promise) switch
         {
-            DeleteReplica(header.Volume);
-            known = false;
-        }
-        if (known) return true;
-        var status = promise.Create ? CreateReplica(header.Volume, in promise) : IoStatus.Missing;
+            AdmissionStep.Answer => IoStatus.Ok,
+            AdmissionStep.Make => CreateReplica(header.Volume, in promise),
+            AdmissionStep.Held => IoStatus.Conflict,
+            _ => IoStatus.Missing,
+        };
         if (status == IoStatus.Ok) return true;
+        var number = status == IoStatus.Conflict ? held!.Replica.Number : 0UL;
         Span<byte> answer = stackalloc byte[PromisedBody.SizeBytes];
         var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0);
-        from.Send(FrameHeader.Of(FrameKind.Promised, header.Volume, header.Epoch, status: status), missing.Encode(answer));
+        from.Send(FrameHeader.Of(FrameKind.Promised, header.Volume, header.Epoch, argument: number, status: status), missing.Encode(answer));
         return false;
     }
 

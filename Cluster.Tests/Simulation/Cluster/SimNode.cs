@@ -277,22 +277,28 @@ internal sealed class SimNode : IReplicaEffects
     private bool Prepare(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body)
     {
         if (!PromiseBody.TryDecode(body, out var promise)) return false;
-        if (Machine is not null) return true;
-        var status = IoStatus.Missing;
-        if (promise.Create)
+        var step = ReplicaAdmission.Decide(Machine?.Header, in promise);
+        var status = step switch
         {
-            var fresh = new ReplicaHeader(default, default, header.Volume, promise.Replica, promise.Identity, 0, default, 0, 0, 0, false, 0, 0, promise.Spec);
-            status = Storage.Create(fresh.Encode());
-            if (status == IoStatus.Ok)
-            {
-                AdoptReplica();
-                return true;
-            }
-        }
+            AdmissionStep.Answer => IoStatus.Ok,
+            AdmissionStep.Make => Make(header.Volume, in promise),
+            AdmissionStep.Held => IoStatus.Conflict,
+            _ => IoStatus.Missing,
+        };
+        if (status == IoStatus.Ok) return true;
         Span<byte> answer = stackalloc byte[PromisedBody.SizeBytes];
         var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0);
-        from.Send(FrameHeader.Of(FrameKind.Promised, header.Volume, header.Epoch, status: status), missing.Encode(answer));
+        var held = step == AdmissionStep.Held ? Machine!.Header.Replica.Number : 0UL;
+        from.Send(FrameHeader.Of(FrameKind.Promised, header.Volume, header.Epoch, argument: held, status: status), missing.Encode(answer));
         return false;
+    }
+
+    private IoStatus Make(VolumeId volume, in PromiseBody promise)
+    {
+        var fresh = new ReplicaHeader(default, default, volume, promise.Replica, promise.Identity, 0, default, 0, 0, 0, false, 0, 0, promise.Spec);
+        var status = Storage.Create(fresh.Encode());
+        if (status == IoStatus.Ok) AdoptReplica();
+        return status;
     }
 
     private void AdoptReplica()

@@ -148,6 +148,66 @@ public class VolumeMachineCopiesSpecs
         Assert.Equal(IoStatus.Ok, rig.AnswerTo(2));
     }
 
+    [Fact(DisplayName = "R22: a node that lost its journal holds a copy under its old name: while that is a member nothing lets it go for a new copy there")]
+    public void R22_a_member_is_not_dropped_for_a_copy_on_its_node()
+    {
+        // Guards OnHeldInPlaceOf: IsRequired.
+        using var rig = OwnerRig.Serving(2, FailureModeKind.Hard, spareNodes: 1);
+        rig.LinkDown(1);
+        Respecify(rig, spec => spec with { Replicas = 3, FailureMode = FailureModeKind.Hard });
+        Add(rig, 2);
+        Hold(rig, 2, held: 2);
+        rig.Tick(1500);
+        Hold(rig, 2, held: 2);
+        Assert.Empty(rig.Proposals);
+        Assert.NotNull(rig.State.Member(new ReplicaId(2)));
+    }
+
+    [Fact(DisplayName = "R22: once that copy is out of the set, it is journaled out of the volume, and the new one is asked for again until the node has let the old one go")]
+    public void R22_a_copy_under_an_old_name_is_journaled_out()
+    {
+        // Guards OnHeldInPlaceOf, and the pause after Conflict in TickReplica.
+        using var rig = OwnerRig.Serving(3, spareNodes: 1);
+        rig.LinkDown(1);
+        rig.Journal();
+        StampAll(rig);
+        Add(rig, 3);
+        Hold(rig, 3, held: 2);
+        Assert.Equal(new ReplicaId(2), ((ReplicaRemoved)Assert.Single(rig.Proposals)).Replica);
+        rig.Journal();
+        Assert.Null(rig.State.Placement(new ReplicaId(2)));
+        var asked = rig.Links[3].Of(FrameKind.Promise).Count();
+        rig.Tick(1500);
+        Assert.Equal(asked + 1, rig.Links[3].Of(FrameKind.Promise).Count());
+        Hold(rig, 3, held: 2);
+        Assert.Empty(rig.Proposals);
+        rig.Tick(1500);
+        CatchUp(rig, 3);
+        Assert.Contains(((InSyncChanged)Assert.Single(rig.Proposals)).Members, member => member.Id == new ReplicaId(4));
+    }
+
+    [Fact(DisplayName = "A copy that is linked elsewhere is not dropped because another node claims to hold it")]
+    public void A_linked_copy_is_not_dropped()
+    {
+        // Guards OnHeldInPlaceOf: Link.
+        using var rig = OwnerRig.Serving(3, spareNodes: 1);
+        rig.LinkDown(1);
+        rig.Journal();
+        StampAll(rig);
+        rig.LinkUp(1);
+        Add(rig, 3);
+        Hold(rig, 3, held: 2);
+        Assert.Empty(rig.Proposals);
+    }
+
+    /// <summary>The node answers that it holds another copy of the volume.</summary>
+    private static void Hold(OwnerRig rig, int index, ushort held)
+    {
+        var promise = rig.Links[index].LastOf(FrameKind.Promise);
+        rig.Machine.OnReplicaFrame(rig.Links[index], FrameHeader.Of(FrameKind.Promised, rig.Machine.Volume, promise.Epoch, argument: held, status: IoStatus.Conflict),
+            default(PromisedBody).Encode(new byte[PromisedBody.SizeBytes]), null);
+    }
+
     private static void Respecify(OwnerRig rig, Func<VolumeSpec, VolumeSpec> change)
     {
         rig.Machine.Propose(new SpecChanged(rig.Machine.Volume, change(rig.State.Spec!), rig.State.SpecRevision + 1));
