@@ -49,6 +49,9 @@ public sealed partial class BlockStore
 
     internal int SegmentsCleaned => _cleaner.SegmentsCleaned;
 
+    /// <summary>A failed fdatasync is not noted on media yet.</summary>
+    internal bool OwesNote => _isNoteOwed;
+
     internal bool IsStopping => _stopped || HasFailed;
 
     /// <summary>Segments that are free below which the cleaner works: a part of all, and always more than the reserve.</summary>

@@ -58,6 +58,9 @@ public sealed partial class BlockStore : IBlockStore
 
     internal bool HasFailed => FailureReason is not null;
 
+    /// <summary>The newest flush watermark that an entry carries; that entry may still have to be written.</summary>
+    internal LogPosition NotedDurable => _writer.NotedDurable;
+
     internal SegmentTable Segments { get; }
 
     internal StoreIdentity Identity => new(StoreId, _superblock.Current.DiskId, OpenCount, _options.NewId);

@@ -32,8 +32,8 @@ internal sealed class SimBlockStorage : ISimStorage
     private bool _isMediaKnown;
     private bool _hasPowerFailure;
 
-    /// <summary>What may rot: <see cref="SimBlockVolume.NotedDurable"/> as of the last write.</summary>
-    private ulong _noted;
+    /// <summary>Below it lies what may rot: it is on media, and an entry of the log says so, so that bad bytes there are no torn tail.</summary>
+    private LogPosition _noted;
 
     /// <summary>What the next open must find.</summary>
     private ulong _kept;
@@ -41,8 +41,14 @@ internal sealed class SimBlockStorage : ISimStorage
     /// <summary>What it must find if the power goes before.</summary>
     private ulong _synced;
 
-    /// <summary>All that was written up to an operation of the disk, and where the replica then was.</summary>
-    private readonly record struct Written(long Operation, ulong Sequence, byte[] Header);
+    /// <summary>What the replica was in its last process, and from which of that on the next open, or one after a loss of power, may find it.</summary>
+    private List<SimReplicaState> _states = [];
+    private int _keptState;
+    private int _syncedState;
+    private int _checkpointsSeen;
+
+    /// <summary>All that was written up to an operation of the disk, and which of its states the replica then was in.</summary>
+    private readonly record struct Written(long Operation, int State);
 
     public SimBlockStorage(SimNode node)
     {
@@ -80,17 +86,24 @@ internal sealed class SimBlockStorage : ISimStorage
 
     public bool HasFailed => _store is { HasFailed: true };
 
+    public bool HasNotedFailure => _store is { HasFailed: true, OwesNote: false } && _volume is { HasFailed: true };
+
     public SimMedia? Media
     {
         get
         {
-            if (!_isMediaKnown) return null;
-            var missing = _disk.FirstMissing(SegmentTable.Prefix);
-            var index = _written.FindLastIndex(written => written.Operation < missing);
-            if (index < 0) return new SimMedia(0, null);
-            _written.RemoveRange(0, index);
-            return new SimMedia(_written[0].Sequence, _written[0].Header);
+            if (!_isMediaKnown || _volume is null) return null;
+            var state = _volume.States[StateOnMedia()];
+            return new SimMedia(state.Sequence, state.Header);
         }
+    }
+
+    /// <summary>The newest state that is on media as a whole.</summary>
+    private int StateOnMedia()
+    {
+        var missing = _disk.FirstMissing(SegmentTable.Prefix);
+        _written.RemoveRange(0, Math.Max(0, _written.FindLastIndex(written => written.Operation < missing)));
+        return _written[0].State;
     }
 
     public bool Open()
@@ -114,7 +127,7 @@ internal sealed class SimBlockStorage : ISimStorage
         Counts += new SimStoreCounts { Opens = 1, Suspect = _store.Suspect ? 1 : 0 };
         (StoreId, OpenCount, SuspectSince) = (_store.StoreId, _store.OpenCount, _store.SuspectSince);
         _node.World.Say(_node.Name, $"the store is open, {OpenCount}, suspect since {SuspectSince}, last {_store.Find(SimWorld.Volume)?.LastSequence}, {_store.Usage}");
-        Adopt();
+        Adopt(isNew: false);
         CheckOpened();
         return true;
     }
@@ -122,7 +135,7 @@ internal sealed class SimBlockStorage : ISimStorage
     public IoStatus Create(ReadOnlyMemory<byte> header)
     {
         var (status, _) = _store!.Create(SimWorld.Volume, header);
-        if (status == IoStatus.Ok) Adopt();
+        if (status == IoStatus.Ok) Adopt(isNew: true);
         return status;
     }
 
@@ -131,12 +144,11 @@ internal sealed class SimBlockStorage : ISimStorage
         if (_store is null || _disk.IsOff) return false;
         ApplyFaults();
         // What was staged so far is written by this; what is staged as its answer is not yet.
-        var (header, noted) = (_volume?.SavedHeader, _volume?.NotedDurable ?? 0);
+        var (state, noted) = (_volume?.States.Count - 1, _store.NotedDurable);
         var worked = _store.Run();
         if (!_store.HasFailed) _noted = noted;
-        if (worked && !_store.HasFailed && _volume is not null && header is not null
-            && (_written[^1].Sequence != _volume.AppendedSequence || _written[^1].Header != header))
-            _written.Add(new Written(_disk.Operations, _volume.AppendedSequence, header));
+        if (worked && !_store.HasFailed && state > _written[^1].State) _written.Add(new Written(_disk.Operations, state.Value));
+        if (_store.CheckpointsWritten != _checkpointsSeen && !_disk.IsOff) CheckMedia();
         return worked;
     }
 
@@ -153,7 +165,7 @@ internal sealed class SimBlockStorage : ISimStorage
         EndProcess(power: false);
         _disk = withBackup && _backups.Count == BackupAge + 1 ? _backups.Dequeue() : NewDisk();
         _backups.Clear();
-        (_kept, _synced, ReplacedAtUs, _isMediaKnown) = (0, 0, _node.World.NowUs, false);
+        (_kept, _synced, ReplacedAtUs, _isMediaKnown, _states) = (0, 0, _node.World.NowUs, false, []);
     }
 
     /// <summary>The process is killed, or its host loses its power, in the middle of one of its next calls that change the disk.</summary>
@@ -162,29 +174,33 @@ internal sealed class SimBlockStorage : ISimStorage
 
     public bool Rot(ulong block)
     {
-        if (_volume is null || !_volume.Real.Map.TryGet(block, out var entry) || entry.Segment == MapEntry.NoSegment || entry.Sequence > _noted) return false;
-        _disk.FlipBit(_store!.Segments[entry.Segment].Name, (entry.OffsetBytes * 8L) + _random.Below(entry.LengthBytes * 8));
+        if (_volume is null || !_volume.Real.Map.TryGet(block, out var entry) || entry.Segment == MapEntry.NoSegment) return false;
+        var segment = _store!.Segments[entry.Segment];
+        if (new LogPosition(segment.Number, entry.OffsetBytes) >= _noted) return false;
+        _disk.FlipBit(segment.Name, (entry.OffsetBytes * 8L) + _random.Below(entry.LengthBytes * 8));
         Counts += new SimStoreCounts { Rotted = 1 };
         return true;
     }
 
     public bool IsIntact => _volume is null || !Committed().Any(block => block.Value == BadValue);
 
-    public void Calm() => (_disk.PowerOffAt, _disk.FailReads, _disk.FailWrites) = (0, 0, 0);
+    public void Calm() => (_disk.PowerOffAt, _disk.FailReads, _disk.FailWrites, _disk.FailSyncs) = (0, 0, 0, 0);
 
-    public IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> Committed()
+    public IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> Committed() => BlocksOf(_store!, _volume!.Real);
+
+    private List<(ulong Block, ulong Sequence, ulong Value)> BlocksOf(BlockStore store, VolumeStore replica)
     {
         var blocks = new List<(ulong, ulong, ulong)>();
         Span<byte> bytes = stackalloc byte[Limits.EncodedBlockBytesMax];
         for (ulong block = 0; block < _node.World.Profile.Blocks; block++)
         {
-            var sequence = _volume!.SequenceOf(block, withTail: false);
+            var sequence = replica.SequenceOf(block, withTail: false);
             if (sequence == 0) continue;
             ulong value = 0;
-            if (_volume.Real.Map.TryGet(block, out var entry))
+            if (replica.Map.TryGet(block, out var entry) && entry.Segment != MapEntry.NoSegment)
             {
                 var encoded = bytes[..entry.LengthBytes];
-                var read = _store!.Segments[entry.Segment].File.ReadExactly(entry.OffsetBytes, encoded);
+                var read = store.Segments[entry.Segment].File.ReadExactly(entry.OffsetBytes, encoded);
                 value = read.IsOk && entry.Descriptor.Matches(SimWorld.Volume, 0, block, encoded) ? BinaryPrimitives.ReadUInt64LittleEndian(encoded) : BadValue;
             }
             blocks.Add((block, sequence, value));
@@ -194,13 +210,12 @@ internal sealed class SimBlockStorage : ISimStorage
 
     private SimulatedDisk NewDisk() => new(_random.Next()) { EvictsLost = _node.World.Profile.PowerLoss, ShortWrites = true, UncachedOneIn = 4 };
 
-    private void Adopt()
+    private void Adopt(bool isNew)
     {
-        _noted = 0;
-        _volume = _store!.Find(SimWorld.Volume) is VolumeStore real ? new SimBlockVolume(this, _node, real) : null;
-        if (_volume is null) return;
+        (_noted, _checkpointsSeen) = (default, _store!.CheckpointsWritten);
+        _volume = _store.Find(SimWorld.Volume) is VolumeStore real ? new SimBlockVolume(this, _node, real, isNew) : null;
         _written.Clear();
-        _written.Add(new Written(_disk.Operations, _volume.LastSequence, _volume.SavedHeader));
+        if (_volume is not null) _written.Add(new Written(_disk.Operations, 0));
     }
 
     private void CheckOpened()
@@ -209,15 +224,8 @@ internal sealed class SimBlockStorage : ISimStorage
         var history = _node.World.History;
         history.Check(_volume?.Damage is null, () => $"the store of {_node.Name} is damaged, and nothing rotted: {_volume!.Damage}");
         history.Check(last >= _kept, () => $"the store of {_node.Name} came back with {last}, and it had kept {_kept}");
-        var media = _disk.Copy(media: true);
-        var found = BlockStore.Open(_options with { BootId = _bootId }, new SimulatedLoop(), media, new LoopDiskScheduler(new SimulatedLoop()), NullLogger.Instance);
-        history.Check(found.Store is not null, () => $"the media of {_node.Name} can't be opened: {found.Reason}");
-        var there = found.Store!.Find(SimWorld.Volume)?.LastSequence ?? 0;
-        var header = found.Store.Find(SimWorld.Volume)?.Header.ToArray() ?? [];
-        media.TurnOff();
-        found.Store.Stop(() => { });
-        history.Check(_volume is null || header.AsSpan().SequenceEqual(_volume.Header.Span), () => $"the media of {_node.Name} have another header than its store");
-        history.Check(there >= last, () => $"the store of {_node.Name} opened with {last} as durable, and {there} is on its media");
+        CheckState(SimReplicaState.Of(_volume?.Real), _states, _keptState, "came back");
+        CheckMedia();
         _kept = _synced = last;
         _disk.Forget();
         _isMediaKnown = true;
@@ -226,11 +234,41 @@ internal sealed class SimBlockStorage : ISimStorage
         if (_backups.Count > BackupAge + 1) _backups.Dequeue();
     }
 
+    private void CheckState(SimReplicaState found, List<SimReplicaState> states, int from, string what) => _node.World.History.Check(
+        states.Count == 0 || states.FindLastIndex(state => state.Is(in found)) >= from,
+        () => $"the store of {_node.Name} {what} at {found}, but it was {string.Join("; ", states.Skip(from))}");
+
+    /// <summary>
+    /// Another store opens what is on media now: as after a loss of power that leaves nothing else. It finds the replica whole, as it was at some moment since
+    /// that which is known to be on media, and every block that its map names.
+    /// </summary>
+    private void CheckMedia()
+    {
+        _checkpointsSeen = _store!.CheckpointsWritten;
+        var history = _node.World.History;
+        var media = _disk.Copy(media: true);
+        var found = BlockStore.Open(_options with { BootId = _bootId }, new SimulatedLoop(), media, new LoopDiskScheduler(new SimulatedLoop()), NullLogger.Instance);
+        history.Check(found.Store is not null, () => $"the media of {_node.Name} can't be opened: {found.Reason}");
+        var replica = found.Store!.Find(SimWorld.Volume) as VolumeStore;
+        history.Check(replica?.Damage is null, () => $"the media of {_node.Name} hold a damaged replica: {replica!.Damage}");
+        if (_volume is not null)
+        {
+            CheckState(SimReplicaState.Of(replica), _volume.States, StateOnMedia(), "has on its media a replica");
+            history.Check(replica is null || replica.LastSequence >= _volume.ToldDurable,
+                () => $"the store of {_node.Name} calls {_volume.ToldDurable} durable, and {replica?.LastSequence} is on its media");
+        }
+        var bad = replica is null || _node.World.Profile.Rots ? [] : BlocksOf(found.Store, replica).Where(block => block.Value == BadValue).ToList();
+        history.Check(bad.Count == 0, () => $"the map on the media of {_node.Name} names bytes that are not there: {string.Join(", ", bad)}");
+        media.TurnOff();
+        found.Store.Stop(() => { });
+    }
+
     private void ApplyFaults()
     {
         if (_node.HasNoSpace != _wasFull) _disk.CapacityBytes = _node.HasNoSpace ? _disk.UsedBytes : long.MaxValue;
         _wasFull = _node.HasNoSpace;
-        _disk.FailSyncs = _node.FailsSync ? _node.FailsEverySync ? int.MaxValue : Math.Max(1, _disk.FailSyncs) : 0;
+        if (_node.FailsSync && !_node.FailsEverySync) (_disk.FailSyncs, _node.FailsSync) = (1, false);
+        else if (_node.FailsSync || _disk.FailSyncs > 1) _disk.FailSyncs = _node.FailsSync ? int.MaxValue : 0;
         if (_node.FailsWrite) (_disk.FailWrites, _node.FailsWrite) = (1, false);
         if (_node.FailsRead) (_disk.FailReads, _node.FailsRead) = (1, false);
     }
@@ -239,11 +277,15 @@ internal sealed class SimBlockStorage : ISimStorage
     {
         if (_store is not { } store) return;
         Life++;
+        _states = [];
         if (_volume is { } volume)
         {
             // After a failed sync the page cache keeps nothing for certain.
             var isLost = power || (volume.HasFailed && _node.World.Profile.PowerLoss);
             (_kept, _synced) = (isLost ? volume.ToldDurable : Math.Max(volume.ToldDurable, volume.ToldAppended), volume.ToldDurable);
+            var written = _written[^1].State;
+            (_states, _syncedState) = (volume.States, StateOnMedia());
+            _keptState = isLost ? _syncedState : written;
             volume.Real.Events = null;
         }
         _node.World.Say(_node.Name, $"ends, {(power ? "without power" : "killed")}{(_disk.IsOff ? " in a call" : "")}: keeps {_kept}, {_synced} synced, {store.FailureReason ?? "no failure"}");
@@ -267,6 +309,6 @@ internal sealed class SimBlockStorage : ISimStorage
         _disk.Restart(power ? PowerLoss.Torn : PowerLoss.ProcessOnly);
         (_wasFull, _hasPowerFailure) = (false, false);
         _disk.CapacityBytes = long.MaxValue;
-        if (power) (_bootId, _isMediaKnown, _kept) = (_random.Guid(), false, _synced);
+        if (power) (_bootId, _isMediaKnown, _kept, _keptState) = (_random.Guid(), false, _synced, _syncedState);
     }
 }

@@ -11,7 +11,8 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
     private readonly SimNode _node;
     private readonly List<RecordHeader> _tail = [];
 
-    public SimBlockVolume(SimBlockStorage storage, SimNode node, VolumeStore real)
+    /// <summary>A new one is staged, and may be gone again.</summary>
+    public SimBlockVolume(SimBlockStorage storage, SimNode node, VolumeStore real, bool isNew)
     {
         (_storage, _node, Real) = (storage, node, real);
         for (var sequence = real.TailFrom + 1; sequence <= real.LastSequence; sequence++)
@@ -22,7 +23,9 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
             record.Release();
         }
         real.Events = this;
-        (ToldAppended, ToldDurable, SavedHeader) = (real.LastSequence, real.DurableSequence, real.Header.ToArray());
+        (ToldAppended, ToldDurable) = (real.LastSequence, real.DurableSequence);
+        if (isNew) States.Add(SimReplicaState.None);
+        Note();
     }
 
     public VolumeStore Real { get; }
@@ -34,10 +37,8 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
 
     public bool HasFailed { get; private set; }
 
-    /// <summary>On media, and a later entry of the log says so: bytes that are bad there are known not to be a torn tail.</summary>
-    public ulong NotedDurable { get; private set; }
-
-    public byte[] SavedHeader { get; private set; }
+    /// <summary>What it was, step by step, since the open: what an open finds is one of them, and whole.</summary>
+    public List<SimReplicaState> States { get; } = [];
 
     public VolumeId Volume => Real.Volume;
 
@@ -68,7 +69,7 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
         var status = Real.Append(record, in header);
         if (status != IoStatus.Ok) return status;
         _tail.Add(header);
-        NotedDurable = ToldDurable;
+        Note();
         return status;
     }
 
@@ -108,6 +109,7 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
         var status = Real.Truncate(toSequence);
         if (status == IoStatus.Ok) _tail.RemoveAll(header => header.Sequence > toSequence);
         Lower();
+        Note();
         return status;
     }
 
@@ -116,13 +118,15 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
         var status = Real.SetPosition(sequence, lastRecordEpoch, discardAll);
         if (status == IoStatus.Ok) _tail.Clear();
         Lower();
+        Note();
         return status;
     }
 
     public ulong SaveHeader(ReadOnlyMemory<byte> header)
     {
-        SavedHeader = header.ToArray();
-        return Real.SaveHeader(header);
+        var number = Real.SaveHeader(header);
+        Note();
+        return number;
     }
 
     public void RequestSync() => Real.RequestSync();
@@ -143,8 +147,9 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
     public ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents) =>
         Real.Allocated(range, extentsMax, extents);
 
+    /// <summary>A few blocks at once: else all there are would go in one batch, and a catch-up have no middle.</summary>
     public (IoStatus Status, ChangeCursor? Next) ReadChanges(ulong since, ulong upTo, ChangeCursor? cursor, int bytesMax, List<IoBuffer> records) =>
-        Real.ReadChanges(since, upTo, cursor, bytesMax, records);
+        Real.ReadChanges(since, upTo, cursor, (int)Math.Min(bytesMax, _node.World.Random.Between(1, 5) * _node.World.Profile.EncodedBytes), records);
 
     public long EstimateChanges(ulong since, ulong upTo, ulong fromBlock) => Real.EstimateChanges(since, upTo, fromBlock);
 
@@ -170,6 +175,8 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
 
     public void OnRoom() => Events?.OnRoom();
 
+    private void Note() => States.Add(SimReplicaState.Of(Real));
+
     private void Lower() => (ToldAppended, ToldDurable) = (Math.Min(ToldAppended, Real.LastSequence), Math.Min(ToldDurable, Real.LastSequence));
 
     /// <summary>Nobody is there any more to hear of a read when the process has ended.</summary>
@@ -194,4 +201,17 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
             else reply?.Release();
         }
     }
+}
+
+/// <summary>Where a replica's log ends, and its header; what a replay of some whole number of its entries gives.</summary>
+internal readonly record struct SimReplicaState(ulong Sequence, ulong LastRecordEpoch, byte[] Header)
+{
+    public static readonly SimReplicaState None = new(0, 0, []);
+
+    public static SimReplicaState Of(VolumeStore? replica) => replica is null ? None : new(replica.LastSequence, replica.LastRecordEpoch, replica.Header.ToArray());
+
+    public bool Is(in SimReplicaState other) =>
+        Sequence == other.Sequence && LastRecordEpoch == other.LastRecordEpoch && Header.AsSpan().SequenceEqual(other.Header);
+
+    public override string ToString() => $"{Sequence} of epoch {LastRecordEpoch}, header {Header.Length} B";
 }

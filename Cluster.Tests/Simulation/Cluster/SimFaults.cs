@@ -1,14 +1,26 @@
-using Cluster.Messages.Model;
+using System.Runtime.CompilerServices;
 
 namespace Cluster.Tests.Simulation.Volumes;
 
 /// <summary>Breaks things at random times, and mends most of them after a while.</summary>
 internal sealed class SimFaults(SimWorld world)
 {
+    private const int RotUs = 300_000;
+    private const int LookUs = 1_000;
+    private const int QuietUs = 2_500_000;
+
+    /// <summary>A backup is from before the last two opens.</summary>
+    private const int OpensOfABackup = 2;
+
     private readonly SimRandom _random = new(world.Random.Next());
     private long _diskLossNotBeforeUs;
+    private readonly long[] _heldUntilUs = new long[world.Profile.Replicas];
+    private long _quietUntilUs;
     private bool _isOver;
     private int _triggersLeft;
+
+    /// <summary>Nothing more breaks for a moment: what was broken has to show first.</summary>
+    private bool IsQuiet => world.NowUs < _quietUntilUs;
 
     public int Count { get; private set; }
 
@@ -18,19 +30,23 @@ internal sealed class SimFaults(SimWorld world)
 
     public int PowerLosses { get; private set; }
 
+    /// <summary>What was broken, and how often.</summary>
+    public SimTally Kinds { get; } = new();
+
     public void Start(int count)
     {
         Left = count;
         _triggersLeft = count;
         PostNext(1_500_000);
+        if (world.Profile.Rots) world.Every(RotUs, Rot);
     }
 
     /// <summary>Something delicate has just begun at an owner on that node: the best moment to break it.</summary>
     public void OnDelicate(SimNode node, string what)
     {
-        if (_isOver || _triggersLeft == 0 || !_random.Percent(25)) return;
+        if (_isOver || IsQuiet || _triggersLeft == 0 || !_random.Percent(25)) return;
         _triggersLeft--;
-        if (what.StartsWith("catch-up of", StringComparison.Ordinal) && world.Profile.Repair.CatchUpBytesPerSecond < Limits.BlockBytes && _random.Percent(60))
+        if (what.StartsWith("catch-up of", StringComparison.Ordinal) && world.Profile.CatchesUpSlowly && _random.Percent(60))
         {
             BreakCatchUp(node);
             return;
@@ -99,9 +115,12 @@ internal sealed class SimFaults(SimWorld world)
     private void PostNext(long delayUs) => world.At(delayUs, () =>
     {
         if (_isOver || Left == 0) return;
-        Left--;
-        Count++;
-        Break();
+        if (!IsQuiet)
+        {
+            Left--;
+            Count++;
+            Break();
+        }
         PostNext(_random.Percent(35) ? _random.Between(1_000, 300_000) : _random.Between(300_000, 3_500_000));
     });
 
@@ -123,6 +142,7 @@ internal sealed class SimFaults(SimWorld world)
             case 2 or 16 or 17 when world.Profile.ClaimsEarly: StopInOrder(); break;
             case 0 or 1 or 2: Kill(node, _random.Between(20_000, 6_000_000)); break;
             case 4: DieMidTurn(node); break;
+            case 5 when world.Profile.LosesDisks: RestartAllWithOldDisk(node); break;
             case 5: KillAll(); break;
             case 6 or 7 or 8: Pause(node); break;
             case 9 or 10: Reset(); break;
@@ -142,50 +162,67 @@ internal sealed class SimFaults(SimWorld world)
         }
     }
 
+    private void Tally([CallerMemberName] string kind = "")
+    {
+        Kinds.Add(kind);
+        world.Say("fault", kind);
+    }
+
     private SimNode Pick() => world.Nodes[_random.Below(world.Profile.Replicas)];
 
     private SimNode PickAny() => world.Nodes[_random.Below(world.Nodes.Count)];
 
     private void Kill(SimNode node, long forUs)
     {
-        node.Kill();
+        Tally();
         RestartSoon(node, forUs);
     }
 
     private void RestartSoon(SimNode node, long delayUs)
     {
-        node.Kill();
-        world.At(delayUs, () =>
-        {
-            if (!node.IsAlive) node.Start();
-        });
+        if (node.IsAlive) node.Kill();
+        world.At(delayUs, () => StartUnlessHeld(node));
+    }
+
+    /// <summary>Not before it is to be there: another is to be alone until then.</summary>
+    private void StartUnlessHeld(SimNode node)
+    {
+        if (!node.IsAlive && world.NowUs >= _heldUntilUs[node.Index]) node.Start();
     }
 
     private void DieMidTurn(SimNode node)
     {
+        Tally();
         node.DiesInNextTurn = true;
         world.At(_random.Between(200_000, 3_000_000), () =>
         {
             node.DiesInNextTurn = false;
-            if (!node.IsAlive) node.Start();
+            StartUnlessHeld(node);
         });
     }
 
     private void KillAll()
     {
+        Tally();
         foreach (var node in world.Replicas) Kill(node, _random.Between(100_000, 4_000_000));
     }
 
     private void Pause(SimNode node)
     {
+        Tally();
         node.Pause();
         world.At(_random.Percent(50) ? _random.Between(100_000, 1_500_000) : _random.Between(1_500_000, 9_000_000), node.Resume);
     }
 
-    private void Reset() => world.Network.Reset(Pick(), PickAny());
+    private void Reset()
+    {
+        Tally();
+        world.Network.Reset(Pick(), PickAny());
+    }
 
     private void Isolate(SimNode node)
     {
+        Tally();
         // Some front ends are left on its side.
         foreach (var other in world.Nodes)
         {
@@ -202,6 +239,7 @@ internal sealed class SimFaults(SimWorld world)
     private void Usurp(SimNode next)
     {
         if (world.Director.OwnerNode is not { } old || old == next) return;
+        Tally();
         foreach (var other in world.Nodes)
         {
             if (other != old && (other.Index < world.Profile.Replicas || _random.Percent(50))) world.Network.Sever(other, old);
@@ -215,6 +253,7 @@ internal sealed class SimFaults(SimWorld world)
     private void StallAndClaim(SimNode next)
     {
         if (world.Director.OwnerNode is not { IsWorking: true } old || old == next) return;
+        Tally();
         foreach (var other in world.Replicas.Where(other => other != old)) world.Network.Stall(old, other, _random.Between(3_000, 60_000));
         world.Say("fault", $"stalls what {old.Name} sends while {next.Name} claims");
         world.At(_random.Between(1_000, 30_000), () => world.Director.Claim(next));
@@ -224,6 +263,7 @@ internal sealed class SimFaults(SimWorld world)
     private void LatePong(SimNode next)
     {
         if (world.Director.OwnerNode is not { IsWorking: true } old || old == next) return;
+        Tally();
         foreach (var other in world.Replicas.Where(other => other != old)) world.Network.Stall(other, old, _random.Between(700_000, 1_000_000));
         world.Say("fault", $"answers to {old.Name} come late, then {next.Name} usurps it");
         world.At(_random.Between(250_000, 500_000), () =>
@@ -241,6 +281,7 @@ internal sealed class SimFaults(SimWorld world)
     private void RestartOthersAndUsurp(SimNode next)
     {
         if (world.Director.OwnerNode is not { IsWorking: true } old || old == next) return;
+        Tally();
         foreach (var other in world.Nodes)
         {
             if (other != old && (other.Index < world.Profile.Replicas || _random.Percent(50))) world.Network.CutBoth(other, old);
@@ -249,30 +290,59 @@ internal sealed class SimFaults(SimWorld world)
         foreach (var other in world.Replicas.Where(other => other != old && other.IsAlive)) other.Kill();
         world.At(_random.Between(1_000, 20_000), () =>
         {
-            foreach (var other in world.Replicas.Where(other => !other.IsAlive)) other.Start();
+            foreach (var other in world.Replicas) StartUnlessHeld(other);
             world.Director.Claim(next);
         });
         HealSoon();
     }
 
-    /// <summary>All processes end; on one node a disk from before, or an empty one, is there when it starts, and it starts first.</summary>
+    /// <summary>All processes end; on one node a disk from before, or an empty one, is there when it starts, and it decides first.</summary>
     private void RestartAllWithOldDisk(SimNode node)
     {
-        var others = world.Replicas.Where(other => other != node).ToList();
-        var isSafe = MayLoseDisk() && others.TrueForAll(other => other.IsWorking);
-        if (isSafe) ReplaceDisk(node);
-        Kill(node, _random.Between(20_000, 500_000));
-        foreach (var other in others) Kill(other, _random.Between(1_000_000, 5_000_000));
+        if (!world.Profile.LosesDisks)
+        {
+            KillAll();
+            return;
+        }
+        if (node.StoreOpenCount < OpensOfABackup) Kill(node, _random.Between(20_000, 200_000));
+        // The count of its opens tells an older store only if the journal knows of a later one.
+        When(() => MayLoseDisk() && world.Replicas.All(each => each.IsWorking) && IsKnown(node), 8_000_000, () =>
+        {
+            Tally(nameof(RestartAllWithOldDisk));
+            ReplaceDisk(node);
+            RestartAlone(node);
+        }, () => { });
+    }
+
+    /// <summary>All processes end; this one is there again, and claims the volume, long before the others.</summary>
+    private void RestartAlone(SimNode node)
+    {
+        var delayUs = _random.Between(20_000, 500_000);
+        _quietUntilUs = world.NowUs + delayUs + QuietUs;
+        Kill(node, delayUs);
+        foreach (var other in world.Replicas.Where(other => other != node))
+        {
+            var heldUs = _random.Between(3_000_000, 8_000_000);
+            _heldUntilUs[other.Index] = world.NowUs + heldUs;
+            Kill(other, heldUs);
+        }
+        world.At(delayUs + _random.Between(1_000, 200_000), () => world.Director.Claim(node));
     }
 
     private void Attach()
     {
-        if (!world.Profile.Attaches) Reset();
-        else world.Director.Attach(_random.Percent(30) ? null : world.Nodes[world.Profile.Replicas + _random.Below(world.Profile.Clients)]);
+        if (!world.Profile.Attaches)
+        {
+            Reset();
+            return;
+        }
+        Tally();
+        world.Director.Attach(_random.Percent(30) ? null : world.Nodes[world.Profile.Replicas + _random.Below(world.Profile.Clients)]);
     }
 
     private void CutPair()
     {
+        Tally();
         var (left, right) = (Pick(), PickAny());
         if (_random.Percent(50)) world.Network.Cut(left, right);
         else world.Network.CutBoth(left, right);
@@ -284,6 +354,7 @@ internal sealed class SimFaults(SimWorld world)
 
     private void Stall()
     {
+        Tally();
         var (from, to) = (Pick(), PickAny());
         world.Network.Stall(from, to, _random.Between(50_000, 4_000_000));
         world.Say("fault", $"stalls {from.Name} to {to.Name}");
@@ -291,18 +362,21 @@ internal sealed class SimFaults(SimWorld world)
 
     private void SlowDisk(SimNode node)
     {
+        Tally();
         node.HasSlowDisk = true;
         world.At(_random.Percent(70) ? _random.Between(1_000_000, 6_000_000) : _random.Between(6_000_000, 20_000_000), () => node.HasSlowDisk = false);
     }
 
     private void NoSpace(SimNode node)
     {
+        Tally();
         node.HasNoSpace = true;
         world.At(_random.Between(200_000, 5_000_000), () => node.HasNoSpace = false);
     }
 
     private void FailSync(SimNode node)
     {
+        Tally();
         // A copy whose disk failed is out, whatever the minimum is: then no other copy of a rotten block is promised.
         if (world.Profile.Rots) return;
         (node.FailsSync, node.FailsEverySync) = (node.IsAlive, _random.Percent(50));
@@ -312,12 +386,13 @@ internal sealed class SimFaults(SimWorld world)
     /// <summary>What only a real disk can do.</summary>
     private void BreakDisk(SimNode node)
     {
-        switch (_random.Below(world.Profile.Rots ? 9 : 6))
+        switch (_random.Below(world.Profile.PowerLoss ? 10 : 6))
         {
-            case 6 or 7 or 8: Rot(); break;
+            case 6 or 7: LosePowerAndKillOthers(node); break;
+            case 8 or 9: FailSyncAndKillOthers(node); break;
             case 0 or 1 or 2: DieInACall(node); break;
             case 3: FailWrite(node); break;
-            case 4: node.FailsRead = node.IsAlive; break;
+            case 4: FailRead(node); break;
             default: FailSync(node); break;
         }
     }
@@ -325,32 +400,67 @@ internal sealed class SimFaults(SimWorld world)
     /// <summary>Of one copy, while all copies are good: with a bad block on two of them and one disk more to go, nobody promises anything.</summary>
     private void Rot()
     {
-        if (!world.Replicas.All(each => each.IsWorking && each.Storage.IsIntact) || world.Journal.State.InSync.Length < world.Profile.Replicas) return;
+        if (_isOver || !world.Replicas.All(each => each.IsWorking && each.Storage.IsIntact) || world.Journal.State.InSync.Length < world.Profile.Replicas) return;
+        Tally();
         var node = Pick();
         for (var blocks = _random.Between(1, 4); blocks > 0; blocks--) node.Storage.Rot((ulong)_random.Below((int)world.Profile.Blocks));
     }
 
+    /// <summary>
+    /// The sync of what clients were answered fails while the journal is slow, so that nobody is journaled out for it; once the disk has noted it, all processes end.
+    /// The one whose page cache forgets what the sync left is there first.
+    /// </summary>
+    private void FailSyncAndKillOthers(SimNode node) => When(() => HasUnflushed(node), 4_000_000, () =>
+    {
+        (node.FailsSync, node.FailsEverySync) = (true, false);
+        world.Journal.DelayUs = 3_000_000;
+        When(() => node.Storage.HasNotedFailure, 2_000_000, () =>
+        {
+            Tally(nameof(FailSyncAndKillOthers));
+            RestartAlone(node);
+        }, () => (node.FailsSync, world.Journal.DelayUs) = (false, 0));
+    }, () => { });
+
+    /// <summary>Waits for the moment, but not for long; then what is said to follow in any case.</summary>
+    private void When(Func<bool> holds, long forUs, Action act, Action after)
+    {
+        if (_isOver) return;
+        var isNow = holds();
+        if (isNow) act();
+        if (isNow || forUs <= 0) after();
+        else world.At(LookUs, () => When(holds, forUs - LookUs, act, after));
+    }
+
     private void DieInACall(SimNode node)
     {
+        Tally();
         var power = world.Profile.PowerLoss && _random.Percent(40);
         if (power) PowerLosses++;
         node.Storage.DieWithin(_random.Percent(50) ? 4 : 60, power);
         world.At(_random.Between(200_000, 4_000_000), () =>
         {
             node.Storage.Calm();
-            if (!node.IsAlive) node.Start();
+            StartUnlessHeld(node);
         });
     }
 
     private void FailWrite(SimNode node)
     {
         if (world.Profile.Rots) return;
+        Tally();
         node.FailsWrite = node.IsAlive;
         world.At(_random.Between(500_000, 5_000_000), () => RestartSoon(node, _random.Between(50_000, 1_000_000)));
     }
 
+    private void FailRead(SimNode node)
+    {
+        Tally();
+        node.FailsRead = node.IsAlive;
+    }
+
     private void SlowJournal()
     {
+        Tally();
         if (_random.Percent(50)) world.Journal.DelayUs = _random.Between(50_000, 2_000_000);
         else world.Journal.AnswerDelayUs = _random.Between(50_000, 3_000_000);
         world.At(_random.Between(500_000, 6_000_000), () => (world.Journal.DelayUs, world.Journal.AnswerDelayUs) = (0, 0));
@@ -358,6 +468,7 @@ internal sealed class SimFaults(SimWorld world)
 
     private void MoveOrClaim(SimNode node)
     {
+        Tally();
         if (_random.Percent(50)) world.Director.Move(node);
         else world.Director.Claim(node);
     }
@@ -387,28 +498,39 @@ internal sealed class SimFaults(SimWorld world)
 
     private void ReplaceDisk(SimNode node)
     {
+        Tally();
         _diskLossNotBeforeUs = world.NowUs + 20_000_000;
-        // A backup can be told by its count of opens once the journal knows a later one: it is from before the last two.
-        var isKnown = node.StoreOpenCount >= 3 && world.Journal.State.Member(node.Replica)!.StoreOpenCount == node.StoreOpenCount;
-        node.LoseDisk(restoresBackup: isKnown && _random.Percent(60));
+        node.LoseDisk(restoresBackup: IsKnown(node) && _random.Percent(70));
     }
+
+    /// <summary>The journal knows of a later open than a backup would have.</summary>
+    private bool IsKnown(SimNode node) => node.StoreOpenCount >= OpensOfABackup && world.Journal.State.Member(node.Replica)?.StoreOpenCount == node.StoreOpenCount;
 
     private void LosePower(SimNode node)
     {
+        Tally();
         PowerLosses++;
         node.LosePower();
         RestartSoon(node, _random.Between(200_000, 6_000_000));
     }
 
-    /// <summary>The one that lost power is there first; what it had not flushed is with the others, whose processes only ended.</summary>
-    private void LosePowerAndKillOthers(SimNode node)
+    /// <summary>
+    /// At a moment when it has something that clients were answered and that is not on its media. It is there first; what it lost is with the others, whose
+    /// processes only ended.
+    /// </summary>
+    private void LosePowerAndKillOthers(SimNode node) => When(() => HasUnflushed(node), 4_000_000, () =>
     {
-        LosePower(node);
-        foreach (var other in world.Replicas.Where(other => other != node)) Kill(other, _random.Between(3_000_000, 8_000_000));
-    }
+        Tally(nameof(LosePowerAndKillOthers));
+        PowerLosses++;
+        node.LosePower();
+        RestartAlone(node);
+    }, () => { });
+
+    private bool HasUnflushed(SimNode node) => node.IsWorking && world.Journal.State.Member(node.Replica) is not null && node.Storage.Media?.Sequence < world.History.HighestSeen;
 
     private void LoseAllPower()
     {
+        Tally();
         PowerLosses++;
         foreach (var node in world.Replicas)
         {

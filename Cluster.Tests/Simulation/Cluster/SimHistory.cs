@@ -76,6 +76,9 @@ internal sealed class SimHistory(SimWorld world)
     /// <summary>Decisions of recoveries looked at that recovered the volume.</summary>
     public int Recoveries => _recovery.Recovered;
 
+    /// <summary>The last write that somebody has seen and a member holds; under losses of power.</summary>
+    public ulong HighestSeen => _promises.HighestSeen;
+
     public ulong NewValue() => ++_values;
 
     public int NewClient() => ++_clients;
@@ -102,8 +105,9 @@ internal sealed class SimHistory(SimWorld world)
     /// <summary>The journal has a new in-sync set. Whatever relies on a smaller one than before must find that in the members' headers (P7).</summary>
     public void OnInSyncSet(VolumeState state, bool isOpened)
     {
-        _promises.Review();
+        // First the takeover: whom it leaves out held what was promised until now.
         if (isOpened) OnTakeover(state);
+        _promises.Review();
         var members = state.InSync.Select(member => member.Id).ToHashSet();
         if (isOpened || _shrunk.Members.Any(id => !members.Contains(id))) _shrunk = (state.Version, members);
         CheckRecovery();

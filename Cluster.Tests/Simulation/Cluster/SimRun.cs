@@ -8,7 +8,7 @@ namespace Cluster.Tests.Simulation.Volumes;
 /// <summary>What one seed came to.</summary>
 internal sealed record SimResult(ulong Seed, ulong TraceHash, int Asked, int Writes, int Reads, int Flushes, int Conflicts, int Replays, int Faults, int Servings,
     int CatchUps, int TailRecords, int Depositions, int Frames, long VirtualMs, int Attachments, int PowerLosses, int Losses, int Resumes, int SlowCopies, int SlowOwners,
-    int HeldForRoom, int Forgotten, SimClaimCounts EarlyClaims, SimStoreCounts Stores);
+    int HeldForRoom, int Forgotten, SimClaimCounts EarlyClaims, SimTally Kinds, SimStoreCounts Stores);
 
 /// <summary>Owners that were replaced early, by how they were lost.</summary>
 internal readonly record struct SimClaimCounts(int Lost, int Dead, int Silent, int Restarted, int Released)
@@ -29,6 +29,9 @@ internal static class SimRun
     private const int WorkMs = 240_000;
     private const int MendMs = 120_000;
 
+    /// <summary>Of a catch-up that takes seconds.</summary>
+    private const int SlowBlocksPerSecond = 9;
+
     public static SimProfile ProfileOf(ulong seed)
     {
         var random = new SimRandom(seed ^ 0xC0FFEE);
@@ -42,6 +45,9 @@ internal static class SimRun
         };
         var power = random.Percent(25);
         var isTight = seed % 4 == 1 && seed % 5 != 2;
+        var losesDisks = !power && random.Percent(50);
+        // Where one copy may decide alone, what it must not trust shows.
+        if (losesDisks && new SimRandom(seed ^ 0xA10E).Percent(50)) mode = FailureModeKind.AlwaysOn;
         return new SimProfile
         {
             Replicas = replicas,
@@ -49,10 +55,11 @@ internal static class SimRun
             FailureThreshold = (int)random.Between(1, replicas),
             ClientsOnNodes = random.Percent(40),
             PowerLoss = power,
-            LosesDisks = !power && random.Percent(50),
+            LosesDisks = losesDisks,
             Blocks = random.Percent(30) ? 6u : 24,
             // A third of the seeds is scrubbed all the time, and no copy may ever be found to differ.
             // And in half of them a catch-up takes seconds, so that much happens before it ends; the copy keeps its cursor after about three blocks.
+            CatchesUpSlowly = seed % 2 == 0,
             CatchUpMarkBytes = seed % 2 == 0 ? 500 : 16 << 20,
             Repair = new RepairOptions
             {
@@ -84,16 +91,20 @@ internal static class SimRun
         var profile = ProfileOf(seed);
         if (seed % 5 == 0) profile = profile with { Rots = true, Replicas = 3, FailureMode = FailureModeKind.Hard, PowerLoss = false, LosesDisks = false };
         var power = profile.PowerLoss || (random.Percent(35) && !profile.Rots);
+        var encodedBytes = (int)random.Between(150, 500) * 8;
+        if (power && random.Percent(40)) profile = profile with { FailureMode = FailureModeKind.AlwaysOn };
         return profile with
         {
             RealStore = true,
-            EncodedBytes = (int)random.Between(150, 500) * 8,
+            EncodedBytes = encodedBytes,
             OperationsPerClient = 100,
             // Half of the seeds lose power: that is what a store is for.
             PowerLoss = power,
             LosesDisks = profile.LosesDisks && !power,
             // What rots and is not read is found by a scrub.
-            Repair = profile.Rots ? new RepairOptions { ScrubInterval = TimeSpan.FromMilliseconds(500) } : profile.Repair,
+            Repair = profile.Rots ? new RepairOptions { ScrubInterval = TimeSpan.FromMilliseconds(500) }
+                : profile.CatchesUpSlowly ? profile.Repair with { CatchUpBytesPerSecond = SlowBlocksPerSecond * (RecordHeader.SizeBytes + encodedBytes) } : profile.Repair,
+            CatchUpMarkBytes = profile.CatchesUpSlowly ? 3L * (RecordHeader.SizeBytes + encodedBytes) : profile.CatchUpMarkBytes,
         };
     }
 
@@ -147,7 +158,7 @@ internal static class SimRun
             faults.Count, history.Servings, history.CatchUps, world.Network.CountOf(FrameKind.TailRecord),
             world.Network.CountOf(FrameKind.Deposed), world.Network.Delivered, world.NowMs,
             (int)world.Journal.State.Attachment.Generation, faults.PowerLosses, history.ToldOfLoss, history.Resumes, history.SlowCopies, history.SlowOwners,
-            history.HeldForRoom, history.Forgotten, SimClaimCounts.Of(world.Director.EarlyClaims), CountsOf(world));
+            history.HeldForRoom, history.Forgotten, SimClaimCounts.Of(world.Director.EarlyClaims), faults.Kinds, CountsOf(world));
     }
 
     private static SimStoreCounts CountsOf(SimWorld world)

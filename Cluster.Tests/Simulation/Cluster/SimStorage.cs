@@ -58,6 +58,9 @@ internal interface ISimStorage
     /// <summary>The store takes no more writes until the process starts anew.</summary>
     bool HasFailed => false;
 
+    /// <summary>And the disk has taken the note that a sync failed.</summary>
+    bool HasNotedFailure => false;
+
     /// <summary>The process is killed, or its host loses its power, in one of its next calls that change the disk; where there are such.</summary>
     void DieWithin(int operations, bool power)
     {

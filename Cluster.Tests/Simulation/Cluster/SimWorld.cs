@@ -41,6 +41,9 @@ internal sealed record SimProfile
 
     public int PassedIntervalMs { get; init; } = int.MaxValue;
 
+    /// <summary>So that there is time to break one (<see cref="Repair"/> says how slowly).</summary>
+    public bool CatchesUpSlowly { get; init; }
+
     public long CatchUpMarkBytes { get; init; } = 16 << 20;
 
     /// <summary>The volume is attached to one front end after the other, which fences those before (R11).</summary>

@@ -16,6 +16,8 @@ internal static class Mutants
             "if (HasLost(in open)) return IoStatus.DataLost;", ""),
         new("a new session sees the volume before what the fenced one had sent is committed", "R11", $"{Owner}.Sessions.cs",
             "if (_pending.Base < _fencedUpTo) status = IoStatus.Offline;", "if (false) status = IoStatus.Offline;"),
+        new("an older or foreign store is trusted", "R5", $"{Owner}.Takeover.cs",
+            "&& !IsForeign(session);", ";"),
         new("a later open is not journaled", "R5", $"{Owner}.Members.cs",
             "foreach (var session in _replicas.Values) RenewOpenCount(session, members, reasons);", ""),
         new("a removal counts before it is journaled", "R6", $"{Owner}.Members.cs",

@@ -5,6 +5,7 @@ internal static class StoreMutants
 {
     private const string Store = "Cluster.Node/Store/";
     private const int Seeds = 150;
+    private const int AloneSeeds = 20;
 
     public static IReadOnlyList<Mutant> All { get; } =
     [
@@ -12,12 +13,19 @@ internal static class StoreMutants
             "if (result.IsOk) result = file.WriteAll(at, part);", ""),
         Plant("a failed fdatasync is tried again", "R10", "SyncJob.cs",
             "Result = segment.File.Sync();", "Result = segment.File.Sync();\n            if (!Result.IsOk) Result = segment.File.Sync();"),
+        Plant("a store whose fdatasync failed is not suspect", "R9, R10", "BlockStore.Open.cs",
+            "suspect = before.SyncFailed || file.MayBeOld", "suspect = file.MayBeOld"),
+        Plant("a store whose host lost power is not suspect", "R9", "BlockStore.Open.cs",
+            "(!before.CleanStop && before.BootId != bootId);", "false;"),
         Plant("a torn record at the end of the log is taken for a whole one", "P1", "LogRecovery.cs",
             "&& scanner.PayloadStatus != IoStatus.Ok && !IsFlushed(", "&& false && !IsFlushed("),
         Plant("the replay goes on behind the torn tail", "P1", "LogRecovery.cs",
             "if (!IsFlushed(End, ref watermark))\n            {", "if (false)\n            {"),
         Plant("an entry's flush watermark runs ahead of the fdatasync", "R10", "LogWriter.cs",
             "volume, Durable, recordHash);", "volume, End, recordHash);"),
+        Plant("a checkpoint is written before the log below it is on media", "P3", "BlockStore.Background.cs",
+            "if (_writer.Durable >= _checkpoint.Snapshot.Position) WriteCheckpointOnceDurable();\n        else _syncWanted = true;",
+            "_checkpointIsWriting = true;\n        Submit(DiskLane.Background, _checkpoint);"),
         Plant("the cleaner frees a segment before a checkpoint without it is on media", "P3", "Cleaner.cs",
             "            SegmentsCleaned++;\n", "            SegmentsCleaned++;\n            store.Segments.Free(source);\n"),
         Plant("a segment that the checkpoint on media names is used anew", "P3", "BlockStore.Open.cs",
@@ -28,6 +36,10 @@ internal static class StoreMutants
             "foreach (var segment in Segments)", "foreach (var segment in Segments.TakeLast(1))"),
         Plant("what was written while the fdatasync ran counts as durable", "P3", "VolumeStore.cs",
             "DurableSequence = Math.Max(DurableSequence, _syncingSequence);", "DurableSequence = Math.Max(DurableSequence, AppendedSequence);"),
+        Plant("a truncation is not in the log", "R4", "VolumeStore.cs",
+            "var status = StageOwn(new RecordHeader { Kind = StoreRecordKind.Truncate, Sequence = toSequence }, [], SpaceClass.Control);", "var status = IoStatus.Ok;")
+            // In the cluster nothing is ever cut that the journal's members have: all of them hold a prefix of one order.
+            with { Runs = MutantRuns.StoreAlone, Seeds = AloneSeeds },
         Plant("the session windows are not in the checkpoint", "R12", "CheckpointSnapshot.cs",
             "volume.Windows.Encode(windows);", "new SessionWindows().Encode(windows);"),
         Plant("a segment is chained to the place where its forerunner began", "P1", "LogWriter.cs",
@@ -35,5 +47,5 @@ internal static class StoreMutants
     ];
 
     private static Mutant Plant(string name, string rule, string file, string text, string replacement) =>
-        new(name, $"store, {rule}", Store + file, text, replacement, Seeds, OverStore: true);
+        new(name, $"store, {rule}", Store + file, text, replacement, Seeds, MutantRuns.OverStore);
 }
