@@ -144,7 +144,7 @@ internal static class SimRun
         history.Check(world.RunUntil(() => IsWhole(world), MendMs), () => $"not all copies came in sync\n{StateOf(world)}");
         ReadAll(world);
         history.Check(world.RunUntil(() => IsSettled(world), MendMs), () => $"the copies did not settle\n{StateOf(world)}");
-        history.Check(world.RunUntil(() => world.Replicas.All(node => node.Storage.IsIntact), MendMs), () => "blocks that rotted were not mended");
+        history.Check(world.RunUntil(() => world.Replicas.All(node => node.Storage.IsIntact), MendMs), () => $"blocks that rotted were not mended\n{StateOf(world)}\n{world.Director.Owner!.Machine.ScrubView()}");
         history.Check(history.Lost == 0, () => $"{history.Lost} blocks were lost that some copy had");
         history.CompareReplicas();
         foreach (var node in world.Replicas)
