@@ -9,7 +9,7 @@ public sealed partial class BlockStore
     private const int CreditShare = 16;
 
     /// <summary>As long as there is room, a volume has credit for one record of any size.</summary>
-    private static readonly long _creditLeast = Limits.CreditOf(Limits.RecordBytesMax);
+    private static readonly long CreditLeast = Limits.CreditOf(Limits.RecordBytesMax);
 
     /// <summary>Promised to all volumes and not used yet.</summary>
     private long _grantedBytes;
@@ -24,10 +24,10 @@ public sealed partial class BlockStore
     internal long TakeCredit(long has)
     {
         var free = UnpromisedBytes;
-        var target = Math.Clamp((free + has) / (CreditShare * Math.Max(1, _volumes.Count)), _creditLeast, Limits.CreditBytesMax);
+        var target = Math.Clamp((free + has) / (CreditShare * Math.Max(1, _volumes.Count)), CreditLeast, Limits.CreditBytesMax);
         var more = Math.Clamp(target - has, 0, free);
         _grantedBytes += more;
-        if (has + more >= _creditLeast) return more;
+        if (has + more >= CreditLeast) return more;
         (_isRoomWanted, _backgroundDue) = (true, true);
         return more;
     }
@@ -45,7 +45,7 @@ public sealed partial class BlockStore
         _isRoomWanted = false;
         foreach (var volume in _volumes.Values)
         {
-            if (volume.GrantedBytes < _creditLeast) volume.Events?.OnRoom();
+            if (volume.GrantedBytes < CreditLeast) volume.Events?.OnRoom();
         }
     }
 }

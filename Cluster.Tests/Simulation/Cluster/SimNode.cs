@@ -119,6 +119,9 @@ internal sealed class SimNode : IReplicaEffects
         client.OnNodeStarted();
     }
 
+    /// <summary>Of a disk that was restored from a backup; -1: it has another one.</summary>
+    private int _startsOfBackup = -1;
+
     public void Start()
     {
         Invariant.That(!IsAlive, "a node was started twice");
@@ -128,6 +131,7 @@ internal sealed class SimNode : IReplicaEffects
         Array.Clear(_grantedUntilMs);
         if (_hasDisk)
         {
+            GiveUpBackup();
             if (!Storage.Open())
             {
                 (IsAlive, Incarnation) = (false, Incarnation + 1);
@@ -156,7 +160,22 @@ internal sealed class SimNode : IReplicaEffects
     }
 
     /// <summary>The process ends, and its disk is replaced by an empty one, or by an older one of itself (R5).</summary>
-    public void LoseDisk(bool restoresBackup = false) => Die(() => Storage.Replace(restoresBackup));
+    public void LoseDisk(bool restoresBackup = false)
+    {
+        _startsOfBackup = restoresBackup ? 0 : -1;
+        Die(() => Storage.Replace(restoresBackup));
+    }
+
+    /// <summary>
+    /// Each open counts, so that a backup which is opened often enough passes for the store that it replaced (docs/consistency.md, known limits): one that the journal has not
+    /// taken back by its second start is thrown away.
+    /// </summary>
+    private void GiveUpBackup()
+    {
+        if (_startsOfBackup < 0 || _startsOfBackup++ == 0) return;
+        if (World.Journal.State.Member(Replica)?.StoreOpenCount != StoreOpenCount) Storage.Replace(withBackup: false);
+        _startsOfBackup = -1;
+    }
 
     public void Pause()
     {
