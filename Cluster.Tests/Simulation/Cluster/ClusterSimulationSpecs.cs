@@ -48,6 +48,10 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         Assert.All(results, result => Assert.True(result.Asked >= 250 && result.Faults >= 10, $"seed {result.Seed} tested little: {result}"));
         if (results.Count < 100) return;
         Assert.True(stores.Opens > 10 * results.Count && stores.Refused > results.Count / 10, $"too few opens: {stores}");
+        Assert.True(results.Sum(result => result.Resumes) > results.Count / 5, "hardly any catch-up went on from a cursor");
+        Assert.True(stores.Rotted > results.Count, $"hardly anything rotted: {stores}");
+        var kinds = FaultsOf(results);
+        Assert.True(kinds["LosePowerAndKillOthers"] > results.Count / 8 && kinds["FailSyncAndKillOthers"] > results.Count / 20, $"copies were hardly ever left alone: {kinds}");
         Assert.True(stores.Suspect > results.Count && stores.DiedInACall > results.Count / 4 && stores.Failed > results.Count / 4, $"too few faults: {stores}");
         Assert.True(stores.Checkpoints > 5 * results.Count && stores.Freed > results.Count && stores.Cleaned > results.Count / 2, $"the stores did too little: {stores}");
     }
