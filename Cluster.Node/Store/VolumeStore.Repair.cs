@@ -57,7 +57,8 @@ public sealed partial class VolumeStore
 
     /// <summary>
     /// Where the map has the record's sequence only the place changes: that is what the cleaner does to a block, and so it is its record (Relocate) that is logged.
-    /// Blocks that are older here take the record as a catch-up's.
+    /// Blocks that are older here take the record as a catch-up's. Room is taken from where trims have theirs: a mend gives back as much as it takes, and must not wait for
+    /// writers to use what they were promised (R21).
     /// </summary>
     public (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header)
     {
@@ -72,7 +73,7 @@ public sealed partial class VolumeStore
             var (count, lengthBytes) = SameRun(in header, record.Span, index);
             if (count > 0)
             {
-                status = Relocate(in header, record.Span, index, count, record.Span.Slice(offset, lengthBytes), SpaceClass.Data);
+                status = Relocate(in header, record.Span, index, count, record.Span.Slice(offset, lengthBytes), SpaceClass.Control);
                 if (status != IoStatus.Ok) return (status, replaced);
                 replaced += count;
             }
@@ -81,7 +82,7 @@ public sealed partial class VolumeStore
             offset += lengthBytes;
         }
         if (older == 0) return (IoStatus.Ok, replaced);
-        status = AppendResync(record, in header);
+        status = StageResync(record, in header, SpaceClass.Control);
         return (status, status == IoStatus.Ok ? replaced + older : replaced);
     }
 

@@ -107,8 +107,12 @@ public sealed partial class VolumeStore : IVolumeStore
         Invariant.That((header.Flags & RecordFlags.Resync) != 0 && header.Sequence > 0,
             "only a resync record with its sequence may be applied outside the order");
         var status = Check(record, in header);
-        if (status != IoStatus.Ok) return status;
-        status = _store.Stage(this, record, header.TotalBytes, SpaceOf(header.Kind), out var place);
+        return status == IoStatus.Ok ? StageResync(record, in header, SpaceOf(header.Kind)) : status;
+    }
+
+    private IoStatus StageResync(IoBuffer record, in RecordHeader header, SpaceClass space)
+    {
+        var status = _store.Stage(this, record, header.TotalBytes, space, out var place);
         if (status == IoStatus.Ok) ApplyBlocks(in header, record.Span, place);
         return status;
     }

@@ -15,8 +15,6 @@ internal sealed class SimBlockStorage : ISimStorage
     /// <summary>As many opens back goes a backup.</summary>
     private const int BackupAge = 2;
 
-    private const int SegmentsForMends = 14;
-
     /// <summary>In place of a block's value: its bytes are bad.</summary>
     private const ulong BadValue = ulong.MaxValue;
 
@@ -58,8 +56,7 @@ internal sealed class SimBlockStorage : ISimStorage
         _options = new StoreOptions
         {
             SegmentBytes = StoreOptions.SegmentBytesMin,
-            // What is promised to writes (R21) must leave room for mends: else they wait until some is free.
-            CapacityBytes = (_random.Between(StoreOptions.SegmentsMin, 14) + (node.World.Profile.Rots ? SegmentsForMends : 0)) * StoreOptions.SegmentBytesMin,
+            CapacityBytes = _random.Between(StoreOptions.SegmentsMin, 14) * StoreOptions.SegmentBytesMin,
             CheckpointIntervalBytes = _random.Between(30, 400) * 1024,
             CleanBelowFreePercent = (int)_random.Between(40, 98),
             WatermarkDelayMs = (int)_random.Between(5, 500),

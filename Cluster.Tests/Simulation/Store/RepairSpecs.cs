@@ -103,7 +103,7 @@ public sealed class RepairSpecs
         Assert.Equal(3UL, volume.LastSequence);
     }
 
-    [Fact(DisplayName = "A block that the device can't read is named like a bad one, and a store without room says so and changes nothing")]
+    [Fact(DisplayName = "A block that the device can't read is named like a bad one, and a store without room for data still mends; one without any says so and changes nothing")]
     public void Device_errors_and_full_stores()
     {
         var rig = Filled(out var volume);
@@ -114,7 +114,12 @@ public sealed class RepairSpecs
         while (StoreRig.AppendBlock(volume, volume.LastSequence % 4, StoreRig.Bytes(volume.LastSequence % 4)) == IoStatus.Ok) full.Loop.Settle();
         var sequence = volume.LastSequence;
         volume.Commit(sequence);
-        Assert.Equal((IoStatus.NoSpace, 0), Repair(volume, sequence, (sequence - 1) % 4, StoreRig.Bytes((sequence - 1) % 4)));
+        // What trims may use is there for mends too, until that is used up as well: nothing is freed here, as the loop does not turn.
+        var answers = new List<(IoStatus Status, int Blocks)>();
+        do answers.Add(Repair(volume, sequence, (sequence - 1) % 4, StoreRig.Bytes((sequence - 1) % 4)));
+        while (answers[^1].Status == IoStatus.Ok && answers.Count < 10_000);
+        Assert.Equal((IoStatus.Ok, 1), answers[0]);
+        Assert.Equal((IoStatus.NoSpace, 0), answers[^1]);
         Assert.Equal(sequence, volume.LastSequence);
     }
 
