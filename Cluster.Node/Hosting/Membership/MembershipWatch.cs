@@ -15,7 +15,7 @@ internal sealed class MembershipWatch : ReceiveActor
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly PeerDirectory _directory;
     private readonly Action _onTakenOut;
-    private readonly HashSet<Address> _refusers = [];
+    private readonly Refusals _refusals = new(TimeProvider.System);
 
     /// <param name="onDowned">The cluster has taken that other node out. Any thread.</param>
     /// <param name="onTakenOut">This node is no member for the others any more, and never will be again as this process. Any thread.</param>
@@ -23,24 +23,30 @@ internal sealed class MembershipWatch : ReceiveActor
     {
         (_directory, _onTakenOut) = (directory, onTakenOut);
         Receive<ThisActorSystemQuarantinedEvent>(OnRefused);
-        Receive<ClusterEvent.MemberUp>(up => Log(up.Member, "is up"));
+        Receive<ClusterEvent.MemberUp>(up =>
+        {
+            if (up.Member.Address != Akka.Cluster.Cluster.Get(Context.System).SelfAddress) _refusals.OnMember(up.Member.Address);
+            Log(up.Member, "is up");
+        });
         Receive<ClusterEvent.MemberLeft>(left => Log(left.Member, "leaves"));
         Receive<ClusterEvent.MemberDowned>(down =>
         {
             if (_directory.NodeOf(down.Member.Address) is { } node) onDowned(node);
             Log(down.Member, "is taken out");
+            _refusals.OnTakenOut(down.Member.Address);
+            JudgeRefusals();
         });
-        Receive<ClusterEvent.MemberRemoved>(removed => Log(removed.Member, "is gone"));
+        Receive<ClusterEvent.MemberRemoved>(removed =>
+        {
+            if (removed.PreviousStatus == MemberStatus.Down) _refusals.OnTakenOut(removed.Member.Address);
+            else _refusals.OnLeft(removed.Member.Address);
+            Log(removed.Member, "is gone");
+            JudgeRefusals();
+        });
         Receive<ClusterEvent.UnreachableMember>(unreachable => Log(unreachable.Member, "does not answer"));
         Receive<ClusterEvent.ReachableMember>(reachable => Log(reachable.Member, "answers again"));
         Receive<ClusterEvent.IMemberEvent>(_ => _directory.ReadSoon());
     }
-
-    /// <summary>
-    /// Whether so many refusals tell that the cluster has gone on without this node. A few may come from a minority that took the
-    /// others out before it ended itself.
-    /// </summary>
-    internal static bool IsTakenOut(int refusers, int others) => others > 0 && refusers > others / 2;
 
     protected override void PreStart()
     {
@@ -54,12 +60,13 @@ internal sealed class MembershipWatch : ReceiveActor
 
     private void OnRefused(ThisActorSystemQuarantinedEvent refused)
     {
-        var others = Akka.Cluster.Cluster.Get(Context.System).State.Members.Select(member => member.Address).ToHashSet();
-        others.Remove(Akka.Cluster.Cluster.Get(Context.System).SelfAddress);
-        // A refusal is for this very process; one that came from a node that left since counts no more.
-        _refusers.Add(refused.RemoteAddress);
-        _refusers.IntersectWith(others);
-        if (IsTakenOut(_refusers.Count, others.Count)) _onTakenOut();
+        _refusals.OnRefused(refused.RemoteAddress);
+        JudgeRefusals();
+    }
+
+    private void JudgeRefusals()
+    {
+        if (_refusals.IsTakenOut()) _onTakenOut();
     }
 
     private void Log(Member member, string what)

@@ -1,16 +1,10 @@
 using Cluster.Node.Api;
+using Cluster.Tests.Unit.Fakes;
 
 namespace Cluster.Tests.Unit.Api;
 
 public class HealthSpecs
 {
-    private sealed class ManualTime : TimeProvider
-    {
-        public DateTimeOffset Now { get; set; } = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
-
-        public override DateTimeOffset GetUtcNow() => Now;
-    }
-
     [Fact(DisplayName = "A repeated report moves updatedAt only; another state or reason moves changedAt too")]
     public void Times_tell_news_from_repeats()
     {

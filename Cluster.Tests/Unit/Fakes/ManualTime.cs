@@ -1,0 +1,9 @@
+namespace Cluster.Tests.Unit.Fakes;
+
+/// <summary>A clock that stands still until it is set.</summary>
+internal sealed class ManualTime : TimeProvider
+{
+    public DateTimeOffset Now { get; set; } = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
+
+    public override DateTimeOffset GetUtcNow() => Now;
+}
