@@ -34,6 +34,8 @@ public sealed class HostChaosSpecs(ITestOutputHelper output)
             Rounds = 1,
             PauseSeconds = (1, 4),
             StuckAfter = TimeSpan.FromSeconds(60),
+            // A cluster that never heals must be told of, volume by volume, before the runner takes the test for hung.
+            HealWithin = TimeSpan.FromSeconds(90),
         };
         await OnClusterAsync(async file =>
         {
