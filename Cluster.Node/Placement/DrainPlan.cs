@@ -37,7 +37,7 @@ public sealed record DrainPlan(int Owned, ImmutableArray<DrainMove> Moves, Immut
         var (moves, waits) = (ImmutableArray.CreateBuilder<DrainMove>(), ImmutableArray.CreateBuilder<string>());
         foreach (var volume in owned)
         {
-            if (OwnerChoice.Wanted(volume.Id, Whereabouts(volume), null, null, fit) is { } target && StateOn(volume, target) == InSync)
+            if (OwnerChoice.Wanted(volume.Id, Whereabouts(volume), null, null, null, fit) is { } target && StateOn(volume, target) == InSync)
                 moves.Add(new DrainMove(volume, target));
             else waits.Add(Wait(node, volume, targets));
         }

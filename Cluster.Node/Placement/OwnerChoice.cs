@@ -9,16 +9,24 @@ namespace Cluster.Node.Placement;
 public static class OwnerChoice
 {
     /// <summary>
-    /// The wanted node, or null when none that is alive holds a copy: first the one a move asked for, then the one that has claimed the volume
-    /// early, then the exclusively attached one, all only with an in-sync copy; then an in-sync one; then any with a copy (its takeover
-    /// waits for the others). Volumes spread evenly, because each ranks the same nodes by a hash of its own.
+    /// The wanted node, or null when none that is alive holds a copy: first the one for which the shard was taken from its last node, then the
+    /// one that has claimed the volume early, since only from there it can be moved, then the one a move asked for, then the exclusively
+    /// attached one, all only with an in-sync copy; then an in-sync one; then any with a copy (its takeover waits for the others).
+    /// Volumes spread evenly, because each ranks the same nodes by a hash of its own.
     /// </summary>
+    /// <param name="handedTo">
+    /// What <see cref="Better"/> answered when the shard was taken away. It comes before the early claim: that may be the sight of the owner that
+    /// has just handed over, whose word has not arrived.
+    /// </param>
     /// <param name="early">See <see cref="EarlyClaimer"/>.</param>
-    public static string? Wanted(VolumeId volume, VolumeWhereabouts where, string? move, string? early, IReadOnlyCollection<string> alive)
+    public static string? Wanted(
+        VolumeId volume, VolumeWhereabouts where, string? handedTo, string? early, string? move, IReadOnlyCollection<string> alive)
     {
         var inSync = where.InSync.Where(alive.Contains).ToArray();
-        if (move is not null && inSync.Contains(move, StringComparer.Ordinal)) return move;
-        if (early is not null && inSync.Contains(early, StringComparer.Ordinal)) return early;
+        foreach (var node in (ReadOnlySpan<string?>)[handedTo, early, move])
+        {
+            if (node is not null && inSync.Contains(node, StringComparer.Ordinal)) return node;
+        }
         if (inSync.Contains(where.Attached, StringComparer.Ordinal)) return where.Attached;
         if (inSync.Length > 0) return First(volume, inSync);
         var holders = where.Replicas.Where(alive.Contains).ToArray();
@@ -39,7 +47,7 @@ public static class OwnerChoice
         // A volume that was never served is where any of its copies is.
         var homes = where.InSync.IsEmpty ? where.Replicas : where.InSync;
         if (homes.IsEmpty || homes.Contains(owner)) return null;
-        return Wanted(volume, where, null, null, alive) is { } wanted && wanted != owner && homes.Contains(wanted) ? wanted : null;
+        return Wanted(volume, where, null, null, null, alive) is { } wanted && wanted != owner && homes.Contains(wanted) ? wanted : null;
     }
 
     /// <summary>

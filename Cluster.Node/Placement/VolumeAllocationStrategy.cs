@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Cluster.Sharding;
@@ -27,6 +28,12 @@ public sealed class VolumeAllocationStrategy(
     private readonly Akka.Cluster.Cluster _cluster = Akka.Cluster.Cluster.Get(system);
     private readonly Queue<VolumeId> _round = new();
 
+    /// <summary>
+    /// Where shards go that were taken from their node: both decisions of one move must agree, or it never ends. A new coordinator knows
+    /// none, and then a shard takes one more turn. No more than there are volumes.
+    /// </summary>
+    private readonly ConcurrentDictionary<VolumeId, string> _handedTo = new();
+
     public async Task<IActorRef> AllocateShard(
         IActorRef requester, string shardId, IImmutableDictionary<IActorRef, IImmutableList<string>> currentShardAllocations)
     {
@@ -35,7 +42,8 @@ public sealed class VolumeAllocationStrategy(
         var where = await view.LookAsync(volume);
         var moves = await view.MovesAsync();
         var early = OwnerChoice.EarlyClaimer(where, sightOf(volume));
-        var wanted = OwnerChoice.Wanted(volume, where, moves.GetValueOrDefault(volume), early, regions.Keys);
+        _handedTo.TryRemove(volume, out var handedTo);
+        var wanted = OwnerChoice.Wanted(volume, where, handedTo, early, moves.GetValueOrDefault(volume), regions.Keys);
         if (wanted is not null) return regions[wanted];
         // A throw would leave the shard without a home; on the requester the takeover waits for copies to come back.
         return regions.Values.Contains(requester) ? requester : regions.Values.FirstOrDefault(requester);
@@ -57,11 +65,15 @@ public sealed class VolumeAllocationStrategy(
             var servedBy = OwnerChoice.ServedBy(view.Last(volume), sightOf(volume));
             // A wish is fulfilled when the volume is served there, not when its shard is.
             if (move == owner && (servedBy is null || servedBy == owner)) await view.ForgetMoveAsync(volume, owner);
-            if (misplaced.Count + rebalanceInProgress.Count >= MovesPerRound || rebalanceInProgress.Contains(volume.ToString())) continue;
+            if (rebalanceInProgress.Contains(volume.ToString())) continue;
+            // It is at home: whatever it was taken away for is over.
+            _handedTo.TryRemove(volume, out _);
+            if (misplaced.Count + rebalanceInProgress.Count >= MovesPerRound) continue;
             var where = move is null ? view.Last(volume) : await view.LookAsync(volume);
             if (silent.Contains(owner)) continue;
             if (OwnerChoice.Better(volume, where, move, servedBy, owner, regions.Keys) is not { } better) continue;
             _log.Info("Volume {0} moves from {1} to {2}", volume, owner, better);
+            _handedTo[volume] = better;
             misplaced.Add(volume.ToString());
         }
         return misplaced.ToImmutable();

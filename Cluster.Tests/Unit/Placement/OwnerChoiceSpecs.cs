@@ -43,10 +43,13 @@ public class OwnerChoiceSpecs
         Assert.Null(Better(Where, null, "a", servedBy: "c"));
     }
 
-    [Fact(DisplayName = "A wish to move a volume wins when its shard is placed; one whose owner has no shard is moved only once the shard has followed")]
+    [Fact(DisplayName = "A volume whose owner has no shard is moved only once the shard has followed, and goes where it was taken away for")]
     public void Moves_of_early_claims()
     {
-        Assert.Equal("a", Wanted(1, Where, "a", All, early: "b"));
+        Assert.Equal("b", Wanted(1, Where, "a", All, early: "b"));
+        Assert.Equal("a", Wanted(1, Where, "a", All, early: "b", handedTo: "a"));
+        Assert.Equal("b", Wanted(1, Where, "a", All, early: "b", handedTo: "c"));
+        Assert.Equal("b", Wanted(1, Where, "a", ["b", "c"], early: "b", handedTo: "a"));
         Assert.Equal("a", Better(Where, "a", "b", servedBy: "b"));
         Assert.Equal("b", Better(Where, "a", "c", servedBy: "b"));
         Assert.Equal("b", Better(Where, "a", "a", servedBy: "b"));
@@ -57,7 +60,7 @@ public class OwnerChoiceSpecs
     {
         var claimed = Where with { Attached = "a", Claimer = "b", Epoch = 7 };
         Assert.Null(OwnerChoice.EarlyClaimer(claimed, null));
-        Assert.Equal("a", Wanted(1, claimed, null, All, OwnerChoice.EarlyClaimer(claimed, null)));
+        Assert.Equal("a", Wanted(1, claimed, null, All, early: OwnerChoice.EarlyClaimer(claimed, null)));
         Assert.Equal("b", OwnerChoice.EarlyClaimer(claimed, new OwnerSight("c", 6, Serves: true)));
         Assert.Equal("b", OwnerChoice.EarlyClaimer(claimed, new OwnerSight("c", 6, Serves: false)));
         Assert.Equal("b", OwnerChoice.EarlyClaimer(claimed, new OwnerSight("b", 7, Serves: true)));
@@ -108,8 +111,9 @@ public class OwnerChoiceSpecs
         Assert.Null(Better(VolumeWhereabouts.Unknown, null, "a"));
     }
 
-    private static string? Wanted(ulong id, VolumeWhereabouts where, string? move, IReadOnlyCollection<string> alive, string? early = null) =>
-        OwnerChoice.Wanted(new VolumeId(id), where, move, early, alive);
+    private static string? Wanted(
+        ulong id, VolumeWhereabouts where, string? move, IReadOnlyCollection<string> alive, string? early = null, string? handedTo = null) =>
+        OwnerChoice.Wanted(new VolumeId(id), where, handedTo, early, move, alive);
 
     private static string? Better(VolumeWhereabouts where, string? move, string owner, string? servedBy = null) =>
         OwnerChoice.Better(new VolumeId(1), where, move, servedBy, owner, All);

@@ -1,0 +1,142 @@
+using System.Collections.Immutable;
+using Akka.Actor;
+using Akka.Configuration;
+using Cluster.Messages.Model;
+using Cluster.Node.Placement;
+
+namespace Cluster.Tests.Integration.Placement;
+
+/// <summary>
+/// The shard allocation strategy against a model of one volume on three nodes with copies in sync: a shard that is sent away is handed off and
+/// allocated again, a node that gets it serves the volume unless another says that it does (<see cref="Cluster.Node.Owner.VolumeHome"/>).
+/// Whatever the start, the shard must come to rest where the volume is served, and a move must end.
+/// </summary>
+public sealed class VolumeAllocationSpecs(VolumeAllocationSpecs.SystemFixture fixture) : IClassFixture<VolumeAllocationSpecs.SystemFixture>
+{
+    private const int RoundsMax = 6;
+    private static readonly string[] Nodes = ["a", "b", "c"];
+    private static readonly VolumeId Volume = new(7);
+
+    public sealed class SystemFixture : IAsyncLifetime
+    {
+        public ActorSystem System { get; } = ActorSystem.Create("allocation", ConfigurationFactory.ParseString(
+            """
+            akka { actor.provider = cluster, loglevel = OFF, stdout-loglevel = OFF, remote.dot-netty.tcp { hostname = "127.0.0.1", port = 0 } }
+            """));
+
+        public Task InitializeAsync() => Task.CompletedTask;
+
+        public Task DisposeAsync() => System.Terminate();
+    }
+
+    public static TheoryData<string?, string?, string?, string, bool> Starts()
+    {
+        var starts = new TheoryData<string?, string?, string?, string, bool>();
+        string?[] maybe = [null, .. Nodes];
+        foreach (var shard in maybe)
+        foreach (var serves in maybe)
+        foreach (var move in maybe)
+        foreach (var attached in (string[])["", "a"])
+        foreach (var stale in (bool[])[false, true])
+            starts.Add(shard, serves, move, attached, stale);
+        return starts;
+    }
+
+    [Theory(DisplayName = "From every start the shard and who serves the volume end up on one node, and a move on the node that it names")]
+    [MemberData(nameof(Starts))]
+    public async Task Comes_to_rest(string? shard, string? serves, string? move, string attached, bool stale)
+    {
+        var world = new World(fixture.System, shard, serves, move, attached, stale);
+        for (var round = 0; round < RoundsMax; round++) await world.RoundAsync();
+
+        Assert.Equal(world.Shard, world.Serves);
+        if (move is not null) Assert.Equal((move, null), (world.Serves, world.Move));
+        var (rest, handOffs) = (world.Shard, world.HandOffs);
+        await world.RoundAsync();
+        Assert.Equal((rest, handOffs), (world.Shard, world.HandOffs));
+    }
+
+    [Fact(DisplayName = "A move of a volume that is where its shard is takes one handoff, also when the coordinator has not heard yet that the owner ended")]
+    public async Task One_handoff()
+    {
+        foreach (var stale in (bool[])[false, true])
+        {
+            var world = new World(fixture.System, "a", "a", "b", "", stale);
+            await world.RoundAsync();
+            Assert.Equal(("b", "b", 1), (world.Shard, world.Serves, world.HandOffs));
+        }
+    }
+
+    /// <param name="stale">What the coordinator hears of an owner that hands off comes after the shard was allocated anew.</param>
+    private sealed class World(ActorSystem system, string? shard, string? serves, string? move, string attached, bool stale) : IVolumePlacementView
+    {
+        private readonly Dictionary<string, IActorRef> _regions = Nodes.ToDictionary(node => node, node => Region(system, node));
+        private VolumeAllocationStrategy? _strategy;
+        private OwnerSight _sight = new(serves ?? "", 5, serves is not null);
+        private string _claimer = serves ?? "b";
+        private ulong _epoch = 5;
+
+        public string? Shard { get; private set; } = shard;
+
+        public string? Serves { get; private set; } = serves;
+
+        public string? Move { get; private set; } = move;
+
+        public int HandOffs { get; private set; }
+
+        private VolumeAllocationStrategy Strategy =>
+            _strategy ??= new VolumeAllocationStrategy(system, this, address => Nodes.FirstOrDefault(node => Host(node) == address.Host), _ => _sight);
+
+        public async Task RoundAsync()
+        {
+            if (Shard is null) await AllocateAsync();
+            ServeAtHome();
+            var away = await Strategy.Rebalance(Allocations(), ImmutableHashSet<string>.Empty);
+            if (!away.Contains(Volume.ToString())) return;
+            HandOffs++;
+            if (Serves == Shard)
+            {
+                Serves = null;
+                if (!stale) _sight = _sight with { Serves = false };
+            }
+            Shard = null;
+            await AllocateAsync();
+        }
+
+        public Task<VolumeWhereabouts> LookAsync(VolumeId volume) => Task.FromResult(Last(volume));
+
+        public VolumeWhereabouts Last(VolumeId volume) => new([.. Nodes], [.. Nodes], attached, _claimer, _epoch);
+
+        public Task<ImmutableDictionary<VolumeId, string>> MovesAsync() => Task.FromResult(Move is null
+            ? ImmutableDictionary<VolumeId, string>.Empty : ImmutableDictionary<VolumeId, string>.Empty.Add(Volume, Move));
+
+        public Task ForgetMoveAsync(VolumeId volume, string node)
+        {
+            if (Move == node) Move = null;
+            return Task.CompletedTask;
+        }
+
+        private async Task AllocateAsync()
+        {
+            var region = await Strategy.AllocateShard(_regions["c"], Volume.ToString(), Allocations());
+            Shard = _regions.Single(known => known.Value.Equals(region)).Key;
+            ServeAtHome();
+        }
+
+        private void ServeAtHome()
+        {
+            if (Serves is not null) return;
+            (Serves, _claimer, _epoch) = (Shard, Shard!, _epoch + 1);
+            _sight = new OwnerSight(Shard!, _epoch, Serves: true);
+        }
+
+        private ImmutableDictionary<IActorRef, IImmutableList<string>> Allocations() => _regions.ToImmutableDictionary(
+            region => region.Value,
+            region => (IImmutableList<string>)(region.Key == Shard ? ImmutableList.Create(Volume.ToString()) : ImmutableList<string>.Empty));
+
+        private static string Host(string node) => $"192.0.2.{Array.IndexOf(Nodes, node) + 1}";
+
+        private static IActorRef Region(ActorSystem system, string node) =>
+            ((ExtendedActorSystem)system).Provider.ResolveActorRef($"akka.tcp://allocation@{Host(node)}:4000/system/sharding/volume");
+    }
+}
