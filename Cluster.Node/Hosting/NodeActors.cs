@@ -1,4 +1,5 @@
 using Akka.Actor;
+using Akka.Cluster;
 using Akka.Cluster.Tools.Singleton;
 using Akka.Pattern;
 using Cluster.Messages.Model;
@@ -30,7 +31,9 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
         var moves = new VolumeMoves(log);
         runtime.MoveOwner = moves.AskTo(loggers.CreateLogger<VolumeMoves>());
         var view = new JournalPlacementView(log, moves, loggers.CreateLogger<JournalPlacementView>());
-        var strategy = new VolumeAllocationStrategy(system, view, directory.NameOf, volume => SightOf(volume, runtime, directory));
+        var cluster = Akka.Cluster.Cluster.Get(system);
+        var strategy = new VolumeAllocationStrategy(
+            system, view, directory.NameOf, address => IsUp(cluster, address), volume => SightOf(volume, runtime, directory));
         var keeper = StartKeeper(system, runtime, view);
         var region = VolumeSharding.Start(system, id => HomeOf(id, keeper, runtime), strategy);
         var placement = StartPlacement(system, options, region, log);
@@ -85,6 +88,13 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
     {
         Invariant.That(VolumeId.TryParse(entityId, out var volume), "a shard was started that is no volume");
         return Props.Create(() => new VolumeHome(volume, keeper, runtime.ServedElsewhere));
+    }
+
+    private static bool IsUp(Akka.Cluster.Cluster cluster, Address address)
+    {
+        var state = cluster.State;
+        return state.Members.Any(member => member.Address == address && member.Status is (MemberStatus.Up or MemberStatus.WeaklyUp))
+            && state.Unreachable.All(member => member.Address != address);
     }
 
     private static OwnerSight? SightOf(VolumeId volume, VolumeRuntime runtime, PeerDirectory directory) =>

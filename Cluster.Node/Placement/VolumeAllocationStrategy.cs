@@ -13,9 +13,10 @@ namespace Cluster.Node.Placement;
 /// its shard follows.
 /// </summary>
 /// <param name="nameOf">A member's node name by its address, or null for a stranger. Any thread.</param>
+/// <param name="isUp">Whether the member at this address is up and answers. Any thread.</param>
 /// <param name="sightOf">The volume's newest owner that this node has heard of, or null. Any thread.</param>
 public sealed class VolumeAllocationStrategy(
-    ActorSystem system, IVolumePlacementView view, Func<Address, string?> nameOf, Func<VolumeId, OwnerSight?> sightOf)
+    ActorSystem system, IVolumePlacementView view, Func<Address, string?> nameOf, Func<Address, bool> isUp, Func<VolumeId, OwnerSight?> sightOf)
     : IShardAllocationStrategy
 {
     /// <summary>Volumes looked at anew in one round of rebalancing, so that a round costs the same however many there are.</summary>
@@ -56,8 +57,8 @@ public sealed class VolumeAllocationStrategy(
         var owners = Owners(currentShardAllocations);
         var moves = await view.MovesAsync();
         await LookAtSome(owners);
-        // A node that does not answer can't hand over; waiting for it would only keep its shards from where they go once it is out.
-        var silent = _cluster.State.Unreachable.Select(member => nameOf(member.Address)).ToHashSet();
+        // A node that is gone or does not answer can't hand over; waiting for it would only keep its shards from where they go once it is out.
+        var answering = regions.Where(region => isUp(AddressOf(region.Value))).Select(region => region.Key).ToHashSet(StringComparer.Ordinal);
         var misplaced = ImmutableHashSet.CreateBuilder<string>();
         foreach (var (volume, owner) in owners)
         {
@@ -70,7 +71,7 @@ public sealed class VolumeAllocationStrategy(
             _handedTo.TryRemove(volume, out _);
             if (misplaced.Count + rebalanceInProgress.Count >= MovesPerRound) continue;
             var where = move is null ? view.Last(volume) : await view.LookAsync(volume);
-            if (silent.Contains(owner)) continue;
+            if (!answering.Contains(owner)) continue;
             if (OwnerChoice.Better(volume, where, move, servedBy, owner, regions.Keys) is not { } better) continue;
             _log.Info("Volume {0} moves from {1} to {2}", volume, owner, better);
             _handedTo[volume] = better;
@@ -109,6 +110,8 @@ public sealed class VolumeAllocationStrategy(
         return owners;
     }
 
+    private string? NameOf(IActorRef region) => nameOf(AddressOf(region));
+
     /// <summary>The local region's path carries no host.</summary>
-    private string? NameOf(IActorRef region) => nameOf(region.Path.Address.HasLocalScope ? _cluster.SelfAddress : region.Path.Address);
+    private Address AddressOf(IActorRef region) => region.Path.Address.HasLocalScope ? _cluster.SelfAddress : region.Path.Address;
 }

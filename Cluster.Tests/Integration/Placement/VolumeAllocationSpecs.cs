@@ -67,6 +67,17 @@ public sealed class VolumeAllocationSpecs(VolumeAllocationSpecs.SystemFixture fi
         }
     }
 
+    [Fact(DisplayName = "Nothing is asked of a node that is down: a handoff that never comes would keep the shard from its next home")]
+    public async Task No_handoff_of_the_dead()
+    {
+        var world = new World(fixture.System, "a", "b", null, "", stale: false) { Down = "a" };
+        await world.RoundAsync();
+        Assert.Equal(("a", 0), (world.Shard, world.HandOffs));
+        world.Down = null;
+        await world.RoundAsync();
+        Assert.Equal(("b", 1), (world.Shard, world.HandOffs));
+    }
+
     /// <param name="stale">What the coordinator hears of an owner that hands off comes after the shard was allocated anew.</param>
     private sealed class World(ActorSystem system, string? shard, string? serves, string? move, string attached, bool stale) : IVolumePlacementView
     {
@@ -84,8 +95,11 @@ public sealed class VolumeAllocationSpecs(VolumeAllocationSpecs.SystemFixture fi
 
         public int HandOffs { get; private set; }
 
+        /// <summary>A member that is down, but whose region the coordinator still counts, or null.</summary>
+        public string? Down { get; set; }
+
         private VolumeAllocationStrategy Strategy =>
-            _strategy ??= new VolumeAllocationStrategy(system, this, address => Nodes.FirstOrDefault(node => Host(node) == address.Host), _ => _sight);
+            _strategy ??= new VolumeAllocationStrategy(system, this, NodeAt, address => NodeAt(address) != Down, _ => _sight);
 
         public async Task RoundAsync()
         {
@@ -133,6 +147,8 @@ public sealed class VolumeAllocationSpecs(VolumeAllocationSpecs.SystemFixture fi
         private ImmutableDictionary<IActorRef, IImmutableList<string>> Allocations() => _regions.ToImmutableDictionary(
             region => region.Value,
             region => (IImmutableList<string>)(region.Key == Shard ? ImmutableList.Create(Volume.ToString()) : ImmutableList<string>.Empty));
+
+        private static string? NodeAt(Address address) => Nodes.FirstOrDefault(node => Host(node) == address.Host);
 
         private static string Host(string node) => $"192.0.2.{Array.IndexOf(Nodes, node) + 1}";
 
