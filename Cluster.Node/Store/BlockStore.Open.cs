@@ -104,6 +104,9 @@ public sealed partial class BlockStore
         return _superblock.Write(_superblock.Current with { ClusterId = clusterId }).Status;
     }
 
+    /// <summary>What the open found.</summary>
+    internal RecoveredLog Recovered { get; private set; } = null!;
+
     internal void LogDamage(VolumeId volume, string reason) => StoreLog.Damaged(_logger, volume, _disk.Description, reason);
 
     private sealed record RecoveryFailure(IoStatus Status, string Reason);
@@ -133,6 +136,7 @@ public sealed partial class BlockStore
         SettleSegments(found, recovery, named);
         _writer = new LogWriter(Segments, Identity, recovery.End, Math.Max(numberMax, start.Number) + 1) { Durable = recovery.End };
         _checkpointAtBytes = -recovery.ReplayedBytes;
+        Recovered = new RecoveredLog(_checkpointNumber, start, recovery.End, recovery.ReplayedBytes, recovery.WasCut);
         UpdateCapacity();
         StoreLog.Opened(_logger, _disk.Description, _volumes.Count, Segments.All.Count, recovery.End, OpenCount);
         return null;
@@ -248,7 +252,7 @@ public sealed partial class BlockStore
         }
     }
 
-    private void CloseFiles()
+    internal void CloseFiles()
     {
         _superblock.Dispose();
         foreach (var segment in Segments.All) segment.File.Dispose();

@@ -1,0 +1,139 @@
+using System.CommandLine;
+using System.Globalization;
+using System.Text.Json;
+using System.Text.Json.Nodes;
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Cluster.Node.Cli.Output;
+using Cluster.Node.Store;
+
+namespace Cluster.Node.Cli.Stores;
+
+/// <summary>`myrmidon store …`: a look into the store of a node that does not run.</summary>
+internal static class StoreCommands
+{
+    private static readonly string[] VolumeColumns = ["ID", "NAME", "COPY", "STATE", "COMMITTED", "TAIL", "BLOCKS", "STORED", "SET", "DAMAGE"];
+    private static readonly string[] SegmentColumns = ["NUMBER", "LIVE", "BLOCKS", "TAIL", "FILE"];
+    private static readonly string[] EntryColumns = ["POSITION", "KIND", "VOLUME", "EPOCH", "SEQUENCE", "BLOCKS", "BYTES", "COMMITTED", "FLUSHED", "PAYLOAD"];
+
+    public static Command Build() => new("store", "Look into the store of a node that does not run; nothing on its disk is changed.") { BuildShow(), StoreCheckCommand.Build() };
+
+    internal static Option<string> Data() => new("--data")
+    {
+        Description = "Data directory of the node, as in 'myrmidon node --data'",
+        HelpName = "DIR",
+        Required = true,
+    };
+
+    private static VerbCommand BuildShow()
+    {
+        var data = Data();
+        var segments = new Option<bool>("--segments") { Description = "Show the segments instead, in the order of the log" };
+        var log = new Option<bool>("--log") { Description = "Show the entries of the log instead, oldest first, as far as its segments are not used anew" };
+        var volume = new Option<string>("--volume") { Description = "With --log: only entries of this volume, by id (v7)", HelpName = "ID" };
+        volume.Validators.Add(result =>
+        {
+            if (!VolumeId.TryParse(result.Tokens[0].Value, out _)) result.AddError($"'{result.Tokens[0].Value}' is not a volume's id: write one such as v7 ('store show' lists them).");
+        });
+        var command = new VerbCommand("show", "What the store of a node holds: volumes, segments, or the log. Refused while the node runs.",
+            "myrmidon store show --data /var/lib/myrmidon", "myrmidon store show --data /var/lib/myrmidon --log --volume v7")
+        {
+            data, segments, log, volume,
+        };
+        var format = ClientOptions.AddFormat(command);
+        command.SetAction((parsed, cancellation) =>
+        {
+            var printer = new Printer(parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error, parsed.GetValue(format));
+            var directory = parsed.GetRequiredValue(data);
+            return StoreDirectory.InspectAsync(directory, printer, store =>
+            {
+                if (parsed.GetValue(log)) ShowLog(store, parsed.GetValue(volume), printer, cancellation);
+                else if (parsed.GetValue(segments)) ShowSegments(store, printer);
+                else Show(StoreResource.Of(store, directory), printer);
+                return ExitCode.Ok;
+            });
+        });
+        return command;
+    }
+
+    private static void Show(StoreResource store, Printer printer)
+    {
+        printer.PrintOne(JsonSerializer.SerializeToNode(store, ApiClient.Json), () => Lines(store));
+        if (printer.Format != OutputFormat.Table || store.Volumes.Count == 0) return;
+        printer.Hint("");
+        printer.PrintTable(store.Volumes.Select(Row), VolumeColumns);
+    }
+
+    private static IEnumerable<(string Name, string Value)> Lines(StoreResource store)
+    {
+        yield return ("Store", store.StoreId.ToString());
+        yield return ("Cluster", store.ClusterId == Guid.Empty ? "none yet" : store.ClusterId.ToString());
+        yield return ("Opened", string.Create(CultureInfo.InvariantCulture, $"{store.OpenCount} times"));
+        yield return ("Last stop", store.CleanStop ? "in order" : "not in order");
+        if (store.SyncFailed) yield return ("Disk", "an fdatasync failed: what was not flushed may be gone");
+        if (store.Suspect) yield return ("Suspect", "what was not flushed may be gone (the host booted since, or the disk failed)");
+        yield return ("Segments", string.Create(CultureInfo.InvariantCulture,
+            $"{store.Segments} of {SizeText.Format(store.SegmentBytes)}, {store.FreeSegments} free; {SizeText.Format((ulong)store.LiveBytes)} live"));
+        yield return ("Checkpoint", store.Checkpoint == 0 ? "none" : store.Checkpoint.ToString(CultureInfo.InvariantCulture));
+        yield return ("Log", $"ends at {store.LogEnd}{(store.TornTail ? ", behind it a torn record" : "")}; {SizeText.Format((ulong)store.ReplayBytes)} to replay");
+    }
+
+    private static string[] Row(StoreVolumeResource volume) =>
+    [
+        volume.Id, volume.Name.Length > 0 ? volume.Name : "?", volume.Replica,
+        !volume.HeaderIsGood ? "bad header" : volume.CatchingUp ? "catching up" : volume.InSyncEpoch == 0 ? "never in sync" : "whole",
+        volume.CommittedSequence.ToString(CultureInfo.InvariantCulture), (volume.LastSequence - volume.CommittedSequence).ToString(CultureInfo.InvariantCulture),
+        volume.Blocks.ToString(CultureInfo.InvariantCulture), SizeText.Format((ulong)volume.StoredBytes),
+        volume.InSyncEpoch == 0 ? "-" : $"{volume.InSyncEpoch}/{volume.InSyncVersion}: {string.Join(' ', volume.Members)}", volume.Damage.Length > 0 ? volume.Damage : "-",
+    ];
+
+    private static void ShowSegments(StoreInspection store, Printer printer)
+    {
+        var rows = store.Segments;
+        printer.Print(JsonSerializer.SerializeToNode(rows, ApiClient.Json), () => rows.Select(segment => new[]
+        {
+            segment.Number == 0 ? "free" : segment.Number.ToString(CultureInfo.InvariantCulture), SizeText.Format((ulong)segment.LiveBytes),
+            segment.LiveBlocks.ToString(CultureInfo.InvariantCulture), segment.TailRecords.ToString(CultureInfo.InvariantCulture), segment.Name,
+        }), SegmentColumns);
+    }
+
+    /// <summary>Line by line: a log is longer than what should be in memory at one time.</summary>
+    private static void ShowLog(StoreInspection store, string? onlyOf, Printer printer, CancellationToken cancellation)
+    {
+        VolumeId? only = onlyOf is not null && VolumeId.TryParse(onlyOf, out var parsed) ? parsed : null;
+        var entries = store.ReadLog().Where(entry => only is null || entry.Header.Volume == only);
+        if (printer.Format == OutputFormat.Table) printer.Output.WriteLine(string.Join('\t', EntryColumns));
+        foreach (var entry in entries)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            var cells = Cells(entry);
+            if (printer.Format == OutputFormat.Table) printer.Output.WriteLine(string.Join('\t', cells));
+            else printer.PrintDone(new JsonObject(EntryColumns.Zip(cells, (name, cell) => KeyValuePair.Create(name.ToLowerInvariant(), (JsonNode?)cell))), "");
+        }
+    }
+
+    private static string[] Cells(EntryFacts entry)
+    {
+        var header = entry.Header;
+        if (entry.Kind != EntryKind.Record) return [entry.Position.ToString(), "Watermark", "-", "-", "-", "-", "-", "-", entry.Durable.ToString(), "-"];
+        var range = header.Range.Count == 0 ? "-" : string.Create(CultureInfo.InvariantCulture, $"{header.Range.First}+{header.Range.Count}");
+        return
+        [
+            entry.Position.ToString(), NameOf(header.Kind) + ((header.Flags & RecordFlags.Resync) != 0 ? ", catch-up" : ""), header.Volume.ToString(),
+            header.Epoch.ToString(CultureInfo.InvariantCulture), header.Sequence.ToString(CultureInfo.InvariantCulture), range,
+            header.PayloadLength.ToString(CultureInfo.InvariantCulture), header.CommitWatermark.ToString(CultureInfo.InvariantCulture), entry.Durable.ToString(),
+            entry.Status.ToString(),
+        ];
+    }
+
+    private static string NameOf(RecordKind kind) => kind switch
+    {
+        StoreRecordKind.ReplicaHeader => nameof(StoreRecordKind.ReplicaHeader),
+        StoreRecordKind.Truncate => nameof(StoreRecordKind.Truncate),
+        StoreRecordKind.SetPosition => nameof(StoreRecordKind.SetPosition),
+        StoreRecordKind.Windows => nameof(StoreRecordKind.Windows),
+        StoreRecordKind.Delete => nameof(StoreRecordKind.Delete),
+        StoreRecordKind.Relocate => nameof(StoreRecordKind.Relocate),
+        _ => kind.ToString(),
+    };
+}

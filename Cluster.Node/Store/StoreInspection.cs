@@ -1,0 +1,137 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Node.Store;
+
+/// <summary>How an open found the log.</summary>
+/// <param name="From">Where the checkpoint ends, or 0:0.</param>
+/// <param name="Checkpoint">Its number; 0: there is none.</param>
+/// <param name="WasCut">What lay behind <paramref name="End"/> was torn, and had not been flushed.</param>
+internal sealed record RecoveredLog(ulong Checkpoint, LogPosition From, LogPosition End, long ReplayedBytes, bool WasCut);
+
+/// <summary>A segment in use, or free (number 0).</summary>
+public sealed record SegmentFacts(string Name, ulong Number, long LiveBytes, int LiveBlocks, int TailRecords);
+
+/// <summary>One entry of the log, as it lies there. Status: of its payload.</summary>
+public sealed record EntryFacts(string Segment, LogPosition Position, EntryKind Kind, RecordHeader Header, LogPosition Durable, IoStatus Status);
+
+/// <summary>What is wrong with a store. Block: null if it is not about one block.</summary>
+public sealed record StoreProblem(VolumeId? Volume, ulong? Block, string What);
+
+/// <summary>How an inspection began: with any status but Ok there is none, and the reason is one sentence.</summary>
+public sealed record InspectionResult(IoStatus Status, string Reason, StoreInspection? Inspection);
+
+/// <summary>
+/// Looks into the store of a node that does not run. The log is recovered by the very code of an open, over an <see cref="OverlayDisk"/>: what is
+/// told is what the next open finds, and the disk stays as it is. Blocks; one thread.
+/// </summary>
+public sealed class StoreInspection : IDisposable
+{
+    private readonly BlockStore _store;
+    private readonly OverlayDisk _disk;
+
+    private StoreInspection(BlockStore store, OverlayDisk disk, Superblock superblock) => (_store, _disk, Superblock) = (store, disk, superblock);
+
+    /// <summary>As it lies there, before any open.</summary>
+    public Superblock Superblock { get; }
+
+    /// <summary>The next open would find that bytes may be gone (R9).</summary>
+    public bool IsSuspect => _store.Suspect;
+
+    public ulong Checkpoint => _store.Recovered.Checkpoint;
+
+    public LogPosition LogEnd => _store.Recovered.End;
+
+    public long ReplayedBytes => _store.Recovered.ReplayedBytes;
+
+    /// <summary>The log ends in a record that was not wholly written; nothing that was flushed is behind it.</summary>
+    public bool WasCut => _store.Recovered.WasCut;
+
+    public IReadOnlyList<IVolumeStore> Volumes => [.. _store.Volumes.OrderBy(volume => volume.Volume.Value)];
+
+    public long BlocksToRead => _store.Volumes.Sum(volume => volume.Usage.MappedBlocks);
+
+    public IReadOnlyList<SegmentFacts> Segments => [.. _store.Segments.All.OrderBy(segment => segment.Number).ThenBy(segment => segment.Name, StringComparer.Ordinal)
+        .Select(segment => new SegmentFacts(segment.Name, segment.Number, segment.LiveBytes, segment.LiveBlocks, segment.TailRecords))];
+
+    /// <summary>Busy: a process has it open; Missing: there is no store; else as <see cref="BlockStore.Open"/>. Takes the disk.</summary>
+    public static InspectionResult Open(IDisk below, ILoop loop, ILogger logger)
+    {
+        var disk = new OverlayDisk(below);
+        var status = SuperblockFile.TryOpen(disk, out var superblock, out var reason);
+        if (status != IoStatus.Ok)
+        {
+            disk.Dispose();
+            var text = status == IoStatus.Missing ? $"there is no store at {below.Description}" : $"the superblock at {below.Description} can't be used: {reason}";
+            return new InspectionResult(status, text, null);
+        }
+        var opened = BlockStore.Open(new StoreOptions { SegmentBytes = (int)superblock!.Current.SegmentBytes }, loop, disk, new LoopDiskScheduler(loop), logger);
+        return opened.Store is { } store
+            ? new InspectionResult(IoStatus.Ok, "", new StoreInspection(store, disk, superblock.Current))
+            : new InspectionResult(opened.Status, opened.Reason, null);
+    }
+
+    /// <summary>
+    /// Reads every block that the maps name, and every record of the tails, and compares them with their checksums. What is found is told as it comes; so is each page
+    /// of blocks that was read.
+    /// </summary>
+    public void Check(Action<StoreProblem> onProblem, Action<int> onRead, CancellationToken cancellation)
+    {
+        foreach (var volume in _store.Volumes.Cast<VolumeStore>().OrderBy(volume => volume.Volume.Value))
+        {
+            if (volume.Damage is { } damage) onProblem(new StoreProblem(volume.Volume, null, $"can't say what it holds: {damage}"));
+            else CheckTail(volume, onProblem);
+            foreach (var number in volume.Map.PageNumbers().ToArray())
+            {
+                cancellation.ThrowIfCancellationRequested();
+                onRead(CheckPage(volume, number, onProblem));
+            }
+        }
+    }
+
+    /// <summary>The entries of the segments in use, in the order of the log; a segment's end, or what is bad there, ends it.</summary>
+    public IEnumerable<EntryFacts> ReadLog()
+    {
+        foreach (var segment in _store.Segments.All.Where(segment => segment.Number > 0 && segment.Number <= LogEnd.Number).OrderBy(segment => segment.Number))
+        {
+            using var scanner = new LogScanner(segment.File, segment.Seed, segment.Number, SegmentHeader.SizeBytes, (uint)_store.Segments.SegmentBytes);
+            while ((segment.Number < LogEnd.Number || scanner.Position < LogEnd) && scanner.Next() == ScanStep.Entry)
+            {
+                yield return new EntryFacts(segment.Name, new LogPosition(segment.Number, scanner.EntryOffsetBytes), scanner.Prefix.Kind,
+                    scanner.Prefix.Kind == EntryKind.Record ? scanner.Header : default, scanner.Prefix.Durable, scanner.PayloadStatus);
+            }
+        }
+    }
+
+    public void Dispose()
+    {
+        _store.CloseFiles();
+        _disk.Dispose();
+    }
+
+    private static void CheckTail(VolumeStore volume, Action<StoreProblem> onProblem)
+    {
+        for (var sequence = volume.CommitWatermark + 1; sequence <= volume.LastSequence; sequence++)
+        {
+            var (status, record) = volume.ReadTail(sequence);
+            record?.Release();
+            if (status != IoStatus.Ok) onProblem(new StoreProblem(volume.Volume, null, $"record {sequence}, which is not committed yet, can't be read: {status}"));
+        }
+    }
+
+    private static int CheckPage(VolumeStore volume, ulong number, Action<StoreProblem> onProblem)
+    {
+        var page = volume.Map.Page(number);
+        Span<byte> bytes = stackalloc byte[Limits.EncodedBlockBytesMax];
+        for (var index = 0; index < MapPage.Blocks; index++)
+        {
+            ref readonly var entry = ref page.Entries[index];
+            if (!entry.IsMapped) continue;
+            var block = (number << MapPage.BlocksLog2) + (ulong)index;
+            var status = volume.ReadBlock(in entry, block, bytes[..entry.LengthBytes]);
+            if (status != IoStatus.Ok) onProblem(new StoreProblem(volume.Volume, block, volume.Explain(in entry, status)));
+        }
+        return page.Mapped;
+    }
+}

@@ -1,0 +1,124 @@
+using System.Collections.Immutable;
+using System.Text.Json.Nodes;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Cluster.Node.Cli;
+using Cluster.Node.Ingress;
+using Cluster.Node.Replica;
+using Cluster.Node.Store;
+using Cluster.Tests.Simulation.Store;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Cluster.Tests.Integration.Cli;
+
+public sealed class StoreCommandSpecs : IDisposable
+{
+    private const ulong Blocks = 40;
+    private static readonly VolumeSpec Spec = new(StoreRig.Volume, "shop", "db", 1 << 30, 3, FailureModeKind.Soft, 0, 60_000, true, ImmutableSortedDictionary<string, string>.Empty);
+
+    private readonly string _directory = Directory.CreateTempSubdirectory("myrmidon-store-").FullName;
+
+    private string NodeDirectory => Path.Combine(_directory, "node-0");
+
+    public void Dispose() => Directory.Delete(_directory, recursive: true);
+
+    [Fact(DisplayName = "store show tells volumes, segments and log of a node that does not run, and store check reads it all")]
+    public async Task A_whole_store()
+    {
+        await FillAsync(_ => Task.CompletedTask);
+        var shown = await RunAsync("store", "show", "--data", NodeDirectory);
+        Assert.Equal((ExitCode.Ok, ""), (shown.Exit, shown.Error));
+        Assert.Contains("Last stop   in order", shown.Output, StringComparison.Ordinal);
+        Assert.Contains("v7  shop/db  r2", shown.Output, StringComparison.Ordinal);
+
+        var json = JsonNode.Parse((await RunAsync("store", "show", "--data", Path.Combine(NodeDirectory, "store"), "-o", "json")).Output)!;
+        Assert.Equal(1UL, json["openCount"]!.GetValue<ulong>());
+        var volume = json["volumes"]![0]!;
+        Assert.Equal((Blocks, (long)Blocks, ""), (volume["committedSequence"]!.GetValue<ulong>(), volume["blocks"]!.GetValue<long>(), volume["damage"]!.GetValue<string>()));
+
+        var log = (await RunAsync("store", "show", "--data", NodeDirectory, "--log", "--volume", "v7")).Output.Split('\n');
+        Assert.Equal((int)Blocks, log.Count(line => line.Contains("\tWrite\tv7\t1\t", StringComparison.Ordinal)));
+        Assert.Contains(log, line => line.Contains("\tReplicaHeader\tv7\t", StringComparison.Ordinal));
+        Assert.Single((await RunAsync("store", "show", "--data", NodeDirectory, "--log", "--volume", "v8")).Output.Trim().Split('\n'));
+        Assert.Contains("segment-", (await RunAsync("store", "show", "--data", NodeDirectory, "--segments")).Output, StringComparison.Ordinal);
+
+        var check = await RunAsync("store", "check", "--data", NodeDirectory);
+        Assert.Equal(ExitCode.Ok, check.Exit);
+        Assert.Contains($"1 volumes, {Blocks} blocks read: no problem found.", check.Output, StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "store check names the volume and the block whose bytes have changed on the disk, and fails")]
+    public async Task A_bad_block()
+    {
+        await FillAsync(_ => Task.CompletedTask);
+        var path = Directory.EnumerateFiles(Path.Combine(NodeDirectory, "store"), "segment-*").Single(file => File.ReadAllBytes(file).AsSpan().IndexOf(StoreRig.Bytes(17)) > 0);
+        var bytes = File.ReadAllBytes(path);
+        bytes[bytes.AsSpan().IndexOf(StoreRig.Bytes(17)) + 1000] ^= 4;
+        File.WriteAllBytes(path, bytes);
+
+        var check = await RunAsync("store", "check", "--data", NodeDirectory);
+        Assert.Equal(ExitCode.Failure, check.Exit);
+        Assert.Contains("does not match its checksum", check.Output, StringComparison.Ordinal);
+        var json = JsonNode.Parse((await RunAsync("store", "check", "--data", NodeDirectory, "-o", "json")).Output)!;
+        Assert.Equal((false, 1L, "v7", 17UL), (json["ok"]!.GetValue<bool>(), json["problems"]!.GetValue<long>(), json["listed"]![0]!["volume"]!.GetValue<string>(),
+            json["listed"]![0]!["block"]!.GetValue<ulong>()));
+    }
+
+    [Fact(DisplayName = "A store in use, a directory without a store and one of several nodes are refused, each in a sentence that says what to do")]
+    public async Task Refusals()
+    {
+        await FillAsync(async _ =>
+        {
+            foreach (var verb in (string[])["show", "check"])
+            {
+                var (exit, _, error) = await RunAsync("store", verb, "--data", NodeDirectory);
+                Assert.Equal(ExitCode.Conflict, exit);
+                Assert.Contains("is in use by another process: stop the node first", error, StringComparison.Ordinal);
+            }
+        });
+        var none = await RunAsync("store", "show", "--data", Path.Combine(_directory, "nothing"));
+        Assert.Equal(ExitCode.NotFound, none.Exit);
+        Assert.Contains("There is no store in", none.Error, StringComparison.Ordinal);
+        Assert.False(Directory.Exists(Path.Combine(_directory, "nothing")));
+        var several = await RunAsync("store", "check", "--data", _directory);
+        Assert.Equal(ExitCode.NotFound, several.Exit);
+        Assert.Contains($"such as {NodeDirectory}", several.Error, StringComparison.Ordinal);
+        Assert.Equal(ExitCode.Usage, (await RunAsync("store", "show", "--data", NodeDirectory, "--log", "--volume", "db")).Exit);
+    }
+
+    /// <summary>A store with one volume, while the work runs; then stopped in order.</summary>
+    private async Task FillAsync(Func<BlockStore, Task> work)
+    {
+        await using var loop = new EpollLoop("store test", NullLogger.Instance, error => Assert.Fail(error.ToString()));
+        using var scheduler = new ThreadDiskScheduler(loop, "store test");
+        var options = new StoreOptions { SegmentBytes = 1 << 20, CapacityBytes = 24 << 20 };
+        var opened = BlockStore.Open(options, loop, new FileDisk(Path.Combine(NodeDirectory, "store")), scheduler, NullLogger.Instance);
+        Assert.True(opened.Store is not null, opened.Reason);
+        loop.Start();
+        loop.Post(() =>
+        {
+            loop.AddPhase(TurnPhase.Store, opened.Store);
+            var header = new ReplicaHeader(Guid.NewGuid(), Guid.NewGuid(), Spec.Id, new ReplicaId(2), Guid.NewGuid(), 1, default, 1, 1, 0, false, 0, 0, VolumeSpecCodec.Encode(Spec));
+            var volume = opened.Store.Create(Spec.Id, header.Encode()).Volume!;
+            for (var block = 0UL; block < Blocks; block++) StoreRig.AppendBlock(volume, block, StoreRig.Bytes(block));
+            volume.Commit(Blocks);
+        });
+        try
+        {
+            await work(opened.Store);
+        }
+        finally
+        {
+            await opened.Store.DisposeAsync();
+        }
+    }
+
+    private static async Task<(int Exit, string Output, string Error)> RunAsync(params string[] args)
+    {
+        using var output = new StringWriter();
+        using var error = new StringWriter();
+        var exit = await CommandLine.RunAsync(args, output, error);
+        return (exit, output.ToString(), error.ToString());
+    }
+}
