@@ -33,12 +33,13 @@ public sealed class VolumeAllocationSpecs(VolumeAllocationSpecs.SystemFixture fi
     {
         var starts = new TheoryData<string?, string?, string?, string, bool>();
         string?[] maybe = [null, .. Nodes];
-        foreach (var shard in maybe)
-        foreach (var serves in maybe)
-        foreach (var move in maybe)
-        foreach (var attached in (string[])["", "a"])
-        foreach (var stale in (bool[])[false, true])
-            starts.Add(shard, serves, move, attached, stale);
+        var all = from shard in maybe
+                  from serves in maybe
+                  from move in maybe
+                  from attached in (string[])["", "a"]
+                  from stale in (bool[])[false, true]
+                  select (shard, serves, move, attached, stale);
+        foreach (var (shard, serves, move, attached, stale) in all) starts.Add(shard, serves, move, attached, stale);
         return starts;
     }
 
