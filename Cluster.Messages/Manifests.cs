@@ -16,8 +16,8 @@ public static class Manifests
     [
         Of<VolumeCreated>("volume-created/1"),
         Of<EpochStarted>("epoch-started/1"),
-        Of<EpochOpened>("epoch-opened/1"),
-        Of<InSyncChanged>("in-sync-changed/1"),
+        Of<EpochOpened>("epoch-opened/2"),
+        Of<InSyncChanged>("in-sync-changed/2"),
         Of<ReplicaAdded>("replica-added/1"),
         Of<ReplicaRemoved>("replica-removed/1"),
         Of<AttachmentChanged>("attachment-changed/1"),
@@ -35,7 +35,7 @@ public static class Manifests
         Of<RemovalConfirmed>("removal-confirmed/1"),
         Of<RemovalAsked>("removal-asked/1"),
         Of<RemovalWithdrawn>("removal-withdrawn/1"),
-        Of<VolumeRecovered>("volume-recovered/1"),
+        Of<VolumeRecovered>("volume-recovered/2"),
         Of<CatalogueRecovered>("catalogue-recovered/1"),
         Of<RecoveredPlaced>("recovered-placed/1"),
         Of<CopiesChanged>("copies-changed/1"),
@@ -43,7 +43,7 @@ public static class Manifests
     ];
 
     /// <summary>Manifests that are read and not written any more.</summary>
-    public static readonly ImmutableArray<string> OlderEvents = ["spec-changed/1"];
+    public static readonly ImmutableArray<string> OlderEvents = ["spec-changed/1", "epoch-opened/1", "in-sync-changed/1", "volume-recovered/1"];
 
     /// <summary>Control messages: the only types that the remote serializer writes or reads at the top of a message.</summary>
     public static readonly ImmutableArray<KeyValuePair<string, Type>> ControlMessages =

@@ -68,14 +68,16 @@ internal static class EventFields
             writer.Replica(member.Id);
             writer.Guid(member.StoreId);
             writer.U64(member.StoreOpenCount);
+            writer.U64(member.StoreOpenMark);
         }
     }
 
-    public static ImmutableArray<InSyncMember> Members(ref BodyReader reader)
+    /// <summary>Older events name members without the marks of their stores' opens.</summary>
+    public static ImmutableArray<InSyncMember> Members(ref BodyReader reader, bool hasMarks = true)
     {
         var count = reader.U16();
         var items = ImmutableArray.CreateBuilder<InSyncMember>(Math.Min((int)count, ItemsMax));
-        for (var index = 0; index < count && reader.Ok; index++) items.Add(new InSyncMember(reader.Replica(), reader.Guid(), reader.U64()));
+        for (var index = 0; index < count && reader.Ok; index++) items.Add(new InSyncMember(reader.Replica(), reader.Guid(), reader.U64(), hasMarks ? reader.U64() : 0));
         return items.ToImmutable();
     }
 

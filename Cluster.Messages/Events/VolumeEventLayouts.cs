@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 
@@ -68,20 +69,23 @@ internal static class VolumeEventLayouts
         "volume-created/1" => new VolumeCreated(Id(ref reader), EventFields.Spec(ref reader), EventFields.Placements(ref reader)),
         "epoch-started/1" => new EpochStarted(Id(ref reader), new Epoch(reader.U64()), new NodeId(reader.Guid()),
             reader.Text(EventFields.TextBytesMax)),
-        "epoch-opened/1" => new EpochOpened(
-            Id(ref reader), new Epoch(reader.U64()), reader.U64(), reader.U64(), EventFields.Members(ref reader)),
-        "in-sync-changed/1" => new InSyncChanged(Id(ref reader), new Epoch(reader.U64()), reader.U64(), EventFields.Members(ref reader),
+        "epoch-opened/1" or "epoch-opened/2" => new EpochOpened(
+            Id(ref reader), new Epoch(reader.U64()), reader.U64(), reader.U64(), Members(manifest, ref reader)),
+        "in-sync-changed/1" or "in-sync-changed/2" => new InSyncChanged(Id(ref reader), new Epoch(reader.U64()), reader.U64(), Members(manifest, ref reader),
             EventFields.Reason(ref reader)),
         "replica-added/1" => new ReplicaAdded(Id(ref reader), EventFields.Placement(ref reader)),
         "replica-removed/1" => new ReplicaRemoved(Id(ref reader), reader.Replica(), EventFields.Reason(ref reader)),
         "attachment-changed/1" => new AttachmentChanged(Id(ref reader), EventFields.Attachment(ref reader)),
         "spec-changed/1" => new SpecChanged(Id(ref reader), EventFields.Spec(ref reader), 0),
         "spec-changed/2" => new SpecChanged(Id(ref reader), EventFields.Spec(ref reader), reader.U64()),
-        "volume-recovered/1" => new VolumeRecovered(Id(ref reader), EventFields.Spec(ref reader), EventFields.Placements(ref reader), new Epoch(reader.U64()),
-            reader.U64(), reader.U64(), reader.U64(), EventFields.Members(ref reader)),
+        "volume-recovered/1" or "volume-recovered/2" => new VolumeRecovered(Id(ref reader), EventFields.Spec(ref reader), EventFields.Placements(ref reader), new Epoch(reader.U64()),
+            reader.U64(), reader.U64(), reader.U64(), Members(manifest, ref reader)),
         "volume-deleted/1" => new VolumeDeleted(Id(ref reader)),
         _ => null,
     };
+
+    private static ImmutableArray<InSyncMember> Members(string manifest, ref BodyReader reader) =>
+        EventFields.Members(ref reader, hasMarks: !manifest.EndsWith("/1", StringComparison.Ordinal));
 
     private static VolumeId Id(ref BodyReader reader) => new(reader.U64());
 }

@@ -56,8 +56,9 @@ public sealed record VolumeSpec(
 /// <summary>Where one copy lives. <see cref="Identity"/> is written into the replica's own header on disk (R5).</summary>
 public sealed record ReplicaPlacement(ReplicaId Id, NodeId Node, string NodeName, Guid Identity);
 
-/// <summary>An in-sync member and the store it was confirmed on: a store that comes back older than its counter is foreign (R5).</summary>
-public sealed record InSyncMember(ReplicaId Id, Guid StoreId, ulong StoreOpenCount);
+/// <summary>An in-sync member and the store it was confirmed on, at which of its opens: a store that does not come from that one is foreign (R5).</summary>
+/// <param name="StoreOpenMark">Of that open (<see cref="StoreOpens"/>); 0: journaled by a version that knew none.</param>
+public sealed record InSyncMember(ReplicaId Id, Guid StoreId, ulong StoreOpenCount, ulong StoreOpenMark = 0);
 
 public enum AttachmentMode : byte
 {

@@ -35,23 +35,29 @@ public readonly record struct PromiseBody(NodeId Owner, ReplicaId Replica, Guid 
 /// <param name="LastRecordEpoch">Epoch of the record at <paramref name="LastSequence"/>; 0 with none.</param>
 /// <param name="LastSequence">End of the replica's prefix; while catching up, where the catch-up began (R8).</param>
 /// <param name="TailFrom">Every record above this sequence, up to the last, can be fetched as it was written.</param>
-/// <param name="SuspectSince">The newest open of the store (as counted by <paramref name="StoreOpenCount"/>) that followed a loss of power or a crash of the
+/// <param name="Opens">Of the store (R5).</param>
+/// <param name="StampedOpen">The open of its own store that the replica's header names, if it names one: the header proves that the store comes from there.</param>
+/// <param name="SuspectSince">The newest open of the store (as counted by <paramref name="Opens"/>) that followed a loss of power or a crash of the
 /// host: bytes not flushed before it may be gone (R9). 0: none.</param>
 /// <param name="CatchUpTo">While catching up, with a cursor: the blocks below it are complete up to this sequence, all others up to <paramref name="LastSequence"/>.</param>
 /// <param name="CatchUpCursor">Block up to which an interrupted catch-up had come; 0: none.</param>
 /// <param name="LeaseLeftMs">How long reads of the deposed owner may still be covered by a lease that this replica's node granted (R17).</param>
-public readonly record struct PromisedBody(Guid Identity, Guid StoreId, ulong StoreOpenCount, ulong PromisedEpoch, ulong InSyncEpoch,
+public readonly record struct PromisedBody(Guid Identity, Guid StoreId, StoreOpens Opens, ulong PromisedEpoch, ulong InSyncEpoch,
     ulong LastRecordEpoch, ulong LastSequence, ulong DurableSequence, ulong CommitWatermark, ulong TailFrom, bool CatchingUp, uint LeaseLeftMs,
-    ulong SuspectSince, ulong CatchUpTo, ulong CatchUpCursor)
+    ulong SuspectSince, ulong CatchUpTo, ulong CatchUpCursor, StoreOpenStamp StampedOpen = default)
 {
-    public const int SizeBytes = 134;
+    public const int SizeBytesMax = 134 + 16 + 1 + (8 * StoreOpens.MarksMax);
+
+    /// <summary>The store that answered, seen from the one that the journal vouched for.</summary>
+    public StoreDescent DescentFrom(InSyncMember known) =>
+        known.StoreId == StoreId ? Opens.DescentFrom(known.StoreOpenCount, known.StoreOpenMark, StampedOpen) : StoreDescent.Foreign;
 
     public ReadOnlySpan<byte> Encode(Span<byte> to)
     {
         var writer = new BodyWriter(to);
         writer.Guid(Identity);
         writer.Guid(StoreId);
-        writer.U64(StoreOpenCount);
+        writer.U64(Opens.Count);
         writer.U64(PromisedEpoch);
         writer.U64(InSyncEpoch);
         writer.U64(LastRecordEpoch);
@@ -64,14 +70,24 @@ public readonly record struct PromisedBody(Guid Identity, Guid StoreId, ulong St
         writer.U64(SuspectSince);
         writer.U64(CatchUpTo);
         writer.U64(CatchUpCursor);
+        writer.U64(StampedOpen.Count);
+        writer.U64(StampedOpen.Mark);
+        writer.U8((byte)Opens.Marks.Length);
+        foreach (var mark in Opens.Marks) writer.U64(mark);
         return to[..writer.Length];
     }
 
     public static bool TryDecode(ReadOnlySpan<byte> from, out PromisedBody body)
     {
         var reader = new BodyReader(from);
-        body = new PromisedBody(reader.Guid(), reader.Guid(), reader.U64(), reader.U64(), reader.U64(), reader.U64(), reader.U64(),
-            reader.U64(), reader.U64(), reader.U64(), reader.Bool(), reader.U32(), reader.U64(), reader.U64(), reader.U64());
+        var (identity, store, opens) = (reader.Guid(), reader.Guid(), reader.U64());
+        body = new PromisedBody(identity, store, StoreOpens.None, reader.U64(), reader.U64(), reader.U64(), reader.U64(),
+            reader.U64(), reader.U64(), reader.U64(), reader.Bool(), reader.U32(), reader.U64(), reader.U64(), reader.U64(), new StoreOpenStamp(reader.U64(), reader.U64()));
+        var count = reader.U8();
+        if (count > StoreOpens.MarksMax) return false;
+        var marks = ImmutableArray.CreateBuilder<ulong>(count);
+        for (var index = 0; index < count; index++) marks.Add(reader.U64());
+        body = body with { Opens = new StoreOpens(opens, marks.MoveToImmutable()) };
         return reader.AtEnd;
     }
 }

@@ -30,6 +30,9 @@ public sealed record RecoveryResource
 
     public required ulong StoreOpenCount { get; init; }
 
+    /// <summary>Of the newest opens, newest first (docs/disk-format.md), in hexadecimal digits.</summary>
+    public required IReadOnlyList<string> StoreOpenMarks { get; init; }
+
     public required IReadOnlyList<RecoveryCopyResource> Copies { get; init; }
 
     /// <summary>Of all of the copies: a plan rests on them as they were.</summary>

@@ -59,12 +59,13 @@ public sealed partial class VolumeMachine
     {
         var promised = session.Promised;
         var fork = promised.CatchingUp ? promised.LastSequence : _state.Fork(promised.LastRecordEpoch, promised.LastSequence);
-        var everInSync = _state.EverInSync.Contains(session.Id);
+        var everInSync = _state.EverInSync.ContainsKey(session.Id);
         // A copy never in sync may still hold blocks of an attempt whose end nobody saw: it starts from nothing, or where that attempt's cursor is.
         // And one whose map holds what the order no longer has (all members lost power before it was on media) has no use for a cursor either.
         var isMapOfOrder = _state.Fork(promised.LastRecordEpoch, promised.CommitWatermark) == promised.CommitWatermark;
         var resumes = promised is { CatchingUp: true, CatchUpCursor: > 0 } && promised.CatchUpTo <= Committed;
         var reset = session.NeedsFullCopy || fork is null || !isMapOfOrder || (!everInSync && promised.LastSequence == 0 && !resumes);
+        reset = reset || IsOlder(session);
         // A copy that is behind what every copy had on media when tombstones went has lost it: its disk lied (R20).
         reset = reset || (!promised.CatchingUp && Math.Min(fork!.Value, Committed) < _passed);
         var from = reset ? 0 : Math.Min(fork!.Value, Committed);
@@ -73,6 +74,17 @@ public sealed partial class VolumeMachine
         var bytes = local?.EstimateChanges(from, Committed, cursor) ?? 0;
         if (cursor > 0) bytes += local?.EstimateChanges(to, Committed, 0) ?? 0;
         return new CatchUp(from, Committed, reset, cursor, to) { TotalBytes = bytes };
+    }
+
+    /// <summary>
+    /// R5: a copy of the store from before it was last vouched for, or an old disk in place of that store. What it says of itself was true at another time; tombstones that it
+    /// needs may be gone since (R20).
+    /// </summary>
+    private bool IsOlder(ReplicaSession session)
+    {
+        if (!_state.EverInSync.TryGetValue(session.Id, out var known)) return false;
+        var promised = session.Promised;
+        return known.StoreId == promised.StoreId ? promised.DescentFrom(known) == StoreDescent.Foreign : promised.InSyncEpoch > 0;
     }
 
     private void BeginCatchUp(ReplicaSession session, CatchUp catchUp)

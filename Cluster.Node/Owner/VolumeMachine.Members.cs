@@ -17,6 +17,9 @@ public sealed partial class VolumeMachine
     /// <summary>A member was journaled out, or the spec changed: no ack may rely on that before all members carry it (P7).</summary>
     private bool _stampsOwed;
 
+    /// <summary>A member's store was opened again, and the journal does not know of that yet: no ack may rely on what it takes since (R5).</summary>
+    private bool _opensOwed;
+
     /// <summary>Counts what was stamped in this epoch, and names the newest: version, members, those about to join, spec.</summary>
     private ulong _stampNumber;
 
@@ -64,7 +67,7 @@ public sealed partial class VolumeMachine
             members.Add(MemberOf(session));
             reasons.Add($"{session.Placement.NodeName} caught up");
         }
-        foreach (var session in _replicas.Values) RenewOpenCount(session, members, reasons);
+        foreach (var session in _replicas.Values) RenewOpen(session, members, reasons);
         foreach (var session in _replicas.Values)
         {
             if (!session.ShouldLeave || !IsMember(session)) continue;
@@ -121,15 +124,27 @@ public sealed partial class VolumeMachine
     private StampedMember StampedOf(InSyncMember member, bool isJoining)
     {
         var copy = _state.Placement(member.Id) ?? throw new InvariantException($"volume {Volume}: member {member.Id} of the in-sync set has no place");
-        return new StampedMember(copy, member.StoreId, member.StoreOpenCount, isJoining);
+        return new StampedMember(copy, member.StoreId, member.StoreOpenCount, isJoining, member.StoreOpenMark);
     }
 
-    /// <summary>R5: a member came back without having left. Unless the journal learns of the later open, a backup from before it passes for the store that was left.</summary>
-    private void RenewOpenCount(ReplicaSession session, List<InSyncMember> members, List<string> reasons)
+    /// <summary>R5: a member came back without having left. Unless the journal learns of the later open, a copy from before it passes for the store that was left.</summary>
+    private void RenewOpen(ReplicaSession session, List<InSyncMember> members, List<string> reasons)
     {
-        if (session.Phase != ReplicaPhase.InSync || _state.Member(session.Id) is not { } known || known.StoreOpenCount == session.Promised.StoreOpenCount) return;
+        if (!IsOpenOwed(session) || _state.Member(session.Id) is not { } known) return;
         members[members.IndexOf(known)] = MemberOf(session);
         reasons.Add($"the store of {session.Placement.NodeName} was opened again");
+    }
+
+    private bool IsOpenOwed(ReplicaSession session) =>
+        session.Phase == ReplicaPhase.InSync && _state.Member(session.Id) is { } known && known != MemberOf(session);
+
+    private bool AreOpensOwed()
+    {
+        foreach (var session in _replicas.Values)
+        {
+            if (IsOpenOwed(session)) return true;
+        }
+        return false;
     }
 
     private void OnInSyncChanged(InSyncChanged changed)
@@ -143,6 +158,7 @@ public sealed partial class VolumeMachine
             if (was && !IsMember(session)) Left(session);
             else if (!was && IsMember(session)) Joined(session);
         }
+        _opensOwed = AreOpensOwed();
         Stamp();
         if (_state.InSync.Length > 0 && _replicas.TryGetValue(_effects.Node, out var local) && !IsMember(local))
         {

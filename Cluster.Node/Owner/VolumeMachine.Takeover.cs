@@ -45,7 +45,7 @@ public sealed partial class VolumeMachine
     {
         if (Phase == VolumePhase.Stopped) return;
         // R5: a copy that was never in sync may be made; one that was and has no header is lost, and is made again only outside the set.
-        var create = !_state.EverInSync.Contains(session.Id) || (session.PromiseStatus == IoStatus.Missing && !IsMember(session));
+        var create = !_state.EverInSync.ContainsKey(session.Id) || (session.PromiseStatus == IoStatus.Missing && !IsMember(session));
         var promise = new PromiseBody(_effects.Node, session.Id, session.Placement.Identity, create, _specBytes);
         (session.Phase, session.PromiseSentMs, session.CreateAsked) = (ReplicaPhase.Promising, _effects.NowMs, create);
         Span<byte> body = new byte[64 + _specBytes.Length];
@@ -72,13 +72,14 @@ public sealed partial class VolumeMachine
         else if (Phase is VolumePhase.Stamping or VolumePhase.Serving or VolumePhase.Draining) OnReturned(session);
     }
 
-    /// <summary>The member answered, and what it has is what its journaled self had: same store, not an older one (R5), not half copied (R8).</summary>
+    /// <summary>The member answered, and what it has is what its journaled self had: same store, no copy from before (R5), not half copied (R8).</summary>
     private bool IsUsable(ReplicaSession session) =>
         session is { Phase: ReplicaPhase.Promised or ReplicaPhase.Aligning, PromiseStatus: IoStatus.Ok, Promised.CatchingUp: false }
         && !IsForeign(session);
 
-    private bool IsForeign(ReplicaSession session) => _state.Member(session.Id) is { } member
-        && (member.StoreId != session.Promised.StoreId || member.StoreOpenCount > session.Promised.StoreOpenCount);
+    /// <summary>R5: its store is not the one that the journal vouched for, nor what became of it: a new one, or a copy that was taken before.</summary>
+    private bool IsForeign(ReplicaSession session) =>
+        _state.Member(session.Id) is { } member && session.Promised.DescentFrom(member) == StoreDescent.Foreign;
 
     /// <summary>A member that has said its last word for now, good or bad.</summary>
     private static bool HasAnswered(ReplicaSession session) => session.Phase is not (ReplicaPhase.Down or ReplicaPhase.Promising);
@@ -104,9 +105,12 @@ public sealed partial class VolumeMachine
         Choose(usable);
     }
 
-    /// <summary>R9: its host came back without a clean stop since the journal vouched for it: what it had not flushed may be gone.</summary>
-    private bool IsSuspect(ReplicaSession session) =>
-        _state.Member(session.Id) is { } member && session.Promised.SuspectSince > member.StoreOpenCount;
+    /// <summary>
+    /// R9: its host came back without a clean stop since the journal vouched for it: what it had not flushed may be gone. Or its store was opened so often since that it can't
+    /// tell any more whether it is that one (R5).
+    /// </summary>
+    private bool IsSuspect(ReplicaSession session) => _state.Member(session.Id) is { } member
+        && (session.Promised.SuspectSince > member.StoreOpenCount || session.Promised.DescentFrom(member) == StoreDescent.Unknown);
 
     /// <summary>
     /// R9: suspects alone can't tell what was acknowledged. One member that is not suspect can; so can all of them together, since no other can have
@@ -246,6 +250,7 @@ public sealed partial class VolumeMachine
         }
         session.Phase = ReplicaPhase.InSync;
         session.Live = true;
+        _opensOwed = AreOpensOwed();
         Resend(session);
         SendStamp(session);
         PumpProposals();
@@ -280,7 +285,7 @@ public sealed partial class VolumeMachine
     }
 
     private static InSyncMember MemberOf(ReplicaSession session) =>
-        new(session.Id, session.Promised.StoreId, session.Promised.StoreOpenCount);
+        new(session.Id, session.Promised.StoreId, session.Promised.Opens.Count, session.Promised.Opens.Mark);
 
     private void OnOpened(EpochOpened opened)
     {

@@ -150,7 +150,7 @@ public sealed partial class VolumeMachine
     /// <summary>O1: commits what every required member has, then answers.</summary>
     private void TryCommit()
     {
-        if (!IsServing || _stampsOwed || _pending.Count == 0 || _state.InSync.Length < _state.InSyncMin) return;
+        if (!IsServing || _stampsOwed || _opensOwed || _pending.Count == 0 || _state.InSync.Length < _state.InSyncMin) return;
         var upTo = _pending.Last;
         var media = AcksFromMedia;
         foreach (var session in _replicas.Values)
@@ -235,7 +235,7 @@ public sealed partial class VolumeMachine
 
     private void ReleaseFlushes()
     {
-        if (_flushes.Count == 0 || !IsServing || _stampsOwed) return;
+        if (_flushes.Count == 0 || !IsServing || _stampsOwed || _opensOwed) return;
         var durable = DurableEverywhere();
         while (_flushes.TryPeek(out var waiter) && waiter.Target <= durable)
         {

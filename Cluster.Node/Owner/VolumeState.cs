@@ -45,8 +45,8 @@ public sealed record VolumeState
 
     public ImmutableArray<InSyncMember> InSync { get; init; } = [];
 
-    /// <summary>Copies that have been in sync at any time: without a header they are lost, never empty (R5).</summary>
-    public ImmutableHashSet<ReplicaId> EverInSync { get; init; } = [];
+    /// <summary>Copies that have been in sync at any time, as they were last vouched for: without a header they are lost, never empty (R5).</summary>
+    public ImmutableDictionary<ReplicaId, InSyncMember> EverInSync { get; init; } = ImmutableDictionary<ReplicaId, InSyncMember>.Empty;
 
     /// <summary>Ascending; the newest <see cref="OpenedKeptMax"/>.</summary>
     public ImmutableArray<OpenedEpoch> History { get; init; } = [];
@@ -125,7 +125,7 @@ public sealed record VolumeState
         {
             Version = changed.Version,
             InSync = changed.Members,
-            EverInSync = EverInSync.Union(changed.Members.Select(member => member.Id)),
+            EverInSync = EverInSync.SetItems(ById(changed.Members)),
         }).RaiseMinimum(),
         ReplicaAdded added => this with
         {
@@ -156,7 +156,7 @@ public sealed record VolumeState
         Opened = recovered.Epoch,
         Version = recovered.Version,
         InSync = recovered.Members,
-        EverInSync = [.. recovered.Members.Select(member => member.Id)],
+        EverInSync = Empty.EverInSync.SetItems(ById(recovered.Members)),
         History = [new OpenedEpoch(recovered.RecordEpoch, 0), new OpenedEpoch(recovered.Epoch.Value, recovered.StartSequence)],
         HistoryCut = true,
         ForgottenAfter = recovered.RecordEpoch,
@@ -172,11 +172,14 @@ public sealed record VolumeState
             Opened = opened.Epoch,
             Version = opened.Version,
             InSync = opened.Members,
-            EverInSync = EverInSync.Union(opened.Members.Select(member => member.Id)),
+            EverInSync = EverInSync.SetItems(ById(opened.Members)),
             History = cut ? history.RemoveAt(0) : history,
             HistoryCut = HistoryCut || cut,
         }).RaiseMinimum();
     }
+
+    private static IEnumerable<KeyValuePair<ReplicaId, InSyncMember>> ById(ImmutableArray<InSyncMember> members) =>
+        members.Select(member => KeyValuePair.Create(member.Id, member));
 
     private VolumeState RaiseMinimum() =>
         Spec is { } spec && CopiesInForce < spec.Replicas && InSync.Length >= spec.InSyncMin ? this with { CopiesInForce = spec.Replicas } : this;

@@ -7,7 +7,7 @@ namespace Cluster.Node.Repair;
 /// <param name="LastRecordEpoch">Epoch of its last record, 0 with none.</param>
 /// <param name="Damage">Why it can't say what it holds; null: it can.</param>
 public sealed record RecoveryCopy(
-    NodeId Node, string NodeName, Guid StoreId, ulong StoreOpenCount, ReplicaHeader Header, ulong LastRecordEpoch, ulong LastSequence, string? Damage)
+    NodeId Node, string NodeName, Guid StoreId, StoreOpens StoreOpens, ReplicaHeader Header, ulong LastRecordEpoch, ulong LastSequence, string? Damage)
 {
     public ReplicaId Id => Header.Replica;
 
@@ -21,7 +21,11 @@ public sealed record RecoveryCopy(
 
     public ReplicaPlacement Placement => new(Header.Replica, Node, NodeName, Header.Identity);
 
-    /// <summary>It is the copy that was confirmed, on the same store and no older backup of it (R5).</summary>
+    /// <summary>
+    /// It is the copy that was confirmed, on the same store and no older backup of it (R5). One that was opened too often since to prove it is believed: nobody acknowledges
+    /// anything meanwhile, and others that are demanded must be here too.
+    /// </summary>
     public bool Is(StampedMember member) => Damage is null && Header.Replica == member.Id && Header.Identity == member.Copy.Identity
-        && StoreId == member.StoreId && StoreOpenCount >= member.StoreOpenCount;
+        && StoreId == member.StoreId
+        && StoreOpens.DescentFrom(member.StoreOpenCount, member.StoreOpenMark, Header.StampedOpen(StoreId)) != StoreDescent.Foreign;
 }

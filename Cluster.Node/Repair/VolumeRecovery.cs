@@ -54,7 +54,7 @@ public sealed record VolumeRecovery(
         Invariant.That(IsRecovered, "a volume that is not recovered was to be journaled");
         var epoch = ((Copies.Max(copy => Math.Max(copy.Header.PromisedEpoch, Math.Max(copy.Header.InSyncEpoch, copy.LastRecordEpoch))) / EpochStride) + 1) * EpochStride;
         var version = ((Copies.Max(copy => copy.Header.InSyncVersion) / EpochStride) + 1) * EpochStride;
-        ImmutableArray<InSyncMember> members = [.. Chosen.Select(copy => new InSyncMember(copy.Id, copy.StoreId, copy.StoreOpenCount))];
+        ImmutableArray<InSyncMember> members = [.. Chosen.Select(copy => new InSyncMember(copy.Id, copy.StoreId, copy.StoreOpens.Count, copy.StoreOpens.Mark))];
         return new VolumeRecovered(Volume, Spec!, Placements(), new Epoch(epoch), Chosen[0].LastRecordEpoch, Chosen[0].LastSequence, version, members);
     }
 

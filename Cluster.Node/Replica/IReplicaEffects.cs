@@ -8,7 +8,7 @@ public interface IReplicaEffects
 {
     Guid StoreId { get; }
 
-    ulong StoreOpenCount { get; }
+    StoreOpens StoreOpens { get; }
 
     /// <summary>The newest open of the store after which un-flushed bytes may be gone, since its host had lost power or crashed (R9); 0: none.</summary>
     ulong StoreSuspectSince { get; }

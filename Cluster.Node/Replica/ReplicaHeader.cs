@@ -12,7 +12,7 @@ namespace Cluster.Node.Replica;
 /// | promised epoch u64 | promised to (node) 16 B | in-sync epoch u64 | in-sync version u64 | start sequence u64
 /// | catching up u8 | catch-up from u64 | catch-up join u64 | spec: u32 length, bytes
 /// | from version 2 on: catch-up cursor u64, scrub mark 96 B
-/// | from version 3 on: the members of that in-sync version (see StampedMembers) | hash u64 (XxHash3-64 of all before it)
+/// | from version 3 on: the members of that in-sync version (see StampedMembers; marks of their opens from version 4 on) | hash u64 (XxHash3-64 of all before it)
 /// </code>
 /// </summary>
 /// <param name="Identity">Chosen by placement for this copy (R5).</param>
@@ -25,13 +25,23 @@ public sealed record ReplicaHeader(
     ulong PromisedEpoch, NodeId PromisedTo, ulong InSyncEpoch, ulong InSyncVersion, ulong StartSequence,
     bool CatchingUp, ulong CatchUpFrom, ulong CatchUpJoin, byte[] Spec, ulong CatchUpCursor = 0, ScrubMark Scrub = default)
 {
-    private const byte Version = 3;
+    private const byte Version = 4;
     private const byte VersionOldest = 1;
     private const int FixedBytes = 1 + 16 + 16 + 8 + 4 + 16 + 8 + 16 + 8 + 8 + 8 + 1 + 8 + 8 + 4 + 8;
     private const int AddedBytes = 8 + ScrubMark.SizeBytes;
 
     /// <summary>Who is in that in-sync version, as stamped with it (P7). Empty: never stamped, or by a version that did not name them.</summary>
     public ImmutableArray<StampedMember> Members { get; init; } = [];
+
+    /// <summary>The open at which this very copy was confirmed on the store that holds this header (R5).</summary>
+    public StoreOpenStamp StampedOpen(Guid storeId)
+    {
+        foreach (var member in Members)
+        {
+            if (member.Id == Replica && member.StoreId == storeId) return new StoreOpenStamp(member.StoreOpenCount, member.StoreOpenMark);
+        }
+        return default;
+    }
 
     public byte[] Encode()
     {
@@ -76,7 +86,7 @@ public sealed record ReplicaHeader(
         }
         if (from[0] >= 3)
         {
-            if (!StampedMembers.TryRead(ref reader, out var members)) return null;
+            if (!StampedMembers.TryRead(ref reader, out var members, hasMarks: from[0] >= 4)) return null;
             header = header with { Members = members };
         }
         var hash = XxHash3.HashToUInt64(from[..^8]);

@@ -218,12 +218,12 @@ public sealed partial class ReplicaMachine
         // I3: while catching up, only what was certain at its beginning is reported.
         var last = _header.CatchingUp ? _header.CatchUpFrom : _store.LastSequence;
         var hasCursor = _header.CatchingUp && _store.Damage is null && _header.CatchUpJoin <= _store.CommitWatermark;
-        var promised = new PromisedBody(_header.Identity, _effects.StoreId, _effects.StoreOpenCount, _header.PromisedEpoch, _header.InSyncEpoch,
+        var promised = new PromisedBody(_header.Identity, _effects.StoreId, _effects.StoreOpens, _header.PromisedEpoch, _header.InSyncEpoch,
             _store.LastRecordEpoch, last, _store.DurableSequence, _store.CommitWatermark, _store.TailFrom, _header.CatchingUp, leaseLeftMs,
-            _effects.StoreSuspectSince, hasCursor ? _header.CatchUpJoin : 0, hasCursor ? _header.CatchUpCursor : 0);
+            _effects.StoreSuspectSince, hasCursor ? _header.CatchUpJoin : 0, hasCursor ? _header.CatchUpCursor : 0, _header.StampedOpen(_effects.StoreId));
         if (_store.Damage is not null)
             promised = promised with { LastRecordEpoch = 0, LastSequence = 0, DurableSequence = 0, CommitWatermark = 0, TailFrom = 0 };
-        Span<byte> body = stackalloc byte[PromisedBody.SizeBytes];
+        Span<byte> body = stackalloc byte[PromisedBody.SizeBytesMax];
         to.Send(FrameHeader.Of(FrameKind.Promised, Volume, epoch, requestId, status: status), promised.Encode(body));
     }
 

@@ -73,7 +73,7 @@ public sealed partial class BlockStore
         return (result.Status, created, result.Detail ?? "");
     }
 
-    /// <summary>The open is counted on media before the store is used (R5), and whether the host came back without a clean stop, or an
+    /// <summary>The open is counted and marked on media before the store is used (R5), and whether the host came back without a clean stop, or an
     /// fdatasync had failed, is kept (R9).</summary>
     private static DiskResult CountOpen(StoreEnvironment environment, SuperblockFile file, out bool suspect)
     {
@@ -83,14 +83,15 @@ public sealed partial class BlockStore
         // With one slot lost, the other may be older by one write: no count is given out twice, no clean stop is believed, and the lost one
         // may have noted a failed sync.
         suspect = before.SyncFailed || file.MayBeOld || (!before.CleanStop && before.BootId != bootId);
-        var openCount = before.OpenCount + (file.MayBeOld ? 2UL : 1UL);
+        // The mark of the open that may have been is not known.
+        var opens = (file.MayBeOld ? before.Opens.Next(0) : before.Opens).Next(environment.Options.NewMark());
         return file.Write(before with
         {
-            OpenCount = openCount,
+            Opens = opens,
             BootId = bootId,
             CleanStop = false,
             SyncFailed = false,
-            SuspectSince = suspect ? openCount : before.SuspectSince,
+            SuspectSince = suspect ? opens.Count : before.SuspectSince,
         });
     }
 

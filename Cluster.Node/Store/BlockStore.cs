@@ -41,7 +41,9 @@ public sealed partial class BlockStore : IBlockStore
 
     public Guid StoreId => _superblock.Current.StoreId;
 
-    public ulong OpenCount => _superblock.Current.OpenCount;
+    public StoreOpens Opens => _superblock.Current.Opens;
+
+    public ulong OpenCount => Opens.Count;
 
     public bool Suspect { get; }
 

@@ -9,7 +9,9 @@ public interface IBlockStore : ITurnPhase, IAsyncDisposable
     /// <summary>Random id of this store, on the disk (R5).</summary>
     Guid StoreId { get; }
 
-    /// <summary>Counts the opens; on media before the store is used (R5).</summary>
+    /// <summary>Counts and marks the opens; on media before the store is used (R5).</summary>
+    StoreOpens Opens { get; }
+
     ulong OpenCount { get; }
 
     /// <summary>The last stop was not in order and this host has booted since, or an fdatasync had failed: bytes that were not flushed

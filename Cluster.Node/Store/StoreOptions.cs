@@ -35,6 +35,9 @@ public sealed record StoreOptions
     /// <summary>Where new ids come from; a simulation gives its own source.</summary>
     public Func<Guid> NewId { get; init; } = Guid.NewGuid;
 
+    /// <summary>Where the mark of an open comes from (R5): random, never 0.</summary>
+    public Func<ulong> NewMark { get; init; } = () => (ulong)Random.Shared.NextInt64(1, long.MaxValue);
+
     /// <summary>The segment size must hold some records of the greatest size.</summary>
     public string? Problem() =>
         SegmentBytes is < SegmentBytesMin or > SegmentBytesMax || SegmentBytes % 4096 != 0

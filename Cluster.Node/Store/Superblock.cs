@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Collections.Immutable;
 using System.IO.Hashing;
 using Cluster.Messages.Model;
 
@@ -12,7 +13,8 @@ namespace Cluster.Node.Store;
 ///  16 compatible features u64   24 read-only compatible u64   32 incompatible u64
 ///  40 write count u64   48 open count u64   56 open count at which the store was last found suspect u64 (0: never)
 ///  64 cluster id (16, zero: none yet)   80 store id (16)   96 disk id (16)   112 boot id (16)
-/// 128 end of the log at a clean stop: log number u64, 136 offset u32   140 zero   504 hash u64 of bytes 0-503
+/// 128 end of the log at a clean stop: log number u64, 136 offset u32   140 marks u32
+/// 144 from version 2 on: the mark of each of the newest opens, newest first, u64 x 32 (0: not known)   400 zero   504 hash u64 of bytes 0-503
 /// </code>
 /// An unknown incompatible feature refuses the open; so does an unknown read-only one, as a store is never opened read-only.
 /// </summary>
@@ -23,7 +25,9 @@ public readonly record struct Superblock
 
     /// <summary>"MYRSUPER".</summary>
     public const ulong Magic = 0x5245505553_52594D;
-    public const ushort VersionCurrent = 1;
+    public const ushort VersionCurrent = 2;
+    private const ushort VersionOldest = 1;
+    private const int MarksAt = 144;
 
     /// <summary>Features of these kinds that this program knows: none yet.</summary>
     public const ulong KnownReadOnlyCompatible = 0;
@@ -45,7 +49,7 @@ public readonly record struct Superblock
 
     public ulong WriteCount { get; init; }
 
-    public ulong OpenCount { get; init; }
+    public StoreOpens Opens { get => field ?? StoreOpens.None; init; }
 
     public ulong SuspectSince { get; init; }
 
@@ -71,7 +75,7 @@ public readonly record struct Superblock
         BinaryPrimitives.WriteUInt64LittleEndian(to[24..], ReadOnlyCompatible);
         BinaryPrimitives.WriteUInt64LittleEndian(to[32..], Incompatible);
         BinaryPrimitives.WriteUInt64LittleEndian(to[40..], WriteCount);
-        BinaryPrimitives.WriteUInt64LittleEndian(to[48..], OpenCount);
+        BinaryPrimitives.WriteUInt64LittleEndian(to[48..], Opens.Count);
         BinaryPrimitives.WriteUInt64LittleEndian(to[56..], SuspectSince);
         ClusterId.TryWriteBytes(to[64..]);
         StoreId.TryWriteBytes(to[80..]);
@@ -79,6 +83,9 @@ public readonly record struct Superblock
         BootId.TryWriteBytes(to[112..]);
         BinaryPrimitives.WriteUInt64LittleEndian(to[128..], CleanEnd.Number);
         BinaryPrimitives.WriteUInt32LittleEndian(to[136..], CleanEnd.OffsetBytes);
+        var marks = Opens.Marks;
+        BinaryPrimitives.WriteUInt32LittleEndian(to[140..], (uint)marks.Length);
+        for (var index = 0; index < marks.Length; index++) BinaryPrimitives.WriteUInt64LittleEndian(to[(MarksAt + (8 * index))..], marks[index]);
         BinaryPrimitives.WriteUInt64LittleEndian(to[HashedBytes..], XxHash3.HashToUInt64(to[..HashedBytes]));
     }
 
@@ -90,7 +97,9 @@ public readonly record struct Superblock
         if (from.Length < SizeBytes || BinaryPrimitives.ReadUInt64LittleEndian(from) != Magic) return IoStatus.Malformed;
         if (BinaryPrimitives.ReadUInt64LittleEndian(from[HashedBytes..]) != XxHash3.HashToUInt64(from[..HashedBytes]))
             return IoStatus.BadChecksum;
-        if (BinaryPrimitives.ReadUInt16LittleEndian(from[8..]) != VersionCurrent) return IoStatus.Unsupported;
+        var version = BinaryPrimitives.ReadUInt16LittleEndian(from[8..]);
+        if (version is < VersionOldest or > VersionCurrent) return IoStatus.Unsupported;
+        if (ReadOpens(from, version) is not { } opens) return IoStatus.Malformed;
         superblock = new Superblock
         {
             CleanStop = from[10] == 1,
@@ -100,7 +109,7 @@ public readonly record struct Superblock
             ReadOnlyCompatible = BinaryPrimitives.ReadUInt64LittleEndian(from[24..]),
             Incompatible = BinaryPrimitives.ReadUInt64LittleEndian(from[32..]),
             WriteCount = BinaryPrimitives.ReadUInt64LittleEndian(from[40..]),
-            OpenCount = BinaryPrimitives.ReadUInt64LittleEndian(from[48..]),
+            Opens = opens,
             SuspectSince = BinaryPrimitives.ReadUInt64LittleEndian(from[56..]),
             ClusterId = new Guid(from[64..80]),
             StoreId = new Guid(from[80..96]),
@@ -113,5 +122,16 @@ public readonly record struct Superblock
         if (unknown != 0) return IoStatus.Unsupported;
         return superblock.StoreId != Guid.Empty && superblock.SegmentBytes >= StoreOptions.SegmentBytesMin ? IoStatus.Ok
             : IoStatus.Malformed;
+    }
+
+    private static StoreOpens? ReadOpens(ReadOnlySpan<byte> from, ushort version)
+    {
+        var count = BinaryPrimitives.ReadUInt64LittleEndian(from[48..]);
+        if (version == 1) return new StoreOpens(count, []);
+        var length = BinaryPrimitives.ReadUInt32LittleEndian(from[140..]);
+        if (length > StoreOpens.MarksMax) return null;
+        var marks = ImmutableArray.CreateBuilder<ulong>((int)length);
+        for (var index = 0; index < length; index++) marks.Add(BinaryPrimitives.ReadUInt64LittleEndian(from[(MarksAt + (8 * index))..]));
+        return new StoreOpens(count, marks.MoveToImmutable());
     }
 }

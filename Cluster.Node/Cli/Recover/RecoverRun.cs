@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
 using Cluster.Node.Api;
@@ -90,8 +91,10 @@ internal sealed class RecoverRun(IReadOnlyList<Uri> endpoints, HashSet<string> f
 
     private static RecoveryNode NodeOf(RecoveryResource resource)
     {
+        var opens = new StoreOpens(resource.StoreOpenCount,
+            [.. resource.StoreOpenMarks.Select(mark => ulong.TryParse(mark, NumberStyles.HexNumber, CultureInfo.InvariantCulture, out var read) ? read : 0)]);
         var copies = resource.Copies.Select(copy => (Copy: copy, Header: ReplicaHeader.TryDecode(copy.Header))).Where(pair => pair.Header is not null)
-            .Select(pair => new RecoveryCopy(new NodeId(resource.NodeId), resource.Node, resource.StoreId, resource.StoreOpenCount, pair.Header!, pair.Copy.LastRecordEpoch,
+            .Select(pair => new RecoveryCopy(new NodeId(resource.NodeId), resource.Node, resource.StoreId, opens, pair.Header!, pair.Copy.LastRecordEpoch,
                 pair.Copy.LastSequence, pair.Copy.Damage));
         return new RecoveryNode(new FormationMember(resource.Node, resource.NodeId, new JournalAddress(resource.JournalHost, resource.JournalPort)), resource.Cluster,
             resource.Era, resource.Leader, resource.HasLog, [.. resource.ControlMembers], resource.StoreId, [.. copies]);

@@ -53,7 +53,7 @@ internal static class RecoverText
             ["members"] = new JsonArray([.. copy.Header.Members.Select(member => JsonValue.Create(member.Id.ToString()))]),
             ["lastSequence"] = copy.LastSequence,
             ["lastRecordEpoch"] = copy.LastRecordEpoch,
-            ["opened"] = copy.StoreOpenCount,
+            ["opened"] = copy.StoreOpens.Count,
             ["whole"] = copy.IsWhole,
             ["chosen"] = volume.Chosen.Contains(copy),
         })]),
@@ -81,7 +81,7 @@ internal static class RecoverText
         var names = string.Join(" ", copy.Header.Members.Select(member => member.IsJoining ? $"(+{member.Id})" : member.Id.ToString()));
         var state = copy.Damage is { } damage ? $", damaged: {damage}" : copy.Header.CatchingUp ? ", in the middle of a catch-up" : !copy.WasInSync ? ", never in sync" : "";
         return $"copy {copy.Id} on node {copy.NodeName}: epoch {copy.Header.InSyncEpoch}, in-sync version {copy.Header.InSyncVersion}{(names.Length > 0 ? $" of {names}" : "")}, "
-            + $"last sequence {copy.LastSequence} of epoch {copy.LastRecordEpoch}, opened {copy.StoreOpenCount} times{state}";
+            + $"last sequence {copy.LastSequence} of epoch {copy.LastRecordEpoch}, opened {copy.StoreOpens.Count} times{state}";
     }
 
     private static string LabelsOf(VolumeSpec spec) => spec.Labels.Count == 0 ? "" : $", {string.Join(" ", spec.Labels.Select(label => $"{label.Key}={label.Value}"))}";

@@ -48,7 +48,7 @@ internal sealed record StoreResource
             Directory = directory,
             StoreId = store.Superblock.StoreId,
             ClusterId = store.Superblock.ClusterId,
-            OpenCount = store.Superblock.OpenCount,
+            OpenCount = store.Superblock.Opens.Count,
             CleanStop = store.Superblock.CleanStop,
             SyncFailed = store.Superblock.SyncFailed,
             Suspect = store.IsSuspect,

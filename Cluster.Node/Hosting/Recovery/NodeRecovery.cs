@@ -1,4 +1,5 @@
 using System.Buffers.Binary;
+using System.Globalization;
 using System.IO.Hashing;
 using Cluster.Messages.Wire;
 using Cluster.Node.Api;
@@ -105,6 +106,7 @@ internal sealed class NodeRecovery(string nodeName, Action<Guid> standDown) : IR
             JournalPort = parts.Journal.Address.Port,
             StoreId = parts.Store.StoreId,
             StoreOpenCount = parts.Store.OpenCount,
+            StoreOpenMarks = [.. parts.Store.Opens.Marks.Select(mark => mark.ToString("x16", CultureInfo.InvariantCulture))],
             Copies = copies,
             Fingerprint = Fingerprint(parts.Store, copies),
         };

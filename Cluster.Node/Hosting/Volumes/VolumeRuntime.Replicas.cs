@@ -87,8 +87,8 @@ public sealed partial class VolumeRuntime
         };
         if (status == IoStatus.Ok) return true;
         var number = status == IoStatus.Conflict ? held!.Replica.Number : 0UL;
-        Span<byte> answer = stackalloc byte[PromisedBody.SizeBytes];
-        var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0);
+        Span<byte> answer = stackalloc byte[PromisedBody.SizeBytesMax];
+        var missing = new PromisedBody(promise.Identity, StoreId, StoreOpens, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0);
         from.Send(FrameHeader.Of(FrameKind.Promised, header.Volume, header.Epoch, argument: number, status: status), missing.Encode(answer));
         return false;
     }

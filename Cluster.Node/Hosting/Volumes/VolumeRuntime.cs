@@ -75,7 +75,7 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
 
     public Guid StoreId => _store.StoreId;
 
-    public ulong StoreOpenCount => _store.OpenCount;
+    public StoreOpens StoreOpens => _store.Opens;
 
     public ulong StoreSuspectSince => _store.SuspectSince;
 

@@ -1,3 +1,5 @@
+using System.Buffers.Binary;
+using System.IO.Hashing;
 using System.Runtime.CompilerServices;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
@@ -13,7 +15,7 @@ public sealed class DiskFormatSpecs
     private static readonly Guid B = new("10112233-4455-6677-8899-aabbccddeeff");
     private static readonly Guid C = new("20112233-4455-6677-8899-aabbccddeeff");
 
-    [Fact(DisplayName = "The superblock's bytes are those of version 1")]
+    [Fact(DisplayName = "The superblock's bytes are those of version 2; one of version 1 knows no marks")]
     public void Superblock_bytes()
     {
         var superblock = new Superblock
@@ -22,7 +24,7 @@ public sealed class DiskFormatSpecs
             SegmentBytes = 1 << 26,
             Compatible = 1,
             WriteCount = 7,
-            OpenCount = 5,
+            Opens = new StoreOpens(5, [0x15, 0x14]),
             SuspectSince = 3,
             ClusterId = A,
             StoreId = B,
@@ -39,6 +41,12 @@ public sealed class DiskFormatSpecs
         (superblock with { SyncFailed = true }).Encode(bytes);
         Assert.Equal(1, bytes[11]);
         Assert.True(Superblock.TryDecode(bytes, out decoded) == IoStatus.Ok && decoded.SyncFailed);
+        superblock.Encode(bytes);
+        bytes[8] = 1;
+        bytes.AsSpan(140, 504 - 140).Clear();
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(504), XxHash3.HashToUInt64(bytes.AsSpan(0, 504)));
+        Assert.Equal(IoStatus.Ok, Superblock.TryDecode(bytes, out decoded));
+        Assert.Equal(superblock with { Opens = new StoreOpens(5, []) }, decoded);
         new Superblock { StoreId = B, SegmentBytes = 1 << 26, Incompatible = 1 }.Encode(bytes);
         Assert.Equal(IoStatus.Unsupported, Superblock.TryDecode(bytes, out _));
     }

@@ -28,6 +28,8 @@ internal sealed class SimBlockStorage : ISimStorage
     private BlockStore? _store;
     private SimBlockVolume? _volume;
     private Guid _bootId;
+    private SimulatedDisk? _asFound;
+    private ulong _opens;
     private bool _wasFull;
     private bool _isMediaKnown;
     private bool _hasPowerFailure;
@@ -61,13 +63,14 @@ internal sealed class SimBlockStorage : ISimStorage
             CleanBelowFreePercent = (int)_random.Between(40, 98),
             WatermarkDelayMs = (int)_random.Between(5, 500),
             NewId = _random.Guid,
+            NewMark = () => ++_opens,
         };
         (_disk, _bootId) = (NewDisk(), _random.Guid());
     }
 
     public Guid StoreId { get; private set; }
 
-    public ulong OpenCount { get; private set; }
+    public StoreOpens Opens { get; private set; } = StoreOpens.None;
 
     public ulong SuspectSince { get; private set; }
 
@@ -110,6 +113,7 @@ internal sealed class SimBlockStorage : ISimStorage
     {
         if (_node.World.Faults is { IsOver: false } && _random.Percent(5)) DieWithin(12, _node.World.Profile.PowerLoss && _random.Percent(50));
         ApplyFaults();
+        if (_node.World.Profile.LosesDisks) _asFound = _disk.Copy(media: false);
         _scheduler = new SimDiskScheduler(_node, _random, ApplyFaults);
         var opened = BlockStore.Open(_options with { BootId = _bootId }, new SimNodeLoop(_node), _disk, _scheduler, NullLogger.Instance);
         // What was to break the open does not break the process later: nobody would start it again.
@@ -125,8 +129,8 @@ internal sealed class SimBlockStorage : ISimStorage
         }
         _store = opened.Store;
         Counts += new SimStoreCounts { Opens = 1, Suspect = _store.Suspect ? 1 : 0 };
-        (StoreId, OpenCount, SuspectSince) = (_store.StoreId, _store.OpenCount, _store.SuspectSince);
-        _node.World.Say(_node.Name, $"the store is open, {OpenCount}, suspect since {SuspectSince}, last {_store.Find(SimWorld.Volume)?.LastSequence}, {_store.Usage}");
+        (StoreId, Opens, SuspectSince) = (_store.StoreId, _store.Opens, _store.SuspectSince);
+        _node.World.Say(_node.Name, $"the store is open, {Opens.Count}, suspect since {SuspectSince}, last {_store.Find(SimWorld.Volume)?.LastSequence}, {_store.Usage}");
         Adopt(isNew: false);
         CheckOpened();
         return true;
@@ -160,10 +164,10 @@ internal sealed class SimBlockStorage : ISimStorage
         else Restart(power: true);
     }
 
-    public void Replace(bool withBackup)
+    public void Replace(SimBackup by)
     {
         EndProcess(power: false);
-        _disk = withBackup && _backups.Count == BackupAge + 1 ? _backups.Dequeue() : NewDisk();
+        _disk = by == SimBackup.AsFound ? _asFound!.Copy(media: false) : by == SimBackup.Older && _backups.Count == BackupAge + 1 ? _backups.Dequeue() : NewDisk();
         _backups.Clear();
         (_kept, _synced, ReplacedAtUs, _isMediaKnown, _states) = (0, 0, _node.World.NowUs, false, []);
     }

@@ -1,3 +1,4 @@
+using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 
 namespace Cluster.Tests.Simulation.Volumes;
@@ -39,7 +40,7 @@ internal sealed class SimDisk(Guid storeId)
 {
     public Guid StoreId => storeId;
 
-    public ulong OpenCount { get; set; }
+    public StoreOpens Opens { get; private set; } = StoreOpens.None;
 
     public List<SimOperation> Log { get; } = [];
 
@@ -71,13 +72,13 @@ internal sealed class SimDisk(Guid storeId)
     /// <summary>The last sequence of what outlives the process.</summary>
     public ulong AppendedSequence => SequenceAt(Appended);
 
-    public void OnOpened()
+    public void OnOpened(ulong mark)
     {
         // The open reads what is on media, not what the page cache believes to be there.
         Cut(Math.Min(Log.Count, _lostFrom));
         _lostFrom = int.MaxValue;
-        OpenCount++;
-        if (_isSuspect) SuspectSince = OpenCount;
+        Opens = Opens.Next(mark);
+        if (_isSuspect) SuspectSince = Opens.Count;
         _isSuspect = false;
     }
 
@@ -144,7 +145,7 @@ internal sealed class SimDisk(Guid storeId)
 
     public SimDisk Copy(long atUs)
     {
-        var copy = new SimDisk(storeId) { OpenCount = OpenCount, SuspectSince = SuspectSince, ReplacedAtUs = atUs };
+        var copy = new SimDisk(storeId) { Opens = Opens, SuspectSince = SuspectSince, ReplacedAtUs = atUs };
         copy.Log.AddRange(Log);
         copy.Appended = Appended;
         copy.Sync(Durable);
@@ -157,7 +158,7 @@ internal sealed class SimDisk(Guid storeId)
         Cut(Log.Count - (Log.Count / 3));
         (Appended, Durable) = (Log.Count, Math.Min(Durable, Log.Count));
         Sync(Log.Count);
-        OpenCount -= 2;
+        Opens = new StoreOpens(Opens.Count - 2, Opens.Marks[2..]);
     }
 
     private void Cut(int count)

@@ -304,9 +304,8 @@ internal sealed class SimFaults(SimWorld world)
             KillAll();
             return;
         }
-        if (node.StoreOpenCount < OpensOfABackup) Kill(node, _random.Between(20_000, 200_000));
-        // The count of its opens tells an older store only if the journal knows of a later one.
-        When(() => MayLoseDisk() && world.Replicas.All(each => each.IsWorking) && IsKnown(node), 8_000_000, () =>
+        if (node.StoreOpens.Count < OpensOfABackup) Kill(node, _random.Between(20_000, 200_000));
+        When(() => MayLoseDisk() && world.Replicas.All(each => each.IsWorking), 8_000_000, () =>
         {
             Tally(nameof(RestartAllWithOldDisk));
             ReplaceDisk(node);
@@ -500,11 +499,12 @@ internal sealed class SimFaults(SimWorld world)
     {
         Tally();
         _diskLossNotBeforeUs = world.NowUs + 20_000_000;
-        node.LoseDisk(restoresBackup: IsKnown(node) && _random.Percent(70));
+        node.LoseDisk(!_random.Percent(70) ? SimBackup.None : _random.Percent(60) && IsOlderKnown(node) ? SimBackup.Older : SimBackup.AsFound);
     }
 
-    /// <summary>The journal knows of a later open than a backup would have.</summary>
-    private bool IsKnown(SimNode node) => node.StoreOpenCount >= OpensOfABackup && world.Journal.State.Member(node.Replica)?.StoreOpenCount == node.StoreOpenCount;
+    /// <summary>The journal knows of a later open than the older backup had: that was not taken while the store was closed.</summary>
+    private bool IsOlderKnown(SimNode node) => node.StoreOpens.Count > OpensOfABackup
+        && world.Journal.State.Member(node.Replica)?.StoreOpenCount + OpensOfABackup > node.StoreOpens.Count;
 
     private void LosePower(SimNode node)
     {

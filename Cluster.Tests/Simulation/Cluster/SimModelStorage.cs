@@ -7,12 +7,14 @@ namespace Cluster.Tests.Simulation.Volumes;
 internal sealed class SimModelStorage(SimNode node) : ISimStorage
 {
     private SimVolumeStore? _volume;
+    private SimDisk? _asFound;
+    private ulong _opens;
 
     public SimDisk Disk { get; private set; } = new(node.World.Random.Guid());
 
     public Guid StoreId => Disk.StoreId;
 
-    public ulong OpenCount => Disk.OpenCount;
+    public StoreOpens Opens => Disk.Opens;
 
     public ulong SuspectSince => Disk.SuspectSince;
 
@@ -30,7 +32,9 @@ internal sealed class SimModelStorage(SimNode node) : ISimStorage
 
     public bool Open()
     {
-        Disk.OnOpened();
+        if (node.World.Profile.LosesDisks) _asFound = Disk.Copy(Disk.ReplacedAtUs);
+        // Never the same twice, also of two copies of one disk.
+        Disk.OnOpened(++_opens);
         if (Disk.Log.Count > 0) _volume = new SimVolumeStore(Disk, node);
         return true;
     }
@@ -57,13 +61,13 @@ internal sealed class SimModelStorage(SimNode node) : ISimStorage
         Disk.CutToMedia(node.World.Random);
     }
 
-    public void Replace(bool withBackup)
+    public void Replace(SimBackup by)
     {
         _volume = null;
-        var older = Disk.Copy(node.World.NowUs);
+        var older = (by == SimBackup.AsFound ? _asFound! : Disk).Copy(node.World.NowUs);
         Disk = new SimDisk(node.World.Random.Guid()) { ReplacedAtUs = node.World.NowUs };
-        if (!withBackup) return;
-        older.Age();
+        if (by == SimBackup.None) return;
+        if (by == SimBackup.Older) older.Age();
         Disk = older;
     }
 

@@ -105,7 +105,10 @@ internal sealed class SimNode : IReplicaEffects
 
     public Guid StoreId => Storage.StoreId;
 
-    public ulong StoreOpenCount => Storage.OpenCount;
+    public StoreOpens StoreOpens => Storage.Opens;
+
+    /// <summary>The journal knows the present open of its store.</summary>
+    public bool IsVouchedFor => World.Journal.State.Member(Replica) is { } known && (known.StoreId, known.StoreOpenCount, known.StoreOpenMark) == (StoreId, StoreOpens.Count, StoreOpens.Mark);
 
     public ulong StoreSuspectSince => Storage.SuspectSince;
 
@@ -119,9 +122,6 @@ internal sealed class SimNode : IReplicaEffects
         client.OnNodeStarted();
     }
 
-    /// <summary>Of a disk that was restored from a backup; -1: it has another one.</summary>
-    private int _startsOfBackup = -1;
-
     public void Start()
     {
         Invariant.That(!IsAlive, "a node was started twice");
@@ -131,7 +131,6 @@ internal sealed class SimNode : IReplicaEffects
         Array.Clear(_grantedUntilMs);
         if (_hasDisk)
         {
-            GiveUpBackup();
             if (!Storage.Open())
             {
                 (IsAlive, Incarnation) = (false, Incarnation + 1);
@@ -160,22 +159,7 @@ internal sealed class SimNode : IReplicaEffects
     }
 
     /// <summary>The process ends, and its disk is replaced by an empty one, or by an older one of itself (R5).</summary>
-    public void LoseDisk(bool restoresBackup = false)
-    {
-        _startsOfBackup = restoresBackup ? 0 : -1;
-        Die(() => Storage.Replace(restoresBackup));
-    }
-
-    /// <summary>
-    /// Each open counts, so that a backup which is opened often enough passes for the store that it replaced (docs/consistency.md, known limits): one that the journal has not
-    /// taken back by its second start is thrown away.
-    /// </summary>
-    private void GiveUpBackup()
-    {
-        if (_startsOfBackup < 0 || _startsOfBackup++ == 0) return;
-        if (World.Journal.State.Member(Replica)?.StoreOpenCount != StoreOpenCount) Storage.Replace(withBackup: false);
-        _startsOfBackup = -1;
-    }
+    public void LoseDisk(SimBackup by = SimBackup.None) => Die(() => Storage.Replace(by));
 
     public void Pause()
     {
@@ -305,8 +289,8 @@ internal sealed class SimNode : IReplicaEffects
             _ => IoStatus.Missing,
         };
         if (status == IoStatus.Ok) return true;
-        Span<byte> answer = stackalloc byte[PromisedBody.SizeBytes];
-        var missing = new PromisedBody(promise.Identity, StoreId, StoreOpenCount, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0);
+        Span<byte> answer = stackalloc byte[PromisedBody.SizeBytesMax];
+        var missing = new PromisedBody(promise.Identity, StoreId, StoreOpens, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0);
         var held = step == AdmissionStep.Held ? Machine!.Header.Replica.Number : 0UL;
         from.Send(FrameHeader.Of(FrameKind.Promised, header.Volume, header.Epoch, argument: held, status: status), missing.Encode(answer));
         return false;

@@ -43,16 +43,16 @@ internal sealed class SimRecovery(SimWorld world)
         return null;
     }
 
-    /// <summary>A disk from another time is left out until its copy is in sync again: what it says was true once, and nothing on it tells.</summary>
+    /// <summary>A disk from another time is left out until its copy is in sync again: where its header names it alone, nothing that is found tells.</summary>
     private void Gather(bool onMedia)
     {
         _copies.Clear();
         foreach (var node in world.Replicas)
         {
-            if (node.Storage.ReplacedAtUs >= 0 && world.Journal.State.Member(node.Replica)?.StoreOpenCount != node.StoreOpenCount) continue;
+            if (node.Storage.ReplacedAtUs >= 0 && !node.IsVouchedFor) continue;
             if ((onMedia ? node.Storage.OnMedia() : node.Storage.Appended()) is not { Header: { } bytes } at) continue;
             if (ReplicaHeader.TryDecode(bytes) is not { } header) throw new InvariantException($"{node.Name} holds a header that is none");
-            _copies.Add(new RecoveryCopy(node.Id, node.Name, node.StoreId, node.StoreOpenCount, header, at.LastRecordEpoch, at.Sequence, null));
+            _copies.Add(new RecoveryCopy(node.Id, node.Name, node.StoreId, node.StoreOpens, header, at.LastRecordEpoch, at.Sequence, null));
         }
     }
 

@@ -149,10 +149,9 @@ internal static class SimRun
         history.CompareReplicas();
         foreach (var node in world.Replicas)
         {
-            ulong? Known() => world.Journal.State.Member(node.Replica)?.StoreOpenCount;
             // A process may have started anew a moment ago.
-            history.Check(world.RunUntil(() => Known() == node.StoreOpenCount, MendMs),
-                () => $"the journal knows open {Known()} of the store of {node.Name}, which is at {node.StoreOpenCount}");
+            history.Check(world.RunUntil(() => node.IsVouchedFor, MendMs),
+                () => $"the journal knows {world.Journal.State.Member(node.Replica)}, and the store of {node.Name} is at open {node.StoreOpens.Count}, {node.StoreOpens.Mark}");
         }
         return new SimResult(world.Seed, world.TraceHash, history.Asked, history.Writes, history.Reads, history.Flushes, history.Conflicts, history.Replays,
             faults.Count, history.Servings, history.CatchUps, world.Network.CountOf(FrameKind.TailRecord),

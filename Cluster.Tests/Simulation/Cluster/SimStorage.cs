@@ -12,7 +12,7 @@ internal interface ISimStorage
     /// <summary>Random id of the store on the disk (R5).</summary>
     Guid StoreId { get; }
 
-    ulong OpenCount { get; }
+    StoreOpens Opens { get; }
 
     /// <summary>The newest open that followed a loss of power, or a failed sync (R9); 0: none.</summary>
     ulong SuspectSince { get; }
@@ -49,8 +49,8 @@ internal interface ISimStorage
     /// <summary>Of what was written and not synced, as much is left as chance wants. The process may have ended before.</summary>
     void LosePower();
 
-    /// <summary>The process ends, and its disk is replaced by an empty one, or by a backup from two opens ago (R5).</summary>
-    void Replace(bool withBackup);
+    /// <summary>The process ends, and its disk is replaced (R5).</summary>
+    void Replace(SimBackup by);
 
     /// <summary>The disk went off in the middle of a call: the process has ended there.</summary>
     bool IsOff => false;
@@ -82,6 +82,17 @@ internal interface ISimStorage
 
     /// <summary>What is committed, ascending: block, sequence and value (0: none).</summary>
     IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> Committed();
+}
+
+/// <summary>What is put in the place of a disk.</summary>
+internal enum SimBackup
+{
+    /// <summary>An empty disk.</summary>
+    None = 0,
+    /// <summary>A copy of it from two opens ago.</summary>
+    Older,
+    /// <summary>A copy of it as the last process found it: taken while the store was closed.</summary>
+    AsFound,
 }
 
 /// <summary>What real stores did and went through.</summary>

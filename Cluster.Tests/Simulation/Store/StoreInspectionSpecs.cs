@@ -29,7 +29,7 @@ public sealed class StoreInspectionSpecs
                 var next = new StoreRig(seed, disk: disk.Copy(media: false)).Open();
                 Assert.Equal(next.Store.Recovered, new RecoveredLog(store.Checkpoint, next.Store.Recovered.From, store.LogEnd, store.ReplayedBytes, store.WasCut));
                 Assert.Equal(next.Store.Volumes.OrderBy(volume => volume.Volume.Value).Select(Facts), store.Volumes.Select(Facts));
-                Assert.Equal(next.Store.OpenCount, store.Superblock.OpenCount + 1);
+                Assert.Equal(next.Store.OpenCount, store.Superblock.Opens.Count + 1);
                 Assert.Empty(Problems(store, out var blocks));
                 Assert.Equal(store.BlocksToRead, blocks);
                 Assert.Equal(store.Segments.Sum(segment => segment.LiveBytes), store.Volumes.Sum(volume => volume.Usage.StoredBytes));

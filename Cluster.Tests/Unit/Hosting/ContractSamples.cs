@@ -18,7 +18,7 @@ internal static class ContractSamples
     public static readonly NodeDescription Description = new(Node, "node-1", "z1", "h:1", "h:2", "h:3", "akka.tcp://myrmidon@h:4", Store);
     public static readonly NodeReport Report = new(100, 40, 60, 3, Store, "0.1.0");
     public static readonly VolumeEntry Entry = new(Spec, [Placement], CataloguePhase.Ready);
-    private static readonly ImmutableArray<InSyncMember> Members = [new(new ReplicaId(1), Store, 4), new(new ReplicaId(2), Store, 5)];
+    private static readonly ImmutableArray<InSyncMember> Members = [new(new ReplicaId(1), Store, 4, 0x41), new(new ReplicaId(2), Store, 5, 0x51)];
 
     public static readonly ImmutableArray<object> Events =
     [

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Text;
 using Cluster.Messages;
 using Cluster.Messages.Events;
@@ -59,9 +60,11 @@ public class EventCodecSpecs
         var golden = File.ReadAllLines(Path.Combine(AppContext.BaseDirectory, "Golden", "events-older.txt"), Encoding.UTF8).Select(line => line.Split(' ')).ToArray();
         Assert.Equal(Manifests.OlderEvents, golden.Select(line => line[0]));
         var read = golden.Select(line => EventCodec.Decode(line[0], Convert.FromHexString(line[1]))).ToArray();
-        var changed = Assert.IsType<SpecChanged>(Assert.Single(read));
+        var changed = Assert.IsType<SpecChanged>(read[0]);
         Assert.Equal((ContractSamples.Volume, 0UL), (changed.Volume, changed.Revision));
         Assert.True(VolumeSpecCodec.Same(ContractSamples.Spec, changed.Spec));
+        foreach (var members in (ImmutableArray<InSyncMember>[])[((EpochOpened)read[1]).Members, ((InSyncChanged)read[2]).Members, ((VolumeRecovered)read[3]).Members])
+            Assert.Equal([(4UL, 0UL), (5UL, 0UL)], members.Select(member => (member.StoreOpenCount, member.StoreOpenMark)));
     }
 
     [Fact(DisplayName = "A reason of any length is journaled, cut to what its layout allows")]

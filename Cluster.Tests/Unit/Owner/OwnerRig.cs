@@ -64,7 +64,12 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
         Machine = new VolumeMachine(State, this);
     }
 
-    public InSyncMember Member(int index, ulong openCount = 1) => new(new ReplicaId((ushort)(index + 1)), Nodes[index].Value, openCount);
+    public InSyncMember Member(int index, ulong openCount = 1) => new(new ReplicaId((ushort)(index + 1)), Nodes[index].Value, openCount, MarkOf(openCount));
+
+    /// <summary>Of a store that was opened so often, by itself.</summary>
+    public static StoreOpens OpensOf(ulong count) => new(count, [.. Enumerable.Range(0, (int)Math.Min(count, StoreOpens.MarksMax)).Select(back => MarkOf(count - (ulong)back))]);
+
+    private static ulong MarkOf(ulong count) => 1000 + count;
 
     /// <summary>The oldest proposal is in the journal, and its proposer reads it back.</summary>
     public VolumeEvent Journal()
@@ -76,11 +81,12 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     }
 
     public void Promised(int index, ulong last = 0, ulong lastEpoch = 0, ulong inSyncEpoch = 0, ulong openCount = 1, ulong tailFrom = 0, uint leaseLeftMs = 0,
-        bool catchingUp = false, IoStatus status = IoStatus.Ok, ulong suspectSince = 0, ulong catchUpTo = 0, ulong catchUpCursor = 0)
+        bool catchingUp = false, IoStatus status = IoStatus.Ok, ulong suspectSince = 0, ulong catchUpTo = 0, ulong catchUpCursor = 0, StoreOpens? opens = null,
+        StoreOpenStamp stampedOpen = default)
     {
-        var body = new PromisedBody(Nodes[index].Value, Nodes[index].Value, openCount, Machine.EpochNumber, inSyncEpoch, lastEpoch, last, last, tailFrom, tailFrom,
-            catchingUp, leaseLeftMs, suspectSince, catchUpTo, catchUpCursor);
-        Reply(index, FrameKind.Promised, status, body.Encode(new byte[PromisedBody.SizeBytes]));
+        var body = new PromisedBody(Nodes[index].Value, Nodes[index].Value, opens ?? OpensOf(openCount), Machine.EpochNumber, inSyncEpoch, lastEpoch, last, last, tailFrom, tailFrom,
+            catchingUp, leaseLeftMs, suspectSince, catchUpTo, catchUpCursor, stampedOpen);
+        Reply(index, FrameKind.Promised, status, body.Encode(new byte[PromisedBody.SizeBytesMax]));
     }
 
     /// <summary>What every copy grants with its acks (R21).</summary>

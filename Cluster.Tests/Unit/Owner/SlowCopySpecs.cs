@@ -141,11 +141,11 @@ public sealed class SlowCopySpecs
         rig.Promised(2, last: _sequence, lastEpoch: 1);
         rig.Tick();
         Assert.Empty(rig.Links[2].Of(FrameKind.CatchUpBegin));
-        var body = new PromisedBody(rig.Nodes[1].Value, rig.Nodes[1].Value, 1, 1, 0, 0, 0, 0, 0, 0, true, 0, 0, 0, 0);
+        var body = new PromisedBody(rig.Nodes[1].Value, rig.Nodes[1].Value, OwnerRig.OpensOf(1), 1, 0, 0, 0, 0, 0, 0, true, 0, 0, 0, 0);
         rig.LinkDown(1);
         rig.LinkUp(1);
         // It came back without what it had: below the minimum now.
-        rig.Machine.OnReplicaFrame(rig.Links[1], FrameHeader.Of(FrameKind.Promised, rig.Machine.Volume, 1, status: IoStatus.Missing), body.Encode(new byte[PromisedBody.SizeBytes]), null);
+        rig.Machine.OnReplicaFrame(rig.Links[1], FrameHeader.Of(FrameKind.Promised, rig.Machine.Volume, 1, status: IoStatus.Missing), body.Encode(new byte[PromisedBody.SizeBytesMax]), null);
         rig.Journal();
         rig.Stamped(0);
         rig.Tick();

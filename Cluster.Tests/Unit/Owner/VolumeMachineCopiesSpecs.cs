@@ -205,7 +205,7 @@ public class VolumeMachineCopiesSpecs
     {
         var promise = rig.Links[index].LastOf(FrameKind.Promise);
         rig.Machine.OnReplicaFrame(rig.Links[index], FrameHeader.Of(FrameKind.Promised, rig.Machine.Volume, promise.Epoch, argument: held, status: IoStatus.Conflict),
-            default(PromisedBody).Encode(new byte[PromisedBody.SizeBytes]), null);
+            (default(PromisedBody) with { Opens = StoreOpens.None }).Encode(new byte[PromisedBody.SizeBytesMax]), null);
     }
 
     private static void Respecify(OwnerRig rig, Func<VolumeSpec, VolumeSpec> change)

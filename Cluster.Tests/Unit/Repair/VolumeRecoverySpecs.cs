@@ -16,14 +16,16 @@ public sealed class VolumeRecoverySpecs
     private static Guid Of(int number) => new(number, 0, 0, new byte[8]);
 
     private static StampedMember Member(int number, bool joining = false, ulong opened = 1) =>
-        new(new ReplicaPlacement(new ReplicaId((ushort)number), new NodeId(Of(number)), $"n{number}", Of(100 + number)), Of(200 + number), opened, joining);
+        new(new ReplicaPlacement(new ReplicaId((ushort)number), new NodeId(Of(number)), $"n{number}", Of(100 + number)), Of(200 + number), opened, joining, 10 + opened);
+
+    private static StoreOpens Opened(ulong count) => new(count, [.. Enumerable.Range(0, (int)count).Select(back => 10 + count - (ulong)back)]);
 
     private static RecoveryCopy Copy(int number, ulong epoch, ulong version, ulong last, ulong lastEpoch, params StampedMember[] members)
     {
         var header = new ReplicaHeader(default, default, Spec.Id, new ReplicaId((ushort)number), Of(100 + number), epoch, default, epoch, version, 0, false, 0, 0,
             VolumeSpecCodec.Encode(Spec))
         { Members = [.. members] };
-        return new RecoveryCopy(new NodeId(Of(number)), $"n{number}", Of(200 + number), 1, header, lastEpoch, last, null);
+        return new RecoveryCopy(new NodeId(Of(number)), $"n{number}", Of(200 + number), Opened(1), header, lastEpoch, last, null);
     }
 
     private static VolumeRecovery Decide(params RecoveryCopy[] copies) => VolumeRecovery.Decide(copies, force: false);
@@ -44,7 +46,10 @@ public sealed class VolumeRecoverySpecs
     {
         var first = Copy(1, 5, 9, 40, 5, Member(1), Member(2, opened: 2));
         var second = Copy(2, 5, 9, 42, 5, Member(1), Member(2, opened: 2));
-        foreach (var others in (RecoveryCopy[][])[[], [second], [second with { StoreOpenCount = 2, StoreId = Of(7) }], [second with { StoreOpenCount = 2, Damage = "torn" }]])
+        // From before its second open, and opened since by itself.
+        var backup = Copy(2, 5, 8, 30, 5, Member(1), Member(2)) with { StoreOpens = new StoreOpens(2, [77, 11]) };
+        foreach (var others in (RecoveryCopy[][])[[], [second], [second with { StoreOpens = Opened(2), StoreId = Of(7) }], [second with { StoreOpens = Opened(2), Damage = "torn" }],
+            [backup]])
         {
             RecoveryCopy[] copies = [first, .. others];
             var decided = Decide(copies);
@@ -55,7 +60,8 @@ public sealed class VolumeRecoverySpecs
             var forced = VolumeRecovery.Decide(copies, force: true);
             Assert.True(forced is { IsRecovered: true, Forced: true });
         }
-        Assert.True(Decide(first, second with { StoreOpenCount = 2 }).IsRecovered);
+        Assert.True(Decide(first, second with { StoreOpens = Opened(2) }).IsRecovered);
+        Assert.True(Decide(first, second with { StoreOpens = new StoreOpens(99, [66]) }).IsRecovered);
     }
 
     [Fact(DisplayName = "A copy that was about to join is needed too, also if only one of the members names it")]
@@ -89,7 +95,7 @@ public sealed class VolumeRecoverySpecs
         var third = Copy(3, 4, 8, 60, 4, Member(1), Member(2), Member(3));
         var recovered = Decide(Copy(1, 5, 9, 42, 5, Member(1), Member(2)), Copy(2, 5, 9, 40, 5, Member(1), Member(2)), third).ToEvent();
         Assert.Equal((1UL << 32, 5UL, 42UL, 1UL << 32), (recovered.Epoch.Value, recovered.RecordEpoch, recovered.StartSequence, recovered.Version));
-        Assert.Equal([new InSyncMember(new ReplicaId(1), Of(201), 1)], recovered.Members.AsEnumerable());
+        Assert.Equal([new InSyncMember(new ReplicaId(1), Of(201), 1, 11)], recovered.Members.AsEnumerable());
         Assert.Equal(["r1", "r2", "r3"], recovered.Replicas.Select(copy => copy.Id.ToString()));
         var state = VolumeState.Empty.Apply(recovered);
         Assert.Equal(42UL, state.Fork(5, 42));

@@ -33,8 +33,8 @@ public sealed class ReplicaHeaderSpecs
         Assert.Equal(Sample.Spec, read.Spec);
     }
 
-    [Fact(DisplayName = "A header of version 2 is read; it names no members. The bytes of version 3")]
-    public void Version_3()
+    [Fact(DisplayName = "Headers of version 2, which name no members, and 3, which name no marks, are read. The bytes of version 4")]
+    public void Version_4()
     {
         var header = Sample with { CatchUpCursor = 0x21, Scrub = new ScrubMark(new ScrubTally(1, 2, 3, 4, 5), 6, new ScrubTally(7, 8, 9, 10, 11), 12) };
         var added = string.Concat(new ulong[] { 0x21, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12 }.Select(word => Convert.ToHexString(BitConverter.GetBytes(word))));
@@ -43,13 +43,17 @@ public sealed class ReplicaHeaderSpecs
         Assert.Empty(read.Members);
 
         var copy = new ReplicaPlacement(new ReplicaId(2, 3), header.PromisedTo, "n1", header.Identity);
-        header = header with { Members = [new StampedMember(copy, header.Era, 0x31, true)] };
+        header = header with { Members = [new StampedMember(copy, header.Era, 0x31, true, 0x32)] };
         const string member = "0100" + "02000300" + "33323130353437363839404142434445" + "02000000" + "6E31" + "23222120252427262829303132333435"
             + "13121110151417161819202122232425" + "3100000000000000" + "01";
         var bytes = header.Encode();
-        Assert.Equal(Hashed("03" + First[2..] + added + member), bytes);
+        Assert.Equal(Hashed("04" + First[2..] + added + member + "3200000000000000"), bytes);
+        read = ReplicaHeader.TryDecode(Hashed("03" + First[2..] + added + member));
+        Assert.Equal(header.Members[0] with { StoreOpenMark = 0 }, read!.Members.Single());
+        Assert.Equal(default, read.StampedOpen(header.Identity));
         read = ReplicaHeader.TryDecode(bytes);
         Assert.Equal(header.Members.AsEnumerable(), read!.Members);
+        Assert.Equal(new StoreOpenStamp(0x31, 0x32), read.StampedOpen(header.Era));
         Assert.Equal(header with { Spec = read.Spec, Members = read.Members }, read);
     }
 
@@ -59,7 +63,7 @@ public sealed class ReplicaHeaderSpecs
         var bytes = Sample.Encode();
         for (var length = 0; length < bytes.Length; length++) Assert.Null(ReplicaHeader.TryDecode(bytes.AsSpan(0, length)));
         Assert.Null(ReplicaHeader.TryDecode([.. bytes, 0]));
-        Assert.Null(ReplicaHeader.TryDecode(Hashed("04" + First[2..])));
+        Assert.Null(ReplicaHeader.TryDecode(Hashed("05" + First[2..])));
         for (var index = 0; index < bytes.Length; index++)
         {
             bytes[index] ^= 4;

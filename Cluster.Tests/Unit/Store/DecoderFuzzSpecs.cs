@@ -11,7 +11,7 @@ public sealed class DecoderFuzzSpecs
     {
         var random = new Random(11);
         var superblock = new byte[Superblock.SizeBytes];
-        new Superblock { StoreId = Guid.NewGuid(), SegmentBytes = StoreOptions.SegmentBytesMin, OpenCount = 4 }.Encode(superblock);
+        new Superblock { StoreId = Guid.NewGuid(), SegmentBytes = StoreOptions.SegmentBytesMin, Opens = new StoreOpens(4, [1, 2, 3, 4]) }.Encode(superblock);
         var header = new byte[SegmentHeader.SizeBytes];
         new SegmentHeader(Guid.NewGuid(), Guid.NewGuid(), Guid.NewGuid(), 3, new LogPosition(2, 900), 1 << 20, 1).Encode(header);
         var prefix = new byte[EntryPrefix.SizeBytes];

@@ -89,6 +89,21 @@ public sealed class StoreFailureSpecs
         Assert.Equal((4UL, 4UL), (rig.Store.OpenCount, rig.Store.SuspectSince));
     }
 
+    [Fact(DisplayName = "R5: an open marks itself and keeps the marks of those before; a copy of the disk that is opened as often has others from there on")]
+    public void Marks_of_opens()
+    {
+        var rig = new StoreRig().Open();
+        var copy = new StoreRig(disk: rig.Disk.Copy(media: false)).Open();
+        Assert.Equal(rig.Store.StoreId, copy.Store.StoreId);
+        for (var open = 0; open < StoreOpens.MarksMax + 2; open++) rig.Restart(PowerLoss.ProcessOnly);
+        while (copy.Store.OpenCount < rig.Store.OpenCount) copy.Restart(PowerLoss.ProcessOnly);
+        Assert.Equal(StoreOpens.MarksMax, rig.Store.Opens.Marks.Distinct().Count());
+        Assert.Empty(rig.Store.Opens.Marks.Intersect(copy.Store.Opens.Marks));
+        Assert.Equal(StoreDescent.Foreign, copy.Store.Opens.DescentFrom(rig.Store.OpenCount, rig.Store.Opens.Mark, default));
+        Assert.Equal(StoreDescent.Unknown, rig.Store.Opens.DescentFrom(2, 1, default));
+        Assert.Equal(StoreDescent.Proven, rig.Store.Opens.DescentFrom(2, 1, new StoreOpenStamp(2, 1)));
+    }
+
     [Fact(DisplayName = "A lost slot of the superblock gives out no open count twice and believes no clean stop; two lost slots refuse the open")]
     public void Superblock_slots()
     {
@@ -102,6 +117,9 @@ public sealed class StoreFailureSpecs
             rig.Restart(PowerLoss.LoseAll);
             Assert.Equal(id, rig.Store.StoreId);
             Assert.True(rig.Store.OpenCount > count && rig.Store.Suspect);
+            // Of the open that may have been in the lost slot nothing is claimed (R5).
+            Assert.Equal(0UL, rig.Store.Opens.MarkOf(rig.Store.OpenCount - 1));
+            Assert.NotEqual(0UL, rig.Store.Opens.Mark);
             for (var each = 0; each < 2; each++) rig.Disk.FlipBit(SuperblockFile.Name, ((each * Superblock.SlotBytes) + 51) * 8);
             rig.Disk.Restart(PowerLoss.ProcessOnly);
             Assert.Equal(IoStatus.BadChecksum, rig.TryOpen().Status);

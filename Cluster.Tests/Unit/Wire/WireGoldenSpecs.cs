@@ -36,7 +36,7 @@ public class WireGoldenSpecs
     [Fact(DisplayName = "Bodies between owner and replica")]
     public void Replica_bodies()
     {
-        var promised = new PromisedBody(One, Two, 1, 2, 3, 4, 5, 6, 7, 8, true, 1010, 9, 10, 11);
+        var promised = new PromisedBody(One, Two, new StoreOpens(1, [0x51, 0x52]), 2, 3, 4, 5, 6, 7, 8, true, 1010, 9, 10, 11, new StoreOpenStamp(0x53, 0x54));
         Pin("promised", promised, (body, to) => body.Encode(to), PromisedBody.TryDecode);
         Pin("append-ack", new AppendAckBody(0x11, 0x10, 0x12, 0x1300), (body, to) => body.Encode(to), AppendAckBody.TryDecode);
         Pin("fetch-tail", new FetchTailBody(0x21, 0x22), (body, to) => body.Encode(to), FetchTailBody.TryDecode);
@@ -48,7 +48,7 @@ public class WireGoldenSpecs
         var promise = new PromiseBody(new NodeId(One), new ReplicaId(0x0102, 3), Two, true, [0xAA, 0xBB]);
         Pin("promise", promise, (body, to) => body.Encode(to), PromiseBody.TryDecode,
             (left, right) => left with { Spec = right.Spec } == right && left.Spec.SequenceEqual(right.Spec));
-        var member = new StampedMember(new ReplicaPlacement(new ReplicaId(0x0102, 3), new NodeId(Two), "n1", Three), One, 0x44, true);
+        var member = new StampedMember(new ReplicaPlacement(new ReplicaId(0x0102, 3), new NodeId(Two), "n1", Three), One, 0x44, true, 0x45);
         var stamp = new StampBody(One, 0x41, 0x43, 0x42, true, [0xCC], [member]);
         Pin("stamp", stamp, (body, to) => body.Encode(to), StampBody.TryDecode,
             (left, right) => left with { Spec = right.Spec, Members = right.Members } == right && left.Spec.SequenceEqual(right.Spec)
