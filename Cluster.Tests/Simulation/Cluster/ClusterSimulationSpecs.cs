@@ -30,7 +30,11 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         Assert.True(results.Sum(result => result.Forgotten) > results.Count, "hardly any tombstone was ever dropped");
         Assert.True(results.Sum(result => result.TailRecords) > results.Count, "hardly any tail was ever fetched");
         Assert.True(results.Sum(result => result.Depositions) > results.Count / 4, "hardly any owner was ever deposed while it served");
-        Assert.True(results.Sum(result => result.Attachments) > results.Count / 4, "hardly anything was attached");
+        Assert.True(results.Sum(result => result.Attachments) > results.Count * 3 / 4, "hardly anything was attached");
+        var copies = CopiesOf(results);
+        Assert.True(new[] { "Added", "Removed", "Deleted" }.All(what => copies[what] > results.Count / 4) && Math.Min(copies["Raised"], copies["Lowered"]) > results.Count / 8,
+            $"the number of copies hardly ever changed: {copies}");
+        Assert.True(copies["Held"] > results.Count / 50, $"hardly any node held an older copy under another name: {copies}");
         var early = EarlyClaims(results);
         Assert.True(Math.Min(early.Dead, early.Released) > results.Count / 20 && Math.Min(early.Silent, early.Lost + early.Restarted) > results.Count / 100,
             $"hardly any owner was replaced early: {early}");
@@ -82,7 +86,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         + $"{results.Sum(result => result.SlowOwners)} slow owners, {results.Sum(result => result.HeldForRoom)} times held for room, {results.Sum(result => result.Forgotten)} tombstones dropped, {results.Sum(result => result.TailRecords)} tail records, "
         + $"{results.Sum(result => result.Depositions)} depositions, {results.Sum(result => result.Attachments)} attachments, "
         + $"{results.Sum(result => result.PowerLosses)} losses of power, {results.Sum(result => result.Losses)} sessions told of lost writes, "
-        + $"{EarlyClaims(results)}, {results.Sum(result => result.VirtualMs) / 1000} virtual seconds, {results.Sum(result => result.Frames)} frames; {FaultsOf(results)}";
+        + $"{EarlyClaims(results)}, {results.Sum(result => result.VirtualMs) / 1000} virtual seconds, {results.Sum(result => result.Frames)} frames; {FaultsOf(results)}; copies: {CopiesOf(results)}";
 
     private static SimClaimCounts EarlyClaims(IEnumerable<SimResult> results) =>
         results.Aggregate(default(SimClaimCounts), (sum, result) => sum + result.EarlyClaims);
@@ -92,6 +96,13 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         var kinds = new SimTally();
         foreach (var result in results) kinds.Add(result.Kinds);
         return kinds;
+    }
+
+    private static SimTally CopiesOf(List<SimResult> results)
+    {
+        var copies = new SimTally();
+        foreach (var result in results) copies.Add(result.Copies);
+        return copies;
     }
 
     private static IEnumerable<ulong> Seeds(string variable, int countDefault)

@@ -143,6 +143,9 @@ internal sealed class SimBlockStorage : ISimStorage
         return status;
     }
 
+    /// <summary>What comes back after a kill would have to be known anew: copies change over the model only.</summary>
+    public void Delete() => throw new NotSupportedException("copies do not change over the program's own store");
+
     public bool RunPhase()
     {
         if (_store is null || _disk.IsOff) return false;

@@ -152,6 +152,9 @@ internal sealed class SimDisk(Guid storeId)
         return copy;
     }
 
+    /// <summary>The same store without the replica.</summary>
+    public SimDisk Emptied() => new(storeId) { Opens = Opens, SuspectSince = SuspectSince, ReplacedAtUs = ReplacedAtUs };
+
     /// <summary>Becomes a backup from two opens ago: the end of the log is not there yet.</summary>
     public void Age()
     {

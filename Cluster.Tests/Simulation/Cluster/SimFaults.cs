@@ -39,6 +39,7 @@ internal sealed class SimFaults(SimWorld world)
         _triggersLeft = count;
         PostNext(1_500_000);
         if (world.Profile.Rots) world.Every(RotUs, Rot);
+        if (world.Profile is { Attaches: true, AttachesOften: true }) PostAttach();
     }
 
     /// <summary>Something delicate has just begun at an owner on that node: the best moment to break it.</summary>
@@ -130,6 +131,11 @@ internal sealed class SimFaults(SimWorld world)
         if (world.Profile.RealStore && _random.Percent(30))
         {
             BreakDisk(node);
+            return;
+        }
+        if (world.Profile is { ChangesCopies: true, PowerLoss: false } && _random.Percent(10))
+        {
+            LoseName(node);
             return;
         }
         switch (_random.Below(world.Profile.PowerLoss ? 37 : 34))
@@ -339,6 +345,13 @@ internal sealed class SimFaults(SimWorld world)
         world.Director.Attach(_random.Percent(30) ? null : world.Nodes[world.Profile.Replicas + _random.Below(world.Profile.Clients)]);
     }
 
+    private void PostAttach() => world.At(_random.Between(1_000_000, 8_000_000), () =>
+    {
+        if (_isOver) return;
+        Attach();
+        PostAttach();
+    });
+
     private void CutPair()
     {
         Tally();
@@ -505,6 +518,23 @@ internal sealed class SimFaults(SimWorld world)
     /// <summary>The journal knows of a later open than the older backup had: that was not taken while the store was closed.</summary>
     private bool IsOlderKnown(SimNode node) => node.StoreOpens.Count > OpensOfABackup
         && world.Journal.State.Member(node.Replica)?.StoreOpenCount + OpensOfABackup > node.StoreOpens.Count;
+
+    /// <summary>
+    /// At a moment when the volume can do without it: a copy that nobody reaches any more leaves the set only above the minimum, and the one that is left then must not be lost too.
+    /// </summary>
+    private void LoseName(SimNode node) => When(() => CanSpare(node), 4_000_000, () =>
+    {
+        Tally(nameof(LoseName));
+        node.LoseName();
+        RestartSoon(node, _random.Between(20_000, 1_000_000));
+    }, () => { });
+
+    private bool CanSpare(SimNode node)
+    {
+        var state = world.Journal.State;
+        return state.InSync.Length > Math.Max(1, state.InSyncMin) && world.Replicas.All(other => other.IsWorking) && state.Member(node.Replica) is not null
+            && state.InSync.All(member => world.Replicas.Any(other => other.Replica == member.Id));
+    }
 
     private void LosePower(SimNode node)
     {

@@ -1,3 +1,4 @@
+using Cluster.Messages.Events;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Cluster.Node.Owner;
@@ -171,6 +172,8 @@ internal sealed class SimHistory(SimWorld world)
         if (_appliedAs.TryGetValue(request, out var before) && before.Sequence == record.Sequence) return;
         if (record.Session.Generation < _generation)
             throw Broken($"{asked.Client.Name}'s request {record.RequestId} of generation {record.Session.Generation} was applied after generation {_generation} was served");
+        if (node.Owner?.Machine is { Phase: VolumePhase.Serving or VolumePhase.Draining, State: var state } owner && owner.EpochNumber == record.Epoch && state.InSync.Length < state.InSyncMin)
+            throw Broken($"{node.Name} committed {record.Sequence} with {state.InSync.Length} copies in sync, and {state.InSyncMin} are needed");
         _appliedAs[request] = new Applied(record.Sequence, record.Epoch);
         _promises.OnCommitted(asked, record.Sequence);
         world.Trace(record.Sequence);
@@ -254,7 +257,7 @@ internal sealed class SimHistory(SimWorld world)
                     + $"{member.Name} has {stamped?.InSyncVersion}");
             }
         }
-        if (state.InSync.Length == 1 && world.Profile.Replicas > 1 && node.Storage.Media?.Sequence < ack.Sequence)
+        if (state.InSync.Length == 1 && state.Spec!.Replicas > 1 && node.Storage.Media?.Sequence < ack.Sequence)
             throw Broken($"{node.Name} is the last copy and acknowledged {ack.Sequence} with {node.Storage.Media?.Sequence} on media");
         (_acknowledgedUpTo, _durableUpTo) = (Math.Max(_acknowledgedUpTo, ack.Sequence), Math.Max(_durableUpTo, ack.DurableSequence));
         CheckRecovery();
@@ -292,6 +295,31 @@ internal sealed class SimHistory(SimWorld world)
             if (!world.Profile.PowerLoss) Raise(block, asOf);
             else if (_bySequence.TryGetValue(sequence, out var write)) _promises.OnSeen(_asked[write]);
         }
+    }
+
+    /// <summary>What happened to the number of copies, and how often.</summary>
+    public SimTally Copies { get; } = new();
+
+    /// <summary>The journal says something new of copies: the minimum goes with them, and never holds up what was served (R7).</summary>
+    public void OnCopies(VolumeState before, VolumeState after, VolumeEvent e)
+    {
+        if (e is ReplicaRemoved removed)
+        {
+            Copies.Add("Removed");
+            if (before.Member(removed.Replica) is not null) throw Broken($"copy {removed.Replica} was let go while it was in the in-sync set");
+        }
+        if (after.InSyncMin > after.Spec!.Replicas) throw Broken($"{after.InSyncMin} copies are needed of a volume that is to have {after.Spec.Replicas}");
+        if (before.InSyncMin == after.InSyncMin) return;
+        Copies.Add(after.InSyncMin > before.InSyncMin ? "Raised" : "Lowered");
+        var isAsked = before.Spec is { } spec && (spec.FailureMode, spec.FailureThreshold) != (after.Spec.FailureMode, after.Spec.FailureThreshold);
+        if (!isAsked && after.InSyncMin > before.InSyncMin && after.InSync.Length < after.InSyncMin)
+            throw Broken($"the minimum was raised from {before.InSyncMin} to {after.InSyncMin}, but {after.InSync.Length} copies are in sync");
+    }
+
+    /// <summary>A node deletes that copy: only what the journal has let go (R22).</summary>
+    public void OnDeleted(ReplicaId replica)
+    {
+        if (world.Journal.State.Placement(replica) is not null) throw Broken($"copy {replica} was deleted, and the journal has not let it go");
     }
 
     public void Check(bool condition, Func<string> what)

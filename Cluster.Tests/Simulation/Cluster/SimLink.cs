@@ -12,7 +12,8 @@ internal sealed class SimLink(SimNetwork network, SimNode node, SimNode peer, ul
 
     public SimLink Other { get; set; } = null!;
 
-    public NodeId Peer => peer.Id;
+    /// <summary>By the name that it had when this was connected.</summary>
+    public NodeId Peer { get; } = peer.Id;
 
     public ulong Generation => generation;
 
@@ -48,7 +49,7 @@ internal sealed class SimLink(SimNetwork network, SimNode node, SimNode peer, ul
 /// <summary>Within a process: by reference, later in the same turn.</summary>
 internal sealed class SimSelfLink(SimNode node) : IFrameLink
 {
-    public NodeId Peer => node.Id;
+    public NodeId Peer { get; } = node.Id;
 
     public ulong Generation { get; } = (ulong)node.Incarnation + 1;
 

@@ -46,6 +46,12 @@ internal sealed class SimModelStorage(SimNode node) : ISimStorage
         return IoStatus.Ok;
     }
 
+    public void Delete()
+    {
+        if (_volume is not null) _volume.Events = null;
+        (_volume, Disk) = (null, Disk.Emptied());
+    }
+
     public bool RunPhase() => _volume is not null && _volume.RunPhase();
 
     public void Kill()

@@ -32,7 +32,7 @@ internal sealed class SimNode : IReplicaEffects
 
     public SimNode(SimWorld world, int index, bool hasDisk)
     {
-        (World, Index, _hasDisk) = (world, index, hasDisk);
+        (World, Index, _hasDisk, Replica) = (world, index, hasDisk, new ReplicaId((ushort)(index + 1)));
         (Id, Identity) = (new NodeId(world.Random.Guid()), world.Random.Guid());
         Storage = hasDisk && world.Profile.RealStore ? new SimBlockStorage(this) : new SimModelStorage(this);
         Links = new SimLink?[world.Profile.Replicas + world.Profile.Clients];
@@ -46,11 +46,12 @@ internal sealed class SimNode : IReplicaEffects
 
     public int Index { get; }
 
-    public NodeId Id { get; }
+    public NodeId Id { get; private set; }
 
     public string Name => $"n{Index}";
 
-    public ReplicaId Replica => new((ushort)(Index + 1));
+    /// <summary>The newest copy that was placed on this node under the name that it has.</summary>
+    public ReplicaId Replica { get; private set; }
 
     /// <summary>Of the copy that placement wants here.</summary>
     public Guid Identity { get; }
@@ -160,6 +161,31 @@ internal sealed class SimNode : IReplicaEffects
 
     /// <summary>The process ends, and its disk is replaced by an empty one, or by an older one of itself (R5).</summary>
     public void LoseDisk(SimBackup by = SimBackup.None) => Die(() => Storage.Replace(by));
+
+    /// <summary>
+    /// The process ends, and with it the node's journal and its name are lost, but not the store. To the volume its copy is gone: its new name is to get another one, and the old
+    /// one is in the way until the journal has let it go (R22).
+    /// </summary>
+    public void LoseName()
+    {
+        Die(Storage.Kill);
+        (Id, Replica) = (new NodeId(World.Random.Guid()), default);
+        World.History.OnDied(this);
+    }
+
+    public void OnPlaced(ReplicaPlacement copy)
+    {
+        if (copy.Node == Id) Replica = copy.Id;
+    }
+
+    /// <summary>The journal has let the copy go.</summary>
+    public void DeleteReplica()
+    {
+        World.History.OnDeleted(Machine!.Header.Replica);
+        Machine.LeaveCatchUp();
+        Storage.Delete();
+        (Machine, Local) = (null, null);
+    }
 
     public void Pause()
     {
@@ -281,6 +307,7 @@ internal sealed class SimNode : IReplicaEffects
     {
         if (!PromiseBody.TryDecode(body, out var promise)) return false;
         var step = ReplicaAdmission.Decide(Machine?.Header, in promise);
+        if (step == AdmissionStep.Held) World.History.Copies.Add("Held");
         var status = step switch
         {
             AdmissionStep.Answer => IoStatus.Ok,
@@ -298,6 +325,7 @@ internal sealed class SimNode : IReplicaEffects
 
     private IoStatus Make(VolumeId volume, in PromiseBody promise)
     {
+        if (Machine is not null) DeleteReplica();
         var fresh = new ReplicaHeader(default, default, volume, promise.Replica, promise.Identity, 0, default, 0, 0, 0, false, 0, 0, promise.Spec);
         var status = Storage.Create(fresh.Encode());
         if (status == IoStatus.Ok) AdoptReplica();

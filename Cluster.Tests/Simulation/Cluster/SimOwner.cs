@@ -29,6 +29,9 @@ internal sealed class SimOwner : IVolumeEffects
 
     public SimNode Host => _node;
 
+    /// <summary>Something is on its way to the journal.</summary>
+    public bool IsProposing => _proposals.Count > 0;
+
     public bool IsStopped => Machine.Phase == VolumePhase.Stopped;
 
     /// <summary>Reads the journal and claims the volume on that node, in place of what it had there.</summary>
@@ -139,7 +142,7 @@ internal sealed class SimOwner : IVolumeEffects
         else _node.World.History.SlowCopies++;
     }
 
-    public void MoveOwner(NodeId node, string name, string reason) => _node.World.Director.Move(_node.World.Replicas.First(other => other.Id == node));
+    public void MoveOwner(NodeId node, string name, string reason) => _node.World.Director.Move(_node.World.Replicas.FirstOrDefault(other => other.Id == node) ?? _node);
 
     public void OnChanged()
     {

@@ -8,7 +8,7 @@ namespace Cluster.Tests.Simulation.Volumes;
 /// <summary>What one seed came to.</summary>
 internal sealed record SimResult(ulong Seed, ulong TraceHash, int Asked, int Writes, int Reads, int Flushes, int Conflicts, int Replays, int Faults, int Servings,
     int CatchUps, int TailRecords, int Depositions, int Frames, long VirtualMs, int Attachments, int PowerLosses, int Losses, int Resumes, int SlowCopies, int SlowOwners,
-    int HeldForRoom, int Forgotten, SimClaimCounts EarlyClaims, SimTally Kinds, SimStoreCounts Stores);
+    int HeldForRoom, int Forgotten, SimClaimCounts EarlyClaims, SimTally Kinds, SimTally Copies, SimStoreCounts Stores);
 
 /// <summary>Owners that were replaced early, by how they were lost.</summary>
 internal readonly record struct SimClaimCounts(int Lost, int Dead, int Silent, int Restarted, int Released)
@@ -71,6 +71,9 @@ internal static class SimRun
                 CatchUpShortBytes = seed % 4 == 0 ? 0 : 64 << 20,
             },
             Attaches = random.Percent(35),
+            AttachesOften = seed % 3 == 1,
+            // In a fifth of the seeds the number of copies changes.
+            ChangesCopies = replicas > 1 && new SimRandom(seed ^ 0xC0917E5).Percent(25),
             // In a fifth of them a copy promises room for two of the largest records, so that writes are often held for want of credit.
             CreditBytes = isTight ? 2 * Limits.CreditOf(RecordHeader.SizeBytes + (SimRecords.BlocksMax * (BlockDescriptor.SizeBytes + SimRecords.EncodedBytesMin)))
                 : Limits.CreditBytesMax,
@@ -96,6 +99,7 @@ internal static class SimRun
         return profile with
         {
             RealStore = true,
+            ChangesCopies = false,
             EncodedBytes = encodedBytes,
             OperationsPerClient = 100,
             // Half of the seeds lose power: that is what a store is for.
@@ -138,6 +142,7 @@ internal static class SimRun
         faults.Start((int)world.Random.Between(12, 24));
         world.RunUntil(() => faults.Left == 0 && world.Clients.All(client => client.IsDone), WorkMs);
         faults.End();
+        world.Placement.Restore();
         if (world.Journal.State.Attachment.Generation > 0) AttachToAll(world);
         foreach (var client in world.Clients) history.Check(client.MayBeFenced || !client.WasFenced, () => $"{client.Name} was fenced by nobody");
         history.Check(world.RunUntil(() => world.Clients.All(client => client.IsDone), MendMs), () => $"not all was answered\n{StateOf(world)}");
@@ -157,7 +162,7 @@ internal static class SimRun
             faults.Count, history.Servings, history.CatchUps, world.Network.CountOf(FrameKind.TailRecord),
             world.Network.CountOf(FrameKind.Deposed), world.Network.Delivered, world.NowMs,
             (int)world.Journal.State.Attachment.Generation, faults.PowerLosses, history.ToldOfLoss, history.Resumes, history.SlowCopies, history.SlowOwners,
-            history.HeldForRoom, history.Forgotten, SimClaimCounts.Of(world.Director.EarlyClaims), faults.Kinds, CountsOf(world));
+            history.HeldForRoom, history.Forgotten, SimClaimCounts.Of(world.Director.EarlyClaims), faults.Kinds, history.Copies, CountsOf(world));
     }
 
     private static SimStoreCounts CountsOf(SimWorld world)
@@ -189,7 +194,7 @@ internal static class SimRun
         world.History.Check(world.RunUntil(() => reader.IsDone, MendMs), () => "the last reads were not answered");
     }
 
-    private static bool IsWhole(SimWorld world) => world.Director.IsServing && world.Journal.State.InSync.Length == world.Profile.Replicas;
+    private static bool IsWhole(SimWorld world) => world.Director.IsServing && world.Journal.State.InSync.Length == world.Profile.Replicas && world.Placement.IsDone;
 
     private static bool IsSettled(SimWorld world)
     {

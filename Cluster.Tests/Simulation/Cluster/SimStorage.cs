@@ -40,6 +40,9 @@ internal interface ISimStorage
     /// <summary>A new, empty replica.</summary>
     IoStatus Create(ReadOnlyMemory<byte> header);
 
+    /// <summary>The replica is gone, and that is on media.</summary>
+    void Delete();
+
     /// <summary>The store's phase of the turn. True when it did something.</summary>
     bool RunPhase();
 

@@ -49,6 +49,12 @@ internal sealed record SimProfile
     /// <summary>The volume is attached to one front end after the other, which fences those before (R11).</summary>
     public bool Attaches { get; init; }
 
+    /// <summary>The attachment changes every few seconds.</summary>
+    public bool AttachesOften { get; init; }
+
+    /// <summary>The number of copies and the failure mode change while the run goes on, and nodes lose their names.</summary>
+    public bool ChangesCopies { get; init; }
+
     /// <summary>Nodes with a copy watch the owner and replace one that they have lost sight of.</summary>
     public bool ClaimsEarly { get; init; }
 
@@ -86,6 +92,7 @@ internal sealed class SimWorld
         for (var index = 0; index < profile.Clients; index++) Nodes.Add(new SimNode(this, profile.Replicas + index, hasDisk: false));
         Journal = new SimJournal(this);
         Director = new SimDirector(this);
+        Placement = new SimPlacement(this);
         foreach (var node in Nodes) node.Start();
         foreach (var node in Nodes.Skip(profile.Replicas)) node.AddClient(new SimClient(node, profile.OperationsPerClient));
         if (profile.ClientsOnNodes)
@@ -94,6 +101,7 @@ internal sealed class SimWorld
         }
         Network.Start();
         if (profile.Directed) Director.Start();
+        if (profile.ChangesCopies) Placement.Start();
     }
 
     public static ImmutableSortedDictionary<string, string> Labels(bool readLease) => readLease
@@ -115,6 +123,8 @@ internal sealed class SimWorld
     public SimJournal Journal { get; }
 
     public SimDirector Director { get; }
+
+    public SimPlacement Placement { get; }
 
     /// <summary>None in a scenario, which breaks things itself.</summary>
     public SimFaults? Faults { get; set; }
