@@ -108,7 +108,8 @@ internal sealed class SimBlockStorage : ISimStorage
 
     public bool Open()
     {
-        if (_node.World.Faults is { IsOver: false } && _random.Percent(5)) DieWithin(12, _node.World.Profile.PowerLoss && _random.Percent(50));
+        // An open that fails counts as one: a backup that is opened once more than it was started would pass for the store that it replaced.
+        if (_node.World.Faults is { IsOver: false } && !_node.HoldsBackup && _random.Percent(5)) DieWithin(12, _node.World.Profile.PowerLoss && _random.Percent(50));
         ApplyFaults();
         _scheduler = new SimDiskScheduler(_node, _random, ApplyFaults);
         var opened = BlockStore.Open(_options with { BootId = _bootId }, new SimNodeLoop(_node), _disk, _scheduler, NullLogger.Instance);
@@ -306,7 +307,7 @@ internal sealed class SimBlockStorage : ISimStorage
 
     private void Restart(bool power)
     {
-        _disk.Restart(power ? PowerLoss.Torn : PowerLoss.ProcessOnly);
+        _disk.Restart(!power ? PowerLoss.ProcessOnly : _node.KeepsSome ? PowerLoss.Torn : PowerLoss.LoseAll);
         (_wasFull, _hasPowerFailure) = (false, false);
         _disk.CapacityBytes = long.MaxValue;
         if (power) (_bootId, _isMediaKnown, _kept, _keptState) = (_random.Guid(), false, _synced, _syncedState);
