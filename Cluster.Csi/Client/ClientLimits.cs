@@ -1,3 +1,5 @@
+using Cluster.Messages.Model;
+
 namespace Cluster.Csi.Client;
 
 /// <summary>Bounds of a volume session. What the owner must know of stands in <see cref="Cluster.Messages.Model.Limits"/>.</summary>
@@ -29,6 +31,12 @@ public static class ClientLimits
     /// bounds their number.
     /// </summary>
     public const int ConflictPauseMsMax = 50;
+
+    /// <summary>What was answered is flushed after so long if nobody asks for it: it need not be kept then, and no loss of power takes it back (R13).</summary>
+    public const int KeptMs = 5000;
+
+    /// <summary>An owner to which this session has presented what it kept answers within this, or is looked for anew.</summary>
+    public const int PresentMs = Limits.PresentMsMax + SessionOpenMs;
 
     /// <summary>Pause before a request that the owner had no room for goes again.</summary>
     public const int BusyPauseMs = 5;

@@ -39,4 +39,9 @@ internal static partial class SessionLog
     [LoggerMessage(EventId = 2008, Level = LogLevel.Error,
         Message = "Volume {Volume}: node {Node} got a {Kind} that does not decode from {Owner}; looks for the owner again")]
     public static partial void Malformed(ILogger logger, string volume, string node, string kind, string owner);
+
+    [LoggerMessage(EventId = 2009, Level = LogLevel.Warning,
+        Message = "Volume {Volume}: every copy lost its power; the session {Session} of node {Node} presents {Writes} writes that it was answered, from above "
+            + "sequence {Left} up to {Seen}")]
+    public static partial void Presented(ILogger logger, string volume, string node, string session, int writes, ulong left, ulong seen);
 }

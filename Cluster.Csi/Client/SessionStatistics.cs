@@ -16,6 +16,8 @@ public sealed class SessionStatistics
     private long _conflicts;
     private long _linksLost;
     private long _longestGapMs;
+    private long _forcedFlushes;
+    private long _presented;
 
     public long Count(BlockOperation operation) => Volatile.Read(ref _count[(int)operation]);
 
@@ -31,6 +33,12 @@ public sealed class SessionStatistics
     public long Conflicts => Volatile.Read(ref _conflicts);
 
     public long LinksLost => Volatile.Read(ref _linksLost);
+
+    /// <summary>Flushes that nobody asked for: what was kept had reached half of its bound, or was old (R13).</summary>
+    public long ForcedFlushes => Volatile.Read(ref _forcedFlushes);
+
+    /// <summary>Answered writes that were presented to an owner whose copies had all lost them (R13).</summary>
+    public long Presented => Volatile.Read(ref _presented);
 
     /// <summary>Longest time between two answered I/Os while at least one was pending, in ms.</summary>
     public long LongestGapMs => Volatile.Read(ref _longestGapMs);
@@ -48,6 +56,10 @@ public sealed class SessionStatistics
     internal void AddConflict() => Volatile.Write(ref _conflicts, _conflicts + 1);
 
     internal void AddLinkLost() => Volatile.Write(ref _linksLost, _linksLost + 1);
+
+    internal void AddForcedFlush() => Volatile.Write(ref _forcedFlushes, _forcedFlushes + 1);
+
+    internal void AddPresented(int writes) => Volatile.Write(ref _presented, _presented + writes);
 
     internal void Gap(long gapMs)
     {

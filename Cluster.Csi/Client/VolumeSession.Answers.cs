@@ -22,6 +22,12 @@ public sealed partial class VolumeSession
             case FrameKind.SessionNotice:
                 OnNotice(in header, body);
                 break;
+            case FrameKind.Present:
+                OnPresent(in header, body);
+                break;
+            case FrameKind.ClientCommitted:
+                OnCommitted(in header, body);
+                break;
             case FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientStatusReply:
                 OnAnswer(in header, body);
                 break;
@@ -42,22 +48,18 @@ public sealed partial class VolumeSession
     private void OnAnswer(in FrameHeader header, ReadOnlySpan<byte> body)
     {
         if (_state != State.Ready) return;
-        if (SlotOf(header.RequestId) is not { } request || AnswerTo(request.Kind) != header.Kind) return;
-        switch (header.Status)
+        if (header.RequestId == KeptFlushId)
         {
-            case IoStatus.Busy:
-                SendAgainLater(request);
-                return;
-            case IoStatus.Offline or IoStatus.NotOwner or IoStatus.StaleEpoch:
-                Lose($"the owner answered with {header.Status}");
-                return;
-            case IoStatus.StaleSession:
-                OnStale("a newer session or attachment has replaced this one");
-                return;
-            case IoStatus.Deleted:
-                End(IoStatus.Deleted, "the volume was deleted");
-                return;
+            OnKeptFlushed(in header, body);
+            return;
         }
+        if (SlotOf(header.RequestId) is not { } request || AnswerTo(request.Kind) != header.Kind) return;
+        if (header.Status == IoStatus.Busy)
+        {
+            SendAgainLater(request);
+            return;
+        }
+        if (IsSentAway(header.Status)) return;
         switch (header.Kind)
         {
             case FrameKind.ClientAck:
@@ -71,6 +73,25 @@ public sealed partial class VolumeSession
                 break;
         }
         if (_state == State.Ready) _attempts = 0;
+        TrimKept();
+    }
+
+    /// <summary>The owner answers nothing to this session any more, or not now.</summary>
+    private bool IsSentAway(IoStatus status)
+    {
+        switch (status)
+        {
+            case IoStatus.Offline or IoStatus.NotOwner or IoStatus.StaleEpoch:
+                Lose($"the owner answered with {status}");
+                return true;
+            case IoStatus.StaleSession:
+                OnStale("a newer session or attachment has replaced this one");
+                return true;
+            case IoStatus.Deleted:
+                End(IoStatus.Deleted, "the volume was deleted");
+                return true;
+            default: return false;
+        }
     }
 
     /// <summary>
@@ -112,9 +133,8 @@ public sealed partial class VolumeSession
                 return;
             }
             sequence = ack.Sequence;
-            // Also an answer to a replay, which names no sequence: what it had been applied as is committed.
-            (_seenEpoch, AcknowledgedSequence) = (_epoch, Math.Max(AcknowledgedSequence, ack.CommittedSequence));
-            DurableSequence = Math.Max(DurableSequence, ack.DurableSequence);
+            See(in ack);
+            Keep(request, in ack);
         }
         if (request.Edit is { } edit)
         {
@@ -126,6 +146,19 @@ public sealed partial class VolumeSession
         var operation = request.Operation!;
         Forget(request);
         FinishPart(operation, status);
+    }
+
+    /// <summary>Also an answer to a replay, which names no sequence: what it had been applied as is committed.</summary>
+    private void See(in ClientAckBody ack)
+    {
+        (_seenEpoch, AcknowledgedSequence) = (_epoch, Math.Max(AcknowledgedSequence, ack.CommittedSequence));
+        DurableSequence = Math.Max(DurableSequence, ack.DurableSequence);
+    }
+
+    /// <summary>What was read is claimed like what was answered: it may be another session's, and on no media.</summary>
+    private void Saw(ulong sequence)
+    {
+        if (sequence > AcknowledgedSequence) (_seenEpoch, AcknowledgedSequence) = (_epoch, sequence);
     }
 
     private void OnReadReply(SessionRequest request, IoStatus status, ReadOnlySpan<byte> body)
@@ -164,7 +197,9 @@ public sealed partial class VolumeSession
         var data = block.Data.Span.Slice((int)(request.FromBytes - block.OffsetBytes), (int)(request.ToBytes - request.FromBytes));
         for (var index = 0; index < count; index++)
         {
-            var descriptor = ReadDescriptor.Read(body[(index * ReadDescriptor.SizeBytes)..]).Block;
+            var read = ReadDescriptor.Read(body[(index * ReadDescriptor.SizeBytes)..]);
+            Saw(read.Sequence);
+            var descriptor = read.Block;
             if (descriptor.Length > body.Length - at) return IoStatus.Malformed;
             var encoded = body.Slice(at, descriptor.Length);
             at += descriptor.Length;
@@ -195,6 +230,7 @@ public sealed partial class VolumeSession
         if (body.Length < ReadDescriptor.SizeBytes) return IoStatus.Malformed;
         var descriptor = ReadDescriptor.Read(body);
         sequence = descriptor.Sequence;
+        Saw(sequence);
         return BlockCodec.Decode(descriptor.Block, Info.Id, Layer, request.Range.First, body[ReadDescriptor.SizeBytes..], edit.Content);
     }
 

@@ -59,6 +59,7 @@ public sealed partial class VolumeSession
         _link?.Close();
         _link = null;
         _busy.Clear();
+        _keptFlush = false;
         _openTimer?.Cancel();
         _openTimer = null;
     }
@@ -130,8 +131,7 @@ public sealed partial class VolumeSession
         if (header.Status == IoStatus.StaleSession) OnStale("the owner knows a newer session or attachment");
         else if (header.Status == IoStatus.Deleted) End(IoStatus.Deleted, "the volume was deleted");
         else if (header.Status == IoStatus.DataLost)
-            End(IoStatus.DataLost, "writes that were acknowledged and not flushed are gone: every copy in sync lost them with its host's power; "
-                + "whoever uses the volume must begin anew from what was flushed");
+            EndAsLost();
         else if (header.Status != IoStatus.Ok) Lose($"the owner answered SessionOpen with {header.Status}");
         else if (!SessionOpenedBody.TryDecode(body, out var opened)) LoseMalformed(header.Kind);
         else Begin(opened);
@@ -141,6 +141,8 @@ public sealed partial class VolumeSession
     {
         _state = State.Ready;
         _epoch = opened.Epoch;
+        // All that is claimed is in this owner's order, at the same sequences.
+        if (SeenSequence > 0) _seenEpoch = _epoch;
         Adopt(opened);
         var replayed = Replay();
         var owner = _link?.Peer.ToString() ?? "";
@@ -149,6 +151,7 @@ public sealed partial class VolumeSession
         if (_state != State.Ready) return;
         _lost = false;
         AnswerWaiters(IoStatus.Ok, "");
+        TrimKept();
         Pump();
     }
 
@@ -244,6 +247,9 @@ public sealed partial class VolumeSession
         FailSentWrites();
         ForgetContents();
         _session = new SessionId(attachment!.Generation, _gateway.NewIncarnation());
+        // What is kept was the old session's, which may present nothing any more.
+        _kept.Clear();
+        _kept.Miss(SeenSequence);
         Retry();
     }
 

@@ -17,9 +17,9 @@ public sealed partial class VolumeSession
     private long _outstandingBytes;
     private bool _compress;
 
-    /// <summary>The window has an id left, and bytes: one more request may go over the bound by its own size.</summary>
+    /// <summary>The window has an id left, and bytes: one more request may go over the bound by its own size. What is kept has room too, or a flush is on its way (R13).</summary>
     private bool CanIssue =>
-        _nextId - _answeredBelow < Limits.SessionWindowRequestsMax && _outstandingBytes < Limits.SessionBytesMax;
+        _nextId - _answeredBelow < Limits.SessionWindowRequestsMax && _outstandingBytes < Limits.SessionBytesMax && !_kept.IsFull;
 
     private ref SessionRequest? Slot(ulong id) => ref _slots[id % Limits.SessionWindowRequestsMax];
 

@@ -43,7 +43,7 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     private ILoopTimer? _holdTimer;
 
     internal VolumeSession(
-        VolumeInfo info, IOwnerGateway gateway, ILogger logger, Action<VolumeSession> onClosed, Action<long, long>? onFound = null)
+        VolumeInfo info, IOwnerGateway gateway, ILogger logger, Action<VolumeSession> onClosed, KeptBudget budget, Action<long, long>? onFound = null)
     {
         (Info, _gateway, _logger, _onClosed, _onFound) = (info, gateway, logger, onClosed, onFound);
         Loop = gateway.LoopOf(info.Id);
@@ -53,6 +53,7 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
         _session = new SessionId(info.Attachment.Generation, gateway.NewIncarnation());
         _random = _session.Incarnation | 1;
         _holdCheck = OnHoldCheck;
+        (_kept, _keptBudget, _keptCheck) = (new KeptWrites(budget), budget, OnKeptCheck);
         _connect = Connect;
         _sendBusy = SendBusy;
     }
@@ -261,6 +262,7 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
         (_state, EndStatus) = (State.Ended, status);
         while (_first is { } operation) GiveUp(operation, status);
         ForgetAll();
+        DropKept();
         AnswerWaiters(status, reason);
         CancelTimers();
         CloseIfUnused();
@@ -274,6 +276,7 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
         _state = State.Closed;
         CancelTimers();
         ForgetAll();
+        DropKept();
         AnswerWaiters(IoStatus.Offline, $"the volume {Info.FullName} was closed while it was being opened");
         _onClosed(this);
     }

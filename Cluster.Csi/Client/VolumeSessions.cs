@@ -18,6 +18,9 @@ public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers
     private readonly Lock _lock = new();
     private readonly Dictionary<VolumeId, VolumeSession> _sessions = [];
 
+    /// <summary>What the sessions keep together (R13).</summary>
+    public KeptBudget Kept { get; } = new();
+
     /// <summary>Sessions in use now.</summary>
     public IReadOnlyList<VolumeSession> Snapshot()
     {
@@ -103,7 +106,7 @@ public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers
             isNew = false;
             if (_sessions.TryGetValue(info.Id, out var session) && !session.IsOver) return session;
             isNew = true;
-            session = new VolumeSession(info, gateway, _logger, OnClosed, onFound);
+            session = new VolumeSession(info, gateway, _logger, OnClosed, Kept, onFound);
             _sessions[info.Id] = session;
             return session;
         }

@@ -55,6 +55,27 @@ public static class Limits
     /// <summary>Bytes and requests one front-end session may have outstanding at the owner.</summary>
     public const long SessionBytesMax = 32L << 20;
 
+    /// <summary>Bytes of answered writes, not known to be on media, that one session keeps (R13); at half of it a flush is forced, at the bound writes wait for that.</summary>
+    public const long KeptBytesMax = 32L << 20;
+
+    /// <summary>The same, in records.</summary>
+    public const int KeptRecordsMax = 8192;
+
+    /// <summary>The same for all sessions of a process together; a session that gets no share can't present. Less than the mesh queues towards one peer.</summary>
+    public const long KeptBytesOfProcessMax = 128L << 20;
+
+    /// <summary>What an owner takes in that is presented to it: what two sessions keep.</summary>
+    public const long PresentedBytesMax = 2 * (KeptBytesMax + SessionBytesMax);
+
+    /// <summary>An owner whose copies all lost their power waits this long for sessions to present what they keep, before it takes new I/O (R13)...</summary>
+    public const int PresentMs = 2000;
+
+    /// <summary>...and as long as something arrives, in pauses of at most this...</summary>
+    public const int PresentPauseMs = 500;
+
+    /// <summary>...but no longer than this.</summary>
+    public const int PresentMsMax = 10_000;
+
     /// <summary>Copies of a volume.</summary>
     public const int ReplicasMax = 5;
 

@@ -49,7 +49,7 @@ public interface IOwnerLink : IFrameLink
 public interface IOwnerEvents : IFrameHandler
 {
     /// <summary>
-    /// Frames for the volume (kinds 10-20) may be sent and will arrive; the front end opens its session first, and closes the link when it gives it up.
+    /// Frames for the volume (kinds 10-23) may be sent and will arrive; the front end opens its session first, and closes the link when it gives it up.
     /// </summary>
     void OnLinked(IOwnerLink link);
 

@@ -116,3 +116,23 @@ public readonly record struct ClientAckBody(ulong Sequence, ulong DurableSequenc
         return reader.AtEnd;
     }
 }
+
+/// <summary>ClientCommitted: what a write with FUA was committed as. Present: what the session claims above it is to be presented (R13). 8 bytes.</summary>
+public readonly record struct SequenceBody(ulong Sequence)
+{
+    public const int SizeBytes = 8;
+
+    public ReadOnlySpan<byte> Encode(Span<byte> to)
+    {
+        var writer = new BodyWriter(to);
+        writer.U64(Sequence);
+        return to[..writer.Length];
+    }
+
+    public static bool TryDecode(ReadOnlySpan<byte> from, out SequenceBody body)
+    {
+        var reader = new BodyReader(from);
+        body = new SequenceBody(reader.U64());
+        return reader.AtEnd;
+    }
+}

@@ -35,6 +35,12 @@ public enum FrameKind : byte
     ClientReadReply = 19,
     /// <summary>Answer to ClientStatus. Status; body: u32 count, then (u64 first block, u32 blocks, u32 allocated) × count.</summary>
     ClientStatusReply = 20,
+    /// <summary>A write with FUA got its sequence and is committed; its answer waits for media. Body: <see cref="SequenceBody"/>.</summary>
+    ClientCommitted = 21,
+    /// <summary>Answers SessionOpen for now: the owner lacks what the session claims above this sequence. Body: <see cref="SequenceBody"/> (R13).</summary>
+    Present = 22,
+    /// <summary>Front end to owner, before the session is open. Body: record with the sequence that it had. Not answered by itself.</summary>
+    Presented = 23,
 
     // Owner to replica and back. Epoch is the owner's; Argument is the commit watermark on every frame from the owner (R4).
     /// <summary>Body: <see cref="PromiseBody"/>.</summary>

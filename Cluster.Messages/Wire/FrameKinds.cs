@@ -10,7 +10,7 @@ public static class FrameKinds
     /// have not.
     /// </summary>
     public static bool CarriesRecord(FrameKind kind) =>
-        kind is FrameKind.ClientWrite or FrameKind.Append or FrameKind.TailRecord or FrameKind.CatchUpRecord or FrameKind.RepairRecord;
+        kind is FrameKind.ClientWrite or FrameKind.Presented or FrameKind.Append or FrameKind.TailRecord or FrameKind.CatchUpRecord or FrameKind.RepairRecord;
 
     /// <summary>Bytes of the body at most.</summary>
     public static int BodyBytesMax(FrameKind kind) => kind switch

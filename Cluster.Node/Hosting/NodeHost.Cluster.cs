@@ -72,7 +72,9 @@ public sealed partial class NodeHost
     private void StartNbd(VolumeRuntime runtime, NodeActors actors)
     {
         var gateway = new OwnerGateway(runtime, () => actors.Placement, () => actors.Volumes);
-        var server = new NbdServer(new NbdOptions(), gateway, new VolumeSessions(gateway, _loggers, runtime.Failovers.CountFrontEnd), _loggers);
+        var sessions = new VolumeSessions(gateway, _loggers, runtime.Failovers.CountFrontEnd);
+        runtime.Failovers.Expose(sessions.Kept);
+        var server = new NbdServer(new NbdOptions(), gateway, sessions, _loggers);
         try
         {
             server.Start(new IPEndPoint(Bind(), _options.NbdPort), _options.NbdSocket.Length > 0 ? _options.NbdSocket : null);

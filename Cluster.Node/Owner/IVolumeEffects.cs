@@ -46,6 +46,9 @@ public interface IVolumeEffects
     /// <summary>The machine serves (true), or does not any more. For the actor's answers and for metrics.</summary>
     void OnServing(bool serving);
 
+    /// <summary>Sessions have presented so many writes that every copy had lost, and they are in the order again (R13).</summary>
+    void OnPresented(int writes);
+
     /// <summary>The volume must be owned elsewhere: its replica here can't serve. The machine has stopped.</summary>
     void Relocate(string reason);
 

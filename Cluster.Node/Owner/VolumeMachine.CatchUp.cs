@@ -280,7 +280,7 @@ public sealed partial class VolumeMachine
         var replicas = _state.Replicas.Select(ViewOf).ToImmutableArray();
         var state = Phase switch
         {
-            VolumePhase.Serving => _state.InSync.Length < _state.InSyncMin || _isHeldForRoom ? "held" : _state.InSync.Length < Spec.Replicas ? "degraded" : "healthy",
+            VolumePhase.Serving => IsGathering || _state.InSync.Length < _state.InSyncMin || _isHeldForRoom ? "held" : _state.InSync.Length < Spec.Replicas ? "degraded" : "healthy",
             VolumePhase.Draining => "moving",
             VolumePhase.Stopped => _state.Deleted ? "deleted" : "offline",
             _ => "recovering",
@@ -289,7 +289,7 @@ public sealed partial class VolumeMachine
             IsServing ? ServingReason() : _waitReason, _state.InSyncMin);
     }
 
-    private string ServingReason() => _isHeldForRoom && RoomReason() is { Length: > 0 } room ? room : SlowReason();
+    private string ServingReason() => IsGathering ? GatheringReason() : _isHeldForRoom && RoomReason() is { Length: > 0 } room ? room : SlowReason();
 
     private ReplicaView ViewOf(ReplicaPlacement placement)
     {

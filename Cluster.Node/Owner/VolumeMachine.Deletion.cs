@@ -24,7 +24,7 @@ public sealed partial class VolumeMachine
     {
         if (Phase != VolumePhase.Serving) return new DeletionAnswer(IoStatus.Offline, []);
         var users = _sessions.Values.Where(session => session.Route.IsUp).Select(session => session.Link!.Peer).Distinct().Order().ToList();
-        var mayReturn = _windows.Count > 0 && _effects.NowMs - _servingSinceMs < ReturnGraceMs;
+        var mayReturn = IsGathering || (_windows.Count > 0 && _effects.NowMs - _servingSinceMs < ReturnGraceMs);
         if (users.Count > 0 || mayReturn) return new DeletionAnswer(IoStatus.Busy, users);
         if (_deleting) return new DeletionAnswer(IoStatus.Ok, []);
         _deleting = true;

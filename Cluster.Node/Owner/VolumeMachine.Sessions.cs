@@ -29,7 +29,7 @@ public sealed partial class VolumeMachine
         public ulong HighestRequestId { get; set; }
     }
 
-    /// <summary>A frame of kinds 10-20 from a front end.</summary>
+    /// <summary>A frame of kinds 10-23 from a front end.</summary>
     public void OnClientFrame(IFrameLink link, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
     {
         var from = new ClientRoute(link, header.Argument);
@@ -37,6 +37,7 @@ public sealed partial class VolumeMachine
         {
             case FrameKind.SessionOpen: OnSessionOpen(from, in header, body); break;
             case FrameKind.SessionClose: OnSessionClose(from, body); break;
+            case FrameKind.Presented: OnPresented(from, body, buffer!); break;
             case FrameKind.ClientWrite: OnClientWrite(from, in header, body, buffer!); break;
             case FrameKind.ClientFlush: OnClientFlush(from, in header, body); break;
             case FrameKind.ClientRead: OnClientRead(from, in header, body); break;
@@ -52,7 +53,17 @@ public sealed partial class VolumeMachine
             SendOpened(from, header.RequestId, IoStatus.Malformed);
             return;
         }
+        Open(from, header.RequestId, in open);
+    }
+
+    private void Open(ClientRoute from, ulong requestId, in SessionOpenBody open)
+    {
         var status = AdmitOpen(from, in open);
+        if (status == IoStatus.Ok && IsGathering)
+        {
+            AwaitGathering(from, requestId, in open);
+            return;
+        }
         if (status == IoStatus.Ok)
         {
             if (_state.Attachment.Mode == AttachmentMode.Exclusive) FenceOthers(open.Session);
@@ -61,7 +72,7 @@ public sealed partial class VolumeMachine
             else if (_sessions.TryGetValue(open.Session, out var known)) known.Route = from;
             else _sessions.Add(open.Session, new ClientSession(from) { HighestRequestId = _pending.HighestRequestOf(open.Session) });
         }
-        SendOpened(from, header.RequestId, status);
+        SendOpened(from, requestId, status);
     }
 
     private IoStatus AdmitOpen(ClientRoute from, in SessionOpenBody open)
@@ -89,11 +100,15 @@ public sealed partial class VolumeMachine
     /// </summary>
     private bool HasLost(in SessionOpenBody open)
     {
-        if (open.SeenSequence == 0 || (_state.Fork(open.SeenEpoch, open.SeenSequence) ?? 0) >= open.SeenSequence) return false;
+        if (!IsBeyond(in open) || (WasInOrder(in open) && (IsGathering || open.SeenSequence <= _restoredTo))) return false;
         _effects.Log($"session {open.Session} was answered up to {open.SeenSequence} in epoch {open.SeenEpoch}, and not all of it is left: every copy in sync lost "
             + "what was not flushed. The session is ended");
         return true;
     }
+
+    /// <summary>Of what the session claims, something was not chosen by this takeover.</summary>
+    private bool IsBeyond(in SessionOpenBody open) =>
+        open.SeenSequence != 0 && (_state.Fork(open.SeenEpoch, open.SeenSequence) ?? 0) < open.SeenSequence;
 
     /// <summary>R11: a new session of an exclusive attachment fences the old one before its own first I/O.</summary>
     private void FenceOthers(SessionId session)
@@ -103,16 +118,22 @@ public sealed partial class VolumeMachine
             SendNotice(other.Route, IoStatus.StaleSession);
             _sessions.Remove(id);
             _fencedUpTo = _pending.Last;
-            if (_fenced.Count == FencedMax) _fenced.Dequeue();
-            _fenced.Enqueue(id);
+            NoteFenced(id);
             _effects.Log($"session {id} is fenced by session {session}");
         }
+    }
+
+    private void NoteFenced(SessionId id)
+    {
+        if (_fenced.Count == FencedMax) _fenced.Dequeue();
+        _fenced.Enqueue(id);
     }
 
     private void OnSessionClose(ClientRoute from, ReadOnlySpan<byte> body)
     {
         if (!SessionOpenBody.TryDecode(body, out var close)) return;
         if (_sessions.TryGetValue(close.Session, out var session) && session.Route == from) _sessions.Remove(close.Session);
+        ForgetPresenters((id, presenter) => id == close.Session && presenter.From == from, null);
     }
 
     private IoStatus AdmitSession(IFrameLink from, SessionId id)
@@ -132,6 +153,7 @@ public sealed partial class VolumeMachine
         }
         _pending.ForgetLink(link);
         DropHeldWrites(link);
+        ForgetPresenters((_, presenter) => presenter.From.Link == link, null);
     }
 
     private void OnAttachmentChanged()
@@ -143,6 +165,7 @@ public sealed partial class VolumeMachine
             SendNotice(session.Route, IoStatus.StaleSession);
             _sessions.Remove(id);
         }
+        ForgetPresenters((id, _) => id.Generation != _state.Attachment.Generation, IoStatus.StaleSession);
         _effects.Log($"attachment generation {_state.Attachment.Generation}: {_state.Attachment.Mode} {_state.Attachment.NodeName}");
     }
 
@@ -166,6 +189,7 @@ public sealed partial class VolumeMachine
             SendNotice(session.Route, notice);
         }
         _sessions.Clear();
+        StopGathering(notice);
         _flushes.Clear();
         _reads.Clear();
         foreach (var held in _heldReads) held.Reply.Release();

@@ -102,6 +102,7 @@ public sealed partial class VolumeMachine
             _waitReason = $"every copy that answered was on a host that lost power: waiting for {string.Join(", ", awaited)}, which may hold newer writes";
             return;
         }
+        _mayLack = !isNew && usable.TrueForAll(IsSuspect);
         Choose(usable);
     }
 
@@ -314,6 +315,7 @@ public sealed partial class VolumeMachine
         // Every member of the opened set holds the prefix: it is committed.
         if (!CommitPrefix()) return;
         (Phase, _servingSinceMs, Times.ServedMs) = (VolumePhase.Serving, _effects.NowMs, _effects.NowMs);
+        StartGathering();
         _effects.Log($"serving in epoch {_epoch} from sequence {_chosen}, in-sync set version {_state.Version} of {_state.InSync.Length}");
         _effects.OnServing(true);
         SendIdleWatermarks();

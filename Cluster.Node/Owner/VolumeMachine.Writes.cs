@@ -121,6 +121,7 @@ public sealed partial class VolumeMachine
         TryCommit();
         ReleaseFlushes();
         PumpHeldWrites();
+        PumpPresented();
         if (Phase == VolumePhase.Draining) TryFinishDraining();
     }
 
@@ -178,7 +179,11 @@ public sealed partial class VolumeMachine
         _committedRecordEpoch = header.Epoch;
         _pending.Remove();
         if (replyTo.Link is null) return;
-        if ((header.Flags & RecordFlags.ForceUnitAccess) != 0 && durable < sequence) WaitForMedia(sequence, sequence, replyTo, header.RequestId);
+        if ((header.Flags & RecordFlags.ForceUnitAccess) != 0 && durable < sequence)
+        {
+            SendCommitted(replyTo, header.RequestId, sequence);
+            WaitForMedia(sequence, sequence, replyTo, header.RequestId);
+        }
         else SendClientAck(replyTo, header.RequestId, IoStatus.Ok, sequence);
     }
 
@@ -252,6 +257,13 @@ public sealed partial class VolumeMachine
         Span<byte> body = stackalloc byte[24];
         var durable = status == IoStatus.Ok ? Math.Min(DurableEverywhere(), Committed) : 0;
         to.Send(FrameKind.ClientAck, Volume, _epoch, requestId, status, new ClientAckBody(sequence, durable, Committed).Encode(body));
+    }
+
+    /// <summary>R13: what comes after it may be answered before it is; the front end must know its place to present it.</summary>
+    private void SendCommitted(ClientRoute to, ulong requestId, ulong sequence)
+    {
+        Span<byte> body = stackalloc byte[SequenceBody.SizeBytes];
+        to.Send(FrameKind.ClientCommitted, Volume, _epoch, requestId, IoStatus.Ok, new SequenceBody(sequence).Encode(body));
     }
 
     /// <summary>Replicas learn the watermark from the next frame; when there is none for a while, from this one.</summary>

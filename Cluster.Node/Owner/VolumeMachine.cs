@@ -176,6 +176,7 @@ public sealed partial class VolumeMachine
         TickScrub();
         TickSlow(now);
         TickRoom(now);
+        PumpPresented();
         TickPassed(now);
         StartNextCatchUp();
         SendIdleWatermarks();
@@ -192,6 +193,12 @@ public sealed partial class VolumeMachine
         if (Phase != VolumePhase.Serving)
         {
             Stop(IoStatus.NotOwner);
+            return;
+        }
+        if (IsGathering)
+        {
+            // The next owner would not know that sessions have something to present.
+            _drainsAfterwards = true;
             return;
         }
         Phase = VolumePhase.Draining;

@@ -96,6 +96,10 @@ public sealed record VolumeState
         return last;
     }
 
+    /// <summary>Whether the order of the epoch that was opened before the newest one had the record of that epoch and sequence (R13).</summary>
+    public bool WasInOrder(ulong epoch, ulong sequence) =>
+        History.Length > 0 && (this with { History = History.RemoveAt(History.Length - 1) }).Fork(epoch, sequence) == sequence;
+
     /// <summary>
     /// Whether a node that has lost sight of the owner of that epoch may still take the volume over by itself: nobody has claimed it since, and the owner
     /// has not taken the node's copy out of the set meanwhile.

@@ -1,4 +1,5 @@
 using System.Globalization;
+using Cluster.Csi.Client;
 using Cluster.Node.Api;
 using Cluster.Node.Owner;
 
@@ -40,6 +41,18 @@ public sealed class FailoverMetrics(Metrics metrics)
     {
         Observe("held", heldMs);
         Observe("replay", replayMs);
+    }
+
+    /// <summary>A volume that this node serves has lost writes with the power of all its copies, and got them back from who was answered them.</summary>
+    public void CountPresented(int writes) => metrics.AddCounter("myrmidon_owner_restored_writes_total",
+        "Writes that all copies had lost with their power and that sessions presented again.").Add(writes);
+
+    /// <summary>What this node's front ends keep.</summary>
+    public void Expose(KeptBudget kept)
+    {
+        metrics.AddGauge("myrmidon_session_kept_bytes", "Answered writes, not known to be on media, that front ends keep.", () => kept.Bytes);
+        metrics.AddCounter("myrmidon_session_forced_flushes_total", "Flushes by front ends that nobody had asked for.", () => kept.ForcedFlushes);
+        metrics.AddCounter("myrmidon_session_presented_writes_total", "Kept writes that front ends presented to owners that had lost them.", () => kept.Presented);
     }
 
     private void Observe(string phase, long ms) =>

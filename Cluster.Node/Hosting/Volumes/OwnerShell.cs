@@ -72,6 +72,8 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
         _actor.Tell(new OwnerNotice.ServingChanged(this, serving, Machine.EpochNumber), ActorRefs.NoSender);
     }
 
+    public void OnPresented(int writes) => _runtime.Failovers.CountPresented(writes);
+
     /// <summary>Before it is announced: then the loss is forgotten.</summary>
     private void LogTakeover()
     {

@@ -97,10 +97,11 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
         switch (header.Kind)
         {
             case FrameKind.SessionOpen or FrameKind.SessionClose or FrameKind.ClientWrite or FrameKind.ClientRead or FrameKind.ClientFlush
-                or FrameKind.ClientStatus:
+                or FrameKind.ClientStatus or FrameKind.Presented:
                 ToOwner(from, in header, body, buffer);
                 break;
-            case FrameKind.SessionOpened or FrameKind.SessionNotice or FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientStatusReply:
+            case FrameKind.SessionOpened or FrameKind.SessionNotice or FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientStatusReply
+                or FrameKind.ClientCommitted or FrameKind.Present:
                 ToFrontEnd(in header, body, buffer);
                 break;
             case FrameKind.Promised or FrameKind.AppendAck or FrameKind.TailRecord or FrameKind.TailEnd or FrameKind.Truncated or FrameKind.Stamped
@@ -198,7 +199,7 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
                 FrameKind.ClientStatus => FrameKind.ClientStatusReply,
                 _ => FrameKind.ClientAck,
             };
-            if (header.Kind == FrameKind.SessionClose) return;
+            if (header.Kind is FrameKind.SessionClose or FrameKind.Presented) return;
             from.Send(FrameHeader.Of(answer, header.Volume, 0, header.RequestId, header.Argument, IoStatus.NotOwner), ReadOnlySpan<byte>.Empty);
         }
     }

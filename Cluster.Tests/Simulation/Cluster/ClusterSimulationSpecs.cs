@@ -39,6 +39,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         Assert.True(Math.Min(early.Dead, early.Released) > results.Count / 20 && Math.Min(early.Silent, early.Lost + early.Restarted) > results.Count / 100,
             $"hardly any owner was replaced early: {early}");
         Assert.True(results.Sum(result => result.PowerLosses) > results.Count / 4 && results.Sum(result => result.Losses) > 0, "hardly any power was lost");
+        Assert.True(results.Sum(result => result.Presented) > results.Count / 10, "hardly anything was presented again");
         Assert.True(results.Sum(result => result.Conflicts) > results.Count && results.Sum(result => result.Replays) > results.Count, "hardly any refusals and replays");
     }
 
@@ -85,7 +86,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         + $"{results.Sum(result => result.CatchUps)} catch-ups ({results.Sum(result => result.Resumes)} from a cursor), {results.Sum(result => result.SlowCopies)} slow copies, "
         + $"{results.Sum(result => result.SlowOwners)} slow owners, {results.Sum(result => result.HeldForRoom)} times held for room, {results.Sum(result => result.Forgotten)} tombstones dropped, {results.Sum(result => result.TailRecords)} tail records, "
         + $"{results.Sum(result => result.Depositions)} depositions, {results.Sum(result => result.Attachments)} attachments, "
-        + $"{results.Sum(result => result.PowerLosses)} losses of power, {results.Sum(result => result.Losses)} sessions told of lost writes, "
+        + $"{results.Sum(result => result.PowerLosses)} losses of power, {results.Sum(result => result.Losses)} sessions told of lost writes, {results.Sum(result => result.Presented)} writes presented again, "
         + $"{EarlyClaims(results)}, {results.Sum(result => result.VirtualMs) / 1000} virtual seconds, {results.Sum(result => result.Frames)} frames; {FaultsOf(results)}; copies: {CopiesOf(results)}";
 
     private static SimClaimCounts EarlyClaims(IEnumerable<SimResult> results) =>

@@ -313,7 +313,7 @@ internal sealed class SimBlockStorage : ISimStorage
 
     private void Restart(bool power)
     {
-        _disk.Restart(power ? PowerLoss.Torn : PowerLoss.ProcessOnly);
+        _disk.Restart(!power ? PowerLoss.ProcessOnly : _node.KeepsSome ? PowerLoss.Torn : PowerLoss.LoseAll);
         (_wasFull, _hasPowerFailure) = (false, false);
         _disk.CapacityBytes = long.MaxValue;
         if (power) (_bootId, _isMediaKnown, _kept, _keptState) = (_random.Guid(), false, _synced, _syncedState);

@@ -1,3 +1,4 @@
+using Cluster.Csi.Client;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 
@@ -74,6 +75,11 @@ internal sealed class SimClient
     private ulong _acknowledged;
     private ulong _durable;
     private long _heardUs;
+
+    /// <summary>What it keeps; and what it must keep, as the checker sees it.</summary>
+    private KeptWrites _kept = new(new KeptBudget());
+    private readonly SortedDictionary<ulong, SimRequest> _unflushed = [];
+    private bool _flushes;
 
     public SimClient(SimNode node, int operations)
     {
@@ -152,6 +158,11 @@ internal sealed class SimClient
         foreach (var request in _open.Values) Forget(request);
         _open.Clear();
         _seen.Clear();
+        _kept.Clear();
+        // In a quarter of the seeds there is hardly room to keep anything: then it can't present all, and must hear of it.
+        _kept = new KeptWrites(World.Seed % 4 == 2 ? new KeptBudget(4 * 512) : new KeptBudget());
+        _unflushed.Clear();
+        _flushes = false;
     }
 
     public void End()
@@ -200,8 +211,10 @@ internal sealed class SimClient
         _heardUs = World.NowUs;
         switch (header.Kind)
         {
-            case FrameKind.SessionOpened: OnOpened(header.Status); break;
+            case FrameKind.SessionOpened: OnOpened(header.Status, header.Epoch); break;
             case FrameKind.SessionNotice: OnNotice(header.Status); break;
+            case FrameKind.Present: OnPresent(body); break;
+            case FrameKind.ClientCommitted: OnCommitted(in header, body); break;
             default: OnAnswer(in header, body); break;
         }
     }
@@ -250,7 +263,7 @@ internal sealed class SimClient
         _link.Send(FrameHeader.Of(FrameKind.SessionOpen, SimWorld.Volume, argument: _route), open.Encode(body));
     }
 
-    private void OnOpened(IoStatus status)
+    private void OnOpened(IoStatus status, ulong epoch)
     {
         if (status == IoStatus.StaleSession) OnFenced();
         else if (status == IoStatus.DataLost) OnDataLost();
@@ -258,6 +271,7 @@ internal sealed class SimClient
         else if (!_isReady)
         {
             _isReady = true;
+            if (_acknowledged > _durable) _seenEpoch = Math.Max(_seenEpoch, epoch);
             foreach (var request in _open.Values.ToList()) Send(request);
         }
     }
@@ -318,7 +332,11 @@ internal sealed class SimClient
         {
             var blocks = SimRecords.DecodeReply(body, request.Range);
             World.History.OnRead(request, blocks);
-            for (var index = 0; index < blocks.Count; index++) _seen[request.Range.First + (ulong)index] = blocks[index].Sequence;
+            for (var index = 0; index < blocks.Count; index++)
+            {
+                _seen[request.Range.First + (ulong)index] = blocks[index].Sequence;
+                if (blocks[index].Sequence > _acknowledged) (_seenEpoch, _acknowledged) = (header.Epoch, blocks[index].Sequence);
+            }
             return;
         }
         if (header.Status == IoStatus.Conflict)
@@ -330,7 +348,63 @@ internal sealed class SimClient
         Invariant.That(ClientAckBody.TryDecode(body, out var ack), "an ack has no body");
         if (header.Epoch >= _seenEpoch) (_seenEpoch, _acknowledged, _durable) = (header.Epoch, Math.Max(_acknowledged, ack.CommittedSequence), Math.Max(_durable, ack.DurableSequence));
         World.History.OnAcknowledged(request, ack);
+        Keep(request, in ack);
         if (request.Kind == SimKind.Write && ack.Sequence != 0) _seen[request.Range.First] = ack.Sequence;
+    }
+
+    private void Keep(SimRequest request, in ClientAckBody ack)
+    {
+        if (request.Kind == SimKind.Flush) _flushes = false;
+        else if (ack.Sequence == 0) _kept.Miss(ack.CommittedSequence);
+        else if (ack.Sequence > _durable)
+        {
+            _kept.Add(ack.Sequence, request.Id, request.Record!);
+            _unflushed[ack.Sequence] = request;
+        }
+        _kept.OnDurable(_durable);
+        foreach (var sequence in _unflushed.Keys.TakeWhile(sequence => sequence <= _durable).ToList()) _unflushed.Remove(sequence);
+        if (!_kept.WantsFlush || _flushes || _left == 0) return;
+        _flushes = true;
+        Ask(SimKind.Flush, request.Range);
+    }
+
+    private void OnCommitted(in FrameHeader header, ReadOnlySpan<byte> body)
+    {
+        if (!_isReady || !_open.TryGetValue(header.RequestId, out var request)) return;
+        Invariant.That(SequenceBody.TryDecode(body, out var committed), "a ClientCommitted has no body");
+        if (committed.Sequence > _durable) _kept.Add(committed.Sequence, request.Id, request.Record!);
+    }
+
+    /// <summary>Now and then something is presented twice, or though it survived: the owner must not mind.</summary>
+    private void OnPresent(ReadOnlySpan<byte> body)
+    {
+        Invariant.That(SequenceBody.TryDecode(body, out var left), "a Present has no body");
+        if (!_kept.IsWholeAbove(left.Sequence))
+        {
+            World.Say(Name, $"can't present what is lost above {left.Sequence}");
+            OnDataLost();
+            return;
+        }
+        var presented = _kept.Above(World.Random.Percent(20) ? 0 : left.Sequence).ToList();
+        foreach (var (sequence, request) in _unflushed)
+        {
+            World.History.Check(sequence <= left.Sequence || presented.Exists(write => write.Sequence == sequence && write.RequestId == request.Id),
+                () => $"{Name} was answered write {sequence}, which was on no media, and does not have it any more");
+        }
+        World.Say(Name, $"presents {presented.Count} writes above {left.Sequence}, up to {_acknowledged}");
+        if (World.Random.Percent(20)) presented.AddRange(presented.ToList());
+        foreach (var write in presented) Present(in write);
+    }
+
+    private void Present(in KeptWrite write)
+    {
+        var copy = BufferPool.Shared.Rent(write.Record.Length);
+        write.Record.Span.CopyTo(copy.Span);
+        RecordHeader.TryDecode(copy.Span, out var record);
+        (record.Epoch, record.Sequence, record.CommitWatermark) = (0, write.Sequence, 0);
+        record.Encode(copy.Span);
+        _link!.Send(FrameHeader.Of(FrameKind.Presented, SimWorld.Volume, 0, write.RequestId, _route), copy);
+        copy.Release();
     }
 
     private static void Forget(SimRequest request)

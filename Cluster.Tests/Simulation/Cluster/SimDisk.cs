@@ -99,10 +99,10 @@ internal sealed class SimDisk(Guid storeId)
     public void CutToAppended() => Cut(Appended);
 
     /// <summary>Power loss: of what was written and not synced, some prefix is left.</summary>
-    public void CutToMedia(SimRandom random)
+    public void CutToMedia(SimRandom random, bool keepsSome = true)
     {
         _isSuspect = true;
-        Cut(Math.Min((int)random.Between(Durable, Appended), _lostFrom));
+        Cut(Math.Min(keepsSome ? (int)random.Between(Durable, Appended) : Durable, _lostFrom));
         _lostFrom = int.MaxValue;
     }
 

@@ -558,13 +558,24 @@ internal sealed class SimFaults(SimWorld world)
 
     private bool HasUnflushed(SimNode node) => node.IsWorking && world.Journal.State.Member(node.Replica) is not null && node.Storage.Media?.Sequence < world.History.HighestSeen;
 
+    /// <summary>
+    /// In half of the cases at a moment when no host has on media what clients were answered, and no disk keeps a byte of it; in half of these nothing else breaks
+    /// until the sessions that live have presented it (R13).
+    /// </summary>
     private void LoseAllPower()
     {
-        Tally();
+        if (_random.Percent(50)) LoseAllPowerNow(keepsSome: true);
+        else When(() => world.Replicas.All(HasUnflushed), 4_000_000, () => LoseAllPowerNow(keepsSome: false), () => { });
+    }
+
+    private void LoseAllPowerNow(bool keepsSome)
+    {
+        Tally(keepsSome ? nameof(LoseAllPower) : "LoseAllUnflushed");
+        if (!keepsSome && _random.Percent(50)) _quietUntilUs = world.NowUs + (3 * QuietUs);
         PowerLosses++;
         foreach (var node in world.Replicas)
         {
-            node.LosePower();
+            node.LosePower(keepsSome);
             RestartSoon(node, _random.Between(200_000, 4_000_000));
         }
     }

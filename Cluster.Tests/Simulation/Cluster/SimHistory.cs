@@ -24,8 +24,7 @@ internal sealed class SimHistory(SimWorld world)
     private readonly Dictionary<ulong, ulong> _newest = [];
     private readonly Dictionary<ulong, ulong> _newestTrim = [];
     private readonly SimPromises _promises = new(world);
-    private readonly Dictionary<SimRequest, ulong> _acknowledgedAs = [];
-    private readonly Dictionary<SessionId, ulong> _lostTo = [];
+    private readonly SimAnswers _answers = new();
     private readonly SimRecovery _recovery = new(world);
     private ulong _acknowledgedUpTo;
     private ulong _durableUpTo;
@@ -61,6 +60,9 @@ internal sealed class SimHistory(SimWorld world)
 
     /// <summary>Tombstones dropped because every copy had passed them (R20).</summary>
     public int Forgotten { get; set; }
+
+    /// <summary>Writes that sessions presented and owners put where they were (R13).</summary>
+    public int Presented { get; set; }
 
     /// <summary>Catch-ups that went on from a cursor.</summary>
     public int Resumes { get; private set; }
@@ -120,11 +122,7 @@ internal sealed class SimHistory(SimWorld world)
         var start = state.History[^1].StartSequence;
         if (_promises.FirstAbove(start) is { } promised)
             throw Broken($"epoch {state.Opened} starts at {start}, but write {promised} was seen by a client and is held by a member of the in-sync set");
-        foreach (var (request, sequence) in _acknowledgedAs)
-        {
-            if (sequence > start) _lostTo.TryAdd(request.Session, state.Opened.Value);
-        }
-        foreach (var request in _acknowledgedAs.Where(pair => pair.Value > start).Select(pair => pair.Key).ToList()) _acknowledgedAs.Remove(request);
+        _answers.OnTakeover(start, state.Opened.Value);
     }
 
     public void OnAsked(SimRequest request)
@@ -169,16 +167,20 @@ internal sealed class SimHistory(SimWorld world)
                 throw Broken($"{asked.Client.Name}'s request {record.RequestId} was applied as {known.Sequence} and again as {record.Sequence}");
         }
         else _bySequence[record.Sequence] = request;
-        if (_appliedAs.TryGetValue(request, out var before) && before.Sequence == record.Sequence) return;
+        var isRestored = world.Profile.PowerLoss && Told(_answers.OnCommitted(asked, in record));
+        if (_appliedAs.TryGetValue(request, out var before) && before.Sequence == record.Sequence && !isRestored) return;
         if (record.Session.Generation < _generation)
             throw Broken($"{asked.Client.Name}'s request {record.RequestId} of generation {record.Session.Generation} was applied after generation {_generation} was served");
         if (node.Owner?.Machine is { Phase: VolumePhase.Serving or VolumePhase.Draining, State: var state } owner && owner.EpochNumber == record.Epoch && state.InSync.Length < state.InSyncMin)
             throw Broken($"{node.Name} committed {record.Sequence} with {state.InSync.Length} copies in sync, and {state.InSyncMin} are needed");
         _appliedAs[request] = new Applied(record.Sequence, record.Epoch);
         _promises.OnCommitted(asked, record.Sequence);
+        if (isRestored) _promises.OnSeen(asked);
         world.Trace(record.Sequence);
         Order(asked, in record);
     }
+
+    private bool Told(SimAnswers.Restored restored) => restored.Wrong is { } wrong ? throw Broken(wrong) : restored.IsRestored;
 
     private void Order(SimRequest asked, in RecordHeader record)
     {
@@ -209,7 +211,7 @@ internal sealed class SimHistory(SimWorld world)
         if (ack.Sequence == 0) Replays++;
         else if (ack.Sequence != applied.Sequence && !world.Profile.PowerLoss) throw Broken($"write {applied.Sequence} was answered as {ack.Sequence}");
         _promises.OnSeen(request);
-        _acknowledgedAs[request] = applied.Sequence;
+        _answers.OnAcknowledged(request, applied.Sequence, world.NowUs);
         if (request.ForceUnitAccess || (ack.Sequence != 0 && ack.DurableSequence >= ack.Sequence)) OnMedia(request);
         if (world.Profile.PowerLoss) return;
         for (var index = 0; index < request.Floors.Length; index++)
@@ -224,8 +226,7 @@ internal sealed class SimHistory(SimWorld world)
     public void OnAnswered(SimRequest request, ulong epoch)
     {
         _generation = Math.Max(_generation, request.Session.Generation);
-        if (_lostTo.TryGetValue(request.Session, out var since) && epoch >= since)
-            throw Broken($"{request.Client.Name} was answered in epoch {epoch}, though writes that were acknowledged to it are gone since epoch {since}");
+        if (_answers.GoesOnWithout(request.Session, epoch) is { } lost) throw Broken($"{request.Client.Name} was answered in epoch {epoch}, {lost}");
     }
 
     public int ToldOfLoss { get; private set; }
@@ -234,6 +235,7 @@ internal sealed class SimHistory(SimWorld world)
     public void OnToldOfLoss(SessionId session)
     {
         ToldOfLoss++;
+        _answers.OnToldOfLoss(session);
         if (!world.Profile.PowerLoss) throw Broken("acknowledged writes are gone, and no host ever lost power");
     }
 
@@ -292,8 +294,13 @@ internal sealed class SimHistory(SimWorld world)
             var asOf = sequence == 0 ? _newestTrim.GetValueOrDefault(block) : sequence;
             if (asOf < floor) throw Broken($"{request.Client.Name} read block {block} as of {asOf}, but {floor} was acknowledged or read before");
             CheckValue(block, sequence, value);
+            if (world.Profile.PowerLoss && _answers.OnRead(request, block, asOf, value) is { } stale) throw Broken($"{request.Client.Name} read block {block} as of {asOf}, {stale}");
             if (!world.Profile.PowerLoss) Raise(block, asOf);
-            else if (_bySequence.TryGetValue(sequence, out var write)) _promises.OnSeen(_asked[write]);
+            else if (_bySequence.TryGetValue(sequence, out var write))
+            {
+                _promises.OnSeen(_asked[write]);
+                _answers.OnSeen(request.Session, _asked[write], sequence);
+            }
         }
     }
 

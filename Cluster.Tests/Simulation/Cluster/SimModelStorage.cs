@@ -64,7 +64,7 @@ internal sealed class SimModelStorage(SimNode node) : ISimStorage
     {
         if (_volume is null) return;
         _volume = null;
-        Disk.CutToMedia(node.World.Random);
+        Disk.CutToMedia(node.World.Random, node.KeepsSome);
     }
 
     public void Replace(SimBackup by)

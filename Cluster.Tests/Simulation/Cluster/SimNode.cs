@@ -153,11 +153,16 @@ internal sealed class SimNode : IReplicaEffects
     /// <summary>kill -9.</summary>
     public void Kill() => Die(Storage.Kill);
 
-    public void LosePower()
+    public void LosePower(bool keepsSome = true)
     {
+        KeepsSome = keepsSome;
         if (IsAlive) Die(Storage.LosePower);
         else if (_hasDisk) Storage.LosePower();
+        KeepsSome = true;
     }
+
+    /// <summary>A loss of power leaves some of what was not synced, as disks do.</summary>
+    public bool KeepsSome { get; private set; } = true;
 
     /// <summary>The process ends, and its disk is replaced by an empty one, or by an older one of itself (R5).</summary>
     public void LoseDisk(SimBackup by = SimBackup.None) => Die(() => Storage.Replace(by));
@@ -264,10 +269,11 @@ internal sealed class SimNode : IReplicaEffects
         switch (header.Kind)
         {
             case FrameKind.SessionOpen or FrameKind.SessionClose or FrameKind.ClientWrite or FrameKind.ClientRead or FrameKind.ClientFlush
-                or FrameKind.ClientStatus:
+                or FrameKind.ClientStatus or FrameKind.Presented:
                 ToOwner(from, in header, body, buffer);
                 break;
-            case FrameKind.SessionOpened or FrameKind.SessionNotice or FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientStatusReply:
+            case FrameKind.SessionOpened or FrameKind.SessionNotice or FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientStatusReply
+                or FrameKind.ClientCommitted or FrameKind.Present:
                 foreach (var client in Clients) client.OnFrame(from, in header, body);
                 break;
             case FrameKind.Promised or FrameKind.AppendAck or FrameKind.TailRecord or FrameKind.TailEnd or FrameKind.Truncated or FrameKind.Stamped
@@ -287,7 +293,7 @@ internal sealed class SimNode : IReplicaEffects
     private void ToOwner(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
     {
         if (Owner is { IsStopped: false } owner) owner.Machine.OnClientFrame(from, in header, body, buffer);
-        else
+        else if (header.Kind != FrameKind.Presented)
         {
             var kind = header.Kind == FrameKind.SessionOpen ? FrameKind.SessionOpened
                 : header.Kind == FrameKind.ClientRead ? FrameKind.ClientReadReply : FrameKind.ClientAck;

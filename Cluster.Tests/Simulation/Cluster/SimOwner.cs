@@ -127,6 +127,8 @@ internal sealed class SimOwner : IVolumeEffects
         if (!_isForgotten) _node.World.Say($"{_node.Name}/e{Machine?.EpochNumber}", what);
     }
 
+    public void OnPresented(int writes) => _node.World.History.Presented += writes;
+
     public void OnRepair(in RepairEvent repair) => _node.World.History.OnRepair(in repair);
 
     public void OnHeldForRoom(string? reason)

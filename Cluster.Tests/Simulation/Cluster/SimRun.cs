@@ -8,7 +8,7 @@ namespace Cluster.Tests.Simulation.Volumes;
 /// <summary>What one seed came to.</summary>
 internal sealed record SimResult(ulong Seed, ulong TraceHash, int Asked, int Writes, int Reads, int Flushes, int Conflicts, int Replays, int Faults, int Servings,
     int CatchUps, int TailRecords, int Depositions, int Frames, long VirtualMs, int Attachments, int PowerLosses, int Losses, int Resumes, int SlowCopies, int SlowOwners,
-    int HeldForRoom, int Forgotten, SimClaimCounts EarlyClaims, SimTally Kinds, SimTally Copies, SimStoreCounts Stores);
+    int HeldForRoom, int Forgotten, int Presented, SimClaimCounts EarlyClaims, SimTally Kinds, SimTally Copies, SimStoreCounts Stores);
 
 /// <summary>Owners that were replaced early, by how they were lost.</summary>
 internal readonly record struct SimClaimCounts(int Lost, int Dead, int Silent, int Restarted, int Released)
@@ -162,7 +162,7 @@ internal static class SimRun
             faults.Count, history.Servings, history.CatchUps, world.Network.CountOf(FrameKind.TailRecord),
             world.Network.CountOf(FrameKind.Deposed), world.Network.Delivered, world.NowMs,
             (int)world.Journal.State.Attachment.Generation, faults.PowerLosses, history.ToldOfLoss, history.Resumes, history.SlowCopies, history.SlowOwners,
-            history.HeldForRoom, history.Forgotten, SimClaimCounts.Of(world.Director.EarlyClaims), faults.Kinds, history.Copies, CountsOf(world));
+            history.HeldForRoom, history.Forgotten, history.Presented, SimClaimCounts.Of(world.Director.EarlyClaims), faults.Kinds, history.Copies, CountsOf(world));
     }
 
     private static SimStoreCounts CountsOf(SimWorld world)

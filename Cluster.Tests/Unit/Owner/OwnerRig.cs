@@ -94,6 +94,10 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     public List<string?> HeldForRoom { get; } = [];
 
+    public List<int> Presented { get; } = [];
+
+    public void OnPresented(int writes) => Presented.Add(writes);
+
     public void OnHeldForRoom(string? reason) => HeldForRoom.Add(reason);
 
     public void Truncated(int index, ulong to) => Reply(index, FrameKind.Truncated, IoStatus.Ok, new AppendAckBody(to, to, 0, CreditBytes).Encode(new byte[32]));

@@ -539,6 +539,7 @@ public sealed class VolumeMachineRuleSpecs
         rig.Journal();
         for (var index = 0; index < 2; index++) rig.Stamped(index);
         Assert.Equal(VolumePhase.Serving, rig.Machine.Phase);
+        rig.Tick(Limits.PresentMs);
         IoStatus Opened(SessionId session, ulong seen)
         {
             rig.Client(null, FrameKind.SessionOpen, 0, new SessionOpenBody(session, 1, 3, seen).Encode(new byte[SessionOpenBody.SizeBytes]));

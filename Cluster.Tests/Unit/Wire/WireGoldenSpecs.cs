@@ -31,6 +31,7 @@ public class WireGoldenSpecs
         Pin("client-read", read, (body, to) => body.Encode(to), ClientReadBody.TryDecode);
         Pin("client-flush", new ClientFlushBody(Session, 0x61), (body, to) => body.Encode(to), ClientFlushBody.TryDecode);
         Pin("client-ack", new ClientAckBody(0x71, 0x70, 0x72), (body, to) => body.Encode(to), ClientAckBody.TryDecode);
+        Pin("sequence", new SequenceBody(0x81), (body, to) => body.Encode(to), SequenceBody.TryDecode);
     }
 
     [Fact(DisplayName = "Bodies between owner and replica")]
@@ -139,7 +140,7 @@ public class WireGoldenSpecs
     [Fact(DisplayName = "Every line of the golden file is checked by a test")]
     public void No_stale_lines() => Assert.Equal(
         "append-ack block-range catch-up client-ack client-flush client-read fetch-tail frame-header hello owner-ended owner-released owner-serves promise promised read-descriptor "
-        + "record-header refuse scrub-mark scrub-report session-open session-opened session-windows stamp",
+        + "record-header refuse scrub-mark scrub-report sequence session-open session-opened session-windows stamp",
         string.Join(' ', Golden.Keys.Order(StringComparer.Ordinal)));
 
     private static void Pin<T>(string name, T body, Func<T, byte[], ReadOnlySpan<byte>> encode, Decoder<T> decode,
