@@ -58,6 +58,9 @@ internal sealed class SimDisk(Guid storeId)
     private int _lostFrom = int.MaxValue;
     private bool _isSuspect;
 
+    /// <summary>Entries of the log that each open found.</summary>
+    private readonly List<int> _found = [];
+
     /// <summary>The newest header on media.</summary>
     public byte[]? DurableHeader { get; private set; }
 
@@ -77,6 +80,7 @@ internal sealed class SimDisk(Guid storeId)
         // The open reads what is on media, not what the page cache believes to be there.
         Cut(Math.Min(Log.Count, _lostFrom));
         _lostFrom = int.MaxValue;
+        _found.Add(Log.Count);
         Opens = Opens.Next(mark);
         if (_isSuspect) SuspectSince = Opens.Count;
         _isSuspect = false;
@@ -147,18 +151,25 @@ internal sealed class SimDisk(Guid storeId)
     {
         var copy = new SimDisk(storeId) { Opens = Opens, SuspectSince = SuspectSince, ReplacedAtUs = atUs };
         copy.Log.AddRange(Log);
+        copy._found.AddRange(_found);
         copy.Appended = Appended;
         copy.Sync(Durable);
         return copy;
     }
 
     /// <summary>The same store without the replica.</summary>
-    public SimDisk Emptied() => new(storeId) { Opens = Opens, SuspectSince = SuspectSince, ReplacedAtUs = ReplacedAtUs };
+    public SimDisk Emptied()
+    {
+        var emptied = new SimDisk(storeId) { Opens = Opens, SuspectSince = SuspectSince, ReplacedAtUs = ReplacedAtUs };
+        emptied._found.AddRange(_found.Select(_ => 0));
+        return emptied;
+    }
 
-    /// <summary>Becomes a backup from two opens ago: the end of the log is not there yet.</summary>
+    /// <summary>Becomes a backup from two opens ago: it has nothing of what came since, no header either.</summary>
     public void Age()
     {
-        Cut(Log.Count - (Log.Count / 3));
+        Cut(Math.Min(Log.Count, _found[^2]));
+        _found.RemoveRange(_found.Count - 2, 2);
         (Appended, Durable) = (Log.Count, Math.Min(Durable, Log.Count));
         Sync(Log.Count);
         Opens = new StoreOpens(Opens.Count - 2, Opens.Marks[2..]);
