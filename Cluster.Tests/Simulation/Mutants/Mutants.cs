@@ -21,7 +21,7 @@ internal static class Mutants
             "while (_presented.Count > 0 && _presented.TryGetValue(_presented.Keys.Max(), out var buffer))"),
         new("what was presented goes into the order behind a gap", "R13", $"{Owner}.Presented.cs",
             "while (_presented.TryGetValue(_pending.Last + 1, out var buffer))",
-            "while (_presented.Count > 0 && _presented.TryGetValue(_presented.Keys.Min(), out var buffer))"),
+            "while (_presented.Count > 0 && _presented.TryGetValue(_presented.Keys.Min(), out var buffer))", 3000),
         new("a write is kept until it is answered, not until it is on media", "R13", "Cluster.Csi/Client/KeptWrites.cs",
             "while (_writes.TryPeek(out var write) && write.Sequence <= sequence) Drop();", "while (_writes.Count > 0) Drop();"),
         new("a new session sees the volume before what the fenced one had sent is committed", "R11", $"{Owner}.Sessions.cs",
