@@ -13,6 +13,7 @@ namespace Cluster.Tests.Chaos.Database;
 internal sealed class MountedVolume : IAsyncDisposable
 {
     private const int AppearMs = 30_000;
+    private const int DetachMs = 30_000;
     private const int LogLines = 20;
 
     private readonly string _directory;
@@ -67,7 +68,7 @@ internal sealed class MountedVolume : IAsyncDisposable
     public async Task DetachAsync()
     {
         if ((await File.ReadAllTextAsync("/proc/self/mounts")).Contains($" {Mount} ", StringComparison.Ordinal)) await UnmountAsync();
-        if (_loop is not null) await RootTools.RunAsync("losetup", "--detach", _loop);
+        if (_loop is not null) await DetachLoopAsync(_loop);
         _loop = null;
         if (_daemon is null) return;
         if (!_daemon.HasExited) NodeProcess.Signal(_daemon.Id, NodeProcess.Term);
@@ -82,4 +83,13 @@ internal sealed class MountedVolume : IAsyncDisposable
     }
 
     public async ValueTask DisposeAsync() => await DetachAsync();
+
+    /// <summary>The device lets its file go when the last one who has it open does, which may be after the command; until then the file's mount is busy.</summary>
+    private static async Task DetachLoopAsync(string loop)
+    {
+        await RootTools.RunAsync("losetup", "--detach", loop);
+        var backing = $"/sys/block/{Path.GetFileName(loop)}/loop/backing_file";
+        for (var waited = Stopwatch.StartNew(); File.Exists(backing); await Task.Delay(20))
+            Assert.True(waited.ElapsedMilliseconds < DetachMs, $"{loop} still has its file {DetachMs} ms after it was detached");
+    }
 }

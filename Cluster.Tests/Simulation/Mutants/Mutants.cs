@@ -88,7 +88,7 @@ internal static class Mutants
         new("a read without leases is confirmed by the owner's own copy only", "R17", $"{Owner}.Reads.cs",
             "else if (session.RoundConfirmed < _round) return false;", "", Seeds: 1000),
         new("a new owner does not wait for the old one's lease", "R17", $"{Owner}.Takeover.cs",
-            " || _effects.NowMs < _serveAtMs) return;", ") return;", Seeds: 1000),
+            " || _effects.NowMs < _serveAtMs) return;", ") return;", Seeds: 3000),
         new("a lease ends with the connection that it was given over", "R17, early claim", $"{Replica}.cs",
             "&& !_leaseHolders.Contains(_header.PromisedTo))", "&& _owner is { IsUp: true } && !_leaseHolders.Contains(_header.PromisedTo))", Seeds: 4000),
         new("a claimant opens its epoch with copies that have promised it nothing", "R1, R2, early claim", $"{Owner}.Takeover.cs",
