@@ -16,6 +16,9 @@ public interface IReplicaEffects
     /// <summary>What all volumes of this node share when they repair.</summary>
     NodeRepair Repair { get; }
 
+    /// <summary>The clock of <see cref="LeaseLeftMs"/>, read anew, in ms.</summary>
+    long NowMs { get; }
+
     /// <summary>
     /// How long reads of an owner on that node may still be covered by a lease that this node granted (R17); 0 for this node itself. The default node stands for any
     /// that this process can't know of: what is left of one full lease (with drift) counted from the start of the process.

@@ -28,7 +28,7 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
     private ulong _releasedEpoch;
 
     /// <summary>Nodes of deposed owners whose reads a lease granted here may still cover (R17): each promise reports the longest, also when it is asked for again.</summary>
-    private readonly List<NodeId> _leaseHolders = [];
+    private readonly List<LeaseHolder> _leaseHolders = [];
     private bool _acknowledgeWanted;
     private IoStatus _ackStatus = IoStatus.Ok;
     private ulong _ackExpected;
@@ -40,6 +40,9 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
 
     private readonly record struct PendingPromise(ulong HeaderNumber, IFrameLink To, ulong RequestId, uint LeaseLeftMs);
 
+    /// <summary>An owner of an epoch before, and up to when it may rely on a lease of this node.</summary>
+    private readonly record struct LeaseHolder(NodeId Node, long UntilMs);
+
     private readonly record struct PendingStamp(ulong HeaderNumber, IFrameLink To, StampBody Body);
 
     public ReplicaMachine(IVolumeStore store, IReplicaEffects effects)
@@ -49,7 +52,7 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
             ?? throw new InvariantException($"volume {store.Volume}: the replica's header in the store is not one of version 1");
         _store.Events = this;
         // R17: nobody knows any more whom this replica's node had granted a lease before it was restarted.
-        if (_header.PromisedEpoch != 0) _leaseHolders.Add(default);
+        if (_header.PromisedEpoch != 0) NoteLease(default);
     }
 
     public VolumeId Volume => _store.Volume;
@@ -142,8 +145,7 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
         }
         if (epoch > _header.PromisedEpoch)
         {
-            if (_header.PromisedEpoch != 0 && _releasedEpoch != _header.PromisedEpoch && !_leaseHolders.Contains(_header.PromisedTo))
-                _leaseHolders.Add(_header.PromisedTo);
+            if (_header.PromisedEpoch != 0 && _releasedEpoch != _header.PromisedEpoch) NoteLease(_header.PromisedTo);
             // The deposed owner hears of it on its own link before any later Pong there can renew its lease.
             if (_owner is { IsUp: true } deposed) deposed.Send(FrameHeader.Of(FrameKind.Deposed, Volume, epoch), ReadOnlySpan<byte>.Empty);
             _header = _header with { PromisedEpoch = epoch, PromisedTo = promise.Owner };
@@ -154,17 +156,29 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
         _store.RequestSync();
     }
 
+    /// <summary>
+    /// R17: what an owner that is deposed now may rely on. What its node is granted later does not cover it: it hears that it is deposed before, or has to be confirmed on a new
+    /// link. So a node that was an owner once and is there again keeps nobody waiting.
+    /// </summary>
+    private void NoteLease(NodeId owner)
+    {
+        var untilMs = _effects.LeaseLeftMs(owner) + _effects.NowMs;
+        var index = _leaseHolders.FindIndex(holder => holder.Node == owner);
+        if (index < 0) _leaseHolders.Add(new LeaseHolder(owner, untilMs));
+        else if (_leaseHolders[index].UntilMs < untilMs) _leaseHolders[index] = new LeaseHolder(owner, untilMs);
+    }
+
     /// <summary>An owner on the new owner's own node has ended with it, or with its process.</summary>
     private uint LeaseLeftMs(NodeId newOwner)
     {
-        uint longest = 0;
-        for (var index = _leaseHolders.Count - 1; index >= 0; index--)
+        long longest = 0;
+        var now = _effects.NowMs;
+        _leaseHolders.RemoveAll(holder => holder.UntilMs <= now);
+        foreach (var holder in _leaseHolders)
         {
-            var left = _effects.LeaseLeftMs(_leaseHolders[index]);
-            if (left == 0) _leaseHolders.RemoveAt(index);
-            else if (_leaseHolders[index] != newOwner) longest = Math.Max(longest, left);
+            if (holder.Node != newOwner) longest = Math.Max(longest, holder.UntilMs - now);
         }
-        return longest;
+        return (uint)longest;
     }
 
     private void OnAppend(ReadOnlySpan<byte> body, IoBuffer buffer)

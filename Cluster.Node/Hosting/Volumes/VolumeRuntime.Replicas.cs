@@ -29,6 +29,8 @@ public sealed partial class VolumeRuntime
 
     public void WantsAcknowledge(ReplicaMachine machine) => _acknowledging.Add(machine);
 
+    long IReplicaEffects.NowMs => _loop.FreshNowMs();
+
     public uint LeaseLeftMs(NodeId owner)
     {
         if (owner == Identity.Id) return 0;

@@ -90,7 +90,7 @@ internal static class Mutants
         new("a new owner does not wait for the old one's lease", "R17", $"{Owner}.Takeover.cs",
             " || _effects.NowMs < _serveAtMs) return;", ") return;", Seeds: 3000),
         new("a lease ends with the connection that it was given over", "R17, early claim", $"{Replica}.cs",
-            "&& !_leaseHolders.Contains(_header.PromisedTo))", "&& _owner is { IsUp: true } && !_leaseHolders.Contains(_header.PromisedTo))", Seeds: 4000),
+            "&& _releasedEpoch != _header.PromisedEpoch) NoteLease(", "&& _owner is { IsUp: true } && _releasedEpoch != _header.PromisedEpoch) NoteLease(", Seeds: 4000),
         new("a claimant opens its epoch with copies that have promised it nothing", "R1, R2, early claim", $"{Owner}.Takeover.cs",
             "        var usable = asked.Where(IsUsable).ToList();", "        foreach (var silent in asked.Where(session => session is { Link: not null, Phase: ReplicaPhase.Promising } && _effects.NowMs > _promisingSinceMs + 300)) (silent.Phase, silent.PromiseStatus) = (ReplicaPhase.Promised, IoStatus.Ok);\n        var usable = asked.Where(IsUsable).ToList();", Seeds: 1000),
         new("the owner serves before its epoch is in the journal", "R1", $"{Owner}.Takeover.cs",

@@ -9,7 +9,7 @@ namespace Cluster.Tests.Unit.Replica;
 [Collection("Cluster simulation")]
 public sealed class ReplicaMachineRuleSpecs : IDisposable
 {
-    private readonly SimWorld _world = new(1, new SimProfile { Directed = false, Replicas = 1, Clients = 0, KeepsRoom = false });
+    private readonly SimWorld _world = new(1, new SimProfile { Directed = false, Replicas = 2, Clients = 0, KeepsRoom = false });
     private readonly SimNode _node;
     private readonly RecordingLink _one = new(new NodeId(new Guid(1, 0, 0, new byte[8])));
     private readonly RecordingLink _two = new(new NodeId(new Guid(2, 0, 0, new byte[8])));
@@ -292,6 +292,26 @@ public sealed class ReplicaMachineRuleSpecs : IDisposable
         Tell(_one, FrameKind.Release, 1, []);
         Promise(_one, 3, waitMs: 50);
         Assert.InRange(PromisedAt(_one).LeaseLeftMs, 1u, 1010u);
+    }
+
+    [Fact(DisplayName = "R17: an owner that was deposed is waited for as long as it may rely on its lease, not as long as its node is granted new ones")]
+    public void R17_a_node_that_returned_is_not_waited_for()
+    {
+        // Guards NoteLease.
+        var returned = new RecordingLink(_world.Nodes[1].Id);
+        Promise(returned, 1, waitMs: 50);
+        _world.Run(1000);
+        _node.Grant(1);
+        Promise(_one, 2, waitMs: 50);
+        Assert.InRange(PromisedAt(_one).LeaseLeftMs, 900u, 1010u);
+        for (var beat = 0; beat < 5; beat++)
+        {
+            _world.Run(300);
+            _node.Grant(1);
+        }
+        Tell(_one, FrameKind.Release, 2, []);
+        Promise(_two, 3, waitMs: 50);
+        Assert.Equal(0u, PromisedAt(_two).LeaseLeftMs);
     }
 
     [Fact(DisplayName = "A refused record is reported as refused, not as the gap behind it")]
