@@ -40,6 +40,8 @@ PHASES = ["detect", "down", "shard", "recover", "claim", "promise", "align", "op
 BLOCK_BYTES = 4096
 WAIT_S = 120.0
 SETTLE_S = 4.0
+# A move counts as made when the cluster looks next, once a second; a node that is struck before that gets the volume back when it returns.
+MOVE_MADE_S = 2.0
 ARRANGE_MAX = 30
 
 
@@ -225,6 +227,7 @@ class Bench:
                 self.cluster.call("POST", f"/v1/volumes/{name}/move", {"node": target})
                 return False
             wait_for(f"{name} is owned by {target}", moved)
+        time.sleep(MOVE_MADE_S)
         self.settle()
         return victim
 
