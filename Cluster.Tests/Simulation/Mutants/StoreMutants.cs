@@ -15,8 +15,6 @@ internal static class StoreMutants
             "Result = segment.File.Sync();", "Result = segment.File.Sync();\n            if (!Result.IsOk) Result = segment.File.Sync();"),
         Plant("a store whose fdatasync failed is not suspect", "R9, R10", "BlockStore.Open.cs",
             "suspect = before.SyncFailed || file.MayBeOld", "suspect = file.MayBeOld"),
-        Plant("an open chooses the mark of the one before", "R5", "BlockStore.Open.cs",
-            ".Next(environment.Options.NewMark());", ".Next(before.Opens.Mark == 0 ? environment.Options.NewMark() : before.Opens.Mark);"),
         Plant("a store whose host lost power is not suspect", "R9", "BlockStore.Open.cs",
             "(!before.CleanStop && before.BootId != bootId);", "false;"),
         Plant("a torn record at the end of the log is taken for a whole one", "P1", "LogRecovery.cs",
