@@ -1,5 +1,6 @@
 using Akka.Actor;
 using Akka.Cluster;
+using Akka.Cluster.Sharding;
 using Akka.Cluster.Tools.Singleton;
 using Akka.Pattern;
 using Cluster.Messages.Model;
@@ -76,7 +77,10 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
     {
         Props OwnerOf(VolumeId volume, ulong? onlyAt) => VolumeActor.Props(volume, runtime, runtime.Identity.Id, runtime.Identity.Name, onlyAt);
         Func<VolumeId, ulong?, Props> propsOf = OwnerOf;
-        var keeper = system.ActorOf(Props.Create(() => new VolumeKeeper(propsOf)), "volumes");
+        // The region is there before any volume runs.
+        Action<VolumeId> askHome = volume =>
+            ClusterSharding.Get(system).ShardRegion(VolumeSharding.TypeName).Tell(new VolumeProtocol.Locate(volume), ActorRefs.NoSender);
+        var keeper = system.ActorOf(Props.Create(() => new VolumeKeeper(propsOf, askHome)), "volumes");
         runtime.OpenClaims(new ClaimPorts(
             view.FactsAsync,
             (volume, epoch) => keeper.Tell(new KeeperCommand.Claim(volume, epoch), ActorRefs.NoSender),

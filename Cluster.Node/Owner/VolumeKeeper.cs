@@ -31,17 +31,26 @@ public sealed class KeeperCloses : INoSerializationVerificationNeeded
 /// <summary>
 /// Parent of the volume actors of this node, so that there is one per volume whoever wanted it: sharding, whose entity is the volume's
 /// <see cref="VolumeHome"/>, or an early claim, which the home finds running when it follows. Other nodes that know that a volume is served
-/// here send their commands straight to it. One per node.
+/// here send their commands straight to it. A volume that runs without a home asks for it: only through its home does a handoff reach it, and a
+/// shard that has followed an early claim has none before something is sent through it. One per node.
 /// </summary>
-public sealed class VolumeKeeper : ReceiveActor
+public sealed class VolumeKeeper : ReceiveActor, IWithTimers
 {
+    /// <summary>
+    /// Between two askings for the homes of volumes that run without one. Shorter than akka.cluster.sharding.rebalance-interval (hocon/akka.conf), so that the
+    /// home is there before the coordinator takes away a shard that has just come.
+    /// </summary>
+    public static readonly TimeSpan HomePause = TimeSpan.FromMilliseconds(300);
+
     /// <summary>Messages kept for a volume whose actor is about to end; more are refused.</summary>
     private const int KeptMax = 256;
 
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly Func<VolumeId, ulong?, Props> _propsOf;
+    private readonly Action<VolumeId> _askHome;
     private readonly Dictionary<VolumeId, Slot> _slots = [];
     private readonly Dictionary<IActorRef, VolumeId> _volumes = [];
+    private readonly Dictionary<IActorRef, VolumeId> _homes = [];
     private bool _closed;
 
     /// <summary>A volume's actor while it runs.</summary>
@@ -64,9 +73,11 @@ public sealed class VolumeKeeper : ReceiveActor
     }
 
     /// <param name="propsOf">The volume's actor; with an epoch, one that claims only while the journal knows no newer one.</param>
-    public VolumeKeeper(Func<VolumeId, ulong?, Props> propsOf)
+    /// <param name="askHome">Sends something through sharding that has the volume's home made where its shard is. Must not block.</param>
+    public VolumeKeeper(Func<VolumeId, ulong?, Props> propsOf, Action<VolumeId> askHome)
     {
-        _propsOf = propsOf;
+        (_propsOf, _askHome) = (propsOf, askHome);
+        Receive<AskHomes>(_ => OnAskHomes());
         Receive<KeeperCommand.Deliver>(OnDeliver);
         Receive<KeeperCommand.HandOff>(OnHandOff);
         Receive<KeeperCommand.Claim>(OnClaim);
@@ -74,6 +85,13 @@ public sealed class VolumeKeeper : ReceiveActor
         Receive<Passivate>(OnPassivate);
         Receive<Terminated>(OnTerminated);
         Receive<IVolumeCommand>(OnCommand);
+    }
+
+    public ITimerScheduler Timers { get; set; } = null!;
+
+    private sealed record AskHomes : INoSerializationVerificationNeeded
+    {
+        public static readonly AskHomes Instance = new();
     }
 
     private void OnDeliver(KeeperCommand.Deliver deliver)
@@ -87,7 +105,7 @@ public sealed class VolumeKeeper : ReceiveActor
             }
             slot = Start(deliver.Volume, null);
         }
-        slot.Home = deliver.Home;
+        SetHome(deliver.Volume, slot, deliver.Home);
         if (!slot.Ends) slot.Actor.Forward(deliver.Message);
         else if (slot.Kept.Count < KeptMax) slot.Kept.Add((deliver.Message, Sender));
         else Refuse(Sender, deliver.Volume, "its owner ends");
@@ -107,7 +125,8 @@ public sealed class VolumeKeeper : ReceiveActor
             handOff.Home.Tell(new KeeperGone(handOff.Volume));
             return;
         }
-        (slot.Home, slot.HandsOff) = (handOff.Home, true);
+        SetHome(handOff.Volume, slot, handOff.Home);
+        slot.HandsOff = true;
         slot.Actor.Tell(VolumeHandOff.Instance);
     }
 
@@ -125,7 +144,36 @@ public sealed class VolumeKeeper : ReceiveActor
         _slots.Add(volume, slot);
         _volumes.Add(slot.Actor, volume);
         _log.Debug("Volume {0} is started here", volume);
+        AskLater();
         return slot;
+    }
+
+    private void SetHome(VolumeId volume, Slot slot, IActorRef home)
+    {
+        if (home.Equals(slot.Home)) return;
+        ForgetHome(slot);
+        slot.Home = Context.Watch(home);
+        _homes[home] = volume;
+    }
+
+    private void ForgetHome(Slot slot)
+    {
+        if (slot.Home is not { } home) return;
+        _homes.Remove(home);
+        Context.Unwatch(home);
+        slot.Home = null;
+    }
+
+    private void AskLater()
+    {
+        if (!Timers.IsTimerActive(nameof(AskHomes))) Timers.StartSingleTimer(nameof(AskHomes), AskHomes.Instance, HomePause);
+    }
+
+    private void OnAskHomes()
+    {
+        var without = _slots.Where(slot => slot.Value is { Home: null, Ends: false }).Select(slot => slot.Key).ToList();
+        without.ForEach(_askHome);
+        if (without.Count > 0) AskLater();
     }
 
     /// <summary>What came before is still answered by the actor; what comes from now on is kept until it has ended.</summary>
@@ -138,17 +186,26 @@ public sealed class VolumeKeeper : ReceiveActor
 
     private void OnTerminated(Terminated ended)
     {
+        if (_homes.TryGetValue(ended.ActorRef, out var homeless))
+        {
+            // Its shard was stopped over it; the volume goes on.
+            ForgetHome(_slots[homeless]);
+            AskLater();
+            return;
+        }
         if (!_volumes.Remove(ended.ActorRef, out var volume) || !_slots.Remove(volume, out var slot)) return;
+        var home = slot.Home;
+        ForgetHome(slot);
         var mayStart = !_closed && !slot.HandsOff;
         if (mayStart && slot.Kept.Count > 0)
         {
             var next = Start(volume, null);
-            next.Home = slot.Home;
+            if (home is not null) SetHome(volume, next, home);
             foreach (var (message, from) in slot.Kept) next.Actor.Tell(message, from);
             return;
         }
         foreach (var (_, from) in slot.Kept) Refuse(from, volume, "its owner moves");
-        slot.Home?.Tell(new KeeperGone(volume));
+        home?.Tell(new KeeperGone(volume));
         if (mayStart && slot.ClaimAt is { } epoch) Start(volume, epoch);
     }
 

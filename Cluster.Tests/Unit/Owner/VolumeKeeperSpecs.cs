@@ -17,14 +17,18 @@ public sealed class VolumeKeeperSpecs : TestKit
 
     private readonly TestProbe _owners;
     private readonly List<ulong?> _started = [];
+    private readonly TestProbe _region;
     private readonly IActorRef _keeper;
     private ImmutableDictionary<VolumeId, NodeId> _elsewhere = ImmutableDictionary<VolumeId, NodeId>.Empty;
 
     public VolumeKeeperSpecs()
     {
         _owners = CreateTestProbe("owners");
+        _region = CreateTestProbe("homes");
         Func<VolumeId, ulong?, Props> propsOf = PropsOf;
-        _keeper = Sys.ActorOf(Props.Create(() => new VolumeKeeper(propsOf)), "keeper");
+        var region = _region.Ref;
+        Action<VolumeId> askHome = volume => region.Tell(new VolumeProtocol.Locate(volume), ActorRefs.NoSender);
+        _keeper = Sys.ActorOf(Props.Create(() => new VolumeKeeper(propsOf, askHome)), "keeper");
     }
 
     [Fact(DisplayName = "A volume that was claimed early is found running by its home: nothing is started a second time")]
@@ -126,6 +130,38 @@ public sealed class VolumeKeeperSpecs : TestKit
         StartHome().Tell(new VolumeProtocol.Describe(Volume));
         _owners.ExpectMsg<VolumeProtocol.Describe>();
         Assert.Equal([4UL, null], _started);
+    }
+
+    [Fact(DisplayName = "A volume that runs without a home asks for it until it has one, and again when its home is stopped without a handoff; then a handoff reaches it")]
+    public void Asks_for_its_home()
+    {
+        _keeper.Tell(new KeeperCommand.Claim(Volume, 4));
+        Assert.Equal(Volume, _region.ExpectMsg<VolumeProtocol.Locate>().Volume);
+        _region.ExpectMsg<VolumeProtocol.Locate>();
+        var first = StartHome();
+        first.Tell(new VolumeProtocol.Locate(Volume));
+        _owners.ExpectMsg<VolumeProtocol.Locate>();
+        ExpectQuietRegion();
+
+        first.Tell(PoisonPill.Instance);
+        _region.ExpectMsg<VolumeProtocol.Locate>();
+        var second = StartHome();
+        second.Tell(new VolumeProtocol.Locate(Volume));
+        _owners.ExpectMsg<VolumeProtocol.Locate>();
+        second.Tell(VolumeHandOff.Instance);
+        _owners.ExpectMsg<VolumeHandOff>();
+        _owners.LastSender.Tell(PoisonPill.Instance);
+        Watch(second);
+        ExpectTerminated(second);
+        ExpectQuietRegion();
+        Assert.Equal([4UL], _started);
+    }
+
+    /// <summary>One asking may have been under way.</summary>
+    private void ExpectQuietRegion()
+    {
+        _region.ReceiveWhile<object>(message => message, VolumeKeeper.HomePause, VolumeKeeper.HomePause, 1);
+        _region.ExpectNoMsg(2 * VolumeKeeper.HomePause);
     }
 
     [Fact(DisplayName = "Commands for a volume that another node believes here reach it while it runs, and start nothing when it does not")]
