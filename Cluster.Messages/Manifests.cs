@@ -40,6 +40,8 @@ public static class Manifests
         Of<RecoveredPlaced>("recovered-placed/1"),
         Of<CopiesChanged>("copies-changed/1"),
         Of<CopiesConfirmed>("copies-confirmed/1"),
+        Of<SnapshotCreated>("snapshot-created/1"),
+        Of<SnapshotDeleted>("snapshot-deleted/1"),
     ];
 
     /// <summary>Manifests that are read and not written any more.</summary>

@@ -56,6 +56,14 @@ internal static class VolumeEventLayouts
                 writer.U64(recovered.Version);
                 EventFields.Members(ref writer, recovered.Members);
                 break;
+            case SnapshotCreated created:
+                writer.U64(created.Sequence);
+                writer.Text(created.Name);
+                writer.U64(created.UnixMs);
+                break;
+            case SnapshotDeleted deleted:
+                writer.U64(deleted.Sequence);
+                break;
             case VolumeDeleted:
                 break;
             default:
@@ -80,6 +88,8 @@ internal static class VolumeEventLayouts
         "spec-changed/2" => new SpecChanged(Id(ref reader), EventFields.Spec(ref reader), reader.U64()),
         "volume-recovered/1" or "volume-recovered/2" => new VolumeRecovered(Id(ref reader), EventFields.Spec(ref reader), EventFields.Placements(ref reader), new Epoch(reader.U64()),
             reader.U64(), reader.U64(), reader.U64(), Members(manifest, ref reader)),
+        "snapshot-created/1" => new SnapshotCreated(Id(ref reader), reader.U64(), reader.Text(EventFields.TextBytesMax), reader.U64()),
+        "snapshot-deleted/1" => new SnapshotDeleted(Id(ref reader), reader.U64()),
         "volume-deleted/1" => new VolumeDeleted(Id(ref reader)),
         _ => null,
     };

@@ -33,6 +33,16 @@ public sealed record AttachmentChanged(VolumeId Volume, Attachment Attachment) :
 public sealed record SpecChanged(VolumeId Volume, VolumeSpec Spec, ulong Revision) : VolumeEvent(Volume);
 
 /// <summary>
+/// The snapshot exists (R19): its marker, at this place in the order, is on media on every member of the in-sync set.
+/// </summary>
+/// <param name="Name">Unique among the volume's snapshots.</param>
+/// <param name="UnixMs">When it was asked for, by the owner's clock: shown, and used for nothing else but a retention policy.</param>
+public sealed record SnapshotCreated(VolumeId Volume, ulong Sequence, string Name, ulong UnixMs) : VolumeEvent(Volume);
+
+/// <summary>The snapshot is gone; a marker that leaves it out follows in the order, however often owners change until then (R22).</summary>
+public sealed record SnapshotDeleted(VolumeId Volume, ulong Sequence) : VolumeEvent(Volume);
+
+/// <summary>
 /// First event of a volume that was recovered from its copies' headers (P7): these members hold all that there is, which ends with a record of that epoch at the start
 /// sequence. Of the epochs before nothing is known: other copies are prefixes if their last record is of that very epoch, else they are copied in full.
 /// </summary>

@@ -79,6 +79,9 @@ public static class Limits
     /// <summary>Copies of a volume.</summary>
     public const int ReplicasMax = 5;
 
+    /// <summary>Snapshots of a volume. Each marker names all of them, so this bounds its size: 16 KiB.</summary>
+    public const int SnapshotsMax = 2048;
+
     public const int NameLengthMax = 63;
     public const int LabelsMax = 64;
     public const int LabelLengthMax = 253;

@@ -18,6 +18,15 @@ public interface ILocalReplica
 
     SessionWindows Windows { get; }
 
+    /// <summary>The snapshots of the committed map, by the sequences of their markers, ascending (R19).</summary>
+    IReadOnlyList<ulong> Snapshots { get; }
+
+    /// <summary>Bytes and blocks that only this snapshot holds.</summary>
+    (long Bytes, long Blocks) SnapshotUsage(ulong snapshot);
+
+    /// <summary>Runs of the range that changed between two snapshots; 0: nothing, and the volume as it is now. Answers the block up to which it looked.</summary>
+    ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents);
+
     /// <summary>Sequence that last wrote or trimmed the block, records above the watermark included; 0 = never.</summary>
     ulong SequenceOf(ulong block);
 
@@ -43,9 +52,12 @@ public interface ILocalReplica
     (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence);
 }
 
-/// <summary>Where a scan for changes is: first all trims go, then the blocks, both in ascending order.</summary>
+/// <summary>
+/// Where a scan for changes is: first all trims go, then the blocks, both in ascending order, then what only snapshots still hold.
+/// </summary>
 /// <param name="IsInBlocks">False: among the trims.</param>
-public readonly record struct ChangePosition(bool IsInBlocks, ulong Block);
+/// <param name="Snapshot">Not 0: among the trims, or the blocks, of this snapshot.</param>
+public readonly record struct ChangePosition(bool IsInBlocks, ulong Block, ulong Snapshot = 0);
 
 public interface ILocalReads
 {

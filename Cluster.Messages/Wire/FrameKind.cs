@@ -115,6 +115,8 @@ public enum FrameKind : byte
     CatchUpMark = 60,
     /// <summary>Body: sequence u64: every copy of the volume is in sync and has all up to it on media, so that nobody needs its older tombstones (R20).</summary>
     Passed = 61,
+    /// <summary>RequestId: index. Body: <see cref="SnapshotsBody"/>: the snapshots that the owner's map has. Before the first record of a catch-up (R8, R19).</summary>
+    CatchUpSnapshots = 62,
 
     // Between nodes.
     /// <summary>The sender serves the volume in Epoch from now on. Said to every node when it begins, and over each new link. No body.</summary>

@@ -13,7 +13,7 @@ public enum RecordKind : byte
     Trim = 2,
     /// <summary>The same for the map; kept apart since NO_HOLE asks for the space to stay promised.</summary>
     Zeroes = 3,
-    /// <summary>Snapshot marker in the write order (R19). Reserved.</summary>
+    /// <summary>Snapshots are made, go, or are gone back to, at this place in the order (R19). Payload: <see cref="SnapshotMarker"/>. Made by the owner.</summary>
     Marker = 4,
     /// <summary>Records above 128 are the store's own (headers, truncation, flush watermarks): never on the wire.</summary>
     StoreFirst = 128,
@@ -56,7 +56,7 @@ public enum BlockEncoding : byte
 ///  32 epoch u64   40 sequence u64
 ///  48 session generation u64   56 session incarnation u64   64 request id u64   72 answered below u64
 ///  80 first block u48, log2 block bytes u8, key slot u8   88 block count u32   92 tenant u32
-///  96 commit watermark u64   104 expected sequence u64 (conditional) or hybrid logical clock u64
+///  96 commit watermark u64   104 expected sequence u64 (conditional), snapshot u64 (resync) or hybrid logical clock u64
 /// 112 trace id u64
 /// 120 hash u64 of bytes 0-119 and of the descriptors
 /// </code>
@@ -89,7 +89,10 @@ public struct RecordHeader
     public byte KeySlot;
     public uint Tenant;
     public ulong CommitWatermark;
-    /// <summary>With <see cref="RecordFlags.Conditional"/>: the sequence the block must have. Otherwise a hybrid logical clock, or 0.</summary>
+    /// <summary>
+    /// With <see cref="RecordFlags.Conditional"/>: the sequence the block must have. With <see cref="RecordFlags.Resync"/>: the newest snapshot that sees what the record carries, 0: the
+    /// volume itself does (R19). Otherwise a hybrid logical clock, or 0.
+    /// </summary>
     public ulong ExpectedSequence;
     public ulong TraceId;
 
@@ -166,10 +169,19 @@ public struct RecordHeader
     {
         if (!header.Volume.IsValid) return IoStatus.Malformed;
         if (header.Kind >= RecordKind.StoreFirst) return IoStatus.Ok;
+        if (header.Kind == RecordKind.Marker)
+        {
+            var isMarker = header.Range is { First: 0, Count: 0 } && header.DescriptorCount > 0 && (header.Flags & (RecordFlags.Resync | RecordFlags.Conditional)) == 0;
+            return isMarker ? CheckDescriptors(in header, record) : IoStatus.Malformed;
+        }
         if (header.Range.Count == 0 || header.Range.End > Limits.BlockIndexMax) return IoStatus.OutOfRange;
         if (header.Kind is RecordKind.Trim or RecordKind.Zeroes)
             return header.DescriptorCount == 0 && header.PayloadLength == 0 ? IoStatus.Ok : IoStatus.Malformed;
-        if (header.Kind != RecordKind.Write || header.DescriptorCount != header.Range.Count) return IoStatus.Malformed;
+        return header.Kind == RecordKind.Write && header.DescriptorCount == header.Range.Count ? CheckDescriptors(in header, record) : IoStatus.Malformed;
+    }
+
+    private static IoStatus CheckDescriptors(in RecordHeader header, ReadOnlySpan<byte> record)
+    {
         uint sum = 0;
         for (var index = 0; index < (int)header.DescriptorCount; index++)
         {

@@ -39,6 +39,24 @@ public interface IOwnerHandle
     /// <summary>Tells of the volume's scrub, from the loop; starts one first if asked to.</summary>
     void Scrub(bool start, Action<VolumeProtocol.ScrubView> answer);
 
+    /// <summary>
+    /// Makes a snapshot (R19): once its marker is on media everywhere, the machine journals <see cref="SnapshotCreated"/> like any of its decisions. Else answers from the
+    /// loop, with the rest of the sentence "Volume NAME: ...".
+    /// </summary>
+    void CreateSnapshot(string name, Action<IoStatus, string> refused);
+
+    /// <summary>Puts the volume back to a snapshot. Answers from the loop: Ok once that is on media everywhere.</summary>
+    void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer);
+
+    /// <summary>Bytes and blocks that only this snapshot holds, of each of the volume's, from the loop.</summary>
+    void SnapshotUsages(Action<IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer);
+
+    /// <summary>
+    /// Runs of blocks from <paramref name="first"/> on that changed between two snapshots (0: nothing, and the volume as it is now), and the block up to which they are told. Null: not
+    /// to be told here now.
+    /// </summary>
+    void ChangedBlocks(ulong from, ulong to, ulong first, Action<(IReadOnlyList<BlockRange> Runs, ulong UpTo)?> answer);
+
     /// <summary>Answers with what users see, from the loop.</summary>
     void View(Action<VolumeView> answer);
 }

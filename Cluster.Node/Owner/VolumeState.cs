@@ -7,6 +7,9 @@ namespace Cluster.Node.Owner;
 /// <summary>An epoch that was opened, and the sequence its order began after.</summary>
 public readonly record struct OpenedEpoch(ulong Epoch, ulong StartSequence);
 
+/// <summary>A snapshot by the sequence of its marker (R19).</summary>
+public readonly record struct VolumeSnapshot(ulong Sequence, string Name, ulong UnixMs);
+
 /// <summary>A volume as its journal says it is: the fold of its events, the same at every reader. Immutable.</summary>
 public sealed record VolumeState
 {
@@ -59,6 +62,9 @@ public sealed record VolumeState
     public ulong ForgottenBefore { get; init; }
 
     public Attachment Attachment { get; init; } = Attachment.Default;
+
+    /// <summary>Ascending by sequence.</summary>
+    public ImmutableArray<VolumeSnapshot> Snapshots { get; init; } = [];
 
     public bool Deleted { get; init; }
 
@@ -144,6 +150,8 @@ public sealed record VolumeState
             SpecRevision = Math.Max(SpecRevision, changed.Revision),
             CopiesInForce = Math.Min(CopiesInForce, changed.Spec.Replicas),
         }).RaiseMinimum(),
+        SnapshotCreated created => this with { Snapshots = Snapshots.Add(new VolumeSnapshot(created.Sequence, created.Name, created.UnixMs)) },
+        SnapshotDeleted deleted => this with { Snapshots = Snapshots.RemoveAll(snapshot => snapshot.Sequence == deleted.Sequence) },
         VolumeRecovered recovered => ApplyRecovered(recovered),
         VolumeDeleted => this with { Deleted = true },
         _ => throw new InvariantException($"volume {e.Volume}: the journal holds an event of the unknown type {e.GetType().Name}"),

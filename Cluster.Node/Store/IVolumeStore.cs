@@ -68,6 +68,18 @@ public interface IVolumeStore
     /// <summary>Replaces the session windows by those received in a catch-up (durable with the next sync).</summary>
     IoStatus SetWindows(SessionWindows windows);
 
+    /// <summary>
+    /// The snapshots that the committed map has, by the sequences of their markers, ascending (R19). A record of kind Marker (<see cref="SnapshotMarker"/>) takes effect
+    /// like any other: when it is committed.
+    /// </summary>
+    IReadOnlyList<ulong> Snapshots { get; }
+
+    /// <summary>
+    /// In a catch-up, before its first record: these are the snapshots that the owner's map has. Those here that are not among them go. The others that are
+    /// not here are there from now on, empty but for what this map has from before them; what is missing is sent like everything else (durable with the next sync).
+    /// </summary>
+    IoStatus SetSnapshots(IReadOnlyList<ulong> sequences);
+
     /// <summary>Applies the tail up to the watermark (never beyond LastSequence) to the map. Watermarks only rise.</summary>
     void Commit(ulong watermark);
 
@@ -117,6 +129,19 @@ public interface IVolumeStore
     /// <summary>Hash of block, sequence and checksum of every committed block of the range that holds bytes: equal maps have equal ones. At most RecordBlocksMax blocks.</summary>
     ulong Digest(BlockRange range);
 
+    /// <summary>The same of a snapshot's blocks. At most RecordBlocksMax blocks.</summary>
+    ulong DigestSnapshot(ulong snapshot, BlockRange range);
+
+    /// <summary>What the snapshot holds that neither the volume nor another snapshot does: what would be free without it.</summary>
+    SnapshotUsage UsageOf(ulong snapshot);
+
+    /// <summary>
+    /// Appends the runs of the range, ascending, that were written, trimmed or restored between two snapshots, at most <paramref name="extentsMax"/>; answers the block up to which
+    /// it looked. <paramref name="from"/> 0: all that holds data in <paramref name="to"/>. <paramref name="to"/> 0: the volume as it is now. A run may hold blocks that have
+    /// not changed; none that has is left out.
+    /// </summary>
+    ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents);
+
     /// <summary>
     /// The first committed block from <paramref name="from"/> on that holds bytes, at most <paramref name="end"/>. After a long look without one it answers how far it looked.
     /// </summary>
@@ -147,8 +172,15 @@ public interface IVolumeStore
     IVolumeStoreEvents? Events { get; set; }
 }
 
-/// <summary>Position of a scan for changes: tombstones first (stage 0), then blocks (1).</summary>
-public sealed record ChangeCursor(int Stage, ulong NextBlock);
+/// <summary>
+/// Position of a scan for changes: tombstones first (stage 0), then blocks (1), then what only snapshots still hold (2), from the newest snapshot to the oldest. What is
+/// overwritten, or whose snapshot is deleted, while the scan goes on only moves forward in this order, so that nothing is passed over.
+/// </summary>
+/// <param name="Snapshot">In stages 0 and 2: of this one; 0 in stage 0: of the volume itself.</param>
+public sealed record ChangeCursor(int Stage, ulong NextBlock, ulong Snapshot = 0);
+
+/// <summary>Of one snapshot: encoded bytes, and blocks.</summary>
+public readonly record struct SnapshotUsage(long UniqueBytes, long UniqueBlocks);
 
 /// <summary>Bytes of one replica: live encoded bytes in the map, and blocks mapped.</summary>
 public readonly record struct VolumeUsage(long StoredBytes, long MappedBlocks);

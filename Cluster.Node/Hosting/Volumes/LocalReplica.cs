@@ -30,12 +30,22 @@ internal sealed class LocalReplica(ReplicaMachine machine) : ILocalReplica
 
     public (IoStatus Status, ChangePosition? Next) ReadChanges(ulong since, ulong upTo, ChangePosition? position, int bytesMax, List<IoBuffer> records)
     {
-        var cursor = position is { } at ? new ChangeCursor(at.IsInBlocks ? 1 : 0, at.Block) : null;
+        var cursor = position is { } at ? new ChangeCursor(!at.IsInBlocks ? 0 : at.Snapshot == 0 ? 1 : 2, at.Block, at.Snapshot) : null;
         var (status, next) = _store.ReadChanges(since, upTo, cursor, bytesMax, records);
-        return (status, next is null ? null : new ChangePosition(next.Stage == 1, next.NextBlock));
+        return (status, next is null ? null : new ChangePosition(next.Stage > 0, next.NextBlock, next.Snapshot));
     }
 
     public long EstimateChanges(ulong since, ulong upTo, ulong fromBlock) => _store.EstimateChanges(since, upTo, fromBlock);
+
+    public IReadOnlyList<ulong> Snapshots => _store.Snapshots;
+
+    public (long Bytes, long Blocks) SnapshotUsage(ulong snapshot)
+    {
+        var usage = _store.UsageOf(snapshot);
+        return (usage.UniqueBytes, usage.UniqueBlocks);
+    }
+
+    public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents) => _store.Changed(from, to, range, extentsMax, extents);
 
     public bool HasTombstones => _store.HasTombstones;
 

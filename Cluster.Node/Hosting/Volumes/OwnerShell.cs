@@ -153,6 +153,14 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
         answer(Machine.ScrubView());
     });
 
+    public void CreateSnapshot(string name, Action<IoStatus, string> refused) => refused(IoStatus.Unsupported, "placeholder on this branch");
+
+    public void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer) => answer(IoStatus.Unsupported, "placeholder on this branch");
+
+    public void SnapshotUsages(Action<IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer) => answer([]);
+
+    public void ChangedBlocks(ulong from, ulong to, ulong first, Action<(IReadOnlyList<BlockRange> Runs, ulong UpTo)?> answer) => answer(null);
+
     public void View(Action<VolumeView> answer) => _runtime.Loop.Post(() => answer(Machine.View()));
 
     [LoggerMessage(Level = LogLevel.Information, Message = "failover: volume {Volume} is served by node {Node} in epoch {Epoch}, since {Why}: {Parts}")]

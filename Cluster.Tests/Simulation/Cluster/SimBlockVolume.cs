@@ -40,6 +40,16 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
     /// <summary>What it was, step by step, since the open: what an open finds is one of them, and whole.</summary>
     public List<SimReplicaState> States { get; } = [];
 
+    public IReadOnlyList<ulong> Snapshots => Real.Snapshots;
+
+    public IoStatus SetSnapshots(IReadOnlyList<ulong> sequences) => Real.SetSnapshots(sequences);
+
+    public ulong DigestSnapshot(ulong snapshot, BlockRange range) => Real.DigestSnapshot(snapshot, range);
+
+    public SnapshotUsage UsageOf(ulong snapshot) => Real.UsageOf(snapshot);
+
+    public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents) => Real.Changed(from, to, range, extentsMax, extents);
+
     public VolumeId Volume => Real.Volume;
 
     public ReadOnlyMemory<byte> Header => Real.Header;

@@ -49,6 +49,16 @@ internal sealed class SimVolumeStore : IVolumeStore
         TailFrom = CommitWatermark;
     }
 
+    public IReadOnlyList<ulong> Snapshots => [];
+
+    public IoStatus SetSnapshots(IReadOnlyList<ulong> sequences) => IoStatus.Unsupported;
+
+    public ulong DigestSnapshot(ulong snapshot, BlockRange range) => 0;
+
+    public SnapshotUsage UsageOf(ulong snapshot) => default;
+
+    public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents) => range.End;
+
     public VolumeId Volume => SimWorld.Volume;
 
     public ReadOnlyMemory<byte> Header => _header;

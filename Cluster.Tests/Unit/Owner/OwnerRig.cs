@@ -31,6 +31,12 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
         Machine = new VolumeMachine(State, this);
     }
 
+    public IReadOnlyList<ulong> Snapshots => [];
+
+    public (long Bytes, long Blocks) SnapshotUsage(ulong snapshot) => default;
+
+    public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents) => range.End;
+
     public ReplicaPlacement Placement(int index) => new(new ReplicaId((ushort)(index + 1)), Nodes[index], $"n{index}", Nodes[index].Value);
 
     public NodeId[] Nodes { get; }

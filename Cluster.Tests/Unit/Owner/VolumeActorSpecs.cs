@@ -393,6 +393,14 @@ public sealed class VolumeActorSpecs : TestKit
 
         public bool Drained { get; private set; }
 
+        public void CreateSnapshot(string name, Action<IoStatus, string> refused) => refused(IoStatus.Unsupported, "placeholder on this branch");
+
+        public void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer) => answer(IoStatus.Unsupported, "placeholder on this branch");
+
+        public void SnapshotUsages(Action<IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer) => answer([]);
+
+        public void ChangedBlocks(ulong from, ulong to, ulong first, Action<(IReadOnlyList<BlockRange> Runs, ulong UpTo)?> answer) => answer(null);
+
         public void Say(OwnerNotice notice) => actor.Tell(notice);
 
         public void OnJournaled(VolumeEvent e, Action? then)
