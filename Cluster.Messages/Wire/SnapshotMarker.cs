@@ -14,7 +14,7 @@ namespace Cluster.Messages.Wire;
 /// The record's range is empty: it touches no block.
 /// </summary>
 /// <param name="Creates">One more snapshot is made, at the record's own sequence.</param>
-/// <param name="RestoreFrom">Not 0: the blocks become what they are in this snapshot, one of <paramref name="Kept"/>.</param>
+/// <param name="RestoreFrom">Not 0, and then nothing is created: the blocks become what they are in this snapshot, one of <paramref name="Kept"/>.</param>
 /// <param name="Kept">The snapshots that the volume has, without a new one. Any other goes, and its space with it.</param>
 public sealed record SnapshotMarker(bool Creates, ulong RestoreFrom, ImmutableArray<ulong> Kept)
 {
@@ -58,6 +58,7 @@ public sealed record SnapshotMarker(bool Creates, ulong RestoreFrom, ImmutableAr
         var reader = new BodyReader(payload);
         var (version, flags, zero, count, from) = (reader.U8(), reader.U8(), reader.U16(), reader.U32(), reader.U64());
         if (!reader.Ok || version != Version || flags > 1 || zero != 0 || count > Limits.SnapshotsMax || count * sizeof(ulong) > reader.Remaining) return null;
+        if (flags == 1 && from != 0) return null;
         return TryReadSequences(ref reader, (int)count) is { } kept && (from == 0 || kept.Contains(from)) ? new SnapshotMarker(flags == 1, from, kept) : null;
     }
 

@@ -5,9 +5,9 @@ namespace Cluster.Node.Store;
 
 /// <summary>
 /// The committed blocks of one volume: pages for what was written, tombstones for what was trimmed. Per block the higher sequence wins,
-/// whatever the order in which changes arrive (R8). An empty volume of any size holds nothing. Loop only.
+/// whatever the order in which changes arrive (R8). An empty volume of any size holds nothing. What only snapshots see is in the other part. Loop only.
 /// </summary>
-public sealed class BlockMap(SegmentTable segments)
+public sealed partial class BlockMap(SegmentTable segments)
 {
     private readonly Dictionary<ulong, MapPage> _pages = [];
     private readonly List<ulong> _added = [];
@@ -32,30 +32,45 @@ public sealed class BlockMap(SegmentTable segments)
         return entry.IsMapped;
     }
 
+    public bool HasTombstones => Tombstones.Count > 0 || _layers.Exists(layer => layer.Tombstones.Count > 0);
+
+    /// <summary>Drops those of this sequence or an older one.</summary>
+    public void ForgetTombstones(ulong upTo)
+    {
+        Tombstones.RemoveUpTo(upTo);
+        foreach (var layer in _layers) layer.Tombstones.RemoveUpTo(upTo);
+    }
+
     public ulong SequenceOf(ulong block) =>
         TryGet(block, out var entry) ? Math.Max(entry.Sequence, Tombstones.SequenceOf(block)) : Tombstones.SequenceOf(block);
 
     /// <summary>Puts the entry in if nothing as new is there; answers whether it did.</summary>
     public bool Put(ulong block, in MapEntry entry)
     {
+        if (_layers.Count > 0 && entry.Sequence < _layers[^1].Sequence) return Insert(block, in entry, ulong.MaxValue);
         if (entry.Sequence <= Tombstones.SequenceOf(block)) return false;
         var index = (int)(block & (MapPage.Blocks - 1));
         var page = Writable(block >> MapPage.BlocksLog2);
         ref var slot = ref page.Entries[index];
         if (slot.Sequence >= entry.Sequence) return false;
+        if (_layers.Count > 0 && slot.IsMapped) Keep(block, in slot, entry.Sequence);
         Remove(page, ref slot);
         Add(page, ref slot, in entry);
         return true;
     }
 
-    /// <summary>The cleaner moved the block's bytes: the entry changes its place if it still is that of this sequence.</summary>
+    /// <summary>
+    /// The cleaner moved the block's bytes, which the version of this sequence has if it is still kept: all versions that have them change their place.
+    /// </summary>
     public bool Move(ulong block, in MapEntry entry)
     {
-        if (!TryGet(block, out var old) || old.Sequence != entry.Sequence || old.Segment == MapEntry.NoSegment) return false;
+        if (!TryFindVersion(block, entry.Sequence, out var old) || old.Segment == MapEntry.NoSegment) return false;
+        MoveInLayers(block, in old, in entry);
+        if (!TryGet(block, out var now) || !IsSamePlace(in now, in old)) return true;
         var page = Writable(block >> MapPage.BlocksLog2);
         ref var slot = ref page.Entries[block & (MapPage.Blocks - 1)];
         Remove(page, ref slot);
-        Add(page, ref slot, in entry);
+        Add(page, ref slot, PlacedAs(in now, in entry));
         return true;
     }
 
@@ -63,6 +78,7 @@ public sealed class BlockMap(SegmentTable segments)
     public void Trim(BlockRange range, ulong sequence)
     {
         Tombstones.Add(range, sequence);
+        if (_layers.Count > 0 && sequence < _layers[^1].Sequence) TrimLayers(range, sequence);
         var (firstPage, lastPage) = (range.First >> MapPage.BlocksLog2, (range.End - 1) >> MapPage.BlocksLog2);
         if (lastPage - firstPage < (ulong)_pages.Count)
         {
@@ -83,6 +99,8 @@ public sealed class BlockMap(SegmentTable segments)
                 if (entry.IsMapped) segments.RemoveLive(in entry);
             }
         }
+        foreach (var layer in _layers) layer.ReleaseAll();
+        _layers.Clear();
         _pages.Clear();
         _added.Clear();
         (_sortedCount, StoredBytes, MappedBlocks) = (0, 0, 0);
@@ -126,10 +144,18 @@ public sealed class BlockMap(SegmentTable segments)
         var first = number << MapPage.BlocksLog2;
         var from = (int)(Math.Max(range.First, first) - first);
         var to = (int)(Math.Min(range.End, first + MapPage.Blocks) - first);
-        foreach (ref var slot in page.Entries.AsSpan(from, to - from))
+        for (var index = from; index < to; index++)
         {
-            if (slot.IsMapped && slot.Sequence < sequence) Remove(page, ref slot);
+            ref var slot = ref page.Entries[index];
+            if (!slot.IsMapped || slot.Sequence >= sequence) continue;
+            if (_layers.Count > 0) Keep(first + (ulong)index, in slot, sequence);
+            Remove(page, ref slot);
         }
+        DropIfEmpty(number, page);
+    }
+
+    private void DropIfEmpty(ulong number, MapPage page)
+    {
         if (page.Mapped > 0) return;
         _pages.Remove(number);
         _pagesRemoved = true;

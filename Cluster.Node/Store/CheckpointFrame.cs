@@ -23,6 +23,12 @@ public enum CheckpointFrameKind : byte
     Page = 6,
     /// <summary>Last: frames u32, this one included. Without it the checkpoint is not whole.</summary>
     End = 7,
+    /// <summary>Sequences of the volume's snapshots u64, each, ascending; before the frames of what they hold. From here on: written only for volumes that have snapshots.</summary>
+    Snapshots = 8,
+    /// <summary>Snapshot u64, then as <see cref="Tombstones"/>.</summary>
+    SnapshotTombstones = 9,
+    /// <summary>Snapshot u64, then as <see cref="Page"/>.</summary>
+    SnapshotPage = 10,
 }
 
 /// <summary>
@@ -66,7 +72,7 @@ public readonly record struct CheckpointFrame(CheckpointFrameKind Kind, uint Len
         frame = new CheckpointFrame((CheckpointFrameKind)from[5], BinaryPrimitives.ReadUInt32LittleEndian(from[8..]),
             BinaryPrimitives.ReadUInt32LittleEndian(from[12..]), BinaryPrimitives.ReadUInt64LittleEndian(from[16..]),
             BinaryPrimitives.ReadUInt64LittleEndian(from[24..]));
-        return frame.LengthBytes <= BodyBytesMax && frame.Kind is > CheckpointFrameKind.Invalid and <= CheckpointFrameKind.End
+        return frame.LengthBytes <= BodyBytesMax && frame.Kind is > CheckpointFrameKind.Invalid and <= CheckpointFrameKind.SnapshotPage
             ? IoStatus.Ok
             : IoStatus.Malformed;
     }

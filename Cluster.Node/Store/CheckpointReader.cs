@@ -114,6 +114,9 @@ internal sealed class CheckpointReader : IDisposable
             CheckpointFrameKind.Tombstones => ApplyTombstones(ref reader, volume.Map.Tombstones),
             CheckpointFrameKind.Tail => ApplyTail(ref reader, volume),
             CheckpointFrameKind.Page => ApplyPage(ref reader, volume.Map),
+            CheckpointFrameKind.Snapshots => ApplySnapshots(ref reader, volume.Map),
+            CheckpointFrameKind.SnapshotTombstones => volume.Map.Layer(reader.U64()) is { } layer && ApplyTombstones(ref reader, layer.Tombstones),
+            CheckpointFrameKind.SnapshotPage => volume.Map.Layer(reader.U64()) is { } layer && ApplyPage(ref reader, layer),
             _ => false,
         };
         if (!isGood) volume.MarkDamaged($"its part of the checkpoint names what is not there ({frame.Kind}, frame {frame.Index})");
@@ -179,30 +182,58 @@ internal sealed class CheckpointReader : IDisposable
         var number = reader.U64();
         while (reader.Remaining > 0)
         {
-            var index = reader.U16();
-            var encoding = (BlockEncoding)reader.U8();
-            reader.U8();
-            var length = reader.U16();
-            reader.U16();
-            var segmentIndex = reader.U32();
-            var entry = new MapEntry
-            {
-                Encoding = encoding,
-                LengthBytes = length,
-                Segment = MapEntry.NoSegment,
-                OffsetBytes = reader.U32(),
-                Sequence = reader.U64(),
-                Checksum = reader.U64(),
-            };
-            if (!reader.Ok || index >= MapPage.Blocks || page.Entries[index].IsMapped || !entry.IsMapped || !entry.Descriptor.IsPlausible)
-                return false;
-            if (length > 0)
-            {
-                if (!_segments.TryGetValue(segmentIndex, out var segment)) return false;
-                entry.Segment = segment.Index;
-            }
+            if (!ReadEntry(ref reader, out var index, out var entry) || page.Entries[index].IsMapped) return false;
             page.Load(index, in entry);
         }
         return number <= Limits.BlockIndexMax >> MapPage.BlocksLog2 && map.TryLoad(number, page);
+    }
+
+    private bool ApplyPage(ref BodyReader reader, SnapshotLayer layer)
+    {
+        var page = new SparsePage();
+        var number = reader.U64();
+        var above = -1;
+        while (reader.Remaining > 0)
+        {
+            if (!ReadEntry(ref reader, out var index, out var entry) || index <= above || entry.Sequence > layer.Sequence) return false;
+            page.Insert(page.Count, index, in entry);
+            above = index;
+        }
+        return reader.Ok && page.Count > 0 && number <= Limits.BlockIndexMax >> MapPage.BlocksLog2 && layer.TryLoad(number, page);
+    }
+
+    private bool ReadEntry(ref BodyReader reader, out ushort index, out MapEntry entry)
+    {
+        index = reader.U16();
+        var encoding = (BlockEncoding)reader.U8();
+        reader.U8();
+        var length = reader.U16();
+        reader.U16();
+        var segmentIndex = reader.U32();
+        entry = new MapEntry
+        {
+            Encoding = encoding,
+            LengthBytes = length,
+            Segment = MapEntry.NoSegment,
+            OffsetBytes = reader.U32(),
+            Sequence = reader.U64(),
+            Checksum = reader.U64(),
+        };
+        if (!reader.Ok || index >= MapPage.Blocks || !entry.IsMapped || !entry.Descriptor.IsPlausible) return false;
+        if (length == 0) return true;
+        if (!_segments.TryGetValue(segmentIndex, out var segment)) return false;
+        entry.Segment = segment.Index;
+        return true;
+    }
+
+    /// <summary>Before anything else of the snapshots, and before the volume's trims could be taken for theirs.</summary>
+    private static bool ApplySnapshots(ref BodyReader reader, BlockMap map)
+    {
+        while (reader.Remaining > 0)
+        {
+            var sequence = reader.U64();
+            if (!reader.Ok || !map.TryLoadSnapshot(sequence)) return false;
+        }
+        return map.Layers.Count <= Limits.SnapshotsMax;
     }
 }

@@ -6,7 +6,7 @@ namespace Cluster.Node.Store;
 /// <summary>One volume as a checkpoint will have it. Pages are shared with the live map, which copies a page before it changes
 /// it.</summary>
 internal sealed record VolumeSnapshot(VolumeId Volume, byte[] State, Tombstone[] Tombstones, TailPlace[] Tail,
-    (ulong Number, MapPage Page)[] Pages)
+    (ulong Number, MapPage Page)[] Pages, LayerSnapshot[] Layers)
 {
     private const int FixedBytes = 64;
 
@@ -24,15 +24,26 @@ internal sealed record VolumeSnapshot(VolumeId Volume, byte[] State, Tombstone[]
         writer.Text(volume.Damage ?? "");
 
         var map = volume.Map;
-        var tombstones = new Tombstone[map.Tombstones.Count];
-        for (var index = 0; index < tombstones.Length; index++) tombstones[index] = map.Tombstones[index];
+        var tombstones = map.Tombstones.ToArray();
         var tail = new TailPlace[volume.Tail.Count];
         for (var index = 0; index < tail.Length; index++)
             tail[index] = new TailPlace(volume.Tail[index].Place, volume.Tail[index].TotalBytes);
         var numbers = map.PageNumbers();
         var pages = new (ulong, MapPage)[numbers.Length];
         for (var index = 0; index < pages.Length; index++) pages[index] = (numbers[index], map.Page(numbers[index]));
-        return new VolumeSnapshot(volume.Volume, state[..writer.Length], tombstones, tail, pages);
+        return new VolumeSnapshot(volume.Volume, state[..writer.Length], tombstones, tail, pages, [.. map.Layers.Select(LayerSnapshot.Of)]);
+    }
+}
+
+/// <summary>What one of the volume's snapshots holds; pages are shared likewise.</summary>
+internal sealed record LayerSnapshot(ulong Sequence, Tombstone[] Tombstones, (ulong Number, SparsePage Page)[] Pages)
+{
+    public static LayerSnapshot Of(SnapshotLayer layer)
+    {
+        var numbers = layer.PageNumbers();
+        var pages = new (ulong, SparsePage)[numbers.Length];
+        for (var index = 0; index < pages.Length; index++) pages[index] = (numbers[index], layer.Page(numbers[index])!);
+        return new LayerSnapshot(layer.Sequence, layer.Tombstones.ToArray(), pages);
     }
 }
 

@@ -64,9 +64,10 @@ internal sealed class CheckpointWriter
         {
             volume.State.CopyTo(_body, 0);
             Frame(CheckpointFrameKind.Volume, volume.Volume, volume.State.Length);
-            WriteTombstones(volume);
+            WriteTombstones(volume.Volume, CheckpointFrameKind.Tombstones, 0, volume.Tombstones);
             WriteTail(volume);
             foreach (var (number, page) in volume.Pages) WritePage(volume.Volume, number, page);
+            WriteLayers(volume);
         }
         writer = new BodyWriter(_body);
         writer.U32(_frames + 1);
@@ -89,18 +90,33 @@ internal sealed class CheckpointWriter
         }
     }
 
-    private void WriteTombstones(VolumeSnapshot volume)
+    private void WriteLayers(VolumeSnapshot volume)
     {
-        foreach (var part in volume.Tombstones.Chunk(CheckpointFrame.BodyBytesMax / TombstoneBytes))
+        if (volume.Layers.Length == 0) return;
+        var writer = new BodyWriter(_body);
+        foreach (var layer in volume.Layers) writer.U64(layer.Sequence);
+        Frame(CheckpointFrameKind.Snapshots, volume.Volume, writer.Length);
+        foreach (var layer in volume.Layers)
+        {
+            WriteTombstones(volume.Volume, CheckpointFrameKind.SnapshotTombstones, layer.Sequence, layer.Tombstones);
+            foreach (var (number, page) in layer.Pages) WritePage(volume.Volume, layer.Sequence, number, page);
+        }
+    }
+
+    /// <param name="snapshot">Whose they are; 0: the volume's own.</param>
+    private void WriteTombstones(VolumeId volume, CheckpointFrameKind kind, ulong snapshot, Tombstone[] tombstones)
+    {
+        foreach (var part in tombstones.Chunk((CheckpointFrame.BodyBytesMax - sizeof(ulong)) / TombstoneBytes))
         {
             var writer = new BodyWriter(_body);
+            if (snapshot != 0) writer.U64(snapshot);
             foreach (var tombstone in part)
             {
                 writer.U64(tombstone.First);
                 writer.U64(tombstone.End);
                 writer.U64(tombstone.Sequence);
             }
-            Frame(CheckpointFrameKind.Tombstones, volume.Volume, writer.Length);
+            Frame(kind, volume, writer.Length);
         }
     }
 
@@ -126,18 +142,31 @@ internal sealed class CheckpointWriter
         for (var index = 0; index < MapPage.Blocks; index++)
         {
             ref readonly var entry = ref page.Entries[index];
-            if (!entry.IsMapped) continue;
-            writer.U16((ushort)index);
-            writer.U8((byte)entry.Encoding);
-            writer.U8(0);
-            writer.U16(entry.LengthBytes);
-            writer.U16(0);
-            writer.U32(unchecked((uint)entry.Segment));
-            writer.U32(entry.OffsetBytes);
-            writer.U64(entry.Sequence);
-            writer.U64(entry.Checksum);
+            if (entry.IsMapped) WriteEntry(ref writer, (ushort)index, in entry);
         }
         Frame(CheckpointFrameKind.Page, volume, writer.Length);
+    }
+
+    private void WritePage(VolumeId volume, ulong snapshot, ulong number, SparsePage page)
+    {
+        var writer = new BodyWriter(_body);
+        writer.U64(snapshot);
+        writer.U64(number);
+        for (var at = 0; at < page.Count; at++) WriteEntry(ref writer, page.Indexes[at], in page[at]);
+        Frame(CheckpointFrameKind.SnapshotPage, volume, writer.Length);
+    }
+
+    private static void WriteEntry(ref BodyWriter writer, ushort index, in MapEntry entry)
+    {
+        writer.U16(index);
+        writer.U8((byte)entry.Encoding);
+        writer.U8(0);
+        writer.U16(entry.LengthBytes);
+        writer.U16(0);
+        writer.U32(unchecked((uint)entry.Segment));
+        writer.U32(entry.OffsetBytes);
+        writer.U64(entry.Sequence);
+        writer.U64(entry.Checksum);
     }
 
     private void Frame(CheckpointFrameKind kind, VolumeId volume, int length)

@@ -107,7 +107,7 @@ internal sealed class Cleaner(BlockStore store, IReadOnlyDictionary<VolumeId, Vo
         var offset = scanner.EntryOffsetBytes + EntryPrefix.SizeBytes + (uint)header.PayloadOffset;
         for (var index = 0; index < (int)header.DescriptorCount;)
         {
-            var (count, lengthBytes) = LiveRun(volume.Map, source, in header, record, index, offset);
+            var (count, lengthBytes, sequence) = LiveRun(volume.Map, source, in header, record, index, offset);
             if (count == 0)
             {
                 offset += StoreRecord.DescriptorAt(record, index).Length;
@@ -117,7 +117,7 @@ internal sealed class Cleaner(BlockStore store, IReadOnlyDictionary<VolumeId, Vo
             // Bad bytes are left where they are: their reads say so, and a repair writes them anew.
             if (scanner.PayloadStatus != IoStatus.Ok) return scanner.PayloadStatus;
             var payload = record.Slice((int)(offset - scanner.EntryOffsetBytes) - EntryPrefix.SizeBytes, lengthBytes);
-            var status = volume.Relocate(in header, record, index, count, payload);
+            var status = volume.Relocate(in header, sequence, record, index, count, payload);
             if (status != IoStatus.Ok) return status;
             offset += (uint)lengthBytes;
             index += count;
@@ -125,20 +125,20 @@ internal sealed class Cleaner(BlockStore store, IReadOnlyDictionary<VolumeId, Vo
         return IoStatus.Ok;
     }
 
-    /// <summary>How many blocks from the index on the map still has here, and the bytes of them.</summary>
-    private static (int Count, int LengthBytes) LiveRun(BlockMap map, Segment source, in RecordHeader header,
+    /// <summary>How many blocks from the index on the map still has here, for the volume or a snapshot, as versions of one sequence, and the bytes of them.</summary>
+    private static (int Count, int LengthBytes, ulong Sequence) LiveRun(BlockMap map, Segment source, in RecordHeader header,
         ReadOnlySpan<byte> record, int index, uint offset)
     {
-        var (count, lengthBytes) = (0, 0);
+        var (count, lengthBytes, sequence) = (0, 0, 0UL);
         for (; index + count < (int)header.DescriptorCount; count++)
         {
             var length = StoreRecord.DescriptorAt(record, index + count).Length;
-            if (length == 0 || !map.TryGet(header.Range.First + (ulong)(index + count), out var entry)) break;
-            if (entry.Segment != source.Index || entry.OffsetBytes != offset + (uint)lengthBytes || entry.Sequence != header.Sequence)
-                break;
+            if (length == 0 || !map.TryFindAt(header.Range.First + (ulong)(index + count), source.Index, offset + (uint)lengthBytes, out var entry)) break;
+            if (count > 0 && entry.Sequence != sequence) break;
+            sequence = entry.Sequence;
             lengthBytes += length;
         }
-        return (count, lengthBytes);
+        return (count, lengthBytes, sequence);
     }
 
     private sealed class ReadWindow(Cleaner cleaner) : DiskJob

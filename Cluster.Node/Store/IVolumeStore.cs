@@ -182,8 +182,8 @@ public sealed record ChangeCursor(int Stage, ulong NextBlock, ulong Snapshot = 0
 /// <summary>Of one snapshot: encoded bytes, and blocks.</summary>
 public readonly record struct SnapshotUsage(long UniqueBytes, long UniqueBlocks);
 
-/// <summary>Bytes of one replica: live encoded bytes in the map, and blocks mapped.</summary>
-public readonly record struct VolumeUsage(long StoredBytes, long MappedBlocks);
+/// <summary>Bytes of one replica: live encoded bytes in the map, blocks mapped, and bytes that only snapshots hold.</summary>
+public readonly record struct VolumeUsage(long StoredBytes, long MappedBlocks, long SnapshotBytes = 0);
 
 /// <summary>Called on the loop, within the store's phase of the turn.</summary>
 public interface IVolumeStoreEvents

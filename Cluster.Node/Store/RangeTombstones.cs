@@ -18,6 +18,8 @@ public sealed class RangeTombstones
 
     public Tombstone this[int index] => _list[index];
 
+    public Tombstone[] ToArray() => [.. _list];
+
     /// <summary>0: the block lies in no tombstone.</summary>
     public ulong SequenceOf(ulong block)
     {

@@ -50,7 +50,7 @@ public sealed class StoreInspection : IDisposable
 
     public IReadOnlyList<IVolumeStore> Volumes => [.. _store.Volumes.OrderBy(volume => volume.Volume.Value)];
 
-    public long BlocksToRead => _store.Volumes.Sum(volume => volume.Usage.MappedBlocks);
+    public long BlocksToRead => _store.Volumes.Sum(volume => volume.Usage.MappedBlocks + ((VolumeStore)volume).Map.Layers.Sum(layer => layer.Blocks));
 
     public IReadOnlyList<SegmentFacts> Segments => [.. _store.Segments.All.OrderBy(segment => segment.Number).ThenBy(segment => segment.Name, StringComparer.Ordinal)
         .Select(segment => new SegmentFacts(segment.Name, segment.Number, segment.LiveBytes, segment.LiveBlocks, segment.TailRecords))];
@@ -87,6 +87,7 @@ public sealed class StoreInspection : IDisposable
                 cancellation.ThrowIfCancellationRequested();
                 onRead(CheckPage(volume, number, onProblem));
             }
+            foreach (var layer in volume.Map.Layers) CheckLayer(volume, layer, onProblem, onRead, cancellation);
         }
     }
 
@@ -117,6 +118,23 @@ public sealed class StoreInspection : IDisposable
             var (status, record) = volume.ReadTail(sequence);
             record?.Release();
             if (status != IoStatus.Ok) onProblem(new StoreProblem(volume.Volume, null, $"record {sequence}, which is not committed yet, can't be read: {status}"));
+        }
+    }
+
+    private static void CheckLayer(VolumeStore volume, SnapshotLayer layer, Action<StoreProblem> onProblem, Action<int> onRead, CancellationToken cancellation)
+    {
+        Span<byte> bytes = stackalloc byte[Limits.EncodedBlockBytesMax];
+        foreach (var number in layer.PageNumbers().ToArray())
+        {
+            cancellation.ThrowIfCancellationRequested();
+            var page = layer.Page(number)!;
+            for (var at = 0; at < page.Count; at++)
+            {
+                var block = (number << MapPage.BlocksLog2) + page.Indexes[at];
+                var status = volume.ReadBlock(in page[at], block, bytes[..page[at].LengthBytes]);
+                if (status != IoStatus.Ok) onProblem(new StoreProblem(volume.Volume, block, $"{volume.Explain(in page[at], status)}, kept for snapshot {layer.Sequence}"));
+            }
+            onRead(page.Count);
         }
     }
 

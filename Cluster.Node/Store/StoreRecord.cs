@@ -24,6 +24,9 @@ public static class StoreRecordKind
 
     /// <summary>Blocks moved by the cleaner, with their own sequence, in the layout of a Write.</summary>
     public const RecordKind Relocate = (RecordKind)134;
+
+    /// <summary>The snapshots of the owner that the replica is caught up by (<see cref="SnapshotsBody"/>), as payload.</summary>
+    public const RecordKind Snapshots = (RecordKind)135;
 }
 
 /// <summary>
@@ -84,7 +87,7 @@ public static class StoreRecord
         var isRight = header.Kind switch
         {
             StoreRecordKind.ReplicaHeader => header.PayloadLength is > 0 and <= StoreLimits.HeaderBytesMax,
-            StoreRecordKind.Windows => header.PayloadLength > 0,
+            StoreRecordKind.Windows or StoreRecordKind.Snapshots => header.PayloadLength > 0,
             StoreRecordKind.Truncate or StoreRecordKind.SetPosition or StoreRecordKind.Delete => header.DescriptorCount == 0,
             StoreRecordKind.Relocate => header.DescriptorCount > 0 && header.DescriptorCount == header.Range.Count
                 && header.Range.End <= Limits.BlockIndexMax,

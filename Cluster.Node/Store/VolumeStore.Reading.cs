@@ -10,6 +10,7 @@ public sealed partial class VolumeStore
     private const int ChangeBytesPerBlock = BlockDescriptor.SizeBytes + Limits.EncodedBlockBytesMax;
     private const int StageTombstones = 0;
     private const int StageBlocks = 1;
+    private const int StageSnapshots = 2;
 
     public void Read(BlockRange range, IReadCompletion completion, ulong token)
     {
@@ -89,6 +90,11 @@ public sealed partial class VolumeStore
         {
             if (IsBetween(Map.Tombstones[index].Sequence, since, upTo)) total += RecordHeader.SizeBytes;
         }
+        // Of what only snapshots hold nothing is left out, whatever the block: there is no cursor in it.
+        foreach (var layer in Map.Layers)
+        {
+            if (layer.Sequence > since) total += layer.StoredBytes + (layer.Blocks * (RecordHeader.SizeBytes + BlockDescriptor.SizeBytes)) + (layer.Tombstones.Count * (long)RecordHeader.SizeBytes);
+        }
         foreach (var number in Map.PageNumbers())
         {
             var page = Map.Page(number);
@@ -108,11 +114,17 @@ public sealed partial class VolumeStore
         cursor ??= new ChangeCursor(StageTombstones, 0);
         if (cursor.Stage == StageTombstones)
         {
-            var next = ReadTombstones(since, upTo, cursor.NextBlock, bytesMax, records, ref bytes);
+            var next = ReadTombstones(since, upTo, cursor, bytesMax, records, ref bytes);
             if (next is not null) return (IoStatus.Ok, next);
             cursor = new ChangeCursor(StageBlocks, 0);
         }
-        return ReadBlocks(since, upTo, cursor.NextBlock, bytesMax, records, bytes);
+        if (cursor.Stage == StageBlocks)
+        {
+            var (status, next) = ReadBlocks(since, upTo, cursor.NextBlock, bytesMax, records, ref bytes);
+            if (status != IoStatus.Ok || next is not null) return (status, next);
+            cursor = new ChangeCursor(StageSnapshots, 0, ulong.MaxValue);
+        }
+        return ReadSnapshots(since, upTo, cursor, bytesMax, records, bytes);
     }
 
     private static bool IsBetween(ulong sequence, ulong since, ulong upTo) => sequence > since && sequence <= upTo;
@@ -130,9 +142,31 @@ public sealed partial class VolumeStore
         return true;
     }
 
-    private ChangeCursor? ReadTombstones(ulong since, ulong upTo, ulong from, int bytesMax, List<IoBuffer> records, ref int bytes)
+    /// <summary>Those of the volume, then of each snapshot those since the snapshot before.</summary>
+    private ChangeCursor? ReadTombstones(ulong since, ulong upTo, ChangeCursor cursor, int bytesMax, List<IoBuffer> records, ref int bytes)
     {
-        var tombstones = Map.Tombstones;
+        var from = cursor.NextBlock;
+        if (cursor.Snapshot == 0)
+        {
+            if (ReadTombstones(Map.Tombstones, since, upTo, from, bytesMax, records, ref bytes) is { } next) return next;
+            from = 0;
+        }
+        ulong older = 0;
+        foreach (var layer in Map.Layers)
+        {
+            if (layer.Sequence >= cursor.Snapshot)
+            {
+                var start = layer.Sequence == cursor.Snapshot ? from : 0;
+                var next = ReadTombstones(layer.Tombstones, Math.Max(since, older), upTo, start, bytesMax, records, ref bytes);
+                if (next is not null) return next with { Snapshot = layer.Sequence };
+            }
+            older = layer.Sequence;
+        }
+        return null;
+    }
+
+    private ChangeCursor? ReadTombstones(RangeTombstones tombstones, ulong since, ulong upTo, ulong from, int bytesMax, List<IoBuffer> records, ref int bytes)
+    {
         for (var index = tombstones.FirstEndingAfter(from); index < tombstones.Count; index++)
         {
             var tombstone = tombstones[index];
@@ -152,8 +186,56 @@ public sealed partial class VolumeStore
     private RecordHeader ResyncHeader(RecordKind kind, BlockRange range, ulong sequence) =>
         new() { Kind = kind, Flags = RecordFlags.Resync, Volume = Volume, Range = range, Sequence = sequence };
 
+    /// <summary>What only snapshots hold, from the newest one down: what moves meanwhile moves to an older one.</summary>
+    private (IoStatus Status, ChangeCursor? Next) ReadSnapshots(ulong since, ulong upTo, ChangeCursor cursor, int bytesMax, List<IoBuffer> records, int bytes)
+    {
+        for (var at = Map.Layers.Count - 1; at >= 0; at--)
+        {
+            var layer = Map.Layers[at];
+            if (layer.Sequence > cursor.Snapshot || layer.Sequence <= since) continue;
+            var from = layer.Sequence == cursor.Snapshot ? cursor.NextBlock : 0;
+            var numbers = layer.PageNumbers();
+            var index = numbers.BinarySearch(from >> MapPage.BlocksLog2);
+            for (index = index < 0 ? ~index : index; index < numbers.Length; index++)
+            {
+                var page = layer.Page(numbers[index])!;
+                var pageFirst = numbers[index] << MapPage.BlocksLog2;
+                var next = page.Find((int)(Math.Max(from, pageFirst) - pageFirst));
+                for (next = next < 0 ? ~next : next; next < page.Count; next++)
+                {
+                    if (!IsBetween(page[next].Sequence, since, upTo)) continue;
+                    var block = pageFirst + page.Indexes[next];
+                    if (bytes >= bytesMax) return (IoStatus.Ok, new ChangeCursor(StageSnapshots, block, layer.Sequence));
+                    var status = BuildOne(in page[next], block, layer.Sequence, out var record);
+                    if (status != IoStatus.Ok) return (status, null);
+                    records.Add(record!);
+                    bytes += record!.Length;
+                }
+            }
+        }
+        return (IoStatus.Ok, null);
+    }
+
+    private IoStatus BuildOne(in MapEntry entry, ulong block, ulong snapshot, out IoBuffer? record)
+    {
+        record = null;
+        var header = ResyncHeader(RecordKind.Write, new BlockRange(block, 1), entry.Sequence);
+        (header.DescriptorCount, header.PayloadLength, header.ExpectedSequence) = (1, entry.LengthBytes, snapshot);
+        var buffer = BufferPool.Shared.Rent(header.TotalBytes);
+        var status = ReadBlock(in entry, block, buffer.Span.Slice(header.PayloadOffset, entry.LengthBytes));
+        if (status != IoStatus.Ok)
+        {
+            buffer.Release();
+            return status;
+        }
+        entry.Descriptor.Write(buffer.Span[RecordHeader.SizeBytes..]);
+        header.Encode(buffer.Span);
+        record = buffer;
+        return IoStatus.Ok;
+    }
+
     private (IoStatus Status, ChangeCursor? Next) ReadBlocks(ulong since, ulong upTo, ulong from, int bytesMax, List<IoBuffer> records,
-        int bytes)
+        ref int bytes)
     {
         var numbers = Map.PageNumbers();
         var index = numbers.BinarySearch(from >> MapPage.BlocksLog2);

@@ -73,7 +73,7 @@ public sealed partial class VolumeStore
             var (count, lengthBytes) = SameRun(in header, record.Span, index);
             if (count > 0)
             {
-                status = Relocate(in header, record.Span, index, count, record.Span.Slice(offset, lengthBytes), SpaceClass.Control);
+                status = Relocate(in header, header.Sequence, record.Span, index, count, record.Span.Slice(offset, lengthBytes), SpaceClass.Control);
                 if (status != IoStatus.Ok) return (status, replaced);
                 replaced += count;
             }

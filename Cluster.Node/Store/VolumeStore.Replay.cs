@@ -57,6 +57,7 @@ public sealed partial class VolumeStore
     internal bool LoadTail(in RecordHeader header, ReadOnlySpan<byte> record, EntryPlace place)
     {
         if (header.Volume != Volume || header.Sequence != LastSequence + 1 || header.Kind >= RecordKind.StoreFirst) return false;
+        if (header.Kind == RecordKind.Marker && (StoreRecord.CheckPayload(in header, record) != IoStatus.Ok || MarkerOf(in header, record) is null)) return false;
         AddToTail(in header, record, place);
         return true;
     }
@@ -69,6 +70,11 @@ public sealed partial class VolumeStore
         if (header.Sequence != LastSequence + 1)
         {
             MarkDamaged($"record {header.Sequence} follows record {LastSequence} in the log");
+            return;
+        }
+        if (header.Kind == RecordKind.Marker && MarkerOf(in header, record) is null)
+        {
+            MarkDamaged($"record {header.Sequence} is a snapshot's marker that can't be read");
             return;
         }
         AddToTail(in header, record, place);
@@ -91,6 +97,9 @@ public sealed partial class VolumeStore
                 break;
             case StoreRecordKind.Windows when SessionWindows.TryDecode(payload) is { } windows:
                 Windows = windows;
+                break;
+            case StoreRecordKind.Snapshots when SnapshotsBody.TryDecode(payload, out var snapshots):
+                ApplySnapshots(snapshots.Sequences);
                 break;
             case RecordKind.Write or RecordKind.Trim or RecordKind.Zeroes or StoreRecordKind.Relocate:
                 ApplyBlocks(in header, record, place);

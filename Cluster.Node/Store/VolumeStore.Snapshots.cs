@@ -1,17 +1,158 @@
+using System.IO.Hashing;
+using System.Runtime.InteropServices;
 using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
 
 namespace Cluster.Node.Store;
 
-/// <summary>Placeholder on this branch.</summary>
+/// <summary>Snapshots: markers take effect when they are committed (R19).</summary>
 public sealed partial class VolumeStore
 {
-    public IReadOnlyList<ulong> Snapshots => [];
+    private IReadOnlyList<ulong>? _snapshots;
 
-    public IoStatus SetSnapshots(IReadOnlyList<ulong> sequences) => IoStatus.Unsupported;
+    /// <summary>A marker took effect, and nothing in the log says so yet.</summary>
+    private bool _isMarkerUnlogged;
 
-    public ulong DigestSnapshot(ulong snapshot, BlockRange range) => 0;
+    public IReadOnlyList<ulong> Snapshots => _snapshots ??= [.. Map.Layers.Select(layer => layer.Sequence)];
 
-    public SnapshotUsage UsageOf(ulong snapshot) => default;
+    public IoStatus SetSnapshots(IReadOnlyList<ulong> sequences)
+    {
+        if (Refusal() is { } refusal) return refusal;
+        var payload = new SnapshotsBody([.. sequences]).Encode(new byte[SnapshotsBody.SizeBytesMax]);
+        var status = StageOwn(new RecordHeader { Kind = StoreRecordKind.Snapshots }, payload, SpaceClass.Control);
+        if (status == IoStatus.Ok) ApplySnapshots(sequences);
+        return status;
+    }
 
-    public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents) => range.End;
+    public ulong DigestSnapshot(ulong snapshot, BlockRange range)
+    {
+        Invariant.That(range.Count <= Limits.RecordBlocksMax, "a digest of too many blocks was asked for");
+        Span<ulong> words = stackalloc ulong[3 * Limits.RecordBlocksMax];
+        var count = 0;
+        for (var block = range.First; block < range.End; block++)
+        {
+            if (!Map.TryGetAt(snapshot, block, out var entry) || entry.LengthBytes == 0) continue;
+            (words[count], words[count + 1], words[count + 2]) = (block, entry.Sequence, entry.Checksum);
+            count += 3;
+        }
+        return XxHash3.HashToUInt64(MemoryMarshal.AsBytes(words[..count]));
+    }
+
+    public SnapshotUsage UsageOf(ulong snapshot)
+    {
+        if (Map.Layer(snapshot) is not { } layer) return default;
+        var older = Map.Layers.TakeWhile(other => other.Sequence < snapshot).LastOrDefault()?.Sequence ?? 0;
+        var (bytes, blocks) = (0L, 0L);
+        foreach (var number in layer.PageNumbers())
+        {
+            var page = layer.Page(number)!;
+            for (var at = 0; at < page.Count; at++)
+            {
+                if (page[at].Sequence > older) (bytes, blocks) = (bytes + page[at].LengthBytes, blocks + 1);
+            }
+        }
+        return new SnapshotUsage(bytes, blocks);
+    }
+
+    public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents)
+    {
+        var limit = extents.Count + extentsMax;
+        Span<bool> changed = stackalloc bool[MapPage.Blocks];
+        foreach (var number in PagesOfAll(range))
+        {
+            var first = number << MapPage.BlocksLog2;
+            changed.Clear();
+            MarkChanged(number, from, to, changed);
+            for (var block = Math.Max(first, range.First); block < Math.Min(first + MapPage.Blocks, range.End); block++)
+            {
+                if (changed[(int)(block - first)] && !AddRun(extents, limit, block)) return block;
+            }
+        }
+        return range.End;
+    }
+
+    private static bool AddRun(List<BlockRange> extents, int limit, ulong block)
+    {
+        if (extents.Count > 0 && extents[^1].End == block && extents[^1].Count < uint.MaxValue)
+        {
+            extents[^1] = extents[^1] with { Count = extents[^1].Count + 1 };
+            return true;
+        }
+        if (extents.Count >= limit) return false;
+        extents.Add(new BlockRange(block, 1));
+        return true;
+    }
+
+    /// <summary>Which blocks of the page changed between the snapshots; from 0: which hold data in <paramref name="to"/>.</summary>
+    private void MarkChanged(ulong number, ulong from, ulong to, Span<bool> changed)
+    {
+        var first = number << MapPage.BlocksLog2;
+        for (var index = 0; index < MapPage.Blocks; index++)
+        {
+            var block = first + (ulong)index;
+            var isSeen = to == 0 ? Map.TryGet(block, out var now) : Map.TryGetAt(to, block, out now);
+            if (from == 0) changed[index] = isSeen && now.Encoding != BlockEncoding.Zero;
+            else
+            {
+                var wasSeen = Map.TryGetAt(from, block, out var before);
+                changed[index] = wasSeen != isSeen || (isSeen && now.Sequence != before.Sequence);
+            }
+        }
+    }
+
+    /// <summary>Numbers of the pages of the range that the volume or a snapshot has, ascending.</summary>
+    private SortedSet<ulong> PagesOfAll(BlockRange range)
+    {
+        var numbers = new SortedSet<ulong>();
+        var (first, last) = (range.First >> MapPage.BlocksLog2, (range.End - 1) >> MapPage.BlocksLog2);
+        AddBetween(Map.PageNumbers(), first, last, numbers);
+        foreach (var layer in Map.Layers) AddBetween(layer.PageNumbers(), first, last, numbers);
+        return numbers;
+    }
+
+    private static void AddBetween(ReadOnlySpan<ulong> sorted, ulong first, ulong last, SortedSet<ulong> to)
+    {
+        var at = sorted.BinarySearch(first);
+        for (at = at < 0 ? ~at : at; at < sorted.Length && sorted[at] <= last; at++) to.Add(sorted[at]);
+    }
+
+    /// <summary>Null: the payload is none.</summary>
+    private static SnapshotMarker? MarkerOf(in RecordHeader header, ReadOnlySpan<byte> record) =>
+        SnapshotMarker.TryDecode(record.Slice(header.PayloadOffset, (int)header.PayloadLength));
+
+    private void ApplyMarker(ulong sequence)
+    {
+        Invariant.That(_markers.Remove(sequence, out var marker), "a marker was committed that is not in the tail");
+        Map.KeepSnapshots(marker!.Kept);
+        if (marker.Creates) Map.AddSnapshot(sequence);
+        // One that this copy does not have can't be restored here: the owner keeps copies that are only partly there away from restores (R19).
+        if (marker.RestoreFrom != 0)
+        {
+            Invariant.That(Map.Layer(marker.RestoreFrom) is not null, "a snapshot was to be restored that is not here");
+            Map.Restore(marker.RestoreFrom, sequence);
+        }
+        (_snapshots, _isMarkerUnlogged) = (null, true);
+    }
+
+    /// <summary>
+    /// What is applied outside the order must be replayed behind the markers that came before it: what a snapshot sees is not overwritten then. Such records carry no
+    /// watermark of this replica, so one that does goes ahead of them: a truncation of nothing.
+    /// </summary>
+    private IoStatus LogMarkers()
+    {
+        if (!_isMarkerUnlogged) return IoStatus.Ok;
+        var status = StageOwn(new RecordHeader { Kind = StoreRecordKind.Truncate, Sequence = LastSequence }, [], SpaceClass.Control);
+        if (status == IoStatus.Ok) _isMarkerUnlogged = false;
+        return status;
+    }
+
+    private void ApplySnapshots(IReadOnlyList<ulong> sequences)
+    {
+        Map.KeepSnapshots(sequences);
+        foreach (var sequence in sequences)
+        {
+            if (Map.Layer(sequence) is null) Map.AddSnapshot(sequence);
+        }
+        _snapshots = null;
+    }
 }

@@ -37,11 +37,14 @@ public sealed partial class VolumeStore : IVolumeStore
 
     public SessionWindows Windows { get; private set; } = new();
 
-    public VolumeUsage Usage => new(Map.StoredBytes, Map.MappedBlocks);
+    public VolumeUsage Usage => new(Map.StoredBytes, Map.MappedBlocks, Map.SnapshotBytes);
 
     public IVolumeStoreEvents? Events { get; set; }
 
     internal BlockMap Map { get; private set; }
+
+    /// <summary>Of the tail, by sequence.</summary>
+    private readonly Dictionary<ulong, SnapshotMarker> _markers = [];
 
     internal TailQueue Tail => _tail;
 
@@ -82,6 +85,7 @@ public sealed partial class VolumeStore : IVolumeStore
         Invariant.That(header.Sequence == LastSequence + 1, "a record was appended out of order");
         Invariant.That((header.Flags & RecordFlags.Resync) == 0, "a resync record is not part of the order");
         var status = Check(record, in header);
+        if (status == IoStatus.Ok && header.Kind == RecordKind.Marker && MarkerOf(in header, record.Span) is null) status = IoStatus.Malformed;
         if (status != IoStatus.Ok) return status;
         var cost = header.Kind == RecordKind.Write ? Limits.CreditOf(header.TotalBytes) : 0;
         var isPromised = cost > 0 && cost <= GrantedBytes;
@@ -112,7 +116,9 @@ public sealed partial class VolumeStore : IVolumeStore
 
     private IoStatus StageResync(IoBuffer record, in RecordHeader header, SpaceClass space)
     {
-        var status = _store.Stage(this, record, header.TotalBytes, space, out var place);
+        var status = LogMarkers();
+        if (status != IoStatus.Ok) return status;
+        status = _store.Stage(this, record, header.TotalBytes, space, out var place);
         if (status == IoStatus.Ok) ApplyBlocks(in header, record.Span, place);
         return status;
     }
@@ -136,10 +142,10 @@ public sealed partial class VolumeStore : IVolumeStore
     public void ForgetTombstones(ulong upTo)
     {
         Invariant.That(upTo <= CommitWatermark && upTo <= DurableSequence, "tombstones that a copy may still need were to be forgotten");
-        Map.Tombstones.RemoveUpTo(upTo);
+        Map.ForgetTombstones(upTo);
     }
 
-    public bool HasTombstones => Map.Tombstones.Count > 0;
+    public bool HasTombstones => Map.HasTombstones;
 
     public IoStatus Truncate(ulong toSequence)
     {
@@ -241,18 +247,22 @@ public sealed partial class VolumeStore : IVolumeStore
         IsDeleted = true;
         DropTail(CommitWatermark);
         Map.ReleaseAll();
+        _snapshots = null;
         UseCredit(GrantedBytes);
     }
 
-    /// <summary>Writes live blocks of a record to the end of the log, for the cleaner or a repair, and lets the map name the copies.</summary>
-    internal IoStatus Relocate(in RecordHeader from, ReadOnlySpan<byte> record, int index, int count, ReadOnlySpan<byte> payload,
+    /// <summary>
+    /// Writes live blocks of a record to the end of the log, for the cleaner or a repair, and lets the map name the copies.
+    /// </summary>
+    /// <param name="sequence">Of the versions that have these blocks: the record's own, or that of a restore (R19).</param>
+    internal IoStatus Relocate(in RecordHeader from, ulong sequence, ReadOnlySpan<byte> record, int index, int count, ReadOnlySpan<byte> payload,
         SpaceClass space = SpaceClass.Last)
     {
         var header = new RecordHeader
         {
             Kind = StoreRecordKind.Relocate,
             Volume = Volume,
-            Sequence = from.Sequence,
+            Sequence = sequence,
             Range = new BlockRange(from.Range.First + (ulong)index, (uint)count),
             DescriptorCount = (uint)count,
             PayloadLength = (uint)payload.Length,
@@ -276,7 +286,7 @@ public sealed partial class VolumeStore : IVolumeStore
 
     private IoStatus Check(IoBuffer record, in RecordHeader header)
     {
-        Invariant.That(header.Volume == Volume && header.Kind is RecordKind.Write or RecordKind.Trim or RecordKind.Zeroes,
+        Invariant.That(header.Volume == Volume && header.Kind is RecordKind.Write or RecordKind.Trim or RecordKind.Zeroes or RecordKind.Marker,
             "a record that is not the volume's");
         Invariant.That(record.Length >= header.TotalBytes, "a record is longer than its buffer");
         if (header.Layer != 0) return IoStatus.Unsupported;
@@ -309,6 +319,7 @@ public sealed partial class VolumeStore : IVolumeStore
             Place = place,
         };
         _tail.Add(in entry, record[RecordHeader.SizeBytes..]);
+        if (header.Kind == RecordKind.Marker) _markers[header.Sequence] = MarkerOf(in header, record)!;
         _store.Segments[place.Segment].TailRecords++;
         (LastSequence, LastRecordEpoch) = (header.Sequence, header.Epoch);
     }
@@ -321,6 +332,7 @@ public sealed partial class VolumeStore : IVolumeStore
             ref readonly var record = ref _tail[0];
             var sequence = CommitWatermark + 1;
             if (record.Kind == RecordKind.Write) PutFirstOfTail(in record, sequence);
+            else if (record.Kind == RecordKind.Marker) ApplyMarker(sequence);
             else Map.Trim(record.Range, sequence);
             Windows.Apply(record.Session, record.RequestId, record.AnsweredBelow, sequence);
             _store.Segments[record.Place.Segment].TailRecords--;
@@ -365,6 +377,7 @@ public sealed partial class VolumeStore : IVolumeStore
             var entry = EntryOf(descriptor, header.Sequence, place.Segment, offset);
             var block = header.Range.First + (ulong)index;
             if (header.Kind == StoreRecordKind.Relocate) Map.Move(block, in entry);
+            else if ((header.Flags & RecordFlags.Resync) != 0 && header.ExpectedSequence != 0) Map.Insert(block, in entry, header.ExpectedSequence);
             else Map.Put(block, in entry);
             offset += descriptor.Length;
         }
@@ -376,6 +389,7 @@ public sealed partial class VolumeStore : IVolumeStore
         {
             _store.Segments[_tail[_tail.Count - 1].Place.Segment].TailRecords--;
             _tail.RemoveLast();
+            _markers.Remove(LastSequence);
             LastSequence--;
         }
         LastRecordEpoch = _tail.Count > 0 ? _tail[_tail.Count - 1].Epoch : _committedEpoch;
@@ -397,6 +411,7 @@ public sealed partial class VolumeStore : IVolumeStore
         {
             Map.ReleaseAll();
             Map = new BlockMap(_store.Segments);
+            _snapshots = null;
             Windows = new SessionWindows();
             Damage = null;
         }

@@ -1,11 +1,12 @@
 using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
 
 namespace Cluster.Tests.Simulation.Store;
 
-/// <summary>What a block should hold: the sequence that last touched it, and the content (null: reads as zeroes).</summary>
-public readonly record struct ModelBlock(ulong Sequence, byte[]? Content);
+/// <summary>What a block should hold: the sequence that last touched it, the content (null: reads as zeroes), and whether that was written, or trimmed.</summary>
+public readonly record struct ModelBlock(ulong Sequence, byte[]? Content, bool IsWritten = false);
 
-public sealed record ModelRecord(ulong Epoch, BlockRange Range, byte[][]? Contents);
+public sealed record ModelRecord(ulong Epoch, BlockRange Range, byte[][]? Contents, SnapshotMarker? Marker = null);
 
 /// <summary>One step on a store as the model understands it, in the order of the log.</summary>
 public abstract record ModelStep(VolumeId Volume)
@@ -36,6 +37,14 @@ public sealed class ModelVolume
     public List<ModelRecord> Tail = [];
     public Dictionary<ulong, ModelBlock> Blocks = [];
 
+    /// <summary>All that ever happened to each block, by sequence.</summary>
+    public Dictionary<ulong, SortedDictionary<ulong, ModelBlock>> History = [];
+    public SortedSet<ulong> Snapshots = [];
+
+    /// <summary>What the snapshot sees of the block: what happened last before it.</summary>
+    public ModelBlock At(ulong snapshot, ulong block) =>
+        History.TryGetValue(block, out var versions) ? versions.LastOrDefault(version => version.Key < snapshot).Value : default;
+
     public ulong Last => Watermark + (ulong)Tail.Count;
 
     public ulong LastEpoch => Tail.Count > 0 ? Tail[^1].Epoch : CommittedEpoch;
@@ -47,7 +56,29 @@ public sealed class ModelVolume
         CommittedEpoch = CommittedEpoch,
         Tail = [.. Tail],
         Blocks = new Dictionary<ulong, ModelBlock>(Blocks),
+        History = History.ToDictionary(pair => pair.Key, pair => new SortedDictionary<ulong, ModelBlock>(pair.Value)),
+        Snapshots = [.. Snapshots],
     };
+
+    private void Mark(ulong sequence, SnapshotMarker marker)
+    {
+        Snapshots.IntersectWith(marker.Kept);
+        if (marker.Creates) Snapshots.Add(sequence);
+        if (marker.RestoreFrom == 0) return;
+        foreach (var block in StoreModel.Domain)
+        {
+            var (then, now) = (At(marker.RestoreFrom, block), Blocks.GetValueOrDefault(block));
+            if (then.IsWritten ? now.IsWritten && now.Sequence == then.Sequence : !now.IsWritten) continue;
+            Set(block, new ModelBlock(sequence, then.Content, then.IsWritten));
+        }
+    }
+
+    private void Set(ulong block, ModelBlock now)
+    {
+        if (!History.TryGetValue(block, out var versions)) History.Add(block, versions = []);
+        versions.TryAdd(now.Sequence, now);
+        if (Blocks.GetValueOrDefault(block).Sequence < now.Sequence) Blocks[block] = now;
+    }
 
     public void CommitUpTo(ulong watermark)
     {
@@ -55,7 +86,8 @@ public sealed class ModelVolume
         {
             Watermark++;
             CommittedEpoch = Tail[0].Epoch;
-            Put(Watermark, Tail[0]);
+            if (Tail[0].Marker is { } marker) Mark(Watermark, marker);
+            else Put(Watermark, Tail[0]);
             Tail.RemoveAt(0);
         }
     }
@@ -66,9 +98,8 @@ public sealed class ModelVolume
         foreach (var block in StoreModel.Domain)
         {
             if (!record.Range.Contains(block)) continue;
-            if (Blocks.TryGetValue(block, out var old) && old.Sequence >= sequence) continue;
             var content = record.Contents?[block - record.Range.First];
-            Blocks[block] = new ModelBlock(sequence, content is { Length: 0 } ? null : content);
+            Set(block, new ModelBlock(sequence, content is { Length: 0 } ? null : content, record.Contents is not null));
         }
     }
 }
@@ -112,7 +143,12 @@ public sealed class StoreModel
                 break;
             case ModelStep.SetPosition position:
                 volume.Tail.Clear();
-                if (position.DiscardAll) volume.Blocks.Clear();
+                if (position.DiscardAll)
+                {
+                    volume.Blocks.Clear();
+                    volume.History.Clear();
+                    volume.Snapshots.Clear();
+                }
                 (volume.Watermark, volume.CommittedEpoch) = (position.Sequence, position.Epoch);
                 break;
             case ModelStep.SaveHeader save:

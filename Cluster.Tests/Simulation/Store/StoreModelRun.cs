@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Cluster.Node.Store;
@@ -101,6 +102,7 @@ public sealed class StoreModelRun
         var volume = Rig.Find(id);
         switch (_random.Next(100))
         {
+            case < 4: Mark(id, model, volume); break;
             case < 45: Append(id, model, volume); break;
             case < 53: Trim(id, model, volume); break;
             case < 68: Commit(id, model, volume); break;
@@ -144,7 +146,7 @@ public sealed class StoreModelRun
     {
         Rig.Loop.Settle();
         Assert.Null(Differs(_now));
-        var stored = Rig.Store.Volumes.Sum(volume => volume.Usage.StoredBytes);
+        var stored = Rig.Store.Volumes.Sum(volume => volume.Usage.StoredBytes + volume.Usage.SnapshotBytes);
         Assert.Equal(stored, Rig.Store.Segments.LiveBytes);
         Assert.Equal(stored, Rig.Store.Segments.All.Sum(segment => segment.LiveBytes));
         Assert.Equal(_now.Volumes.Values.Sum(volume => volume.Tail.Count), Rig.Store.Segments.All.Sum(segment => segment.TailRecords));
@@ -159,6 +161,7 @@ public sealed class StoreModelRun
             var copyRig = new StoreRig(9, new StoreOptions { CapacityBytes = 32L * StoreOptions.SegmentBytesMin }).Open();
             var copy = copyRig.Create(id);
             Assert.Equal(IoStatus.Ok, copy.SetPosition(source.CommitWatermark, 1, true));
+            Assert.Equal(IoStatus.Ok, copy.SetSnapshots(source.Snapshots));
             ChangeCursor? cursor = null;
             do
             {
@@ -171,6 +174,7 @@ public sealed class StoreModelRun
             copyRig.Sync(copy);
             copyRig.Restart(PowerLoss.LoseAll);
             Assert.Null(DiffersInBlocks(copyRig, copyRig.Find(id), model));
+            Assert.Null(DiffersInSnapshots(copyRig.Find(id), model));
         }
     }
 
@@ -215,6 +219,7 @@ public sealed class StoreModelRun
             var volume = Rig.Find(id);
             volume.Commit(expected.Watermark);
             if (DiffersInBlocks(Rig, volume, expected) is { } blocks) return $"{id}: {blocks}";
+            if (DiffersInSnapshots(volume, expected) is { } snapshots) return $"{id}: {snapshots}";
             if (DiffersInTail(volume, expected) is { } tail) return $"{id}: {tail}";
         }
         return null;
@@ -237,6 +242,26 @@ public sealed class StoreModelRun
         return null;
     }
 
+    private static string? DiffersInSnapshots(IVolumeStore volume, ModelVolume model)
+    {
+        if (!volume.Snapshots.SequenceEqual(model.Snapshots)) return $"snapshots {string.Join(' ', volume.Snapshots)}, expected {string.Join(' ', model.Snapshots)}";
+        foreach (var snapshot in model.Snapshots)
+        {
+            foreach (var block in StoreModel.Domain)
+            {
+                var expected = model.At(snapshot, block);
+                var isSeen = ((VolumeStore)volume).Map.TryGetAt(snapshot, block, out var entry);
+                if (isSeen != expected.IsWritten || (isSeen && entry.Sequence != expected.Sequence))
+                    return $"block {block} in snapshot {snapshot}: sequence {entry.Sequence}, expected {expected}";
+                var bytes = new byte[entry.LengthBytes];
+                if (isSeen && ((VolumeStore)volume).ReadBlock(in entry, block, bytes) is not IoStatus.Ok and var status) return $"block {block} in snapshot {snapshot}: {status}";
+                if (!bytes.AsSpan().SequenceEqual(expected.Content))
+                    return $"block {block} in snapshot {snapshot}: content of {bytes.Length} bytes, expected {expected} with {expected.Content?.Length}";
+            }
+        }
+        return null;
+    }
+
     private static string? DiffersInTail(IVolumeStore volume, ModelVolume model)
     {
         for (var index = 0; index < model.Tail.Count; index++)
@@ -249,7 +274,12 @@ public sealed class StoreModelRun
             var expected = model.Tail[index];
             if (header.Epoch != expected.Epoch || header.Range != expected.Range)
                 return $"tail {index}: {header.Range} of epoch {header.Epoch}";
-            if (!payload.AsSpan().SequenceEqual((expected.Contents ?? []).SelectMany(content => content).ToArray()))
+            if (expected.Marker is { } marker)
+            {
+                var found = SnapshotMarker.TryDecode(payload);
+                if (found is null || found.Creates != marker.Creates || found.RestoreFrom != marker.RestoreFrom || !found.Kept.SequenceEqual(marker.Kept)) return $"tail {index}: marker";
+            }
+            else if (!payload.AsSpan().SequenceEqual((expected.Contents ?? []).SelectMany(content => content).ToArray()))
                 return $"tail {index}: payload";
         }
         return null;
@@ -311,6 +341,22 @@ public sealed class StoreModelRun
         var record = new ModelRecord(Epoch(model), Range(), null);
         var buffer = StoreRig.Trim(id, volume.LastSequence + 1, record.Range, record.Epoch, volume.CommitWatermark);
         IsNew(id, record.Range, volume.LastSequence + 1);
+        if (StoreRig.Append(volume, buffer) == IoStatus.Ok) Did(new ModelStep.Append(id, record));
+    }
+
+    /// <summary>A snapshot more, some less, or back to one: of those that there will be once the tail is committed.</summary>
+    private void Mark(VolumeId id, ModelVolume model, IVolumeStore volume)
+    {
+        var after = model.Clone();
+        after.CommitUpTo(after.Last);
+        var kept = after.Snapshots.Where(_ => _random.Next(6) > 0).ToImmutableArray();
+        var restores = kept.Length > 0 && _random.Next(4) == 0;
+        var marker = new SnapshotMarker(!restores && _random.Next(5) > 0, restores ? kept[_random.Next(kept.Length)] : 0, kept);
+        var record = new ModelRecord(Epoch(model), default, null, marker);
+        var buffer = marker.Build(id, out var header);
+        (header.Sequence, header.Epoch, header.CommitWatermark) = (volume.LastSequence + 1, record.Epoch, volume.CommitWatermark);
+        header.Encode(buffer.Span);
+        foreach (var block in StoreModel.Domain) _used.Add((id, block, header.Sequence));
         if (StoreRig.Append(volume, buffer) == IoStatus.Ok) Did(new ModelStep.Append(id, record));
     }
 
