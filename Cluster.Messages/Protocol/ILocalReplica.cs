@@ -42,6 +42,9 @@ public interface ILocalReplica
     /// <summary>Bytes of these changes from that block on, about, and no less.</summary>
     long EstimateChanges(ulong since, ulong upTo, ulong fromBlock);
 
+    /// <summary>What users see of it.</summary>
+    VolumeSpace Space { get; }
+
     /// <summary>Encoded bytes of all committed blocks.</summary>
     long StoredBytes { get; }
 

@@ -104,7 +104,8 @@ public sealed record NodeDescription(
     NodeId Id, string Name, string Zone, string ApiAddress, string NbdAddress, string MeshAddress, string AkkaAddress, Guid StoreId);
 
 /// <summary>What changes while a node runs. Bytes of its store; the boot id is the host's (R9).</summary>
-public sealed record NodeReport(long CapacityBytes, long UsedBytes, long AvailableBytes, ulong StoreOpenCount, Guid BootId, string Version);
+/// <param name="LiveBytes">Of what volumes and snapshots have there: what cleaning can't free.</param>
+public sealed record NodeReport(long CapacityBytes, long UsedBytes, long AvailableBytes, ulong StoreOpenCount, Guid BootId, string Version, long LiveBytes = 0);
 
 /// <summary>A node as users see it. State: up, unreachable or down.</summary>
 public sealed record NodeEntry(NodeDescription Description, NodeReport Report, string State, bool Cordoned, int Replicas);

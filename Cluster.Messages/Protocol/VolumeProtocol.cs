@@ -95,6 +95,11 @@ public sealed record ReplicaView(string Replica, string Node, string State, ulon
 
 /// <summary>A volume as users see it.</summary>
 /// <param name="InSyncMin">Copies that must be in sync now for a write to be acknowledged.</param>
+/// <param name="Space">Of the owner's copy; null while it has none.</param>
 public sealed record VolumeView(
     VolumeId Id, VolumeSpec Spec, string State, string Owner, ulong Epoch, ulong InSyncVersion, ulong Sequence,
-    ImmutableArray<ReplicaView> Replicas, Attachment Attachment, string Reason, int InSyncMin) : IControlMessage;
+    ImmutableArray<ReplicaView> Replicas, Attachment Attachment, string Reason, int InSyncMin,
+    VolumeSpace? Space = null) : IControlMessage;
+
+/// <summary>Bytes of one copy: of the blocks written, of those as stored, and of what only snapshots still have.</summary>
+public sealed record VolumeSpace(long UsedBytes, long StoredBytes, long SnapshotBytes);

@@ -37,6 +37,15 @@ public sealed record VolumeResource
 
     public required AttachmentResource Attachment { get; init; }
 
+    /// <summary>Bytes of the blocks that were written and not trimmed since: what a file system would call used. Null while no owner tells.</summary>
+    public ulong? UsedBytes { get; init; }
+
+    /// <summary>Bytes that one copy takes for them, as encoded: what compression and zeroes leave.</summary>
+    public ulong? StoredBytes { get; init; }
+
+    /// <summary>Bytes that one copy takes for what only snapshots still have.</summary>
+    public ulong? SnapshotBytes { get; init; }
+
     /// <summary>Sequence of the newest write that the owner has ordered.</summary>
     public ulong Sequence { get; init; }
 
@@ -151,7 +160,11 @@ public sealed record NodeResource
 
     public ulong CapacityBytes { get; init; }
 
+    /// <summary>What can be written there before anything is cleaned away.</summary>
     public ulong FreeBytes { get; init; }
+
+    /// <summary>What volumes and snapshots have there, as stored: what cleaning can't free.</summary>
+    public ulong UsedBytes { get; init; }
 
     public string? Version { get; init; }
 }
@@ -184,6 +197,9 @@ public sealed record StatusResource
 
     /// <summary>One sentence per thing that is wrong; empty when nothing is.</summary>
     public IReadOnlyList<string> Reasons { get; init; } = [];
+
+    /// <summary>One sentence per thing that will be wrong if nobody acts; they don't change the state.</summary>
+    public IReadOnlyList<string> Warnings { get; init; } = [];
 
     public required string Version { get; init; }
 

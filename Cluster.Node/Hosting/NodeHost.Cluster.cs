@@ -66,7 +66,7 @@ public sealed partial class NodeHost
     private static NodeReport Report(BlockStore store)
     {
         var usage = store.Usage;
-        return new NodeReport(usage.CapacityBytes, usage.UsedBytes, usage.AvailableBytes, store.OpenCount, BootId, ControlPlane.Version);
+        return new NodeReport(usage.CapacityBytes, usage.UsedBytes, usage.AvailableBytes, store.OpenCount, BootId, ControlPlane.Version, usage.LiveBytes);
     }
 
     private void StartNbd(VolumeRuntime runtime, NodeActors actors)

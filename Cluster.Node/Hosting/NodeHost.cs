@@ -84,6 +84,7 @@ public sealed partial class NodeHost
         var store = OpenStore(loop, directory);
         loop.Start();
         CheckCluster(store, directory);
+        StoreMetrics.Expose(_metrics, store);
         var journal = StartJournal(directory, NodeRecovery.ClusterOf(store), out var member);
         _recovery.Open(journal, store, loop, directory.Journal);
         _parts.Add("the recovery", () =>

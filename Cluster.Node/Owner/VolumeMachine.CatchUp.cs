@@ -286,7 +286,7 @@ public sealed partial class VolumeMachine
             _ => "recovering",
         };
         return new VolumeView(Volume, Spec, state, IsServing ? _effects.NodeName : "", _epoch, _state.Version, Committed, replicas, _state.Attachment,
-            IsServing ? ServingReason() : _waitReason, _state.InSyncMin);
+            IsServing ? ServingReason() : _waitReason, _state.InSyncMin, _effects.Local?.Space);
     }
 
     private string ServingReason() => IsGathering ? GatheringReason() : _isHeldForRoom && RoomReason() is { Length: > 0 } room ? room : SlowReason();

@@ -73,8 +73,9 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
     }
 
     private static bool Differs(NodeReport left, NodeReport right) =>
-        left with { UsedBytes = 0, AvailableBytes = 0 } != right with { UsedBytes = 0, AvailableBytes = 0 }
-        || Math.Abs(left.AvailableBytes - right.AvailableBytes) > left.CapacityBytes / ChangePartsOfCapacity;
+        left with { UsedBytes = 0, AvailableBytes = 0, LiveBytes = 0 } != right with { UsedBytes = 0, AvailableBytes = 0, LiveBytes = 0 }
+        || Math.Abs(left.AvailableBytes - right.AvailableBytes) > left.CapacityBytes / ChangePartsOfCapacity
+        || Math.Abs(left.LiveBytes - right.LiveBytes) > left.CapacityBytes / ChangePartsOfCapacity;
 
     private sealed class Round
     {

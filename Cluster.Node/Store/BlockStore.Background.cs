@@ -42,6 +42,17 @@ public sealed partial class BlockStore
     public StoreUsage Usage => new(Volatile.Read(ref _capacityBytes), Volatile.Read(ref _usedBytes), Volatile.Read(ref _availableBytes),
         Volatile.Read(ref _liveBytes), Volatile.Read(ref _segmentCount));
 
+    private long _appendedBytes;
+    private long _movedBytes;
+    private long _checkpointedBytes;
+    private long _cleanedSegments;
+    private long _freedSegments;
+    private SpaceLevel _spaceLevel;
+
+    /// <summary>Each number is one that was true lately; any thread.</summary>
+    public StoreActivity Activity => new(Volatile.Read(ref _appendedBytes), Volatile.Read(ref _movedBytes), Volatile.Read(ref _checkpointedBytes),
+        Volatile.Read(ref _cleanedSegments), Volatile.Read(ref _freedSegments));
+
     /// <summary>Since the open.</summary>
     internal int CheckpointsWritten { get; private set; }
 
@@ -107,6 +118,7 @@ public sealed partial class BlockStore
         else
         {
             _checkpointBytes = job.LengthBytes;
+            _checkpointedBytes += job.LengthBytes;
             CheckpointsWritten++;
             FreeDeadSegments(job.Snapshot);
         }
@@ -277,6 +289,21 @@ public sealed partial class BlockStore
         Volatile.Write(ref _liveBytes, Segments.LiveBytes);
         Volatile.Write(ref _capacityBytes, (long)Segments.SegmentsMax * Segments.SegmentBytes);
         Volatile.Write(ref _segmentCount, Segments.All.Count);
+        Volatile.Write(ref _appendedBytes, _writer.AppendedBytes);
+        Volatile.Write(ref _movedBytes, _cleaner.MovedBytes);
+        Volatile.Write(ref _cleanedSegments, _cleaner.SegmentsCleaned);
+        Volatile.Write(ref _freedSegments, SegmentsFreed);
+        TellSpaceLevel();
+    }
+
+    private void TellSpaceLevel()
+    {
+        var level = SpaceLevels.Of(Segments.LiveBytes, _capacityBytes, _spaceLevel);
+        if (level == _spaceLevel) return;
+        if (level == SpaceLevel.Ample) StoreLog.SpaceAgain(_logger, _disk.Description, Segments.LiveBytes >> 20, _capacityBytes >> 20);
+        else StoreLog.SpaceLow(_logger, _disk.Description, Segments.LiveBytes >> 20, _capacityBytes >> 20,
+            level == SpaceLevel.Critical ? "when it is full, writes of volumes with a copy here are held" : "cleaning costs more the fuller it is");
+        _spaceLevel = level;
     }
 
     /// <summary>An idle log notes its flush watermark a little later, so that the last flush too is known after a crash.</summary>

@@ -20,6 +20,9 @@ internal sealed class Cleaner(BlockStore store, IReadOnlyDictionary<VolumeId, Vo
 
     public int SegmentsCleaned { get; private set; }
 
+    /// <summary>Encoded bytes of blocks that were copied.</summary>
+    public long MovedBytes { get; private set; }
+
     /// <summary>Takes the emptiest segment that holds no uncommitted record (R4). False: there is none.</summary>
     public bool TryBegin(ulong endNumber)
     {
@@ -119,6 +122,7 @@ internal sealed class Cleaner(BlockStore store, IReadOnlyDictionary<VolumeId, Vo
             var payload = record.Slice((int)(offset - scanner.EntryOffsetBytes) - EntryPrefix.SizeBytes, lengthBytes);
             var status = volume.Relocate(in header, sequence, record, index, count, payload);
             if (status != IoStatus.Ok) return status;
+            MovedBytes += lengthBytes;
             offset += (uint)lengthBytes;
             index += count;
         }

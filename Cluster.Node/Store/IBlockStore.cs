@@ -33,10 +33,42 @@ public interface IBlockStore : ITurnPhase, IAsyncDisposable
 
     /// <summary>Bytes of the disks that the store may use, and bytes that it uses now. Any thread.</summary>
     StoreUsage Usage { get; }
+
+    /// <summary>What it has written since the open. Any thread.</summary>
+    StoreActivity Activity { get; }
 }
 
 /// <summary>Bytes. Available counts what could be written now, the reserve excluded.</summary>
 public readonly record struct StoreUsage(long CapacityBytes, long UsedBytes, long AvailableBytes, long LiveBytes, int Segments);
+
+/// <summary>Since the open. Appended: all bytes that went into the log; moved: those of them that the cleaner copied; checkpoints are beside the log.</summary>
+public readonly record struct StoreActivity(long AppendedBytes, long MovedBytes, long CheckpointBytes, long SegmentsCleaned, long SegmentsFreed);
+
+/// <summary>How full a store is with what can't be cleaned away.</summary>
+public enum SpaceLevel : byte
+{
+    Ample = 0,
+    /// <summary>Cleaning costs more and more: time to add space.</summary>
+    Low = 1,
+    /// <summary>Soon writes are held.</summary>
+    Critical = 2,
+}
+
+/// <summary>Levels by live bytes in percent of the capacity; a level is left two percent below where it begins, so that it does not flap.</summary>
+public static class SpaceLevels
+{
+    public const int LowPercent = 85;
+    public const int CriticalPercent = 95;
+    private const int SlackPercent = 2;
+
+    public static SpaceLevel Of(long liveBytes, long capacityBytes, SpaceLevel before)
+    {
+        if (capacityBytes <= 0) return SpaceLevel.Ample;
+        var percent = 100.0 * liveBytes / capacityBytes;
+        if (percent >= CriticalPercent - (before == SpaceLevel.Critical ? SlackPercent : 0)) return SpaceLevel.Critical;
+        return percent >= LowPercent - (before == SpaceLevel.Ample ? 0 : SlackPercent) ? SpaceLevel.Low : SpaceLevel.Ample;
+    }
+}
 
 public static class StoreLimits
 {

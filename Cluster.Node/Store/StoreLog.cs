@@ -26,4 +26,10 @@ internal static partial class StoreLog
 
     [LoggerMessage(6, LogLevel.Warning, "The cleaner at {Disk} left segment {Segment} alone: {Reason}")]
     public static partial void CleanerSkipped(ILogger logger, string disk, string segment, string reason);
+
+    [LoggerMessage(8, LogLevel.Warning, "The store at {Disk} holds {LiveMiB} MiB of data, of {CapacityMiB} MiB: {Consequence}; trim or delete data, or add disk space")]
+    public static partial void SpaceLow(ILogger logger, string disk, long liveMiB, long capacityMiB, string consequence);
+
+    [LoggerMessage(9, LogLevel.Information, "The store at {Disk} has ample space again: it holds {LiveMiB} MiB of data, of {CapacityMiB} MiB")]
+    public static partial void SpaceAgain(ILogger logger, string disk, long liveMiB, long capacityMiB);
 }

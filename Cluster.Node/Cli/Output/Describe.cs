@@ -28,6 +28,8 @@ internal static class Describe
         yield return ("Namespace", volume.Namespace);
         yield return ("Id", volume.Id);
         yield return ("Size", $"{SizeText.Format(volume.SizeBytes)} ({volume.SizeBytes} bytes)");
+        if (volume is { UsedBytes: { } used, StoredBytes: { } stored, SnapshotBytes: { } kept })
+            yield return ("Space", $"{SizeText.Format(used)} used, {SizeText.Format(stored)} on each copy{(kept > 0 ? $", and {SizeText.Format(kept)} for snapshots" : "")}");
         yield return ("State", volume.Reason.Length > 0 ? $"{volume.State}: {volume.Reason}" : volume.State);
         yield return ("Owner", volume.Owner is null ? "-" : $"{volume.Owner} (epoch {volume.Epoch})");
         yield return ("Copies", $"{Copies(volume)}, acknowledges with at least {volume.InSyncMin}");
@@ -43,7 +45,7 @@ internal static class Describe
         yield return ("Id", node.Id);
         yield return ("State", node.Cordoned ? $"{node.State}, cordoned (no new copies are placed here)" : node.State);
         yield return ("Zone", Or(node.Zone));
-        yield return ("Space", $"{SizeText.Format(node.FreeBytes)} free of {SizeText.Format(node.CapacityBytes)}");
+        yield return ("Space", $"{SizeText.Format(node.UsedBytes)} of data, of {SizeText.Format(node.CapacityBytes)}; {SizeText.Format(node.FreeBytes)} can be written at once");
         yield return ("API", Or(node.Api));
         yield return ("NBD", Or(node.Nbd));
         yield return ("Version", Or(node.Version));
@@ -54,6 +56,7 @@ internal static class Describe
         yield return ("Cluster", status.ClusterId);
         yield return ("State", status.State);
         foreach (var reason in status.Reasons) yield return ("", reason);
+        foreach (var warning in status.Warnings) yield return ("Warning", warning);
         yield return ("Nodes", string.Create(CultureInfo.InvariantCulture, $"{status.NodesUp} of {status.NodesTotal} up"));
         var byState = string.Join(", ", status.Volumes.OrderBy(state => state.Key, StringComparer.Ordinal)
             .Select(state => $"{state.Value} {state.Key}"));

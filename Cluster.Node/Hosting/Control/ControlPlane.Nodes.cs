@@ -1,5 +1,7 @@
 using Cluster.Messages.Protocol;
 using Cluster.Node.Api;
+using Cluster.Node.Cli;
+using Cluster.Node.Store;
 
 namespace Cluster.Node.Hosting.Control;
 
@@ -43,6 +45,7 @@ public sealed partial class ControlPlane
             State = volumes.Value!.Any(volume => volume.State is "held" or "starting") ? "unavailable" : reasons.Count > 0 ? "degraded"
                 : "healthy",
             Reasons = reasons,
+            Warnings = [.. nodes.Value!.Select(SpaceWarning).OfType<string>()],
             Version = Version,
             AnsweredBy = parts.NodeName,
             JournalLeader = parts.Log.Status.LeaderName,
@@ -61,6 +64,14 @@ public sealed partial class ControlPlane
         .. volumes.Where(volume => volume.State is not ("healthy" or "deleting"))
             .Select(volume => $"Volume {new VolumeName(volume.Namespace, volume.Name)} is {volume.State}{Because(volume.Reason)}"),
     ];
+
+    private static string? SpaceWarning(NodeResource node)
+    {
+        var level = SpaceLevels.Of((long)node.UsedBytes, (long)node.CapacityBytes, SpaceLevel.Ample);
+        if (level == SpaceLevel.Ample) return null;
+        var how = level == SpaceLevel.Critical ? "is nearly full" : "runs low on space";
+        return $"Node {node.Name} {how}: it holds {SizeText.Format(node.UsedBytes)} of data, of {SizeText.Format(node.CapacityBytes)}. Trim or delete data, or add disk space.";
+    }
 
     private static string Because(string reason) => reason.Length == 0 ? "." : $": {reason}";
 
@@ -84,6 +95,7 @@ public sealed partial class ControlPlane
         Nbd = "nbd://" + node.Description.NbdAddress,
         CapacityBytes = (ulong)node.Report.CapacityBytes,
         FreeBytes = (ulong)Math.Max(0, node.Report.AvailableBytes),
+        UsedBytes = (ulong)node.Report.LiveBytes,
         Version = node.Report.Version.Length > 0 ? node.Report.Version : null,
     };
 }

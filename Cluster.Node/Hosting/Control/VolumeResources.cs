@@ -33,6 +33,9 @@ internal static class VolumeResources
                 Generation = attachment.Generation,
                 Node = attachment.Mode == AttachmentMode.Exclusive ? attachment.NodeName : null,
             },
+            UsedBytes = (ulong?)view?.Space?.UsedBytes,
+            StoredBytes = (ulong?)view?.Space?.StoredBytes,
+            SnapshotBytes = (ulong?)view?.Space?.SnapshotBytes,
             Sequence = view?.Sequence ?? 0,
             Revision = RevisionOf(entry, view),
         };

@@ -49,6 +49,15 @@ internal sealed class LocalReplica(ReplicaMachine machine) : ILocalReplica
 
     public bool HasTombstones => _store.HasTombstones;
 
+    public VolumeSpace Space
+    {
+        get
+        {
+            var usage = _store.Usage;
+            return new VolumeSpace(usage.MappedBlocks * Limits.BlockBytes, usage.StoredBytes, usage.SnapshotBytes);
+        }
+    }
+
     public long StoredBytes => _store.Usage.StoredBytes;
 
     public ScrubMark Scrub => machine.Header.Scrub;

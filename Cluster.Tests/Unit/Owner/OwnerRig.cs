@@ -279,6 +279,8 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     public bool HasTombstones { get; set; }
 
+    public VolumeSpace Space => new(0, 0, 0);
+
     public long StoredBytes => 0;
 
     public ScrubMark Scrub { get; set; }

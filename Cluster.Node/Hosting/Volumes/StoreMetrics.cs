@@ -1,0 +1,33 @@
+using Cluster.Node.Api;
+using Cluster.Node.Store;
+
+namespace Cluster.Node.Hosting.Volumes;
+
+/// <summary>Space and work of this node's store, for Prometheus.</summary>
+internal static class StoreMetrics
+{
+    public static void Expose(Metrics metrics, BlockStore store)
+    {
+        metrics.AddGauge("myrmidon_store_capacity_bytes", "Bytes that the store may use on its disk.", () => store.Usage.CapacityBytes);
+        metrics.AddGauge("myrmidon_store_used_bytes", "Bytes of the segments in use: live data, and what is superseded and not cleaned away yet.", () => store.Usage.UsedBytes);
+        metrics.AddGauge("myrmidon_store_available_bytes", "Bytes that can be written before anything is cleaned, the reserve excluded.", () => store.Usage.AvailableBytes);
+        metrics.AddGauge("myrmidon_store_live_bytes", "Encoded bytes of all blocks that volumes and snapshots have here.", () => store.Usage.LiveBytes);
+        metrics.AddGauge("myrmidon_store_live_ratio", "Live bytes by those of the segments in use; what is missing to 1 is the cleaner's debt.",
+            () => store.Usage is { UsedBytes: > 0 } usage ? (double)usage.LiveBytes / usage.UsedBytes : 1);
+        metrics.AddGauge("myrmidon_store_space_level", "0 ample, 1 low, 2 critical: live bytes by capacity.",
+            () => (double)SpaceLevels.Of(store.Usage.LiveBytes, store.Usage.CapacityBytes, SpaceLevel.Ample));
+        metrics.AddGauge("myrmidon_store_segments", "Segment files, free ones included.", () => store.Usage.Segments);
+        metrics.AddCounter("myrmidon_store_appended_bytes_total", "Bytes written to the log.", () => store.Activity.AppendedBytes);
+        metrics.AddCounter("myrmidon_store_checkpoint_bytes_total", "Bytes of checkpoints written beside the log.", () => store.Activity.CheckpointBytes);
+        metrics.AddCounter("myrmidon_cleaner_moved_bytes_total", "Encoded bytes that the cleaner copied to the end of the log.", () => store.Activity.MovedBytes);
+        metrics.AddCounter("myrmidon_cleaner_segments_total", "Segments that the cleaner emptied.", () => store.Activity.SegmentsCleaned);
+        metrics.AddGauge("myrmidon_store_write_amplification", "Bytes written to log and checkpoints by those that were not copies of the cleaner, since the store was opened.",
+            () => Amplification(store.Activity));
+    }
+
+    private static double Amplification(StoreActivity activity)
+    {
+        var first = activity.AppendedBytes - activity.MovedBytes;
+        return first > 0 ? (double)(activity.AppendedBytes + activity.CheckpointBytes) / first : 1;
+    }
+}
