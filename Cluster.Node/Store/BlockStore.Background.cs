@@ -287,7 +287,7 @@ public sealed partial class BlockStore
         var usable = Math.Max(0, Segments.AvailableCount - SegmentTable.Reserve(SpaceClass.Data));
         Volatile.Write(ref _availableBytes, (long)usable * Segments.SegmentBytes);
         Volatile.Write(ref _liveBytes, Segments.LiveBytes);
-        Volatile.Write(ref _capacityBytes, (long)Segments.SegmentsMax * Segments.SegmentBytes);
+        Volatile.Write(ref _capacityBytes, (long)Math.Max(0, Segments.SegmentsMax - SegmentTable.Reserve(SpaceClass.Data)) * Segments.SegmentBytes);
         Volatile.Write(ref _segmentCount, Segments.All.Count);
         Volatile.Write(ref _appendedBytes, _writer.AppendedBytes);
         Volatile.Write(ref _movedBytes, _cleaner.MovedBytes);

@@ -38,7 +38,7 @@ public interface IBlockStore : ITurnPhase, IAsyncDisposable
     StoreActivity Activity { get; }
 }
 
-/// <summary>Bytes. Available counts what could be written now, the reserve excluded.</summary>
+/// <summary>Bytes. Capacity and what is available of it are those for data: the reserve for what frees space is excluded.</summary>
 public readonly record struct StoreUsage(long CapacityBytes, long UsedBytes, long AvailableBytes, long LiveBytes, int Segments);
 
 /// <summary>Since the open. Appended: all bytes that went into the log; moved: those of them that the cleaner copied; checkpoints are beside the log.</summary>

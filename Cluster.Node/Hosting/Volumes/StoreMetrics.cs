@@ -8,7 +8,7 @@ internal static class StoreMetrics
 {
     public static void Expose(Metrics metrics, BlockStore store)
     {
-        metrics.AddGauge("myrmidon_store_capacity_bytes", "Bytes that the store may use on its disk.", () => store.Usage.CapacityBytes);
+        metrics.AddGauge("myrmidon_store_capacity_bytes", "Bytes that data may use on the disk, the reserve for what frees space excluded.", () => store.Usage.CapacityBytes);
         metrics.AddGauge("myrmidon_store_used_bytes", "Bytes of the segments in use: live data, and what is superseded and not cleaned away yet.", () => store.Usage.UsedBytes);
         metrics.AddGauge("myrmidon_store_available_bytes", "Bytes that can be written before anything is cleaned, the reserve excluded.", () => store.Usage.AvailableBytes);
         metrics.AddGauge("myrmidon_store_live_bytes", "Encoded bytes of all blocks that volumes and snapshots have here.", () => store.Usage.LiveBytes);

@@ -16,7 +16,7 @@ internal static class ContractSamples
     public static readonly Attachment Attachment = new(3, AttachmentMode.Exclusive, Node, "node-1");
     public static readonly VolumeRevision Revision = new(0x0123456789abcdef, 3);
     public static readonly NodeDescription Description = new(Node, "node-1", "z1", "h:1", "h:2", "h:3", "akka.tcp://myrmidon@h:4", Store);
-    public static readonly NodeReport Report = new(100, 40, 60, 3, Store, "0.1.0");
+    public static readonly NodeReport Report = new(100, 40, 60, 3, Store, "0.1.0", 25);
     public static readonly VolumeEntry Entry = new(Spec, [Placement], CataloguePhase.Ready);
     private static readonly ImmutableArray<InSyncMember> Members = [new(new ReplicaId(1), Store, 4, 0x41), new(new ReplicaId(2), Store, 5, 0x51)];
 
@@ -57,7 +57,7 @@ internal static class ContractSamples
         new VolumeProtocol.Located(Volume, Node, "node-1", 9),
         new VolumeProtocol.Describe(Volume),
         new VolumeView(Volume, Spec, "serving", "node-1", 9, 4, 1234, [new ReplicaView("r1", "node-1", "in-sync", 1234, 0, 0, 5, 6)], Attachment,
-            "", 2),
+            "", 2, new VolumeSpace(8192, 5000, 77)),
         new VolumeProtocol.Attach(Volume, Node, "node-1", Revision),
         new VolumeProtocol.Attached(Volume, Attachment),
         new VolumeProtocol.Detach(Volume, Revision),
