@@ -16,7 +16,7 @@ internal static class StoreCommands
     private static readonly string[] SegmentColumns = ["NUMBER", "LIVE", "BLOCKS", "TAIL", "FILE"];
     private static readonly string[] EntryColumns = ["POSITION", "KIND", "VOLUME", "EPOCH", "SEQUENCE", "BLOCKS", "BYTES", "COMMITTED", "FLUSHED", "PAYLOAD"];
 
-    public static Command Build() => new("store", "Look into the store of a node that does not run; nothing on its disk is changed.") { BuildShow(), StoreCheckCommand.Build() };
+    public static Command Build() => new("store", "Look into the store of a node that does not run, without changing it; measure the store by itself.") { BuildShow(), StoreCheckCommand.Build(), StoreBenchCommand.Build() };
 
     internal static Option<string> Data() => new("--data")
     {
