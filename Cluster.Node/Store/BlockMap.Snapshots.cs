@@ -222,6 +222,20 @@ public sealed partial class BlockMap
         return false;
     }
 
+    /// <summary>Entries in segments that were used anew; none is left once the log behind the checkpoint was replayed.</summary>
+    public long CountLost()
+    {
+        var count = 0L;
+        foreach (var page in _pages.Values)
+        {
+            foreach (ref readonly var entry in page.Entries.AsSpan())
+            {
+                if (entry.Segment <= MapEntry.LostSegment) count++;
+            }
+        }
+        return count + _layers.Sum(layer => layer.CountLost());
+    }
+
     private static bool IsSamePlace(in MapEntry one, in MapEntry other) => one.Segment == other.Segment && one.OffsetBytes == other.OffsetBytes;
 
     private static MapEntry PlacedAs(in MapEntry entry, in MapEntry place) => entry with { Segment = place.Segment, OffsetBytes = place.OffsetBytes };

@@ -120,6 +120,7 @@ public sealed partial class BlockStore
             _checkpointBytes = job.LengthBytes;
             _checkpointedBytes += job.LengthBytes;
             CheckpointsWritten++;
+            NoteCheckpoint(job.Snapshot);
             FreeDeadSegments(job.Snapshot);
         }
         OnJobDone();
@@ -173,8 +174,9 @@ public sealed partial class BlockStore
         if (HasFailed || _stopped) return;
         var isLow = Segments.AvailableCount < CleanBelow;
         var dead = isLow ? Segments.CountDead(_writer.End.Number) : 0;
+        if (dead > 0) BeginReclaim();
         var sinceCheckpoint = _writer.AppendedBytes - _checkpointAtBytes;
-        var isDue = dead > 0 || sinceCheckpoint >= Math.Max(_options.CheckpointIntervalBytes, 2 * _checkpointBytes);
+        var isDue = (dead > 0 && NeedsCheckpoint()) || sinceCheckpoint >= Math.Max(_options.CheckpointIntervalBytes, CheckpointSizesBetween * _checkpointBytes);
         if (isDue && _checkpoint is null && _loop.NowMs >= _checkpointNotBeforeMs) BeginCheckpoint();
         var hasRoom = Segments.AvailableCount > 0 || dead == 0;
         if (isLow && hasRoom && !_cleaner.IsBusy && Segments.AvailableCount + dead < CleanBelow) _cleaner.TryBegin(_writer.End.Number);

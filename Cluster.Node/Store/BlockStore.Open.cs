@@ -110,6 +110,9 @@ public sealed partial class BlockStore
 
     internal void LogDamage(VolumeId volume, string reason) => StoreLog.Damaged(_logger, volume, _disk.Description, reason);
 
+    /// <summary>The checkpoint that was loaded names segments that are used anew.</summary>
+    private bool _hasLostEntries;
+
     private sealed record RecoveryFailure(IoStatus Status, string Reason);
 
     private RecoveryFailure? Recover(List<string> names)
@@ -130,6 +133,7 @@ public sealed partial class BlockStore
         if (failure is not null) return failure;
         foreach (var volume in _volumes.Values.ToArray())
         {
+            if (_hasLostEntries && volume.Map.CountLost() is > 0 and var lost) volume.MarkDamaged($"{lost} of its blocks lie in segments that were used anew");
             // Nothing names the replica any more: it is lost, and not an empty one (R5).
             if (volume.Header.IsEmpty) _volumes.Remove(volume.Volume);
             volume.OnRecovered();
@@ -187,6 +191,8 @@ public sealed partial class BlockStore
         using var checkpoint = loaded!;
         (found, start) = (checkpoint.Found, checkpoint.Position);
         (_checkpointNumber, _checkpointBytes) = (checkpoint.Number, checkpoint.LengthBytes);
+        NoteCheckpoint(checkpoint);
+        _hasLostEntries = checkpoint.HasLost;
         return null;
     }
 

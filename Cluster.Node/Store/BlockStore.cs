@@ -175,6 +175,7 @@ public sealed partial class BlockStore : IBlockStore
         if (_sync.Position > _writer.Durable) _writer.Durable = _sync.Position;
         NoteDurableLater();
         foreach (var volume in _sync.Volumes) volume.OnSynced();
+        EndReclaim();
         WriteCheckpointOnceDurable();
     }
 

@@ -13,6 +13,7 @@ internal sealed class CheckpointReader : IDisposable
     private readonly IDiskFile _file;
     private readonly Func<VolumeId, VolumeStore> _volumeOf;
     private readonly Dictionary<uint, Segment> _segments = [];
+    private readonly HashSet<uint> _lost = [];
     private readonly IoBuffer _buffer = BufferPool.Shared.Rent(CheckpointFrame.SizeBytes + CheckpointFrame.BodyBytesMax);
     private List<FoundSegment> _found;
     private Guid _storeId;
@@ -27,6 +28,12 @@ internal sealed class CheckpointReader : IDisposable
     public LogPosition Position { get; private set; }
 
     public long LengthBytes { get; private set; }
+
+    /// <summary>Segments with records of its tails.</summary>
+    public HashSet<Segment> TailSegments { get; } = [];
+
+    /// <summary>It names segments that are used anew by now.</summary>
+    public bool HasLost => _lost.Count > 0;
 
     /// <summary>The segments, with the number of those whose header is bad but that the checkpoint knows.</summary>
     public List<FoundSegment> Found => _found;
@@ -132,16 +139,19 @@ internal sealed class CheckpointReader : IDisposable
         return reader.AtEnd && Number > 0 && storeId == _storeId;
     }
 
-    /// <summary>A segment whose header says another number was used anew, which the order of a checkpoint forbids: what names it is
-    /// damaged.</summary>
+    /// <summary>A segment whose header says another number was used anew since: what the checkpoint has there was superseded by what the log has behind it.</summary>
     private bool ApplySegments(ref BodyReader reader)
     {
         while (reader.Remaining > 0)
         {
             var (index, number, id) = (reader.U32(), reader.U64(), reader.Guid());
-            if (!reader.Ok) return false;
+            if (!reader.Ok || index > int.MaxValue / 2) return false;
             var at = _found.FindIndex(each => each.Segment.Id == id);
-            if (at < 0 || (_found[at].HasHeader && _found[at].Number != number)) continue;
+            if (at < 0 || (_found[at].HasHeader && _found[at].Number != number))
+            {
+                _lost.Add(index);
+                continue;
+            }
             if (!_found[at].HasHeader) _found[at] = _found[at] with { Number = number };
             if (!_segments.TryAdd(index, _found[at].Segment)) return false;
         }
@@ -172,6 +182,7 @@ internal sealed class CheckpointReader : IDisposable
                 && RecordHeader.TryDecode(buffer.Span, out var header) == IoStatus.Ok && volume.LoadTail(in header, buffer.Span, place);
             buffer.Release();
             if (!isGood) return false;
+            TailSegments.Add(segment);
         }
         return true;
     }
@@ -221,8 +232,9 @@ internal sealed class CheckpointReader : IDisposable
         };
         if (!reader.Ok || index >= MapPage.Blocks || !entry.IsMapped || !entry.Descriptor.IsPlausible) return false;
         if (length == 0) return true;
-        if (!_segments.TryGetValue(segmentIndex, out var segment)) return false;
-        entry.Segment = segment.Index;
+        if (_segments.TryGetValue(segmentIndex, out var segment)) entry.Segment = segment.Index;
+        else if (_lost.Contains(segmentIndex)) entry.Segment = MapEntry.LostSegment - (int)segmentIndex;
+        else return false;
         return true;
     }
 

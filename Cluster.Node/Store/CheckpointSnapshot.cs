@@ -57,9 +57,10 @@ internal sealed record CheckpointSnapshot(ulong Number, Guid StoreId, LogPositio
     public static CheckpointSnapshot Of(ulong number, Guid storeId, LogPosition position, SegmentTable table,
         IEnumerable<VolumeStore> volumes) =>
         new(number, storeId, position,
-            [.. table.All.Where(segment => segment.Number > 0).Select(segment => new SegmentUse(segment, segment.Number, segment.IsDead))],
+            [.. table.All.Where(segment => segment.Number > 0).Select(segment => new SegmentUse(segment, segment.Number, segment.IsDead, segment.TailRecords > 0))],
             [.. volumes.OrderBy(volume => volume.Volume).Select(VolumeSnapshot.Of)]);
 }
 
 /// <summary>A segment in use when the snapshot was taken; a dead one is free once the checkpoint is on media.</summary>
-internal readonly record struct SegmentUse(Segment Segment, ulong Number, bool IsDead);
+/// <param name="HasTail">Uncommitted records lie there: an open reads them from where the checkpoint says.</param>
+internal readonly record struct SegmentUse(Segment Segment, ulong Number, bool IsDead, bool HasTail);

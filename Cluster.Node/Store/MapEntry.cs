@@ -8,6 +8,12 @@ public struct MapEntry
     /// <summary>For blocks that hold no bytes (encoding Zero).</summary>
     public const int NoSegment = -1;
 
+    /// <summary>
+    /// At this and below: in a segment that the checkpoint names and that was used anew since. Only while a store is opened: the log behind the checkpoint has what
+    /// superseded it.
+    /// </summary>
+    public const int LostSegment = -2;
+
     public ulong Sequence;
     public ulong Checksum;
 

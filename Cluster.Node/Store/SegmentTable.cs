@@ -140,7 +140,7 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
 
     public void AddLive(in MapEntry entry)
     {
-        if (entry.Segment == MapEntry.NoSegment) return;
+        if (entry.Segment < 0) return;
         var segment = _all[entry.Segment];
         segment.LiveBlocks++;
         segment.LiveBytes += entry.LengthBytes;
@@ -149,7 +149,7 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
 
     public void RemoveLive(in MapEntry entry)
     {
-        if (entry.Segment == MapEntry.NoSegment) return;
+        if (entry.Segment < 0) return;
         var segment = _all[entry.Segment];
         segment.LiveBlocks--;
         segment.LiveBytes -= entry.LengthBytes;

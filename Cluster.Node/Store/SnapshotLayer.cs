@@ -145,6 +145,19 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
         return true;
     }
 
+    public long CountLost()
+    {
+        var count = 0L;
+        foreach (var page in _pages.Values)
+        {
+            for (var at = 0; at < page.Count; at++)
+            {
+                if (page[at].Segment <= MapEntry.LostSegment) count++;
+            }
+        }
+        return count;
+    }
+
     public void ReleaseAll()
     {
         foreach (var page in _pages.Values)

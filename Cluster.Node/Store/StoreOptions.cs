@@ -19,12 +19,15 @@ public sealed record StoreOptions
 
     public int FileSystemReservePercent { get; init; } = 5;
 
-    /// <summary>A checkpoint is made when the log has grown by this much since the last one, and by at least twice that one's own
+    /// <summary>A checkpoint is made when the log has grown by this much since the last one, and by at least eight times that one's own
     /// size.</summary>
     public long CheckpointIntervalBytes { get; init; } = 256L << 20;
 
-    /// <summary>Free part of the segments, in percent, below which the cleaner works.</summary>
-    public int CleanBelowFreePercent { get; init; } = 20;
+    /// <summary>
+    /// Free part of the segments, in percent, below which the cleaner works, as late as it can: the longer it waits, the more of a segment has died by itself. A few segments
+    /// beyond the reserve in any case.
+    /// </summary>
+    public int CleanBelowFreePercent { get; init; } = 3;
 
     /// <summary>How long after a flush, with no write following, its watermark is noted in the log.</summary>
     public int WatermarkDelayMs { get; init; } = 500;

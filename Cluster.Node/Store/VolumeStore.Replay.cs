@@ -34,7 +34,7 @@ public sealed partial class VolumeStore
     /// <summary>The replay is over and all of it is on media.</summary>
     internal void OnRecovered()
     {
-        (AppendedSequence, DurableSequence) = (LastSequence, LastSequence);
+        (AppendedSequence, DurableSequence, _loggedWatermark) = (LastSequence, LastSequence, CommitWatermark);
         _writtenHeader = DurableHeaderNumber = HeaderNumber;
         _appendedUntold = false;
     }

@@ -10,8 +10,8 @@ public sealed partial class VolumeStore
 {
     private IReadOnlyList<ulong>? _snapshots;
 
-    /// <summary>A marker took effect, and nothing in the log says so yet.</summary>
-    private bool _isMarkerUnlogged;
+    /// <summary>The newest marker that took effect.</summary>
+    private ulong _lastMarker;
 
     public IReadOnlyList<ulong> Snapshots => _snapshots ??= [.. Map.Layers.Select(layer => layer.Sequence)];
 
@@ -131,20 +131,18 @@ public sealed partial class VolumeStore
             Invariant.That(Map.Layer(marker.RestoreFrom) is not null, "a snapshot was to be restored that is not here");
             Map.Restore(marker.RestoreFrom, sequence);
         }
-        (_snapshots, _isMarkerUnlogged) = (null, true);
+        (_snapshots, _lastMarker) = (null, sequence);
     }
 
     /// <summary>
     /// What is applied outside the order must be replayed behind the markers that came before it: what a snapshot sees is not overwritten then. Such records carry no
     /// watermark of this replica, so one that does goes ahead of them: a truncation of nothing.
     /// </summary>
-    private IoStatus LogMarkers()
-    {
-        if (!_isMarkerUnlogged) return IoStatus.Ok;
-        var status = StageOwn(new RecordHeader { Kind = StoreRecordKind.Truncate, Sequence = LastSequence }, [], SpaceClass.Control);
-        if (status == IoStatus.Ok) _isMarkerUnlogged = false;
-        return status;
-    }
+    private IoStatus LogMarkers() => _lastMarker <= _loggedWatermark ? IoStatus.Ok : LogWatermark();
+
+    /// <summary>A replay of the log as it is staged now commits all that is committed.</summary>
+    internal IoStatus LogWatermark() => _loggedWatermark >= CommitWatermark || Damage is not null ? IoStatus.Ok
+        : StageOwn(new RecordHeader { Kind = StoreRecordKind.Truncate, Sequence = LastSequence }, [], SpaceClass.Last);
 
     private void ApplySnapshots(IReadOnlyList<ulong> sequences)
     {

@@ -64,6 +64,9 @@ public sealed partial class VolumeStore : IVolumeStore
 
     /// <summary>What the fdatasync under way will make durable; a truncation lowers it.</summary>
     private ulong _syncingSequence;
+
+    /// <summary>The highest commit watermark that a staged record carries.</summary>
+    private ulong _loggedWatermark;
     private ulong _syncingHeader;
     private ulong _writtenHeader;
     private bool _appendedUntold;
@@ -92,6 +95,7 @@ public sealed partial class VolumeStore : IVolumeStore
         status = _store.Stage(this, record, header.TotalBytes, isPromised ? SpaceClass.Control : SpaceOf(header.Kind), out var place);
         if (status != IoStatus.Ok) return status;
         AddToTail(in header, record.Span, place);
+        _loggedWatermark = Math.Max(_loggedWatermark, Math.Min(header.CommitWatermark, header.Sequence));
         UnwrittenCredit += cost;
         if (isPromised) UseCredit(cost);
         return IoStatus.Ok;
@@ -274,7 +278,11 @@ public sealed partial class VolumeStore : IVolumeStore
         payload.CopyTo(buffer.Span[header.PayloadOffset..]);
         header.Encode(buffer.Span);
         var status = _store.Stage(this, buffer, buffer.Length, space, out var place);
-        if (status == IoStatus.Ok) ApplyBlocks(in header, buffer.Span, place);
+        if (status == IoStatus.Ok)
+        {
+            _loggedWatermark = Math.Max(_loggedWatermark, CommitWatermark);
+            ApplyBlocks(in header, buffer.Span, place);
+        }
         buffer.Release();
         return status;
     }
@@ -299,6 +307,7 @@ public sealed partial class VolumeStore : IVolumeStore
         (header.Volume, header.CommitWatermark) = (Volume, CommitWatermark);
         var buffer = StoreRecord.Build(header, payload);
         var status = _store.Stage(this, buffer, buffer.Length, space, out _);
+        if (status == IoStatus.Ok) _loggedWatermark = Math.Max(_loggedWatermark, CommitWatermark);
         buffer.Release();
         return status;
     }
@@ -417,6 +426,7 @@ public sealed partial class VolumeStore : IVolumeStore
         }
         LowerTo(sequence);
         LastSequence = CommitWatermark = AppendedSequence = sequence;
+        (_loggedWatermark, _lastMarker) = (sequence, 0);
         LastRecordEpoch = _committedEpoch = lastRecordEpoch;
     }
 }

@@ -9,6 +9,9 @@ public sealed class MutantSpecs(ITestOutputHelper output)
 {
     private const int HealthySeeds = 20;
 
+    /// <summary>What a seed of the store alone is.</summary>
+    private static readonly string[] StoreRuns = ["StoreModelRun", "ReclaimRun", "SnapshotCatchUpRun"];
+
     private static readonly Lazy<MutantCompiler> Compiler = new(() => new MutantCompiler());
 
     public static TheoryData<string> Names
@@ -63,7 +66,7 @@ public sealed class MutantSpecs(ITestOutputHelper output)
         const string tests = "Cluster.Tests.Simulation";
         if (runs == MutantRuns.StoreAlone)
         {
-            assembly.GetType($"{tests}.Store.StoreModelRun", throwOnError: true)!.GetMethod("Run", [typeof(int)])!.Invoke(null, [seed]);
+            foreach (var run in StoreRuns) assembly.GetType($"{tests}.Store.{run}", throwOnError: true)!.GetMethod("Run", [typeof(int)])!.Invoke(null, [seed]);
             return;
         }
         var method = runs == MutantRuns.OverStore ? "RunOverStore" : "Run";

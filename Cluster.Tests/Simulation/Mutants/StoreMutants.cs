@@ -30,6 +30,14 @@ internal static class StoreMutants
             "            SegmentsCleaned++;\n", "            SegmentsCleaned++;\n            store.Segments.Free(source);\n"),
         Plant("a segment that the checkpoint on media names is used anew", "P3", "BlockStore.Open.cs",
             "|| named.Contains(each.Segment) ||", "||"),
+        Alone("a segment is used anew that a replay reads", "P1, reclaim", "BlockStore.Reclaim.cs",
+            "&& segment.Number < _checkpointPosition.Number", ""),
+        Alone("what is applied outside the order goes ahead of a marker in the log", "R19, reclaim", "VolumeStore.cs",
+            "var status = LogMarkers();", "var status = IoStatus.Ok;"),
+        Alone("a late trim leaves what snapshots after it see", "R19, reclaim", "BlockMap.cs",
+            "if (_layers.Count > 0 && sequence < _layers[^1].Sequence) TrimLayers(range, sequence);", ""),
+        Alone("a deleted snapshot takes along what an older one sees", "R19, reclaim", "BlockMap.Snapshots.cs",
+            "if (page[at].Sequence <= older.Sequence) older.Add(", "if (false) older.Add("),
         Plant("a segment with uncommitted records counts as dead", "R4", "Segment.cs",
             "LiveBlocks == 0 && TailRecords == 0;", "LiveBlocks == 0;"),
         Plant("only the newest segment is synced", "P3", "SyncJob.cs",
@@ -48,4 +56,8 @@ internal static class StoreMutants
 
     private static Mutant Plant(string name, string rule, string file, string text, string replacement) =>
         new(name, $"store, {rule}", Store + file, text, replacement, Seeds, MutantRuns.OverStore);
+
+    /// <summary>What the cluster's seeds hardly reach, since their stores are never that full.</summary>
+    private static Mutant Alone(string name, string rule, string file, string text, string replacement) =>
+        Plant(name, rule, file, text, replacement) with { Runs = MutantRuns.StoreAlone, Seeds = AloneSeeds };
 }
