@@ -34,6 +34,7 @@ internal static class VolumeResources
                 Node = attachment.Mode == AttachmentMode.Exclusive ? attachment.NodeName : null,
             },
             Sequence = view?.Sequence ?? 0,
+            Snapshots = view?.Snapshots ?? 0,
             Revision = RevisionOf(entry, view),
         };
     }
