@@ -286,7 +286,7 @@ public sealed partial class VolumeActor
     private VolumeSnapshot? FindSnapshot(IActorRef sender, string name)
     {
         if (SnapshotOf(name) is { } found) return found;
-        Refuse(sender, IoStatus.Missing, $"it has no snapshot \"{name}\"; it has {_state.Snapshots.Length} (myrmidon snapshot list {_state.Spec!.FullName})");
+        Refuse(sender, IoStatus.Missing, $"it has no snapshot \"{name}\"; it has {CountOfSnapshots()} (myrmidon snapshot list {_state.Spec!.FullName})");
         return null;
     }
 
@@ -298,6 +298,8 @@ public sealed partial class VolumeActor
         }
         return null;
     }
+
+    private string CountOfSnapshots() => _state.Snapshots.Length == 1 ? "1 snapshot" : $"{_state.Snapshots.Length} snapshots";
 
     private VolumeProtocol.SnapshotView ViewOf(VolumeSnapshot snapshot, bool created) => new(_volume, snapshot.Name, snapshot.Sequence, snapshot.UnixMs, created);
 

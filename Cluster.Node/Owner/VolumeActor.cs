@@ -301,7 +301,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
             Refuse(sender, IoStatus.Conflict, $"it is attached to {attachment.NodeName}; detach it (myrmidon volume detach {_state.Spec.FullName}), "
                 + "or delete it with --force, which cuts that node off");
         else if (_state.Snapshots.Length > 0)
-            Refuse(sender, IoStatus.Conflict, $"it has {_state.Snapshots.Length} snapshots, which would go with it; delete those first (myrmidon snapshot list {_state.Spec.FullName}), "
+            Refuse(sender, IoStatus.Conflict, $"it has {CountOfSnapshots()}, which would go with it; delete its snapshots first (myrmidon snapshot list {_state.Spec.FullName}), "
                 + "or all of it with --force, which also cuts off whoever uses it");
         else if (_creating is not null) Refuse(sender, IoStatus.Busy, $"snapshot \"{_creating}\" of it is being made; try again");
         else if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.Offline, $"{NotServingReason()}, so nobody knows who uses it; {TryOrForce}");

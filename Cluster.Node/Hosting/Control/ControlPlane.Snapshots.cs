@@ -27,7 +27,7 @@ public sealed partial class ControlPlane
         var list = await ListSnapshotsAsync(name, cancellation);
         if (!list.IsOk) return new ControlFailure(list.Status, list.Reason);
         if (list.Value!.Snapshots.FirstOrDefault(known => known.Name == snapshot) is { } found) return found;
-        return new ControlFailure(ControlStatus.NotFound, $"Volume {name}: it has no snapshot \"{snapshot}\"; it has {list.Value!.Snapshots.Count}.");
+        return new ControlFailure(ControlStatus.NotFound, $"Volume {name}: it has no snapshot \"{snapshot}\"; `myrmidon snapshot list {name}` tells which there are.");
     }
 
     public Task<ControlResult<VolumeResource>> DeleteSnapshotAsync(VolumeName name, string snapshot, CancellationToken cancellation) =>

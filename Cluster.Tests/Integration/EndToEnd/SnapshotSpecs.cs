@@ -58,7 +58,7 @@ public sealed class SnapshotSpecs : IDisposable
             Assert.Equal("monday", Assert.Single((await ListAsync(node)).Snapshots).Name);
         }
 
-        Assert.Contains("it has 1 snapshots", await RunAsync(ExitCode.Conflict, alive, "volume", "delete", "db"), StringComparison.Ordinal);
+        Assert.Contains("it has 1 snapshot, which", await RunAsync(ExitCode.Conflict, alive, "volume", "delete", "db"), StringComparison.Ordinal);
         await RunAsync(ExitCode.Ok, alive, "snapshot", "delete", "db", "monday");
         Assert.Empty((await ListAsync(alive)).Snapshots);
         await CompareAsync(first, FilledBytes, $"{alive.Nbd}/db");

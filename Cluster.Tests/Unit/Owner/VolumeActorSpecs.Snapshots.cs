@@ -195,7 +195,7 @@ public sealed partial class VolumeActorSpecs
         actor.Tell(new VolumeProtocol.Delete(Volume));
         var refused = ExpectMsg<VolumeProtocol.Refused>();
         Assert.Equal(IoStatus.Conflict, refused.Status);
-        Assert.Contains("it has 1 snapshots, which would go with it", refused.Reason, StringComparison.Ordinal);
+        Assert.Contains("it has 1 snapshot, which would go with it", refused.Reason, StringComparison.Ordinal);
         Assert.Contains("--force", refused.Reason, StringComparison.Ordinal);
         actor.Tell(new VolumeProtocol.DeleteSnapshot(Volume, "monday"));
         ExpectMsg<VolumeProtocol.Done>();
@@ -225,9 +225,9 @@ public sealed partial class VolumeActorSpecs
         AwaitCondition(() => owner.Creations.Count == 1);
         var name = owner.Creations[0].Name;
         Assert.Matches("^auto-[0-9]{8}t[0-9]{6}z$", name);
-        // A new owner in the meantime does not make another one of the same hour.
         Make(owner, name, 7, (ulong)DateTimeOffset.UtcNow.ToUnixTimeMilliseconds());
         AwaitAssert(() => Assert.Equal(new SnapshotDeleted(Volume, 3), owner.Journaled[^1]));
+        // One that begins to serve does not make another one of the same hour.
         owner.Say(new OwnerNotice.ServingChanged(owner, false, 1));
         owner.Say(new OwnerNotice.ServingChanged(owner, true, 2));
         actor.Tell(new VolumeProtocol.ListSnapshots(Volume));
