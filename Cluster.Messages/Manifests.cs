@@ -66,6 +66,14 @@ public static class Manifests
         Of<VolumeProtocol.Move>("volume.move/1"),
         Of<VolumeProtocol.Scrub>("volume.scrub/1"),
         Of<VolumeProtocol.ScrubView>("volume.scrub-view/1"),
+        Of<VolumeProtocol.CreateSnapshot>("volume.create-snapshot/1"),
+        Of<VolumeProtocol.SnapshotView>("volume.snapshot-view/1"),
+        Of<VolumeProtocol.DeleteSnapshot>("volume.delete-snapshot/1"),
+        Of<VolumeProtocol.RestoreSnapshot>("volume.restore-snapshot/1"),
+        Of<VolumeProtocol.ListSnapshots>("volume.list-snapshots/1"),
+        Of<VolumeProtocol.SnapshotList>("volume.snapshot-list/1"),
+        Of<VolumeProtocol.ChangedBlocks>("volume.changed-blocks/1"),
+        Of<VolumeProtocol.ChangedRuns>("volume.changed-runs/1"),
         Of<VolumeProtocol.Done>("volume.done/1"),
         Of<VolumeProtocol.Refused>("volume.refused/1"),
         Of<PlacementProtocol.CreateVolume>("placement.create-volume/1"),
@@ -95,10 +103,12 @@ public static class Manifests
             typeof(AttachmentMode),
         typeof(VolumeSpec), typeof(VolumeRevision), typeof(ReplicaPlacement), typeof(Attachment), typeof(ReplicaView),
         typeof(NodeDescription), typeof(NodeReport), typeof(HeldCopy), typeof(VolumeProtocol.ScrubCounts), typeof(VolumeSpace),
+        typeof(VolumeProtocol.SnapshotEntry), typeof(BlockRange),
         typeof(NodeEntry), typeof(VolumeEntry), typeof(CataloguePhase), typeof(RefusalKind),
         typeof(Guid), typeof(KeyValuePair<string, string>), typeof(ImmutableSortedDictionary<string, string>),
         typeof(ImmutableArray<ReplicaPlacement>), typeof(ImmutableArray<ReplicaView>), typeof(ImmutableArray<HeldCopy>),
         typeof(ImmutableArray<VolumeEntry>), typeof(ImmutableArray<NodeEntry>), typeof(ImmutableArray<ReplicaId>), typeof(ReplicaId[]),
+        typeof(ImmutableArray<VolumeProtocol.SnapshotEntry>), typeof(ImmutableArray<BlockRange>),
     ];
 
     private static KeyValuePair<string, Type> Of<T>(string manifest) => new(manifest, typeof(T));

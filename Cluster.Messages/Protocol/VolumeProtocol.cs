@@ -57,7 +57,7 @@ public static class VolumeProtocol
     /// <summary>
     /// Tombstone (R22), also for a volume whose <see cref="Create"/> has not arrived: that comes too late then. Answer: <see cref="Done"/>, also when
     /// it is gone already. Refused: Conflict while it is attached to one node and Busy while a front end has it open (unless forced, which fences
-    /// them), StaleSession like <see cref="Attach"/>, Offline while nobody can tell.
+    /// them) or while it has snapshots (unless forced: they go with it), StaleSession like <see cref="Attach"/>, Offline while nobody can tell.
     /// </summary>
     public sealed record Delete(VolumeId Volume, bool Force = false, VolumeRevision? Expected = null) : IVolumeCommand;
 
@@ -82,6 +82,49 @@ public static class VolumeProtocol
     /// <summary>Blocks count once per copy on which they were bad or differed; lost ones are good on no copy.</summary>
     public sealed record ScrubCounts(ulong StartedUnixMs, ulong CheckedBytes, ulong MendedBlocks, ulong DifferingBlocks, ulong LostBlocks);
 
+    /// <summary>
+    /// Makes a snapshot (R19). Answer: <see cref="SnapshotView"/>, also when there is one of that name already, and to all who ask for one that is being made. Refused: Conflict when the
+    /// volume has <see cref="Limits.SnapshotsMax"/> of them, Busy or Offline while it can't be made now; the same request may be sent again.
+    /// </summary>
+    public sealed record CreateSnapshot(VolumeId Volume, string Name) : IVolumeCommand;
+
+    /// <param name="Created">False: it was there, or being made, when it was asked for.</param>
+    public sealed record SnapshotView(VolumeId Volume, string Name, ulong Sequence, ulong CreatedUnixMs, bool Created) : IControlMessage;
+
+    /// <summary>Answer: <see cref="Done"/> once that is journaled. Refused: Missing when there is none of that name, Busy while the volume is being put back to it.</summary>
+    public sealed record DeleteSnapshot(VolumeId Volume, string Name) : IVolumeCommand;
+
+    /// <summary>
+    /// Puts the volume back to what it was in the snapshot. Answer: <see cref="Done"/> once that is on media. Refused: Missing when there is none of that name, Conflict while the volume is
+    /// attached to one node, Busy while a front end has it open, Offline when the owner ended meanwhile: done again it comes to the same.
+    /// </summary>
+    public sealed record RestoreSnapshot(VolumeId Volume, string Name) : IVolumeCommand;
+
+    /// <summary>Answer: <see cref="SnapshotList"/>.</summary>
+    public sealed record ListSnapshots(VolumeId Volume) : IVolumeCommand;
+
+    /// <param name="StoredBytes">Encoded bytes of the volume on its owner's disk.</param>
+    /// <param name="Snapshots">From the oldest to the newest.</param>
+    public sealed record SnapshotList(VolumeId Volume, ulong StoredBytes, ImmutableArray<SnapshotEntry> Snapshots) : IControlMessage;
+
+    /// <param name="UniqueBytes">Encoded bytes on each copy that no other snapshot and not the volume itself needs: what its deletion frees.</param>
+    /// <param name="UniqueBlocks">The same in blocks of 4 KiB.</param>
+    public sealed record SnapshotEntry(string Name, ulong Sequence, ulong CreatedUnixMs, ulong UniqueBytes, ulong UniqueBlocks);
+
+    /// <summary>
+    /// Blocks that changed between two snapshots, from block <paramref name="First"/> on. Answer: <see cref="ChangedRuns"/>. Refused: Missing when there is none of one of the names, OutOfRange
+    /// when the first is not the older one.
+    /// </summary>
+    /// <param name="From">Empty: nothing; the answer is what holds data.</param>
+    /// <param name="To">Empty: the volume as it is now.</param>
+    public sealed record ChangedBlocks(VolumeId Volume, string From, string To, ulong First) : IVolumeCommand;
+
+    /// <param name="Runs">Ascending. They may hold blocks that have not changed; none that has is left out.</param>
+    /// <param name="UpTo">The block up to which they are told: where to go on.</param>
+    /// <param name="IsEnd">There is nothing after that.</param>
+    /// <param name="SizeBytes">Of the volume: its last block may be cut short.</param>
+    public sealed record ChangedRuns(VolumeId Volume, ImmutableArray<BlockRange> Runs, ulong UpTo, bool IsEnd, ulong SizeBytes) : IControlMessage;
+
     public sealed record Done(VolumeId Volume) : IControlMessage;
 
     /// <summary>One sentence that names the input and what would be right.</summary>
@@ -96,10 +139,11 @@ public sealed record ReplicaView(string Replica, string Node, string State, ulon
 /// <summary>A volume as users see it.</summary>
 /// <param name="InSyncMin">Copies that must be in sync now for a write to be acknowledged.</param>
 /// <param name="Space">Of the owner's copy; null while it has none.</param>
+/// <param name="Snapshots">How many there are, as journaled; filled in by the actor.</param>
 public sealed record VolumeView(
     VolumeId Id, VolumeSpec Spec, string State, string Owner, ulong Epoch, ulong InSyncVersion, ulong Sequence,
     ImmutableArray<ReplicaView> Replicas, Attachment Attachment, string Reason, int InSyncMin,
-    VolumeSpace? Space = null) : IControlMessage;
+    VolumeSpace? Space = null, int Snapshots = 0) : IControlMessage;
 
 /// <summary>Bytes of one copy: of the blocks written, of those as stored, and of what only snapshots still have.</summary>
 public sealed record VolumeSpace(long UsedBytes, long StoredBytes, long SnapshotBytes);

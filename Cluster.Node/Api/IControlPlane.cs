@@ -28,6 +28,24 @@ public interface IControlPlane
     /// <summary>Tells of the volume's scrub; with <paramref name="start"/> one is started unless one is under way.</summary>
     Task<ControlResult<ScrubResource>> ScrubAsync(VolumeName name, bool start, CancellationToken cancellation);
 
+    /// <summary>Makes a snapshot, or finds the one that is there.</summary>
+    Task<ControlResult<CreatedSnapshot>> CreateSnapshotAsync(VolumeName name, string snapshot, CancellationToken cancellation);
+
+    Task<ControlResult<SnapshotListResource>> ListSnapshotsAsync(VolumeName name, CancellationToken cancellation);
+
+    Task<ControlResult<SnapshotResource>> GetSnapshotAsync(VolumeName name, string snapshot, CancellationToken cancellation);
+
+    /// <summary>Answers the volume as it is then.</summary>
+    Task<ControlResult<VolumeResource>> DeleteSnapshotAsync(VolumeName name, string snapshot, CancellationToken cancellation);
+
+    /// <summary>Puts the volume back to what it was in the snapshot. Conflict while it is attached or a client has it open.</summary>
+    Task<ControlResult<VolumeResource>> RestoreSnapshotAsync(VolumeName name, string snapshot, CancellationToken cancellation);
+
+    /// <summary>
+    /// What changed from one snapshot (null: from nothing, so what holds data) to another (null: the volume as it is now), from an offset in bytes on, a multiple of the block size.
+    /// </summary>
+    Task<ControlResult<ChangedBlocksResource>> ChangedBlocksAsync(VolumeName name, string? from, string? to, ulong first, CancellationToken cancellation);
+
     /// <summary>The volume's journaled history, oldest first.</summary>
     Task<ControlResult<IReadOnlyList<VolumeEventResource>>> ExplainAsync(VolumeName name, CancellationToken cancellation);
 
@@ -46,3 +64,6 @@ public interface IControlPlane
 
     Task<ControlResult<StatusResource>> GetStatusAsync(CancellationToken cancellation);
 }
+
+/// <param name="IsNew">False: it was there, or being made, when it was asked for.</param>
+public sealed record CreatedSnapshot(SnapshotResource Snapshot, bool IsNew);

@@ -1,4 +1,5 @@
 using Cluster.Messages.Model;
+using Cluster.Node.Owner;
 
 namespace Cluster.Node.Api;
 
@@ -32,6 +33,13 @@ public static class RequestChecks
     public static ControlFailure? Check(DrainRequest request) => request.TimeoutSeconds is >= 0 and <= DrainRequest.TimeoutSecondsMax
         ? null
         : Invalid($"The time-out of {request.TimeoutSeconds} s is out of range: use 0 to {DrainRequest.TimeoutSecondsMax} s.");
+
+    /// <summary>Null when a user may give a snapshot this name.</summary>
+    public static ControlFailure? Check(CreateSnapshotRequest request) =>
+        !VolumeName.IsLabel(request.Name, "snapshot name", out var reason) ? Invalid(reason)
+        : SnapshotSchedule.IsScheduled(request.Name)
+            ? Invalid($"The snapshot name \"{request.Name}\" is not valid: names that begin with \"{SnapshotSchedule.Prefix}\" are the schedule's, which deletes them by itself; use another one.")
+        : null;
 
     private static ControlFailure? CheckReplicas(int? replicas) => replicas is < 1 or > Limits.ReplicasMax
         ? Invalid($"The number of copies {replicas} is out of range: ask for 1 to {Limits.ReplicasMax}.")

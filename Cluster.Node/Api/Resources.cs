@@ -49,6 +49,9 @@ public sealed record VolumeResource
     /// <summary>Sequence of the newest write that the owner has ordered.</summary>
     public ulong Sequence { get; init; }
 
+    /// <summary>How many snapshots it has; 0 while its owner does not answer.</summary>
+    public int Snapshots { get; init; }
+
     /// <summary>Changes with every change of size, labels, attachment or placement; the ETag is this in quotes.</summary>
     public required string Revision { get; init; }
 }

@@ -30,13 +30,14 @@ internal static class VolumeEndpoints
                 [FromQuery(Name = "namespace")] string? scope = null) => ScrubAsync(http, control, name, scope, true, cancellation))
             .WithName("StartScrub").WithSummary("Start a scrub, unless one is under way").Produces<ScrubResource>();
         MapChanges(volume);
+        SnapshotEndpoints.Map(volume);
     }
 
     private static void MapChanges(RouteGroupBuilder volume)
     {
         volume.MapPatch("", ChangeAsync).WithName("ChangeVolume").WithSummary("Grow a volume, change its number of copies or its labels (JSON merge patch)")
             .Produces<VolumeResource>().ProducesProblem(409).ProducesProblem(412);
-        volume.MapDelete("", DeleteAsync).WithName("DeleteVolume").WithSummary("Delete a volume and its data; refused while it is in use, unless forced")
+        volume.MapDelete("", DeleteAsync).WithName("DeleteVolume").WithSummary("Delete a volume and its data; refused while it is in use or has snapshots, unless forced")
             .Produces(204).ProducesProblem(409).ProducesProblem(412);
         volume.MapPost("/attach", AttachAsync).WithName("AttachVolume")
             .WithSummary("Attach a volume to one node; earlier users are fenced off")
@@ -88,7 +89,7 @@ internal static class VolumeEndpoints
     private static Task<IResult> DeleteAsync(
         HttpContext http, IControlPlane control, string name, CancellationToken cancellation,
         [FromQuery(Name = "namespace")] string? scope = null,
-        [FromQuery(Name = "force"), Description("true cuts off whoever uses the volume")] bool force = false) =>
+        [FromQuery(Name = "force"), Description("true cuts off whoever uses the volume, and deletes its snapshots too")] bool force = false) =>
         WithVolumeAsync(http, name, scope, async (volume, ifMatch) =>
         {
             var deleted = await control.DeleteVolumeAsync(volume, ifMatch, force, cancellation);
@@ -114,7 +115,7 @@ internal static class VolumeEndpoints
             Answers.Of(http, await control.MoveAsync(volume, request.Node, cancellation)));
 
     /// <summary>Checks the name and If-Match before the work.</summary>
-    private static async Task<IResult> WithVolumeAsync(
+    internal static async Task<IResult> WithVolumeAsync(
         HttpContext http, string name, string? scope, Func<VolumeName, string?, Task<IResult>> work)
     {
         scope ??= VolumeSpec.DefaultNamespace;

@@ -6,7 +6,8 @@ using System.Text.Json.Nodes;
 namespace Cluster.Node.Cli;
 
 /// <summary>The JSON that the API answered, or the exit code and the sentence for the user.</summary>
-internal sealed record ApiAnswer(JsonNode? Body, int ExitCode, string Error)
+/// <param name="Status">HTTP's; 0: nobody answered.</param>
+internal sealed record ApiAnswer(JsonNode? Body, int ExitCode, string Error, int Status = 0)
 {
     public bool IsOk => ExitCode == Cli.ExitCode.Ok;
 
@@ -86,9 +87,9 @@ internal sealed class ApiClient : IDisposable
                     $"{Endpoint} answered {status} with no JSON ({shown}): is it a Myrmidon node?");
             }
         }
-        if (status is >= 200 and < 300) return new ApiAnswer(body, ExitCode.Ok, "");
+        if (status is >= 200 and < 300) return new ApiAnswer(body, ExitCode.Ok, "", status);
         var detail = (string?)body?["detail"] ?? $"{Endpoint} answered {status} without a reason.";
-        return new ApiAnswer(body, CodeOf(status), detail);
+        return new ApiAnswer(body, CodeOf(status), detail, status);
     }
 
     private static int CodeOf(int status) => status switch

@@ -43,6 +43,7 @@ public static class CommandLine
         var root = new RootCommand("Replicated block storage for containers.\n\n" + ExitCode.HelpText)
         {
             VolumeCommands.Build(),
+            SnapshotCommands.Build(),
             NodeCommands.Build(),
             StatusCommand.Build(),
             DevCommands.Build(),

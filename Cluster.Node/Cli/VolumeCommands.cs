@@ -10,8 +10,6 @@ namespace Cluster.Node.Cli;
 /// <summary>`myrmidon volume …`.</summary>
 internal static class VolumeCommands
 {
-    private const string NameHelp = "NAME, or NAMESPACE/NAME outside the namespace \"default\"";
-
     public static Command Build() => new("volume", "Create, show, change and delete volumes.")
     {
         Create(), List(), Show(), Delete(), Resize(), Label(), Attach(), Detach(), Move(), Explain(), VolumeScrubCommand.Build(Name()), VolumeWaitCommand.Build(Name()),
@@ -91,9 +89,9 @@ internal static class VolumeCommands
     private static Command Delete()
     {
         var name = Name();
-        var force = new Option<bool>("--force") { Description = "Also while it is attached or in use; whoever uses it is cut off" };
+        var force = new Option<bool>("--force") { Description = "Also while it is attached or in use (whoever uses it is cut off), and with its snapshots" };
         var command = new VerbCommand("delete",
-            "Delete a volume and its data, on every node. Refused while it is in use. This can't be undone.",
+            "Delete a volume and its data, on every node. Refused while it is in use or has snapshots. This can't be undone.",
             "myrmidon volume delete db", "myrmidon volume delete db --force") { name, force };
         command.Aliases.Add("rm");
         SetChange(command, name, (parsed, volume, client, cancellation) =>
@@ -223,7 +221,7 @@ internal static class VolumeCommands
             return ExitCode.Ok;
         });
 
-    private static int Fail(Printer printer, ApiAnswer answer)
+    internal static int Fail(Printer printer, ApiAnswer answer)
     {
         printer.Error(answer.Error);
         return answer.ExitCode;
@@ -258,10 +256,10 @@ internal static class VolumeCommands
         return parameters.Length == 0 ? path : $"{path}?{parameters}";
     }
 
-    private static Argument<VolumeName> Name() => new("name")
+    internal static Argument<VolumeName> Name(string argument = "name") => new(argument)
     {
-        Description = NameHelp,
-        HelpName = "NAME",
+        Description = $"{argument.ToUpperInvariant()}, or NAMESPACE/{argument.ToUpperInvariant()} outside the namespace \"default\"",
+        HelpName = argument.ToUpperInvariant(),
         CustomParser = parse =>
         {
             if (!VolumeName.TryParse(parse.Tokens[0].Value, out var name, out var reason)) parse.AddError(reason);

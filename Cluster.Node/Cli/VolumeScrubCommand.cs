@@ -70,15 +70,13 @@ internal sealed class VolumeScrubCommand(VolumeName volume, ApiClient client, Pr
         if (scrub.Now is { } now)
             yield return ("Now", $"{SizeText.Format(now.CheckedBytes)} of about {SizeText.Format(scrub.StoredBytes)} read on each copy, {Found(now)}");
         yield return ("Last", scrub is { Last: { } last, LastEndedAt: { } ended }
-            ? $"ended {Time(ended)}, {SizeText.Format(last.CheckedBytes)} read on each copy, {Found(last)}" : "never");
-        if (scrub.NextAt is { } next) yield return ("Next", Time(next));
+            ? $"ended {Describe.Time(ended)}, {SizeText.Format(last.CheckedBytes)} read on each copy, {Found(last)}" : "never");
+        if (scrub.NextAt is { } next) yield return ("Next", Describe.Time(next));
         yield return ("Pace", $"at most {SizeText.Format(scrub.BytesPerSecond)} per second");
     }
 
     private static string Found(ScrubCountsResource counts) => string.Create(CultureInfo.InvariantCulture,
         $"{counts.MendedBlocks} blocks mended, {counts.DifferingBlocks} differed, {counts.LostBlocks} lost");
-
-    private static string Time(DateTimeOffset at) => at.ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture);
 
     private static bool IsIdle(ApiAnswer answer) => answer.As<ScrubResource>().State == "idle";
 

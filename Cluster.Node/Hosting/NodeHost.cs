@@ -100,6 +100,7 @@ public sealed partial class NodeHost
             Repair = new NodeRepair(_options.Repair),
             RepairMetrics = new RepairMetrics(_metrics),
             Failovers = new FailoverMetrics(_metrics),
+            Snapshots = new SnapshotMetrics(_metrics),
         };
         var (bridge, meshPort) = await StartMeshAsync(runtime, () => member.Directory, () => member.Value);
         member.Directory = StartDirectory(journal, bridge);

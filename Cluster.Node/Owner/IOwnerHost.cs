@@ -41,15 +41,18 @@ public interface IOwnerHandle
 
     /// <summary>
     /// Makes a snapshot (R19): once its marker is on media everywhere, the machine journals <see cref="SnapshotCreated"/> like any of its decisions. Else answers from the
-    /// loop, with the rest of the sentence "Volume NAME: ...".
+    /// loop, with the rest of the sentence "Volume NAME: snapshot ... is not made: ..."; Busy: it is to be asked again in a moment.
     /// </summary>
     void CreateSnapshot(string name, Action<IoStatus, string> refused);
 
-    /// <summary>Puts the volume back to a snapshot. Answers from the loop: Ok once that is on media everywhere.</summary>
+    /// <summary>
+    /// Puts the volume back to a snapshot. Answers from the loop: Ok once that is on media everywhere; Busy while a session is open or another marker is under way, with the rest of the
+    /// sentence "Volume NAME: it is not put back to snapshot ...: ...".
+    /// </summary>
     void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer);
 
-    /// <summary>Bytes and blocks that only this snapshot holds, of each of the volume's, from the loop.</summary>
-    void SnapshotUsages(Action<IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer);
+    /// <summary>The volume's stored bytes, and the bytes and blocks that only this snapshot holds, of each of its snapshots, from the loop.</summary>
+    void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer);
 
     /// <summary>
     /// Runs of blocks from <paramref name="first"/> on that changed between two snapshots (0: nothing, and the volume as it is now), and the block up to which they are told. Null: not

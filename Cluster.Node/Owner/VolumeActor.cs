@@ -13,7 +13,7 @@ namespace Cluster.Node.Owner;
 /// The sharded entity of one volume: journals what its machine decides, and answers questions. It decides nothing about data. Losing a compare and set
 /// in the journal throws in the plug-in and stops this actor, and with it the machine (R1, R18).
 /// </summary>
-public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
+public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
 {
     /// <summary>Those who wait until the volume serves; more are refused.</summary>
     private const int WaitersMax = 1024;
@@ -73,6 +73,7 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         Command<VolumeProtocol.ReplaceReplica>(OnReplaceReplica);
         Command<VolumeProtocol.ArrangeCopies>(OnArrangeCopies);
         Command<VolumeProtocol.Delete>(OnDelete);
+        CommandSnapshots();
         Command<OwnerNotice>(OnNotice);
         Command<VolumeHandOff>(_ => OnHandOff());
         Command<GiveUpWaiting>(_ => DropOldWaiters());
@@ -93,6 +94,7 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         // The machine stops serving before anything else can start in its place on this node (an Akka restart takes a new epoch).
         _owner?.Stop();
         foreach (var waiter in _waiters) Refuse(waiter.Who, IoStatus.Offline, "its owner is moving");
+        EndSnapshotWork("its owner is moving");
         base.PostStop();
     }
 
@@ -122,6 +124,8 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         _state = _state.Apply(journaled);
         if (_owner is { } owner) owner.OnJournaled(journaled, then);
         else then?.Invoke();
+        if (journaled is SnapshotCreated created) OnSnapshotCreated(created);
+        else if (journaled is SpecChanged) FollowSchedule();
     });
 
     private void OnCreate(VolumeProtocol.Create create)
@@ -173,8 +177,8 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
 
     private void OnDescribe(VolumeProtocol.Describe describe)
     {
-        var sender = Sender;
-        if (_owner is { } owner) owner.View(view => sender.Tell(view, ActorRefs.NoSender));
+        var (sender, snapshots) = (Sender, _state.Snapshots.Length);
+        if (_owner is { } owner) owner.View(view => sender.Tell(view with { Snapshots = snapshots }, ActorRefs.NoSender));
         else if (_state.Spec is null) Refuse(sender, IoStatus.Missing, "no volume with this id was created");
         else Refuse(sender, _state.Deleted ? IoStatus.Deleted : IoStatus.Offline, _state.Deleted ? "it was deleted" : NotServingReason());
     }
@@ -208,6 +212,11 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         if (IsStale(expected))
         {
             RefuseStale(sender, expected!);
+            return;
+        }
+        if (_restoring is { } restoring && mode == AttachmentMode.Exclusive)
+        {
+            Refuse(sender, IoStatus.Busy, $"it is being put back to snapshot \"{restoring.Snapshot.Name}\"; try again when that has ended");
             return;
         }
         if (mode == AttachmentMode.Shared && _state.Attachment.Mode == AttachmentMode.Shared)
@@ -291,6 +300,10 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         else if (_state.Attachment is { Mode: AttachmentMode.Exclusive } attachment)
             Refuse(sender, IoStatus.Conflict, $"it is attached to {attachment.NodeName}; detach it (myrmidon volume detach {_state.Spec.FullName}), "
                 + "or delete it with --force, which cuts that node off");
+        else if (_state.Snapshots.Length > 0)
+            Refuse(sender, IoStatus.Conflict, $"it has {CountOfSnapshots()}, which would go with it; delete its snapshots first (myrmidon snapshot list {_state.Spec.FullName}), "
+                + "or all of it with --force, which also cuts off whoever uses it");
+        else if (_creating is not null) Refuse(sender, IoStatus.Busy, $"snapshot \"{_creating}\" of it is being made; try again");
         else if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.Offline, $"{NotServingReason()}, so nobody knows who uses it; {TryOrForce}");
         else
         {
@@ -305,21 +318,26 @@ public sealed class VolumeActor : ReceivePersistentActor, IWithTimers
         switch (notice)
         {
             case OwnerNotice.JournalThis journal:
+                Invariant.That(journal.Event is not SnapshotCreated created || SnapshotOf(created.Name) is null, "a volume gets two snapshots of one name");
                 var deleter = journal.Event is VolumeDeleted ? _deleter : null;
                 Commit(journal.Event, () => deleter?.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
                 break;
             case OwnerNotice.ServingChanged changed:
                 (_serving, _epoch) = (changed.Serving, changed.Epoch);
                 if (_serving) AnswerWaiters();
+                if (_serving) FollowSchedule();
+                else EndSnapshotWork($"its owner on node {_nodeName} stops serving it");
                 break;
             case OwnerNotice.Ended ended:
                 (_serving, _endedReason) = (false, ended.Reason);
+                EndSnapshotWork(NotServingReason());
                 // The next message starts this actor anew, here or where sharding has moved it meanwhile. Not at once: two nodes that both believe
                 // themselves to be the volume's home would depose each other in turns.
                 Timers.StartSingleTimer("leave", Leave.Instance, EndedPause);
                 break;
             case OwnerNotice.Stopped:
                 (_serving, _machineStopped) = (false, true);
+                EndSnapshotWork($"its owner on node {_nodeName} stopped");
                 if (_handingOff) Context.Stop(Self);
                 break;
             default:

@@ -20,6 +20,11 @@ public static class VolumeLabels
     public const string HoldTime = Prefix + "hold-time";
     public const string ReplaceAfter = Prefix + "replace-after";
     public const string ZoneSpreadLabel = Prefix + "zone-spread";
+    public const string SnapshotEvery = Prefix + "snapshot-every";
+    public const string SnapshotKeep = Prefix + "snapshot-keep";
+
+    /// <summary>One less than a volume can have: the new one is made before the oldest goes.</summary>
+    private const int SnapshotKeepMax = Limits.SnapshotsMax - 1;
 
     private static readonly FrozenDictionary<string, Label> Known = new Dictionary<string, Label>
     {
@@ -29,6 +34,9 @@ public static class VolumeLabels
         [HoldTime] = new("a duration from 1s to 24d, such as 30s or 5m", ReadHoldTime),
         [ReplaceAfter] = new("a duration from 1s to 24d, such as 10m or 1h", ReadReplaceAfter),
         [ZoneSpreadLabel] = new("preferred or required", ReadZoneSpread),
+        [SnapshotEvery] = new("a duration from 1m to 24d, such as 15m or 1h",
+            (p, v) => Duration(v) is { } time && time >= TimeSpan.FromMinutes(1) ? p with { SnapshotEvery = time } : null),
+        [SnapshotKeep] = new($"1 to {SnapshotKeepMax}", (p, v) => Number(v, SnapshotKeepMax) is { } n ? p with { SnapshotKeep = n } : null),
         [Prefix + "encryption"] = new("off in this version", (p, v) => v == "off" ? p : null),
         [VolumeSpec.ReadLeaseLabel] = new("on or off", (p, v) => OnOff(v) is null ? null : p),
         [Prefix + "iops-max"] = new("absent in this version", (_, _) => null),

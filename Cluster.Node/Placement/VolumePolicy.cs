@@ -30,5 +30,11 @@ public sealed record VolumePolicy
 
     public ZoneSpread ZoneSpread { get; init; }
 
+    /// <summary>Null: no snapshots by themselves.</summary>
+    public TimeSpan? SnapshotEvery { get; init; }
+
+    /// <summary>How many of the schedule's snapshots are kept. Null: 24 if there is a schedule, else all.</summary>
+    public int? SnapshotKeep { get; init; }
+
     public const int ReplicasDefault = 3;
 }

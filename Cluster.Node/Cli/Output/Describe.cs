@@ -8,6 +8,8 @@ internal static class Describe
 {
     public static readonly string[] VolumeColumns = ["NAMESPACE", "NAME", "SIZE", "STATE", "OWNER", "COPIES", "ATTACHED", "REASON"];
 
+    public static readonly string[] SnapshotColumns = ["NAME", "CREATED", "SEQUENCE", "UNIQUE"];
+
     public static readonly string[] NodeColumns = ["NAME", "STATE", "ZONE", "FREE", "CAPACITY", "NBD", "API", "VERSION"];
 
     public static string[] Row(VolumeResource volume) =>
@@ -35,9 +37,23 @@ internal static class Describe
         yield return ("Copies", $"{Copies(volume)}, acknowledges with at least {volume.InSyncMin}");
         foreach (var replica in volume.Replicas) yield return ($"  {replica.Node}", ReplicaLine(replica));
         yield return ("Attachment", volume.Attachment.Node is { } node ? $"{volume.Attachment.Mode}, on {node}" : volume.Attachment.Mode);
+        if (volume.Snapshots > 0) yield return ("Snapshots", string.Create(CultureInfo.InvariantCulture, $"{volume.Snapshots}"));
         foreach (var (key, value) in volume.Labels.OrderBy(label => label.Key, StringComparer.Ordinal)) yield return ("Label",
             $"{key}={value}");
     }
+
+    public static string[] Row(SnapshotResource snapshot) => [snapshot.Name, Time(snapshot.CreatedAt), $"{snapshot.Sequence}", SizeText.Format(snapshot.UniqueBytes)];
+
+    public static IEnumerable<(string Name, string Value)> Lines(SnapshotResource snapshot)
+    {
+        yield return ("Name", snapshot.Name);
+        yield return ("Volume", new VolumeName(snapshot.Namespace, snapshot.Volume).ToString());
+        yield return ("Created", Time(snapshot.CreatedAt));
+        yield return ("Sequence", $"{snapshot.Sequence}");
+        yield return ("Unique", string.Create(CultureInfo.InvariantCulture, $"{SizeText.Format(snapshot.UniqueBytes)} on each copy, for {snapshot.UniqueBlocks} blocks"));
+    }
+
+    public static string Time(DateTimeOffset at) => at.ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture);
 
     public static IEnumerable<(string Name, string Value)> Lines(NodeResource node)
     {

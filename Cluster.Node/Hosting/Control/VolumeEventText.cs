@@ -28,6 +28,8 @@ internal static class VolumeEventText
             $"attached to node {attachment.NodeName} alone, generation {attachment.Generation}",
         AttachmentChanged { Attachment: var attachment } => $"attached to any node, generation {attachment.Generation}",
         SpecChanged changed => $"size is now {changed.Spec.SizeBytes} B, copies {changed.Spec.Replicas}, labels {Labels(changed.Spec)}",
+        SnapshotCreated created => $"snapshot {created.Name} holds what was written up to sequence {created.Sequence}",
+        SnapshotDeleted deleted => $"the snapshot of sequence {deleted.Sequence} is deleted",
         VolumeRecovered recovered => $"recovered from {recovered.Members.Length} of its copies, up to sequence {recovered.StartSequence}",
         VolumeDeleted => "deleted",
         _ => e.GetType().Name,

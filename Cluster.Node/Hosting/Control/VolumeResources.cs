@@ -37,6 +37,7 @@ internal static class VolumeResources
             StoredBytes = (ulong?)view?.Space?.StoredBytes,
             SnapshotBytes = (ulong?)view?.Space?.SnapshotBytes,
             Sequence = view?.Sequence ?? 0,
+            Snapshots = view?.Snapshots ?? 0,
             Revision = RevisionOf(entry, view),
         };
     }

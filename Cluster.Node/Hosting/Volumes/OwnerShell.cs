@@ -17,12 +17,16 @@ namespace Cluster.Node.Hosting.Volumes;
 /// </summary>
 internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 {
+    /// <summary>Of one answer of <see cref="ChangedBlocks"/>: it crosses the network as one control message.</summary>
+    private const int ChangedRunsMax = 4096;
+
     private readonly VolumeRuntime _runtime;
     private readonly VolumeRuntime.LocalReplicaSource _local;
     private readonly IActorRef _actor;
     private readonly ILogger _logger;
     private readonly long _recoveredMs;
     private readonly long _startedMs;
+    private ulong _sizeBytes;
 
     public OwnerShell(VolumeRuntime runtime, VolumeState state, IActorRef actor, TimeSpan recovery, ILogger logger)
     {
@@ -32,6 +36,7 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
         Volume = state.Spec!.Id;
         FullName = state.Spec.FullName;
         _local = runtime.LocalOf(Volume);
+        (SnapshotCount, _sizeBytes) = (state.Snapshots.Length, state.Spec.SizeBytes);
         Machine = new VolumeMachine(state, this);
     }
 
@@ -40,6 +45,9 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
     public string FullName { get; }
 
     public VolumeMachine Machine { get; }
+
+    /// <summary>As journaled.</summary>
+    public int SnapshotCount { get; private set; }
 
     public NodeId Node => _runtime.Identity.Id;
 
@@ -124,9 +132,19 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 
     public void OnJournaled(VolumeEvent e, Action? then) => _runtime.Loop.Post(() =>
     {
+        Note(e);
         Machine.OnJournaled(e);
         then?.Invoke();
     });
+
+    private void Note(VolumeEvent e)
+    {
+        if (e is SpecChanged changed) _sizeBytes = changed.Spec.SizeBytes;
+        if (e is not (SnapshotCreated or SnapshotDeleted)) return;
+        var by = e is SnapshotCreated ? 1 : -1;
+        SnapshotCount += by;
+        _runtime.CountSnapshots(this, by);
+    }
 
     public void Drain() => _runtime.Loop.Post(Machine.Drain);
 
@@ -157,9 +175,34 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 
     public void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer) => answer(IoStatus.Unsupported, "placeholder on this branch");
 
-    public void SnapshotUsages(Action<IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer) => answer([]);
+    /// <summary>Without a copy here there is nothing to tell; such an owner is about to move.</summary>
+    public void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer) => _runtime.Loop.Post(() =>
+    {
+        if (Local is { } local) answer(local.StoredBytes, [.. local.Snapshots.Select(snapshot => UsageOf(local, snapshot))]);
+        else answer(0, []);
+    });
 
-    public void ChangedBlocks(ulong from, ulong to, ulong first, Action<(IReadOnlyList<BlockRange> Runs, ulong UpTo)?> answer) => answer(null);
+    private static (ulong Snapshot, long Bytes, long Blocks) UsageOf(ILocalReplica local, ulong snapshot)
+    {
+        var (bytes, blocks) = local.SnapshotUsage(snapshot);
+        return (snapshot, bytes, blocks);
+    }
+
+    public void ChangedBlocks(ulong from, ulong to, ulong first, Action<(IReadOnlyList<BlockRange> Runs, ulong UpTo)?> answer) => _runtime.Loop.Post(() =>
+    {
+        // One that is journaled and not in the map here: a deletion that is under way, or a copy that has just changed.
+        if (Local is not { } local || !Has(local, from) || !Has(local, to))
+        {
+            answer(null);
+            return;
+        }
+        var blocks = (_sizeBytes + Limits.BlockBytes - 1) / Limits.BlockBytes;
+        var runs = new List<BlockRange>();
+        var upTo = first >= blocks ? first : local.Changed(from, to, new BlockRange(first, (uint)Math.Min(blocks - first, uint.MaxValue)), ChangedRunsMax, runs);
+        answer((runs, upTo));
+    });
+
+    private static bool Has(ILocalReplica local, ulong snapshot) => snapshot == 0 || local.Snapshots.Contains(snapshot);
 
     public void View(Action<VolumeView> answer) => _runtime.Loop.Post(() => answer(Machine.View()));
 

@@ -68,6 +68,8 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
 
     public RepairMetrics RepairMetrics { get; init; } = new(new Api.Metrics());
 
+    public SnapshotMetrics Snapshots { get; init; } = new(new Api.Metrics());
+
     public FailoverMetrics Failovers { get; init; } = new(new Api.Metrics());
 
     /// <summary>Where every volume is served, as far as this node was told. Any thread.</summary>
@@ -173,16 +175,29 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
 
     private void AddOwner(OwnerShell owner)
     {
-        if (_owners.Remove(owner.Volume, out var old)) old.Machine.Stop();
+        if (_owners.TryGetValue(owner.Volume, out var old)) RemoveOwner(old);
         _owners.Add(owner.Volume, owner);
+        Snapshots.Owned(owner.SnapshotCount);
         owner.Machine.Start();
     }
 
     internal void RemoveOwner(OwnerShell owner)
     {
         owner.Machine.Stop();
-        if (_owners.TryGetValue(owner.Volume, out var known) && known == owner) _owners.Remove(owner.Volume);
+        if (!IsOwner(owner)) return;
+        _owners.Remove(owner.Volume);
+        Snapshots.Owned(-owner.SnapshotCount);
     }
+
+    /// <summary>The journal has one snapshot more, or less.</summary>
+    internal void CountSnapshots(OwnerShell owner, int by)
+    {
+        if (!IsOwner(owner)) return;
+        Snapshots.Owned(by);
+        if (by > 0) Snapshots.Created();
+    }
+
+    private bool IsOwner(OwnerShell owner) => _owners.TryGetValue(owner.Volume, out var known) && known == owner;
 
     public int OwnedCount => _owners.Count;
 

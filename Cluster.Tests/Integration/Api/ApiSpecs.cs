@@ -64,6 +64,32 @@ public sealed class ApiSpecs : IAsyncLifetime
         Assert.Empty((await _http.GetFromJsonAsync<JsonArray>("/v1/volumes?namespace=other"))!);
     }
 
+    [Fact(DisplayName = "A snapshot is made once: the same request again finds it; it is shown, compared, gone back to and deleted")]
+    public async Task Snapshots_live_and_die()
+    {
+        await _http.PostAsJsonAsync("/v1/volumes", new { name = "db", @namespace = "shop", sizeBytes = 1 << 20 });
+        var made = await _http.PostAsJsonAsync("/v1/volumes/db/snapshots?namespace=shop", new { name = "monday" });
+        Assert.Equal((HttpStatusCode.Created, "/v1/volumes/db/snapshots/monday?namespace=shop"), (made.StatusCode, made.Headers.Location?.OriginalString));
+        Assert.Equal(HttpStatusCode.OK, (await _http.PostAsJsonAsync("/v1/volumes/db/snapshots?namespace=shop", new { name = "monday" })).StatusCode);
+        var snapshot = (await _http.GetFromJsonAsync<JsonNode>(made.Headers.Location))!;
+        Assert.Equal(("monday", "db", "shop", 10, "1970-01-01T00:00:00+00:00", 8192),
+            ((string)snapshot["name"]!, (string)snapshot["volume"]!, (string)snapshot["namespace"]!, (int)snapshot["sequence"]!, (string)snapshot["createdAt"]!, (int)snapshot["uniqueBytes"]!));
+        var list = (await _http.GetFromJsonAsync<JsonNode>("/v1/volumes/db/snapshots?namespace=shop"))!;
+        Assert.Equal((1 << 20, "monday"), ((int)list["storedBytes"]!, (string)list["snapshots"]![0]!["name"]!));
+        Assert.Equal(1, (int)(await _http.GetFromJsonAsync<JsonNode>("/v1/volumes/db?namespace=shop"))!["snapshots"]!);
+
+        var changed = (await _http.GetFromJsonAsync<JsonNode>("/v1/volumes/db/changed-blocks?namespace=shop&from=monday&first=4096"))!;
+        Assert.Equal((4096, 8192, 16384), ((int)changed["runs"]![0]!["offset"]!, (int)changed["runs"]![0]!["length"]!, (int)changed["next"]!));
+        await AssertProblemAsync(await _http.GetAsync("/v1/volumes/db/changed-blocks?namespace=shop&to=friday"), HttpStatusCode.NotFound, "it has no snapshot \"friday\"");
+
+        var restored = await SendAsync(HttpMethod.Post, "/v1/volumes/db/snapshots/monday/restore?namespace=shop", null, null);
+        Assert.Equal(HttpStatusCode.OK, restored.StatusCode);
+        await SendAsync(HttpMethod.Post, "/v1/volumes/db/attach?namespace=shop", """{"node":"node-1"}""", null);
+        await AssertProblemAsync(await SendAsync(HttpMethod.Post, "/v1/volumes/db/snapshots/monday/restore?namespace=shop", null, null), HttpStatusCode.Conflict, "attached to node-1");
+        Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(HttpMethod.Delete, "/v1/volumes/db/snapshots/monday?namespace=shop", null, null)).StatusCode);
+        await AssertProblemAsync(await _http.GetAsync(made.Headers.Location), HttpStatusCode.NotFound, "it has no snapshot \"monday\"");
+    }
+
     [Theory(DisplayName = "A wrong request gets problem details with one sentence that names the input")]
     [InlineData("POST", "/v1/volumes", """{"name":"Db","sizeBytes":4096}""", 400, "The volume name \"Db\" is not valid")]
     [InlineData("POST", "/v1/volumes", """{"name":"db"}""", 400, "sizeBytes")]
@@ -79,6 +105,13 @@ public sealed class ApiSpecs : IAsyncLifetime
     [InlineData("POST", "/v1/nodes/node-0/drain", """{"timeoutSeconds":601}""", 400, "The time-out of 601 s is out of range")]
     [InlineData("POST", "/v1/nodes/no/drain", null, 404, "There is no node \"no\".")]
     [InlineData("PATCH", "/v1/volumes/no", "{}", 400, "The change is empty")]
+    [InlineData("POST", "/v1/volumes/no/snapshots", """{"name":"a"}""", 404, "There is no volume \"no\".")]
+    [InlineData("POST", "/v1/volumes/no/snapshots", """{"name":"A"}""", 400, "The snapshot name \"A\" is not valid")]
+    [InlineData("POST", "/v1/volumes/no/snapshots", """{"name":"auto-a"}""", 400, "are the schedule's")]
+    [InlineData("GET", "/v1/volumes/no/snapshots/B", null, 400, "The snapshot name \"B\" is not valid")]
+    [InlineData("DELETE", "/v1/volumes/no/snapshots/b", null, 404, "There is no volume \"no\".")]
+    [InlineData("GET", "/v1/volumes/no/changed-blocks?from=C", null, 400, "The snapshot name \"C\" is not valid")]
+    [InlineData("GET", "/v1/volumes/no/changed-blocks?first=5", null, 400, "The offset 5 is not a multiple of 4096")]
     [InlineData("GET", "/v1/nodes/no", null, 404, "There is no node \"no\".")]
     [InlineData("PUT", "/v1/volumes/db", "{}", 405, "/v1/volumes/db does not take PUT")]
     [InlineData("GET", "/v1/nothing", null, 404, "/openapi/v1.json lists all paths")]
@@ -142,8 +175,9 @@ public sealed class ApiSpecs : IAsyncLifetime
         [
             "/metrics", "/v1/health", "/v1/nodes", "/v1/nodes/{name}", "/v1/nodes/{name}/cordon", "/v1/nodes/{name}/drain", "/v1/nodes/{name}/uncordon",
             "/v1/recovery", "/v1/recovery/stand-down", "/v1/status",
-            "/v1/volumes", "/v1/volumes/{name}", "/v1/volumes/{name}/attach", "/v1/volumes/{name}/detach", "/v1/volumes/{name}/events",
-                "/v1/volumes/{name}/move", "/v1/volumes/{name}/scrub",
+            "/v1/volumes", "/v1/volumes/{name}", "/v1/volumes/{name}/attach", "/v1/volumes/{name}/changed-blocks", "/v1/volumes/{name}/detach", "/v1/volumes/{name}/events",
+                "/v1/volumes/{name}/move", "/v1/volumes/{name}/scrub", "/v1/volumes/{name}/snapshots", "/v1/volumes/{name}/snapshots/{snapshot}",
+                "/v1/volumes/{name}/snapshots/{snapshot}/restore",
         ];
         var paths = document["paths"]!.AsObject();
         Assert.Equal(expected, paths.Select(path => path.Key).Order(StringComparer.Ordinal));

@@ -4,7 +4,7 @@ using Cluster.Node.Api;
 namespace Cluster.Tests.Integration.Api;
 
 /// <summary>A cluster of two nodes, in memory: enough for every path of REST and the CLI.</summary>
-public sealed class FakeControlPlane : IControlPlane
+public sealed partial class FakeControlPlane : IControlPlane
 {
     private readonly ConcurrentDictionary<VolumeName, VolumeResource> _volumes = new();
     private readonly ConcurrentDictionary<string, NodeResource> _nodes = new(StringComparer.Ordinal);
@@ -76,6 +76,8 @@ public sealed class FakeControlPlane : IControlPlane
     public Task<ControlResult<VolumeResource>> DeleteVolumeAsync(VolumeName name, string? ifMatch, bool force, CancellationToken cancellation) =>
         !force && _volumes.GetValueOrDefault(name)?.Attachment.Node is { } node
         ? Answer<VolumeResource>(new ControlFailure(ControlStatus.Conflict, $"Volume {name}: it is attached to {node}; detach it."))
+        : !force && _volumes.GetValueOrDefault(name)?.Snapshots > 0
+        ? Answer<VolumeResource>(new ControlFailure(ControlStatus.Conflict, $"Volume {name}: it has {_volumes[name].Snapshots} snapshots; delete those first."))
         : Change(name, ifMatch, volume =>
         {
             _volumes.TryRemove(name, out _);

@@ -60,6 +60,44 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         Assert.Equal(ExitCode.NotFound, (await RunAsync("volume", "scrub", "gone")).Exit);
     }
 
+    [Fact(DisplayName = "Snapshots are made, listed, shown, compared, gone back to and deleted from the command line")]
+    public async Task Snapshot_verbs_work()
+    {
+        await RunAsync("volume", "create", "shop/db", "--size", "1GiB");
+        await OkAsync("Snapshot monday of volume shop/db made.", "snapshot", "create", "shop/db", "monday");
+        await OkAsync("Snapshot tuesday of volume shop/db made.", "snapshot", "create", "shop/db", "tuesday");
+        await OkAsync("tuesday  1970-01-01 01:00:00Z  20        8KiB", "snapshot", "list", "shop/db");
+        await OkAsync("\"storedBytes\": 1048576", "snapshot", "list", "shop/db", "-o", "json");
+        await OkAsync("Unique    8KiB on each copy, for 3 blocks", "snapshot", "show", "shop/db", "monday");
+        await OkAsync("Snapshots   2", "volume", "show", "shop/db");
+        await OkAsync("0       16384 \n20480   8192 ", "snapshot", "diff", "shop/db", "--from", "monday", "--to", "tuesday");
+        await OkAsync("\"length\": 16384", "snapshot", "diff", "shop/db", "-o", "json");
+        await OkAsync("Volume shop/db is what it was in snapshot monday.", "snapshot", "restore", "shop/db", "monday");
+        Assert.Equal(ExitCode.Conflict, (await RunAsync("volume", "delete", "shop/db")).Exit);
+        await OkAsync("Snapshot monday of volume shop/db deleted.", "snapshot", "delete", "shop/db", "monday");
+        await OkAsync("Volume shop/db deleted.", "volume", "delete", "shop/db", "--force");
+    }
+
+    [Theory(DisplayName = "What is wrong with a snapshot is told, with the name that was probably meant")]
+    [InlineData(ExitCode.Conflict, "Volume db has a snapshot \"monday\" already, made 1970-01-01 00:00:00Z: choose another name", "create", "db", "monday")]
+    [InlineData(ExitCode.NotFound, "Did you mean \"monday\"?", "show", "db", "mondy")]
+    [InlineData(ExitCode.NotFound, "Did you mean \"monday\"?", "restore", "db", "mondya")]
+    [InlineData(ExitCode.NotFound, "Did you mean \"monday\"?", "diff", "db", "--from", "mnday")]
+    [InlineData(ExitCode.NotFound, "Did you mean \"db\"?", "list", "dbx")]
+    [InlineData(ExitCode.NotFound, "Did you mean \"db\"?", "delete", "dbx", "monday")]
+    [InlineData(ExitCode.Usage, "The snapshot name \"Monday\" is not valid", "delete", "db", "Monday")]
+    [InlineData(ExitCode.Usage, "are the schedule's", "create", "db", "auto-1")]
+    [InlineData(ExitCode.Usage, "Did you mean 'myrmidon snapshot restore'?", "restor", "db", "monday")]
+    public async Task Snapshot_failures_are_told(int code, string sentence, params string[] args)
+    {
+        await RunAsync("volume", "create", "db", "--size", "1GiB");
+        await RunAsync("snapshot", "create", "db", "monday");
+        var (exit, output, error) = await RunAsync(["snapshot", .. args]);
+        Assert.True(code == exit, $"{exit}: {output}{error}");
+        Assert.Contains(sentence, error, StringComparison.Ordinal);
+        Assert.Equal("", output);
+    }
+
     [Fact(DisplayName = "Nodes and the cluster are shown, and nodes cordoned")]
     public async Task Node_verbs_work()
     {

@@ -48,6 +48,8 @@ internal static class ContractSamples
         new RecoveredPlaced(Spec, [Placement], 3),
         new CopiesChanged(Spec, [Placement], [new ReplicaId(2), new ReplicaId(1)]),
         new CopiesConfirmed(Volume, [Placement]),
+        new SnapshotCreated(Volume, 0x1122334455667788, "monday", 1_800_000_000_123),
+        new SnapshotDeleted(Volume, 0x1122334455667788),
     ];
 
     public static readonly ImmutableArray<IControlMessage> ControlMessages =
@@ -57,7 +59,7 @@ internal static class ContractSamples
         new VolumeProtocol.Located(Volume, Node, "node-1", 9),
         new VolumeProtocol.Describe(Volume),
         new VolumeView(Volume, Spec, "serving", "node-1", 9, 4, 1234, [new ReplicaView("r1", "node-1", "in-sync", 1234, 0, 0, 5, 6)], Attachment,
-            "", 2, new VolumeSpace(8192, 5000, 77)),
+            "", 2, new VolumeSpace(8192, 5000, 77), 3),
         new VolumeProtocol.Attach(Volume, Node, "node-1", Revision),
         new VolumeProtocol.Attached(Volume, Attachment),
         new VolumeProtocol.Detach(Volume, Revision),
@@ -69,6 +71,14 @@ internal static class ContractSamples
         new VolumeProtocol.Move(Volume, "node-1"),
         new VolumeProtocol.Scrub(Volume, true),
         new VolumeProtocol.ScrubView(Volume, "waiting", "why", new(1, 2, 3, 4, 5), new(6, 7, 8, 9, 10), 11, 12, 13, 14),
+        new VolumeProtocol.CreateSnapshot(Volume, "monday"),
+        new VolumeProtocol.SnapshotView(Volume, "monday", 17, 1_800_000_000_123, true),
+        new VolumeProtocol.DeleteSnapshot(Volume, "monday"),
+        new VolumeProtocol.RestoreSnapshot(Volume, "monday"),
+        new VolumeProtocol.ListSnapshots(Volume),
+        new VolumeProtocol.SnapshotList(Volume, 1 << 20, [new("monday", 17, 1_800_000_000_123, 4096, 1), new("tuesday", 29, 1_800_086_400_123, 0, 0)]),
+        new VolumeProtocol.ChangedBlocks(Volume, "monday", "tuesday", 64),
+        new VolumeProtocol.ChangedRuns(Volume, [new BlockRange(64, 3), new BlockRange(1UL << 40, 1)], 1UL << 41, false, 1UL << 53),
         new VolumeProtocol.Done(Volume),
         new VolumeProtocol.Refused(Volume, IoStatus.Offline, "too few copies"),
         new PlacementProtocol.CreateVolume("default", "pg", 1 << 20, Spec.Labels),

@@ -10,7 +10,7 @@ using Cluster.Node.Owner;
 namespace Cluster.Tests.Unit.Owner;
 
 /// <summary>The actor journals and answers; its machine is played by hand.</summary>
-public sealed class VolumeActorSpecs : TestKit
+public sealed partial class VolumeActorSpecs : TestKit
 {
     private static readonly VolumeId Volume = new(7);
     private static readonly NodeId Node = new(Guid.Parse("00000000-0000-0000-0000-000000000001"));
@@ -393,13 +393,22 @@ public sealed class VolumeActorSpecs : TestKit
 
         public bool Drained { get; private set; }
 
-        public void CreateSnapshot(string name, Action<IoStatus, string> refused) => refused(IoStatus.Unsupported, "placeholder on this branch");
+        /// <summary>Every snapshot that the machine was asked to make, and how to refuse it.</summary>
+        public List<(string Name, Action<IoStatus, string> Refuse)> Creations { get; } = [];
 
-        public void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer) => answer(IoStatus.Unsupported, "placeholder on this branch");
+        public List<(ulong Snapshot, Action<IoStatus, string> Answer)> Restores { get; } = [];
 
-        public void SnapshotUsages(Action<IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer) => answer([]);
+        /// <summary>What the machine tells of changed blocks; null: nothing now.</summary>
+        public (IReadOnlyList<BlockRange> Runs, ulong UpTo)? Changes { get; set; }
 
-        public void ChangedBlocks(ulong from, ulong to, ulong first, Action<(IReadOnlyList<BlockRange> Runs, ulong UpTo)?> answer) => answer(null);
+        public void CreateSnapshot(string name, Action<IoStatus, string> refused) => Creations.Add((name, refused));
+
+        public void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer) => Restores.Add((snapshot, answer));
+
+        public void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer) =>
+            answer(1 << 20, [.. Journaled.OfType<SnapshotCreated>().Select(created => (created.Sequence, (long)created.Sequence * 100, (long)created.Sequence))]);
+
+        public void ChangedBlocks(ulong from, ulong to, ulong first, Action<(IReadOnlyList<BlockRange> Runs, ulong UpTo)?> answer) => answer(Changes);
 
         public void Say(OwnerNotice notice) => actor.Tell(notice);
 

@@ -18,6 +18,7 @@ public class VolumeLabelsSpecs
     {
         var policy = Read(("myrmidon.dev/replicas", "5"), ("myrmidon.dev/failure-mode", "2"), ("myrmidon.dev/compression", "off"),
             ("myrmidon.dev/hold-time", "30s"), ("myrmidon.dev/replace-after", "1h"), ("myrmidon.dev/zone-spread", "required"),
+            ("myrmidon.dev/snapshot-every", "15m"), ("myrmidon.dev/snapshot-keep", "96"),
             ("myrmidon.dev/encryption", "off"), ("team", "db"), ("myrmidon.dev/of-a-later-version", "x"));
         Assert.Equal(new VolumePolicy
         {
@@ -28,6 +29,8 @@ public class VolumeLabelsSpecs
             HoldMs = 30_000,
             ReplaceAfter = TimeSpan.FromHours(1),
             ZoneSpread = ZoneSpread.Required,
+            SnapshotEvery = TimeSpan.FromMinutes(15),
+            SnapshotKeep = 96,
         }, policy);
     }
 
@@ -53,6 +56,10 @@ public class VolumeLabelsSpecs
     [InlineData("hold-time", "1ms", "such as 30s")]
     [InlineData("replace-after", "never", "such as 10m")]
     [InlineData("zone-spread", "x", "preferred or required")]
+    [InlineData("snapshot-every", "59s", "from 1m to 24d")]
+    [InlineData("snapshot-keep", "0", "1 to 2047")]
+    [InlineData("snapshot-keep", "2048", "1 to 2047")]
+    [InlineData("snapshots-keep", "3", "did you mean myrmidon.dev/snapshot-keep")]
     [InlineData("encryption", "on", "off in this version")]
     [InlineData("iops-max", "100", "absent in this version")]
     [InlineData("replica", "3", "did you mean myrmidon.dev/replicas")]
