@@ -86,8 +86,9 @@ internal sealed class SimSnapshots(SimWorld world)
         {
             if (status != IoStatus.Busy) world.Say("snapshots", $"going back to {snapshot}: {status} {sentence}");
             if (status == IoStatus.Ok) world.History.OnRestored(snapshot);
-            else if (status == IoStatus.Busy && sentence.StartsWith("it is attached", StringComparison.Ordinal)) world.History.Snapshots.Add("Attached");
-            isDone = status is IoStatus.Ok or IoStatus.Missing;
+            var isAttached = status == IoStatus.Busy && sentence.StartsWith("it is attached", StringComparison.Ordinal);
+            if (isAttached) world.History.Snapshots.Add("Attached");
+            isDone = isAttached || status is IoStatus.Ok or IoStatus.Missing;
             if (!isDone || number != _asked) return;
             _asked++;
             Wake();
