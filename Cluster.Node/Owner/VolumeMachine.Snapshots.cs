@@ -53,7 +53,8 @@ public sealed partial class VolumeMachine
     /// <param name="name">Unique among the volume's; its form was checked by the caller.</param>
     public SnapshotAnswer CreateSnapshot(string name)
     {
-        if (_state.Snapshots.Any(snapshot => snapshot.Name == name)) return new SnapshotAnswer(IoStatus.Conflict, $"it has a snapshot named '{name}'; choose another name, or delete that one first");
+        if (_state.Snapshots.Any(snapshot => snapshot.Name == name))
+            return new SnapshotAnswer(IoStatus.Conflict, $"it has a snapshot named '{name}'; choose another name, or delete that one first");
         if (_marker?.Name == name) return new SnapshotAnswer(IoStatus.Busy, $"the snapshot '{name}' is being made");
         if (WhyNoMarker() is { } refused) return refused;
         if (_state.Snapshots.Length >= Limits.SnapshotsMax)
@@ -122,7 +123,9 @@ public sealed partial class VolumeMachine
         AskSync(operation.Sequence);
     }
 
-    /// <summary>Journals the snapshot, or answers, once the marker is on media wherever an ack would need it (P3), and as an ack would: not owing any header or open (P7, R5).</summary>
+    /// <summary>
+    /// Journals the snapshot, or answers, once the marker is on media wherever an ack would need it (P3), and as an ack would: not owing any header or open (P7, R5).
+    /// </summary>
     private void PumpMarker()
     {
         if (_marker is not { IsOnMedia: false } marker || !IsServing || _stampsOwed || _opensOwed || _state.InSync.Length < _state.InSyncMin) return;
@@ -140,7 +143,8 @@ public sealed partial class VolumeMachine
     private void EndMarker(MarkerOperation marker, IoStatus status, string sentence)
     {
         _marker = null;
-        if (marker.RestoreFrom != 0) _effects.Log(status == IoStatus.Ok ? $"the volume is back at snapshot {marker.RestoreFrom}, at {marker.Sequence}" : $"not known to be put back: {sentence}");
+        if (marker.RestoreFrom != 0)
+            _effects.Log(status == IoStatus.Ok ? $"the volume is back at snapshot {marker.RestoreFrom}, at {marker.Sequence}" : $"not known to be put back: {sentence}");
         marker.Answer?.Invoke(status, sentence);
     }
 

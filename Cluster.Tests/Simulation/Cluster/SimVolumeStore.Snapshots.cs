@@ -164,7 +164,9 @@ internal sealed partial class SimVolumeStore
         }
     }
 
-    /// <summary>As the store's contract says, stage by stage: trims, first the volume's, then those that only snapshots see; the volume's blocks; those that only snapshots see.</summary>
+    /// <summary>
+    /// As the store's contract says, stage by stage: trims, first the volume's, then those that only snapshots see; the volume's blocks; those that only snapshots see.
+    /// </summary>
     private (IoStatus Status, ChangeCursor? Next) ReadStages(ulong since, ulong upTo, ChangeCursor? cursor, List<IoBuffer> records)
     {
         var looked = 0;
