@@ -5,7 +5,7 @@ namespace Cluster.Node.Owner;
 /// <summary>
 /// A running catch-up of one copy (R4, R8). Without a cursor all changes above From are sent, first trims, then blocks in ascending order. With one it goes on where an
 /// earlier attempt was interrupted: blocks below the cursor are there up to CursorTo, so first what is newer than that is sent (of all blocks, up to the cursor),
-/// then what is newer than From, from the cursor on.
+/// then what is newer than From, from the cursor on. What only snapshots hold comes at the end, of all blocks since From: a cursor says nothing of it (R19).
 /// </summary>
 internal sealed class CatchUp(ulong from, ulong join, bool reset, ulong cursor, ulong cursorTo)
 {
@@ -58,7 +58,7 @@ internal sealed class CatchUp(ulong from, ulong join, bool reset, ulong cursor, 
     /// <summary>All up to that position was sent; null: all there is.</summary>
     public void OnBatch(ChangePosition? next)
     {
-        if (IsBelowCursor && (next is null || (next.Value.IsInBlocks && next.Value.Block >= cursor)))
+        if (IsBelowCursor && (next is not { } at || (at.IsInBlocks && (at.Snapshot != 0 || at.Block >= cursor))))
         {
             (IsBelowCursor, Position, MarkedBytes) = (false, new ChangePosition(true, cursor), long.MinValue);
             return;
@@ -70,7 +70,7 @@ internal sealed class CatchUp(ulong from, ulong join, bool reset, ulong cursor, 
     /// The cursor that the copy is to keep now; 0: none. Not while the part below the last one is being sent: a copy has one cursor, and it stays where it was till then.
     /// </summary>
     public ulong DueMark(long everyBytes) =>
-        !IsBelowCursor && Position is { IsInBlocks: true } at && (MarkedBytes < 0 || SentBytes - MarkedBytes >= everyBytes) ? at.Block : 0;
+        !IsBelowCursor && Position is { IsInBlocks: true, Snapshot: 0 } at && (MarkedBytes < 0 || SentBytes - MarkedBytes >= everyBytes) ? at.Block : 0;
 
     public void OnTick(long nowMs)
     {

@@ -29,7 +29,7 @@ public sealed partial class VolumeMachine
     /// </summary>
     private void StartNextCatchUp()
     {
-        if (Phase != VolumePhase.Serving || _effects.Local is null) return;
+        if (Phase != VolumePhase.Serving || _effects.Local is not { } local || IsRestoreUncommitted) return;
         foreach (var session in _replicas.Values)
         {
             if (session.CatchUp is not null) return;
@@ -38,7 +38,7 @@ public sealed partial class VolumeMachine
         {
             if (session is not { Phase: ReplicaPhase.Promised, PromiseStatus: IoStatus.Ok, Link: not null, IsDropping: false } || IsRequired(session) || IsHeldOff(session)
                 || _effects.NowMs < session.CatchUpNotBeforeMs || PlanAdmitted(session) is not { } plan) continue;
-            BeginCatchUp(session, plan);
+            BeginCatchUp(session, local, plan);
             return;
         }
     }
@@ -87,7 +87,7 @@ public sealed partial class VolumeMachine
         return known.StoreId == promised.StoreId ? promised.DescentFrom(known) == StoreDescent.Foreign : promised.InSyncEpoch > 0;
     }
 
-    private void BeginCatchUp(ReplicaSession session, CatchUp catchUp)
+    private void BeginCatchUp(ReplicaSession session, ILocalReplica local, CatchUp catchUp)
     {
         // The others of this volume come after it: none of them holds a place that it can't use.
         foreach (var other in _replicas.Values)
@@ -109,6 +109,7 @@ public sealed partial class VolumeMachine
         var windows = BufferPool.Shared.Rent(_windows.EncodedBytes);
         windows.Length = _windows.Encode(windows.Whole);
         SendItem(session, FrameKind.CatchUpWindow, windows);
+        SendSnapshots(session, local.Snapshots);
         // From the join point on it gets every record like a member, while the map's older changes follow behind.
         session.Live = true;
         Resend(session);
@@ -186,7 +187,7 @@ public sealed partial class VolumeMachine
         {
             _effects.Log($"{session.Placement.NodeName} can't be caught up from {catchUp.From}: it is copied in full");
             session.NeedsFullCopy = true;
-            if (PlanAdmitted(session) is { } full) BeginCatchUp(session, full);
+            if (_effects.Local is { } local && PlanAdmitted(session) is { } full) BeginCatchUp(session, local, full);
             else AbandonCatchUp(session, "it waits for its turn");
             return;
         }

@@ -170,6 +170,7 @@ public sealed partial class VolumeMachine
         PumpProposals();
         TryCommit();
         ReleaseFlushes();
+        PumpMarker();
         PumpHeldWrites();
     }
 
@@ -229,6 +230,7 @@ public sealed partial class VolumeMachine
         TryServe();
         TryCommit();
         ReleaseFlushes();
+        PumpMarker();
     }
 
     private bool AreMembersStamped()

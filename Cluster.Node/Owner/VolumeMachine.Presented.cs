@@ -78,7 +78,7 @@ public sealed partial class VolumeMachine
     {
         if (_gathering != Gathering.Waiting || RecordHeader.TryDecode(body, out var record) != IoStatus.Ok) return;
         if (!_presenters.TryGetValue(record.Session, out var presenter) || presenter.From != from) return;
-        if (record.Volume != Volume || (record.Flags & RecordFlags.Resync) != 0 || record.Range.End > Spec.SizeBlocks) return;
+        if (record.Volume != Volume || record.Kind == RecordKind.Marker || (record.Flags & RecordFlags.Resync) != 0 || record.Range.End > Spec.SizeBlocks) return;
         if (record.Sequence <= _chosen || record.Sequence > presenter.Open.SeenSequence || !SessionWindows.Admits(record.RequestId, record.AnsweredBelow)) return;
         _gatherUntilMs = Math.Min(_gatheringSinceMs + Limits.PresentMsMax, Math.Max(_gatherUntilMs, _effects.NowMs + Limits.PresentPauseMs));
         if (_presentedBytes >= Limits.PresentedBytesMax || !_presented.TryAdd(record.Sequence, buffer)) return;
@@ -112,6 +112,7 @@ public sealed partial class VolumeMachine
         DropPresented();
         foreach (var presenter in _presenters.Values.ToArray()) Open(presenter.From, presenter.RequestId, presenter.Open);
         _presenters.Clear();
+        PumpSnapshots();
         if (_drainsAfterwards) Drain();
     }
 

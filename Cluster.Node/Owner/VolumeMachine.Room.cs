@@ -14,6 +14,9 @@ public sealed partial class VolumeMachine
     private readonly Queue<HeldWrite> _heldWrites = new();
     private long _heldBytes;
 
+    /// <summary>Of those held, the ones that need no room.</summary>
+    private int _heldTrims;
+
     /// <summary>Since when a write has been held without a break; 0: none is.</summary>
     private long _heldSinceMs;
 
@@ -34,9 +37,11 @@ public sealed partial class VolumeMachine
         session.CreditLimit = Math.Max(session.CreditLimit, _pending.CreditUpTo(ack.AppendedSequence) + granted);
     }
 
-    /// <summary>Also behind those that are held already: a large write must not wait for ever while small ones pass.</summary>
+    /// <summary>
+    /// Also behind those that are held already: a large write must not wait for ever while small ones pass. And whatever it is while a marker is on its way to media (R19).
+    /// </summary>
     private bool MustHold(in RecordHeader record) =>
-        record.Kind == RecordKind.Write && (_heldWrites.Count > 0 || !HasRoomFor(PendingRing.CostOf(in record)));
+        IsMarkerOnItsWay || (record.Kind == RecordKind.Write && (_heldWrites.Count > 0 || !HasRoomFor(PendingRing.CostOf(in record))));
 
     private bool HasRoomFor(long cost)
     {
@@ -59,6 +64,7 @@ public sealed partial class VolumeMachine
         buffer.AddReference();
         if (_heldSinceMs == 0) _heldSinceMs = _effects.NowMs;
         _heldBytes += buffer.Length;
+        if (record.Kind != RecordKind.Write) _heldTrims++;
         _heldWrites.Enqueue(new HeldWrite(from, record, buffer));
     }
 
@@ -78,16 +84,37 @@ public sealed partial class VolumeMachine
     /// <summary>Each is admitted anew: its session may be fenced by now, its block changed (R15).</summary>
     private void PumpHeldWrites()
     {
-        while (Phase == VolumePhase.Serving && !_pending.IsFull && _heldWrites.TryPeek(out var held) && HasRoomFor(PendingRing.CostOf(held.Record)))
+        if (_heldTrims > 0) PumpHeldTrims();
+        while (MayGiveHeld && _heldWrites.TryPeek(out var held) && HasRoomFor(PendingRing.CostOf(held.Record))) GiveHeld(_heldWrites.Dequeue());
+    }
+
+    private bool MayGiveHeld => Phase == VolumePhase.Serving && !_pending.IsFull && !IsMarkerOnItsWay;
+
+    /// <summary>Trims were held for a marker, and may be what makes room for the writes before them.</summary>
+    private void PumpHeldTrims()
+    {
+        for (var left = _heldWrites.Count; left > 0; left--)
         {
-            _heldWrites.Dequeue();
-            _heldBytes -= held.Buffer.Length;
-            var record = held.Record;
-            var status = held.From.Link is null ? IoStatus.Offline : AdmitWrite(held.From, in record);
-            if (status == IoStatus.Ok) GiveSequence(held.From, ref record, held.Buffer);
-            else SendClientAck(held.From, record.RequestId, status, 0);
-            held.Buffer.Release();
+            var held = _heldWrites.Dequeue();
+            if (held.Record.Kind != RecordKind.Write && MayGiveHeld) GiveHeld(held);
+            else _heldWrites.Enqueue(held);
         }
+    }
+
+    private void GiveHeld(HeldWrite held)
+    {
+        LeaveHeld(held);
+        var record = held.Record;
+        var status = held.From.Link is null ? IoStatus.Offline : AdmitWrite(held.From, in record);
+        if (status == IoStatus.Ok) GiveSequence(held.From, ref record, held.Buffer);
+        else SendClientAck(held.From, record.RequestId, status, 0);
+        held.Buffer.Release();
+    }
+
+    private void LeaveHeld(HeldWrite held)
+    {
+        _heldBytes -= held.Buffer.Length;
+        if (held.Record.Kind != RecordKind.Write) _heldTrims--;
     }
 
     /// <summary>What was held was never sequenced: the front end sends it again, to whoever owns the volume then (R14).</summary>
@@ -101,7 +128,7 @@ public sealed partial class VolumeMachine
                 _heldWrites.Enqueue(held);
                 continue;
             }
-            _heldBytes -= held.Buffer.Length;
+            LeaveHeld(held);
             held.Buffer.Release();
         }
     }
@@ -147,6 +174,7 @@ public sealed partial class VolumeMachine
     private string RoomReason()
     {
         if (!_heldWrites.TryPeek(out var held)) return "";
+        if (IsMarkerOnItsWay) return $"{_heldWrites.Count} writes are held until a change of its snapshots is on media on every copy";
         var cost = PendingRing.CostOf(held.Record);
         var full = _replicas.Values.Where(session => IsRequired(session) && !HasRoomFor(session, cost)).Select(session => session.Placement.NodeName).ToArray();
         return full.Length == 0 ? "" : $"{_heldWrites.Count} writes are held until there is room on node {string.Join(" and ", full)}: trim or delete data, or add disk space";

@@ -26,6 +26,9 @@ public sealed partial class VolumeMachine
 
         public IFrameLink? Link => Route.Link;
 
+        /// <summary>Its connection broke then; null: it is up.</summary>
+        public long? LostAtMs { get; set; }
+
         public ulong HighestRequestId { get; set; }
     }
 
@@ -69,7 +72,7 @@ public sealed partial class VolumeMachine
             if (_state.Attachment.Mode == AttachmentMode.Exclusive) FenceOthers(open.Session);
             // What a fenced session had sequenced is committed before its successor sees anything: nothing may change under the new one's feet.
             if (_pending.Base < _fencedUpTo) status = IoStatus.Offline;
-            else if (_sessions.TryGetValue(open.Session, out var known)) known.Route = from;
+            else if (_sessions.TryGetValue(open.Session, out var known)) (known.Route, known.LostAtMs) = (from, null);
             else _sessions.Add(open.Session, new ClientSession(from) { HighestRequestId = _pending.HighestRequestOf(open.Session) });
         }
         SendOpened(from, requestId, status);
@@ -79,6 +82,8 @@ public sealed partial class VolumeMachine
     {
         if (!IsServing) return Phase == VolumePhase.Stopped ? IoStatus.NotOwner : IoStatus.Offline;
         if (Phase == VolumePhase.Draining || _deleting) return IoStatus.Offline;
+        // Nothing changes under a session's feet, and what it reads is on media (R13).
+        if (_marker is { RestoreFrom: not 0 }) return IoStatus.Offline;
         if (open.Session.Generation != _state.Attachment.Generation) return IoStatus.StaleSession;
         if (_state.Attachment.Mode == AttachmentMode.Exclusive && _state.Attachment.Node != from.Link!.Peer) return IoStatus.StaleSession;
         if (_fenced.Contains(open.Session)) return IoStatus.StaleSession;
@@ -149,7 +154,7 @@ public sealed partial class VolumeMachine
     {
         foreach (var session in _sessions.Values)
         {
-            if (session.Link == link) session.Route = default;
+            if (session.Link == link) (session.Route, session.LostAtMs) = (default, _effects.NowMs);
         }
         _pending.ForgetLink(link);
         DropHeldWrites(link);

@@ -323,6 +323,7 @@ public sealed partial class VolumeMachine
         {
             if (session.Phase == ReplicaPhase.Promised) OnReturned(session);
         }
+        PumpSnapshots();
         StartNextCatchUp();
     }
 

@@ -21,7 +21,7 @@ public sealed partial class VolumeMachine
 
     private void OnClientWrite(ClientRoute from, in FrameHeader frame, ReadOnlySpan<byte> body, IoBuffer buffer)
     {
-        if (RecordHeader.TryDecode(body, out var record) != IoStatus.Ok || record.Volume != Volume || (record.Flags & RecordFlags.Resync) != 0)
+        if (RecordHeader.TryDecode(body, out var record) != IoStatus.Ok || record.Volume != Volume || (record.Flags & RecordFlags.Resync) != 0 || record.Kind == RecordKind.Marker)
         {
             SendClientAck(from, frame.RequestId, IoStatus.Malformed, 0);
             return;
@@ -120,6 +120,7 @@ public sealed partial class VolumeMachine
         if (session.Phase == ReplicaPhase.Joining) PumpProposals();
         TryCommit();
         ReleaseFlushes();
+        PumpMarker();
         PumpHeldWrites();
         PumpPresented();
         if (Phase == VolumePhase.Draining) TryFinishDraining();
@@ -256,7 +257,7 @@ public sealed partial class VolumeMachine
         if (!to.IsUp) return;
         Span<byte> body = stackalloc byte[24];
         var durable = status == IoStatus.Ok ? Math.Min(DurableEverywhere(), Committed) : 0;
-        to.Send(FrameKind.ClientAck, Volume, _epoch, requestId, status, new ClientAckBody(sequence, durable, Committed).Encode(body));
+        to.Send(FrameKind.ClientAck, Volume, _epoch, requestId, status, new ClientAckBody(sequence, durable, CommittedForSessions).Encode(body));
     }
 
     /// <summary>R13: what comes after it may be answered before it is; the front end must know its place to present it.</summary>

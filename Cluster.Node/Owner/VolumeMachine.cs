@@ -100,13 +100,15 @@ public sealed partial class VolumeMachine
             case ReplicaRemoved removed: OnReplicaRemoved(removed); break;
             case AttachmentChanged: OnAttachmentChanged(); break;
             case SpecChanged: OnSpecChanged(); break;
+            case SnapshotCreated created: OnSnapshotCreated(created); break;
+            case SnapshotDeleted deleted: OnSnapshotDeleted(deleted); break;
             case VolumeDeleted: Stop(IoStatus.Deleted); break;
             default: throw new InvariantException($"volume {Volume}: an event of the unknown type {e.GetType().Name} was journaled");
         }
         _effects.OnChanged();
     }
 
-    /// <summary>A frame of kinds 30-59 from a replica's node.</summary>
+    /// <summary>A frame of kinds 30-62 from a replica's node.</summary>
     public void OnReplicaFrame(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
     {
         if (Phase == VolumePhase.Stopped) return;
@@ -182,6 +184,8 @@ public sealed partial class VolumeMachine
         SendIdleWatermarks();
         TryCommit();
         ReleaseFlushes();
+        PumpMarker();
+        PumpSnapshots();
         if (Phase == VolumePhase.Draining) TryFinishDraining();
     }
 
@@ -213,7 +217,8 @@ public sealed partial class VolumeMachine
 
     private void TryFinishDraining()
     {
-        if (_pending.Count > 0) return;
+        // A snapshot that is being made is journaled first: it would have to be made again.
+        if (_pending.Count > 0 || _marker is not null) return;
         foreach (var session in _replicas.Values)
         {
             if (session is { Link.IsUp: true, Aligned: true }) session.Link.Send(Frame(FrameKind.Release), ReadOnlySpan<byte>.Empty);
@@ -233,6 +238,7 @@ public sealed partial class VolumeMachine
         DropScrub();
         foreach (var session in _replicas.Values) EndCatchUp(session, isDone: false);
         _pending.Restart(_pending.Last);
+        DropMarker();
         DropHeldWrites();
         TellHeld(_effects.NowMs);
         DropTail();

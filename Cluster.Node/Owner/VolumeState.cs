@@ -66,6 +66,12 @@ public sealed record VolumeState
     /// <summary>Ascending by sequence.</summary>
     public ImmutableArray<VolumeSnapshot> Snapshots { get; init; } = [];
 
+    /// <summary>A snapshot up to here that the volume's copies have was there before its journal was lost (P7); 0: that never was.</summary>
+    public ulong RecoveredUpTo { get; init; }
+
+    /// <summary>Of those, the ones that were adopted and deleted since: never again. At most <see cref="Limits.SnapshotsMax"/>.</summary>
+    public ImmutableHashSet<ulong> RecoveredAndDeleted { get; init; } = [];
+
     public bool Deleted { get; init; }
 
     public ReplicaPlacement? Placement(ReplicaId id)
@@ -120,6 +126,10 @@ public sealed record VolumeState
         return false;
     }
 
+    /// <summary>Whether a snapshot that the copies have and the journal has not is one that was lost with the journal (P7).</summary>
+    public bool MayAdopt(ulong snapshot) =>
+        snapshot <= RecoveredUpTo && !RecoveredAndDeleted.Contains(snapshot) && !Snapshots.Any(known => known.Sequence == snapshot);
+
     public VolumeState Apply(VolumeEvent e) => e switch
     {
         VolumeCreated created => this with
@@ -150,12 +160,24 @@ public sealed record VolumeState
             SpecRevision = Math.Max(SpecRevision, changed.Revision),
             CopiesInForce = Math.Min(CopiesInForce, changed.Spec.Replicas),
         }).RaiseMinimum(),
-        SnapshotCreated created => this with { Snapshots = Snapshots.Add(new VolumeSnapshot(created.Sequence, created.Name, created.UnixMs)) },
-        SnapshotDeleted deleted => this with { Snapshots = Snapshots.RemoveAll(snapshot => snapshot.Sequence == deleted.Sequence) },
+        SnapshotCreated created => this with { Snapshots = WithSnapshot(new VolumeSnapshot(created.Sequence, created.Name, created.UnixMs)) },
+        SnapshotDeleted deleted => this with
+        {
+            Snapshots = Snapshots.RemoveAll(snapshot => snapshot.Sequence == deleted.Sequence),
+            RecoveredAndDeleted = deleted.Sequence <= RecoveredUpTo ? RecoveredAndDeleted.Add(deleted.Sequence) : RecoveredAndDeleted,
+        },
         VolumeRecovered recovered => ApplyRecovered(recovered),
         VolumeDeleted => this with { Deleted = true },
         _ => throw new InvariantException($"volume {e.Volume}: the journal holds an event of the unknown type {e.GetType().Name}"),
     };
+
+    /// <summary>Snapshots that are adopted are older than those that were made since.</summary>
+    private ImmutableArray<VolumeSnapshot> WithSnapshot(VolumeSnapshot made)
+    {
+        var place = 0;
+        while (place < Snapshots.Length && Snapshots[place].Sequence < made.Sequence) place++;
+        return Snapshots.Insert(place, made);
+    }
 
     /// <summary>The epochs before the last record's are unknown, as if they had been cut from the history.</summary>
     private static VolumeState ApplyRecovered(VolumeRecovered recovered) => Empty with
@@ -171,6 +193,7 @@ public sealed record VolumeState
         EverInSync = Empty.EverInSync.SetItems(ById(recovered.Members)),
         History = [new OpenedEpoch(recovered.RecordEpoch, 0), new OpenedEpoch(recovered.Epoch.Value, recovered.StartSequence)],
         HistoryCut = true,
+        RecoveredUpTo = recovered.StartSequence,
         ForgottenAfter = recovered.RecordEpoch,
         ForgottenBefore = recovered.Epoch.Value,
     };

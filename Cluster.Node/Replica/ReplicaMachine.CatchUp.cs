@@ -87,7 +87,8 @@ public sealed partial class ReplicaMachine
         if (!TakesCatchUp(index)) return;
         var decoded = RecordHeader.TryDecode(body, out var record);
         Invariant.That(decoded == IoStatus.Ok && record.Volume == Volume, "a link delivered a record that it had to refuse");
-        EndItem(index, _store.AppendResync(buffer, in record));
+        // Markers are of the order, which a catch-up is not: it says which snapshots there are by itself.
+        EndItem(index, record.Kind == RecordKind.Marker ? IoStatus.Malformed : _store.AppendResync(buffer, in record));
     }
 
     private void OnCatchUpWindow(ulong index, ReadOnlySpan<byte> body)
@@ -95,6 +96,16 @@ public sealed partial class ReplicaMachine
         if (!TakesCatchUp(index)) return;
         var windows = SessionWindows.TryDecode(body);
         EndItem(index, windows is null ? IoStatus.Malformed : _store.SetWindows(windows));
+    }
+
+    /// <summary>R19: what is sent from here on is seen by these snapshots as by the owner's. A volume without any leaves no trace of that in the log.</summary>
+    private void OnCatchUpSnapshots(ulong index, ReadOnlySpan<byte> body)
+    {
+        if (!TakesCatchUp(index)) return;
+        var isWhole = SnapshotsBody.TryDecode(body, out var snapshots);
+        EndItem(index, !isWhole ? IoStatus.Malformed
+            : snapshots.Sequences.Length == 0 && _store.Snapshots.Count == 0 ? IoStatus.Ok
+            : _store.SetSnapshots(snapshots.Sequences));
     }
 
     private void OnCatchUpEnd(ulong index)

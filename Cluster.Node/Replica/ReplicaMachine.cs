@@ -97,6 +97,7 @@ public sealed partial class ReplicaMachine : IVolumeStoreEvents
             case FrameKind.CatchUpBegin: OnCatchUpBegin(from, body); break;
             case FrameKind.CatchUpRecord: OnCatchUpRecord(header.RequestId, body, buffer!); break;
             case FrameKind.CatchUpWindow: OnCatchUpWindow(header.RequestId, body); break;
+            case FrameKind.CatchUpSnapshots: OnCatchUpSnapshots(header.RequestId, body); break;
             case FrameKind.CatchUpMark: OnCatchUpMark(header.RequestId, header.Argument, body); break;
             case FrameKind.CatchUpEnd: OnCatchUpEnd(header.RequestId); break;
             case FrameKind.Passed: OnPassed(body); break;

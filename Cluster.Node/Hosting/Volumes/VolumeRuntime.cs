@@ -114,7 +114,7 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
             case FrameKind.Promise or FrameKind.Append or FrameKind.Sync or FrameKind.FetchTail or FrameKind.Truncate or FrameKind.Stamp
                 or FrameKind.CatchUpBegin or FrameKind.CatchUpRecord or FrameKind.CatchUpWindow or FrameKind.CatchUpEnd or FrameKind.Release
                 or FrameKind.ReadReplica or FrameKind.RepairRecord or FrameKind.ScrubRange or FrameKind.ScrubMark or FrameKind.ConfirmEpoch
-                or FrameKind.CatchUpMark or FrameKind.Passed:
+                or FrameKind.CatchUpMark or FrameKind.Passed or FrameKind.CatchUpSnapshots:
                 ToReplica(from, in header, body, buffer);
                 break;
             case FrameKind.OwnerServes:

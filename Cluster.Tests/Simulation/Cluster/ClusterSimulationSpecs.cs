@@ -38,6 +38,9 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         var early = EarlyClaims(results);
         Assert.True(Math.Min(early.Dead, early.Released) > results.Count / 20 && Math.Min(early.Silent, early.Lost + early.Restarted) > results.Count / 100,
             $"hardly any owner was replaced early: {early}");
+        var snapshots = SnapshotsOf(results);
+        Assert.True(snapshots["Created"] > 2 * results.Count && snapshots["Deleted"] > results.Count / 2 && snapshots["Swept"] > results.Count / 2 && snapshots["Restored"] > results.Count / 10,
+            $"snapshots were hardly ever made, deleted or gone back to: {snapshots}");
         Assert.True(results.Sum(result => result.PowerLosses) > results.Count / 4 && results.Sum(result => result.Losses) > 0, "hardly any power was lost");
         Assert.True(results.Sum(result => result.Presented) > results.Count / 10, "hardly anything was presented again");
         Assert.True(results.Sum(result => result.Conflicts) > results.Count && results.Sum(result => result.Replays) > results.Count, "hardly any refusals and replays");
@@ -87,7 +90,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         + $"{results.Sum(result => result.SlowOwners)} slow owners, {results.Sum(result => result.HeldForRoom)} times held for room, {results.Sum(result => result.Forgotten)} tombstones dropped, {results.Sum(result => result.TailRecords)} tail records, "
         + $"{results.Sum(result => result.Depositions)} depositions, {results.Sum(result => result.Attachments)} attachments, "
         + $"{results.Sum(result => result.PowerLosses)} losses of power, {results.Sum(result => result.Losses)} sessions told of lost writes, {results.Sum(result => result.Presented)} writes presented again, "
-        + $"{EarlyClaims(results)}, {results.Sum(result => result.VirtualMs) / 1000} virtual seconds, {results.Sum(result => result.Frames)} frames; {FaultsOf(results)}; copies: {CopiesOf(results)}";
+        + $"{EarlyClaims(results)}, {results.Sum(result => result.VirtualMs) / 1000} virtual seconds, {results.Sum(result => result.Frames)} frames; {FaultsOf(results)}; copies: {CopiesOf(results)}; snapshots: {SnapshotsOf(results)}";
 
     private static SimClaimCounts EarlyClaims(IEnumerable<SimResult> results) =>
         results.Aggregate(default(SimClaimCounts), (sum, result) => sum + result.EarlyClaims);
@@ -104,6 +107,13 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         var copies = new SimTally();
         foreach (var result in results) copies.Add(result.Copies);
         return copies;
+    }
+
+    private static SimTally SnapshotsOf(List<SimResult> results)
+    {
+        var snapshots = new SimTally();
+        foreach (var result in results) snapshots.Add(result.Snapshots);
+        return snapshots;
     }
 
     private static IEnumerable<ulong> Seeds(string variable, int countDefault)

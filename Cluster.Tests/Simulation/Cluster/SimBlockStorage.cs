@@ -195,6 +195,9 @@ internal sealed class SimBlockStorage : ISimStorage
 
     public IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> Committed() => BlocksOf(_store!, _volume!.Real);
 
+    public IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> CommittedIn(ulong snapshot) =>
+        throw new InvariantException($"snapshot {snapshot} was to be compared over the program's own store, where none is taken");
+
     private List<(ulong Block, ulong Sequence, ulong Value)> BlocksOf(BlockStore store, VolumeStore replica)
     {
         var blocks = new List<(ulong, ulong, ulong)>();

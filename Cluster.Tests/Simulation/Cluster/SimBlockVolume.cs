@@ -11,6 +11,9 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
     private readonly SimNode _node;
     private readonly List<RecordHeader> _tail = [];
 
+    /// <summary>Those of the tail.</summary>
+    private readonly Dictionary<ulong, SnapshotMarker> _markers = [];
+
     /// <summary>A new one is staged, and may be gone again.</summary>
     public SimBlockVolume(SimBlockStorage storage, SimNode node, VolumeStore real, bool isNew)
     {
@@ -19,7 +22,7 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
         {
             var (status, record) = real.ReadTail(sequence);
             if (status != IoStatus.Ok) break;
-            if (RecordHeader.TryDecode(record!.Span, out var header) == IoStatus.Ok) _tail.Add(header);
+            if (RecordHeader.TryDecode(record!.Span, out var header) == IoStatus.Ok) AddToTail(in header, record);
             record.Release();
         }
         real.Events = this;
@@ -78,7 +81,7 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
     {
         var status = Real.Append(record, in header);
         if (status != IoStatus.Ok) return status;
-        _tail.Add(header);
+        AddToTail(in header, record);
         Note();
         return status;
     }
@@ -100,7 +103,8 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
         for (; count < _tail.Count && _tail[count].Sequence <= Real.CommitWatermark; count++)
         {
             var header = _tail[count];
-            _node.World.History.OnCommitted(_node, in header);
+            if (_markers.Remove(header.Sequence, out var marker)) _node.World.History.OnCommitted(_node, in header, marker);
+            else _node.World.History.OnCommitted(_node, in header);
         }
         _tail.RemoveRange(0, count);
     }
@@ -184,6 +188,13 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
     }
 
     public void OnRoom() => Events?.OnRoom();
+
+    private void AddToTail(in RecordHeader header, IoBuffer record)
+    {
+        _tail.Add(header);
+        _markers.Remove(header.Sequence);
+        if (header.Kind == RecordKind.Marker && SnapshotMarker.TryDecode(record.Span[header.PayloadOffset..]) is { } marker) _markers.Add(header.Sequence, marker);
+    }
 
     private void Note() => States.Add(SimReplicaState.Of(Real));
 

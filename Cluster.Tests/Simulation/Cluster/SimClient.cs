@@ -60,6 +60,7 @@ internal sealed class SimClient
 {
     private const int OutstandingMax = 12;
     private const int SilenceUs = 2_500_000;
+    private const int RestLookUs = 200_000;
 
     private readonly SimNode _node;
     private readonly SortedDictionary<ulong, SimRequest> _open = [];
@@ -80,6 +81,7 @@ internal sealed class SimClient
     private KeptWrites _kept = new(new KeptBudget());
     private readonly SortedDictionary<ulong, SimRequest> _unflushed = [];
     private bool _flushes;
+    private bool _rests;
 
     public SimClient(SimNode node, int operations)
     {
@@ -171,6 +173,30 @@ internal sealed class SimClient
         OnNodeDied();
     }
 
+    /// <summary>Asks nothing new, and closes its session once all is answered.</summary>
+    public void Rest()
+    {
+        _rests = true;
+        CloseIfAtRest();
+    }
+
+    public void Wake()
+    {
+        if (!_rests) return;
+        _rests = false;
+        if (_node.IsAlive && !_isReady) Reopen(0);
+    }
+
+    private bool IsAtRest => _rests && _open.Count == 0;
+
+    private void CloseIfAtRest()
+    {
+        if (!IsAtRest || !_isReady) return;
+        _isReady = false;
+        Span<byte> body = stackalloc byte[SessionOpenBody.SizeBytes];
+        _link!.Send(FrameHeader.Of(FrameKind.SessionClose, SimWorld.Volume, argument: _route), new SessionOpenBody(Session, _nextId, 0, 0).Encode(body));
+    }
+
     public void OnLinkUp(SimLink link)
     {
     }
@@ -222,7 +248,7 @@ internal sealed class SimClient
     public void Reopen(long delayUs)
     {
         _isReady = false;
-        if (_reopens || WasFenced) return;
+        if (_reopens || WasFenced || IsAtRest) return;
         _reopens = true;
         _node.Post(delayUs, () =>
         {
@@ -249,6 +275,7 @@ internal sealed class SimClient
 
     private void Open()
     {
+        if (IsAtRest) return;
         var owner = World.Director.OwnerNode;
         _link = owner is null ? null : _node.LinkTo(owner.Id);
         if (_link is not { IsUp: true })
@@ -273,6 +300,7 @@ internal sealed class SimClient
             _isReady = true;
             if (_acknowledged > _durable) _seenEpoch = Math.Max(_seenEpoch, epoch);
             foreach (var request in _open.Values.ToList()) Send(request);
+            CloseIfAtRest();
         }
     }
 
@@ -324,6 +352,7 @@ internal sealed class SimClient
         World.History.OnAnswered(request, header.Epoch);
         Conclude(request, in header, body);
         Forget(request);
+        CloseIfAtRest();
     }
 
     private void Conclude(SimRequest request, in FrameHeader header, ReadOnlySpan<byte> body)
@@ -446,6 +475,11 @@ internal sealed class SimClient
         if (WasFenced)
         {
             _works = false;
+            return;
+        }
+        if (_rests)
+        {
+            _node.Post(RestLookUs, Work);
             return;
         }
         var burst = Math.Min(World.Random.Between(1, 5), Math.Min(_left, OutstandingMax - _open.Count));

@@ -8,6 +8,7 @@ internal enum SimOperationKind
     Unset = 0,
     Append,
     Resync,
+    Snapshots,
     Windows,
     Header,
     Truncate,

@@ -533,7 +533,7 @@ internal sealed class SimFaults(SimWorld world)
     {
         var state = world.Journal.State;
         return state.InSync.Length > Math.Max(1, state.InSyncMin) && world.Replicas.All(other => other.IsWorking) && state.Member(node.Replica) is not null
-            && state.InSync.All(member => world.Replicas.Any(other => other.Replica == member.Id));
+            && state.InSync.All(member => world.Replicas.Any(other => other.Replica == member.Id && other is { FailsSync: false, Machine.IsFailed: false }));
     }
 
     private void LosePower(SimNode node)

@@ -14,7 +14,7 @@ internal sealed class BrokenPromiseException(string what) : Exception(what);
 /// What clients asked and were answered, and what replicas committed; every answer is checked when it arrives. With power losses a sequence that was on no
 /// media may be given out again; what still bounds a read then: <see cref="SimPromises"/>.
 /// </summary>
-internal sealed class SimHistory(SimWorld world)
+internal sealed partial class SimHistory(SimWorld world)
 {
     private readonly Dictionary<(SessionId Session, ulong Id), SimRequest> _asked = [];
     private readonly Dictionary<(SessionId Session, ulong Id), Applied> _appliedAs = [];
@@ -113,6 +113,7 @@ internal sealed class SimHistory(SimWorld world)
         _promises.Review();
         var members = state.InSync.Select(member => member.Id).ToHashSet();
         if (isOpened || _shrunk.Members.Any(id => !members.Contains(id))) _shrunk = (state.Version, members);
+        CheckMembersSnapshots(state);
         CheckRecovery();
     }
 
@@ -157,16 +158,10 @@ internal sealed class SimHistory(SimWorld world)
     {
         var request = (record.Session, record.RequestId);
         if (!_asked.TryGetValue(request, out var asked)) throw Broken($"{node.Name} committed a record that nobody asked for");
-        if (!_order.TryAdd((record.Epoch, record.Sequence), request) && _order[(record.Epoch, record.Sequence)] != request)
-            throw Broken($"two records have epoch {record.Epoch} and sequence {record.Sequence}");
-        if (!world.Profile.PowerLoss)
-        {
-            if (!_bySequence.TryAdd(record.Sequence, request) && _bySequence[record.Sequence] != request)
-                throw Broken($"{node.Name} committed another record as {record.Sequence} than was committed before");
-            if (_appliedAs.TryGetValue(request, out var known) && known.Sequence != record.Sequence)
-                throw Broken($"{asked.Client.Name}'s request {record.RequestId} was applied as {known.Sequence} and again as {record.Sequence}");
-        }
-        else _bySequence[record.Sequence] = request;
+        CheckPlace(node, in record, request);
+        if (!world.Profile.PowerLoss && _appliedAs.TryGetValue(request, out var known) && known.Sequence != record.Sequence)
+            throw Broken($"{asked.Client.Name}'s request {record.RequestId} was applied as {known.Sequence} and again as {record.Sequence}");
+        _records.Add(in record, asked.Value, null);
         var isRestored = world.Profile.PowerLoss && Told(_answers.OnCommitted(asked, in record));
         if (_appliedAs.TryGetValue(request, out var before) && before.Sequence == record.Sequence && !isRestored) return;
         if (record.Session.Generation < _generation)
@@ -178,6 +173,16 @@ internal sealed class SimHistory(SimWorld world)
         if (isRestored) _promises.OnSeen(asked);
         world.Trace(record.Sequence);
         Order(asked, in record);
+    }
+
+    /// <param name="request">Of a marker: none.</param>
+    private void CheckPlace(SimNode node, in RecordHeader record, (SessionId Session, ulong Id) request)
+    {
+        if (!_order.TryAdd((record.Epoch, record.Sequence), request) && _order[(record.Epoch, record.Sequence)] != request)
+            throw Broken($"two records have epoch {record.Epoch} and sequence {record.Sequence}");
+        if (world.Profile.PowerLoss) _bySequence[record.Sequence] = request;
+        else if (!_bySequence.TryAdd(record.Sequence, request) && _bySequence[record.Sequence] != request)
+            throw Broken($"{node.Name} committed another record as {record.Sequence} than was committed before");
     }
 
     private bool Told(SimAnswers.Restored restored) => restored.Wrong is { } wrong ? throw Broken(wrong) : restored.IsRestored;
@@ -296,10 +301,10 @@ internal sealed class SimHistory(SimWorld world)
             CheckValue(block, sequence, value);
             if (world.Profile.PowerLoss && _answers.OnRead(request, block, asOf, value) is { } stale) throw Broken($"{request.Client.Name} read block {block} as of {asOf}, {stale}");
             if (!world.Profile.PowerLoss) Raise(block, asOf);
-            else if (_bySequence.TryGetValue(sequence, out var write))
+            else if (_bySequence.TryGetValue(sequence, out var write) && _asked.TryGetValue(write, out var seen))
             {
-                _promises.OnSeen(_asked[write]);
-                _answers.OnSeen(request.Session, _asked[write], sequence);
+                _promises.OnSeen(seen);
+                _answers.OnSeen(request.Session, seen, sequence);
             }
         }
     }
@@ -344,6 +349,7 @@ internal sealed class SimHistory(SimWorld world)
             if (!held.SequenceEqual(expected)) throw Broken($"{node.Name} holds other blocks than {world.Director.OwnerNode.Name}:\n  {Text(held)}\n  {Text(expected)}");
             if (node.Store!.CommitWatermark != world.Director.OwnerNode.Store!.CommitWatermark) throw Broken($"{node.Name} has another watermark");
         }
+        CompareSnapshots();
     }
 
     private static string Text(IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> blocks) => string.Join(" ", blocks.Select(block => $"{block.Block}:{block.Sequence}={block.Value}"));
@@ -356,7 +362,12 @@ internal sealed class SimHistory(SimWorld world)
             return;
         }
         if (!_bySequence.TryGetValue(sequence, out var request)) throw Broken($"block {block} was read as of {sequence}, which was never committed");
-        var asked = _asked[request];
+        if (RestoredValue(block, sequence) is { } then)
+        {
+            if (then != value) throw Broken($"block {block} was read as {value} as of {sequence}, where the volume went back to a snapshot in which it is {then}");
+            return;
+        }
+        if (!_asked.TryGetValue(request, out var asked)) throw Broken($"block {block} was read as of {sequence}, which nobody asked for");
         if (!world.Profile.PowerLoss && (!asked.Range.Contains(block) || asked.Value != value))
             throw Broken($"block {block} as of {sequence} was read as {value}, but {asked.Value} was written over {asked.Range}");
     }

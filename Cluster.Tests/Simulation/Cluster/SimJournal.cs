@@ -73,6 +73,7 @@ internal sealed class SimJournal
         if (e is ReplicaAdded added) _world.Nodes.First(node => node.Id == added.Replica.Node || node.Name == added.Replica.NodeName).OnPlaced(added.Replica);
         _world.Say("journal", $"{_events.Count}: {Describe(e)}");
         _world.Trace((ulong)_events.Count << 32);
+        if (e is SnapshotCreated created) _world.History.OnJournaled(created, before);
         if (e is AttachmentChanged attached) _world.Director.OnAttached(attached.Attachment);
         if (e is EpochOpened or InSyncChanged) _world.History.OnInSyncSet(State, e is EpochOpened);
         var isOpened = State.Opened != Epoch.None;
@@ -85,6 +86,8 @@ internal sealed class SimJournal
         EpochStarted started => $"epoch {started.Epoch} started by {started.NodeName}",
         EpochOpened opened => $"epoch {opened.Epoch} opened at {opened.StartSequence} with {string.Join(",", opened.Members.Select(member => member.Id))}",
         InSyncChanged changed => $"in-sync {changed.Version}: {string.Join(",", changed.Members.Select(member => member.Id))} ({changed.Reason})",
+        SnapshotCreated created => $"snapshot {created.Sequence} is '{created.Name}'",
+        SnapshotDeleted deleted => $"snapshot {deleted.Sequence} is deleted",
         _ => e.GetType().Name,
     };
 }

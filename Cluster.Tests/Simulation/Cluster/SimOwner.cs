@@ -111,7 +111,11 @@ internal sealed class SimOwner : IVolumeEffects
     public void OnServing(bool serving)
     {
         Log(serving ? "serves" : "serves no more");
-        if (serving) _node.World.History.OnServing(Machine.EpochNumber);
+        if (serving)
+        {
+            _node.World.History.OnServing(Machine.EpochNumber);
+            _node.World.History.CheckSnapshots(_node, Machine.State);
+        }
         if (serving || IsStopped) _node.Claims?.OnServing(Machine.EpochNumber, serving);
     }
 

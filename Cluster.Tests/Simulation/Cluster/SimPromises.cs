@@ -42,13 +42,12 @@ internal sealed class SimPromises(SimWorld world)
     {
         if (!_byRequest.Remove(request, out var write)) return false;
         _writes.Remove(write);
-        for (ulong index = 0; index < request.Range.Count; index++)
-        {
-            var block = request.Range.First + index;
-            _onMedia[block] = Math.Max(_onMedia.GetValueOrDefault(block), write.Sequence);
-        }
+        for (ulong index = 0; index < request.Range.Count; index++) OnMedia(request.Range.First + index, write.Sequence);
         return true;
     }
+
+    /// <summary>What the block became there is on media everywhere.</summary>
+    public void OnMedia(ulong block, ulong sequence) => _onMedia[block] = Math.Max(_onMedia.GetValueOrDefault(block), sequence);
 
     /// <summary>A promised write above that sequence, or null.</summary>
     public ulong? FirstAbove(ulong sequence) => _writes.Find(write => write.IsSeen && write.Sequence > sequence)?.Sequence;

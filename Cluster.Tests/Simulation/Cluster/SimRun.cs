@@ -8,7 +8,7 @@ namespace Cluster.Tests.Simulation.Volumes;
 /// <summary>What one seed came to.</summary>
 internal sealed record SimResult(ulong Seed, ulong TraceHash, int Asked, int Writes, int Reads, int Flushes, int Conflicts, int Replays, int Faults, int Servings,
     int CatchUps, int TailRecords, int Depositions, int Frames, long VirtualMs, int Attachments, int PowerLosses, int Losses, int Resumes, int SlowCopies, int SlowOwners,
-    int HeldForRoom, int Forgotten, int Presented, SimClaimCounts EarlyClaims, SimTally Kinds, SimTally Copies, SimStoreCounts Stores);
+    int HeldForRoom, int Forgotten, int Presented, SimClaimCounts EarlyClaims, SimTally Kinds, SimTally Copies, SimTally Snapshots, SimStoreCounts Stores);
 
 /// <summary>Owners that were replaced early, by how they were lost.</summary>
 internal readonly record struct SimClaimCounts(int Lost, int Dead, int Silent, int Restarted, int Released)
@@ -31,6 +31,9 @@ internal static class SimRun
 
     /// <summary>Of a catch-up that takes seconds.</summary>
     private const int SlowBlocksPerSecond = 9;
+
+    /// <summary>Whether the program's own store is asked for snapshots too.</summary>
+    private const bool SnapshotsOverStore = false;
 
     public static SimProfile ProfileOf(ulong seed)
     {
@@ -84,6 +87,8 @@ internal static class SimRun
             ClaimsEarly = seed % 4 == 3,
             // A fifth of the seeds does without leases.
             ReadLease = seed % 5 != 2,
+            // In a third of them snapshots are made, deleted and gone back to.
+            TakesSnapshots = new SimRandom(seed ^ 0x5A45).Percent(33),
         };
     }
 
@@ -99,6 +104,7 @@ internal static class SimRun
         return profile with
         {
             RealStore = true,
+            TakesSnapshots = SnapshotsOverStore && profile.TakesSnapshots,
             ChangesCopies = false,
             EncodedBytes = encodedBytes,
             OperationsPerClient = 100,
@@ -142,6 +148,7 @@ internal static class SimRun
         faults.Start((int)world.Random.Between(12, 24));
         world.RunUntil(() => faults.Left == 0 && world.Clients.All(client => client.IsDone), WorkMs);
         faults.End();
+        world.Snapshots.End();
         world.Placement.Restore();
         if (world.Journal.State.Attachment.Generation > 0) AttachToAll(world);
         foreach (var client in world.Clients) history.Check(client.MayBeFenced || !client.WasFenced, () => $"{client.Name} was fenced by nobody");
@@ -162,7 +169,7 @@ internal static class SimRun
             faults.Count, history.Servings, history.CatchUps, world.Network.CountOf(FrameKind.TailRecord),
             world.Network.CountOf(FrameKind.Deposed), world.Network.Delivered, world.NowMs,
             (int)world.Journal.State.Attachment.Generation, faults.PowerLosses, history.ToldOfLoss, history.Resumes, history.SlowCopies, history.SlowOwners,
-            history.HeldForRoom, history.Forgotten, history.Presented, SimClaimCounts.Of(world.Director.EarlyClaims), faults.Kinds, history.Copies, CountsOf(world));
+            history.HeldForRoom, history.Forgotten, history.Presented, SimClaimCounts.Of(world.Director.EarlyClaims), faults.Kinds, history.Copies, history.Snapshots, CountsOf(world));
     }
 
     private static SimStoreCounts CountsOf(SimWorld world)
@@ -200,7 +207,7 @@ internal static class SimRun
     {
         if (!IsWhole(world)) return false;
         var owner = world.Director.Owner!.Machine;
-        return world.Replicas.All(node => node.Store is { } store && store.CommitWatermark == owner.Committed && store.LastSequence == owner.Sequence);
+        return world.Replicas.All(node => node.Store is { } store && store.CommitWatermark == owner.Committed && store.LastSequence == owner.Sequence && SimHistory.HasJournaled(node, world.Journal.State));
     }
 
     private static string StateOf(SimWorld world)
@@ -215,7 +222,7 @@ internal static class SimRun
         foreach (var node in world.Replicas)
         {
             lines.Add($"{node.Name} alive {node.IsAlive} paused {node.IsPaused} promised {node.Machine?.Header.PromisedEpoch} in sync {node.Machine?.Header.InSyncEpoch} "
-                + $"catching up {node.Machine?.Header.CatchingUp} last {node.Store?.LastSequence} committed {node.Store?.CommitWatermark} failed {node.Machine?.IsFailed}");
+                + $"catching up {node.Machine?.Header.CatchingUp} last {node.Store?.LastSequence} committed {node.Store?.CommitWatermark} snapshots {string.Join(",", node.Store?.Snapshots ?? [])} failed {node.Machine?.IsFailed}");
         }
         foreach (var client in world.Clients) lines.Add($"{client.Name} on {client.Node.Name} unanswered {client.Unanswered} left {client.Left} ready {client.IsReady} works {client.Works} fenced {client.WasFenced}");
         return string.Join('\n', lines);

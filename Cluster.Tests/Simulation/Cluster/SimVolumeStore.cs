@@ -9,7 +9,7 @@ namespace Cluster.Tests.Simulation.Volumes;
 /// known when it was
 /// staged, and a state that is at any time what a replay of the log gives. The log outlives the process: <see cref="SimDisk"/>.
 /// </summary>
-internal sealed class SimVolumeStore : IVolumeStore
+internal sealed partial class SimVolumeStore : IVolumeStore
 {
     private const int TailKeptMax = 64;
 
@@ -48,16 +48,6 @@ internal sealed class SimVolumeStore : IVolumeStore
         (AppendedSequence, DurableSequence) = (LastSequence, LastSequence);
         TailFrom = CommitWatermark;
     }
-
-    public IReadOnlyList<ulong> Snapshots => [];
-
-    public IoStatus SetSnapshots(IReadOnlyList<ulong> sequences) => IoStatus.Unsupported;
-
-    public ulong DigestSnapshot(ulong snapshot, BlockRange range) => 0;
-
-    public SnapshotUsage UsageOf(ulong snapshot) => default;
-
-    public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents) => range.End;
 
     public VolumeId Volume => SimWorld.Volume;
 
@@ -130,9 +120,14 @@ internal sealed class SimVolumeStore : IVolumeStore
         foreach (var (header, bytes) in _tail)
         {
             if (header.Sequence <= CommitWatermark || header.Sequence > watermark) continue;
-            ApplyToMap(in header, bytes);
             Windows.Apply(header.Session, header.RequestId, header.AnsweredBelow, header.Sequence);
             _committedEpoch = header.Epoch;
+            if (header.Kind == RecordKind.Marker)
+            {
+                ApplyMarker(in header, bytes);
+                continue;
+            }
+            ApplyToMap(in header, bytes);
             _node.World.History.OnCommitted(_node, in header);
         }
         CommitWatermark = watermark;
@@ -146,14 +141,15 @@ internal sealed class SimVolumeStore : IVolumeStore
     public void ForgetTombstones(ulong upTo)
     {
         Invariant.That(upTo <= CommitWatermark && upTo <= DurableSequence, "tombstones that a copy may still need were to be forgotten");
-        foreach (var block in _map.Where(pair => pair.Value.Encoded is null && pair.Value.Sequence <= upTo).Select(pair => pair.Key).ToList())
+        ForgetOlder(upTo);
+        foreach (var block in _map.Where(pair => pair.Value.Encoded is null && pair.Value.Sequence <= upTo && !_older.ContainsKey(pair.Key)).Select(pair => pair.Key).ToList())
         {
             _map.Remove(block);
             _node.World.History.Forgotten++;
         }
     }
 
-    public bool HasTombstones => _map.Any(pair => pair.Value.Encoded is null);
+    public bool HasTombstones => _map.Any(pair => pair.Value.Encoded is null) || _older.Values.Any(versions => versions.Exists(version => version.Encoded is null));
 
     public IoStatus Truncate(ulong toSequence)
     {
@@ -215,10 +211,13 @@ internal sealed class SimVolumeStore : IVolumeStore
         var hash = new System.IO.Hashing.XxHash3();
         foreach (var (block, cell) in _map)
         {
-            if (range.Contains(block) && cell.Encoded is not null) hash.Append(BitConverter.GetBytes(block ^ (cell.Sequence << 20) ^ cell.Descriptor.Checksum));
+            if (range.Contains(block) && cell.Encoded is not null) AppendTo(hash, block, in cell);
         }
         return hash.GetCurrentHashAsUInt64();
     }
+
+    private static void AppendTo(System.IO.Hashing.XxHash3 hash, ulong block, in Cell cell) =>
+        hash.Append(BitConverter.GetBytes(block ^ (cell.Sequence << 20) ^ cell.Descriptor.Checksum));
 
     public ulong NextData(ulong from, ulong end)
     {
@@ -248,6 +247,10 @@ internal sealed class SimVolumeStore : IVolumeStore
             for (var index = _tail.Count - 1; index >= 0; index--)
             {
                 if (_tail[index].Header.Range.Contains(block)) return _tail[index].Header.Sequence;
+                if (!IsRestore(_tail[index])) continue;
+                // It touches every block; the map knows which of them, once it is committed.
+                if (_tail[index].Header.Sequence > CommitWatermark) return _tail[index].Header.Sequence;
+                break;
             }
         }
         return _map.TryGetValue(block, out var cell) ? cell.Sequence : 0;
@@ -262,6 +265,7 @@ internal sealed class SimVolumeStore : IVolumeStore
 
     public (IoStatus Status, ChangeCursor? Next) ReadChanges(ulong since, ulong upTo, ChangeCursor? cursor, int bytesMax, List<IoBuffer> records)
     {
+        if (_node.World.Profile.TakesSnapshots) return ReadStages(since, upTo, cursor, records);
         var looked = 0;
         var lookedMax = (int)_node.World.Random.Between(1, 6);
         foreach (var (block, cell) in _map)
@@ -273,7 +277,8 @@ internal sealed class SimVolumeStore : IVolumeStore
         return (IoStatus.Ok, null);
     }
 
-    public long EstimateChanges(ulong since, ulong upTo, ulong fromBlock = 0) => _map.Count(pair => pair.Key >= fromBlock && pair.Value.Sequence > since) * 16L;
+    public long EstimateChanges(ulong since, ulong upTo, ulong fromBlock = 0) => 
+        (_map.Count(pair => pair.Key >= fromBlock && pair.Value.Sequence > since) + _older.Values.Sum(versions => versions.Count(version => version.Sequence > since))) * 16L;
 
     public (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence)
     {
@@ -361,6 +366,9 @@ internal sealed class SimVolumeStore : IVolumeStore
                 }
                 ApplyToMap(in good, operation.Bytes);
                 break;
+            case SimOperationKind.Snapshots:
+                ApplySnapshots(operation.Bytes);
+                break;
             case SimOperationKind.Windows:
                 Windows = SessionWindows.TryDecode(operation.Bytes)!;
                 break;
@@ -384,6 +392,8 @@ internal sealed class SimVolumeStore : IVolumeStore
         if (operation.Discard)
         {
             _map.Clear();
+            _older.Clear();
+            _snapshots.Clear();
             Windows = new SessionWindows();
         }
         _tail.Clear();
@@ -419,7 +429,7 @@ internal sealed class SimVolumeStore : IVolumeStore
                 cell = new Cell(header.Sequence, descriptor, bytes.AsSpan(at, descriptor.Length).ToArray());
                 at += descriptor.Length;
             }
-            if (!_map.TryGetValue(block, out var old) || old.Sequence < header.Sequence) _map[block] = cell;
+            Put(block, cell);
         }
     }
 
@@ -462,7 +472,7 @@ internal sealed class SimVolumeStore : IVolumeStore
         return buffer;
     }
 
-    private IoBuffer ResyncRecord(ulong block, Cell cell)
+    private IoBuffer ResyncRecord(ulong block, Cell cell, ulong snapshot = 0)
     {
         var header = new RecordHeader
         {
@@ -471,6 +481,7 @@ internal sealed class SimVolumeStore : IVolumeStore
             Volume = Volume,
             Sequence = cell.Sequence,
             Range = new BlockRange(block, 1),
+            ExpectedSequence = snapshot,
             DescriptorCount = cell.Encoded is null ? 0u : 1,
             PayloadLength = (uint)(cell.Encoded?.Length ?? 0),
         };

@@ -67,6 +67,9 @@ internal sealed record SimProfile
     /// <summary>Of each block as written.</summary>
     public int EncodedBytes { get; init; } = SimRecords.EncodedBytesMin;
 
+    /// <summary>Snapshots are made, deleted and gone back to while the run goes on, and stores give their changes in the stages of the contract.</summary>
+    public bool TakesSnapshots { get; init; }
+
     /// <summary>Start and move owners without being told to.</summary>
     public bool Directed { get; init; } = true;
 }
@@ -93,6 +96,7 @@ internal sealed class SimWorld
         Journal = new SimJournal(this);
         Director = new SimDirector(this);
         Placement = new SimPlacement(this);
+        Snapshots = new SimSnapshots(this);
         foreach (var node in Nodes) node.Start();
         foreach (var node in Nodes.Skip(profile.Replicas)) node.AddClient(new SimClient(node, profile.OperationsPerClient));
         if (profile.ClientsOnNodes)
@@ -102,6 +106,7 @@ internal sealed class SimWorld
         Network.Start();
         if (profile.Directed) Director.Start();
         if (profile.ChangesCopies) Placement.Start();
+        if (profile is { Directed: true, TakesSnapshots: true }) Snapshots.Start();
     }
 
     public static ImmutableSortedDictionary<string, string> Labels(bool readLease) => readLease
@@ -125,6 +130,8 @@ internal sealed class SimWorld
     public SimDirector Director { get; }
 
     public SimPlacement Placement { get; }
+
+    public SimSnapshots Snapshots { get; }
 
     /// <summary>None in a scenario, which breaks things itself.</summary>
     public SimFaults? Faults { get; set; }

@@ -31,7 +31,8 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
         Machine = new VolumeMachine(State, this);
     }
 
-    public IReadOnlyList<ulong> Snapshots => [];
+    /// <summary>Of the map of the replica on node 0, as a test says it is.</summary>
+    public IReadOnlyList<ulong> Snapshots { get; set; } = [];
 
     public (long Bytes, long Blocks) SnapshotUsage(ulong snapshot) => default;
 

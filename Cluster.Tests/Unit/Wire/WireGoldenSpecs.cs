@@ -14,6 +14,9 @@ public class WireGoldenSpecs
     private static readonly Guid One = new("01020304-0506-0708-090a-0b0c0d0e0f10");
     private static readonly Guid Two = new("11121314-1516-1718-191a-1b1c1d1e1f20");
     private static readonly Guid Three = new("21222324-2526-2728-292a-2b2c2d2e2f30");
+    /// <summary>Of a marker's payload with two sequences.</summary>
+    private const int MarkerBytes = 32;
+
     private static readonly SessionId Session = new(0x1112131415161718, 0x2122232425262728);
 
     private static readonly IReadOnlyDictionary<string, string> Golden =
@@ -95,6 +98,20 @@ public class WireGoldenSpecs
             + "1300000000000000" + "03000000" + "17161514", Convert.ToHexString(bytes));
     }
 
+    [Fact(DisplayName = "Snapshots: a marker in the order, and the list that a catch-up begins with")]
+    public void Snapshots()
+    {
+        Pin("snapshots", new SnapshotsBody([0x31, 0x3233]), (body, to) => body.Encode(to), SnapshotsBody.TryDecode, (left, right) => left.Sequences.SequenceEqual(right.Sequences));
+        var record = new SnapshotMarker(Creates: true, RestoreFrom: 0x31, [0x31, 0x3233]).Build(new VolumeId(0x0102030405060708), out var header);
+        (header.Epoch, header.Sequence, header.CommitWatermark) = (0x11, 0x4142, 0x4140);
+        header.Encode(record.Span);
+        Assert.Equal(IoStatus.Ok, RecordHeader.TryDecode(record.Span, out _));
+        Assert.True(record.Span[(header.PayloadOffset + MarkerBytes)..].IndexOfAnyExcept((byte)0) < 0, "what follows the sequences is zero");
+        // The checksum in the descriptor is of the whole chunk.
+        Check("snapshot-marker", record.Span[..(header.PayloadOffset + MarkerBytes)].ToArray());
+        record.Release();
+    }
+
     [Fact(DisplayName = "The record header and its descriptors")]
     public void Record_header()
     {
@@ -140,7 +157,7 @@ public class WireGoldenSpecs
     [Fact(DisplayName = "Every line of the golden file is checked by a test")]
     public void No_stale_lines() => Assert.Equal(
         "append-ack block-range catch-up client-ack client-flush client-read fetch-tail frame-header hello owner-ended owner-released owner-serves promise promised read-descriptor "
-        + "record-header refuse scrub-mark scrub-report sequence session-open session-opened session-windows stamp",
+        + "record-header refuse scrub-mark scrub-report sequence session-open session-opened session-windows snapshot-marker snapshots stamp",
         string.Join(' ', Golden.Keys.Order(StringComparer.Ordinal)));
 
     private static void Pin<T>(string name, T body, Func<T, byte[], ReadOnlySpan<byte>> encode, Decoder<T> decode,

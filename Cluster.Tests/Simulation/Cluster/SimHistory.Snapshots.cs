@@ -1,0 +1,132 @@
+using Cluster.Messages.Events;
+using Cluster.Messages.Wire;
+using Cluster.Node.Owner;
+
+namespace Cluster.Tests.Simulation.Volumes;
+
+// R19: what the journal says of snapshots, and what copies hold of them.
+internal sealed partial class SimHistory
+{
+    private readonly SimOrder _records = new();
+
+    /// <summary>What each snapshot that was ever journaled holds: as the order was then, and is for ever, since its marker was on media everywhere.</summary>
+    private readonly Dictionary<ulong, SimOrder.Content> _snapshots = [];
+
+    /// <summary>What happened to snapshots, and how often.</summary>
+    public SimTally Snapshots { get; } = new();
+
+    /// <summary>A replica's map takes a marker.</summary>
+    public void OnCommitted(SimNode node, in RecordHeader record, SnapshotMarker marker)
+    {
+        CheckPlace(node, in record, default);
+        foreach (var (sequence, name, _) in world.Journal.State.Snapshots)
+        {
+            // A marker of an order that a loss of power has undone knows nothing of what came instead.
+            if (sequence < record.Sequence && _records.EpochAt(sequence) <= record.Epoch && !marker.Kept.Contains(sequence))
+                throw Broken($"marker {record.Sequence} leaves out the snapshot '{name}' at {sequence}, which the journal has");
+        }
+        if (!_records.Add(in record, 0, marker)) return;
+        world.Trace(record.Sequence);
+        if (marker.RestoreFrom != 0) OrderRestore(record.Sequence, marker.RestoreFrom);
+        else if (!marker.Creates) Snapshots.Add("Swept");
+    }
+
+    /// <summary>To readers and writers it is a write of all that the snapshot holds, and a trim of the rest, at its place.</summary>
+    private void OrderRestore(ulong sequence, ulong from)
+    {
+        foreach (var (block, isThere) in RestoredBy(sequence, from))
+        {
+            _newest[block] = sequence;
+            if (!isThere) _newestTrim[block] = sequence;
+        }
+    }
+
+    private List<(ulong Block, bool IsThere)> RestoredBy(ulong sequence, ulong from)
+    {
+        if (!_snapshots.TryGetValue(from, out var then)) throw Broken($"marker {sequence} goes back to {from}, which was never journaled as a snapshot");
+        var before = _records.Below(sequence) ?? throw Broken($"marker {sequence} was committed before all below it were");
+        return [.. then.Keys.Select(block => (block, true)), .. before.Keys.Where(block => !then.ContainsKey(block)).Select(block => (block, false))];
+    }
+
+    public void OnJournaled(SnapshotCreated created, VolumeState before)
+    {
+        Snapshots.Add("Created");
+        if (before.Snapshots.Any(known => known.Name == created.Name)) throw Broken($"a second snapshot is named '{created.Name}'");
+        if (_records.MarkerAt(created.Sequence) is not { Creates: true }) throw Broken($"snapshot {created.Sequence} was journaled, and no marker there made it");
+        _snapshots[created.Sequence] = _records.Below(created.Sequence) ?? throw Broken($"snapshot {created.Sequence} was journaled before all below it were committed");
+        CheckMedia(created.Sequence, $"snapshot {created.Sequence} was journaled");
+        (_acknowledgedUpTo, _durableUpTo) = (Math.Max(_acknowledgedUpTo, created.Sequence), Math.Max(_durableUpTo, created.Sequence));
+        CheckRecovery();
+    }
+
+    /// <summary>An owner has said that the volume is back at that snapshot.</summary>
+    public void OnRestored(ulong snapshot)
+    {
+        Snapshots.Add("Restored");
+        var sequence = _records.LastRestoreOf(snapshot);
+        CheckMedia(sequence, $"a restore at {sequence} was answered");
+        (_acknowledgedUpTo, _durableUpTo) = (Math.Max(_acknowledgedUpTo, sequence), Math.Max(_durableUpTo, sequence));
+        CheckRecovery();
+        foreach (var (block, _) in RestoredBy(sequence, snapshot))
+        {
+            if (world.Profile.PowerLoss) _promises.OnMedia(block, sequence);
+            else Raise(block, sequence);
+        }
+    }
+
+    private void CheckMedia(ulong sequence, string what)
+    {
+        foreach (var node in world.Replicas)
+        {
+            if (world.Journal.State.Member(node.Replica) is not null && !IsReplaced(node) && node.Storage.Media?.Sequence < sequence)
+                throw Broken($"{what}, but {node.Name} has {node.Storage.Media?.Sequence} on media");
+        }
+    }
+
+    /// <summary>Of the snapshots that are journaled, a copy that is in sync has each that its map has come to, as the order made it.</summary>
+    public void CheckSnapshots(SimNode node, VolumeState state)
+    {
+        if (!world.Profile.TakesSnapshots || node.Store is not { } store) return;
+        foreach (var (sequence, name, _) in state.Snapshots)
+        {
+            if (sequence > store.CommitWatermark) continue;
+            if (!store.Snapshots.Contains(sequence)) throw Broken($"{node.Name} is in sync up to {store.CommitWatermark} and has no snapshot '{name}' at {sequence}");
+            var (held, expected) = (node.Storage.CommittedIn(sequence), _snapshots[sequence].AsList());
+            if (!held.SequenceEqual(expected)) throw Broken($"{node.Name} holds snapshot '{name}' at {sequence} otherwise than it was made:\n  {Text(held)}\n  {Text(expected)}");
+        }
+    }
+
+    private void CheckMembersSnapshots(VolumeState state)
+    {
+        foreach (var node in world.Replicas)
+        {
+            if (state.Member(node.Replica) is not null && node.IsVouchedFor && node.Machine is { Header.CatchingUp: false }) CheckSnapshots(node, state);
+        }
+    }
+
+    /// <summary>At the end: all copies have what the journal has, and the volume is what its order made of it.</summary>
+    private void CompareSnapshots()
+    {
+        if (!world.Profile.TakesSnapshots) return;
+        var state = world.Journal.State;
+        foreach (var node in world.Replicas)
+        {
+            var expected = _records.Below(node.Store!.CommitWatermark + 1) ?? throw Broken($"{node.Name} is at {node.Store.CommitWatermark}, and not all below was ever committed");
+            var held = node.Storage.Committed().Where(block => block.Value != 0).ToList();
+            if (!held.SequenceEqual(expected.AsList())) throw Broken($"{node.Name} is not what the order made of it:\n  {Text(held)}\n  {Text(expected.AsList())}");
+            if (!HasJournaled(node, state)) throw Broken($"{node.Name} has the snapshots {string.Join(",", node.Store.Snapshots)}");
+            CheckSnapshots(node, state);
+        }
+    }
+
+    /// <summary>Neither more nor less than the journal.</summary>
+    public static bool HasJournaled(SimNode node, VolumeState state) => node.Store!.Snapshots.SequenceEqual(state.Snapshots.Select(snapshot => snapshot.Sequence));
+
+    /// <summary>What a restore shows of a block, or null: no restore is at that place.</summary>
+    private ulong? RestoredValue(ulong block, ulong sequence)
+    {
+        if (_records.MarkerAt(sequence) is not { } marker) return null;
+        if (marker.RestoreFrom == 0) throw Broken($"block {block} was read as of {sequence}, which is a marker that writes nothing");
+        return _snapshots[marker.RestoreFrom].TryGetValue(block, out var then) ? then.Value : 0;
+    }
+}

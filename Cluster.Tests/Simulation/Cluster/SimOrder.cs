@@ -1,0 +1,82 @@
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+
+namespace Cluster.Tests.Simulation.Volumes;
+
+/// <summary>
+/// The order of the volume as it was committed, record by record, and what it makes of the blocks and of each snapshot (R19): told from the records alone, by no code that
+/// is tested. Where a loss of power gave a sequence out twice, the record of the higher epoch is the one of the order.
+/// </summary>
+internal sealed class SimOrder
+{
+    private readonly SortedDictionary<ulong, Entry> _entries = [];
+
+    private readonly record struct Entry(ulong Epoch, BlockRange Range, ulong Value, SnapshotMarker? Marker);
+
+    /// <summary>What blocks hold, without those that hold nothing.</summary>
+    public sealed class Content : SortedDictionary<ulong, (ulong Sequence, ulong Value)>
+    {
+        public Content()
+        {
+        }
+
+        public Content(Content from)
+            : base(from)
+        {
+        }
+
+        public List<(ulong Block, ulong Sequence, ulong Value)> AsList() => [.. this.Select(pair => (pair.Key, pair.Value.Sequence, pair.Value.Value))];
+    }
+
+    /// <summary>True: it was not known before as the one at its place.</summary>
+    public bool Add(in RecordHeader record, ulong value, SnapshotMarker? marker)
+    {
+        if (_entries.TryGetValue(record.Sequence, out var known) && known.Epoch >= record.Epoch) return false;
+        _entries[record.Sequence] = new Entry(record.Epoch, record.Range, value, marker);
+        return true;
+    }
+
+    /// <summary>The epoch of the record there; 0: none is known.</summary>
+    public ulong EpochAt(ulong sequence) => _entries.TryGetValue(sequence, out var entry) ? entry.Epoch : 0;
+
+    /// <summary>The marker there; null: another record, or none.</summary>
+    public SnapshotMarker? MarkerAt(ulong sequence) => _entries.TryGetValue(sequence, out var entry) ? entry.Marker : null;
+
+    /// <summary>The newest marker that put the volume back to that snapshot; 0: none did.</summary>
+    public ulong LastRestoreOf(ulong snapshot) => _entries.Where(pair => pair.Value.Marker?.RestoreFrom == snapshot).Select(pair => pair.Key).DefaultIfEmpty().Max();
+
+    /// <summary>What all records below that sequence made of the blocks; null: one of them was never committed.</summary>
+    public Content? Below(ulong sequence)
+    {
+        var content = new Content();
+        var snapshots = new Dictionary<ulong, Content>();
+        ulong last = 0;
+        foreach (var (at, entry) in _entries)
+        {
+            if (at >= sequence) break;
+            if (at != last + 1) return null;
+            last = at;
+            if (entry.Marker is { } marker) content = Apply(at, marker, content, snapshots);
+            else Apply(at, in entry, content);
+        }
+        return last + 1 == sequence ? content : null;
+    }
+
+    private static void Apply(ulong at, in Entry entry, Content content)
+    {
+        for (var block = entry.Range.First; block < entry.Range.End; block++)
+        {
+            if (entry.Value == 0) content.Remove(block);
+            else content[block] = (at, entry.Value);
+        }
+    }
+
+    private static Content Apply(ulong at, SnapshotMarker marker, Content content, Dictionary<ulong, Content> snapshots)
+    {
+        if (marker.Creates) snapshots[at] = new Content(content);
+        if (marker.RestoreFrom == 0) return content;
+        var restored = new Content();
+        foreach (var (block, (_, value)) in snapshots[marker.RestoreFrom]) restored[block] = (at, value);
+        return restored;
+    }
+}

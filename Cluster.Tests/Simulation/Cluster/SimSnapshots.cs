@@ -1,0 +1,107 @@
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Node.Owner;
+
+namespace Cluster.Tests.Simulation.Volumes;
+
+/// <summary>Plays the users who make, delete and go back to snapshots while the run goes on. Before they go back, front ends close their sessions, if they can.</summary>
+internal sealed class SimSnapshots(SimWorld world)
+{
+    private const int TryUs = 100_000;
+    private const int TriesMax = 40;
+
+    private readonly SimRandom _random = new(world.Seed ^ 0x5A495);
+    private string _name = "";
+    private int _names;
+    private bool _isOver;
+
+    /// <summary>Counts restores that were asked for: an answer to an older one means nothing.</summary>
+    private int _asked;
+
+    public void Start() => PostNext();
+
+    /// <summary>From here on nobody asks for anything.</summary>
+    public void End()
+    {
+        _isOver = true;
+        Wake();
+    }
+
+    private void PostNext() => world.At(_random.Between(200_000, 3_000_000), () =>
+    {
+        if (_isOver) return;
+        var roll = _random.Below(100);
+        if (Owner() is not { } owner || roll < 50) Create();
+        else if (owner.Machine.State.Snapshots is not { Length: > 0 } snapshots) Create();
+        else
+        {
+            var snapshot = snapshots[_random.Below(snapshots.Length)];
+            if (roll < 75) Delete(owner, snapshot);
+            else
+            {
+                foreach (var client in world.Clients) client.Rest();
+                TryRestore(snapshot.Sequence, TriesMax);
+                return;
+            }
+        }
+        PostNext();
+    });
+
+    private SimOwner? Owner() => world.Director is { IsServing: true, Owner: { Host.IsWorking: true } owner } ? owner : null;
+
+    /// <summary>A name whose owner ended, and that nobody has now, is asked for again.</summary>
+    private void Create()
+    {
+        if (Owner() is not { } owner) return;
+        if (_name.Length == 0 || owner.Machine.State.Snapshots.Any(snapshot => snapshot.Name == _name)) _name = $"s{++_names}";
+        var name = _name;
+        owner.Host.Post(0, () =>
+        {
+            var answer = owner.Machine.CreateSnapshot(name);
+            world.Say("snapshots", $"wants {name}: {answer.Status} {answer.Sentence}");
+            world.History.Snapshots.Add(answer.Status == IoStatus.Ok ? "Begun" : "Refused");
+        });
+    }
+
+    private void Delete(SimOwner owner, VolumeSnapshot snapshot)
+    {
+        // What the owner knows may be older than the journal; its compare and set then ends it.
+        if (owner.IsProposing) return;
+        world.History.Snapshots.Add("Deleted");
+        owner.Host.Post(0, () => owner.Machine.Propose(new SnapshotDeleted(SimWorld.Volume, snapshot.Sequence)));
+    }
+
+    private void TryRestore(ulong snapshot, int left)
+    {
+        if (_isOver || left == 0)
+        {
+            if (!_isOver) world.History.Snapshots.Add("GivenUp");
+            Wake();
+            PostNext();
+            return;
+        }
+        var number = ++_asked;
+        var isDone = false;
+        if (Owner() is { } owner) owner.Host.Post(0, () => owner.Machine.RestoreSnapshot(snapshot, (status, sentence) =>
+        {
+            if (status != IoStatus.Busy) world.Say("snapshots", $"going back to {snapshot}: {status} {sentence}");
+            if (status == IoStatus.Ok) world.History.OnRestored(snapshot);
+            var isAttached = status == IoStatus.Busy && sentence.StartsWith("it is attached", StringComparison.Ordinal);
+            if (isAttached) world.History.Snapshots.Add("Attached");
+            isDone = isAttached || status is IoStatus.Ok or IoStatus.Missing;
+            if (!isDone || number != _asked) return;
+            _asked++;
+            Wake();
+            PostNext();
+        }));
+        world.At(TryUs, () =>
+        {
+            if (number == _asked && !isDone) TryRestore(snapshot, left - 1);
+        });
+    }
+
+    private void Wake()
+    {
+        foreach (var client in world.Clients) client.Wake();
+    }
+}
