@@ -8,6 +8,9 @@ namespace Cluster.Node.Store;
 /// <summary>Snapshots: markers take effect when they are committed (R19).</summary>
 public sealed partial class VolumeStore
 {
+    /// <summary>Pages that one look for changes takes at most: 32 MiB of blocks, however they are spread.</summary>
+    private const int ChangedPagesMax = 16;
+
     private IReadOnlyList<ulong>? _snapshots;
 
     /// <summary>The newest marker that took effect.</summary>
@@ -58,9 +61,11 @@ public sealed partial class VolumeStore
     {
         var limit = extents.Count + extentsMax;
         Span<bool> changed = stackalloc bool[MapPage.Blocks];
+        var looked = 0;
         foreach (var number in PagesOfAll(range))
         {
             var first = number << MapPage.BlocksLog2;
+            if (looked++ == ChangedPagesMax) return first;
             changed.Clear();
             MarkChanged(number, from, to, changed);
             for (var block = Math.Max(first, range.First); block < Math.Min(first + MapPage.Blocks, range.End); block++)
@@ -100,7 +105,7 @@ public sealed partial class VolumeStore
         }
     }
 
-    /// <summary>Numbers of the pages of the range that the volume or a snapshot has, ascending.</summary>
+    /// <summary>Numbers of the pages of the range that the volume or a snapshot has, ascending: at least as many as one look takes, if there are.</summary>
     private SortedSet<ulong> PagesOfAll(BlockRange range)
     {
         var numbers = new SortedSet<ulong>();
@@ -113,7 +118,8 @@ public sealed partial class VolumeStore
     private static void AddBetween(ReadOnlySpan<ulong> sorted, ulong first, ulong last, SortedSet<ulong> to)
     {
         var at = sorted.BinarySearch(first);
-        for (at = at < 0 ? ~at : at; at < sorted.Length && sorted[at] <= last; at++) to.Add(sorted[at]);
+        at = at < 0 ? ~at : at;
+        for (var end = Math.Min(sorted.Length, at + ChangedPagesMax + 1); at < end && sorted[at] <= last; at++) to.Add(sorted[at]);
     }
 
     /// <summary>Null: the payload is none.</summary>

@@ -386,11 +386,18 @@ public sealed partial class VolumeStore : IVolumeStore
             var entry = EntryOf(descriptor, header.Sequence, place.Segment, offset);
             var block = header.Range.First + (ulong)index;
             if (header.Kind == StoreRecordKind.Relocate) Map.Move(block, in entry);
-            else if ((header.Flags & RecordFlags.Resync) != 0 && header.ExpectedSequence != 0) Map.Insert(block, in entry, header.ExpectedSequence);
+            else if (SeenOnlyBy(in header) is { } snapshot) Map.Insert(block, in entry, snapshot);
             else Map.Put(block, in entry);
             offset += descriptor.Length;
         }
     }
+
+    /// <summary>
+    /// The newest snapshot that sees the blocks, if the volume itself does not (R19). One whose marker this copy has not committed yet is still to be made here, from what the
+    /// volume has then.
+    /// </summary>
+    private ulong? SeenOnlyBy(in RecordHeader header) =>
+        (header.Flags & RecordFlags.Resync) != 0 && header.ExpectedSequence != 0 && header.ExpectedSequence <= CommitWatermark ? header.ExpectedSequence : null;
 
     private void DropTail(ulong toSequence)
     {

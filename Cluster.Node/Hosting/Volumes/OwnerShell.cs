@@ -171,9 +171,13 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
         answer(Machine.ScrubView());
     });
 
-    public void CreateSnapshot(string name, Action<IoStatus, string> refused) => refused(IoStatus.Unsupported, "placeholder on this branch");
+    public void CreateSnapshot(string name, Action<IoStatus, string> refused) => _runtime.Loop.Post(() =>
+    {
+        var answer = Machine.CreateSnapshot(name);
+        if (answer.Status != IoStatus.Ok) refused(answer.Status, answer.Sentence);
+    });
 
-    public void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer) => answer(IoStatus.Unsupported, "placeholder on this branch");
+    public void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer) => _runtime.Loop.Post(() => Machine.RestoreSnapshot(snapshot, answer));
 
     /// <summary>Without a copy here there is nothing to tell; such an owner is about to move.</summary>
     public void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer) => _runtime.Loop.Post(() =>

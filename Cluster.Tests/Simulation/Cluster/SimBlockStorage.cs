@@ -195,27 +195,42 @@ internal sealed class SimBlockStorage : ISimStorage
 
     public IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> Committed() => BlocksOf(_store!, _volume!.Real);
 
-    public IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> CommittedIn(ulong snapshot) =>
-        throw new InvariantException($"snapshot {snapshot} was to be compared over the program's own store, where none is taken");
+    public IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)>? CommittedIn(ulong snapshot)
+    {
+        if (_disk.IsOff) return null;
+        // Faults are for the program, not for who looks on.
+        var faults = (_disk.FailReads, _disk.FailWrites);
+        (_disk.FailReads, _disk.FailWrites) = (0, 0);
+        var blocks = new List<(ulong, ulong, ulong)>();
+        // What the cleaner or a catch-up has moved in this turn is not in the file yet. If that fails, the store will say so in its own phase.
+        _ = _store!.WriteStaged();
+        for (ulong block = 0; block < _node.World.Profile.Blocks; block++)
+        {
+            if (_volume!.Real.Map.TryGetAt(snapshot, block, out var entry) && entry.Segment != MapEntry.NoSegment) blocks.Add((block, entry.Sequence, ValueOf(_store, block, in entry)));
+        }
+        (_disk.FailReads, _disk.FailWrites) = faults;
+        return _disk.IsOff ? null : blocks;
+    }
 
     private List<(ulong Block, ulong Sequence, ulong Value)> BlocksOf(BlockStore store, VolumeStore replica)
     {
         var blocks = new List<(ulong, ulong, ulong)>();
-        Span<byte> bytes = stackalloc byte[Limits.EncodedBlockBytesMax];
         for (ulong block = 0; block < _node.World.Profile.Blocks; block++)
         {
             var sequence = replica.SequenceOf(block, withTail: false);
             if (sequence == 0) continue;
-            ulong value = 0;
-            if (replica.Map.TryGet(block, out var entry) && entry.Segment != MapEntry.NoSegment)
-            {
-                var encoded = bytes[..entry.LengthBytes];
-                var read = store.Segments[entry.Segment].File.ReadExactly(entry.OffsetBytes, encoded);
-                value = read.IsOk && entry.Descriptor.Matches(SimWorld.Volume, 0, block, encoded) ? BinaryPrimitives.ReadUInt64LittleEndian(encoded) : BadValue;
-            }
-            blocks.Add((block, sequence, value));
+            var isData = replica.Map.TryGet(block, out var entry) && entry.Segment != MapEntry.NoSegment;
+            blocks.Add((block, sequence, isData ? ValueOf(store, block, in entry) : 0));
         }
         return blocks;
+    }
+
+    private static ulong ValueOf(BlockStore store, ulong block, in MapEntry entry)
+    {
+        Span<byte> bytes = stackalloc byte[Limits.EncodedBlockBytesMax];
+        var encoded = bytes[..entry.LengthBytes];
+        var read = store.Segments[entry.Segment].File.ReadExactly(entry.OffsetBytes, encoded);
+        return read.IsOk && entry.Descriptor.Matches(SimWorld.Volume, 0, block, encoded) ? BinaryPrimitives.ReadUInt64LittleEndian(encoded) : BadValue;
     }
 
     private SimulatedDisk NewDisk() => new(_random.Next()) { EvictsLost = _node.World.Profile.PowerLoss, ShortWrites = true, UncachedOneIn = 4 };

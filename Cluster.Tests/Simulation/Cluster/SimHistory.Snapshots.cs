@@ -31,7 +31,7 @@ internal sealed partial class SimHistory
         else if (!marker.Creates) Snapshots.Add("Swept");
     }
 
-    /// <summary>To readers and writers it is a write of all that the snapshot holds, and a trim of the rest, at its place.</summary>
+    /// <summary>To readers and writers it is a write of all that the snapshot holds and that has changed since, and a trim of the rest, at its place.</summary>
     private void OrderRestore(ulong sequence, ulong from)
     {
         foreach (var (block, isThere) in RestoredBy(sequence, from))
@@ -45,7 +45,8 @@ internal sealed partial class SimHistory
     {
         if (!_snapshots.TryGetValue(from, out var then)) throw Broken($"marker {sequence} goes back to {from}, which was never journaled as a snapshot");
         var before = _records.Below(sequence) ?? throw Broken($"marker {sequence} was committed before all below it were");
-        return [.. then.Keys.Select(block => (block, true)), .. before.Keys.Where(block => !then.ContainsKey(block)).Select(block => (block, false))];
+        var changed = then.Where(pair => !before.TryGetValue(pair.Key, out var now) || now.Sequence != pair.Value.Sequence).Select(pair => (pair.Key, true));
+        return [.. changed, .. before.Keys.Where(block => !then.ContainsKey(block)).Select(block => (block, false))];
     }
 
     public void OnJournaled(SnapshotCreated created, VolumeState before)
@@ -92,7 +93,7 @@ internal sealed partial class SimHistory
             if (sequence > store.CommitWatermark) continue;
             if (!store.Snapshots.Contains(sequence)) throw Broken($"{node.Name} is in sync up to {store.CommitWatermark} and has no snapshot '{name}' at {sequence}");
             var (held, expected) = (node.Storage.CommittedIn(sequence), _snapshots[sequence].AsList());
-            if (!held.SequenceEqual(expected)) throw Broken($"{node.Name} holds snapshot '{name}' at {sequence} otherwise than it was made:\n  {Text(held)}\n  {Text(expected)}");
+            if (held is not null && !held.SequenceEqual(expected)) throw Broken($"{node.Name} holds snapshot '{name}' at {sequence} otherwise than it was made:\n  {Text(held)}\n  {Text(expected)}");
         }
     }
 

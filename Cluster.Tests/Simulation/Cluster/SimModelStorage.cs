@@ -79,5 +79,5 @@ internal sealed class SimModelStorage(SimNode node) : ISimStorage
 
     public IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> Committed() => [.. _volume!.Committed()];
 
-    public IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> CommittedIn(ulong snapshot) => [.. _volume!.SnapshotContent(snapshot)];
+    public IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)>? CommittedIn(ulong snapshot) => [.. _volume!.SnapshotContent(snapshot)];
 }

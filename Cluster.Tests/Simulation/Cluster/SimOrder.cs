@@ -76,7 +76,11 @@ internal sealed class SimOrder
         if (marker.Creates) snapshots[at] = new Content(content);
         if (marker.RestoreFrom == 0) return content;
         var restored = new Content();
-        foreach (var (block, (_, value)) in snapshots[marker.RestoreFrom]) restored[block] = (at, value);
+        foreach (var (block, then) in snapshots[marker.RestoreFrom])
+        {
+            // What has not changed since stays the version that it is.
+            restored[block] = content.TryGetValue(block, out var now) && now.Sequence == then.Sequence ? now : (at, then.Value);
+        }
         return restored;
     }
 }

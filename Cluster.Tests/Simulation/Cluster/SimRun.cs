@@ -32,9 +32,6 @@ internal static class SimRun
     /// <summary>Of a catch-up that takes seconds.</summary>
     private const int SlowBlocksPerSecond = 9;
 
-    /// <summary>Whether the program's own store is asked for snapshots too.</summary>
-    private const bool SnapshotsOverStore = false;
-
     public static SimProfile ProfileOf(ulong seed)
     {
         var random = new SimRandom(seed ^ 0xC0FFEE);
@@ -104,7 +101,8 @@ internal static class SimRun
         return profile with
         {
             RealStore = true,
-            TakesSnapshots = SnapshotsOverStore && profile.TakesSnapshots,
+            // No scrub reads what only snapshots hold, and so nothing mends it.
+            TakesSnapshots = profile.TakesSnapshots && !profile.Rots,
             ChangesCopies = false,
             EncodedBytes = encodedBytes,
             OperationsPerClient = 100,

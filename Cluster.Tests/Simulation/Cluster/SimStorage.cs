@@ -86,8 +86,8 @@ internal interface ISimStorage
     /// <summary>What is committed, ascending: block, sequence and value (0: none).</summary>
     IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> Committed();
 
-    /// <summary>The same of a snapshot, without what is not there.</summary>
-    IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)> CommittedIn(ulong snapshot);
+    /// <summary>The same of a snapshot, without what is not there; null: its disk can't be read now.</summary>
+    IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)>? CommittedIn(ulong snapshot);
 }
 
 /// <summary>What is put in the place of a disk.</summary>

@@ -134,12 +134,15 @@ internal sealed partial class SimVolumeStore
     private static bool IsRestore(TailRecord record) =>
         record.Header.Kind == RecordKind.Marker && SnapshotMarker.TryDecode(record.Bytes.AsSpan(record.Header.PayloadOffset)) is { RestoreFrom: not 0 };
 
-    /// <summary>What was not there then is trimmed now, and what was there is a new version.</summary>
+    /// <summary>What was not there then is trimmed now, and what was there and has changed since is a new version.</summary>
     private void Restore(ulong snapshot, ulong sequence)
     {
         foreach (var block in _map.Keys.ToList())
         {
-            if (View(snapshot, block) is { Encoded: not null } then) Put(block, then with { Sequence = sequence });
+            if (View(snapshot, block) is { Encoded: not null } then)
+            {
+                if (then.Sequence != _map[block].Sequence) Put(block, then with { Sequence = sequence });
+            }
             else if (_map[block].Encoded is not null) Put(block, new Cell(sequence, default, null));
         }
     }

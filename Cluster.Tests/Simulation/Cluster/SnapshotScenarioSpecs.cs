@@ -58,7 +58,7 @@ public sealed class SnapshotScenarioSpecs
         Assert.Equal([1UL, 3UL, 4UL, 6UL], [.. away.Storage.Committed().Where(block => block.Value != 0).Select(block => block.Block)]);
     }
 
-    private static ulong[] Blocks(SimNode node, ulong snapshot) => [.. node.Storage.CommittedIn(snapshot).Select(block => block.Block)];
+    private static ulong[] Blocks(SimNode node, ulong snapshot) => [.. node.Storage.CommittedIn(snapshot)!.Select(block => block.Block)];
 
     private static bool IsWhole(SimWorld world) => world.Director.IsServing && world.Journal.State.InSync.Length == world.Profile.Replicas;
 
