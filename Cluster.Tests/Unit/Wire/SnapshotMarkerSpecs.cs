@@ -18,7 +18,7 @@ public sealed class SnapshotMarkerSpecs
     [InlineData(Limits.SnapshotsMax, 5)]
     public void Round_trip(int count, int chunks)
     {
-        var marker = new SnapshotMarker(count % 2 == 0, count == 0 ? 0UL : 3, Sequences(count));
+        var marker = new SnapshotMarker(count % 2 == 0, count % 2 == 0 ? 0UL : 3, Sequences(count));
         var record = marker.Build(Volume, out var header);
         Assert.Equal(IoStatus.Ok, RecordHeader.TryDecode(record.Span, out var decoded));
         Assert.Equal((RecordKind.Marker, default(BlockRange), (uint)chunks, default(SessionId)), (decoded.Kind, decoded.Range, decoded.DescriptorCount, decoded.Session));
@@ -34,8 +34,9 @@ public sealed class SnapshotMarkerSpecs
         record.Release();
     }
 
-    [Theory(DisplayName = "A marker of another version, with unknown flags or reserved bytes, with wrong sequences, or one that goes back to none of them, is refused")]
+    [Theory(DisplayName = "A marker of another version, with unknown flags or reserved bytes, with wrong sequences, one that goes back to none of them, or that makes one too, is refused")]
     [InlineData(0, 2)]
+    [InlineData(1, 1)]
     [InlineData(1, 2)]
     [InlineData(2, 1)]
     [InlineData(5, 9)]
@@ -45,7 +46,7 @@ public sealed class SnapshotMarkerSpecs
     [InlineData(16, 6)]
     public void Refusals(int at, byte value)
     {
-        var payload = Payload(new SnapshotMarker(true, 3, [3, 5]));
+        var payload = Payload(new SnapshotMarker(false, 3, [3, 5]));
         Assert.NotNull(SnapshotMarker.TryDecode(payload));
         payload[at] = value;
         Assert.Null(SnapshotMarker.TryDecode(payload));
