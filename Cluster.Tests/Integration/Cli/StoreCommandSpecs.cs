@@ -65,6 +65,25 @@ public sealed class StoreCommandSpecs : IDisposable
             json["listed"]![0]!["block"]!.GetValue<ulong>()));
     }
 
+    [Fact(DisplayName = "store bench runs its jobs in a directory of its own and removes it; also with so little room that the cleaner works; what it can't take is refused")]
+    public async Task Bench()
+    {
+        var directory = Path.Combine(_directory, "bench");
+        var rows = JsonNode.Parse((await RunAsync("store", "bench", "--data", directory, "--size", "300MiB", "--capacity", "640MiB", "--time", "200ms", "-o", "json")).Output)!.AsArray();
+        Assert.Equal(["fill", "write", "write-sync32", "write-80-20", "read"], rows.Select(row => row!["job"]!.GetValue<string>()));
+        Assert.All(rows, row => Assert.True(row!["operations"]!.GetValue<long>() > 0 && row["perSecond"]!.GetValue<double>() > 0, row!.ToJsonString()));
+        Assert.Equal(300L << 8, rows[0]!["operations"]!.GetValue<long>());
+        Assert.All(rows.Take(4), row => Assert.True(row!["writeAmplification"]!.GetValue<double>() >= 1, row!.ToJsonString()));
+        Assert.InRange(rows[3]!["liveRatio"]!.GetValue<double>(), 0.6, 0.8);
+        Assert.False(Directory.Exists(directory));
+
+        var exists = await RunAsync("store", "bench", "--data", _directory);
+        Assert.Equal(ExitCode.Usage, exists.Exit);
+        Assert.Contains("exists already", exists.Error, StringComparison.Ordinal);
+        Assert.Contains("There is no job 'burn'", (await RunAsync("store", "bench", "--data", directory, "--jobs", "read,burn")).Error, StringComparison.Ordinal);
+        Assert.Contains("--capacity is too small", (await RunAsync("store", "bench", "--data", directory, "--capacity", "64MiB")).Error, StringComparison.Ordinal);
+    }
+
     [Fact(DisplayName = "A store in use, a directory without a store and one of several nodes are refused, each in a sentence that says what to do")]
     public async Task Refusals()
     {
