@@ -32,8 +32,6 @@ internal static class StoreMutants
             "|| named.Contains(each.Segment) ||", "||"),
         Alone("a segment is used anew that a replay reads", "P1, reclaim", "BlockStore.Reclaim.cs",
             "&& segment.Number < _checkpointPosition.Number", ""),
-        Alone("what is applied outside the order goes ahead of a marker in the log", "R19, reclaim", "VolumeStore.cs",
-            "var status = LogMarkers();", "var status = IoStatus.Ok;"),
         Alone("a late trim leaves what snapshots after it see", "R19, reclaim", "BlockMap.cs",
             "if (_layers.Count > 0 && sequence < _layers[^1].Sequence) TrimLayers(range, sequence);", ""),
         Alone("a deleted snapshot takes along what an older one sees", "R19, reclaim", "BlockMap.Snapshots.cs",
