@@ -42,7 +42,8 @@ public sealed class ReclaimSpecs
         rig.Disk.CapacityBytes = rig.Disk.UsedBytes + ((segments - rig.Store.Segments.All.Count) * (long)StoreOptions.SegmentBytesMin) + Limits.BlockBytes;
 
         quiet.Commit(quiet.LastSequence);
-        for (var block = 0UL; block < quietBlocks; block++) StoreRig.AppendBlock(quiet, block, StoreRig.Bytes(1000 + block));
+        // Trimmed, it has nothing that the cleaner would move, and no record of its own behind this one.
+        Assert.Equal(IoStatus.Ok, StoreRig.Append(quiet, StoreRig.Trim(StoreRig.Volume, quiet.LastSequence + 1, new BlockRange(0, quietBlocks), 1, quiet.CommitWatermark)));
         quiet.Commit(quiet.LastSequence);
         Assert.Equal(blocks, Fill(rig, busy, blocks, 1));
         // With one segment less there may be no more room.
@@ -56,8 +57,8 @@ public sealed class ReclaimSpecs
         rig.Restart(PowerLoss.ProcessOnly);
         quiet = rig.Find();
         Assert.Null(quiet.Damage);
-        Assert.Equal(2UL * quietBlocks, quiet.CommitWatermark);
-        for (var block = 0UL; block < quietBlocks; block++) Assert.Equal(StoreRig.Bytes(1000 + block), rig.Read(quiet, block).Blocks[0].Bytes);
+        Assert.Equal(quietBlocks + 1UL, quiet.CommitWatermark);
+        for (var block = 0UL; block < quietBlocks; block++) Assert.Empty(rig.Read(quiet, block).Blocks[0].Bytes);
         busy = rig.Find(new VolumeId(8));
         Assert.Null(busy.Damage);
         busy.Commit(busy.LastSequence);
