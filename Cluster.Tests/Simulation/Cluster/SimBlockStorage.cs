@@ -109,6 +109,12 @@ internal sealed class SimBlockStorage : ISimStorage
         return _written[0].State;
     }
 
+    /// <summary>
+    /// The newest state that the next process finds for certain: all of it was written before what a failed sync left. The disk is asked for that, not the store: a process
+    /// may end before it hears of the failure, and its pages are dropped all the same (docs/consistency.md, known limits).
+    /// </summary>
+    private int StateOutliving(long firstLost) => _written[Math.Max(0, _written.FindLastIndex(written => written.Operation < firstLost))].State;
+
     public bool Open()
     {
         if (_node.World.Faults is { IsOver: false } && _random.Percent(5)) DieWithin(12, _node.World.Profile.PowerLoss && _random.Percent(50));
@@ -259,9 +265,13 @@ internal sealed class SimBlockStorage : ISimStorage
         if (_backups.Count > BackupAge + 1) _backups.Dequeue();
     }
 
-    private void CheckState(SimReplicaState found, List<SimReplicaState> states, int from, string what) => _node.World.History.Check(
-        states.Count == 0 || states.FindLastIndex(state => state.Is(in found)) >= from,
-        () => $"the store of {_node.Name} {what} at {found}, but it was {string.Join("; ", states.Skip(from))}");
+    private void CheckState(SimReplicaState found, List<SimReplicaState> states, int from, string what)
+    {
+        var last = states.FindLastIndex(state => state.Is(in found));
+        _node.World.History.Check(states.Count == 0 || last >= from, () => $"the store of {_node.Name} {what} at {found}, "
+            + (last < 0 ? "as it never was in its last process" : $"as it was {from - last} changes before")
+            + $", but it was {string.Join("; ", states.Skip(from).Select(state => $"{state} ({state.Unlike(in found)})"))}");
+    }
 
     /// <summary>
     /// Another store opens what is on media now: as after a loss of power that leaves nothing else. It finds the replica whole, as it was at some moment since
@@ -305,15 +315,16 @@ internal sealed class SimBlockStorage : ISimStorage
         _states = [];
         if (_volume is { } volume)
         {
-            // After a failed sync the page cache keeps nothing for certain.
-            var isLost = power || (volume.HasFailed && _node.World.Profile.PowerLoss);
+            var firstLost = _disk.FirstLost(SegmentTable.Prefix);
+            var isLost = power || firstLost < long.MaxValue;
             (_kept, _synced) = (isLost ? volume.ToldDurable : Math.Max(volume.ToldDurable, volume.ToldAppended), volume.ToldDurable);
-            var written = _written[^1].State;
+            var outliving = StateOutliving(firstLost);
             (_states, _syncedState) = (volume.States, StateOnMedia());
-            _keptState = isLost ? _syncedState : written;
+            _keptState = power ? _syncedState : outliving;
             volume.Real.Events = null;
         }
-        _node.World.Say(_node.Name, $"ends, {(power ? "without power" : "killed")}{(_disk.IsOff ? " in a call" : "")}: keeps {_kept}, {_synced} synced, {store.FailureReason ?? "no failure"}");
+        var failure = store.FailureReason ?? (_disk.FirstLost(SegmentTable.Prefix) < long.MaxValue ? "a failed sync that it has not heard of" : "no failure");
+        _node.World.Say(_node.Name, $"ends, {(power ? "without power" : "killed")}{(_disk.IsOff ? " in a call" : "")}: keeps {_kept}, {_synced} synced, {failure}");
         Counts += new SimStoreCounts
         {
             DiedInACall = _disk.IsOff ? 1 : 0,

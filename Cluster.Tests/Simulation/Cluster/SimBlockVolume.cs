@@ -1,5 +1,6 @@
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
+using Cluster.Node.Replica;
 using Cluster.Node.Store;
 
 namespace Cluster.Tests.Simulation.Volumes;
@@ -233,6 +234,32 @@ internal readonly record struct SimReplicaState(ulong Sequence, ulong LastRecord
 
     public bool Is(in SimReplicaState other) =>
         Sequence == other.Sequence && LastRecordEpoch == other.LastRecordEpoch && Header.AsSpan().SequenceEqual(other.Header);
+
+    /// <summary>What differs from that one, for a message.</summary>
+    public string Unlike(in SimReplicaState found)
+    {
+        var differences = new List<string>();
+        if (Sequence != found.Sequence) differences.Add($"sequence {Sequence}, found {found.Sequence}");
+        if (LastRecordEpoch != found.LastRecordEpoch) differences.Add($"epoch of the last record {LastRecordEpoch}, found {found.LastRecordEpoch}");
+        if (!Header.AsSpan().SequenceEqual(found.Header))
+        {
+            if (ReplicaHeader.TryDecode(Header) is not { } one || ReplicaHeader.TryDecode(found.Header) is not { } other) differences.Add("the header, and one of the two is none");
+            else AddDifferences(one, other, differences);
+        }
+        return string.Join(", ", differences);
+    }
+
+    private static void AddDifferences(ReplicaHeader one, ReplicaHeader other, List<string> differences)
+    {
+        foreach (var property in typeof(ReplicaHeader).GetProperties())
+        {
+            var (was, found) = (Text(property.GetValue(one)), Text(property.GetValue(other)));
+            if (was != found) differences.Add($"{property.Name} {was}, found {found}");
+        }
+    }
+
+    private static string Text(object? value) => value is IEnumerable<StampedMember> members ? $"[{string.Join("; ", members)}]"
+        : value is byte[] bytes ? Convert.ToHexString(bytes) : $"{value}";
 
     public override string ToString() => $"{Sequence} of epoch {LastRecordEpoch}, header {Header.Length} B";
 }

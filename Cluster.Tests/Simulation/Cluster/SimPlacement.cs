@@ -55,12 +55,20 @@ internal sealed class SimPlacement(SimWorld world)
         if (state.Spec != _wanted) Propose(owner, new SpecChanged(SimWorld.Volume, _wanted, state.SpecRevision + 1));
         else if (state.Replicas.Count(IsThere) < _wanted.Replicas && FreeNode(state) is { } free) Add(owner, state, free);
         else if (state.Replicas.Length > _wanted.Replicas && state.Replicas.All(IsThere)) owner.Host.Post(0, () => owner.Machine.DropSurplus([]));
+        else if (Replaced(state) is { } lost) owner.Host.Post(0, () => owner.Machine.DropReplaced(lost.Id, $"replaced, and {lost.NodeName} has another name now"));
     }
 
     private static void Propose(SimOwner owner, VolumeEvent e) => owner.Host.Post(0, () => owner.Machine.Propose(e));
 
     /// <summary>Its node still has the name that it was placed under.</summary>
     private bool IsThere(ReplicaPlacement copy) => world.Replicas.Any(node => node.Id == copy.Node);
+
+    /// <summary>
+    /// A copy whose node is gone, once enough others are in sync: the last step of a replacement. Its node may hold nothing that would remind the owner of it: it can have lost
+    /// its disk before its name.
+    /// </summary>
+    private ReplicaPlacement? Replaced(VolumeState state) =>
+        state.Replicas.Count(copy => IsThere(copy) && state.Member(copy.Id) is not null) < _wanted.Replicas ? null : state.Replicas.FirstOrDefault(copy => !IsThere(copy));
 
     private SimNode? FreeNode(VolumeState state) =>
         world.Replicas.FirstOrDefault(node => node.IsWorking && !state.Replicas.Any(copy => copy.Node == node.Id));

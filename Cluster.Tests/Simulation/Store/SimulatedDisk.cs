@@ -26,7 +26,10 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
     private ulong _random = seed;
     private bool _locked;
 
-    /// <summary>A sync worked since one failed: what that one left may leave the page cache from now on.</summary>
+    /// <summary>
+    /// A sync worked since the last that failed: what failed ones left may leave the page cache from now on. That sync mostly was the store's note of the failure; without the
+    /// note nobody promises anything (docs/consistency.md, known limits).
+    /// </summary>
     private bool _mayEvict;
     private bool _hasLost;
     private long _forgottenAt;
@@ -181,6 +184,17 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         return first;
     }
 
+    /// <summary>The first operation, since the last <see cref="Forget"/>, whose bytes a failed sync left: the next process may not find them. None: the greatest number.</summary>
+    public long FirstLost(string prefix)
+    {
+        var first = long.MaxValue;
+        foreach (var (name, file) in _names)
+        {
+            if (EvictsLost && name.StartsWith(prefix, StringComparison.Ordinal)) first = Math.Min(first, file.FirstLost);
+        }
+        return first;
+    }
+
     public void Forget()
     {
         _forgottenAt = Operations;
@@ -281,7 +295,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
             else if (Take(() => disk.FailSyncs, left => disk.FailSyncs = left))
             {
                 file.FailSync();
-                disk._hasLost = true;
+                (disk._hasLost, disk._mayEvict) = (true, false);
                 return DiskResult.Failed(IoStatus.DeviceError, "fdatasync: injected error");
             }
             if (!disk.Operate()) return Off;

@@ -27,8 +27,18 @@ internal sealed class SimulatedFile
     {
         get
         {
-            var first = long.MaxValue;
+            var first = FirstLost;
             foreach (var at in _unsynced.Values) first = Math.Min(first, at);
+            return first;
+        }
+    }
+
+    /// <summary>The first operation of those whose bytes a failed sync left in the page cache, which calls them clean; none: the greatest number.</summary>
+    public long FirstLost
+    {
+        get
+        {
+            var first = long.MaxValue;
             foreach (var at in _lost.Values) first = Math.Min(first, at);
             return first;
         }
