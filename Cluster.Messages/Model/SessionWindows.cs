@@ -22,6 +22,16 @@ public sealed class SessionWindows
 
     public int Count => _windows.Count;
 
+    /// <summary>Whether a session of this attachment generation has ever written, as far as is remembered.</summary>
+    public bool HasGeneration(ulong generation)
+    {
+        foreach (var session in _windows.Keys)
+        {
+            if (session.Generation == generation) return true;
+        }
+        return false;
+    }
+
     /// <summary>Bytes that <see cref="Encode"/> needs.</summary>
     public int EncodedBytes => 1 + 4 + (_windows.Count * (32 + (Words * 8)));
 

@@ -56,6 +56,7 @@ public sealed partial class VolumeMachine
         if (_state.Snapshots.Any(snapshot => snapshot.Name == name))
             return new SnapshotAnswer(IoStatus.Conflict, $"it has a snapshot named '{name}'; choose another name, or delete that one first");
         if (_marker?.Name == name) return new SnapshotAnswer(IoStatus.Busy, $"the snapshot '{name}' is being made");
+        PumpSnapshots();
         if (WhyNoMarker() is { } refused) return refused;
         if (_state.Snapshots.Length >= Limits.SnapshotsMax)
             return new SnapshotAnswer(IoStatus.OutOfRange, $"it has {_state.Snapshots.Length} snapshots, and {Limits.SnapshotsMax} is the most; delete some first");
@@ -70,6 +71,7 @@ public sealed partial class VolumeMachine
     /// </summary>
     public void RestoreSnapshot(ulong sequence, Action<IoStatus, string> answer)
     {
+        PumpSnapshots();
         if ((WhyNoRestore(sequence) ?? WhyNoMarker()) is { } refused)
         {
             answer(refused.Status, refused.Sentence);
@@ -91,15 +93,25 @@ public sealed partial class VolumeMachine
             return new SnapshotAnswer(IoStatus.Busy, $"it is attached to node {attachment.NodeName}; stop what uses it and detach it first");
         var users = _sessions.Values.Where(session => session.Route.IsUp).Select(session => session.Link!.Peer).Distinct().Count();
         if (users > 0) return new SnapshotAnswer(IoStatus.Busy, $"it is in use on {users} {(users == 1 ? "node" : "nodes")}; stop what uses it first");
-        return Phase == VolumePhase.Serving && MaySessionsReturn()
-            ? new SnapshotAnswer(IoStatus.Busy, "who used it a moment ago may be on the way back; try again in some seconds") : null;
+        if (_effects.Local is { } local && !local.Snapshots.Contains(sequence)) return new SnapshotAnswer(IoStatus.Missing, "this copy does not have that snapshot");
+        return Phase == VolumePhase.Serving && ReturnLeftMs() is > 0 and var left
+            ? new SnapshotAnswer(IoStatus.Busy, $"who used it when its owner or the connection to it was lost may be on the way back, with writes, for {(left + 999) / 1000} s more; to cut them off, "
+                + $"attach it to a node and detach it (myrmidon volume attach {Spec.FullName} --node NODE; myrmidon volume detach {Spec.FullName})") : null;
     }
 
-    /// <summary>Their owner, or their connection, was lost a moment ago.</summary>
-    private bool MaySessionsReturn()
+    /// <summary>
+    /// How long sessions whose owner, or whose connection, was lost hold their requests: one that came back after a restore would write into what it has never seen. Those of an older
+    /// attachment can't come back (R11).
+    /// </summary>
+    private long ReturnLeftMs()
     {
-        var now = _effects.NowMs;
-        return (_windows.Count > 0 && now - _servingSinceMs < ReturnGraceMs) || _sessions.Values.Any(session => session.LostAtMs is { } lost && now - lost < ReturnGraceMs);
+        var (now, hold, left) = (_effects.NowMs, Math.Max(Spec.HoldMs, ReturnGraceMs), 0L);
+        if (_windows.HasGeneration(_state.Attachment.Generation)) left = _servingSinceMs + hold - now;
+        foreach (var session in _sessions.Values)
+        {
+            if (session.LostAtMs is { } lost) left = Math.Max(left, lost + hold - now);
+        }
+        return left;
     }
 
     private SnapshotAnswer? WhyNoMarker()

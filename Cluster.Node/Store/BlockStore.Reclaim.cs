@@ -18,6 +18,9 @@ public sealed partial class BlockStore
     private readonly List<SegmentUse> _reclaiming = [];
     private readonly HashSet<Segment> _tailSegments = [];
     private LogPosition _reclaimAt;
+
+    /// <summary>The log had no room for what a reclaim has to say in it; a checkpoint needs none.</summary>
+    private bool _isReclaimRefused;
     private LogPosition _checkpointPosition;
 
     /// <summary>From here on the log is replayed if the store is opened now.</summary>
@@ -51,8 +54,10 @@ public sealed partial class BlockStore
         {
             if (volume.LogWatermark() == IoStatus.Ok) continue;
             _reclaiming.Clear();
+            _isReclaimRefused = true;
             return;
         }
+        _isReclaimRefused = false;
         _reclaimAt = _writer.End;
         _syncWanted = true;
     }
@@ -80,7 +85,7 @@ public sealed partial class BlockStore
         foreach (var segment in Segments.All)
         {
             if (segment is not { IsDead: true, Readers: 0, Number: > 0 } || segment.Number >= _writer.End.Number) continue;
-            if (IsReclaimable(segment)) below++;
+            if (!_isReclaimRefused && IsReclaimable(segment)) below++;
             else behind += Segments.SegmentBytes;
         }
         return below == 0 && behind > 0 && (behind >= FreesTimesItself * _checkpointBytes || Segments.AvailableCount <= SegmentTable.Reserve(SpaceClass.Data) + 1);

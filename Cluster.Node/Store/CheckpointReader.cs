@@ -147,7 +147,8 @@ internal sealed class CheckpointReader : IDisposable
             var (index, number, id) = (reader.U32(), reader.U64(), reader.Guid());
             if (!reader.Ok || index > int.MaxValue / 2) return false;
             var at = _found.FindIndex(each => each.Segment.Id == id);
-            if (at < 0 || (_found[at].HasHeader && _found[at].Number != number))
+            // A header that can't be read, before an entry that tells its number: that is what it is.
+            if (at < 0 || (_found[at].Number != number && (_found[at].HasHeader || _found[at].Number > number)))
             {
                 _lost.Add(index);
                 continue;

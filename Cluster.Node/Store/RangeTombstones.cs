@@ -61,6 +61,16 @@ public sealed class RangeTombstones
         Replace(from, to);
     }
 
+    public void Add(Tombstone tombstone)
+    {
+        for (var first = tombstone.First; first < tombstone.End;)
+        {
+            var range = new BlockRange(first, (uint)Math.Min(tombstone.End - first, Limits.RangeBlocksMax));
+            Add(range, tombstone.Sequence);
+            first = range.End;
+        }
+    }
+
     /// <summary>Drops those of this sequence or an older one.</summary>
     public void RemoveUpTo(ulong sequence) => _list.RemoveAll(tombstone => tombstone.Sequence <= sequence);
 

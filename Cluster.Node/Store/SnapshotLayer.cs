@@ -66,8 +66,8 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
     public ulong Sequence => sequence;
 
     /// <summary>
-    /// The volume's trims as of the snapshot, as far as a copy that was away may have to be told of them (R20): one that a newer trim or write hides from the volume's own
-    /// list can still be the one that this snapshot sees.
+    /// The volume's trims between the next older snapshot and this one, as far as a copy that was away may have to be told of them (R20): one that a newer trim hides from the
+    /// volume's own list can still be the one that this snapshot sees.
     /// </summary>
     public RangeTombstones Tombstones { get; } = new();
 

@@ -305,12 +305,14 @@ public sealed partial class VolumeStore
     internal IoStatus ReadBlock(in MapEntry entry, ulong block, Span<byte> to)
     {
         if (entry.LengthBytes == 0) return IoStatus.Ok;
+        if (entry.Segment <= MapEntry.LostSegment) return IoStatus.BadChecksum;
         if (!_store.Segments[entry.Segment].File.ReadExactly(entry.OffsetBytes, to).IsOk) return IoStatus.DeviceError;
         return entry.Descriptor.Matches(Volume, 0, block, to) ? IoStatus.Ok : IoStatus.BadChecksum;
     }
 
     /// <summary>Where a block lies that can't be read, for an operator.</summary>
-    internal string Explain(in MapEntry entry, IoStatus status) =>
-        $"{(status == IoStatus.BadChecksum ? "does not match its checksum" : $"can't be read ({status})")}: {entry.LengthBytes} B at {entry.OffsetBytes} of "
+    internal string Explain(in MapEntry entry, IoStatus status) => entry.Segment <= MapEntry.LostSegment
+        ? $"lies in a segment that was used anew, written as {entry.Sequence}"
+        : $"{(status == IoStatus.BadChecksum ? "does not match its checksum" : $"can't be read ({status})")}: {entry.LengthBytes} B at {entry.OffsetBytes} of "
         + $"{_store.Segments[entry.Segment].Name}, written as {entry.Sequence}";
 }

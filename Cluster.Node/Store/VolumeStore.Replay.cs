@@ -20,7 +20,7 @@ public sealed partial class VolumeStore
             ReplayOrdered(in header, record, place);
             return;
         }
-        CommitUpTo(header.CommitWatermark);
+        if (Damage is null) CommitUpTo(header.CommitWatermark);
         ReplayOwn(in header, record, place);
     }
 

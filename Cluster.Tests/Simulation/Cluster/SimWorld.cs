@@ -77,6 +77,9 @@ internal sealed record SimProfile
 /// <summary>One volume on simulated nodes: virtual time, one thread, one seed.</summary>
 internal sealed class SimWorld
 {
+    /// <summary>Of the volume. Short, so that it can be put back to a snapshot soon after a takeover; the simulated clients hold their requests for ever.</summary>
+    private const int HoldMs = 2000;
+
     public static readonly VolumeId Volume = new(7);
 
     private const int LookUs = 2_000;
@@ -88,7 +91,7 @@ internal sealed class SimWorld
     {
         (Seed, Profile, Random) = (seed, profile, new SimRandom(seed));
         Spec = new VolumeSpec(Volume, VolumeSpec.DefaultNamespace, "simulated", profile.Blocks * Limits.BlockBytes, profile.Replicas,
-            profile.FailureMode, profile.FailureThreshold, Limits.HoldMsDefault, false, Labels(profile.ReadLease));
+            profile.FailureMode, profile.FailureThreshold, HoldMs, false, Labels(profile.ReadLease));
         History = new SimHistory(this);
         Network = new SimNetwork(this);
         for (var index = 0; index < profile.Replicas; index++) Nodes.Add(new SimNode(this, index, hasDisk: true));

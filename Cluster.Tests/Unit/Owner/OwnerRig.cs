@@ -14,13 +14,16 @@ namespace Cluster.Tests.Unit.Owner;
 /// </summary>
 internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 {
+    /// <summary>Of the volume.</summary>
+    public const int HoldMs = 5000;
+
     private readonly Queue<(ILocalReads Reads, ulong Token, BlockRange Range)> _reads = new();
     private readonly Queue<VolumeEvent> _proposals = new();
     private readonly VolumeSpec _spec;
 
     public OwnerRig(int copies, FailureModeKind mode, VolumeState? state = null, bool readLease = true, int spareNodes = 0)
     {
-        _spec = new VolumeSpec(SimWorld.Volume, VolumeSpec.DefaultNamespace, "rig", 64 * Limits.BlockBytes, copies, mode, 1, 1000, false,
+        _spec = new VolumeSpec(SimWorld.Volume, VolumeSpec.DefaultNamespace, "rig", 64 * Limits.BlockBytes, copies, mode, 1, HoldMs, false,
             SimWorld.Labels(readLease));
         Nodes = [.. Enumerable.Range(0, copies + spareNodes).Select(index => new NodeId(new Guid(index + 1, 0, 0, new byte[8])))];
         Links = [.. Nodes.Select(node => new RecordingLink(node))];

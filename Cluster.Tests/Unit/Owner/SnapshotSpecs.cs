@@ -258,6 +258,24 @@ public sealed class SnapshotSpecs
         Assert.Equal(IoStatus.Ok, rig.Front.LastOf(FrameKind.SessionOpened).Status);
     }
 
+    [Fact(DisplayName = "R19: as long as a client whose connection was lost holds its requests, the volume is not put back under it")]
+    public void R19_a_lost_client_may_return()
+    {
+        // Guards ReturnLeftMs.
+        using var rig = OwnerRig.Serving(2);
+        Make(rig, "a", 2);
+        rig.Machine.OnLinkDown(rig.Front);
+        var answers = new List<(IoStatus Status, string Sentence)>();
+        rig.Tick(VolumeMachine.ReturnGraceMs);
+        rig.Machine.RestoreSnapshot(1, (status, sentence) => answers.Add((status, sentence)));
+        Assert.Equal(IoStatus.Busy, Assert.Single(answers).Status);
+        Assert.Contains("may be on the way back, with writes, for 4 s more; to cut them off", answers[0].Sentence, StringComparison.Ordinal);
+        Assert.Equal(1UL, rig.Machine.Sequence);
+        rig.Tick(OwnerRig.HoldMs);
+        rig.Machine.RestoreSnapshot(1, (status, sentence) => answers.Add((status, sentence)));
+        Assert.Equal(2UL, rig.Machine.Sequence);
+    }
+
     [Fact(DisplayName = "R19: who waits for a restore is told when its owner ends before it knows")]
     public void R19_an_owner_that_ends_answers()
     {
