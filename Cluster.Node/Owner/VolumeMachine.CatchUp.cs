@@ -264,6 +264,7 @@ public sealed partial class VolumeMachine
             foreach (var record in _batch) record.Release();
             _batch.Clear();
             AbandonCatchUp(session, $"the replica on this node could not be read: {status}");
+            if (status == IoStatus.BadChecksum) MoveFromBadBlocks();
             return false;
         }
         foreach (var record in _batch) SendItem(session, FrameKind.CatchUpRecord, record);
@@ -271,6 +272,23 @@ public sealed partial class VolumeMachine
         catchUp.OnBatch(next);
         SendMark(session, catchUp);
         return true;
+    }
+
+    /// <summary>
+    /// A block that is bad here would keep every other copy from being caught up for as long as nothing mends it, and what only snapshots hold no scrub looks at. Another member
+    /// may have it good.
+    /// </summary>
+    private void MoveFromBadBlocks()
+    {
+        if (_effects.NowMs < _moveNotBeforeMs) return;
+        foreach (var session in _replicas.Values)
+        {
+            if (IsLocal(session) || !IsMember(session) || session is not { Phase: ReplicaPhase.InSync, Aligned: true, Link.IsUp: true } || session.ShouldLeave) continue;
+            _moveNotBeforeMs = _effects.NowMs + MoveRetryMs;
+            _effects.Log($"blocks of the copy on this node are bad, and no copy can be caught up from them: the owner moves to {session.Placement.NodeName}");
+            _effects.MoveOwner(session.Placement.Node, session.Placement.NodeName, "blocks of its own copy are bad, and another copy is to be caught up");
+            return;
+        }
     }
 
     // ---- what users see ----

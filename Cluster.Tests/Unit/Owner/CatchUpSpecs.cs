@@ -124,6 +124,27 @@ public sealed class CatchUpSpecs
         Assert.InRange(view.CatchUpBytesPerSecond, 900UL, 1100UL);
     }
 
+    [Fact(DisplayName = "An owner from whose bad blocks no copy can be caught up moves to another member, and not again and again")]
+    public void Bad_blocks_move_the_owner()
+    {
+        // Guards SendBatch: MoveFromBadBlocks.
+        using var rig = Degraded();
+        rig.ChangesStatus = IoStatus.DeviceError;
+        rig.LinkUp(2);
+        rig.Promised(2);
+        rig.CaughtUp(2, 0);
+        Assert.Empty(rig.Moves);
+        rig.ChangesStatus = IoStatus.BadChecksum;
+        for (var attempt = 0; attempt < 3; attempt++)
+        {
+            rig.Promised(2);
+            rig.Tick(1000);
+            rig.CaughtUp(2, 0);
+        }
+        Assert.Equal([rig.Nodes[1]], rig.Moves);
+        Assert.True(rig.Scans.Count > 2, $"{rig.Scans.Count} attempts were made");
+    }
+
     [Fact(DisplayName = "A long catch-up waits for its turn at the owner's node, a short one does not; in the end the turn is given back")]
     public void Turns()
     {

@@ -306,6 +306,7 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     public (IoStatus Status, ChangePosition? Next) ReadChanges(ulong since, ulong upTo, ChangePosition? position, int bytesMax, List<IoBuffer> records)
     {
         Scans.Add((since, upTo, position));
+        if (ChangesStatus != IoStatus.Ok) return (ChangesStatus, null);
         if (Changes.Count == 0) return (IoStatus.Ok, null);
         var (next, bytes) = Changes.Dequeue();
         var record = BufferPool.Shared.Rent(bytes);
@@ -318,6 +319,9 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     public Queue<(ChangePosition? Next, int Bytes)> Changes { get; } = new();
 
     public List<(ulong Since, ulong UpTo, ChangePosition? Position)> Scans { get; } = [];
+
+    /// <summary>What scans for changes answer.</summary>
+    public IoStatus ChangesStatus { get; set; } = IoStatus.Ok;
 
     public long ChangedBytes { get; set; }
 
