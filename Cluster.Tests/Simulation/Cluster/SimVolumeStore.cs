@@ -277,7 +277,7 @@ internal sealed partial class SimVolumeStore : IVolumeStore
         return (IoStatus.Ok, null);
     }
 
-    public long EstimateChanges(ulong since, ulong upTo, ulong fromBlock = 0) => 
+    public long EstimateChanges(ulong since, ulong upTo, ulong fromBlock = 0) =>
         (_map.Count(pair => pair.Key >= fromBlock && pair.Value.Sequence > since) + _older.Values.Sum(versions => versions.Count(version => version.Sequence > since))) * 16L;
 
     public (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence)
