@@ -25,6 +25,9 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
     private static readonly TimeSpan PlacementPauseMax = TimeSpan.FromSeconds(3);
     private const double PlacementPauseJitter = 0.2;
 
+    /// <summary>Of the catalogue's supervisor and the shard coordinator's, where their managers put them.</summary>
+    private static readonly string[] SingletonPaths = ["/user/placement/singleton", $"/system/sharding/{VolumeSharding.TypeName}Coordinator/singleton"];
+
     public static NodeActors Start(
         ActorSystem system, NodeOptions options, VolumeRuntime runtime, PeerDirectory directory, IMetaLog log, Action onTakenOut,
         ILoggerFactory loggers)
@@ -39,6 +42,9 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
         var region = VolumeSharding.Start(system, id => HomeOf(id, keeper, runtime), strategy);
         var placement = StartPlacement(system, options, region, log);
         system.ActorOf(Props.Create(() => new MembershipWatch(directory, runtime.OnTakenOut, onTakenOut)), "membership");
+        Func<bool> isHost = () => cluster.SelfAddress.Equals(ClusterMember.OldestOf(cluster));
+        Action leave = () => cluster.Down(cluster.SelfAddress);
+        system.ActorOf(Props.Create(() => new SingletonWatch(isHost, SingletonPaths, leave, SingletonWatch.Every)), "singletons");
         system.ActorOf(Props.Create(() => new ReplicaReaper(runtime, placement)), "reaper");
         Func<VolumeId, ICanTell?> servedAt = volume => KeeperOf(volume, system, runtime, directory, keeper);
         var router = system.ActorOf(Props.Create(() => new VolumeRouter(region, servedAt)), "owners");

@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Cluster.Node.Cli;
+using Cluster.Tests.Integration.Cli;
 using Cluster.Tests.Integration.EndToEnd;
 using Xunit.Abstractions;
 
@@ -59,8 +60,8 @@ public sealed class ChaosCommandSpecs(ITestOutputHelper output)
 
     private async Task<(int Exit, string Output, string Error)> RunAsync(params string[] args)
     {
-        using var text = new StringWriter();
-        using var error = new StringWriter();
+        using var text = new CapturedText();
+        using var error = new CapturedText();
         var exit = await CommandLine.RunAsync(args, TextWriter.Synchronized(text), error);
         output.WriteLine(text.ToString());
         return (exit, text.ToString(), error.ToString());

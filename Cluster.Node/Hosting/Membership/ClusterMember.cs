@@ -73,7 +73,9 @@ public sealed partial class ClusterMember(ActorSystem system, ILogger<ClusterMem
     }
 
     /// <summary>Address of the member that hosts cluster singletons: the oldest one that is up; null when none is known.</summary>
-    public Address? Oldest => _cluster.State.Members.Where(member => member.Status == MemberStatus.Up && member.HasRole("storage"))
+    public Address? Oldest => OldestOf(_cluster);
+
+    public static Address? OldestOf(Akka.Cluster.Cluster cluster) => cluster.State.Members.Where(member => member.Status == MemberStatus.Up && member.HasRole("storage"))
         .Aggregate((Member?)null, (oldest, member) => oldest is null || member.IsOlderThan(oldest) ? member : oldest)?.Address;
 
     private async Task<AkkaJoinDecision> DecideAsync(AkkaFormation formation, CancellationToken cancellation)

@@ -189,7 +189,7 @@ public sealed class CommandLineSpecs : IAsyncLifetime
     {
         _control.Failure = new ControlFailure(ControlStatus.Unavailable, "There is no leader.");
         Assert.Equal(ExitCode.Unreachable, (await RunAsync("status")).Exit);
-        using var error = new StringWriter();
+        using var error = new CapturedText();
         var exit = await CommandLine.RunAsync(["status", "--endpoint", "http://127.0.0.1:1"], TextWriter.Null, error);
         Assert.Equal(ExitCode.Unreachable, exit);
         Assert.Contains("No node answers at http://127.0.0.1:1", error.ToString(), StringComparison.Ordinal);
@@ -224,8 +224,8 @@ public sealed class CommandLineSpecs : IAsyncLifetime
 
     private async Task<(int Exit, string Output, string Error)> RunAsync(params string[] args)
     {
-        using var output = new StringWriter();
-        using var error = new StringWriter();
+        using var output = new CapturedText();
+        using var error = new CapturedText();
         var exit = await CommandLine.RunAsync(args.Contains("--help") ? args
             : [.. args, "--endpoint", _server.Address.ToString()], output, error);
         return (exit, output.ToString(), error.ToString());

@@ -135,8 +135,8 @@ public sealed class StoreCommandSpecs : IDisposable
 
     private static async Task<(int Exit, string Output, string Error)> RunAsync(params string[] args)
     {
-        using var output = new StringWriter();
-        using var error = new StringWriter();
+        using var output = new CapturedText();
+        using var error = new CapturedText();
         var exit = await CommandLine.RunAsync(args, output, error);
         return (exit, output.ToString(), error.ToString());
     }

@@ -3,6 +3,7 @@ using Cluster.Messages.Model;
 using Cluster.Node.Api;
 using Cluster.Node.Cli;
 using Cluster.Node.Cli.Demo;
+using Cluster.Tests.Integration.Cli;
 
 namespace Cluster.Tests.Integration.EndToEnd;
 
@@ -77,8 +78,8 @@ public sealed class BitRotSpecs : IDisposable
 
     private static async Task<ScrubCountsResource> ScrubAsync(LocalCluster cluster)
     {
-        using var output = new StringWriter();
-        using var error = new StringWriter();
+        using var output = new CapturedText();
+        using var error = new CapturedText();
         var exit = await CommandLine.RunAsync(["volume", "scrub", "db", "--wait", "-o", "json", "--endpoint", cluster.Nodes[0].Api], output, error);
         Assert.True(exit == ExitCode.Ok, $"{output}{error}");
         return JsonSerializer.Deserialize<ScrubResource>(output.ToString(), JsonSerializerOptions.Web)!.Last!;

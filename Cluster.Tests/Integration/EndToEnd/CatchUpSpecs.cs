@@ -1,6 +1,7 @@
 using System.Globalization;
 using Cluster.Node.Cli;
 using Cluster.Node.Cli.Demo;
+using Cluster.Tests.Integration.Cli;
 
 namespace Cluster.Tests.Integration.EndToEnd;
 
@@ -42,8 +43,8 @@ public sealed class CatchUpSpecs : IDisposable
         await cluster.KillAsync(away);
         Assert.Equal(0UL, await CounterAsync(front.Api, "myrmidon_catch_up_ended_total"));
         await cluster.StartNodeAsync(away);
-        using var output = new StringWriter();
-        using var error = new StringWriter();
+        using var output = new CapturedText();
+        using var error = new CapturedText();
         Assert.Equal(ExitCode.Ok, await CommandLine.RunAsync(["volume", "wait", "db", "--timeout", "80", "--endpoint", front.Api], output, error));
 
         await probe.StopAsync();

@@ -1,6 +1,7 @@
 using Cluster.Node.Cli;
 using Cluster.Node.Cli.Demo;
 using Cluster.Node.Cli.Dev;
+using Cluster.Tests.Integration.Cli;
 
 namespace Cluster.Tests.Integration.EndToEnd;
 
@@ -73,7 +74,7 @@ public sealed class CopiesSpecs : IDisposable
 
     private static async Task<string> RunAsync(int exit, params string[] arguments)
     {
-        using var output = new StringWriter();
+        using var output = new CapturedText();
         var code = await CommandLine.RunAsync(arguments, output, output);
         Assert.True(exit == code, $"{string.Join(' ', arguments)}: {code}: {output}");
         return output.ToString();

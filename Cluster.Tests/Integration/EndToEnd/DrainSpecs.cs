@@ -1,5 +1,6 @@
 using Cluster.Node.Cli;
 using Cluster.Node.Cli.Demo;
+using Cluster.Tests.Integration.Cli;
 
 namespace Cluster.Tests.Integration.EndToEnd;
 
@@ -48,7 +49,7 @@ public sealed class DrainSpecs
 
     private static async Task<string> RunAsync(int exit, params string[] arguments)
     {
-        using var output = new StringWriter();
+        using var output = new CapturedText();
         var code = await CommandLine.RunAsync(arguments, output, output);
         Assert.True(exit == code, $"{string.Join(' ', arguments)}: {code}: {output}");
         return output.ToString();

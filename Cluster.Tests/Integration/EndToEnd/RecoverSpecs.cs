@@ -2,6 +2,7 @@ using System.Diagnostics;
 using Cluster.Node.Api;
 using Cluster.Node.Cli;
 using Cluster.Node.Cli.Dev;
+using Cluster.Tests.Integration.Cli;
 
 namespace Cluster.Tests.Integration.EndToEnd;
 
@@ -149,8 +150,8 @@ public sealed class RecoverSpecs : IDisposable
 
     private static async Task<(int Code, string Output, string Error)> RecoverAsync(IEnumerable<DevNode> nodes, params string[] more)
     {
-        using var output = new StringWriter();
-        using var error = new StringWriter();
+        using var output = new CapturedText();
+        using var error = new CapturedText();
         string[] args = ["recover", .. nodes.SelectMany(node => new[] { "--endpoint", node.Api }), .. more];
         var code = await CommandLine.RunAsync(args, output, error);
         return (code, output.ToString(), error.ToString());

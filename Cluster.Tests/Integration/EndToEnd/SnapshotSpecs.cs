@@ -4,6 +4,7 @@ using Cluster.Messages.Model;
 using Cluster.Node.Api;
 using Cluster.Node.Cli;
 using Cluster.Node.Cli.Dev;
+using Cluster.Tests.Integration.Cli;
 
 namespace Cluster.Tests.Integration.EndToEnd;
 
@@ -132,7 +133,7 @@ public sealed class SnapshotSpecs : IDisposable
 
     private static async Task<string> RunAsync(int exit, DevNode node, params string[] arguments)
     {
-        using var output = new StringWriter();
+        using var output = new CapturedText();
         var code = await CommandLine.RunAsync([.. arguments, "--endpoint", node.Api], output, output);
         Assert.True(exit == code, $"{string.Join(' ', arguments)}: {code}: {output}");
         return output.ToString();
