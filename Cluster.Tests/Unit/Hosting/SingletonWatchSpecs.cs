@@ -7,7 +7,7 @@ namespace Cluster.Tests.Unit.Hosting;
 /// <summary>A node that has to run a singleton, and does not, leaves; see <see cref="SingletonWatch"/> for how that comes to be.</summary>
 public sealed class SingletonWatchSpecs : TestKit
 {
-    private static readonly TimeSpan Every = TimeSpan.FromMilliseconds(20);
+    private static readonly TimeSpan Every = TimeSpan.FromMilliseconds(50);
     private static readonly TimeSpan Long = SingletonWatch.MissesMax * 4 * Every;
 
     [Fact(DisplayName = "A node that is the oldest and does not run one of the singletons leaves, once, and not before long")]
@@ -15,7 +15,7 @@ public sealed class SingletonWatchSpecs : TestKit
     {
         Sys.ActorOf(Props.Create<Idle>(), "runs");
         Watch("/user/runs", "/user/gone");
-        ExpectNoMsg(SingletonWatch.MissesMax * Every / 2);
+        ExpectNoMsg(SingletonWatch.MissesMax * Every / 4);
         ExpectMsg("leave", Long);
         ExpectNoMsg(Long);
     }
@@ -36,7 +36,7 @@ public sealed class SingletonWatchSpecs : TestKit
         Watch("/user/runs");
         for (var round = 0; round < 3; round++)
         {
-            ExpectNoMsg(SingletonWatch.MissesMax * Every / 2);
+            ExpectNoMsg(SingletonWatch.MissesMax * Every / 4);
             var runs = Sys.ActorOf(Props.Create<Idle>(), "runs");
             ExpectNoMsg(4 * Every);
             Watch(runs);
