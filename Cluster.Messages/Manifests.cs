@@ -42,6 +42,8 @@ public static class Manifests
         Of<CopiesConfirmed>("copies-confirmed/1"),
         Of<SnapshotCreated>("snapshot-created/1"),
         Of<SnapshotDeleted>("snapshot-deleted/1"),
+        Of<ShrinkAsked>("shrink-asked/1"),
+        Of<ShrinkWithdrawn>("shrink-withdrawn/1"),
     ];
 
     /// <summary>Manifests that are read and not written any more.</summary>
@@ -58,7 +60,7 @@ public static class Manifests
         Of<VolumeProtocol.Attach>("volume.attach/2"),
         Of<VolumeProtocol.Attached>("volume.attached/1"),
         Of<VolumeProtocol.Detach>("volume.detach/2"),
-        Of<VolumeProtocol.ChangeSpec>("volume.change-spec/2"),
+        Of<VolumeProtocol.ChangeSpec>("volume.change-spec/3"),
         Of<VolumeProtocol.Delete>("volume.delete/2"),
         Of<VolumeProtocol.ReplaceReplica>("volume.replace-replica/2"),
         Of<VolumeProtocol.ArrangeCopies>("volume.arrange-copies/1"),
@@ -79,7 +81,7 @@ public static class Manifests
         Of<PlacementProtocol.CreateVolume>("placement.create-volume/1"),
         Of<PlacementProtocol.GetVolume>("placement.get-volume/1"),
         Of<PlacementProtocol.ListVolumes>("placement.list-volumes/1"),
-        Of<PlacementProtocol.ChangeVolume>("placement.change-volume/2"),
+        Of<PlacementProtocol.ChangeVolume>("placement.change-volume/3"),
         Of<PlacementProtocol.DeleteVolume>("placement.delete-volume/2"),
         Of<PlacementProtocol.ListNodes>("placement.list-nodes/1"),
         Of<PlacementProtocol.CordonNode>("placement.cordon-node/1"),

@@ -41,11 +41,11 @@ public static class PlacementProtocol
     public sealed record ListVolumes(string Namespace) : IPlacementCommand;
 
     /// <summary>
-    /// A new size (0: as it is; grow only) and labels to set (an empty value removes one). Answered by <see cref="Found"/> once the owner
+    /// A new size (0: as it is; a smaller one only if <paramref name="AllowShrink"/>, and only over space in which nothing is stored) and labels to set (an empty value removes one). Answered by <see cref="Found"/> once the owner
     /// has it; of another number of copies: once those to come are added and those to go are gone. Refused as Stale when the catalogue's part of <paramref name="Expected"/> (null: any) is not the present one.
     /// </summary>
     public sealed record ChangeVolume(
-        string FullName, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels, VolumeRevision? Expected = null)
+        string FullName, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels, VolumeRevision? Expected = null, bool AllowShrink = false)
         : IPlacementCommand;
 
     /// <summary>

@@ -142,6 +142,8 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
             case ReplacementPlaced placed: RefreshOrder(placed.Volume); break;
             case RemovalAsked asked: RefreshOrder(asked.Volume); break;
             case RemovalWithdrawn withdrawn: RefreshOrder(withdrawn.Volume); break;
+            case ShrinkAsked asked: RefreshOrder(asked.Spec.Id); break;
+            case ShrinkWithdrawn withdrawn: RefreshOrder(withdrawn.Volume); break;
             case VolumeRemoved removed: Settle(removed.Volume); break;
             case VolumeConfirmed confirmed: Settle(confirmed.Volume); break;
             case RespecificationConfirmed confirmed: Settle(confirmed.Volume); break;
@@ -201,11 +203,12 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
         {
             Apply(withdrawn);
             var answer = new PlacementProtocol.Refused(refused.Kind, refused.Reason);
-            foreach (var (_, caller) in _waiters.Where(waiter => IsForRemoval(waiter.Wait))) caller.Tell(answer);
-            _waiters.RemoveAll(waiter => IsForRemoval(waiter.Wait));
+            foreach (var (_, caller) in _waiters.Where(waiter => IsForIt(waiter.Wait))) caller.Tell(answer);
+            _waiters.RemoveAll(waiter => IsForIt(waiter.Wait));
         });
 
-        bool IsForRemoval(PlacementWait wait) => wait.Volume == volume && wait.Kind == PlacementWaitKind.Removed;
+        bool IsForIt(PlacementWait wait) =>
+            wait.Volume == volume && wait.Kind == (refused.Order is VolumeProtocol.Delete ? PlacementWaitKind.Removed : PlacementWaitKind.Changed);
     }
 
     private void OnWhichAreDeleted(PlacementProtocol.WhichAreDeleted question)

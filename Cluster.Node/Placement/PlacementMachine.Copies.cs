@@ -38,7 +38,7 @@ public static partial class PlacementMachine
     }
 
     private static bool IsSettled(PlacedVolume volume) =>
-        volume is { Phase: CataloguePhase.Ready, Replacement: null, Removal: null, Arrangement: null, LastReplica: < ushort.MaxValue };
+        volume is { Phase: CataloguePhase.Ready, Replacement: null, Removal: null, Arrangement: null, ShrinkTo: null, LastReplica: < ushort.MaxValue };
 
     /// <summary>Those that are coming already, and as many more as the spec asks for.</summary>
     private static (ImmutableArray<ReplicaPlacement> Added, NodeChoice? Refusal) Add(

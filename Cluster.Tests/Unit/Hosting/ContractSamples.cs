@@ -50,6 +50,8 @@ internal static class ContractSamples
         new CopiesConfirmed(Volume, [Placement]),
         new SnapshotCreated(Volume, 0x1122334455667788, "monday", 1_800_000_000_123),
         new SnapshotDeleted(Volume, 0x1122334455667788),
+        new ShrinkAsked(Spec),
+        new ShrinkWithdrawn(Volume),
     ];
 
     public static readonly ImmutableArray<IControlMessage> ControlMessages =
@@ -63,7 +65,7 @@ internal static class ContractSamples
         new VolumeProtocol.Attach(Volume, Node, "node-1", Revision),
         new VolumeProtocol.Attached(Volume, Attachment),
         new VolumeProtocol.Detach(Volume, Revision),
-        new VolumeProtocol.ChangeSpec(Volume, Spec, 4),
+        new VolumeProtocol.ChangeSpec(Volume, Spec, 4, true),
         new VolumeProtocol.Delete(Volume, true, Revision),
         new VolumeProtocol.ReplaceReplica(Volume, new ReplicaId(1), Placement, 4),
         new VolumeProtocol.ArrangeCopies(Volume, 4, [Placement], [new ReplicaId(2), new ReplicaId(1)]),
@@ -84,7 +86,7 @@ internal static class ContractSamples
         new PlacementProtocol.CreateVolume("default", "pg", 1 << 20, Spec.Labels),
         new PlacementProtocol.GetVolume("pg"),
         new PlacementProtocol.ListVolumes(""),
-        new PlacementProtocol.ChangeVolume("pg", 1 << 21, Spec.Labels, Revision),
+        new PlacementProtocol.ChangeVolume("pg", 1 << 21, Spec.Labels, Revision, true),
         new PlacementProtocol.DeleteVolume("pg", Revision, true),
         new PlacementProtocol.ListNodes(),
         new PlacementProtocol.CordonNode("node-1", true),
