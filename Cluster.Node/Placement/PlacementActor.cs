@@ -243,8 +243,13 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
 
     private void OnReport(PlacementProtocol.ReportNode command)
     {
-        if (_state.Nodes.ContainsKey(command.Node)) _board.Report(command.Node, command.Report);
-        else Sender.Tell(new PlacementProtocol.RegisterAgain(command.Node));
+        if (!_state.Nodes.ContainsKey(command.Node))
+        {
+            Sender.Tell(new PlacementProtocol.RegisterAgain(command.Node));
+            return;
+        }
+        _board.Report(command.Node, command.Report);
+        Sender.Tell(new PlacementProtocol.ReportTaken(command.Node, NodeBoard.ProvisionedOn(_state, command.Node)));
     }
 
     private void ReplaceNext()

@@ -38,7 +38,7 @@ public static partial class PlacementMachine
         if (state.Find(spec.FullName) is { } existing) return Again(existing, spec);
         var copies = policy.Replicas ?? Math.Clamp(nodes.Count, 1, VolumePolicy.ReplicasDefault);
         if (CheckThreshold(policy, copies) is { } tooMany) return PlacementDecision.Refuse(RefusalKind.Invalid, tooMany);
-        var choice = NodeChooser.Choose($"Volume {spec.FullName} of {copies} copies", copies, policy.ZoneSpread, nodes, []);
+        var choice = NodeChooser.Choose($"Volume {spec.FullName} of {copies} copies", copies, policy.ZoneSpread, nodes, [], spec.SizeBytes);
         if (choice.Nodes.IsEmpty)
             return PlacementDecision.Refuse(choice.Waiting ? RefusalKind.Unavailable : RefusalKind.Impossible, choice.Refusal);
         var replicas = choice.Nodes.Select(
@@ -63,6 +63,7 @@ public static partial class PlacementMachine
         if (CheckThreshold(policy, copies) is { } tooMany) return PlacementDecision.Refuse(RefusalKind.Invalid, tooMany);
         var spec = WithPolicy(volume.Spec with { SizeBytes = sizeBytes, Labels = labels, Replicas = copies }, policy);
         if (volume.ShrinkTo is not null || sizeBytes < volume.Spec.SizeBytes) return Shrink(volume, spec);
+        if (WhyNotLarger(nodes, volume, sizeBytes) is { } promised) return PlacementDecision.Refuse(RefusalKind.Impossible, promised);
         if (copies != volume.Spec.Replicas) return ChangeCopies(nodes, volume, spec, policy, newGuid);
         return VolumeMatches(volume.Spec, spec)
             ? new PlacementDecision(null, null, new PlacementWait(spec.Id, PlacementWaitKind.Changed))
@@ -133,7 +134,7 @@ public static partial class PlacementMachine
             // A volume's last copy can't be made anew from anything.
             if (lost is null || volume.Replicas.Length == 1) continue;
             var taken = volume.Replicas.Select(replica => replica.Node).ToImmutableHashSet();
-            var choice = NodeChooser.Choose($"Volume {volume.Spec.FullName}", 1, policy.ZoneSpread, nodes, taken);
+            var choice = NodeChooser.Choose($"Volume {volume.Spec.FullName}", 1, policy.ZoneSpread, nodes, taken, provisionBytes: 0);
             if (choice.Nodes.IsEmpty) continue;
             var (id, node) = (new ReplicaId((ushort)(volume.LastReplica + 1)), choice.Nodes[0]);
             return new ReplacementPlaced(volume.Spec.Id, lost.Id, new ReplicaPlacement(id, node.Id, node.Name, newGuid()));

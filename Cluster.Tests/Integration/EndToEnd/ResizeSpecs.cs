@@ -1,5 +1,6 @@
 using System.Text.Json.Nodes;
 using Cluster.Node.Cli;
+using Cluster.Tests.Integration.Cli;
 using Cluster.Tests.Integration.Nbd;
 
 namespace Cluster.Tests.Integration.EndToEnd;
@@ -101,7 +102,7 @@ public sealed class ResizeSpecs(LocalClusterFixture fixture) : IClassFixture<Loc
 
     private async Task<string> RunAsync(int expected, params string[] arguments)
     {
-        var output = new StringWriter();
+        using var output = new CapturedText();
         var code = await CommandLine.RunAsync([.. arguments, "--endpoint", Cluster.Nodes[1].Api], output, output);
         Assert.True(code == expected, $"{string.Join(' ', arguments)} ended with {code}, not {expected}:\n{output}");
         return output.ToString();

@@ -16,7 +16,7 @@ internal static class ContractSamples
     public static readonly Attachment Attachment = new(3, AttachmentMode.Exclusive, Node, "node-1");
     public static readonly VolumeRevision Revision = new(0x0123456789abcdef, 3);
     public static readonly NodeDescription Description = new(Node, "node-1", "z1", "h:1", "h:2", "h:3", "akka.tcp://myrmidon@h:4", Store);
-    public static readonly NodeReport Report = new(100, 40, 60, 3, Store, "0.1.0", 25);
+    public static readonly NodeReport Report = new(100, 40, 60, 3, Store, "0.1.0", 25, 200);
     public static readonly VolumeEntry Entry = new(Spec, [Placement], CataloguePhase.Ready);
     private static readonly ImmutableArray<InSyncMember> Members = [new(new ReplicaId(1), Store, 4, 0x41), new(new ReplicaId(2), Store, 5, 0x51)];
 
@@ -96,9 +96,10 @@ internal static class ContractSamples
         new PlacementProtocol.Found(Entry),
         new PlacementProtocol.VolumeList([Entry]),
         new PlacementProtocol.Removed(Volume),
-        new PlacementProtocol.NodeList([new NodeEntry(Description, Report, "up", false, 2)]),
+        new PlacementProtocol.NodeList([new NodeEntry(Description, Report, "up", false, 2, 300)]),
         new PlacementProtocol.Registered(Node),
         new PlacementProtocol.RegisterAgain(Node),
+        new PlacementProtocol.ReportTaken(Node, 300),
         new PlacementProtocol.Deleted([new HeldCopy(Volume, new ReplicaId(1))]),
         new PlacementProtocol.Refused(RefusalKind.NotFound, "no such volume"),
     ];
