@@ -58,6 +58,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         Assert.True(stores.Opens > 10 * results.Count && stores.Refused > results.Count / 10, $"too few opens: {stores}");
         Assert.True(results.Sum(result => result.Resumes) > results.Count / 5, "hardly any catch-up went on from a cursor");
         Assert.True(stores.Rotted > results.Count, $"hardly anything rotted: {stores}");
+        Assert.True(stores.RottedKept > results.Count / 20, $"hardly anything rotted that only snapshots keep: {stores}");
         var kinds = FaultsOf(results);
         Assert.True(kinds["LosePowerAndKillOthers"] > results.Count / 8 && kinds["FailSyncAndKillOthers"] > results.Count / 20, $"copies were hardly ever left alone: {kinds}");
         Assert.True(stores.Suspect > results.Count && stores.DiedInACall > results.Count / 4 && stores.Failed > results.Count / 4, $"too few faults: {stores}");

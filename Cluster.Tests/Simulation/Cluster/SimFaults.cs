@@ -413,10 +413,18 @@ internal sealed class SimFaults(SimWorld world)
         }
     }
 
-    /// <summary>Of one copy, while all copies are good: with a bad block on two of them and one disk more to go, nobody promises anything.</summary>
     private void Rot()
     {
-        if (_isOver || !world.Replicas.All(each => each.IsWorking && each.Storage.IsIntact) || world.Journal.State.InSync.Length < world.Profile.Replicas) return;
+        if (!_isOver) RotSome();
+    }
+
+    /// <summary>
+    /// Blocks of one copy, while all copies are good: with a bad block on two of them and one disk more to go, nobody promises anything. The last time is when all faults are over: what
+    /// only a snapshot keeps has to be mended too, not only deleted.
+    /// </summary>
+    public void RotSome()
+    {
+        if (!world.Replicas.All(each => each.IsWorking && each.Storage.IsIntact) || world.Journal.State.InSync.Length < world.Profile.Replicas) return;
         Tally();
         var node = Pick();
         for (var blocks = _random.Between(1, 4); blocks > 0; blocks--) node.Storage.Rot((ulong)_random.Below((int)world.Profile.Blocks));
