@@ -37,7 +37,7 @@ internal sealed partial class SimHistory
         foreach (var (block, isThere) in RestoredBy(sequence, from))
         {
             _newest[block] = sequence;
-            if (!isThere) _newestTrim[block] = sequence;
+            if (!isThere) NoteTrim(block, sequence);
         }
     }
 
