@@ -1,4 +1,3 @@
-using Cluster.Messages.Model;
 using Cluster.Node.Journal.Format;
 
 namespace Cluster.Node.Journal.State;
