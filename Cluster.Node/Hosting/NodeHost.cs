@@ -1,8 +1,10 @@
 using System.Net;
 using Akka.Configuration;
+using Cluster.Csi.Csi;
 using Cluster.Messages.Model;
 using Cluster.Node.Api;
 using Cluster.Node.Hosting.Control;
+using Cluster.Node.Hosting.FrontEnds;
 using Cluster.Node.Hosting.Membership;
 using Cluster.Node.Hosting.Options;
 using Cluster.Node.Hosting.Recovery;
@@ -36,6 +38,7 @@ public sealed partial class NodeHost
     private readonly Health _health = new(TimeProvider.System);
     private readonly Metrics _metrics = new();
     private readonly ControlPlane _control = new();
+    private readonly CsiVolumeControl _csi;
     private readonly NodeRecovery _recovery;
     private readonly CancellationTokenSource _standDown = new();
     private readonly TaskCompletionSource<NodeEnd> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -46,6 +49,7 @@ public sealed partial class NodeHost
         (_options, _operatorFile, _loggers) = (options, operatorFile, loggers);
         _log = loggers.CreateLogger("Myrmidon.Node");
         _parts = new StopList(_log);
+        _csi = new CsiVolumeControl(options.Name, options.Zone, _control, _health);
         _recovery = new NodeRecovery(options.Name, era =>
         {
             EraToPutAside = era;
@@ -79,6 +83,7 @@ public sealed partial class NodeHost
         _parts.Add("the data directory", directory);
         foreach (var part in new[] { "cluster", "journal", "nbd", "placement", "store" }) _health.Report(part, HealthState.Starting, "The node starts.");
         await StartApiAsync(cancellation);
+        await StartCsiAsync(cancellation);
         var loop = new EpollLoop("io-loop", _loggers.CreateLogger("Myrmidon.Loop"), OnLoopFailed);
         _parts.Add("the I/O loop", loop);
         var store = OpenStore(loop, directory);
@@ -109,9 +114,9 @@ public sealed partial class NodeHost
         member.Directory.ReadSoon();
         await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
         var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, EndTakenOut, _loggers);
-        StartNbd(runtime, actors);
+        var sessions = StartNbd(runtime, actors);
         var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store));
-        OpenControl(formed.ClusterId, journal, member, actors);
+        OpenControl(formed.ClusterId, journal, member, actors, sessions);
         await known.WaitAsync(cancellation);
         // Stopped first: the others claim what it served while everything here still answers them.
         _parts.Add("the owners", runtime.LeaveAsync);
@@ -153,6 +158,19 @@ public sealed partial class NodeHost
         catch (IOException e)
         {
             throw new NodeStartException($"The API can't listen on port {_options.ApiPort} (myrmidon.api-port): {e.Message}", e);
+        }
+    }
+
+    /// <summary>Like the API, from the first moment: it says that the node starts until it can serve.</summary>
+    private async Task StartCsiAsync(CancellationToken cancellation)
+    {
+        try
+        {
+            _parts.Add("the CSI driver", await CsiServer.StartAsync(_options.CsiSocket, _csi, new CsiMetrics(_metrics).Count, _loggers, cancellation));
+        }
+        catch (IOException e)
+        {
+            throw new NodeStartException($"The CSI driver does not start (myrmidon.csi-socket): {e.Message}", e);
         }
     }
 

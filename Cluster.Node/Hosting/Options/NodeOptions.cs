@@ -35,6 +35,9 @@ public sealed record NodeOptions
     /// <summary>Path, or "".</summary>
     public string NbdSocket { get; init; } = "";
 
+    /// <summary>Path; never empty after the load.</summary>
+    public string CsiSocket { get; init; } = "";
+
     public int MeshPort { get; init; }
 
     public int RemotePort { get; init; }

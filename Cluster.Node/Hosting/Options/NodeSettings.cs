@@ -13,6 +13,7 @@ public sealed record NodeSettingsResult(NodeOptions? Options, Config Akka, strin
 public static class NodeSettings
 {
     public const string FileVariable = "MYRMIDON_CONFIG";
+    private const string CsiSocketName = "csi.sock";
     private const string DefaultsFile = "myrmidon.conf";
     private static readonly string[] SectionsOfAFile = [NodeSetting.Section, "akka"];
 
@@ -122,8 +123,9 @@ public static class NodeSettings
             return NodeSettingsResult.Failed(
                 $"myrmidon.host is {advertised}, by which no other node can reach this one; "
                 + "set myrmidon.advertised-host to a name or address that can.");
-        return new NodeSettingsResult(
-            options with { Name = name, AdvertisedHost = advertised, DataDirectory = Path.GetFullPath(options.DataDirectory) }, akka, "");
+        var data = Path.GetFullPath(options.DataDirectory);
+        var csi = options.CsiSocket.Length > 0 ? Path.GetFullPath(options.CsiSocket) : Path.Combine(data, CsiSocketName);
+        return new NodeSettingsResult(options with { Name = name, AdvertisedHost = advertised, DataDirectory = data, CsiSocket = csi }, akka, "");
     }
 
     /// <summary>Kubernetes gives each pod variables such as MYRMIDON_API_PORT=tcp://10.0.0.1:5705 for a service "myrmidon-api".</summary>
