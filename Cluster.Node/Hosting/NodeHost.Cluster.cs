@@ -69,7 +69,7 @@ public sealed partial class NodeHost
         return new NodeReport(usage.CapacityBytes, usage.UsedBytes, usage.AvailableBytes, store.OpenCount, BootId, ControlPlane.Version, usage.LiveBytes);
     }
 
-    private void StartNbd(VolumeRuntime runtime, NodeActors actors)
+    private (OwnerGateway Gateway, NbdServer Server) StartNbd(VolumeRuntime runtime, NodeActors actors)
     {
         var gateway = new OwnerGateway(runtime, () => actors.Placement, () => actors.Volumes);
         var sessions = new VolumeSessions(gateway, _loggers, runtime.Failovers.CountFrontEnd);
@@ -86,6 +86,7 @@ public sealed partial class NodeHost
         Nbd = server.EndPoint;
         _parts.Add("the NBD server", server.Stop);
         _health.Report("nbd", HealthState.Healthy);
+        return (gateway, server);
     }
 
     private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors)

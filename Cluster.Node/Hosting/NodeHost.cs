@@ -3,6 +3,7 @@ using Akka.Configuration;
 using Cluster.Messages.Model;
 using Cluster.Node.Api;
 using Cluster.Node.Hosting.Control;
+using Cluster.Node.Hosting.Devices;
 using Cluster.Node.Hosting.Membership;
 using Cluster.Node.Hosting.Options;
 using Cluster.Node.Hosting.Recovery;
@@ -36,6 +37,7 @@ public sealed partial class NodeHost
     private readonly Health _health = new(TimeProvider.System);
     private readonly Metrics _metrics = new();
     private readonly ControlPlane _control = new();
+    private readonly DeviceControl _devices = new();
     private readonly NodeRecovery _recovery;
     private readonly CancellationTokenSource _standDown = new();
     private readonly TaskCompletionSource<NodeEnd> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -109,10 +111,11 @@ public sealed partial class NodeHost
         member.Directory.ReadSoon();
         await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
         var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, EndTakenOut, _loggers);
-        StartNbd(runtime, actors);
+        var (gateway, nbd) = StartNbd(runtime, actors);
         var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store));
         OpenControl(formed.ClusterId, journal, member, actors);
         await known.WaitAsync(cancellation);
+        await StartDevicesAsync(directory, nbd, gateway, cancellation);
         // Stopped first: the others claim what it served while everything here still answers them.
         _parts.Add("the owners", runtime.LeaveAsync);
         _health.Report("placement", HealthState.Healthy);
@@ -146,7 +149,7 @@ public sealed partial class NodeHost
         try
         {
             var api = await ApiServer.StartAsync(
-                new ApiOptions(_options.Name, Bind(), _options.ApiPort), _control, _recovery, _health, _metrics, cancellation);
+                new ApiOptions(_options.Name, Bind(), _options.ApiPort), _control, _recovery, _devices, _health, _metrics, cancellation);
             Api = api.Address;
             _parts.Add("the API", api);
         }
