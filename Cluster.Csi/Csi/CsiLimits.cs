@@ -32,6 +32,9 @@ public static class CsiLimits
     /// <summary>Nodes that read one volume at one time: each is a label of the volume.</summary>
     public const int ReadersMax = 16;
 
+    /// <summary>Volumes of one node: each has a connection, and where there is no nbd module a process of its own.</summary>
+    public const int VolumesPerNodeMax = 256;
+
     /// <summary>Options of one mount.</summary>
     public const int MountFlagsMax = 32;
 

@@ -21,13 +21,15 @@ public sealed class CsiServer : IAsyncDisposable
     public string Path { get; }
 
     /// <summary>Throws IOException, with one sentence, when the socket can't be had.</summary>
+    /// <param name="devices">Null while this host's devices are not looked after.</param>
     /// <param name="onCall">Told the method and the code of every call that ended; any thread.</param>
     public static async Task<CsiServer> StartAsync(
-        string path, IVolumeControl control, Action<string, StatusCode> onCall, ILoggerFactory loggers, CancellationToken cancellation = default)
+        string path, IVolumeControl control, Func<HostDevices?> devices, Action<string, StatusCode> onCall, ILoggerFactory loggers,
+        CancellationToken cancellation = default)
     {
         var log = loggers.CreateLogger("Myrmidon.Csi");
         CsiSocket.Free(path, log);
-        var application = Build(path, control, new CsiCalls(log, onCall));
+        var application = Build(path, control, devices, new CsiCalls(log, onCall));
         try
         {
             await application.StartAsync(cancellation).ConfigureAwait(false);
@@ -52,7 +54,7 @@ public sealed class CsiServer : IAsyncDisposable
         await _application.DisposeAsync().ConfigureAwait(false);
     }
 
-    private static WebApplication Build(string path, IVolumeControl control, CsiCalls calls)
+    private static WebApplication Build(string path, IVolumeControl control, Func<HostDevices?> devices, CsiCalls calls)
     {
         var builder = WebApplication.CreateEmptyBuilder(
             new WebApplicationOptions { ApplicationName = typeof(CsiServer).Assembly.GetName().Name });
@@ -70,11 +72,13 @@ public sealed class CsiServer : IAsyncDisposable
         services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromMilliseconds(CsiLimits.StopMs));
         services.AddRoutingCore();
         services.AddGrpc(grpc => grpc.MaxReceiveMessageSize = CsiLimits.RequestBytesMax);
-        services.AddSingleton(new IdentityService(control, calls)).AddSingleton(new ControllerService(control, calls));
+        services.AddSingleton(new IdentityService(control, calls)).AddSingleton(new ControllerService(control, calls))
+            .AddSingleton(new NodeService(control, devices, calls));
         var application = builder.Build();
         application.UseRouting();
         application.MapGrpcService<IdentityService>();
         application.MapGrpcService<ControllerService>();
+        application.MapGrpcService<NodeService>();
         return application;
     }
 

@@ -69,7 +69,7 @@ public sealed partial class NodeHost
         return new NodeReport(usage.CapacityBytes, usage.UsedBytes, usage.AvailableBytes, store.OpenCount, BootId, ControlPlane.Version, usage.LiveBytes);
     }
 
-    private VolumeSessions StartNbd(VolumeRuntime runtime, NodeActors actors)
+    private (OwnerGateway Gateway, NbdServer Server, VolumeSessions Sessions) StartNbd(VolumeRuntime runtime, NodeActors actors)
     {
         var gateway = new OwnerGateway(runtime, () => actors.Placement, () => actors.Volumes);
         var sessions = new VolumeSessions(gateway, _loggers, runtime.Failovers.CountFrontEnd);
@@ -86,7 +86,7 @@ public sealed partial class NodeHost
         Nbd = server.EndPoint;
         _parts.Add("the NBD server", server.Stop);
         _health.Report("nbd", HealthState.Healthy);
-        return sessions;
+        return (gateway, server, sessions);
     }
 
     private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors, VolumeSessions sessions)

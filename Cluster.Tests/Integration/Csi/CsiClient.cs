@@ -2,6 +2,7 @@ using System.Net.Sockets;
 using Cluster.Csi.Csi.V1;
 using Grpc.Core;
 using Grpc.Net.Client;
+using NodeClient = Cluster.Csi.Csi.V1.Node.NodeClient;
 
 namespace Cluster.Tests.Integration.Csi;
 
@@ -30,12 +31,14 @@ internal sealed class CsiClient : IDisposable
             },
         };
         _channel = GrpcChannel.ForAddress("http://localhost", new GrpcChannelOptions { HttpHandler = handler, DisposeHttpClient = true });
-        (Identity, Controller) = (new Identity.IdentityClient(_channel), new Controller.ControllerClient(_channel));
+        (Identity, Controller, Node) = (new(_channel), new(_channel), new(_channel));
     }
 
     public Identity.IdentityClient Identity { get; }
 
     public Controller.ControllerClient Controller { get; }
+
+    public NodeClient Node { get; }
 
     public void Dispose() => _channel.Dispose();
 

@@ -109,7 +109,7 @@ public class VolumeLifeSpecs(CsiNode node) : IClassFixture<CsiNode>
         await Refused(StatusCode.InvalidArgument, request => request.VolumeCapabilities.Add(Block(Mode.MultiNodeSingleWriter)));
         await Refused(StatusCode.InvalidArgument, request => request.Parameters["replicsa"] = "1");
         await Refused(StatusCode.InvalidArgument, request => request.Parameters["failure-mode"] = "maybe");
-        await Refused(StatusCode.InvalidArgument, request => request.MutableParameters["XXX_FakeKey"] = "XXX_FakeValue");
+        await Refused(StatusCode.InvalidArgument, request => request.MutableParameters["NoSuchKey"] = "NoSuchValue");
         await Refused(StatusCode.InvalidArgument, request =>
         {
             request.Parameters["compression"] = "on";
@@ -167,8 +167,7 @@ public class VolumeLifeSpecs(CsiNode node) : IClassFixture<CsiNode>
         var call = node.Controller.CreateVolumeAsync(request, cancellationToken: cancellation.Token);
         await cancellation.CancelAsync();
         await CsiClient.FailsAsync(StatusCode.Cancelled, call);
-        await CsiClient.FailsAsync(
-            StatusCode.DeadlineExceeded, node.Controller.CreateVolumeAsync(request, deadline: DateTime.UtcNow.AddMilliseconds(1)));
+        await CsiClient.FailsAsync(StatusCode.DeadlineExceeded, node.Controller.CreateVolumeAsync(request, deadline: DateTime.UtcNow.AddMilliseconds(-1)));
         while (true)
         {
             // The server may not have seen yet that the calls before are over.

@@ -1,0 +1,40 @@
+using Microsoft.Win32.SafeHandles;
+
+namespace Cluster.Csi.Attach;
+
+/// <summary>Looks through a file that may be huge and mostly holes.</summary>
+internal static class DataScan
+{
+    /// <summary>Whether any byte is not zero. Throws IOException.</summary>
+    public static bool HasNonZero(SafeFileHandle file, CancellationToken cancellation)
+    {
+        var buffer = new byte[AttachLimits.ChunkBytes];
+        foreach (var (offset, end) in Extents(file))
+        {
+            for (var at = offset; at < end;)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                var count = RandomAccess.Read(file, buffer.AsSpan(0, (int)Math.Min(buffer.Length, end - at)), at);
+                if (count == 0) break;
+                if (buffer.AsSpan(0, count).ContainsAnyExcept((byte)0)) return true;
+                at += count;
+            }
+        }
+        return false;
+    }
+
+    /// <summary>Where the file has data, in ascending order. Throws IOException.</summary>
+    public static IEnumerable<(long Offset, long End)> Extents(SafeFileHandle file)
+    {
+        for (long at = 0; ;)
+        {
+            var data = Native.Seek(file, at, Native.SeekData, out var error);
+            if (error == Native.NoSuchDevice) yield break;
+            if (error != 0) throw new IOException($"lseek failed with error {error}");
+            var hole = Native.Seek(file, data, Native.SeekHole, out error);
+            if (error != 0) throw new IOException($"lseek failed with error {error}");
+            yield return (data, hole);
+            at = hole;
+        }
+    }
+}

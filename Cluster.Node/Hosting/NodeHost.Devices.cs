@@ -1,0 +1,62 @@
+using System.Net;
+using System.Text;
+using Cluster.Csi.Attach;
+using Cluster.Csi.Csi;
+using Cluster.Csi.Nbd;
+using Cluster.Node.Hosting.Devices;
+using Cluster.Node.Hosting.Volumes;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Node.Hosting;
+
+// Volumes as devices of this host.
+public sealed partial class NodeHost
+{
+    /// <summary>The kernel's bound.</summary>
+    private const int SocketPathBytesMax = 107;
+
+    /// <summary>
+    /// Devices outlive the process: what is found of an earlier one goes on. Their daemons come in by a socket of their own, which no other user of the host can open.
+    /// </summary>
+    private async Task StartDevicesAsync(DataDirectory directory, NbdServer nbd, OwnerGateway gateway, CancellationToken cancellation)
+    {
+        var attacher = new FuseLoopAttacher(directory.Attach, ListenForDevices(directory, nbd), _loggers);
+        var mounter = new Mounter(attacher, Path.Combine(directory.Attach, "scratch"));
+        var devices = new VolumeDevices(new HostVolumes(_control, gateway), attacher, mounter);
+        var recovered = await attacher.RecoverAsync(cancellation);
+        if (!recovered.IsOk) LogNotRecovered(recovered.Reason);
+        _devices.Open(devices, _options.Name);
+        _csiDevices = new HostDevices(attacher, mounter);
+        _parts.Add("the devices", () =>
+        {
+            _csiDevices = null;
+            _devices.Close();
+            return Task.CompletedTask;
+        });
+    }
+
+    private NbdAddress ListenForDevices(DataDirectory directory, NbdServer nbd)
+    {
+        Directory.CreateDirectory(directory.Attach);
+        if (OperatingSystem.IsLinux()) File.SetUnixFileMode(directory.Attach, UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.UserExecute);
+        var path = Path.Combine(Path.GetFullPath(directory.Attach), "nbd.sock");
+        if (Encoding.UTF8.GetByteCount(path) > SocketPathBytesMax)
+        {
+            var tcp = (IPEndPoint)nbd.EndPoint!;
+            var address = tcp.Address.Equals(IPAddress.Any) ? IPAddress.Loopback : tcp.Address.Equals(IPAddress.IPv6Any) ? IPAddress.IPv6Loopback : tcp.Address;
+            return new NbdAddress(null, address.ToString(), tcp.Port);
+        }
+        try
+        {
+            nbd.Start(null, path);
+            return new NbdAddress(path);
+        }
+        catch (System.Net.Sockets.SocketException e)
+        {
+            throw new NodeStartException($"NBD can't listen on {path}: {e.Message}", e);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "devices of an earlier run could not be looked after: {Reason}")]
+    private partial void LogNotRecovered(string reason);
+}
