@@ -19,7 +19,7 @@ public sealed partial class NodeHost
     /// </summary>
     private async Task StartDevicesAsync(DataDirectory directory, NbdServer nbd, OwnerGateway gateway, CancellationToken cancellation)
     {
-        var attacher = new FuseLoopAttacher(directory.Attach, ListenForDevices(directory, nbd), _loggers);
+        var attacher = new FuseLoopAttacher(directory.Attach, ListenForDevices(directory, nbd), DeviceProcess.Command, _loggers);
         var mounter = new Mounter(attacher, Path.Combine(directory.Attach, "scratch"));
         var devices = new VolumeDevices(new HostVolumes(_control, gateway), attacher, mounter);
         var recovered = await attacher.RecoverAsync(cancellation);
