@@ -16,7 +16,7 @@ namespace Cluster.Csi.Attach;
 /// </summary>
 public sealed class FuseLoopAttacher : IAttacher
 {
-    private readonly VolumeLocks _locks = new();
+    private readonly KeyedLocks<VolumeId> _locks = new();
     private readonly FuseLoopHost _host;
     private readonly ILogger _logger;
 
