@@ -17,16 +17,13 @@ public static class AttachLimits
     /// <summary>A loop device must let go of its file within this after it was told to, unless somebody has it open.</summary>
     public const int ReleaseMs = 10_000;
 
-    /// <summary>A daemon that was asked to end is killed after this: it may wait for a server that is away.</summary>
+    /// <summary>A daemon whose file was unmounted is killed after this.</summary>
     public const int DaemonStopMs = 5_000;
 
-    /// <summary>The kernel keeps what it knows of a FUSE file for a second.</summary>
+    /// <summary>A device must show its volume's new size within this.</summary>
     public const int ResizeMs = 10_000;
 
-    /// <summary>One answer of the daemon's monitor; it includes connecting to the NBD server.</summary>
-    public const int MonitorMs = 45_000;
-
-    public const int MonitorLineBytes = 1 << 20;
+    public const int ResizePollMs = 200;
 
     public const int PollMs = 20;
 

@@ -5,28 +5,28 @@ using System.Text;
 namespace Cluster.Csi.Attach;
 
 /// <summary>
-/// A helper process that outlives this one. It is known by the end of one of its arguments, which names a path that is only its own: that is
+/// A helper process that outlives this one. It is known by one of its arguments, which names a path that is only its own: that is
 /// found again after any crash, also one right after it was started, and no other process that got the same pid is ever taken for it.
 /// </summary>
 internal static class DaemonProcess
 {
-    /// <summary>The pids of processes of the program's name with an argument that ends so. Those that have ended show no arguments.</summary>
-    public static IReadOnlyList<int> Find(string program, string mark)
+    /// <summary>The pids of processes with just this argument. Those that have ended show no arguments.</summary>
+    public static IReadOnlyList<int> Find(string mark)
     {
         var found = new List<int>();
         foreach (var directory in Directory.EnumerateDirectories("/proc"))
         {
-            if (int.TryParse(Path.GetFileName(directory), NumberStyles.None, CultureInfo.InvariantCulture, out var pid) && Is(pid, program, mark)) found.Add(pid);
+            if (int.TryParse(Path.GetFileName(directory), NumberStyles.None, CultureInfo.InvariantCulture, out var pid) && Is(pid, mark)) found.Add(pid);
         }
         return found;
     }
 
-    public static bool Is(int pid, string program, string mark)
+    public static bool Is(int pid, string mark)
     {
         try
         {
             var parts = File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/cmdline"), Encoding.UTF8).Split('\0');
-            return Path.GetFileName(parts[0]) == program && parts.Any(part => part.EndsWith(mark, StringComparison.Ordinal));
+            return parts.Contains(mark, StringComparer.Ordinal);
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -38,15 +38,14 @@ internal static class DaemonProcess
     /// Starts it as a session of its own, so that no signal to this process or its terminal reaches it, with its output in a file that is begun
     /// anew. Answers its process, which may be gone already.
     /// </summary>
-    public static Process Start(string program, IEnumerable<string> arguments, string directory, string log)
+    public static Process Start(IEnumerable<string> command, string directory, string log)
     {
         var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false, WorkingDirectory = directory };
         start.ArgumentList.Add("-c");
         start.ArgumentList.Add("log=$1; shift; exec setsid \"$@\" >\"$log\" 2>&1 </dev/null");
         start.ArgumentList.Add("sh");
         start.ArgumentList.Add(log);
-        start.ArgumentList.Add(program);
-        foreach (var argument in arguments) start.ArgumentList.Add(argument);
+        foreach (var argument in command) start.ArgumentList.Add(argument);
         start.Environment["LC_ALL"] = "C";
         // Settings and sockets of this process are none of the daemon's.
         foreach (var name in start.Environment.Keys.Where(name => name.StartsWith("MYRMIDON_", StringComparison.Ordinal) || name == "NOTIFY_SOCKET").ToArray())
@@ -54,23 +53,26 @@ internal static class DaemonProcess
         return Process.Start(start)!;
     }
 
-    /// <summary>Asks every such process to end, kills those that do not in time, and answers when all are gone.</summary>
-    public static async Task<bool> StopAsync(string program, string mark, bool now, CancellationToken cancellation)
+    /// <summary>Whether there was one to signal.</summary>
+    public static bool Signal(string mark, int signal)
     {
-        var asked = false;
-        for (var waited = Stopwatch.StartNew(); Find(program, mark) is { Count: > 0 } pids;)
+        var any = false;
+        foreach (var pid in Find(mark))
+        {
+            using var process = Native.OpenProcess(pid);
+            // Looked at again through a handle that is to this very process.
+            any |= !process.IsInvalid && Is(pid, mark) && Native.Signal(process, signal);
+        }
+        return any;
+    }
+
+    /// <summary>Answers when all are gone. They end by themselves when their file is unmounted; those that do not in time, or at once, are killed.</summary>
+    public static async Task<bool> EndAsync(string mark, bool now, CancellationToken cancellation)
+    {
+        for (var waited = Stopwatch.StartNew(); Find(mark).Count > 0; await Task.Delay(AttachLimits.PollMs, cancellation).ConfigureAwait(false))
         {
             if (waited.ElapsedMilliseconds > AttachLimits.DaemonStopMs + AttachLimits.ReleaseMs) return false;
-            var kill = now || waited.ElapsedMilliseconds > AttachLimits.DaemonStopMs;
-            foreach (var pid in pids)
-            {
-                if (asked && !kill) continue;
-                using var process = Native.OpenProcess(pid);
-                // Looked at again through a handle that is to this very process.
-                if (!process.IsInvalid && Is(pid, program, mark)) Native.Signal(process, kill ? Native.Kill : Native.Terminate);
-            }
-            asked = true;
-            await Task.Delay(AttachLimits.PollMs, cancellation).ConfigureAwait(false);
+            if (now || waited.ElapsedMilliseconds > AttachLimits.DaemonStopMs) Signal(mark, Native.Kill);
         }
         return true;
     }

@@ -1,26 +1,31 @@
+using System.Buffers;
 using Microsoft.Win32.SafeHandles;
 
 namespace Cluster.Csi.Attach;
 
-/// <summary>Looks through a file that may be huge and mostly holes.</summary>
+/// <summary>Looks through devices and files that may be huge and mostly empty.</summary>
 internal static class DataScan
 {
-    /// <summary>Whether any byte is not zero. Throws IOException.</summary>
-    public static bool HasNonZero(SafeFileHandle file, CancellationToken cancellation)
+    /// <summary>Whether any byte of the range is not zero. Throws IOException.</summary>
+    public static bool HasNonZero(SafeFileHandle file, long offset, long length, CancellationToken cancellation)
     {
-        var buffer = new byte[AttachLimits.ChunkBytes];
-        foreach (var (offset, end) in Extents(file))
+        var buffer = ArrayPool<byte>.Shared.Rent(AttachLimits.ChunkBytes);
+        try
         {
-            for (var at = offset; at < end;)
+            for (long at = offset, end = offset + length; at < end;)
             {
                 cancellation.ThrowIfCancellationRequested();
-                var count = RandomAccess.Read(file, buffer.AsSpan(0, (int)Math.Min(buffer.Length, end - at)), at);
-                if (count == 0) break;
+                var count = RandomAccess.Read(file, buffer.AsSpan(0, (int)Math.Min(AttachLimits.ChunkBytes, end - at)), at);
+                if (count == 0) return false;
                 if (buffer.AsSpan(0, count).ContainsAnyExcept((byte)0)) return true;
                 at += count;
             }
+            return false;
         }
-        return false;
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(buffer);
+        }
     }
 
     /// <summary>Where the file has data, in ascending order. Throws IOException.</summary>

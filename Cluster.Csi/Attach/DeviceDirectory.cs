@@ -7,12 +7,12 @@ internal sealed record DeviceNote(int Version, string FullName, ulong SizeBytes,
 
 /// <summary>
 /// The directory of one device, ROOT/v12.7: the identity is its name. Files: note.json; export, an empty file that the FUSE file is mounted
-/// over; daemon.log; qmp.sock. Nothing in it outlives the device.
+/// over; daemon.log. Nothing in it outlives the device.
 /// </summary>
 internal sealed class DeviceDirectory(string root, DeviceIdentity identity)
 {
     private const int NoteVersion = 1;
-    private static readonly string[] Files = ["note.json", "note.json.new", "export", "daemon.log", "qmp.sock"];
+    private static readonly string[] Files = ["note.json", "note.json.new", "export", "daemon.log"];
 
     public DeviceIdentity Identity => identity;
 

@@ -4,9 +4,9 @@ using Microsoft.Extensions.Logging;
 namespace Cluster.Csi.Attach;
 
 /// <summary>
-/// Devices where the kernel has no NBD client: qemu-storage-daemon is the client and shows the volume as a file by FUSE, a loop device makes a
-/// disk of that. One daemon per device, a process of its own that outlives this one and connects again when the node is back; meanwhile it
-/// holds I/O, for the volume's hold time at most.
+/// Devices where the kernel has no NBD client: a process (<see cref="Fuse.DeviceServer"/>) is the client and shows the volume as a file by FUSE, a
+/// loop device makes a disk of that. One process per device; it outlives this one and connects again when the node is back; meanwhile it holds I/O,
+/// for the volume's hold time at most.
 /// <code>
 ///   directory -- daemon -- FUSE mount over DIRECTORY/export -- loop device        (made in this order, taken away in the reverse one)
 /// </code>
@@ -16,16 +16,17 @@ namespace Cluster.Csi.Attach;
 /// </summary>
 public sealed class FuseLoopAttacher : IAttacher
 {
-    private readonly VolumeLocks _locks = new();
+    private readonly KeyedLocks<VolumeId> _locks = new();
     private readonly FuseLoopHost _host;
     private readonly ILogger _logger;
 
     /// <param name="directory">Of this node's devices; made if it is missing. No other node may have it.</param>
-    public FuseLoopAttacher(string directory, NbdAddress server, ILoggerFactory loggers)
+    /// <param name="daemon">The program and its first arguments, to which those of the device are added.</param>
+    public FuseLoopAttacher(string directory, NbdAddress server, IReadOnlyList<string> daemon, ILoggerFactory loggers)
     {
         Directory.CreateDirectory(directory);
         _logger = loggers.CreateLogger("Myrmidon.Attach");
-        _host = new FuseLoopHost(Native.RealPath(directory) ?? Path.GetFullPath(directory), server, _logger);
+        _host = new FuseLoopHost(Native.RealPath(directory) ?? Path.GetFullPath(directory), server, daemon, _logger);
     }
 
     public AttacherKind Kind => AttacherKind.FuseLoop;
@@ -37,7 +38,7 @@ public sealed class FuseLoopAttacher : IAttacher
             return AttachResult<Done>.Error(AttachStatus.NotSupported, "this host has no /dev/fuse: load it (modprobe fuse), or give the container that device");
         if (!File.Exists("/dev/loop-control"))
             return AttachResult<Done>.Error(AttachStatus.NotSupported, "this host has no loop devices: load them (modprobe loop), or give the container /dev");
-        return HostProgram.Missing("qemu-storage-daemon", "fusermount3", "losetup", "umount", "setsid") is { } missing
+        return HostProgram.Missing("losetup", "umount", "setsid") is { } missing
             ? AttachResult<Done>.Error(AttachStatus.NotSupported, missing) : Done.Ok;
     }
 

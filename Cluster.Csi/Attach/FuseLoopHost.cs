@@ -1,19 +1,15 @@
 using System.Diagnostics;
 using System.Globalization;
 using System.Net.Sockets;
-using System.Text.Json.Nodes;
+using Cluster.Csi.Fuse;
 using Cluster.Messages.Model;
 using Microsoft.Extensions.Logging;
 
 namespace Cluster.Csi.Attach;
 
 /// <summary>The parts of FUSE-and-loop devices on this host: looked at, made and taken away. One caller per volume at a time.</summary>
-internal sealed class FuseLoopHost(string root, NbdAddress server, ILogger logger)
+internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList<string> daemon, ILogger logger)
 {
-    private const string Daemon = "qemu-storage-daemon";
-
-    /// <summary>The daemon fails I/O after this many seconds without its server at most.</summary>
-    private const int HoldSecondsMax = 86_400;
     private const int LogLines = 5;
 
     public IReadOnlyList<FuseLoopState> Of(VolumeId volume) => [.. All().Where(state => state.Identity.Volume == volume)];
@@ -65,9 +61,8 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, ILogger logge
         force |= !state.IsServed;
         var stuck = state.Loop is { } loop ? await ReleaseAsync(loop, state.Directory, force, cancellation).ConfigureAwait(false) : Done.Ok;
         if (!stuck.IsOk && !force) return stuck;
-        // After a forced end nobody waits for a server that may be away; what was acknowledged is with the owner (P1).
-        if (!await DaemonProcess.StopAsync(Daemon, Mark(state.Directory), now: force, cancellation).ConfigureAwait(false))
-            return AttachResult<Done>.Error(AttachStatus.TimedOut, $"the daemon of {state.Identity} does not end; it may wait for its disk");
+        // Forced, what it holds fails now; what was acknowledged is with the owner (P1).
+        if (force && !await DaemonProcess.EndAsync(Mark(state.Directory), now: true, cancellation).ConfigureAwait(false)) return Stays(state);
         if (!stuck.IsOk) return stuck;
         for (var layer = 0; layer < AttachLimits.MountLayersMax && MountTable.At(MountTable.Read(), state.Directory.Export) is not null; layer++)
         {
@@ -75,88 +70,63 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, ILogger logge
             if (!unmounted.IsOk) unmounted = await HostProgram.RunAsync("umount", ["--lazy", state.Directory.Export], cancellation).ConfigureAwait(false);
             if (!unmounted.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, unmounted.Reason);
         }
+        if (!await DaemonProcess.EndAsync(Mark(state.Directory), now: false, cancellation).ConfigureAwait(false)) return Stays(state);
         state.Directory.Delete();
         return Done.Ok;
     }
 
-    /// <summary>
-    /// The daemon gets a second connection, which sees the new size, puts it in place of the first one between two requests, and drops that. Then
-    /// the loop device looks at its file again.
-    /// </summary>
+    /// <summary>The daemon is told to look at the volume's size, then the loop device to look at its file's.</summary>
     public async Task<AttachResult<AttachedDevice>> ResizeAsync(AttachedDevice device, ulong sizeBytes, CancellationToken cancellation)
     {
         var directory = new DeviceDirectory(root, device.Identity);
-        try
+        for (var waited = Stopwatch.StartNew(); FileSize(directory.Export) < sizeBytes;)
         {
-            if (FileSize(directory.Export) < sizeBytes) await ReconnectAsync(directory, device, cancellation).ConfigureAwait(false);
-        }
-        catch (Exception e) when (e is IOException or SocketException)
-        {
-            return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, $"{device.Path} can't be resized: {e.Message}");
-        }
-        for (var waited = Stopwatch.StartNew(); ; await Task.Delay(AttachLimits.PollMs, cancellation).ConfigureAwait(false))
-        {
-            if (FileSize(directory.Export) >= sizeBytes) break;
             if (waited.ElapsedMilliseconds > AttachLimits.ResizeMs)
-                return AttachResult<AttachedDevice>.Error(AttachStatus.TimedOut, $"the NBD server does not show the new size of {device.Identity} yet: resize it again");
+                return AttachResult<AttachedDevice>.Error(AttachStatus.TimedOut, $"{device.Path} does not show the new size yet: resize it again");
+            // Told again now and then: the node may not know the new size yet itself.
+            if (!DaemonProcess.Signal(Mark(directory), Native.Hangup))
+                return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, $"nothing serves {device.Path} any more: detach it and attach it again");
+            await Task.Delay(AttachLimits.ResizePollMs, cancellation).ConfigureAwait(false);
         }
         var looked = await HostProgram.RunAsync("losetup", ["--set-capacity", device.Path], cancellation).ConfigureAwait(false);
         if (!looked.IsOk) return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, looked.Reason);
         return Look(directory).AsDevice() ?? AttachResult<AttachedDevice>.Error(AttachStatus.NotFound, $"{device.Path} went away while it was being resized");
     }
 
-    /// <summary>The file's holes are the volume's: only where it has something stored is it read.</summary>
+    /// <summary>Reads the device, but only where the volume has something stored.</summary>
     public AttachResult<bool> HoldsData(AttachedDevice device, CancellationToken cancellation)
     {
-        // What the device's own cache still holds must be in the file first.
-        using (var block = Native.Open(device.Path, device.ReadOnly ? Native.ReadOnly : Native.ReadWrite, out var failed))
-        {
-            if (failed == 0 && !device.ReadOnly) failed = Native.Sync(block);
-            if (failed != 0) return AttachResult<bool>.Error(AttachStatus.Failed, $"{device.Path} can't be flushed: error {failed}");
-        }
-        using var file = Native.Open(new DeviceDirectory(root, device.Identity).Export, Native.ReadOnly, out var error);
-        if (error != 0) return AttachResult<bool>.Error(AttachStatus.Failed, $"the file behind {device.Path} can't be read: error {error}");
+        using var block = Native.Open(device.Path, device.ReadOnly ? Native.ReadOnly : Native.ReadWrite, out var error);
+        // What the device's own cache still holds must be in the volume before that is asked.
+        if (error == 0 && !device.ReadOnly) error = Native.Sync(block);
+        if (error != 0) return AttachResult<bool>.Error(AttachStatus.Failed, $"{device.Path} can't be flushed: error {error}");
         try
         {
-            return DataScan.HasNonZero(file, cancellation);
+            var export = new AttachTarget(device.Identity, device.FullName, device.SizeBytes, 0).ExportName;
+            foreach (var (offset, length) in AllocationQuery.Stored(server, export))
+            {
+                if (DataScan.HasNonZero(block, (long)offset, (long)Math.Min(length, device.SizeBytes - Math.Min(offset, device.SizeBytes)), cancellation)) return true;
+            }
+            return false;
         }
-        catch (IOException e)
+        catch (Exception e) when (e is IOException or SocketException)
         {
-            return AttachResult<bool>.Error(AttachStatus.Failed, $"the file behind {device.Path} can't be read: {e.Message}");
+            return AttachResult<bool>.Error(AttachStatus.Failed, $"{device.Path} can't be looked through: {e.Message}");
         }
     }
 
-    /// <summary>The daemon's arguments; the mount point's is what it is known by.</summary>
+    /// <summary>The daemon's arguments; the path's is what it is known by.</summary>
     internal IEnumerable<string> Arguments(DeviceDirectory directory, AttachTarget target)
     {
-        var readOnly = target.ReadOnly ? "on" : "off";
-        return
-        [
-            "--chardev", "socket,id=monitor,path=qmp.sock,server=on,wait=off", "--monitor", "chardev=monitor",
-            "--blockdev", Client("n0", target.ExportName, HoldSeconds(target.HoldMs), target.ReadOnly).ToJsonString(),
-            "--blockdev", $"driver=raw,node-name=disk,file=n0,cache.direct=on,discard=unmap,read-only={readOnly}",
-            "--export", $"type=fuse,id=export,node-name=disk,allow-other=off,writable={(target.ReadOnly ? "off" : "on")}{Mark(directory)}",
-        ];
+        string[] where = server.UnixPath is { } path ? [$"--unix={path}"] : [$"--host={server.Host}", $"--port={server.Port.ToString(CultureInfo.InvariantCulture)}"];
+        string[] readOnly = target.ReadOnly ? ["--read-only"] : [];
+        return [.. daemon, .. where, $"--export={target.ExportName}", $"--hold={target.HoldMs.ToString(CultureInfo.InvariantCulture)}", .. readOnly, Mark(directory)];
     }
 
-    /// <summary>What the daemon is known by. Commas are doubled in its options.</summary>
-    private static string Mark(DeviceDirectory directory) => $",mountpoint={directory.Export.Replace(",", ",,", StringComparison.Ordinal)}";
+    private static AttachResult<Done> Stays(FuseLoopState state) =>
+        AttachResult<Done>.Error(AttachStatus.TimedOut, $"the daemon of {state.Identity} does not end");
 
-    private static int HoldSeconds(int holdMs) => Math.Clamp((holdMs + 999) / 1000, 1, HoldSecondsMax);
-
-    private JsonObject Client(string node, string export, int holdSeconds, bool readOnly) => new()
-    {
-        ["driver"] = "nbd",
-        ["node-name"] = node,
-        ["server"] = server.UnixPath is { } path
-            ? new JsonObject { ["type"] = "unix", ["path"] = path }
-            : new JsonObject { ["type"] = "inet", ["host"] = server.Host, ["port"] = server.Port.ToString(CultureInfo.InvariantCulture) },
-        ["export"] = export,
-        ["cache"] = new JsonObject { ["direct"] = true },
-        ["discard"] = "unmap",
-        ["reconnect-delay"] = holdSeconds,
-        ["read-only"] = readOnly,
-    };
+    private static string Mark(DeviceDirectory directory) => $"--path={directory.Export}";
 
     private FuseLoopState Look(DeviceDirectory directory)
     {
@@ -167,7 +137,7 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, ILogger logge
     private static FuseLoopState StateOf(DeviceDirectory directory, LoopDevice? loop, IReadOnlyList<MountEntry> mounts) =>
         new(directory, loop, MountTable.At(mounts, directory.Export) is not null, FindDaemons(directory).Count > 0);
 
-    private static IReadOnlyList<int> FindDaemons(DeviceDirectory directory) => DaemonProcess.Find(Daemon, Mark(directory));
+    private static IReadOnlyList<int> FindDaemons(DeviceDirectory directory) => DaemonProcess.Find(Mark(directory));
 
     private static ulong FileSize(string path)
     {
@@ -188,7 +158,7 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, ILogger logge
         if (FindDaemons(directory).Count == 0)
         {
             if (MountTable.At(MountTable.Read(), directory.Export) is null) await File.WriteAllBytesAsync(directory.Export, [], cancellation).ConfigureAwait(false);
-            process = DaemonProcess.Start(HostProgram.Find(Daemon)!, Arguments(directory, target), directory.Path, directory.Log);
+            process = DaemonProcess.Start(Arguments(directory, target), directory.Path, directory.Log);
         }
         using (process)
         {
@@ -198,7 +168,7 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, ILogger logge
                 var ended = process?.HasExited ?? FindDaemons(directory).Count == 0;
                 if (ended) return AttachResult<Done>.Error(AttachStatus.Refused, $"volume {target.FullName} can't be attached: {Tail(directory.Log)}");
                 if (waited.ElapsedMilliseconds < AttachLimits.AppearMs) continue;
-                await DaemonProcess.StopAsync(Daemon, Mark(directory), now: true, cancellation).ConfigureAwait(false);
+                await DaemonProcess.EndAsync(Mark(directory), now: true, cancellation).ConfigureAwait(false);
                 return AttachResult<Done>.Error(AttachStatus.TimedOut, $"volume {target.FullName} did not appear in {AttachLimits.AppearMs / 1000} s: {Tail(directory.Log)}");
             }
         }
@@ -209,7 +179,7 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, ILogger logge
         try
         {
             var said = string.Join("; ", File.ReadLines(log).TakeLast(LogLines)).Trim();
-            return said.Length > 0 ? said : $"{Daemon} ended and said nothing";
+            return said.Length > 0 ? said : "its daemon ended and said nothing";
         }
         catch (IOException e)
         {
@@ -242,44 +212,5 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, ILogger logge
             if (waited.ElapsedMilliseconds > AttachLimits.ReleaseMs)
                 return AttachResult<Done>.Error(AttachStatus.InUse, $"{loop.Path} is still open; it goes when its last user closes it");
         }
-    }
-
-    private async Task ReconnectAsync(DeviceDirectory directory, AttachedDevice device, CancellationToken cancellation)
-    {
-        var pids = FindDaemons(directory);
-        if (pids.Count == 0 || directory.ReadNote() is not { } note) throw new IOException("its daemon is gone");
-        // By way of the daemon's own directory, since the path of a socket is short.
-        using var monitor = await QemuMonitor.ConnectAsync($"/proc/{pids[0].ToString(CultureInfo.InvariantCulture)}/cwd/qmp.sock", cancellation).ConfigureAwait(false);
-        var nodes = await monitor.RunAsync("query-named-block-nodes", new JsonObject { ["flat"] = true }, cancellation).ConfigureAwait(false);
-        var old = nodes!.AsArray().Where(node => (string?)node!["drv"] == "nbd").Select(node => (string)node!["node-name"]!).ToArray();
-        var added = Enumerable.Range(0, old.Length + 1).Select(number => string.Create(CultureInfo.InvariantCulture, $"n{number}")).First(name => !old.Contains(name));
-        var delay = old.Length > 0 ? HoldSecondsOf(pids[0]) : HoldSecondsMax;
-        var export = new AttachTarget(device.Identity, note.FullName, note.SizeBytes, 0).ExportName;
-        await monitor.RunAsync("blockdev-add", Client(added, export, delay, device.ReadOnly), cancellation).ConfigureAwait(false);
-        await monitor.RunAsync("blockdev-reopen", new JsonObject
-        {
-            ["options"] = new JsonArray(new JsonObject
-            {
-                ["driver"] = "raw",
-                ["node-name"] = "disk",
-                ["file"] = added,
-                ["cache"] = new JsonObject { ["direct"] = true },
-                ["discard"] = "unmap",
-                ["read-only"] = device.ReadOnly,
-            }),
-        }, cancellation).ConfigureAwait(false);
-        foreach (var name in old) await monitor.RunAsync("blockdev-del", new JsonObject { ["node-name"] = name }, cancellation).ConfigureAwait(false);
-    }
-
-    /// <summary>As the daemon was started with.</summary>
-    private static int HoldSecondsOf(int pid)
-    {
-        var arguments = File.ReadAllText(string.Create(CultureInfo.InvariantCulture, $"/proc/{pid}/cmdline")).Split('\0');
-        foreach (var argument in arguments)
-        {
-            if (!argument.StartsWith('{')) continue;
-            return (int?)JsonNode.Parse(argument)?["reconnect-delay"] ?? HoldSecondsMax;
-        }
-        return HoldSecondsMax;
     }
 }

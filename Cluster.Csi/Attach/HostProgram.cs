@@ -35,8 +35,6 @@ internal static class HostProgram
         ["resize2fs"] = "e2fsprogs",
         ["mkfs.xfs"] = "xfsprogs",
         ["xfs_growfs"] = "xfsprogs",
-        ["qemu-storage-daemon"] = "qemu-system-common (Debian, Ubuntu) or qemu-img (Fedora, RHEL)",
-        ["fusermount3"] = "fuse3",
     };
 
     /// <summary>The program's file, or null.</summary>

@@ -84,7 +84,9 @@ public sealed class Mounter : IMounter
         if (there is not null && (there.Major != held.Mount.Major || there.Minor != held.Mount.Minor || there.Root != held.Root)) return Taken(there);
         if (there is null)
         {
-            var bound = await HostProgram.RunAsync("mount", ["--bind", from, path], cancellation).ConfigureAwait(false);
+            // In one call of the program, which goes on when this process is killed: nobody is to find it half done.
+            string[] how = readOnly ? ["-o", "bind,ro"] : ["--bind"];
+            var bound = await HostProgram.RunAsync("mount", [.. how, from, path], cancellation).ConfigureAwait(false);
             if (!bound.IsOk) return AttachResult<MountEntry>.Error(AttachStatus.Failed, bound.Reason);
         }
         // A bind mount becomes read-only only by a second call; one that was cut off between the two is finished here.
@@ -120,6 +122,21 @@ public sealed class Mounter : IMounter
         var (program, arguments) = kind == FileSystemKind.Ext4 ? ("resize2fs", new[] { mount.Source }) : ("xfs_growfs", ["-d", mount.Path]);
         if (HostProgram.Missing(program) is { } missing) return AttachResult<Done>.Error(AttachStatus.NotSupported, missing);
         var run = await HostProgram.RunAsync(program, arguments, AttachLimits.CheckMs, cancellation).ConfigureAwait(false);
+        return run.IsOk ? Done.Ok : AttachResult<Done>.Error(AttachStatus.Failed, run.Reason);
+    }
+
+    public async Task<AttachResult<Done>> GrowUnmountedAsync(AttachedDevice device, FileSystemKind fileSystem, CancellationToken cancellation)
+    {
+        if (fileSystem != FileSystemKind.Ext4 || MountsOf(device.Path).Value!.Count > 0) return Done.Ok;
+        if (Ext4Superblock.SizeBytes(device.Path) is not { } bytes || bytes + Ext4Superblock.SlackBytes > device.SizeBytes) return Done.Ok;
+        foreach (var program in new[] { "e2fsck", "resize2fs" })
+        {
+            if (HostProgram.Missing(program) is { } missing) return AttachResult<Done>.Error(AttachStatus.NotSupported, missing);
+        }
+        var check = await HostProgram.RunAsync("e2fsck", ["-f", "-p", device.Path], AttachLimits.CheckMs, cancellation).ConfigureAwait(false);
+        if ((check.Exit & ~Mended) != 0)
+            return AttachResult<Done>.Error(AttachStatus.Damaged, $"the file system on {device.Path} needs a decision: run e2fsck {device.Path}. {check.Reason}");
+        var run = await HostProgram.RunAsync("resize2fs", [device.Path], AttachLimits.CheckMs, cancellation).ConfigureAwait(false);
         return run.IsOk ? Done.Ok : AttachResult<Done>.Error(AttachStatus.Failed, run.Reason);
     }
 

@@ -19,8 +19,8 @@ internal static unsafe partial class Native
     public const int NoSuchDevice = 6;
     public const int Busy = 16;
 
+    public const int Hangup = 1;
     public const int Kill = 9;
-    public const int Terminate = 15;
 
     private const int PathMax = 4096;
     private const int PidfdSendSignalCall = 424;

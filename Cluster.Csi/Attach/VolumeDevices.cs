@@ -1,3 +1,5 @@
+using Cluster.Messages.Model;
+
 namespace Cluster.Csi.Attach;
 
 /// <summary>How a volume is wanted on this host.</summary>
@@ -22,7 +24,7 @@ public sealed record DeviceView(AttachedDevice Device, IReadOnlyList<MountEntry>
 /// </summary>
 public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMounter mounter)
 {
-    private readonly VolumeLocks _locks = new();
+    private readonly KeyedLocks<VolumeId> _locks = new();
 
     public IAttacher Attacher => attacher;
 

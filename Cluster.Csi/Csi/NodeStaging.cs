@@ -25,6 +25,8 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
             out var generation))
             return CsiError.Invalid("The field publish_context is not one that ControllerPublishVolume answered: it has no generation.");
         var (volume, access) = (found.Value!, read.Value!);
+        if (volume.Generation != generation || volume.AttachedNode is { } node && node != control.NodeName)
+            return CsiError.Precondition($"Volume {volume.FullName} was published anew or elsewhere since this publish_context was answered; publish it to this node again.");
         var target = new AttachTarget(
             new DeviceIdentity(volume.Id, generation), volume.FullName, volume.SizeBytes, volume.HoldMs, access.ReadOnly);
         var attached = await AttachAsync(target, cancellation).ConfigureAwait(false);
@@ -148,6 +150,11 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
         // Copies of a volume have its uuid, and xfs refuses to mount two of one uuid on one host otherwise.
         if (kind == FileSystemKind.Xfs) flags = flags.Append("nouuid");
         var readOnly = access.ReadOnly || access.MountFlags.Contains("ro");
+        if (!device.ReadOnly)
+        {
+            var room = await host.Mounter.GrowUnmountedAsync(device, kind, cancellation).ConfigureAwait(false);
+            if (!room.IsOk) return AttachErrors.Of(room);
+        }
         var mounted = await host.Mounter.MountAsync(new MountRequest(device, path, kind, [.. flags], readOnly), cancellation).ConfigureAwait(false);
         if (!mounted.IsOk) return AttachErrors.Of(mounted);
         if (readOnly) return new NodeStageVolumeResponse();

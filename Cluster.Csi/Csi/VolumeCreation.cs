@@ -23,8 +23,10 @@ internal sealed class VolumeCreation(IVolumeControl control)
         if (source.Error is { } noSource) return noSource;
         var smallest = source.Value!.SizeBytes;
         if (CapacityRanges.Choose(request.CapacityRange, Math.Max(smallest, CsiLimits.VolumeBytesDefault), out var bytes) is { } noSize) return noSize;
-        if (bytes < smallest)
-            return CsiError.OutOfRange($"Volume {name} would have {bytes} bytes, less than the {smallest} bytes that it is to begin with.");
+        // What it begins with may have grown since the orchestrator read its size.
+        bytes = Math.Max(bytes, smallest);
+        if (!CapacityRanges.Holds(request.CapacityRange, bytes))
+            return CsiError.OutOfRange($"Volume {name} begins with {smallest} bytes, more than the capacity_range allows.");
         labels[VolumeParameters.RequestLabel] = hash;
         if (name != request.Name) labels[VolumeParameters.NameLabel] = request.Name;
         var created = await control.CreateAsync(new NewVolume(name, bytes, labels.ToImmutable(), source.Value.Source), cancellation).ConfigureAwait(false);

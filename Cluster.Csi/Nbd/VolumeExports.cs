@@ -30,6 +30,8 @@ internal sealed class VolumeExports(IOwnerGateway gateway, VolumeSessions sessio
         (full, var reason) = await ResolveAsync(full, cancellation).ConfigureAwait(false);
         if (full is null) return new NbdExportOpen(IoStatus.Missing, null, "", "", reason);
         var open = await sessions.OpenAsync(full, device, cancellation).ConfigureAwait(false);
+        // An export of one generation is gone for good when that is; the other reasons may pass.
+        if (device is not null && open.Status == IoStatus.StaleSession) open = open with { Status = IoStatus.Missing };
         return open.Session is { } session
             ? new NbdExportOpen(IoStatus.Ok, session, NameOf(session.Info, device), Describe(session.Info), "")
             : new NbdExportOpen(open.Status, null, full, "", open.Reason);

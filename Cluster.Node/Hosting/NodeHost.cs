@@ -86,7 +86,7 @@ public sealed partial class NodeHost
         _parts.Add("the data directory", directory);
         foreach (var part in new[] { "cluster", "journal", "nbd", "placement", "store" }) _health.Report(part, HealthState.Starting, "The node starts.");
         await StartApiAsync(cancellation);
-        await StartCsiAsync(cancellation);
+        await StartCsiAsync(directory, cancellation);
         var loop = new EpollLoop("io-loop", _loggers.CreateLogger("Myrmidon.Loop"), OnLoopFailed);
         _parts.Add("the I/O loop", loop);
         var store = OpenStore(loop, directory);
@@ -162,19 +162,6 @@ public sealed partial class NodeHost
         catch (IOException e)
         {
             throw new NodeStartException($"The API can't listen on port {_options.ApiPort} (myrmidon.api-port): {e.Message}", e);
-        }
-    }
-
-    /// <summary>Like the API, from the first moment: it says that the node starts until it can serve.</summary>
-    private async Task StartCsiAsync(CancellationToken cancellation)
-    {
-        try
-        {
-            _parts.Add("the CSI driver", await CsiServer.StartAsync(_options.CsiSocket, _csi, () => _csiDevices, new CsiMetrics(_metrics).Count, _loggers, cancellation));
-        }
-        catch (IOException e)
-        {
-            throw new NodeStartException($"The CSI driver does not start (myrmidon.csi-socket): {e.Message}", e);
         }
     }
 

@@ -13,7 +13,6 @@ public sealed record NodeSettingsResult(NodeOptions? Options, Config Akka, strin
 public static class NodeSettings
 {
     public const string FileVariable = "MYRMIDON_CONFIG";
-    private const string CsiSocketName = "csi.sock";
     private const string DefaultsFile = "myrmidon.conf";
     private static readonly string[] SectionsOfAFile = [NodeSetting.Section, "akka"];
 
@@ -124,8 +123,7 @@ public static class NodeSettings
                 $"myrmidon.host is {advertised}, by which no other node can reach this one; "
                 + "set myrmidon.advertised-host to a name or address that can.");
         var data = Path.GetFullPath(options.DataDirectory);
-        var csi = options.CsiSocket.Length > 0 ? Path.GetFullPath(options.CsiSocket) : Path.Combine(data, CsiSocketName);
-        return new NodeSettingsResult(options with { Name = name, AdvertisedHost = advertised, DataDirectory = data, CsiSocket = csi }, akka, "");
+        return new NodeSettingsResult(options with { Name = name, AdvertisedHost = advertised, DataDirectory = data }, akka, "");
     }
 
     /// <summary>Kubernetes gives each pod variables such as MYRMIDON_API_PORT=tcp://10.0.0.1:5705 for a service "myrmidon-api".</summary>
