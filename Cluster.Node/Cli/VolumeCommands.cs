@@ -12,7 +12,7 @@ internal static class VolumeCommands
 {
     public static Command Build() => new("volume", "Create, show, change and delete volumes.")
     {
-        Create(), List(), Show(), Delete(), Resize(), Label(), Attach(), Detach(), Move(), Explain(), VolumeScrubCommand.Build(Name()), VolumeWaitCommand.Build(Name()),
+        Create(), List(), Show(), Delete(), Resize(), Label(), VolumeDeviceCommands.Attach(Name()), VolumeDeviceCommands.Detach(Name()), VolumeDeviceCommands.List(), Move(), Explain(), VolumeScrubCommand.Build(Name()), VolumeWaitCommand.Build(Name()),
     };
 
     private static Command Create()
@@ -146,31 +146,6 @@ internal static class VolumeCommands
             }, null, cancellation),
             (volume, changed) =>
                 $"Volume {volume} has the labels {string.Join(", ", changed!.Labels.Select(label => $"{label.Key}={label.Value}"))}.");
-        return command;
-    }
-
-    private static Command Attach()
-    {
-        var (name, node) = (Name(), NodeOption("The node whose front end may use the volume"));
-        var command = new VerbCommand("attach", "Attach a volume to one node. Whoever used it before is fenced off first.",
-            "myrmidon volume attach db --node node-1")
-        {
-            name, node,
-        };
-        SetChange(command, name,
-            (parsed, volume, client, cancellation) =>
-                client.PostAsync(PathOf(volume, "attach"), new NodeRequest { Node = parsed.GetRequiredValue(node) }, cancellation),
-            (volume, changed) => $"Volume {volume} is attached to {changed!.Attachment.Node}.");
-        return command;
-    }
-
-    private static Command Detach()
-    {
-        var name = Name();
-        var command = new VerbCommand("detach", "Take a volume's exclusive attachment back; any node may use it again.",
-            "myrmidon volume detach db") { name };
-        SetChange(command, name, (_, volume, client, cancellation) => client.PostAsync(PathOf(volume, "detach"), null, cancellation),
-            (volume, _) => $"Volume {volume} is detached.");
         return command;
     }
 
