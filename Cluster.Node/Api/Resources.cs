@@ -169,6 +169,12 @@ public sealed record NodeResource
     /// <summary>What volumes and snapshots have there, as stored: what cleaning can't free.</summary>
     public ulong UsedBytes { get; init; }
 
+    /// <summary>Sizes of the volumes with a copy there, or one on its way: what it has promised.</summary>
+    public ulong ProvisionedBytes { get; init; }
+
+    /// <summary>What it may promise, in percent of its capacity; null: there is no limit.</summary>
+    public int? OverCommitPercent { get; init; }
+
     public string? Version { get; init; }
 }
 

@@ -103,12 +103,16 @@ internal static class VolumeCommands
     private static Command Resize()
     {
         var name = Name();
-        var size = Size("--size", "The new size, such as 20GiB; not below the present one", required: false);
+        var size = Size("--size", "The new size, such as 20GiB; not below the present one without --allow-shrink", required: false);
         var replicas = Replicas("The new number of copies in all, 1-5");
-        var command = new VerbCommand("resize", "Grow a volume, or give it another number of copies, while it is in use.",
-            "myrmidon volume resize db --size 20GiB", "myrmidon volume resize db --replicas 3")
+        var allowShrink = new Option<bool>("--allow-shrink")
         {
-            name, size, replicas,
+            Description = "A smaller size, too: shrink the file system first, and trim what is beyond; refused while data or snapshots are there",
+        };
+        var command = new VerbCommand("resize", "Grow or shrink a volume, or give it another number of copies, while it is in use.",
+            "myrmidon volume resize db --size 20GiB", "myrmidon volume resize db --replicas 3", "myrmidon volume resize db --size 5GiB --allow-shrink")
+        {
+            name, size, replicas, allowShrink,
         };
         command.Validators.Add(result =>
         {
@@ -116,7 +120,12 @@ internal static class VolumeCommands
         });
         SetChange(command, name,
             (parsed, volume, client, cancellation) => client.SendAsync(HttpMethod.Patch, PathOf(volume),
-                new ChangeVolumeRequest { SizeBytes = parsed.GetResult(size) is null ? null : parsed.GetValue(size), Replicas = parsed.GetValue(replicas) },
+                new ChangeVolumeRequest
+                {
+                    SizeBytes = parsed.GetResult(size) is null ? null : parsed.GetValue(size),
+                    Replicas = parsed.GetValue(replicas),
+                    AllowShrink = parsed.GetValue(allowShrink),
+                },
                 null, cancellation),
             (volume, changed) => $"Volume {volume} is {SizeText.Format(changed!.SizeBytes)} now, with copies on "
                 + $"{string.Join(", ", changed.Replicas.Select(replica => replica.State == "in-sync" ? replica.Node : $"{replica.Node} ({replica.State})"))}.");

@@ -71,6 +71,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         Command<VolumeProtocol.Attach>(OnAttach);
         Command<VolumeProtocol.Detach>(detach => ChangeAttachment(AttachmentMode.Shared, default, "", detach.Expected));
         Command<VolumeProtocol.ChangeSpec>(OnChangeSpec);
+        Command<ShrinkAnswered>(OnShrinkAnswered);
         Command<VolumeProtocol.ReplaceReplica>(OnReplaceReplica);
         Command<VolumeProtocol.ArrangeCopies>(OnArrangeCopies);
         Command<VolumeProtocol.Delete>(OnDelete);
@@ -117,7 +118,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
     private void StartOwner()
     {
         if (_state.Spec is null || _state.Deleted) return;
-        (_endedReason, _serving, _machineStopped) = ("", false, false);
+        (_endedReason, _serving, _machineStopped, _shrinking) = ("", false, false, null);
         _owner = _host.Start(_state, Self, Stopwatch.GetElapsedTime(_startedAt));
     }
 
@@ -231,17 +232,6 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         Commit(new AttachmentChanged(_volume, attachment), () => sender.Tell(new VolumeProtocol.Attached(_volume, attachment), ActorRefs.NoSender));
     }
 
-    private void OnChangeSpec(VolumeProtocol.ChangeSpec change)
-    {
-        var sender = Sender;
-        if (_state.Spec is not { } spec || _state.Deleted) Refuse(sender, IoStatus.Missing, "it does not exist");
-        // Told again, or overtaken by a newer change.
-        else if (change.Revision <= _state.SpecRevision) sender.Tell(new VolumeProtocol.Done(_volume));
-        else if (change.Spec.SizeBytes < spec.SizeBytes)
-            Refuse(sender, IoStatus.OutOfRange, $"it has {spec.SizeBytes} bytes and can't shrink to {change.Spec.SizeBytes}; only a larger size is taken");
-        else Commit(new SpecChanged(_volume, change.Spec, change.Revision), () => sender.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
-    }
-
     /// <summary>Sent again by placement until Done: the new copy is added, caught up and journaled in by the machine, then the lost one is struck off.</summary>
     private void OnReplaceReplica(VolumeProtocol.ReplaceReplica replace)
     {
@@ -320,6 +310,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         if (notice.Owner != _owner) return;
         switch (notice)
         {
+            case OwnerNotice.JournalThis { Event: SpecChanged overtaken } when overtaken.Revision <= _state.SpecRevision: break;
             case OwnerNotice.JournalThis journal:
                 Invariant.That(journal.Event is not SnapshotCreated created || SnapshotOf(created.Name) is null, "a volume gets two snapshots of one name");
                 var deleter = journal.Event is VolumeDeleted ? _deleter : null;

@@ -77,7 +77,7 @@ public sealed partial class ControlPlane
         var labels = (change.Labels ?? []).ToImmutableSortedDictionary(
             label => label.Key, label => label.Value ?? "", StringComparer.Ordinal);
         if (WithReplicas(ref labels, change.Replicas) is { } contradiction) return contradiction;
-        var command = new PlacementProtocol.ChangeVolume(name.ToString(), change.SizeBytes ?? 0, labels, found.Value!.Expected);
+        var command = new PlacementProtocol.ChangeVolume(name.ToString(), change.SizeBytes ?? 0, labels, found.Value!.Expected, change.AllowShrink);
         var changed = await AskPlacementAsync<PlacementProtocol.Found>(parts, command, ChangeMax, cancellation);
         return changed.IsOk ? await DescribeAsync(parts, changed.Value!.Volume, cancellation)
             : await FailureAsync(parts, name, changed, cancellation);
