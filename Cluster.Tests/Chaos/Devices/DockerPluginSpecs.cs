@@ -120,7 +120,7 @@ public sealed class DockerPluginSpecs : IAsyncLifetime
 
     private void AssertNothingLeft()
     {
-        Assert.Empty(LoopDevices.Read().Where(loop => loop.BackingFile.StartsWith(_cluster.Directory, StringComparison.Ordinal)));
-        Assert.Empty(MountTable.Read().Where(mount => mount.Path.StartsWith(_cluster.Directory, StringComparison.Ordinal)));
+        Assert.DoesNotContain(LoopDevices.Read(), loop => loop.BackingFile.StartsWith(_cluster.Directory, StringComparison.Ordinal));
+        Assert.DoesNotContain(MountTable.Read(), mount => mount.Path.StartsWith(_cluster.Directory, StringComparison.Ordinal));
     }
 }
