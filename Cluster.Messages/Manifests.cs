@@ -42,6 +42,7 @@ public static class Manifests
         Of<CopiesConfirmed>("copies-confirmed/1"),
         Of<SnapshotCreated>("snapshot-created/1"),
         Of<SnapshotDeleted>("snapshot-deleted/1"),
+        Of<VolumeImage>("volume-image/1"),
     ];
 
     /// <summary>Manifests that are read and not written any more.</summary>

@@ -83,6 +83,12 @@ public interface IMounter
     /// <summary>Grows the mounted file system to the size of its device. Ok if it has that.</summary>
     Task<AttachResult<Done>> GrowAsync(MountEntry mount, CancellationToken cancellation);
 
+    /// <summary>
+    /// Grows a file system that is mounted nowhere to the size of its device, if it can be grown so: ext4, for which the kernel wants a privilege otherwise
+    /// (CAP_SYS_RESOURCE). Ok and nothing done if it is mounted, or as large already, or has to be mounted for it.
+    /// </summary>
+    Task<AttachResult<Done>> GrowUnmountedAsync(AttachedDevice device, FileSystemKind fileSystem, CancellationToken cancellation);
+
     AttachResult<FileSystemStats> Stats(string path);
 
     /// <summary>What is mounted at the path (the uppermost layer), or NotFound.</summary>
@@ -90,4 +96,7 @@ public interface IMounter
 
     /// <summary>Every mount of the device, bind mounts too, in the order of mounting.</summary>
     AttachResult<IReadOnlyList<MountEntry>> MountsOf(string devicePath);
+
+    /// <summary>Every path at which the device file itself is shown (<see cref="BindAsync"/>), in the order of mounting; not where it is by itself.</summary>
+    AttachResult<IReadOnlyList<MountEntry>> BindsOf(string devicePath);
 }

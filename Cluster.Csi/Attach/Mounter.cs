@@ -84,7 +84,9 @@ public sealed class Mounter : IMounter
         if (there is not null && (there.Major != held.Mount.Major || there.Minor != held.Mount.Minor || there.Root != held.Root)) return Taken(there);
         if (there is null)
         {
-            var bound = await HostProgram.RunAsync("mount", ["--bind", from, path], cancellation).ConfigureAwait(false);
+            // In one call of the program, which goes on when this process is killed: nobody is to find it half done.
+            string[] how = readOnly ? ["-o", "bind,ro"] : ["--bind"];
+            var bound = await HostProgram.RunAsync("mount", [.. how, from, path], cancellation).ConfigureAwait(false);
             if (!bound.IsOk) return AttachResult<MountEntry>.Error(AttachStatus.Failed, bound.Reason);
         }
         // A bind mount becomes read-only only by a second call; one that was cut off between the two is finished here.
@@ -126,6 +128,21 @@ public sealed class Mounter : IMounter
             : AttachResult<Done>.Error(AttachStatus.Failed, run.Reason);
     }
 
+    public async Task<AttachResult<Done>> GrowUnmountedAsync(AttachedDevice device, FileSystemKind fileSystem, CancellationToken cancellation)
+    {
+        if (fileSystem != FileSystemKind.Ext4 || MountsOf(device.Path).Value!.Count > 0) return Done.Ok;
+        if (Ext4Superblock.SizeBytes(device.Path) is not { } bytes || bytes + Ext4Superblock.SlackBytes > device.SizeBytes) return Done.Ok;
+        foreach (var program in new[] { "e2fsck", "resize2fs" })
+        {
+            if (HostProgram.Missing(program) is { } missing) return AttachResult<Done>.Error(AttachStatus.NotSupported, missing);
+        }
+        var check = await HostProgram.RunAsync("e2fsck", ["-f", "-p", device.Path], AttachLimits.CheckMs, cancellation).ConfigureAwait(false);
+        if ((check.Exit & ~Mended) != 0)
+            return AttachResult<Done>.Error(AttachStatus.Damaged, $"the file system on {device.Path} needs a decision: run e2fsck {device.Path}. {check.Reason}");
+        var run = await HostProgram.RunAsync("resize2fs", [device.Path], AttachLimits.CheckMs, cancellation).ConfigureAwait(false);
+        return run.IsOk ? Done.Ok : AttachResult<Done>.Error(AttachStatus.Failed, run.Reason);
+    }
+
     public AttachResult<FileSystemStats> Stats(string path) =>
         Native.Statistics(path) ?? AttachResult<FileSystemStats>.Error(AttachStatus.NotFound, $"{path} has no file system that answers");
 
@@ -137,6 +154,16 @@ public sealed class Mounter : IMounter
 
     public AttachResult<IReadOnlyList<MountEntry>> MountsOf(string devicePath) =>
         new(AttachStatus.Ok, [.. MountTable.Read().Where(mount => mount.Source == devicePath)], "");
+
+    public AttachResult<IReadOnlyList<MountEntry>> BindsOf(string devicePath)
+    {
+        var mounts = MountTable.Read();
+        var file = Native.RealPath(devicePath);
+        if (file is null || MountTable.Holding(mounts, file) is not { } held)
+            return AttachResult<IReadOnlyList<MountEntry>>.Error(AttachStatus.NotFound, $"there is no {devicePath}");
+        return new(AttachStatus.Ok,
+            [.. mounts.Where(mount => mount.Major == held.Mount.Major && mount.Minor == held.Mount.Minor && mount.Root == held.Root && mount.Path != file)], "");
+    }
 
     private static bool IsThis(MountEntry there, MountRequest request) =>
         there.Source == request.Device.Path && there.Root == "/" && there.FileSystem == FileSystems.NameOf(request.FileSystem)

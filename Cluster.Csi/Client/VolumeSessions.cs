@@ -28,6 +28,12 @@ public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers
         lock (_lock) return [.. _sessions.Values];
     }
 
+    /// <summary>Full names of the volumes that are open. Any thread.</summary>
+    public IReadOnlyList<string> Open()
+    {
+        lock (_lock) return [.. _sessions.Values.Where(session => !session.IsOver).Select(session => session.Info.FullName)];
+    }
+
     /// <summary>
     /// Finds the volume and opens it, or joins the session that this process has. Answers when I/O flows, or with Offline after
     /// <see cref="ClientLimits.OpenMs"/>.

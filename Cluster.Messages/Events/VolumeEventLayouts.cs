@@ -64,6 +64,9 @@ internal static class VolumeEventLayouts
             case SnapshotDeleted deleted:
                 writer.U64(deleted.Sequence);
                 break;
+            case VolumeImage image:
+                VolumeImageLayout.Write(ref writer, image);
+                break;
             case VolumeDeleted:
                 break;
             default:
@@ -90,6 +93,7 @@ internal static class VolumeEventLayouts
             reader.U64(), reader.U64(), reader.U64(), Members(manifest, ref reader)),
         "snapshot-created/1" => new SnapshotCreated(Id(ref reader), reader.U64(), reader.Text(EventFields.TextBytesMax), reader.U64()),
         "snapshot-deleted/1" => new SnapshotDeleted(Id(ref reader), reader.U64()),
+        "volume-image/1" => VolumeImageLayout.Read(Id(ref reader), ref reader),
         "volume-deleted/1" => new VolumeDeleted(Id(ref reader)),
         _ => null,
     };

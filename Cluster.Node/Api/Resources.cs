@@ -225,5 +225,9 @@ public sealed record StatusResource
     public IReadOnlyDictionary<string, int> Volumes { get; init; } = new Dictionary<string, int>();
 }
 
+/// <summary>A volume that a front end of the answering node has open: an NBD client, or a device of its host.</summary>
+/// <param name="Volume">Its full name.</param>
+public sealed record OpenVolumeResource(string Volume);
+
 /// <summary>One journaled event of a volume, newest last.</summary>
 public sealed record VolumeEventResource(long Number, string Kind, string Text);

@@ -1,9 +1,11 @@
 using System.Net;
 using System.Text;
 using Cluster.Csi.Attach;
+using Cluster.Csi.Csi;
 using Cluster.Csi.Docker;
 using Cluster.Csi.Nbd;
 using Cluster.Node.Hosting.Devices;
+using Cluster.Node.Hosting.FrontEnds;
 using Cluster.Node.Hosting.Volumes;
 using Microsoft.Extensions.Logging;
 
@@ -25,11 +27,13 @@ public sealed partial class NodeHost
         var volumes = new HostVolumes(_control, gateway);
         var devices = new VolumeDevices(volumes, attacher, mounter);
         _devices.Open(devices, _options.Name);
+        _csiDevices = new HostDevices(attacher, mounter);
         // Beside the start: what is stuck in the kernel may take its time to go.
         var recovery = new CancellationTokenSource();
         var recovering = RecoverAsync(attacher, recovery.Token);
         _parts.Add("the devices", async () =>
         {
+            _csiDevices = null;
             _devices.Close();
             await recovery.CancelAsync();
             await recovering;
@@ -50,6 +54,30 @@ public sealed partial class NodeHost
             // The node stops; its next start looks again.
         }
     }
+
+    /// <summary>Like the API, from the first moment: it says that the node starts until it can serve.</summary>
+    private async Task StartCsiAsync(DataDirectory directory, CancellationToken cancellation)
+    {
+        if (_options.CsiSocket == "off") return;
+        var socket = _options.CsiSocket.Length > 0 ? Path.GetFullPath(_options.CsiSocket) : Path.Combine(Path.GetFullPath(directory.Root), "csi.sock");
+        if (Encoding.UTF8.GetByteCount(socket) > SocketPathBytesMax && _options.CsiSocket.Length == 0)
+        {
+            // The default of a data directory far down.
+            LogNoCsi(socket);
+            return;
+        }
+        try
+        {
+            _parts.Add("the CSI driver", await CsiServer.StartAsync(socket, _csi, () => _csiDevices, new CsiMetrics(_metrics).Count, _loggers, cancellation));
+        }
+        catch (IOException e)
+        {
+            throw new NodeStartException($"The CSI driver does not start (myrmidon.csi-socket): {e.Message}", e);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "CSI is not served: the path {Path} is too long for a socket; set myrmidon.csi-socket")]
+    private partial void LogNoCsi(string path);
 
     private async Task StartDockerAsync(DataDirectory directory, VolumeDevices devices, HostVolumes volumes, CancellationToken cancellation)
     {

@@ -61,6 +61,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         (_volume, _host, _node, _nodeName, _onlyAt) = (volume, host, node, nodeName, onlyAt);
         PersistenceId = PersistenceIdOf(volume);
         Recover<VolumeEvent>(e => _state = _state.Apply(e));
+        RecoverImages();
         Recover<RecoveryCompleted>(_ => OnRecovered());
         Command<IVolumeCommand>(_ => Refuse(Sender, IoStatus.Offline, "another node has claimed it, try again in a moment"), _ => _steppedBack);
         Command<VolumeProtocol.Create>(OnCreate);
@@ -74,6 +75,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         Command<VolumeProtocol.ArrangeCopies>(OnArrangeCopies);
         Command<VolumeProtocol.Delete>(OnDelete);
         CommandSnapshots();
+        CommandImages();
         Command<OwnerNotice>(OnNotice);
         Command<VolumeHandOff>(_ => OnHandOff());
         Command<GiveUpWaiting>(_ => DropOldWaiters());
@@ -122,6 +124,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
     private void Commit(VolumeEvent e, Action? then = null) => Persist(e, journaled =>
     {
         _state = _state.Apply(journaled);
+        KeepImage();
         if (_owner is { } owner) owner.OnJournaled(journaled, then);
         else then?.Invoke();
         if (journaled is SnapshotCreated created) OnSnapshotCreated(created);

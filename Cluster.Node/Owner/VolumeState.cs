@@ -4,14 +4,8 @@ using Cluster.Messages.Model;
 
 namespace Cluster.Node.Owner;
 
-/// <summary>An epoch that was opened, and the sequence its order began after.</summary>
-public readonly record struct OpenedEpoch(ulong Epoch, ulong StartSequence);
-
-/// <summary>A snapshot by the sequence of its marker (R19).</summary>
-public readonly record struct VolumeSnapshot(ulong Sequence, string Name, ulong UnixMs);
-
 /// <summary>A volume as its journal says it is: the fold of its events, the same at every reader. Immutable.</summary>
-public sealed record VolumeState
+public sealed partial record VolumeState
 {
     /// <summary>Opened epochs kept for finding forks; a replica older than all of them is copied in full.</summary>
     public const int OpenedKeptMax = 128;
@@ -48,7 +42,7 @@ public sealed record VolumeState
 
     public ImmutableArray<InSyncMember> InSync { get; init; } = [];
 
-    /// <summary>Copies that have been in sync at any time, as they were last vouched for: without a header they are lost, never empty (R5).</summary>
+    /// <summary>Of the copies that there are those that have been in sync at any time, as they were last vouched for: without a header they are lost, never empty (R5).</summary>
     public ImmutableDictionary<ReplicaId, InSyncMember> EverInSync { get; init; } = ImmutableDictionary<ReplicaId, InSyncMember>.Empty;
 
     /// <summary>Ascending; the newest <see cref="OpenedKeptMax"/>.</summary>
@@ -94,18 +88,20 @@ public sealed record VolumeState
 
     /// <summary>
     /// Where a log that ends at <paramref name="last"/>, with a record of epoch <paramref name="epoch"/>, leaves the order of the newest opened epoch:
-    /// what an epoch's owner sequenced holds up to the start of the next opened one. Null when the epoch is older than the history kept, or forgotten.
+    /// what an epoch's owner sequenced holds up to the lowest start of those opened after it. That need not be the next one's: what it took over may have been lost later, with the
+    /// power of every copy. Null when the epoch is older than the history kept, or forgotten.
     /// </summary>
     public ulong? Fork(ulong epoch, ulong last)
     {
         if (last == 0) return 0;
         if (HistoryCut && History.Length > 0 && epoch < History[0].Epoch) return null;
         if (epoch > ForgottenAfter && epoch < ForgottenBefore) return null;
+        var fork = last;
         foreach (var opened in History)
         {
-            if (opened.Epoch > epoch) return Math.Min(last, opened.StartSequence);
+            if (opened.Epoch > epoch) fork = Math.Min(fork, opened.StartSequence);
         }
-        return last;
+        return fork;
     }
 
     /// <summary>Whether the order of the epoch that was opened before the newest one had the record of that epoch and sequence (R13).</summary>
@@ -152,7 +148,7 @@ public sealed record VolumeState
             Replicas = Replicas.Add(added.Replica),
             LastReplica = Math.Max(LastReplica, added.Replica.Id.Number),
         },
-        ReplicaRemoved removed => this with { Replicas = Replicas.RemoveAll(replica => replica.Id == removed.Replica) },
+        ReplicaRemoved removed => this with { Replicas = Replicas.RemoveAll(replica => replica.Id == removed.Replica), EverInSync = EverInSync.Remove(removed.Replica) },
         AttachmentChanged attached => this with { Attachment = attached.Attachment },
         SpecChanged changed => (this with
         {
@@ -167,6 +163,7 @@ public sealed record VolumeState
             RecoveredAndDeleted = deleted.Sequence <= RecoveredUpTo ? RecoveredAndDeleted.Add(deleted.Sequence) : RecoveredAndDeleted,
         },
         VolumeRecovered recovered => ApplyRecovered(recovered),
+        VolumeImage image => Of(image),
         VolumeDeleted => this with { Deleted = true },
         _ => throw new InvariantException($"volume {e.Volume}: the journal holds an event of the unknown type {e.GetType().Name}"),
     };

@@ -38,6 +38,14 @@ public sealed partial class BlockMap
         return false;
     }
 
+    /// <summary>The version of the block that is kept by this snapshot; by the volume, if it is 0.</summary>
+    public bool TryGetKept(ulong snapshot, ulong block, out MapEntry entry)
+    {
+        if (snapshot == 0) return TryGet(block, out entry);
+        entry = default;
+        return Layer(snapshot) is { } layer && layer.TryGet(block, out entry);
+    }
+
     /// <summary>A marker: from here on the snapshot is there.</summary>
     public void AddSnapshot(ulong sequence)
     {
@@ -237,7 +245,7 @@ public sealed partial class BlockMap
     }
 
     /// <summary>The version of this sequence, wherever it is kept.</summary>
-    private bool TryFindVersion(ulong block, ulong sequence, out MapEntry entry)
+    public bool TryFindVersion(ulong block, ulong sequence, out MapEntry entry)
     {
         if (TryGet(block, out entry) && entry.Sequence == sequence) return true;
         for (var index = FirstAtOrAfter(sequence); index < _layers.Count; index++)

@@ -12,6 +12,7 @@ internal sealed class EachReadJob : DiskJob
     private readonly BlockStore _store;
     private readonly VolumeId _volume;
     private readonly BlockRange _range;
+    private readonly ulong _snapshot;
     private readonly IEachReadCompletion _completion;
     private readonly ulong _token;
     private readonly MapEntry[] _entries;
@@ -19,16 +20,16 @@ internal sealed class EachReadJob : DiskJob
     private readonly IoBuffer _reply;
     private ulong _bad;
 
-    /// <summary>Takes the map as it is now.</summary>
-    public EachReadJob(BlockStore store, VolumeStore volume, BlockRange range, IEachReadCompletion completion, ulong token)
+    /// <summary>Takes the map as it is now. <paramref name="snapshot"/> 0: the volume's own blocks.</summary>
+    public EachReadJob(BlockStore store, VolumeStore volume, BlockRange range, ulong snapshot, IEachReadCompletion completion, ulong token)
     {
-        (_store, _volume, _range, _completion, _token) = (store, volume.Volume, range, completion, token);
+        (_store, _volume, _range, _snapshot, _completion, _token) = (store, volume.Volume, range, snapshot, completion, token);
         _entries = new MapEntry[range.Count];
         _segments = new Segment?[range.Count];
         var total = (int)range.Count * ReadDescriptor.SizeBytes;
         for (var index = 0; index < _entries.Length; index++)
         {
-            if (!volume.Map.TryGet(range.First + (ulong)index, out _entries[index])) continue;
+            if (!volume.Map.TryGetKept(snapshot, range.First + (ulong)index, out _entries[index])) continue;
             total += _entries[index].LengthBytes;
             if (_entries[index].Segment == MapEntry.NoSegment) continue;
             _segments[index] = store.Segments[_entries[index].Segment];
@@ -69,6 +70,6 @@ internal sealed class EachReadJob : DiskJob
         var block = _range.First + (ulong)index;
         return _entries[index].IsMapped
             ? new ReadDescriptor(_entries[index].Descriptor, _entries[index].Sequence)
-            : new ReadDescriptor(BlockDescriptor.Of(BlockEncoding.Zero, _volume, 0, block, []), map.Tombstones.SequenceOf(block));
+            : new ReadDescriptor(BlockDescriptor.Of(BlockEncoding.Zero, _volume, 0, block, []), _snapshot == 0 ? map.Tombstones.SequenceOf(block) : 0);
     }
 }

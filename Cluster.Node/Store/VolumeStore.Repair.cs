@@ -11,21 +11,38 @@ public sealed partial class VolumeStore
     /// <summary>Pages that one look for data takes at most: 512 MiB of zeroes.</summary>
     private const int PagesLookedAtMax = 256;
 
-    public ulong Digest(BlockRange range)
+    public ulong Digest(BlockRange range, ulong snapshot)
     {
         Invariant.That(range.Count <= Limits.RecordBlocksMax, "a digest of too many blocks was asked for");
         Span<ulong> words = stackalloc ulong[3 * Limits.RecordBlocksMax];
         var count = 0;
         for (var block = range.First; block < range.End; block++)
         {
-            if (!Map.TryGet(block, out var entry) || entry.LengthBytes == 0) continue;
+            if (!Map.TryGetKept(snapshot, block, out var entry) || entry.LengthBytes == 0) continue;
             (words[count], words[count + 1], words[count + 2]) = (block, entry.Sequence, entry.Checksum);
             count += 3;
         }
         return XxHash3.HashToUInt64(MemoryMarshal.AsBytes(words[..count]));
     }
 
+    public ulong NextSnapshot(BlockRange range, ulong below)
+    {
+        for (var index = Map.Layers.Count - 1; index >= 0; index--)
+        {
+            var layer = Map.Layers[index];
+            if (layer.Sequence < below && layer.NextData(range.First, range.End, PagesLookedAtMax) < range.End) return layer.Sequence;
+        }
+        return 0;
+    }
+
     public ulong NextData(ulong from, ulong end)
+    {
+        var next = NextOfVolume(from, end);
+        foreach (var layer in Map.Layers) next = layer.NextData(from, next, PagesLookedAtMax);
+        return next;
+    }
+
+    private ulong NextOfVolume(ulong from, ulong end)
     {
         var numbers = Map.PageNumbers();
         var index = numbers.BinarySearch(from >> MapPage.BlocksLog2);
@@ -44,7 +61,7 @@ public sealed partial class VolumeStore
         return end;
     }
 
-    public void ReadEach(BlockRange range, bool background, IEachReadCompletion completion, ulong token)
+    public void ReadEach(BlockRange range, ulong snapshot, bool background, IEachReadCompletion completion, ulong token)
     {
         var status = IsDeleted ? IoStatus.Deleted
             : Damage is not null ? IoStatus.BadChecksum
@@ -52,12 +69,12 @@ public sealed partial class VolumeStore
             : _store.IsStopping ? IoStatus.DeviceError
             : _store.WriteStaged();
         if (status != IoStatus.Ok) completion.OnReadEach(token, status, 0, null);
-        else _store.Submit(background ? DiskLane.Background : DiskLane.Read, new EachReadJob(_store, this, range, completion, token));
+        else _store.Submit(background ? DiskLane.Background : DiskLane.Read, new EachReadJob(_store, this, range, snapshot, completion, token));
     }
 
     /// <summary>
-    /// Where the map has the record's sequence only the place changes: that is what the cleaner does to a block, and so it is its record (Relocate) that is logged.
-    /// Blocks that are older here take the record as a catch-up's. Room is taken from where trims have theirs: a mend gives back as much as it takes, and must not wait for
+    /// Where the map has the record's sequence, for the volume or a snapshot, only the place changes: that is what the cleaner does to a block, and so it is its record (Relocate) that
+    /// is logged. Blocks that are older here, or lack the version that a snapshot keeps, take the record as a catch-up's. Room is taken from where trims have theirs: a mend gives back as much as it takes, and must not wait for
     /// writers to use what they were promised (R21).
     /// </summary>
     public (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header)
@@ -66,7 +83,7 @@ public sealed partial class VolumeStore
         Invariant.That((header.Flags & RecordFlags.Resync) != 0 && header.Sequence > 0, "a repair carries a resync record with its sequence");
         var status = Check(record, in header);
         if (status != IoStatus.Ok) return (status, 0);
-        var older = CountOlder(in header);
+        var lacking = CountLacking(in header);
         var (replaced, offset) = (0, header.PayloadOffset);
         for (var index = 0; index < (int)header.DescriptorCount;)
         {
@@ -81,18 +98,19 @@ public sealed partial class VolumeStore
             index += count;
             offset += lengthBytes;
         }
-        if (older == 0) return (IoStatus.Ok, replaced);
+        if (lacking == 0) return (IoStatus.Ok, replaced);
         status = StageResync(record, in header, SpaceClass.Control);
-        return (status, status == IoStatus.Ok ? replaced + older : replaced);
+        return (status, status == IoStatus.Ok ? replaced + lacking : replaced);
     }
 
-    /// <summary>Blocks of the record that are older in the map.</summary>
-    private int CountOlder(in RecordHeader header)
+    /// <summary>Blocks of the record that are older in the map, or of which it does not have the version that a snapshot keeps.</summary>
+    private int CountLacking(in RecordHeader header)
     {
         var count = 0;
+        var isOfSnapshot = SeenOnlyBy(in header) is not null;
         for (var block = header.Range.First; block < header.Range.End; block++)
         {
-            if (Map.SequenceOf(block) < header.Sequence) count++;
+            if (isOfSnapshot ? !Map.TryFindVersion(block, header.Sequence, out _) : Map.SequenceOf(block) < header.Sequence) count++;
         }
         return count;
     }
@@ -104,7 +122,7 @@ public sealed partial class VolumeStore
         for (; index + count < (int)header.DescriptorCount; count++)
         {
             var length = StoreRecord.DescriptorAt(record, index + count).Length;
-            var isHere = Map.TryGet(header.Range.First + (ulong)(index + count), out var entry) && entry.Sequence == header.Sequence;
+            var isHere = Map.TryFindVersion(header.Range.First + (ulong)(index + count), header.Sequence, out var entry);
             if (!isHere || length == 0 || entry.Segment == MapEntry.NoSegment) break;
             lengthBytes += length;
         }

@@ -36,6 +36,9 @@ public sealed record NodeOptions
     public string NbdSocket { get; init; } = "";
 
     /// <summary>Path, "" for one in the data directory, or "off".</summary>
+    public string CsiSocket { get; init; } = "";
+
+    /// <summary>Path, "" for one in the data directory, or "off".</summary>
     public string DockerSocket { get; init; } = "";
 
     public int MeshPort { get; init; }

@@ -38,6 +38,7 @@ internal static class StoreMutants
             "if (page[at].Sequence <= older.Sequence) older.Add(", "if (false) older.Add("),
         Plant("a segment with uncommitted records counts as dead", "R4", "Segment.cs",
             "LiveBlocks == 0 && TailRecords == 0;", "LiveBlocks == 0;"),
+        Plant("a scrub leaves out what only snapshots keep", "P6, R19", "", "Snapshot = _nextSnapshot;", "") with { File = "Cluster.Node/Repair/ScrubRun.cs" },
         Plant("only the newest segment is synced", "P3", "SyncJob.cs",
             "foreach (var segment in Segments)", "foreach (var segment in Segments.TakeLast(1))"),
         Plant("what was written while the fdatasync ran counts as durable", "P3", "VolumeStore.cs",

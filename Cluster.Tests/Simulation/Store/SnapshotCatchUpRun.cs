@@ -133,7 +133,13 @@ public sealed class SnapshotCatchUpRun(int seed)
         }
         Assert.Equal(Owner.Usage, Copy.Usage);
         Assert.Equal(Owner.Snapshots.Select(Owner.UsageOf), Copy.Snapshots.Select(Copy.UsageOf));
+        var all = new BlockRange(0, Blocks);
         foreach (var snapshot in Owner.Snapshots)
-            Assert.Equal(Owner.DigestSnapshot(snapshot, new BlockRange(0, Blocks)), Copy.DigestSnapshot(snapshot, new BlockRange(0, Blocks)));
+        {
+            Assert.Equal(Owner.DigestSnapshot(snapshot, all), Copy.DigestSnapshot(snapshot, all));
+            // A scrub compares what each snapshot keeps.
+            Assert.Equal(Owner.Digest(all, snapshot), Copy.Digest(all, snapshot));
+            Assert.Equal(Owner.NextSnapshot(all, snapshot), Copy.NextSnapshot(all, snapshot));
+        }
     }
 }

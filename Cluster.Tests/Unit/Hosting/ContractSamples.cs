@@ -50,6 +50,8 @@ internal static class ContractSamples
         new CopiesConfirmed(Volume, [Placement]),
         new SnapshotCreated(Volume, 0x1122334455667788, "monday", 1_800_000_000_123),
         new SnapshotDeleted(Volume, 0x1122334455667788),
+        new VolumeImage(Volume, Spec, [Placement], 3, 4, 2, new Epoch(9), "node-1", new Epoch(8), 5, Members, Members, [new OpenedEpoch(7, 1234), new OpenedEpoch(8, 1300)], true, 11, 12,
+            new Attachment(13, AttachmentMode.Exclusive, Placement.Node, "node-1"), [new VolumeSnapshot(1250, "monday", 1_800_000_000_123)], 14, [15, 16], true),
     ];
 
     public static readonly ImmutableArray<IControlMessage> ControlMessages =
