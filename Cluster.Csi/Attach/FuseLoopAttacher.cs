@@ -57,7 +57,14 @@ public sealed class FuseLoopAttacher : IAttacher
             var removed = await _host.RemoveAsync(other, force: false, cancellation).ConfigureAwait(false);
             if (!removed.IsOk) return removed.To<AttachedDevice>();
         }
-        return await _host.MakeAsync(target, cancellation).ConfigureAwait(false);
+        try
+        {
+            return await _host.MakeAsync(target, cancellation).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, $"volume {target.FullName} can't be attached: {e.Message}");
+        }
     }
 
     public async Task<AttachResult<Done>> DetachAsync(VolumeId volume, bool force, CancellationToken cancellation)

@@ -71,8 +71,15 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList
             if (!unmounted.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, unmounted.Reason);
         }
         if (!await DaemonProcess.EndAsync(Mark(state.Directory), now: false, cancellation).ConfigureAwait(false)) return Stays(state);
-        state.Directory.Delete();
-        return Done.Ok;
+        try
+        {
+            state.Directory.Delete();
+            return Done.Ok;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return AttachResult<Done>.Error(AttachStatus.Failed, $"{state.Directory.Path} can't be removed: {e.Message}");
+        }
     }
 
     /// <summary>The daemon is told to look at the volume's size, then the loop device to look at its file's.</summary>

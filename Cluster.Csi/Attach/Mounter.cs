@@ -122,7 +122,10 @@ public sealed class Mounter : IMounter
         var (program, arguments) = kind == FileSystemKind.Ext4 ? ("resize2fs", new[] { mount.Source }) : ("xfs_growfs", ["-d", mount.Path]);
         if (HostProgram.Missing(program) is { } missing) return AttachResult<Done>.Error(AttachStatus.NotSupported, missing);
         var run = await HostProgram.RunAsync(program, arguments, AttachLimits.CheckMs, cancellation).ConfigureAwait(false);
-        return run.IsOk ? Done.Ok : AttachResult<Done>.Error(AttachStatus.Failed, run.Reason);
+        if (run.IsOk) return Done.Ok;
+        return run.Error.Contains("Permission denied to resize", StringComparison.Ordinal)
+            ? AttachResult<Done>.Error(AttachStatus.NotSupported, $"a mounted ext4 is grown only with the capability CAP_SYS_RESOURCE, which this process lacks ({run.Reason})")
+            : AttachResult<Done>.Error(AttachStatus.Failed, run.Reason);
     }
 
     public async Task<AttachResult<Done>> GrowUnmountedAsync(AttachedDevice device, FileSystemKind fileSystem, CancellationToken cancellation)

@@ -42,6 +42,8 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
         var known = await volumes.GetAsync(fullName, cancellation).ConfigureAwait(false);
         if (!known.IsOk) return known.To<DeviceView>();
         using var held = await _locks.EnterAsync(known.Value!.Id, cancellation).ConfigureAwait(false);
+        var stale = await RemoveStaleAsync(known.Value, cancellation).ConfigureAwait(false);
+        if (!stale.IsOk) return stale.To<DeviceView>();
         var attached = await volumes.AttachAsync(fullName, cancellation).ConfigureAwait(false);
         if (!attached.IsOk) return attached.To<DeviceView>();
         var volume = attached.Value!;
@@ -88,6 +90,15 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
     {
         var devices = await attacher.ListAsync(cancellation).ConfigureAwait(false);
         return devices.IsOk ? new(AttachStatus.Ok, [.. devices.Value!.Select(View)], "") : devices.To<IReadOnlyList<DeviceView>>();
+    }
+
+    /// <summary>A device of an attachment that has ended is of no use, and must be out of the way before anybody is fenced for the new one.</summary>
+    private async Task<AttachResult<Done>> RemoveStaleAsync(HostVolume volume, CancellationToken cancellation)
+    {
+        var local = await attacher.FindAsync(volume.Id, cancellation).ConfigureAwait(false);
+        if (!local.IsOk) return local.Status == AttachStatus.NotFound ? Done.Ok : local.To<Done>();
+        if (volume.AttachedNode == volumes.NodeName && local.Value!.Identity.Generation == volume.Generation) return Done.Ok;
+        return await attacher.DetachAsync(volume.Id, force: false, cancellation).ConfigureAwait(false);
     }
 
     private DeviceView View(AttachedDevice device) => new(device, mounter.MountsOf(device.Path).Value ?? []);

@@ -62,8 +62,9 @@ internal sealed record DockerOptions(ulong SizeBytes, ImmutableSortedDictionary<
         if (digits == 0 || !ulong.TryParse(text.AsSpan(0, digits), NumberStyles.None, CultureInfo.InvariantCulture, out var number)) return false;
         var unit = text[digits..].Trim().ToUpperInvariant();
         var thousand = unit.Length == 2 && unit[1] == 'B';
-        var power = Array.IndexOf(Units, unit.TrimEnd('B').TrimEnd('I'));
-        if (power < 0 || (unit.EndsWith('I') && power == 0)) return false;
+        var prefix = unit.TrimEnd('B');
+        var power = Array.IndexOf(Units, prefix.TrimEnd('I'));
+        if (power < 0 || (prefix.EndsWith('I') && power == 0)) return false;
         var product = number * BigInteger.Pow(thousand ? 1000 : 1024, power);
         if (product.IsZero || product > ulong.MaxValue) return false;
         bytes = (ulong)product;

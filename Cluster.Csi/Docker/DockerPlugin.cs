@@ -17,7 +17,7 @@ public sealed partial class DockerPlugin : IAsyncDisposable
     private const int RequestBytesMax = 64 * 1024;
     private const int StopMs = 2000;
 
-    private static readonly JsonSerializerOptions Json = new() { DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull };
+    internal static JsonSerializerOptions Json { get; } = new() { DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull };
 
     private readonly WebApplication _application;
     private readonly DockerDriver _driver;

@@ -12,7 +12,7 @@ internal sealed class DeviceRequest(ulong unique, NbdCommandType command, ulong 
     /// <summary>NBD lengths are 32 bits; a range to be zeroed may be longer and is sent piece by piece.</summary>
     private const uint PieceBytesMax = 1u << 30;
 
-    private byte[]? _data;
+    private byte[]? _frame;
 
     public ulong Unique => unique;
 
@@ -29,13 +29,19 @@ internal sealed class DeviceRequest(ulong unique, NbdCommandType command, ulong 
 
     public uint LengthBytes => (uint)lengthBytes;
 
-    public ReadOnlySpan<byte> Data => _data is null ? default : _data.AsSpan(0, (int)lengthBytes);
-
-    /// <summary>Keeps a copy.</summary>
+    /// <summary>Keeps a copy, with room for the header before it: both go in one send.</summary>
     public void Keep(ReadOnlySpan<byte> data)
     {
-        _data = ArrayPool<byte>.Shared.Rent(data.Length);
-        data.CopyTo(_data);
+        _frame = ArrayPool<byte>.Shared.Rent(NbdLink.RequestBytes + data.Length);
+        data.CopyTo(_frame.AsSpan(NbdLink.RequestBytes));
+    }
+
+    /// <summary>What is sent for the piece that is next. <paramref name="header"/> is used by a request without data.</summary>
+    public ReadOnlySpan<byte> Encode(ulong cookie, Span<byte> header)
+    {
+        var frame = _frame is null ? header : _frame.AsSpan(0, NbdLink.RequestBytes + (int)lengthBytes);
+        NbdLink.Encode(frame, command, cookie, PieceOffset, PieceLength);
+        return frame;
     }
 
     /// <summary>One piece more is done. Whether that was the last.</summary>
@@ -47,7 +53,7 @@ internal sealed class DeviceRequest(ulong unique, NbdCommandType command, ulong 
 
     public void Free()
     {
-        if (_data is not null) ArrayPool<byte>.Shared.Return(_data);
-        _data = null;
+        if (_frame is not null) ArrayPool<byte>.Shared.Return(_frame);
+        _frame = null;
     }
 }

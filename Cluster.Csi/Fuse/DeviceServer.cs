@@ -156,11 +156,9 @@ public sealed partial class DeviceServer : IDisposable
     private static bool TrySend(NbdLink link, ulong cookie, DeviceRequest request)
     {
         Span<byte> header = stackalloc byte[NbdLink.RequestBytes];
-        NbdLink.Encode(header, request.Command, cookie, request.PieceOffset, request.PieceLength);
         try
         {
-            link.Send(header);
-            link.Send(request.Data);
+            link.Send(request.Encode(cookie, header));
             return true;
         }
         catch (Exception broken) when (broken is SocketException or ObjectDisposedException)

@@ -21,7 +21,13 @@ internal sealed class NbdLink : IDisposable
     private const int HandshakeMs = 40_000;
     private const uint ReplyErrorBit = 0x80000000;
 
+    /// <summary>Replies are small and come close upon each other: they are received together.</summary>
+    private const int BufferBytes = 64 << 10;
+
     private readonly Socket _socket;
+    private readonly byte[] _received = new byte[BufferBytes];
+    private int _from;
+    private int _end;
 
     private NbdLink(Socket socket) => _socket = socket;
 
@@ -70,19 +76,34 @@ internal sealed class NbdLink : IDisposable
         while (data.Length > 0) data = data[_socket.Send(data)..];
     }
 
+    /// <summary>One thread. Throws IOException at the end of the stream.</summary>
     public void Receive(Span<byte> into)
     {
-        while (into.Length > 0) into = into[ReceiveSome(into)..];
+        while (into.Length > 0)
+        {
+            if (_from == _end)
+            {
+                if (into.Length >= BufferBytes)
+                {
+                    into = into[ReceiveSome(into)..];
+                    continue;
+                }
+                (_from, _end) = (0, ReceiveSome(_received));
+            }
+            var count = Math.Min(into.Length, _end - _from);
+            _received.AsSpan(_from, count).CopyTo(into);
+            _from += count;
+            into = into[count..];
+        }
     }
 
-    /// <summary>At least one byte. Throws IOException at the end of the stream.</summary>
-    public int ReceiveSome(Span<byte> into)
+    public void Dispose() => _socket.Dispose();
+
+    private int ReceiveSome(Span<byte> into)
     {
         var count = _socket.Receive(into);
         return count > 0 ? count : throw new IOException("the NBD server closed the connection");
     }
-
-    public void Dispose() => _socket.Dispose();
 
     private void Negotiate(string export, bool allocation)
     {

@@ -26,17 +26,33 @@ public sealed partial class NodeHost
         var mounter = new Mounter(attacher, Path.Combine(directory.Attach, "scratch"));
         var volumes = new HostVolumes(_control, gateway);
         var devices = new VolumeDevices(volumes, attacher, mounter);
-        var recovered = await attacher.RecoverAsync(cancellation);
-        if (!recovered.IsOk) LogNotRecovered(recovered.Reason);
         _devices.Open(devices, _options.Name);
         _csiDevices = new HostDevices(attacher, mounter);
-        _parts.Add("the devices", () =>
+        // Beside the start: what is stuck in the kernel may take its time to go.
+        var recovery = new CancellationTokenSource();
+        var recovering = RecoverAsync(attacher, recovery.Token);
+        _parts.Add("the devices", async () =>
         {
             _csiDevices = null;
             _devices.Close();
-            return Task.CompletedTask;
+            await recovery.CancelAsync();
+            await recovering;
+            recovery.Dispose();
         });
         await StartDockerAsync(directory, devices, volumes, cancellation);
+    }
+
+    private async Task RecoverAsync(FuseLoopAttacher attacher, CancellationToken cancellation)
+    {
+        try
+        {
+            var recovered = await attacher.RecoverAsync(cancellation);
+            if (!recovered.IsOk) LogNotRecovered(recovered.Reason);
+        }
+        catch (OperationCanceledException)
+        {
+            // The node stops; its next start looks again.
+        }
     }
 
     /// <summary>Like the API, from the first moment: it says that the node starts until it can serve.</summary>
