@@ -75,7 +75,8 @@ internal static partial class Decoders
             { Refusal = typeof(EventFormatException) };
         var control = new ControlSerializer(null!);
         yield return new Decoder(typeof(ControlSerializer), "FromBinary", [control.ToBinary(ContractSamples.ControlMessages[0])],
-            input => control.FromBinary(input.ToArray(), control.Manifest(ContractSamples.ControlMessages[0])) is not null) { Refusal = typeof(SerializationException) };
+            input => control.FromBinary(input.ToArray(), control.Manifest(ContractSamples.ControlMessages[0])) is not null)
+            { Refusal = typeof(SerializationException), BuiltBytesMax = 4 << 20 };
         yield return new Decoder(typeof(VolumeSpecCodec), "TryDecode", [VolumeSpecCodec.Encode(ContractSamples.Spec)], input => VolumeSpecCodec.TryDecode(input, out _));
         foreach (var decoder in Blocks()) yield return decoder;
         var cell = new byte[512];
