@@ -10,6 +10,9 @@ public readonly record struct OpenedEpoch(ulong Epoch, ulong StartSequence);
 /// <summary>A snapshot by the sequence of its marker (R19).</summary>
 public readonly record struct VolumeSnapshot(ulong Sequence, string Name, ulong UnixMs);
 
+/// <summary>A clone that is being made from a snapshot.</summary>
+public readonly record struct StartedClone(ulong Sequence, string Name, ulong UnixMs);
+
 /// <summary>A volume as its journal says it is: the fold of its events, the same at every reader. Immutable.</summary>
 public sealed record VolumeState
 {
@@ -65,6 +68,12 @@ public sealed record VolumeState
 
     /// <summary>Ascending by sequence.</summary>
     public ImmutableArray<VolumeSnapshot> Snapshots { get; init; } = [];
+
+    /// <summary>Their snapshots may not be deleted. At most <see cref="ClonesMax"/>.</summary>
+    public ImmutableArray<StartedClone> Clones { get; init; } = [];
+
+    /// <summary>Clones that may be made of a volume at one time.</summary>
+    public const int ClonesMax = 256;
 
     /// <summary>A snapshot up to here that the volume's copies have was there before its journal was lost (P7); 0: that never was.</summary>
     public ulong RecoveredUpTo { get; init; }
@@ -166,6 +175,8 @@ public sealed record VolumeState
             Snapshots = Snapshots.RemoveAll(snapshot => snapshot.Sequence == deleted.Sequence),
             RecoveredAndDeleted = deleted.Sequence <= RecoveredUpTo ? RecoveredAndDeleted.Add(deleted.Sequence) : RecoveredAndDeleted,
         },
+        CloneStarted started => this with { Clones = Clones.RemoveAll(clone => clone.Name == started.CloneName).Add(new StartedClone(started.Sequence, started.CloneName, started.UnixMs)) },
+        CloneEnded ended => this with { Clones = Clones.RemoveAll(clone => clone.Name == ended.CloneName) },
         VolumeRecovered recovered => ApplyRecovered(recovered),
         VolumeDeleted => this with { Deleted = true },
         _ => throw new InvariantException($"volume {e.Volume}: the journal holds an event of the unknown type {e.GetType().Name}"),

@@ -1,3 +1,4 @@
+using Cluster.Messages.Events;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Cluster.Node.Store;
@@ -30,8 +31,10 @@ public sealed partial class ReplicaMachine : IEachReadCompletion
         else if (range.Count > Limits.RecordBlocksMax)
             SendReport(read, IoStatus.Ok, 0, new ScrubReportBody(0, _store.NextData(range.First, range.End), 0));
         // Digest and entries to read are those of the same map.
-        else ReadEach(read with { Scrub = new ScrubReportBody(_store.Digest(range), _store.NextData(range.First, range.End), 0) });
+        else ReadEach(read with { Scrub = new ScrubReportBody(_store.Digest(range, withChecksums: !IsClone), _store.NextData(range.First, range.End), 0) });
     }
+
+    private bool IsClone => VolumeSpecCodec.TryDecode(_header.Spec, out var spec) && spec.Source is not null;
 
     private void ReadEach(RepairRead read)
     {

@@ -11,15 +11,15 @@ public sealed partial class VolumeStore
     /// <summary>Pages that one look for data takes at most: 512 MiB of zeroes.</summary>
     private const int PagesLookedAtMax = 256;
 
-    public ulong Digest(BlockRange range)
+    public ulong Digest(BlockRange range, bool withChecksums = true)
     {
         Invariant.That(range.Count <= Limits.RecordBlocksMax, "a digest of too many blocks was asked for");
         Span<ulong> words = stackalloc ulong[3 * Limits.RecordBlocksMax];
         var count = 0;
         for (var block = range.First; block < range.End; block++)
         {
-            if (!Map.TryGet(block, out var entry) || entry.LengthBytes == 0) continue;
-            (words[count], words[count + 1], words[count + 2]) = (block, entry.Sequence, entry.Checksum);
+            if (!Map.Find(block, out var entry, out _) || entry.LengthBytes == 0) continue;
+            (words[count], words[count + 1], words[count + 2]) = (block, entry.Sequence, withChecksums ? entry.Checksum : 0);
             count += 3;
         }
         return XxHash3.HashToUInt64(MemoryMarshal.AsBytes(words[..count]));
@@ -27,15 +27,12 @@ public sealed partial class VolumeStore
 
     public ulong NextData(ulong from, ulong end)
     {
-        var numbers = Map.PageNumbers();
-        var index = numbers.BinarySearch(from >> MapPage.BlocksLog2);
-        if (index < 0) index = ~index;
-        for (var looked = 0; index < numbers.Length; index++, looked++)
+        var (looked, last) = (0, (end - 1) >> MapPage.BlocksLog2);
+        for (var number = Map.NextPage(from >> MapPage.BlocksLog2); number <= last; number = Map.NextPage(number + 1), looked++)
         {
-            var pageFirst = numbers[index] << MapPage.BlocksLog2;
-            if (pageFirst >= end) return end;
+            var pageFirst = number << MapPage.BlocksLog2;
             if (looked == PagesLookedAtMax) return pageFirst;
-            var page = Map.Page(numbers[index]);
+            var page = Map.View(number);
             for (var at = (int)(Math.Max(from, pageFirst) - pageFirst); at < MapPage.Blocks && page.StoredBytes > 0; at++)
             {
                 if (page.Entries[at].LengthBytes > 0) return Math.Min(pageFirst + (ulong)at, end);
@@ -73,7 +70,7 @@ public sealed partial class VolumeStore
             var (count, lengthBytes) = SameRun(in header, record.Span, index);
             if (count > 0)
             {
-                status = Relocate(in header, header.Sequence, record.Span, index, count, record.Span.Slice(offset, lengthBytes), SpaceClass.Control);
+                status = _store.Relocate(in header, header.Sequence, record.Span, index, count, record.Span.Slice(offset, lengthBytes), SpaceClass.Control);
                 if (status != IoStatus.Ok) return (status, replaced);
                 replaced += count;
             }
@@ -92,10 +89,13 @@ public sealed partial class VolumeStore
         var count = 0;
         for (var block = header.Range.First; block < header.Range.End; block++)
         {
-            if (Map.SequenceOf(block) < header.Sequence) count++;
+            // What lies below a clone is mended for the clone by bytes of its own: others may not hold it as it is here.
+            if (Map.SequenceOf(block) < header.Sequence || IsOfBase(block, header.Sequence)) count++;
         }
         return count;
     }
+
+    private bool IsOfBase(ulong block, ulong sequence) => Map.Find(block, out var entry, out var holder) && holder != Map && entry.Sequence == sequence && entry.LengthBytes > 0;
 
     /// <summary>How many blocks from the index on have the record's sequence and bytes in the map, and the record's bytes of them.</summary>
     private (int Count, int LengthBytes) SameRun(in RecordHeader header, ReadOnlySpan<byte> record, int index)
@@ -104,7 +104,7 @@ public sealed partial class VolumeStore
         for (; index + count < (int)header.DescriptorCount; count++)
         {
             var length = StoreRecord.DescriptorAt(record, index + count).Length;
-            var isHere = Map.TryGet(header.Range.First + (ulong)(index + count), out var entry) && entry.Sequence == header.Sequence;
+            var isHere = Map.Find(header.Range.First + (ulong)(index + count), out var entry, out var holder) && holder == Map && entry.Sequence == header.Sequence;
             if (!isHere || length == 0 || entry.Segment == MapEntry.NoSegment) break;
             lengthBytes += length;
         }

@@ -187,7 +187,7 @@ internal sealed class SimBlockStorage : ISimStorage
 
     public bool Rot(ulong block)
     {
-        if (_volume is null || !_volume.Real.Map.TryGet(block, out var entry) || entry.Segment == MapEntry.NoSegment) return false;
+        if (_volume is null || !_volume.Real.Map.Find(block, out var entry, out _) || entry.Segment == MapEntry.NoSegment) return false;
         var segment = _store!.Segments[entry.Segment];
         if (new LogPosition(segment.Number, entry.OffsetBytes) >= _noted) return false;
         _disk.FlipBit(segment.Name, (entry.OffsetBytes * 8L) + _random.Below(entry.LengthBytes * 8));
@@ -212,7 +212,7 @@ internal sealed class SimBlockStorage : ISimStorage
         _ = _store!.WriteStaged();
         for (ulong block = 0; block < _node.World.Profile.Blocks; block++)
         {
-            if (_volume!.Real.Map.TryGetAt(snapshot, block, out var entry) && entry.Segment != MapEntry.NoSegment) blocks.Add((block, entry.Sequence, ValueOf(_store, block, in entry)));
+            if (_volume!.Real.Map.FindAt(snapshot, block, out var entry, out _) && entry.Segment != MapEntry.NoSegment) blocks.Add((block, entry.Sequence, ValueOf(_store, block, in entry)));
         }
         (_disk.FailReads, _disk.FailWrites) = faults;
         return _disk.IsOff ? null : blocks;
@@ -225,7 +225,7 @@ internal sealed class SimBlockStorage : ISimStorage
         {
             var sequence = replica.SequenceOf(block, withTail: false);
             if (sequence == 0) continue;
-            var isData = replica.Map.TryGet(block, out var entry) && entry.Segment != MapEntry.NoSegment;
+            var isData = replica.Map.Find(block, out var entry, out _) && entry.Segment != MapEntry.NoSegment;
             blocks.Add((block, sequence, isData ? ValueOf(store, block, in entry) : 0));
         }
         return blocks;

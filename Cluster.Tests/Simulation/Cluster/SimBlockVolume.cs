@@ -153,7 +153,7 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
 
     public (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header) => Real.Repair(record, in header);
 
-    public ulong Digest(BlockRange range) => Real.Digest(range);
+    public ulong Digest(BlockRange range, bool withChecksums = true) => Real.Digest(range, withChecksums);
 
     public ulong NextData(ulong from, ulong end) => Real.NextData(from, end);
 

@@ -206,7 +206,7 @@ internal sealed partial class SimVolumeStore : IVolumeStore
         return (IoStatus.Ok, blocks);
     }
 
-    public ulong Digest(BlockRange range)
+    public ulong Digest(BlockRange range, bool withChecksums = true)
     {
         var hash = new System.IO.Hashing.XxHash3();
         foreach (var (block, cell) in _map)

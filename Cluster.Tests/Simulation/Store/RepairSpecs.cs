@@ -23,7 +23,7 @@ public sealed class RepairSpecs
     /// <summary>Flips a bit of the block's bytes where they lie now.</summary>
     private static void Rot(StoreRig rig, IVolumeStore volume, ulong block)
     {
-        Assert.True(((VolumeStore)volume).Map.TryGet(block, out var entry));
+        Assert.True(((VolumeStore)volume).Map.Find(block, out var entry, out _));
         rig.Disk.FlipBit(rig.Store.Segments[entry.Segment].Name, (entry.OffsetBytes + 100L) * 8);
     }
 

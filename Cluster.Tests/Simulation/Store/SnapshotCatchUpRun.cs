@@ -124,7 +124,7 @@ public sealed class SnapshotCatchUpRun(int seed)
             Assert.True(Owner.SequenceOf(block, false) == Copy.SequenceOf(block, false), $"seed {seed}: block {block}");
             foreach (var snapshot in Owner.Snapshots)
             {
-                var (isSeen, isSeenThere) = (owner.TryGetAt(snapshot, block, out var here), copy.TryGetAt(snapshot, block, out var there));
+                var (isSeen, isSeenThere) = (owner.FindAt(snapshot, block, out var here, out _), copy.FindAt(snapshot, block, out var there, out _));
                 Assert.True(isSeen == isSeenThere && here.Sequence == there.Sequence && here.Checksum == there.Checksum,
                     $"seed {seed}: block {block} in snapshot {snapshot} is of {here.Sequence} and of {there.Sequence}");
                 var bytes = new byte[there.LengthBytes];

@@ -41,6 +41,6 @@ public sealed class SnapshotCatchUpSpecs
         volume = rig.Restart(PowerLoss.LoseAll).Find();
         volume.Commit(2);
         Assert.Equal(7UL, volume.SequenceOf(0, withTail: false));
-        Assert.True(((VolumeStore)volume).Map.TryGetAt(2, 0, out var seen) && seen.Sequence == 1, $"the snapshot sees {seen.Sequence}");
+        Assert.True(((VolumeStore)volume).Map.FindAt(2, 0, out var seen, out _) && seen.Sequence == 1, $"the snapshot sees {seen.Sequence}");
     }
 }
