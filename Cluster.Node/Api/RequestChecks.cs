@@ -56,7 +56,7 @@ public static class RequestChecks
     {
         if (sizeBytes is 0 or > Limits.VolumeBytesMax)
         {
-            return Invalid($"The size of {sizeBytes} bytes is out of range: use {Limits.SectorBytes} to {Limits.VolumeBytesMax} bytes.");
+            return Invalid($"The size of {sizeBytes} bytes is out of range: use {Limits.SectorBytes} to {Limits.VolumeBytesMax} bytes{(sizeBytes == 0 ? " (sizeBytes)" : "")}.");
         }
         return sizeBytes % Limits.SectorBytes == 0
             ? null

@@ -31,7 +31,7 @@ internal static class CloneOptions
     {
         var (isSnapshot, isVolume) = (result.GetResult(fromSnapshot) is not null, result.GetResult(fromVolume) is not null);
         if (isSnapshot && isVolume) result.AddError("A volume is cloned from one thing: give --from-snapshot or --from-volume.");
-        else if (!isSnapshot && !isVolume && result.GetResult(size) is null) result.AddError("Option '--size' is required, unless the volume is cloned from another one.");
+        else if (!isSnapshot && !isVolume && result.GetResult(size) is null) result.AddError("Option '--size' is required. Only a clone has one without it.");
     }
 
     private static CloneSourceRequest? Source(ArgumentResult parse, string volume, string? snapshot)
