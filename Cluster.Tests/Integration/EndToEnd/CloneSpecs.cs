@@ -42,8 +42,8 @@ public sealed class CloneSpecs : IDisposable
         var third = await FillAsync("third", MiB, $"{cluster.Nodes[2].Nbd}/copy");
         await CheckAsync(cluster.Nodes[1], first, second, third);
 
-        foreach (var node in cluster.Nodes.ToArray()) await cluster.KillAsync(node.Name);
-        foreach (var node in cluster.Nodes.ToArray()) await cluster.StartNodeAsync(node.Name);
+        await Task.WhenAll(cluster.Nodes.Select(node => cluster.KillAsync(node.Name)));
+        await Task.WhenAll(cluster.Nodes.Select(node => cluster.StartNodeAsync(node.Name)));
         await LocalCluster.WaitUntilInSyncAsync(cluster.Nodes[0], "copy");
         await CheckAsync(cluster.Nodes[0], first, second, third);
 
