@@ -155,7 +155,7 @@ public sealed partial class VolumeSession
         DurableSequence = Math.Max(DurableSequence, ack.DurableSequence);
     }
 
-    /// <summary>What was read is claimed like what was answered: it may be another session's, and on no media.</summary>
+    /// <summary>What was read, or is known to be committed, is claimed like what was answered: it may be another session's, and on no media.</summary>
     private void Saw(ulong sequence)
     {
         if (sequence > AcknowledgedSequence) (_seenEpoch, AcknowledgedSequence) = (_epoch, sequence);

@@ -29,8 +29,15 @@ public sealed partial class VolumeSession
     private void OnCommitted(in FrameHeader header, ReadOnlySpan<byte> body)
     {
         if (_state != State.Ready || SlotOf(header.RequestId) is not { Kind: FrameKind.ClientWrite } request) return;
-        if (!SequenceBody.TryDecode(body, out var committed)) LoseMalformed(header.Kind);
-        else if (committed.Sequence > DurableSequence) _kept.Add(committed.Sequence, request.Id, request.Record!);
+        if (!SequenceBody.TryDecode(body, out var committed))
+        {
+            LoseMalformed(header.Kind);
+            return;
+        }
+        if (committed.Sequence <= DurableSequence) return;
+        // What is kept is claimed, answered or not: an order that went on without it would give its place to another write, and this one would be presented there later.
+        Saw(committed.Sequence);
+        _kept.Add(committed.Sequence, request.Id, request.Record!);
     }
 
     /// <summary>What is on media is let go; a flush is forced early enough that nobody waits for it.</summary>

@@ -84,14 +84,20 @@ public enum FrameKind : byte
     DeletedReplica = 49,
     /// <summary>The owner stopped in order and answers no more reads in this epoch: its leases need not be waited for (R17).</summary>
     Release = 50,
-    /// <summary>Repair: reads committed blocks of one copy, each by itself. RequestId is echoed. Body: <see cref="BlockRangeBody"/>, at most RecordBlocksMax.</summary>
+    /// <summary>
+    /// Repair: reads committed blocks of one copy, the volume's or those that a snapshot keeps, each by itself. RequestId is echoed. Body: <see cref="BlockRangeBody"/>, at most
+    /// RecordBlocksMax.
+    /// </summary>
     ReadReplica = 51,
     /// <summary>
     /// Status; Argument: bit i is set when block i of the range can't be read there or does not match its checksum. Body: ReadDescriptor × count, then the
     /// encoded blocks of the others.
     /// </summary>
     ReplicaBlocks = 52,
-    /// <summary>Body: record (flag Resync) with good blocks, or a trim, that this copy lacks or has bad. RequestId is echoed.</summary>
+    /// <summary>
+    /// Body: record (flag Resync) with good blocks, or a trim, that this copy lacks or has bad; its expected sequence is the snapshot that keeps them, 0: the volume itself. RequestId
+    /// is echoed.
+    /// </summary>
     RepairRecord = 53,
     /// <summary>Status; Argument: blocks that were written anew.</summary>
     RepairAck = 54,

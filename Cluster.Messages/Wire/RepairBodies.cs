@@ -1,15 +1,16 @@
 namespace Cluster.Messages.Wire;
 
 /// <summary>
-/// What one copy says of a range, as of the commit watermark that the question carried: digest u64 | next data u64 | bytes read u64. 24 bytes. Which of at most
-/// 64 blocks are bad stands in the frame's argument.
+/// What one copy says of a range, as of the commit watermark that the question carried: digest u64 | next data u64 | bytes read u64 | next snapshot u64.
+/// 32 bytes. Which of at most 64 blocks are bad stands in the frame's argument.
 /// </summary>
 /// <param name="Digest">Over block, sequence and checksum of each block that holds bytes; equal copies have equal ones. 0 for a range of more than 64 blocks.</param>
-/// <param name="NextData">No block from the range's first one up to this one holds bytes. At most the range's end.</param>
+/// <param name="NextData">No block from the range's first one up to this one holds bytes, for the volume or a snapshot. At most the range's end.</param>
 /// <param name="BytesRead">Bytes that were read and compared with their checksums.</param>
-public readonly record struct ScrubReportBody(ulong Digest, ulong NextData, ulong BytesRead)
+/// <param name="NextSnapshot">The newest snapshot that keeps bytes of the range, of those older than the one asked for; of all, if the volume was. 0: none.</param>
+public readonly record struct ScrubReportBody(ulong Digest, ulong NextData, ulong BytesRead, ulong NextSnapshot = 0)
 {
-    public const int SizeBytes = 24;
+    public const int SizeBytes = 32;
 
     public ReadOnlySpan<byte> Encode(Span<byte> to)
     {
@@ -17,13 +18,14 @@ public readonly record struct ScrubReportBody(ulong Digest, ulong NextData, ulon
         writer.U64(Digest);
         writer.U64(NextData);
         writer.U64(BytesRead);
+        writer.U64(NextSnapshot);
         return to[..writer.Length];
     }
 
     public static bool TryDecode(ReadOnlySpan<byte> from, out ScrubReportBody body)
     {
         var reader = new BodyReader(from);
-        body = new ScrubReportBody(reader.U64(), reader.U64(), reader.U64());
+        body = new ScrubReportBody(reader.U64(), reader.U64(), reader.U64(), reader.U64());
         return reader.AtEnd;
     }
 }

@@ -205,17 +205,21 @@ public readonly record struct CatchUpBody(ulong From, ulong Join, ulong JoinEpoc
     }
 }
 
-/// <summary>A range of blocks of one copy. 16 bytes: first block u64 | count u32 | zero u32.</summary>
-public readonly record struct BlockRangeBody(BlockRange Range)
+/// <summary>
+/// A range of blocks of one copy: first block u64 | count u32 | of a snapshot u32: 0, or 1 and snapshot u64 follows. 16 or 24 bytes.
+/// </summary>
+/// <param name="Snapshot">0: the volume's own blocks. Else the versions that this snapshot is the newest one to see, and the volume does not.</param>
+public readonly record struct BlockRangeBody(BlockRange Range, ulong Snapshot = 0)
 {
-    public const int SizeBytes = 16;
+    public const int SizeBytes = 24;
 
     public ReadOnlySpan<byte> Encode(Span<byte> to)
     {
         var writer = new BodyWriter(to);
         writer.U64(Range.First);
         writer.U32(Range.Count);
-        writer.U32(0);
+        writer.U32(Snapshot == 0 ? 0u : 1);
+        if (Snapshot != 0) writer.U64(Snapshot);
         return to[..writer.Length];
     }
 
@@ -223,8 +227,9 @@ public readonly record struct BlockRangeBody(BlockRange Range)
     public static bool TryDecode(ReadOnlySpan<byte> from, out BlockRangeBody body)
     {
         var reader = new BodyReader(from);
-        body = new BlockRangeBody(new BlockRange(reader.U64(), reader.U32()));
-        return reader.U32() == 0 && reader.AtEnd && body.Range.Count > 0 && body.Range.First <= Limits.BlockIndexMax
+        var (range, ofSnapshot) = (new BlockRange(reader.U64(), reader.U32()), reader.U32());
+        body = new BlockRangeBody(range, ofSnapshot == 0 ? 0 : reader.U64());
+        return ofSnapshot <= 1 && ofSnapshot == 1 == (body.Snapshot != 0) && reader.AtEnd && body.Range.Count > 0 && body.Range.First <= Limits.BlockIndexMax
             && body.Range.End <= Limits.BlockIndexMax;
     }
 }

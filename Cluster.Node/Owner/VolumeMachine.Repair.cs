@@ -47,13 +47,13 @@ public sealed partial class VolumeMachine
     /// <summary>The local copy could not give what a client wants to read.</summary>
     private void ReadElsewhere(ReadInFlight read)
     {
-        if (!BeginGather(RepairCause.Read, read.Range, read)) SendReadFailed(read, IoStatus.Busy);
+        if (!BeginGather(RepairCause.Read, read.Range, 0, read)) SendReadFailed(read, IoStatus.Busy);
     }
 
-    private bool BeginGather(RepairCause cause, BlockRange range, ReadInFlight? reader)
+    private bool BeginGather(RepairCause cause, BlockRange range, ulong snapshot, ReadInFlight? reader)
     {
         if (!IsServing || _gathers.Count >= GathersMax) return false;
-        var gather = new Gather(++_repairNumber, cause, new BlockGather(Volume, range, _effects.Node), reader, Committed);
+        var gather = new Gather(++_repairNumber, cause, new BlockGather(Volume, range, snapshot, _effects.Node), reader, Committed);
         _gathers.Add(gather.Number, gather);
         AskCopies(gather);
         return true;
@@ -63,7 +63,7 @@ public sealed partial class VolumeMachine
     private void AskCopies(Gather gather)
     {
         Span<byte> body = stackalloc byte[BlockRangeBody.SizeBytes];
-        var range = new BlockRangeBody(gather.Blocks.Range).Encode(body);
+        var range = new BlockRangeBody(gather.Blocks.Range, gather.Blocks.Snapshot).Encode(body);
         foreach (var session in _replicas.Values)
         {
             if (!IsMember(session) || session is not { Phase: ReplicaPhase.InSync, Aligned: true, Link: { IsUp: true } link }) continue;

@@ -6,7 +6,7 @@ using Cluster.Node.Repair;
 
 namespace Cluster.Node.Owner;
 
-// Scrub: all written blocks of all in-sync copies are read, compared and mended at a set pace (P6).
+// Scrub: all written blocks of all in-sync copies, and those that only snapshots hold, are read, compared and mended at a set pace (P6).
 public sealed partial class VolumeMachine
 {
     /// <summary>The copies keep the cursor anew after so many bytes: what the next owner reads twice at most.</summary>
@@ -40,7 +40,7 @@ public sealed partial class VolumeMachine
         var next = _scrub is not null || interval == 0 || mark.LastEndedUnixMs == 0 ? 0 : mark.LastEndedUnixMs + interval;
         var state = _scrub is null ? "idle" : _scrubWaitsFor.Length > 0 ? "waiting" : "running";
         return new VolumeProtocol.ScrubView(Volume, state, _scrubWaitsFor, TallyOf(mark.Now), TallyOf(mark.Last), mark.LastEndedUnixMs, next,
-            (ulong)(_effects.Local?.StoredBytes ?? 0), (ulong)_effects.Repair.Options.ScrubBytesPerSecond);
+            (ulong)(_effects.Local is { Space: var space } ? space.StoredBytes + space.SnapshotBytes : 0), (ulong)_effects.Repair.Options.ScrubBytesPerSecond);
     }
 
     private static VolumeProtocol.ScrubCounts TallyOf(ScrubTally tally) =>
@@ -98,7 +98,7 @@ public sealed partial class VolumeMachine
             return;
         }
         Span<byte> body = stackalloc byte[BlockRangeBody.SizeBytes];
-        var asked = new BlockRangeBody(range).Encode(body);
+        var asked = new BlockRangeBody(range, scrub.Snapshot).Encode(body);
         scrub.OnAsked(++_repairNumber, range, _replicas.Values.Where(IsMember).Select(session => session.Placement.Node));
         // All in one go: the watermark on each of these frames is the same.
         foreach (var session in _replicas.Values)
@@ -119,7 +119,7 @@ public sealed partial class VolumeMachine
         var step = scrub.OnReport(session.Placement.Node, header.Argument, in report);
         if (step == ScrubStep.Wait) return;
         _effects.Repair.OnScrubbed(scrub.RangeBytes);
-        if (step == ScrubStep.Compare && !BeginGather(RepairCause.Scrub, scrub.Range, null)) scrub.OnCompareFailed();
+        if (step == ScrubStep.Compare && !BeginGather(RepairCause.Scrub, scrub.Range, scrub.Snapshot, null)) scrub.OnCompareFailed();
         if (scrub.Mark.Now.CheckedBytes - _scrubMarkedBytes >= ScrubMarkBytes) SendScrubMark(scrub.Mark);
         PumpScrub();
     }

@@ -103,18 +103,20 @@ public sealed record VolumeState
 
     /// <summary>
     /// Where a log that ends at <paramref name="last"/>, with a record of epoch <paramref name="epoch"/>, leaves the order of the newest opened epoch:
-    /// what an epoch's owner sequenced holds up to the start of the next opened one. Null when the epoch is older than the history kept, or forgotten.
+    /// what an epoch's owner sequenced holds up to the lowest start of those opened after it. That need not be the next one's: what it took over may have been lost later, with the
+    /// power of every copy. Null when the epoch is older than the history kept, or forgotten.
     /// </summary>
     public ulong? Fork(ulong epoch, ulong last)
     {
         if (last == 0) return 0;
         if (HistoryCut && History.Length > 0 && epoch < History[0].Epoch) return null;
         if (epoch > ForgottenAfter && epoch < ForgottenBefore) return null;
+        var fork = last;
         foreach (var opened in History)
         {
-            if (opened.Epoch > epoch) return Math.Min(last, opened.StartSequence);
+            if (opened.Epoch > epoch) fork = Math.Min(fork, opened.StartSequence);
         }
-        return last;
+        return fork;
     }
 
     /// <summary>Whether the order of the epoch that was opened before the newest one had the record of that epoch and sequence (R13).</summary>

@@ -9,7 +9,8 @@ namespace Cluster.Node.Repair;
 /// its copy confirmed; of two such with the same sequence, which no fault of ours can make, the one that more copies have, and then the preferred copy's.
 /// At most <see cref="Limits.RecordBlocksMax"/> blocks. Pure; on the loop of its user.
 /// </summary>
-public sealed class BlockGather(VolumeId volume, BlockRange range, NodeId preferred) : IDisposable
+/// <param name="snapshot">0: the volume's own blocks. Else the versions that this snapshot keeps.</param>
+public sealed class BlockGather(VolumeId volume, BlockRange range, ulong snapshot, NodeId preferred) : IDisposable
 {
     private readonly List<Answer> _answers = [];
     private readonly int[] _best = [.. Enumerable.Repeat(-1, (int)range.Count)];
@@ -26,6 +27,8 @@ public sealed class BlockGather(VolumeId volume, BlockRange range, NodeId prefer
     }
 
     public BlockRange Range => range;
+
+    public ulong Snapshot => snapshot;
 
     /// <summary>Bit i: no copy that has answered has block i good.</summary>
     public ulong Missing { get; private set; } = AllOf(range);
@@ -97,8 +100,8 @@ public sealed class BlockGather(VolumeId volume, BlockRange range, NodeId prefer
     }
 
     /// <summary>
-    /// Resync records of the newest good version of these blocks, one per run of one sequence; a version without bytes is a trim. One reference each is the
-    /// caller's. Blocks that were never written need none.
+    /// Resync records of the newest good version of these blocks, one per run of one sequence; a version without bytes is a trim, one that a snapshot keeps a write of zeroes. One
+    /// reference each is the caller's. Blocks that were never written need none.
     /// </summary>
     public void BuildRecords(ulong blocks, List<IoBuffer> records)
     {
@@ -167,7 +170,8 @@ public sealed class BlockGather(VolumeId volume, BlockRange range, NodeId prefer
 
     private IoBuffer BuildRecord(int first, int count)
     {
-        var isTrim = Best(first).At(first).Block.Length == 0;
+        // What was trimmed before a snapshot is kept by no snapshot.
+        var isTrim = snapshot == 0 && Best(first).At(first).Block.Length == 0;
         var header = new RecordHeader
         {
             Kind = isTrim ? RecordKind.Trim : RecordKind.Write,
@@ -175,6 +179,7 @@ public sealed class BlockGather(VolumeId volume, BlockRange range, NodeId prefer
             Volume = volume,
             Range = new BlockRange(range.First + (ulong)first, (uint)count),
             Sequence = Best(first).At(first).Sequence,
+            ExpectedSequence = snapshot,
             DescriptorCount = isTrim ? 0 : (uint)count,
         };
         for (var index = first; index < first + count; index++) header.PayloadLength += Best(index).At(index).Block.Length;

@@ -16,7 +16,8 @@ public enum ScrubStep : byte
 
 /// <summary>
 /// One pass over a volume's written blocks: range by range every copy is asked for a digest of its map and for what is bad, all of them as of the same commit
-/// watermark. Where nothing is written, a probe of a long range leads to the next block that some copy holds. Pure: it says what to ask, and is told the answers.
+/// watermark; then for the same of each snapshot that keeps something in the range, from the newest to the oldest: what is overwritten meanwhile moves into a newer one than
+/// those that were asked for, or was looked at as the volume's. Where nothing is written, a probe of a long range leads to the next block that some copy holds. Pure: it says what to ask, and is told the answers.
 /// </summary>
 public sealed class ScrubRun(ScrubMark mark)
 {
@@ -31,6 +32,10 @@ public sealed class ScrubRun(ScrubMark mark)
     private ulong _nextData;
     private ulong _bytes;
 
+    /// <summary>Of the range so far, what snapshots keep included.</summary>
+    private ulong _rangeBytes;
+    private ulong _nextSnapshot;
+
     public ScrubMark Mark { get; private set; } = mark;
 
     /// <summary>Names the question under way; 0: none.</summary>
@@ -38,14 +43,18 @@ public sealed class ScrubRun(ScrubMark mark)
 
     public BlockRange Range { get; private set; }
 
+    /// <summary>The snapshot whose kept versions come next, or are asked for; 0: the volume's own blocks.</summary>
+    public ulong Snapshot { get; private set; }
+
     /// <summary>The range is being compared: nothing is asked before <see cref="OnCompared"/>.</summary>
     public bool IsComparing { get; private set; }
 
     public bool IsWaiting => Question != 0 || IsComparing;
 
-    /// <summary>The next range, for a volume of this size; null: all is done.</summary>
+    /// <summary>The next range, for a volume of this size, and as <see cref="Snapshot"/> says; null: all is done.</summary>
     public BlockRange? Next(ulong sizeBlocks)
     {
+        if (Snapshot != 0) return Range;
         if (Mark.Cursor >= sizeBlocks) return null;
         var left = sizeBlocks - Mark.Cursor;
         return new BlockRange(Mark.Cursor, (uint)Math.Min(left, _probes ? ProbeBlocks : Limits.RecordBlocksMax));
@@ -56,7 +65,7 @@ public sealed class ScrubRun(ScrubMark mark)
     {
         Invariant.That(!IsWaiting, "a scrub asked a second question");
         _probes &= range.Count > Limits.RecordBlocksMax;
-        (Question, Range, _isFirst, _isClean, _bytes, _nextData) = (question, range, true, true, 0, range.End);
+        (Question, Range, _isFirst, _isClean, _bytes, _nextData, _nextSnapshot) = (question, range, true, true, 0, range.End, 0);
         _awaited.Clear();
         foreach (var copy in copies) _awaited.Add(copy);
     }
@@ -72,10 +81,12 @@ public sealed class ScrubRun(ScrubMark mark)
         _isFirst = false;
         _nextData = Math.Min(_nextData, Math.Max(report.NextData, Range.First));
         _bytes = Math.Max(_bytes, report.BytesRead);
+        // A snapshot is older than the one asked for, whatever a copy says: so the pass ends.
+        if (Snapshot == 0 || report.NextSnapshot < Snapshot) _nextSnapshot = Math.Max(_nextSnapshot, report.NextSnapshot);
         return _awaited.Count > 0 ? ScrubStep.Wait : Conclude();
     }
 
-    /// <summary>Bytes that the last range had to be read, on the copy that had the most.</summary>
+    /// <summary>Bytes that were read for the last question, on the copy that had the most.</summary>
     public ulong RangeBytes => _bytes;
 
     /// <summary>The range was compared, and mended where that was needed.</summary>
@@ -119,7 +130,11 @@ public sealed class ScrubRun(ScrubMark mark)
 
     private void Advance()
     {
+        _rangeBytes += _bytes;
+        Mark = Mark with { Now = Mark.Now with { CheckedBytes = Mark.Now.CheckedBytes + _bytes } };
+        Snapshot = _nextSnapshot;
+        if (Snapshot != 0) return;
         // Behind a range with nothing in it there may be a long hole.
-        (_probes, Mark) = (_bytes == 0, Mark with { Cursor = Range.End, Now = Mark.Now with { CheckedBytes = Mark.Now.CheckedBytes + _bytes } });
+        (_probes, _rangeBytes, Mark) = (_rangeBytes == 0, 0, Mark with { Cursor = Range.End });
     }
 }

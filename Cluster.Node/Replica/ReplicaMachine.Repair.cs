@@ -15,24 +15,27 @@ public sealed partial class ReplicaMachine : IEachReadCompletion
     private ulong _repairReadToken;
 
     /// <param name="Scrub">Not null: the answer is this report and what is bad, not the blocks.</param>
-    private readonly record struct RepairRead(IFrameLink To, ulong Epoch, ulong RequestId, BlockRange Range, ScrubReportBody? Scrub);
+    private readonly record struct RepairRead(IFrameLink To, ulong Epoch, ulong RequestId, BlockRange Range, ulong Snapshot, ScrubReportBody? Scrub);
 
     private void OnReadReplica(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body)
     {
-        if (BlockRangeBody.TryDecode(body, out var asked)) ReadEach(new RepairRead(from, header.Epoch, header.RequestId, asked.Range, null));
+        if (BlockRangeBody.TryDecode(body, out var asked)) ReadEach(new RepairRead(from, header.Epoch, header.RequestId, asked.Range, asked.Snapshot, null));
     }
 
     private void OnScrubRange(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body)
     {
         if (!BlockRangeBody.TryDecode(body, out var asked)) return;
         var range = asked.Range;
-        var read = new RepairRead(from, header.Epoch, header.RequestId, range, null);
+        var read = new RepairRead(from, header.Epoch, header.RequestId, range, asked.Snapshot, null);
         if (_store.Damage is not null) SendReport(read, IoStatus.BadChecksum, 0, default);
         else if (range.Count > Limits.RecordBlocksMax)
             SendReport(read, IoStatus.Ok, 0, new ScrubReportBody(0, _store.NextData(range.First, range.End), 0));
         // Digest and entries to read are those of the same map.
-        else ReadEach(read with { Scrub = new ScrubReportBody(_store.Digest(range, withChecksums: !IsClone), _store.NextData(range.First, range.End), 0) });
+        else ReadEach(read with { Scrub = ReportOf(range, asked.Snapshot) });
     }
+
+    private ScrubReportBody ReportOf(BlockRange range, ulong snapshot) => new(_store.Digest(range, snapshot, withChecksums: !IsClone), _store.NextData(range.First, range.End), 0,
+        _store.NextSnapshot(range, snapshot == 0 ? ulong.MaxValue : snapshot));
 
     private bool IsClone => VolumeSpecCodec.TryDecode(_header.Spec, out var spec) && spec.Source is not null;
 
@@ -42,7 +45,7 @@ public sealed partial class ReplicaMachine : IEachReadCompletion
         var isFull = _repairReads.Count >= RepairReadsMax;
         _repairReads.Add(token, read);
         if (isFull) OnReadEach(token, IoStatus.Busy, 0, null);
-        else _store.ReadEach(read.Range, background: read.Scrub is not null, this, token);
+        else _store.ReadEach(read.Range, read.Snapshot, background: read.Scrub is not null, this, token);
     }
 
     public void OnReadEach(ulong token, IoStatus status, ulong bad, IoBuffer? reply)
@@ -87,8 +90,8 @@ public sealed partial class ReplicaMachine : IEachReadCompletion
         Invariant.That(decoded == IoStatus.Ok && record.Volume == Volume, "a link delivered a record that it had to refuse");
         var (status, blocks) = (record.Flags & RecordFlags.Resync) == 0 || record.Sequence == 0 || record.Range.Count > Limits.RecordBlocksMax
             ? (IoStatus.Malformed, 0)
-            // Newer than the prefix that is committed here it is no copy of anything.
-            : record.Sequence > _store.CommitWatermark ? (IoStatus.OutOfRange, 0)
+            // Newer than the prefix that is committed here it is no copy of anything, and a snapshot is not there yet.
+            : Math.Max(record.Sequence, record.ExpectedSequence) > _store.CommitWatermark ? (IoStatus.OutOfRange, 0)
             : _store.Repair(buffer, in record);
         from.Send(FrameHeader.Of(FrameKind.RepairAck, Volume, header.Epoch, header.RequestId, (ulong)blocks, status), ReadOnlySpan<byte>.Empty);
     }

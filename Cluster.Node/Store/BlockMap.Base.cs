@@ -120,6 +120,29 @@ public sealed partial class BlockMap
         return true;
     }
 
+    /// <summary>Not all that its snapshots keep is where the one that keeps it says: some may be hidden, or below.</summary>
+    public bool IsShared => Base is not null || IsPinned;
+
+    public bool TryGetKept(ulong snapshot, ulong block, out MapEntry entry) => TryGetKept(snapshot, block, out entry, out _);
+
+    /// <summary>
+    /// The version of the block that is kept by this snapshot; by the volume, if it is 0. As every copy of the volume sees it: what hidden snapshots keep is kept by the next older
+    /// one that sees it, and so is what a clone's snapshots see of its base, for a copy that was made anew has it there.
+    /// </summary>
+    public bool TryGetKept(ulong snapshot, ulong block, out MapEntry entry, out BlockMap holder)
+    {
+        if (snapshot == 0) return Find(block, out entry, out holder);
+        (entry, holder) = (default, this);
+        var index = IndexOf(snapshot);
+        if (index < 0 || _layers[index].IsHidden) return false;
+        for (var at = index; at < _layers.Count && (at == index || _layers[at].IsHidden); at++)
+        {
+            if (_layers[at].TryGet(block, out entry) && entry.Sequence <= snapshot) return Resolve(block, ref entry, ref holder);
+        }
+        entry = default;
+        return Base is { } below && SeerOfBase(block) == snapshot && below.Map.FindAt(below.Snapshot, block, out entry, out holder);
+    }
+
     /// <summary>Number of the next page from this one on in which the volume may have something; MaxValue: none.</summary>
     public ulong NextPage(ulong from)
     {
@@ -202,7 +225,7 @@ public sealed partial class BlockMap
         SharedBytes += by * entry.LengthBytes;
     }
 
-    private static bool HasOwnBytes(in MapEntry entry) => entry.Segment is not (MapEntry.NoSegment or MapEntry.BaseSegment or MapEntry.MaskSegment);
+    internal static bool HasOwnBytes(in MapEntry entry) => entry.Segment is not (MapEntry.NoSegment or MapEntry.BaseSegment or MapEntry.MaskSegment);
 
     /// <summary>What it costs follows what the base has in the range, not the range.</summary>
     private void MaskBase(BlockRange range, ulong sequence)

@@ -242,7 +242,7 @@ public sealed partial class BlockMap
     }
 
     /// <summary>The version of this sequence, wherever it is kept.</summary>
-    private bool TryFindVersion(ulong block, ulong sequence, out MapEntry entry)
+    public bool TryFindVersion(ulong block, ulong sequence, out MapEntry entry)
     {
         if (TryGet(block, out entry) && entry.Sequence == sequence) return true;
         for (var index = FirstAtOrAfter(sequence); index < _layers.Count; index++)

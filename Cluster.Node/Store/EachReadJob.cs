@@ -12,6 +12,7 @@ internal sealed class EachReadJob : DiskJob
     private readonly BlockStore _store;
     private readonly VolumeId _volume;
     private readonly BlockRange _range;
+    private readonly ulong _snapshot;
     private readonly IEachReadCompletion _completion;
     private readonly ulong _token;
     private readonly MapEntry[] _entries;
@@ -20,17 +21,17 @@ internal sealed class EachReadJob : DiskJob
     private readonly IoBuffer _reply;
     private ulong _bad;
 
-    /// <summary>Takes the map as it is now.</summary>
-    public EachReadJob(BlockStore store, VolumeStore volume, BlockRange range, IEachReadCompletion completion, ulong token)
+    /// <summary>Takes the map as it is now. <paramref name="snapshot"/> 0: the volume's own blocks.</summary>
+    public EachReadJob(BlockStore store, VolumeStore volume, BlockRange range, ulong snapshot, IEachReadCompletion completion, ulong token)
     {
-        (_store, _volume, _range, _completion, _token) = (store, volume.Volume, range, completion, token);
+        (_store, _volume, _range, _snapshot, _completion, _token) = (store, volume.Volume, range, snapshot, completion, token);
         _entries = new MapEntry[range.Count];
         _segments = new Segment?[range.Count];
         _writtenAs = new VolumeId[range.Count];
         var total = (int)range.Count * ReadDescriptor.SizeBytes;
         for (var index = 0; index < _entries.Length; index++)
         {
-            if (!volume.Map.Find(range.First + (ulong)index, out _entries[index], out var holder))
+            if (!volume.Map.TryGetKept(snapshot, range.First + (ulong)index, out _entries[index], out var holder))
             {
                 _entries[index] = default;
                 continue;
@@ -84,6 +85,6 @@ internal sealed class EachReadJob : DiskJob
             return new ReadDescriptor(BlockDescriptor.Of(zero.Encoding, _volume, 0, block, []), zero.Sequence);
         return _entries[index].IsMapped
             ? new ReadDescriptor(_entries[index].Descriptor, _entries[index].Sequence)
-            : new ReadDescriptor(BlockDescriptor.Of(BlockEncoding.Zero, _volume, 0, block, []), map.Tombstones.SequenceOf(block));
+            : new ReadDescriptor(BlockDescriptor.Of(BlockEncoding.Zero, _volume, 0, block, []), _snapshot == 0 ? map.Tombstones.SequenceOf(block) : 0);
     }
 }

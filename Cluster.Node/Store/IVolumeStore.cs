@@ -116,22 +116,30 @@ public interface IVolumeStore
 
     /// <summary>
     /// Reads committed blocks for repair, from the file and each by itself: blocks that can't be read, or don't match their checksum, are named and their bytes
-    /// left out. The answer comes later, on the loop. <paramref name="background"/>: behind everything that a client waits for.
+    /// left out. The answer comes later, on the loop. <paramref name="snapshot"/> not 0: what this snapshot keeps and the volume does not have any more.
+    /// <paramref name="background"/>: behind everything that a client waits for.
     /// </summary>
-    void ReadEach(BlockRange range, bool background, IEachReadCompletion completion, ulong token);
+    void ReadEach(BlockRange range, ulong snapshot, bool background, IEachReadCompletion completion, ulong token);
 
     /// <summary>
     /// Stages good bytes (a Write record with the flag Resync) or a tombstone in place of what is here, outside the order: per block where its sequence is the
-    /// map's, whose bytes are then bad, or higher. Answers how many blocks took it. The statuses of <see cref="AppendResync"/>.
+    /// map's, whose bytes are then bad, or higher. With an expected sequence, which names the snapshot that keeps the versions: where those are here, and bad, or are not here.
+    /// Answers how many blocks took it. The statuses of <see cref="AppendResync"/>.
     /// </summary>
     (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header);
 
-    /// <summary>Hash of block, sequence and checksum of every committed block of the range that holds bytes: equal maps have equal ones. At most RecordBlocksMax blocks.</summary>
+    /// <summary>
+    /// Hash of block, sequence and checksum of every committed block of the range that holds bytes: equal maps have equal ones. At most RecordBlocksMax blocks.
+    /// </summary>
     /// <param name="range">The blocks.</param>
+    /// <param name="snapshot">Not 0: of what this snapshot keeps.</param>
     /// <param name="withChecksums">False for a clone: a checksum covers the volume that a block was written to, and copies of a clone share it with the origin, or do not.</param>
-    ulong Digest(BlockRange range, bool withChecksums = true);
+    ulong Digest(BlockRange range, ulong snapshot = 0, bool withChecksums = true);
 
-    /// <summary>The same of a snapshot's blocks. At most RecordBlocksMax blocks.</summary>
+    /// <summary>The newest snapshot older than <paramref name="below"/> that keeps bytes of the range; 0: none.</summary>
+    ulong NextSnapshot(BlockRange range, ulong below);
+
+    /// <summary>The same of all that a snapshot sees. At most RecordBlocksMax blocks.</summary>
     ulong DigestSnapshot(ulong snapshot, BlockRange range);
 
     /// <summary>What the snapshot holds that neither the volume nor another snapshot does: what would be free without it.</summary>
@@ -145,7 +153,7 @@ public interface IVolumeStore
     ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents);
 
     /// <summary>
-    /// The first committed block from <paramref name="from"/> on that holds bytes, at most <paramref name="end"/>. After a long look without one it answers how far it looked.
+    /// The first committed block from <paramref name="from"/> on that holds bytes, for the volume or for a snapshot, at most <paramref name="end"/>. After a long look without one it answers how far it looked.
     /// </summary>
     ulong NextData(ulong from, ulong end);
 

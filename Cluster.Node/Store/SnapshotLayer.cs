@@ -87,6 +87,26 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
         return at >= 0;
     }
 
+    /// <summary>The first block from one on that is kept here with bytes, at most the end. After a look at so many pages it answers how far it looked.</summary>
+    public ulong NextData(ulong from, ulong end, int pagesMax)
+    {
+        var numbers = PageNumbers();
+        var index = numbers.BinarySearch(from >> MapPage.BlocksLog2);
+        for (index = index < 0 ? ~index : index; index < numbers.Length; index++)
+        {
+            var first = numbers[index] << MapPage.BlocksLog2;
+            if (first >= end) return end;
+            if (pagesMax-- == 0) return Math.Max(first, from);
+            var page = _pages[numbers[index]];
+            var at = page.Find((int)(Math.Max(from, first) - first));
+            for (at = at < 0 ? ~at : at; at < page.Count; at++)
+            {
+                if (page[at].LengthBytes > 0) return Math.Min(first + page.Indexes[at], end);
+            }
+        }
+        return end;
+    }
+
     public void Add(ulong block, in MapEntry entry)
     {
         var page = Writable(block >> MapPage.BlocksLog2);

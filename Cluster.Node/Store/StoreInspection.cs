@@ -53,6 +53,12 @@ public sealed class StoreInspection : IDisposable
     public long BlocksToRead => _store.Volumes.Sum(volume => volume.Usage.MappedBlocks + ((VolumeStore)volume).Map.Layers.Sum(layer => layer.Blocks))
         + _store.Detached.Sum(map => map.MappedBlocks + map.Layers.Sum(layer => layer.Blocks));
 
+    /// <summary>Bytes of volumes that are gone, or were copied anew, which clones of them still see.</summary>
+    public long ClonesOnlyBytes => _store.Detached.Sum(map => map.StoredBytes + map.SnapshotBytes);
+
+    /// <summary>What the volume stands on in this store: "v3 at 17"; null: nothing.</summary>
+    public static string? BaseOf(IVolumeStore volume) => ((VolumeStore)volume).Map.Base is { } below ? $"{below.Map.Volume} at {below.Snapshot}" : null;
+
     public IReadOnlyList<SegmentFacts> Segments => [.. _store.Segments.All.OrderBy(segment => segment.Number).ThenBy(segment => segment.Name, StringComparer.Ordinal)
         .Select(segment => new SegmentFacts(segment.Name, segment.Number, segment.LiveBytes, segment.LiveBlocks, segment.TailRecords))];
 

@@ -11,21 +11,49 @@ public sealed partial class VolumeStore
     /// <summary>Pages that one look for data takes at most: 512 MiB of zeroes.</summary>
     private const int PagesLookedAtMax = 256;
 
-    public ulong Digest(BlockRange range, bool withChecksums = true)
+    public ulong Digest(BlockRange range, ulong snapshot, bool withChecksums)
     {
         Invariant.That(range.Count <= Limits.RecordBlocksMax, "a digest of too many blocks was asked for");
         Span<ulong> words = stackalloc ulong[3 * Limits.RecordBlocksMax];
         var count = 0;
         for (var block = range.First; block < range.End; block++)
         {
-            if (!Map.Find(block, out var entry, out _) || entry.LengthBytes == 0) continue;
+            if (!Map.TryGetKept(snapshot, block, out var entry, out _) || entry.LengthBytes == 0) continue;
             (words[count], words[count + 1], words[count + 2]) = (block, entry.Sequence, withChecksums ? entry.Checksum : 0);
             count += 3;
         }
         return XxHash3.HashToUInt64(MemoryMarshal.AsBytes(words[..count]));
     }
 
+    public ulong NextSnapshot(BlockRange range, ulong below)
+    {
+        for (var index = Map.Layers.Count - 1; index >= 0; index--)
+        {
+            var layer = Map.Layers[index];
+            if (layer.Sequence >= below || layer.IsHidden) continue;
+            if (Map.IsShared ? KeepsBytes(layer.Sequence, range) : layer.NextData(range.First, range.End, PagesLookedAtMax) < range.End) return layer.Sequence;
+        }
+        return 0;
+    }
+
+    /// <summary>Block by block: what it keeps may lie in a hidden snapshot, or below a clone.</summary>
+    private bool KeepsBytes(ulong snapshot, BlockRange range)
+    {
+        for (var block = range.First; block < range.End; block++)
+        {
+            if (Map.TryGetKept(snapshot, block, out var entry, out _) && entry.LengthBytes > 0) return true;
+        }
+        return false;
+    }
+
     public ulong NextData(ulong from, ulong end)
+    {
+        var next = NextOfVolume(from, end);
+        foreach (var layer in Map.Layers) next = layer.NextData(from, next, PagesLookedAtMax);
+        return next;
+    }
+
+    private ulong NextOfVolume(ulong from, ulong end)
     {
         var (looked, last) = (0, (end - 1) >> MapPage.BlocksLog2);
         for (var number = Map.NextPage(from >> MapPage.BlocksLog2); number <= last; number = Map.NextPage(number + 1), looked++)
@@ -41,7 +69,7 @@ public sealed partial class VolumeStore
         return end;
     }
 
-    public void ReadEach(BlockRange range, bool background, IEachReadCompletion completion, ulong token)
+    public void ReadEach(BlockRange range, ulong snapshot, bool background, IEachReadCompletion completion, ulong token)
     {
         var status = IsDeleted ? IoStatus.Deleted
             : Damage is not null ? IoStatus.BadChecksum
@@ -49,12 +77,12 @@ public sealed partial class VolumeStore
             : _store.IsStopping ? IoStatus.DeviceError
             : _store.WriteStaged();
         if (status != IoStatus.Ok) completion.OnReadEach(token, status, 0, null);
-        else _store.Submit(background ? DiskLane.Background : DiskLane.Read, new EachReadJob(_store, this, range, completion, token));
+        else _store.Submit(background ? DiskLane.Background : DiskLane.Read, new EachReadJob(_store, this, range, snapshot, completion, token));
     }
 
     /// <summary>
-    /// Where the map has the record's sequence only the place changes: that is what the cleaner does to a block, and so it is its record (Relocate) that is logged.
-    /// Blocks that are older here take the record as a catch-up's. Room is taken from where trims have theirs: a mend gives back as much as it takes, and must not wait for
+    /// Where the map has the record's sequence, for the volume or a snapshot, only the place changes: that is what the cleaner does to a block, and so it is its record (Relocate) that
+    /// is logged. Blocks that are older here, or lack the version that a snapshot keeps, take the record as a catch-up's. Room is taken from where trims have theirs: a mend gives back as much as it takes, and must not wait for
     /// writers to use what they were promised (R21).
     /// </summary>
     public (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header)
@@ -63,7 +91,7 @@ public sealed partial class VolumeStore
         Invariant.That((header.Flags & RecordFlags.Resync) != 0 && header.Sequence > 0, "a repair carries a resync record with its sequence");
         var status = Check(record, in header);
         if (status != IoStatus.Ok) return (status, 0);
-        var older = CountOlder(in header);
+        var lacking = CountLacking(in header);
         var (replaced, offset) = (0, header.PayloadOffset);
         for (var index = 0; index < (int)header.DescriptorCount;)
         {
@@ -78,19 +106,21 @@ public sealed partial class VolumeStore
             index += count;
             offset += lengthBytes;
         }
-        if (older == 0) return (IoStatus.Ok, replaced);
+        if (lacking == 0) return (IoStatus.Ok, replaced);
         status = StageResync(record, in header, SpaceClass.Control);
-        return (status, status == IoStatus.Ok ? replaced + older : replaced);
+        return (status, status == IoStatus.Ok ? replaced + lacking : replaced);
     }
 
-    /// <summary>Blocks of the record that are older in the map.</summary>
-    private int CountOlder(in RecordHeader header)
+    /// <summary>Blocks of the record that are older in the map, or of which it does not have the version that a snapshot keeps.</summary>
+    private int CountLacking(in RecordHeader header)
     {
         var count = 0;
+        var isOfSnapshot = SeenOnlyBy(in header) is not null;
         for (var block = header.Range.First; block < header.Range.End; block++)
         {
             // What lies below a clone is mended for the clone by bytes of its own: others may not hold it as it is here.
-            if (Map.SequenceOf(block) < header.Sequence || IsOfBase(block, header.Sequence)) count++;
+            var isLacking = isOfSnapshot ? !Map.TryFindVersion(block, header.Sequence, out _) : Map.SequenceOf(block) < header.Sequence || IsOfBase(block, header.Sequence);
+            if (isLacking) count++;
         }
         return count;
     }
@@ -104,8 +134,8 @@ public sealed partial class VolumeStore
         for (; index + count < (int)header.DescriptorCount; count++)
         {
             var length = StoreRecord.DescriptorAt(record, index + count).Length;
-            var isHere = Map.Find(header.Range.First + (ulong)(index + count), out var entry, out var holder) && holder == Map && entry.Sequence == header.Sequence;
-            if (!isHere || length == 0 || entry.Segment == MapEntry.NoSegment) break;
+            var isHere = Map.TryFindVersion(header.Range.First + (ulong)(index + count), header.Sequence, out var entry);
+            if (!isHere || length == 0 || !BlockMap.HasOwnBytes(in entry)) break;
             lengthBytes += length;
         }
         return (count, lengthBytes);

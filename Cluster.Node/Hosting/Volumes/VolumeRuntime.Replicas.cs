@@ -108,7 +108,7 @@ public sealed partial class VolumeRuntime
         // Without what it is cloned from it is made empty, and filled by a catch-up like any copy.
         if (status == IoStatus.Missing) (status, store) = _store.Create(volume, header.Encode());
         if (store is not null) AddReplica(store);
-        LogReplicaCreated(volume, promise.Replica, Identity.Name, status);
+        if (status != IoStatus.Busy) LogReplicaCreated(volume, promise.Replica, Identity.Name, status);
         return status;
     }
 

@@ -16,7 +16,7 @@ internal sealed class SimBlockStorage : ISimStorage
     private const int BackupAge = 2;
 
     /// <summary>In place of a block's value: its bytes are bad.</summary>
-    private const ulong BadValue = ulong.MaxValue;
+    public const ulong BadValue = ulong.MaxValue;
 
     private readonly SimNode _node;
     private readonly SimRandom _random;
@@ -187,15 +187,19 @@ internal sealed class SimBlockStorage : ISimStorage
 
     public bool Rot(ulong block)
     {
-        if (_volume is null || !_volume.Real.Map.Find(block, out var entry, out _) || entry.Segment == MapEntry.NoSegment) return false;
+        if (_volume is null) return false;
+        var snapshots = _volume.Real.Snapshots;
+        var kept = snapshots.Count > 0 && _random.Percent(60) ? snapshots[_random.Below(snapshots.Count)] : 0;
+        if (!_volume.Real.Map.TryGetKept(kept, block, out var entry) || entry.Segment == MapEntry.NoSegment) return false;
         var segment = _store!.Segments[entry.Segment];
         if (new LogPosition(segment.Number, entry.OffsetBytes) >= _noted) return false;
         _disk.FlipBit(segment.Name, (entry.OffsetBytes * 8L) + _random.Below(entry.LengthBytes * 8));
-        Counts += new SimStoreCounts { Rotted = 1 };
+        Counts += new SimStoreCounts { Rotted = 1, RottedKept = kept != 0 ? 1 : 0 };
         return true;
     }
 
-    public bool IsIntact => _volume is null || !Committed().Any(block => block.Value == BadValue);
+    public bool IsIntact => _volume is null || (!Committed().Any(block => block.Value == BadValue)
+        && _volume.Real.Snapshots.All(snapshot => CommittedIn(snapshot) is not { } seen || !seen.Any(block => block.Value == BadValue)));
 
     public void Calm() => (_disk.PowerOffAt, _disk.FailReads, _disk.FailWrites, _disk.FailSyncs) = (0, 0, 0, 0);
 

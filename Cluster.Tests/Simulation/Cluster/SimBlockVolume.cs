@@ -148,12 +148,14 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
 
     public void Read(BlockRange range, IReadCompletion completion, ulong token) => Real.Read(range, new Reading(_storage, completion), token);
 
-    public void ReadEach(BlockRange range, bool background, IEachReadCompletion completion, ulong token) =>
-        Real.ReadEach(range, background, new EachReading(_storage, completion), token);
+    public void ReadEach(BlockRange range, ulong snapshot, bool background, IEachReadCompletion completion, ulong token) =>
+        Real.ReadEach(range, snapshot, background, new EachReading(_storage, completion), token);
 
     public (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header) => Real.Repair(record, in header);
 
-    public ulong Digest(BlockRange range, bool withChecksums = true) => Real.Digest(range, withChecksums);
+    public ulong Digest(BlockRange range, ulong snapshot, bool withChecksums) => Real.Digest(range, snapshot, withChecksums);
+
+    public ulong NextSnapshot(BlockRange range, ulong below) => Real.NextSnapshot(range, below);
 
     public ulong NextData(ulong from, ulong end) => Real.NextData(from, end);
 

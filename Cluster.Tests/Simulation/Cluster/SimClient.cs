@@ -401,7 +401,9 @@ internal sealed class SimClient
     {
         if (!_isReady || !_open.TryGetValue(header.RequestId, out var request)) return;
         Invariant.That(SequenceBody.TryDecode(body, out var committed), "a ClientCommitted has no body");
-        if (committed.Sequence > _durable) _kept.Add(committed.Sequence, request.Id, request.Record!);
+        if (committed.Sequence <= _durable) return;
+        if (committed.Sequence > _acknowledged) (_seenEpoch, _acknowledged) = (header.Epoch, committed.Sequence);
+        _kept.Add(committed.Sequence, request.Id, request.Record!);
     }
 
     /// <summary>Now and then something is presented twice, or though it survived: the owner must not mind.</summary>

@@ -1,4 +1,5 @@
 using System.Runtime.CompilerServices;
+using Cluster.Node.Owner;
 
 namespace Cluster.Tests.Simulation.Volumes;
 
@@ -8,6 +9,9 @@ internal sealed class SimFaults(SimWorld world)
     private const int RotUs = 300_000;
     private const int LookUs = 1_000;
     private const int QuietUs = 2_500_000;
+
+    /// <summary>In which the owner notices that a copy is gone for good: another one lost meanwhile would be one more than P1 allows.</summary>
+    private const int NoticeUs = 100_000;
 
     /// <summary>A backup is from before the last two opens.</summary>
     private const int OpensOfABackup = 2;
@@ -409,10 +413,18 @@ internal sealed class SimFaults(SimWorld world)
         }
     }
 
-    /// <summary>Of one copy, while all copies are good: with a bad block on two of them and one disk more to go, nobody promises anything.</summary>
     private void Rot()
     {
-        if (_isOver || !world.Replicas.All(each => each.IsWorking && each.Storage.IsIntact) || world.Journal.State.InSync.Length < world.Profile.Replicas) return;
+        if (!_isOver) RotSome();
+    }
+
+    /// <summary>
+    /// Blocks of one copy, while all copies are good: with a bad block on two of them and one disk more to go, nobody promises anything. The last time is when all faults are over: what
+    /// only a snapshot keeps has to be mended too, not only deleted.
+    /// </summary>
+    public void RotSome()
+    {
+        if (!world.Replicas.All(each => each.IsWorking && each.Storage.IsIntact) || world.Journal.State.InSync.Length < world.Profile.Replicas) return;
         Tally();
         var node = Pick();
         for (var blocks = _random.Between(1, 4); blocks > 0; blocks--) node.Storage.Rot((ulong)_random.Below((int)world.Profile.Blocks));
@@ -525,6 +537,7 @@ internal sealed class SimFaults(SimWorld world)
     private void LoseName(SimNode node) => When(() => CanSpare(node), 4_000_000, () =>
     {
         Tally(nameof(LoseName));
+        _quietUntilUs = Math.Max(_quietUntilUs, world.NowUs + NoticeUs);
         node.LoseName();
         RestartSoon(node, _random.Between(20_000, 1_000_000));
     }, () => { });
@@ -533,8 +546,13 @@ internal sealed class SimFaults(SimWorld world)
     {
         var state = world.Journal.State;
         return state.InSync.Length > Math.Max(1, state.InSyncMin) && world.Replicas.All(other => other.IsWorking) && state.Member(node.Replica) is not null
-            && state.InSync.All(member => world.Replicas.Any(other => other.Replica == member.Id && other is { FailsSync: false, Machine.IsFailed: false }));
+            && state.InSync.All(member => world.Replicas.Any(other => other.Replica == member.Id && other is { FailsSync: false, Machine.IsFailed: false }))
+            && ReachesAll(state);
     }
+
+    /// <summary>The owner serves with just the set that is journaled: it will be the one that takes the lost copy out, and no change of the set is under way.</summary>
+    private bool ReachesAll(VolumeState state) => world.Director is { IsServing: true, Owner: { } owner } && owner.Machine.State.Version == state.Version
+        && owner.Machine.View().Replicas.Count(replica => replica.State == "in-sync") == state.InSync.Length;
 
     private void LosePower(SimNode node)
     {

@@ -22,7 +22,8 @@ internal sealed partial class SimHistory(SimWorld world)
     private readonly Dictionary<ulong, (SessionId Session, ulong Id)> _bySequence = [];
     private readonly Dictionary<ulong, ulong> _floors = [];
     private readonly Dictionary<ulong, ulong> _newest = [];
-    private readonly Dictionary<ulong, ulong> _newestTrim = [];
+    /// <summary>Sequences of all trims of a block that are in the order.</summary>
+    private readonly Dictionary<ulong, SortedSet<ulong>> _trims = [];
     private readonly SimPromises _promises = new(world);
     private readonly SimAnswers _answers = new();
     private readonly SimRecovery _recovery = new(world);
@@ -124,6 +125,7 @@ internal sealed partial class SimHistory(SimWorld world)
         if (_promises.FirstAbove(start) is { } promised)
             throw Broken($"epoch {state.Opened} starts at {start}, but write {promised} was seen by a client and is held by a member of the in-sync set");
         _answers.OnTakeover(start, state.Opened.Value);
+        foreach (var trims in _trims.Values) trims.RemoveWhere(trim => trim > start);
     }
 
     public void OnAsked(SimRequest request)
@@ -163,7 +165,12 @@ internal sealed partial class SimHistory(SimWorld world)
             throw Broken($"{asked.Client.Name}'s request {record.RequestId} was applied as {known.Sequence} and again as {record.Sequence}");
         _records.Add(in record, asked.Value, null);
         var isRestored = world.Profile.PowerLoss && Told(_answers.OnCommitted(asked, in record));
-        if (_appliedAs.TryGetValue(request, out var before) && before.Sequence == record.Sequence && !isRestored) return;
+        if (_appliedAs.TryGetValue(request, out var before) && before.Sequence == record.Sequence && !isRestored)
+        {
+            // Presented again, without having been answered.
+            if (record.Epoch > before.Epoch) NoteTrims(asked, in record);
+            return;
+        }
         if (record.Session.Generation < _generation)
             throw Broken($"{asked.Client.Name}'s request {record.RequestId} of generation {record.Session.Generation} was applied after generation {_generation} was served");
         if (node.Owner?.Machine is { Phase: VolumePhase.Serving or VolumePhase.Draining, State: var state } owner && owner.EpochNumber == record.Epoch && state.InSync.Length < state.InSyncMin)
@@ -193,15 +200,28 @@ internal sealed partial class SimHistory(SimWorld world)
         {
             var newest = _newest.GetValueOrDefault(record.Range.First);
             // A block whose trim every copy has passed is as one never written (R20).
-            if (newest != asked.Expected && (asked.Expected != 0 || newest != _newestTrim.GetValueOrDefault(record.Range.First)))
+            if (newest != asked.Expected && (asked.Expected != 0 || newest != NewestTrim(record.Range.First)))
                 throw Broken($"conditional write {record.Sequence} of block {record.Range.First} expected {asked.Expected}, but the block was at {newest}");
         }
         for (ulong index = 0; index < record.Range.Count; index++)
         {
             _newest[record.Range.First + index] = record.Sequence;
-            if (asked.Value == 0) _newestTrim[record.Range.First + index] = record.Sequence;
         }
+        NoteTrims(asked, in record);
     }
+
+    private void NoteTrims(SimRequest asked, in RecordHeader record)
+    {
+        for (ulong index = 0; asked.Value == 0 && index < record.Range.Count; index++) NoteTrim(record.Range.First + index, record.Sequence);
+    }
+
+    private void NoteTrim(ulong block, ulong sequence)
+    {
+        if (!_trims.TryGetValue(block, out var trims)) _trims.Add(block, trims = []);
+        trims.Add(sequence);
+    }
+
+    private ulong NewestTrim(ulong block) => _trims.TryGetValue(block, out var trims) ? trims.Max : 0;
 
     public void OnAcknowledged(SimRequest request, in ClientAckBody ack)
     {
@@ -296,7 +316,7 @@ internal sealed partial class SimHistory(SimWorld world)
             // What a loss of power has undone since the read began binds it no more; its sequence may have been given out again since.
             var floor = request.Drops == _promises.Drops ? request.Floors[index] : request.MediaFloors[index];
             // Its tombstone may be gone: as of the newest trim at best.
-            var asOf = sequence == 0 ? _newestTrim.GetValueOrDefault(block) : sequence;
+            var asOf = sequence == 0 ? NewestTrim(block) : sequence;
             if (asOf < floor) throw Broken($"{request.Client.Name} read block {block} as of {asOf}, but {floor} was acknowledged or read before");
             CheckValue(block, sequence, value);
             if (world.Profile.PowerLoss && _answers.OnRead(request, block, asOf, value) is { } stale) throw Broken($"{request.Client.Name} read block {block} as of {asOf}, {stale}");

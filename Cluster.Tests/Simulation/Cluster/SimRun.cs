@@ -101,8 +101,6 @@ internal static class SimRun
         return profile with
         {
             RealStore = true,
-            // No scrub reads what only snapshots hold, and so nothing mends it.
-            TakesSnapshots = profile.TakesSnapshots && !profile.Rots,
             ChangesCopies = false,
             EncodedBytes = encodedBytes,
             OperationsPerClient = 100,
@@ -154,6 +152,7 @@ internal static class SimRun
         history.Check(world.RunUntil(() => IsWhole(world), MendMs), () => $"not all copies came in sync\n{StateOf(world)}");
         ReadAll(world);
         history.Check(world.RunUntil(() => IsSettled(world), MendMs), () => $"the copies did not settle\n{StateOf(world)}");
+        if (world.Profile.Rots) faults.RotSome();
         history.Check(world.RunUntil(() => world.Replicas.All(node => node.Storage.IsIntact), MendMs), () => $"blocks that rotted were not mended\n{StateOf(world)}\n{world.Director.Owner!.Machine.ScrubView()}");
         history.Check(history.Lost == 0, () => $"{history.Lost} blocks were lost that some copy had");
         history.CompareReplicas();

@@ -30,6 +30,37 @@ internal sealed partial class SimVolumeStore
         return hash.GetCurrentHashAsUInt64();
     }
 
+    public ulong NextSnapshot(BlockRange range, ulong below)
+    {
+        foreach (var snapshot in _snapshots.Reverse())
+        {
+            if (snapshot >= below) continue;
+            for (var block = range.First; block < range.End; block++)
+            {
+                if (Kept(snapshot, block) is { Encoded: not null }) return snapshot;
+            }
+        }
+        return 0;
+    }
+
+    /// <summary>The version of the block that this snapshot is the newest one to see, and the volume does not; with 0 the volume's.</summary>
+    private Cell? Kept(ulong snapshot, ulong block)
+    {
+        if (snapshot == 0) return Newest(block);
+        if (!_older.TryGetValue(block, out var versions)) return null;
+        foreach (var version in versions)
+        {
+            if (SeenNewest(block, version) == snapshot) return version;
+        }
+        return null;
+    }
+
+    private bool HasVersion(ulong block, ulong sequence) =>
+        Newest(block)?.Sequence == sequence || (_older.TryGetValue(block, out var versions) && versions.Exists(version => version.Sequence == sequence));
+
+    private bool HasBytes(ulong block) =>
+        Newest(block)?.Encoded is not null || (_older.TryGetValue(block, out var versions) && versions.Exists(version => version.Encoded is not null));
+
     public SnapshotUsage UsageOf(ulong snapshot)
     {
         var blocks = SeenBy(snapshot).Count(seen => seen.Cell.Encoded is not null && SequenceOf(seen.Block, withTail: false) != seen.Cell.Sequence

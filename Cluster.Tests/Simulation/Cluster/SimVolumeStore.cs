@@ -185,10 +185,10 @@ internal sealed partial class SimVolumeStore : IVolumeStore
         else _node.PostTaking(_node.World.Random.Between(20, 4000), () => completion.OnRead(token, IoStatus.Ok, reply), reply);
     }
 
-    public void ReadEach(BlockRange range, bool background, IEachReadCompletion completion, ulong token)
+    public void ReadEach(BlockRange range, ulong snapshot, bool background, IEachReadCompletion completion, ulong token)
     {
-        var bad = BadOf(range);
-        var reply = Gather(range, bad);
+        var bad = snapshot == 0 ? BadOf(range) : 0;
+        var reply = Gather(range, bad, snapshot);
         _node.PostTaking(_node.World.Random.Between(20, 4000), () => completion.OnReadEach(token, IoStatus.Ok, bad, reply), reply);
     }
 
@@ -199,6 +199,11 @@ internal sealed partial class SimVolumeStore : IVolumeStore
         var blocks = 0;
         for (var block = header.Range.First; block < header.Range.End; block++)
         {
+            if (header.ExpectedSequence != 0)
+            {
+                if (!HasVersion(block, header.Sequence)) blocks++;
+                continue;
+            }
             var sequence = SequenceOf(block, withTail: false);
             if (sequence < header.Sequence || (sequence == header.Sequence && IsRotten(block))) blocks++;
         }
@@ -206,12 +211,12 @@ internal sealed partial class SimVolumeStore : IVolumeStore
         return (IoStatus.Ok, blocks);
     }
 
-    public ulong Digest(BlockRange range, bool withChecksums = true)
+    public ulong Digest(BlockRange range, ulong snapshot, bool withChecksums)
     {
         var hash = new System.IO.Hashing.XxHash3();
-        foreach (var (block, cell) in _map)
+        for (var block = range.First; block < range.End; block++)
         {
-            if (range.Contains(block) && cell.Encoded is not null) AppendTo(hash, block, in cell);
+            if (Kept(snapshot, block) is { Encoded: not null } cell) AppendTo(hash, block, in cell);
         }
         return hash.GetCurrentHashAsUInt64();
     }
@@ -221,9 +226,9 @@ internal sealed partial class SimVolumeStore : IVolumeStore
 
     public ulong NextData(ulong from, ulong end)
     {
-        foreach (var (block, cell) in _map)
+        foreach (var block in _map.Keys)
         {
-            if (block >= from && cell.Encoded is not null) return Math.Min(block, end);
+            if (block >= from && HasBytes(block)) return Math.Min(block, end);
         }
         return end;
     }
@@ -455,15 +460,15 @@ internal sealed partial class SimVolumeStore : IVolumeStore
         return bad;
     }
 
-    private IoBuffer Gather(BlockRange range, ulong bad = 0)
+    private IoBuffer Gather(BlockRange range, ulong bad = 0, ulong snapshot = 0)
     {
         var buffer = BufferPool.Shared.Rent((int)range.Count * (ReadDescriptor.SizeBytes + SimRecords.EncodedBytesMin));
         var at = (int)range.Count * ReadDescriptor.SizeBytes;
         for (var index = 0; index < (int)range.Count; index++)
         {
-            var isMapped = _map.TryGetValue(range.First + (ulong)index, out var cell);
-            var descriptor = isMapped && cell.Encoded is not null ? cell.Descriptor : new BlockDescriptor(BlockEncoding.Zero, 0, 0);
-            new ReadDescriptor(descriptor, isMapped ? cell.Sequence : 0).Write(buffer.Span[(index * ReadDescriptor.SizeBytes)..]);
+            var cell = Kept(snapshot, range.First + (ulong)index) ?? default;
+            var descriptor = cell.Encoded is not null ? cell.Descriptor : new BlockDescriptor(BlockEncoding.Zero, 0, 0);
+            new ReadDescriptor(descriptor, cell.Sequence).Write(buffer.Span[(index * ReadDescriptor.SizeBytes)..]);
             if (cell.Encoded is null || (bad & (1UL << index)) != 0) continue;
             cell.Encoded.CopyTo(buffer.Whole[at..]);
             at += cell.Encoded.Length;

@@ -21,24 +21,28 @@ public sealed class RepairSpecs
     }
 
     /// <summary>Flips a bit of the block's bytes where they lie now.</summary>
-    private static void Rot(StoreRig rig, IVolumeStore volume, ulong block)
+    private static void Rot(StoreRig rig, IVolumeStore volume, ulong block, ulong snapshot = 0)
     {
-        Assert.True(((VolumeStore)volume).Map.Find(block, out var entry, out _));
+        Assert.True(((VolumeStore)volume).Map.TryGetKept(snapshot, block, out var entry));
         rig.Disk.FlipBit(rig.Store.Segments[entry.Segment].Name, (entry.OffsetBytes + 100L) * 8);
     }
 
-    private static (IoStatus Status, ulong Bad, int LengthBytes) ReadEach(StoreRig rig, IVolumeStore volume, BlockRange range, bool background = false)
+    private static (IoStatus Status, ulong Bad, int LengthBytes) ReadEach(StoreRig rig, IVolumeStore volume, BlockRange range, bool background = false, ulong snapshot = 0)
     {
         var reader = new Reader();
-        volume.ReadEach(range, background, reader, 5);
+        volume.ReadEach(range, snapshot, background, reader, 5);
         rig.Loop.Settle();
         return reader.Answer ?? throw new InvalidOperationException("the read was not answered");
     }
 
-    private static (IoStatus Status, int Blocks) Repair(IVolumeStore volume, ulong sequence, ulong first, params byte[][] blocks)
+    private static (IoStatus Status, int Blocks) Repair(IVolumeStore volume, ulong sequence, ulong first, params byte[][] blocks) => Mend(volume, 0, sequence, first, blocks);
+
+    private static (IoStatus Status, int Blocks) Mend(IVolumeStore volume, ulong snapshot, ulong sequence, ulong first, params byte[][] blocks)
     {
         var record = StoreRig.Write(StoreRig.Volume, sequence, first, blocks, flags: RecordFlags.Resync);
         Assert.Equal(IoStatus.Ok, RecordHeader.TryDecode(record.Span, out var header));
+        header.ExpectedSequence = snapshot;
+        header.Encode(record.Span);
         var result = volume.Repair(record, in header);
         record.Release();
         return result;
@@ -101,6 +105,61 @@ public sealed class RepairSpecs
         Assert.Empty(blocks[1].Bytes);
         Assert.Equal(StoreRig.Bytes(77), blocks[3].Bytes);
         Assert.Equal(3UL, volume.LastSequence);
+    }
+
+    [Theory(DisplayName = "What only a snapshot keeps is read, named and mended like the rest, also where it is not there at all; the volume does not change, and it survives restarts and checkpoints")]
+    [InlineData(PowerLoss.LoseAll, false)]
+    [InlineData(PowerLoss.ProcessOnly, true)]
+    public void What_a_snapshot_keeps(PowerLoss loss, bool checkpoint)
+    {
+        var rig = Filled(out var volume);
+        var marker = new SnapshotMarker(true, 0, []).Build(StoreRig.Volume, out var header);
+        (header.Sequence, header.Epoch) = (2, 1);
+        header.Encode(marker.Span);
+        StoreRig.Append(volume, marker);
+        StoreRig.Append(volume, StoreRig.Write(StoreRig.Volume, 3, 2, [StoreRig.Bytes(22), StoreRig.Bytes(33)]));
+        volume.Commit(3);
+        rig.Sync(volume);
+        var all = new BlockRange(0, Blocks);
+        Assert.Equal((2UL, 0UL, 0UL), (volume.NextSnapshot(all, ulong.MaxValue), volume.NextSnapshot(all, 2), volume.NextSnapshot(new BlockRange(4, 4), ulong.MaxValue)));
+        var whole = volume.Digest(all, 2);
+        Assert.NotEqual(whole, volume.Digest(all));
+        Rot(rig, volume, 3, snapshot: 2);
+        // Of the blocks that the volume has still as they were then nothing is read twice.
+        Assert.Equal((IoStatus.Ok, 0b1000UL, (Blocks * ReadDescriptor.SizeBytes) + Limits.BlockBytes), ReadEach(rig, volume, all, snapshot: 2));
+        Assert.Equal(0UL, ReadEach(rig, volume, all).Bad);
+        Assert.Equal((IoStatus.Ok, 1), Mend(volume, 2, 1, 3, StoreRig.Bytes(3)));
+
+        // A fault of the store itself: it has lost the other one.
+        ((VolumeStore)volume).Map.Layer(2)!.Remove(2);
+        Assert.NotEqual(whole, volume.Digest(all, 2));
+        Assert.Equal((IoStatus.Ok, 1), Mend(volume, 2, 1, 2, StoreRig.Bytes(2)));
+        Assert.Equal(whole, volume.Digest(all, 2));
+        rig.Sync(volume);
+        if (checkpoint) rig.StopClean();
+        rig.Restart(loss);
+        volume = rig.Find();
+        volume.Commit(3);
+        Assert.Equal(whole, volume.Digest(all, 2));
+        Assert.Equal((IoStatus.Ok, 0UL, (Blocks * ReadDescriptor.SizeBytes) + (2 * Limits.BlockBytes)), ReadEach(rig, volume, all, snapshot: 2));
+        Assert.Equal([1UL, 1, 3, 3, 1, 1, 1, 1], rig.Read(volume, 0, Blocks).Blocks.Select(block => block.Sequence));
+        Assert.Equal(3UL, volume.LastSequence);
+    }
+
+    [Fact(DisplayName = "The next data is the volume's or a snapshot's, whichever comes first")]
+    public void Next_data_of_snapshots()
+    {
+        var rig = Filled(out var volume);
+        var marker = new SnapshotMarker(true, 0, []).Build(StoreRig.Volume, out var header);
+        (header.Sequence, header.Epoch) = (2, 1);
+        header.Encode(marker.Span);
+        StoreRig.Append(volume, marker);
+        StoreRig.Append(volume, StoreRig.Trim(StoreRig.Volume, 3, new BlockRange(0, 1 << 20)));
+        StoreRig.Append(volume, StoreRig.Write(StoreRig.Volume, 4, 5000, [StoreRig.Bytes(1)]));
+        volume.Commit(4);
+        Assert.Equal([0UL, 7, 5000, 9000], new ulong[] { 0, 7, 8, 5001 }.Select(from => volume.NextData(from, 9000)));
+        Assert.Equal(3UL, volume.NextData(3, 5));
+        Assert.Equal(4UL, volume.NextData(4, 4));
     }
 
     [Fact(DisplayName = "A block that the device can't read is named like a bad one, and a store without room for data still mends; one without any says so and changes nothing")]

@@ -115,6 +115,22 @@ public class KeptSpecs
         Assert.Equal(IoStatus.Ok, first.Status);
     }
 
+    [Fact(DisplayName = "A write with FUA that is committed and not answered yet is claimed: an order that lacks it may not go on with another write at its place")]
+    public void Forced_writes_are_claimed()
+    {
+        Submit(1);
+        Submit(2, forced: true);
+        Answer(1, sequence: 11, durable: 10, committed: 11);
+        _link.Say(FrameKind.ClientCommitted, IoStatus.Ok, new SequenceBody(12).Encode(new byte[8]), requestId: 2);
+        Reconnect();
+        Assert.True(SessionOpenBody.TryDecode(_link.Frames.Single().Body, out var open));
+        Assert.Equal((1UL, 12UL), (open.SeenEpoch, open.SeenSequence));
+        _link.Opened(IoStatus.Ok, epoch: 2);
+        Reconnect();
+        Assert.True(SessionOpenBody.TryDecode(_link.Frames.Single().Body, out open));
+        Assert.Equal((2UL, 12UL), (open.SeenEpoch, open.SeenSequence));
+    }
+
     [Fact(DisplayName = "At half of the bound a flush is forced, one at a time; at the bound writes wait for it")]
     public void Bound()
     {

@@ -12,11 +12,11 @@ public sealed class ScrubSpecs
 
     private static ulong Asked(OwnerRig rig, int index) => rig.Links[index].LastOf(FrameKind.ScrubRange).RequestId;
 
-    private static void Report(OwnerRig rig, int index, ulong digest, ulong bad = 0, IoStatus status = IoStatus.Ok, ulong nextData = 0)
+    private static void Report(OwnerRig rig, int index, ulong digest, ulong bad = 0, IoStatus status = IoStatus.Ok, ulong nextData = 0, ulong nextSnapshot = 0)
     {
         var asked = rig.Links[index].LastOf(FrameKind.ScrubRange);
         rig.Machine.OnReplicaFrame(rig.Links[index], FrameHeader.Of(FrameKind.ScrubReport, asked.Volume, asked.Epoch, asked.RequestId, bad, status),
-            new ScrubReportBody(digest, nextData, 4096).Encode(new byte[24]), null);
+            new ScrubReportBody(digest, nextData, 4096, nextSnapshot).Encode(new byte[ScrubReportBody.SizeBytes]), null);
     }
 
     /// <summary>The copy's 64 blocks: of sequence 1, but one.</summary>
@@ -79,6 +79,30 @@ public sealed class ScrubSpecs
         var view = rig.Machine.ScrubView();
         Assert.Equal(("idle", 1UL, 1UL, 0UL), (view.State, view.Last.MendedBlocks, view.Last.DifferingBlocks, view.Last.LostBlocks));
         Assert.Equal([new RepairEvent(RepairCause.Scrub, "n1", new BlockRange(9, 1), 1, 0)], rig.Repairs);
+    }
+
+    [Fact(DisplayName = "What a snapshot keeps is asked for after the volume's blocks, read as such from the copies where it differs, and mended as its version")]
+    public void What_a_snapshot_keeps()
+    {
+        using var rig = Scrubbing(2);
+        foreach (var index in new[] { 0, 1 }) Report(rig, index, 77, nextSnapshot: 2);
+        rig.Tick();
+        Assert.All(new[] { 0, 1 }, index => Assert.Equal(2UL, RangeOf(rig, index, FrameKind.ScrubRange).Snapshot));
+        Assert.Equal("running", rig.Machine.ScrubView().State);
+        Report(rig, 0, 5);
+        Report(rig, 1, 5, bad: 1UL << 9);
+        Assert.All(new[] { 0, 1 }, index => Assert.Equal(2UL, RangeOf(rig, index, FrameKind.ReadReplica).Snapshot));
+        Blocks(rig, 0, odd: 9, oddSequence: 2);
+        Blocks(rig, 1, odd: 9, oddSequence: 1);
+        var (_, body) = Assert.Single(rig.Links[1].Of(FrameKind.RepairRecord));
+        Assert.Equal(IoStatus.Ok, RecordHeader.TryDecode(body, out var record));
+        Assert.Equal((new BlockRange(9, 1), 2UL, 2UL), (record.Range, record.Sequence, record.ExpectedSequence));
+    }
+
+    private static BlockRangeBody RangeOf(OwnerRig rig, int index, FrameKind kind)
+    {
+        Assert.True(BlockRangeBody.TryDecode(rig.Links[index].Of(kind).Last().Body, out var range));
+        return range;
     }
 
     [Fact(DisplayName = "Copies that were read as of two moments are not compared: the range is asked for again")]

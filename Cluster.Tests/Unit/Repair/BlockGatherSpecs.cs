@@ -55,10 +55,29 @@ public sealed class BlockGatherSpecs
         ];
     }
 
+    [Fact(DisplayName = "What a snapshot keeps is mended as its version: the record names the snapshot, and zeroes are a write of no bytes, not a trim that others would see")]
+    public void What_a_snapshot_keeps()
+    {
+        using var gather = new BlockGather(StoreRig.Volume, new BlockRange(8, 3), 40, One);
+        Add(gather, One, 0b001, (5, 1), (7, 0), (0, 0));
+        Add(gather, Two, 0, (5, 1), (6, 3), (0, 0));
+        Assert.Equal((0b010UL, 0b001UL), (gather.Differing(Two), gather.Mendable(One)));
+        var records = new List<IoBuffer>();
+        gather.BuildRecords(0b111, records);
+        var headers = records.ConvertAll(record =>
+        {
+            Assert.Equal(IoStatus.Ok, RecordHeader.TryDecode(record.Span, out var header));
+            record.Release();
+            return header;
+        });
+        Assert.Equal([(RecordKind.Write, 8UL, 5UL, 40UL, (uint)StoreRig.Bytes(1).Length), (RecordKind.Write, 9UL, 7UL, 40UL, 0U)],
+            headers.Select(header => (header.Kind, header.Range.First, header.Sequence, header.ExpectedSequence, (uint)header.PayloadLength)));
+    }
+
     [Fact(DisplayName = "Blocks that are bad on one copy come from the other, also when each has bad ones of its own")]
     public void Blocks_come_from_where_they_are_good()
     {
-        using var gather = new BlockGather(StoreRig.Volume, new BlockRange(8, 3), One);
+        using var gather = new BlockGather(StoreRig.Volume, new BlockRange(8, 3), 0, One);
         Add(gather, One, 0b001, (5, 1), (6, 2), (7, 3));
         Assert.Equal(1, gather.MissingCount);
         Add(gather, Two, 0b110, (5, 1), (6, 2), (7, 3));
@@ -80,7 +99,7 @@ public sealed class BlockGatherSpecs
     [Fact(DisplayName = "Neighbours of one sequence are mended by one record; a version without bytes by a trim; a block never written by none")]
     public void Records_are_runs()
     {
-        using var gather = new BlockGather(StoreRig.Volume, new BlockRange(0, 5), One);
+        using var gather = new BlockGather(StoreRig.Volume, new BlockRange(0, 5), 0, One);
         Add(gather, One, 0b11111, (4, 1), (4, 2), (3, 9), (3, 9), (2, 9));
         Add(gather, Two, 0, (4, 1), (4, 2), (6, 0), (6, 0), (0, 0));
         Assert.Equal([(RecordKind.Write, new BlockRange(0, 2), 4UL), (RecordKind.Trim, new BlockRange(2, 2), 6UL)], Records(gather, One));
@@ -89,7 +108,7 @@ public sealed class BlockGatherSpecs
     [Fact(DisplayName = "Of two good versions the newer one is answered")]
     public void The_newer_version_wins()
     {
-        using var gather = new BlockGather(StoreRig.Volume, new BlockRange(0, 1), One);
+        using var gather = new BlockGather(StoreRig.Volume, new BlockRange(0, 1), 0, One);
         Add(gather, One, 0, (4, 1));
         Add(gather, Two, 0, (9, 2));
         Add(gather, Three, 0, (4, 1));
@@ -102,7 +121,7 @@ public sealed class BlockGatherSpecs
     public void What_is_good_nowhere_is_missing()
     {
         var before = BufferPool.Shared.RentedBytes;
-        using (var gather = new BlockGather(StoreRig.Volume, new BlockRange(0, 64), One))
+        using (var gather = new BlockGather(StoreRig.Volume, new BlockRange(0, 64), 0, One))
         {
             var torn = Answer(0, 0, [.. Enumerable.Repeat((4UL, 1UL), 64)]);
             torn.Span[^1] ^= 1;

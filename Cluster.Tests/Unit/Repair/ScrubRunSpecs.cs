@@ -72,6 +72,43 @@ public sealed class ScrubRunSpecs
         Assert.Equal(new ScrubTally(7, 640 * 4096, 1, 2, 3), run.Mark.Now);
     }
 
+    [Fact(DisplayName = "Where snapshots keep something the range is asked for again for each of them, from the newest down, and nowhere else; a mark resumes before them")]
+    public void Snapshots_are_asked_for()
+    {
+        var run = new ScrubRun(new ScrubMark(new ScrubTally(1, 0, 0, 0, 0), 0, default, 0));
+        var asked = new List<(ulong First, ulong Snapshot)>();
+        for (ulong question = 1; run.Next(192) is { } range; question++)
+        {
+            Assert.True(question < 100, "the scrub does not get on");
+            var isProbe = range.Count > Limits.RecordBlocksMax;
+            if (!isProbe) asked.Add((range.First, run.Snapshot));
+            // One copy keeps something for 30 and 10 in the second range, the other one for 20 and 10.
+            var isSecond = range.First == 64 && !isProbe;
+            ulong Older(params ulong[] kept) => isSecond ? kept.Where(snapshot => run.Snapshot == 0 || snapshot < run.Snapshot).DefaultIfEmpty().Max() : 0;
+            run.OnAsked(question, range, [One, Two]);
+            Assert.Equal(range.First, run.Mark.Cursor);
+            run.OnReport(One, 0, new ScrubReportBody(run.Snapshot, range.First, 4096, Older(30, 10)));
+            if (run.OnReport(Two, 0, new ScrubReportBody(run.Snapshot == 20 ? 99 : run.Snapshot, range.First, 0, Older(20, 10))) != ScrubStep.Compare) continue;
+            Assert.Equal(20UL, run.Snapshot);
+            run.OnCompared(1, 0);
+        }
+        Assert.Equal([(0UL, 0UL), (64, 0), (64, 30), (64, 20), (64, 10), (128, 0)], asked);
+        Assert.Equal((6UL * 4096, 1UL), (run.Mark.Now.CheckedBytes, run.Mark.Now.DifferingBlocks));
+    }
+
+    [Fact(DisplayName = "A copy that names no older snapshot, but the one asked for again, does not make the pass endless")]
+    public void A_pass_ends()
+    {
+        var run = new ScrubRun(new ScrubMark(new ScrubTally(1, 0, 0, 0, 0), 0, default, 0));
+        var questions = 0UL;
+        while (run.Next(64) is { } range)
+        {
+            Assert.True(++questions < 10, "the scrub does not end");
+            run.OnAsked(questions, range, [One]);
+            run.OnReport(One, 0, new ScrubReportBody(0, 0, 4096, 30));
+        }
+    }
+
     [Fact(DisplayName = "Answers to a question that was given up, or of a copy that was not asked, say nothing")]
     public void Old_answers_say_nothing()
     {

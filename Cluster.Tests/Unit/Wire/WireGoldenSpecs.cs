@@ -46,7 +46,8 @@ public class WireGoldenSpecs
         Pin("fetch-tail", new FetchTailBody(0x21, 0x22), (body, to) => body.Encode(to), FetchTailBody.TryDecode);
         Pin("catch-up", new CatchUpBody(0x31, 0x32, 0x33, false, 0x34, 0x35, 0x36), (body, to) => body.Encode(to), CatchUpBody.TryDecode);
         Pin("block-range", new BlockRangeBody(new BlockRange(0x515253545556, 64)), (body, to) => body.Encode(to), BlockRangeBody.TryDecode);
-        Pin("scrub-report", new ScrubReportBody(0x61, 0x62, 0x63), (body, to) => body.Encode(to), ScrubReportBody.TryDecode);
+        Pin("block-range-snapshot", new BlockRangeBody(new BlockRange(0x515253545556, 64), 0x57), (body, to) => body.Encode(to), BlockRangeBody.TryDecode);
+        Pin("scrub-report", new ScrubReportBody(0x61, 0x62, 0x63, 0x64), (body, to) => body.Encode(to), ScrubReportBody.TryDecode);
         var mark = new ScrubMark(new ScrubTally(1, 2, 3, 4, 5), 6, new ScrubTally(7, 8, 9, 10, 11), 12);
         Pin("scrub-mark", mark, (body, to) => body.Encode(to), ScrubMark.TryDecode);
         var promise = new PromiseBody(new NodeId(One), new ReplicaId(0x0102, 3), Two, true, [0xAA, 0xBB]);
@@ -156,7 +157,7 @@ public class WireGoldenSpecs
 
     [Fact(DisplayName = "Every line of the golden file is checked by a test")]
     public void No_stale_lines() => Assert.Equal(
-        "append-ack block-range catch-up client-ack client-flush client-read fetch-tail frame-header hello owner-ended owner-released owner-serves promise promised read-descriptor "
+        "append-ack block-range block-range-snapshot catch-up client-ack client-flush client-read fetch-tail frame-header hello owner-ended owner-released owner-serves promise promised read-descriptor "
         + "record-header refuse scrub-mark scrub-report sequence session-open session-opened session-windows snapshot-marker snapshots stamp",
         string.Join(' ', Golden.Keys.Order(StringComparer.Ordinal)));
 
