@@ -21,7 +21,8 @@ public sealed partial class ControlPlane
         var labels = (request.Labels ?? []).ToImmutableSortedDictionary(StringComparer.Ordinal);
         if (WithReplicas(ref labels, request.Replicas) is { } contradiction) return contradiction;
         var scope = request.Namespace ?? VolumeSpec.DefaultNamespace;
-        var command = new PlacementProtocol.CreateVolume(scope, request.Name, request.SizeBytes, labels);
+        if (request.Source is not null) return await CloneVolumeAsync(parts, request, new VolumeName(scope, request.Name), labels, cancellation);
+        var command = new PlacementProtocol.CreateVolume(scope, request.Name, request.SizeBytes, labels, null, []);
         var found = await AskPlacementAsync<PlacementProtocol.Found>(parts, command, ChangeMax, cancellation);
         return found.IsOk ? await DescribeAsync(parts, found.Value!.Volume, cancellation) : new ControlFailure(found.Status, found.Reason);
     }
