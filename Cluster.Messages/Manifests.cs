@@ -42,8 +42,11 @@ public static class Manifests
         Of<CopiesConfirmed>("copies-confirmed/1"),
         Of<SnapshotCreated>("snapshot-created/1"),
         Of<SnapshotDeleted>("snapshot-deleted/1"),
+        Of<VolumeImage>("volume-image/1"),
         Of<ShrinkAsked>("shrink-asked/1"),
         Of<ShrinkWithdrawn>("shrink-withdrawn/1"),
+        Of<CloneStarted>("clone-started/1"),
+        Of<CloneEnded>("clone-ended/1"),
     ];
 
     /// <summary>Manifests that are read and not written any more.</summary>
@@ -52,11 +55,11 @@ public static class Manifests
     /// <summary>Control messages: the only types that the remote serializer writes or reads at the top of a message.</summary>
     public static readonly ImmutableArray<KeyValuePair<string, Type>> ControlMessages =
     [
-        Of<VolumeProtocol.Create>("volume.create/1"),
+        Of<VolumeProtocol.Create>("volume.create/2"),
         Of<VolumeProtocol.Locate>("volume.locate/1"),
         Of<VolumeProtocol.Located>("volume.located/1"),
         Of<VolumeProtocol.Describe>("volume.describe/1"),
-        Of<VolumeView>("volume.view/3"),
+        Of<VolumeView>("volume.view/4"),
         Of<VolumeProtocol.Attach>("volume.attach/2"),
         Of<VolumeProtocol.Attached>("volume.attached/1"),
         Of<VolumeProtocol.Detach>("volume.detach/2"),
@@ -76,9 +79,12 @@ public static class Manifests
         Of<VolumeProtocol.SnapshotList>("volume.snapshot-list/1"),
         Of<VolumeProtocol.ChangedBlocks>("volume.changed-blocks/1"),
         Of<VolumeProtocol.ChangedRuns>("volume.changed-runs/1"),
+        Of<VolumeProtocol.StartClone>("volume.start-clone/1"),
+        Of<VolumeProtocol.CloneOrigin>("volume.clone-origin/1"),
+        Of<VolumeProtocol.EndClone>("volume.end-clone/1"),
         Of<VolumeProtocol.Done>("volume.done/1"),
         Of<VolumeProtocol.Refused>("volume.refused/1"),
-        Of<PlacementProtocol.CreateVolume>("placement.create-volume/1"),
+        Of<PlacementProtocol.CreateVolume>("placement.create-volume/2"),
         Of<PlacementProtocol.GetVolume>("placement.get-volume/1"),
         Of<PlacementProtocol.ListVolumes>("placement.list-volumes/1"),
         Of<PlacementProtocol.ChangeVolume>("placement.change-volume/3"),
@@ -88,8 +94,8 @@ public static class Manifests
         Of<PlacementProtocol.RegisterNode>("placement.register-node/3"),
         Of<PlacementProtocol.ReportNode>("placement.report-node/3"),
         Of<PlacementProtocol.WhichAreDeleted>("placement.which-are-deleted/2"),
-        Of<PlacementProtocol.Found>("placement.found/1"),
-        Of<PlacementProtocol.VolumeList>("placement.volume-list/1"),
+        Of<PlacementProtocol.Found>("placement.found/2"),
+        Of<PlacementProtocol.VolumeList>("placement.volume-list/2"),
         Of<PlacementProtocol.Removed>("placement.removed/1"),
         Of<PlacementProtocol.NodeList>("placement.node-list/3"),
         Of<PlacementProtocol.Registered>("placement.registered/1"),
@@ -104,13 +110,13 @@ public static class Manifests
     [
         typeof(VolumeId), typeof(NodeId), typeof(ReplicaId), typeof(Epoch), typeof(IoStatus), typeof(FailureModeKind),
             typeof(AttachmentMode),
-        typeof(VolumeSpec), typeof(VolumeRevision), typeof(ReplicaPlacement), typeof(Attachment), typeof(ReplicaView),
+        typeof(VolumeSpec), typeof(VolumeSource), typeof(VolumeRevision), typeof(ReplicaPlacement), typeof(Attachment), typeof(ReplicaView),
         typeof(NodeDescription), typeof(NodeReport), typeof(HeldCopy), typeof(VolumeProtocol.ScrubCounts), typeof(VolumeSpace),
         typeof(VolumeProtocol.SnapshotEntry), typeof(BlockRange),
         typeof(NodeEntry), typeof(VolumeEntry), typeof(CataloguePhase), typeof(RefusalKind),
         typeof(Guid), typeof(KeyValuePair<string, string>), typeof(ImmutableSortedDictionary<string, string>),
         typeof(ImmutableArray<ReplicaPlacement>), typeof(ImmutableArray<ReplicaView>), typeof(ImmutableArray<HeldCopy>),
-        typeof(ImmutableArray<VolumeEntry>), typeof(ImmutableArray<NodeEntry>), typeof(ImmutableArray<ReplicaId>), typeof(ReplicaId[]),
+        typeof(ImmutableArray<VolumeEntry>), typeof(ImmutableArray<NodeEntry>), typeof(ImmutableArray<ReplicaId>), typeof(ReplicaId[]), typeof(ImmutableArray<NodeId>),
         typeof(ImmutableArray<VolumeProtocol.SnapshotEntry>), typeof(ImmutableArray<BlockRange>),
     ];
 

@@ -15,7 +15,7 @@ namespace Cluster.Csi.Client;
 ///  Connecting --OnLinked--> Opening --SessionOpened--> Ready
 ///      ^  ^--OnNotLinked, pause--'|                       |
 ///      '---- link lost; Offline, NotOwner, StaleEpoch, Busy; no answer -'
-///  any --StaleSession (unless the attachment now allows this node), Deleted--> Ended
+///  any --StaleSession (unless it is not bound and the attachment now allows this node), Deleted--> Ended
 ///  any --last user gone and nothing pending--> Closed
 /// </code>
 /// Loop thread only, except where said otherwise.
@@ -127,6 +127,14 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     }
 
     internal void AddUser() => _users++;
+
+    /// <summary>A device of this host uses it, which belongs to this generation of the attachment alone: the session never goes over to another.</summary>
+    internal bool IsBound { get; private set; }
+
+    internal void Bind() => IsBound = true;
+
+    /// <summary>A session of another generation takes its place in this process: it would only be fenced, or fence that one.</summary>
+    internal void Supersede() => End(IoStatus.StaleSession, "a session of another attachment takes its place");
 
     private IoStatus Check(BlockRequest request)
     {

@@ -31,7 +31,9 @@ public static class PlacementProtocol
     /// <see cref="Found"/> once the volume may be used. The same name with the same spec answers the same; with another spec it is a
     /// conflict.
     /// </summary>
-    public sealed record CreateVolume(string Namespace, string Name, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels)
+    /// <param name="Source">Null: the volume is empty. Else it is a clone: not smaller than what it comes from, and with at least one copy on one of the nodes <paramref name="Near"/>.</param>
+    public sealed record CreateVolume(
+        string Namespace, string Name, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels, VolumeSource? Source, ImmutableArray<NodeId> Near)
         : IPlacementCommand;
 
     /// <summary>By "NAME" or "NAMESPACE/NAME". Answer: <see cref="Found"/>.</summary>

@@ -14,9 +14,16 @@ public static class RequestChecks
     {
         if (!VolumeName.IsLabel(request.Name, "volume name", out var reason)) return Invalid(reason);
         if (request.Namespace is { } scope && !VolumeName.IsLabel(scope, "namespace", out reason)) return Invalid(reason);
-        return CheckReplicas(request.Replicas) ?? CheckSize(request.SizeBytes) ?? CheckLabels(request.Labels?.Select(label => (label.Key, (string?)label.Value)),
+        if (request.Source is { } source && CheckSource(source) is { } wrong) return wrong;
+        var size = request is { Source: not null, SizeBytes: 0 } ? null : CheckSize(request.SizeBytes);
+        return CheckReplicas(request.Replicas) ?? size ?? CheckLabels(request.Labels?.Select(label => (label.Key, (string?)label.Value)),
             removable: false);
     }
+
+    private static ControlFailure? CheckSource(CloneSourceRequest source) =>
+        !VolumeName.TryParse(source.Volume, out _, out var reason) ? Invalid(reason)
+        : source.Snapshot is { } snapshot && !VolumeName.IsLabel(snapshot, "snapshot name", out reason) ? Invalid(reason)
+        : null;
 
     /// <summary>Null when the change is well formed and changes something.</summary>
     public static ControlFailure? Check(ChangeVolumeRequest change)
@@ -41,6 +48,21 @@ public static class RequestChecks
             ? Invalid($"The snapshot name \"{request.Name}\" is not valid: names that begin with \"{SnapshotSchedule.Prefix}\" are the schedule's, which deletes them by itself; use another one.")
         : null;
 
+    private const int DeviceOptionsMax = 64;
+
+    /// <summary>Null when the request is well formed.</summary>
+    public static ControlFailure? Check(DeviceRequest request)
+    {
+        if (request.Mount is { } path && (!Path.IsPathFullyQualified(path) || path.Any(char.IsControl)))
+            return Invalid($"The path \"{path}\" is not valid: use an absolute path.");
+        if (request.Mount is null && (request.FileSystem ?? request.MountOptions?.FirstOrDefault() ?? request.FormatOptions?.FirstOrDefault()) is not null)
+            return Invalid("A file system or its options make no sense without a path to mount it at: give mount.");
+        var options = (request.MountOptions ?? []).Concat(request.FormatOptions ?? []).ToArray();
+        if (options.Length > DeviceOptionsMax) return Invalid($"There are {options.Length} options: give at most {DeviceOptionsMax}.");
+        var wrong = Array.Find(options, option => option.Length == 0 || option.Any(char.IsControl));
+        return wrong is null ? null : Invalid($"The option \"{wrong}\" is not valid: use one word without control characters.");
+    }
+
     private static ControlFailure? CheckReplicas(int? replicas) => replicas is < 1 or > Limits.ReplicasMax
         ? Invalid($"The number of copies {replicas} is out of range: ask for 1 to {Limits.ReplicasMax}.")
         : null;
@@ -49,7 +71,7 @@ public static class RequestChecks
     {
         if (sizeBytes is 0 or > Limits.VolumeBytesMax)
         {
-            return Invalid($"The size of {sizeBytes} bytes is out of range: use {Limits.SectorBytes} to {Limits.VolumeBytesMax} bytes.");
+            return Invalid($"The size of {sizeBytes} bytes is out of range: use {Limits.SectorBytes} to {Limits.VolumeBytesMax} bytes{(sizeBytes == 0 ? " (sizeBytes)" : "")}.");
         }
         return sizeBytes % Limits.SectorBytes == 0
             ? null

@@ -46,6 +46,12 @@ public sealed record VolumeResource
     /// <summary>Bytes that one copy takes for what only snapshots still have.</summary>
     public ulong? SnapshotBytes { get; init; }
 
+    /// <summary>Bytes on one copy that a clone shares with the volume it came from: they are counted there, or kept for the clones alone. 0 for any other volume.</summary>
+    public ulong? SharedBytes { get; init; }
+
+    /// <summary>What the volume was cloned from; null: nothing.</summary>
+    public VolumeSourceResource? Source { get; init; }
+
     /// <summary>Sequence of the newest write that the owner has ordered.</summary>
     public ulong Sequence { get; init; }
 
@@ -54,6 +60,21 @@ public sealed record VolumeResource
 
     /// <summary>Changes with every change of size, labels, attachment or placement; the ETag is this in quotes.</summary>
     public required string Revision { get; init; }
+}
+
+/// <summary>What a volume was cloned from. It may be gone, or its name given to another one.</summary>
+public sealed record VolumeSourceResource
+{
+    /// <summary>Its full name then.</summary>
+    public required string Volume { get; init; }
+
+    public required string Id { get; init; }
+
+    /// <summary>Name of the snapshot; null: the volume as it was at that moment.</summary>
+    public string? Snapshot { get; init; }
+
+    /// <summary>The clone begins with all that the origin had written up to here.</summary>
+    public required ulong Sequence { get; init; }
 }
 
 /// <summary>One copy of a volume.</summary>
@@ -230,6 +251,10 @@ public sealed record StatusResource
     /// <summary>Volumes by state.</summary>
     public IReadOnlyDictionary<string, int> Volumes { get; init; } = new Dictionary<string, int>();
 }
+
+/// <summary>A volume that a front end of the answering node has open: an NBD client, or a device of its host.</summary>
+/// <param name="Volume">Its full name.</param>
+public sealed record OpenVolumeResource(string Volume);
 
 /// <summary>One journaled event of a volume, newest last.</summary>
 public sealed record VolumeEventResource(long Number, string Kind, string Text);

@@ -12,21 +12,24 @@ internal static class VolumeCommands
 {
     public static Command Build() => new("volume", "Create, show, change and delete volumes.")
     {
-        Create(), List(), Show(), Delete(), Resize(), Label(), Attach(), Detach(), Move(), Explain(), VolumeScrubCommand.Build(Name()), VolumeWaitCommand.Build(Name()),
+        Create(), List(), Show(), Delete(), Resize(), Label(), VolumeDeviceCommands.Attach(Name()), VolumeDeviceCommands.Detach(Name()), VolumeDeviceCommands.List(), Move(), Explain(), VolumeScrubCommand.Build(Name()), VolumeWaitCommand.Build(Name()),
     };
 
     private static Command Create()
     {
         var name = Name();
-        var size = Size("--size", "Size, such as 10GiB (1024-based), 10GB (1000-based) or bytes; thin, so it costs nothing until written");
+        var size = Size("--size", "Size, such as 10GiB (1024-based), 10GB (1000-based) or bytes; thin, so it costs nothing until written. Default of a clone: that of its origin", required: false);
+        var (fromSnapshot, fromVolume) = (CloneOptions.FromSnapshot(), CloneOptions.FromVolume());
         var replicas = Replicas("Copies in all, 1-5; default: as many as there are nodes, 3 at most");
         var labels = Labels("--label", "A label, such as myrmidon.dev/failure-mode=hard; may be given many times");
         var command = new VerbCommand("create", "Create a volume. It can be used as soon as this returns.",
             "myrmidon volume create db --size 10GiB --replicas 3",
-            "myrmidon volume create shop/db --size 500GB --label myrmidon.dev/failure-mode=hard")
+            "myrmidon volume create shop/db --size 500GB --label myrmidon.dev/failure-mode=hard",
+            "myrmidon volume create db-test --from-snapshot db/monday")
         {
-            name, size, replicas, labels,
+            name, size, replicas, labels, fromSnapshot, fromVolume,
         };
+        command.Validators.Add(result => CloneOptions.Check(result, size, fromSnapshot, fromVolume));
         ClientOptions.Set(command, async (parsed, client, printer, cancellation) =>
         {
             var volume = parsed.GetRequiredValue(name);
@@ -34,14 +37,16 @@ internal static class VolumeCommands
             {
                 Name = volume.Name,
                 Namespace = volume.Namespace,
-                SizeBytes = parsed.GetRequiredValue(size),
+                SizeBytes = parsed.GetValue(size),
+                Source = parsed.GetValue(fromSnapshot) ?? parsed.GetValue(fromVolume),
                 Replicas = parsed.GetValue(replicas),
                 Labels = parsed.GetValue(labels)?.ToDictionary(label => label.Key, label => label.Value),
             };
             var answer = await client.PostAsync("/v1/volumes", body, cancellation);
             if (!answer.IsOk) return Fail(printer, answer);
             var created = answer.As<VolumeResource>();
-            printer.PrintDone(answer.Body, $"Volume {volume} created: {SizeText.Format(created.SizeBytes)}, copies on "
+            var clone = created.Source is { } source ? $" as a clone of {Describe.TextOf(source)}" : "";
+            printer.PrintDone(answer.Body, $"Volume {volume} created{clone}: {SizeText.Format(created.SizeBytes)}, copies on "
                 + $"{string.Join(", ", created.Replicas.Select(replica => replica.Node))}.");
             if (created.SingleCopy) printer.Hint("It has a single copy: losing that node's disk loses the data.");
             if (printer.Format == OutputFormat.Table) await HintAtNbdAsync(client, printer, volume, cancellation);
@@ -155,31 +160,6 @@ internal static class VolumeCommands
             }, null, cancellation),
             (volume, changed) =>
                 $"Volume {volume} has the labels {string.Join(", ", changed!.Labels.Select(label => $"{label.Key}={label.Value}"))}.");
-        return command;
-    }
-
-    private static Command Attach()
-    {
-        var (name, node) = (Name(), NodeOption("The node whose front end may use the volume"));
-        var command = new VerbCommand("attach", "Attach a volume to one node. Whoever used it before is fenced off first.",
-            "myrmidon volume attach db --node node-1")
-        {
-            name, node,
-        };
-        SetChange(command, name,
-            (parsed, volume, client, cancellation) =>
-                client.PostAsync(PathOf(volume, "attach"), new NodeRequest { Node = parsed.GetRequiredValue(node) }, cancellation),
-            (volume, changed) => $"Volume {volume} is attached to {changed!.Attachment.Node}.");
-        return command;
-    }
-
-    private static Command Detach()
-    {
-        var name = Name();
-        var command = new VerbCommand("detach", "Take a volume's exclusive attachment back; any node may use it again.",
-            "myrmidon volume detach db") { name };
-        SetChange(command, name, (_, volume, client, cancellation) => client.PostAsync(PathOf(volume, "detach"), null, cancellation),
-            (volume, _) => $"Volume {volume} is detached.");
         return command;
     }
 

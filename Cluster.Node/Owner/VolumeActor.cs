@@ -61,6 +61,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         (_volume, _host, _node, _nodeName, _onlyAt) = (volume, host, node, nodeName, onlyAt);
         PersistenceId = PersistenceIdOf(volume);
         Recover<VolumeEvent>(e => _state = _state.Apply(e));
+        RecoverImages();
         Recover<RecoveryCompleted>(_ => OnRecovered());
         Command<IVolumeCommand>(_ => Refuse(Sender, IoStatus.Offline, "another node has claimed it, try again in a moment"), _ => _steppedBack);
         Command<VolumeProtocol.Create>(OnCreate);
@@ -75,6 +76,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         Command<VolumeProtocol.ArrangeCopies>(OnArrangeCopies);
         Command<VolumeProtocol.Delete>(OnDelete);
         CommandSnapshots();
+        CommandImages();
         Command<OwnerNotice>(OnNotice);
         Command<VolumeHandOff>(_ => OnHandOff());
         Command<GiveUpWaiting>(_ => DropOldWaiters());
@@ -123,6 +125,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
     private void Commit(VolumeEvent e, Action? then = null) => Persist(e, journaled =>
     {
         _state = _state.Apply(journaled);
+        KeepImage();
         if (_owner is { } owner) owner.OnJournaled(journaled, then);
         else then?.Invoke();
         if (journaled is SnapshotCreated created) OnSnapshotCreated(created);
@@ -178,7 +181,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
 
     private void OnDescribe(VolumeProtocol.Describe describe)
     {
-        var (sender, snapshots) = (Sender, _state.Snapshots.Length);
+        var (sender, snapshots) = (Sender, ShownSnapshots.Count());
         if (_owner is { } owner) owner.View(view => sender.Tell(view with { Snapshots = snapshots }, ActorRefs.NoSender));
         else if (_state.Spec is null) Refuse(sender, IoStatus.Missing, "no volume with this id was created");
         else Refuse(sender, _state.Deleted ? IoStatus.Deleted : IoStatus.Offline, _state.Deleted ? "it was deleted" : NotServingReason());
@@ -290,7 +293,10 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         else if (_state.Attachment is { Mode: AttachmentMode.Exclusive } attachment)
             Refuse(sender, IoStatus.Conflict, $"it is attached to {attachment.NodeName}; detach it (myrmidon volume detach {_state.Spec.FullName}), "
                 + "or delete it with --force, which cuts that node off");
-        else if (_state.Snapshots.Length > 0)
+        else if (_state.Clones.Length > 0 || IsCloneAsked)
+            Refuse(sender, IoStatus.Conflict, $"volume {_state.Clones.Select(clone => clone.Name).FirstOrDefault("NEW")} is being cloned from it; delete it when that has ended, "
+                + "or now with --force, which leaves the clone empty-handed if it has not begun");
+        else if (ShownSnapshots.Any())
             Refuse(sender, IoStatus.Conflict, $"it has {CountOfSnapshots()}, which would go with it; delete its snapshots first (myrmidon snapshot list {_state.Spec.FullName}), "
                 + "or all of it with --force, which also cuts off whoever uses it");
         else if (_creating is not null) Refuse(sender, IoStatus.Busy, $"snapshot \"{_creating}\" of it is being made; try again");
@@ -317,6 +323,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
                 (_serving, _epoch) = (changed.Serving, changed.Epoch);
                 if (_serving) AnswerWaiters();
                 if (_serving) FollowSchedule();
+                if (_serving) LookAtClones();
                 else EndSnapshotWork($"its owner on node {_nodeName} stops serving it");
                 break;
             case OwnerNotice.Ended ended:

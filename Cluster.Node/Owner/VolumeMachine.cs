@@ -102,6 +102,7 @@ public sealed partial class VolumeMachine
             case SpecChanged changed: OnSpecChanged(changed); break;
             case SnapshotCreated created: OnSnapshotCreated(created); break;
             case SnapshotDeleted deleted: OnSnapshotDeleted(deleted); break;
+            case CloneStarted or CloneEnded: break;
             case VolumeDeleted: Stop(IoStatus.Deleted); break;
             default: throw new InvariantException($"volume {Volume}: an event of the unknown type {e.GetType().Name} was journaled");
         }

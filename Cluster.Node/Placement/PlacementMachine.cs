@@ -38,13 +38,33 @@ public static partial class PlacementMachine
         if (state.Find(spec.FullName) is { } existing) return Again(existing, spec);
         var copies = policy.Replicas ?? Math.Clamp(nodes.Count, 1, VolumePolicy.ReplicasDefault);
         if (CheckThreshold(policy, copies) is { } tooMany) return PlacementDecision.Refuse(RefusalKind.Invalid, tooMany);
-        var choice = NodeChooser.Choose($"Volume {spec.FullName} of {copies} copies", copies, policy.ZoneSpread, nodes, [], spec.SizeBytes);
+        var choice = spec.Source is null
+            ? NodeChooser.Choose($"Volume {spec.FullName} of {copies} copies", copies, policy.ZoneSpread, nodes, [], spec.SizeBytes)
+            : ChooseForClone(spec, copies, policy, nodes, command.Near);
         if (choice.Nodes.IsEmpty)
             return PlacementDecision.Refuse(choice.Waiting ? RefusalKind.Unavailable : RefusalKind.Impossible, choice.Refusal);
         var replicas = choice.Nodes.Select(
             (node, index) => new ReplicaPlacement(new ReplicaId((ushort)(index + 1)), node.Id, node.Name, newGuid()));
         var placed = new VolumePlaced(spec with { Replicas = copies }, [.. replicas]);
         return new PlacementDecision(placed, null, new PlacementWait(spec.Id, PlacementWaitKind.Created));
+    }
+
+    /// <summary>As many copies as can begin where the origin's are; the others are made of those.</summary>
+    private static NodeChoice ChooseForClone(
+        VolumeSpec spec, int copies, VolumePolicy policy, IReadOnlyList<CandidateNode> nodes, ImmutableArray<NodeId> near)
+    {
+        var subject = $"Volume {spec.FullName} of {copies} copies, cloned from {spec.Source!.OriginName},";
+        ImmutableArray<CandidateNode> origin = [.. nodes.Where(node => near.Contains(node.Description.Id))];
+        for (var first = Math.Min(copies, origin.Length); first > 0; first--)
+        {
+            var begun = NodeChooser.Choose(subject, first, policy.ZoneSpread, origin, [], spec.SizeBytes);
+            if (begun.Nodes.IsEmpty) continue;
+            if (first == copies) return begun;
+            var more = NodeChooser.Choose(subject, copies - first, policy.ZoneSpread, nodes, [.. begun.Nodes.Select(node => node.Id)], spec.SizeBytes);
+            return more.Nodes.IsEmpty ? more : begun with { Nodes = [.. begun.Nodes, .. more.Nodes] };
+        }
+        var where = string.Join(", ", origin.Select(node => node.Description.Name).Order(StringComparer.Ordinal).DefaultIfEmpty("none that is known"));
+        return new NodeChoice([], $"{subject} must begin on a node that holds an in-sync copy of that ({where}), and none of them can take a copy now.", false);
     }
 
     public static PlacementDecision Change(
@@ -183,10 +203,12 @@ public static partial class PlacementMachine
 
     private static PlacementDecision Again(PlacedVolume existing, VolumeSpec wanted)
     {
-        if (VolumeMatches(existing.Spec, wanted with { Id = existing.Spec.Id }))
+        // Asked again, a clone of a volume as it is would be one of another moment.
+        var isSame = existing.Spec.Source is { Snapshot.Length: 0 } had && wanted.Source is { Snapshot.Length: 0 } asked && asked.Origin == had.Origin;
+        if (VolumeMatches(existing.Spec, wanted with { Id = existing.Spec.Id, Source = isSame ? existing.Spec.Source : wanted.Source }))
             return new PlacementDecision(null, null, new PlacementWait(existing.Spec.Id, PlacementWaitKind.Created));
         return PlacementDecision.Refuse(RefusalKind.Conflict,
-            $"Volume {existing.Spec.FullName} exists with another size or other labels ({existing.Spec.SizeBytes} B); "
+            $"Volume {existing.Spec.FullName} exists with another size, other labels or another origin ({existing.Spec.SizeBytes} B); "
             + "choose another name, or ask for the same.");
     }
 
@@ -210,7 +232,7 @@ public static partial class PlacementMachine
 
     private static VolumeSpec SpecOf(VolumeId id, PlacementProtocol.CreateVolume command, VolumePolicy policy) => WithPolicy(
         new VolumeSpec(id, command.Namespace, command.Name, WholeBlocks(command.SizeBytes), policy.Replicas ?? CopiesUnknown,
-            default, 0, 0, false, command.Labels.WithComparers(StringComparer.Ordinal)), policy);
+            default, 0, 0, false, command.Labels.WithComparers(StringComparer.Ordinal), command.Source), policy);
 
     private static VolumeSpec WithPolicy(VolumeSpec spec, VolumePolicy policy) => spec with
     {

@@ -31,6 +31,9 @@ public sealed partial class ControlPlane
         return list.IsOk ? Of(list.Value!.Nodes[0]) : new ControlFailure(list.Status, list.Reason);
     }
 
+    public ControlResult<IReadOnlyList<OpenVolumeResource>> ListOpenVolumes() => _parts is not { } parts ? NotReady
+        : parts.OpenVolumes().Order(StringComparer.Ordinal).Select(name => new OpenVolumeResource(name)).ToArray();
+
     public async Task<ControlResult<StatusResource>> GetStatusAsync(CancellationToken cancellation)
     {
         if (_parts is not { } parts) return NotReady;

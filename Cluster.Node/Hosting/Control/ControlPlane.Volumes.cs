@@ -21,7 +21,8 @@ public sealed partial class ControlPlane
         var labels = (request.Labels ?? []).ToImmutableSortedDictionary(StringComparer.Ordinal);
         if (WithReplicas(ref labels, request.Replicas) is { } contradiction) return contradiction;
         var scope = request.Namespace ?? VolumeSpec.DefaultNamespace;
-        var command = new PlacementProtocol.CreateVolume(scope, request.Name, request.SizeBytes, labels);
+        if (request.Source is not null) return await CloneVolumeAsync(parts, request, new VolumeName(scope, request.Name), labels, cancellation);
+        var command = new PlacementProtocol.CreateVolume(scope, request.Name, request.SizeBytes, labels, null, []);
         var found = await AskPlacementAsync<PlacementProtocol.Found>(parts, command, ChangeMax, cancellation);
         return found.IsOk ? await DescribeAsync(parts, found.Value!.Volume, cancellation) : new ControlFailure(found.Status, found.Reason);
     }
@@ -180,6 +181,8 @@ public sealed partial class ControlPlane
             var stream = VolumeActor.PersistenceIdOf(found.Value!.Entry.Id);
             await foreach (var e in parts.Log.ReadEventsAsync(stream, 1, long.MaxValue, long.MaxValue, cancellation))
             {
+                if (events.Count == 0 && e.SequenceNr > 1)
+                    events.Add(new VolumeEventResource(e.SequenceNr - 1, "let-go", $"events 1 to {e.SequenceNr - 1} are not kept any more; what they came to is"));
                 var at = new DateTime(e.TimestampTicks, DateTimeKind.Utc);
                 events.Add(VolumeEventText.Of(e.SequenceNr, at, (VolumeEvent)EventCodec.Decode(e.Payload.Manifest, e.Payload.Bytes)));
             }

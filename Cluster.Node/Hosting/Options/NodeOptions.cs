@@ -38,6 +38,12 @@ public sealed record NodeOptions
     /// <summary>Path, or "".</summary>
     public string NbdSocket { get; init; } = "";
 
+    /// <summary>Path, "" for one in the data directory, or "off".</summary>
+    public string CsiSocket { get; init; } = "";
+
+    /// <summary>Path, "" for one in the data directory, or "off".</summary>
+    public string DockerSocket { get; init; } = "";
+
     public int MeshPort { get; init; }
 
     public int RemotePort { get; init; }

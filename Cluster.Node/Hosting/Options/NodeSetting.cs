@@ -36,6 +36,8 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
         new("api-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { ApiPort = port } : null),
         new("nbd-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { NbdPort = port } : null),
         new("nbd-socket", true, "a path of at most 107 bytes", (o, v) => v.Length <= 107 ? o with { NbdSocket = v } : null),
+        new("csi-socket", true, "off, or a path of at most 107 bytes", (o, v) => v.Length <= 107 ? o with { CsiSocket = v } : null),
+        new("docker-socket", true, "off, or a path of at most 107 bytes", (o, v) => v.Length <= 107 ? o with { DockerSocket = v } : null),
         new("mesh-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { MeshPort = port } : null),
         new("remote-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { RemotePort = port } : null),
         new("journal-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { JournalPort = port } : null),

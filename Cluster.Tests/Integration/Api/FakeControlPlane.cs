@@ -46,7 +46,8 @@ public sealed partial class FakeControlPlane : IControlPlane
             Name = request.Name,
             Namespace = request.Namespace ?? "default",
             Id = "v1",
-            SizeBytes = request.SizeBytes,
+            SizeBytes = request is { Source: not null, SizeBytes: 0 } ? 1 << 20 : request.SizeBytes,
+            Source = request.Source is { } source ? new VolumeSourceResource { Volume = source.Volume, Id = "v9", Snapshot = source.Snapshot, Sequence = 17 } : null,
             State = "healthy",
             Owner = "node-0",
             Epoch = 1,
@@ -184,6 +185,9 @@ public sealed partial class FakeControlPlane : IControlPlane
             Waits = StuckDrain ? ["volume db can move nowhere yet"] : [],
         });
     }
+
+    public ControlResult<IReadOnlyList<OpenVolumeResource>> ListOpenVolumes() =>
+        Failure is { } failure ? failure : _volumes.Keys.Select(name => new OpenVolumeResource(name.ToString())).ToArray();
 
     public Task<ControlResult<StatusResource>> GetStatusAsync(CancellationToken cancellation) =>
         Fails<StatusResource>(out var failed)

@@ -101,7 +101,12 @@ internal sealed partial class SimHistory(SimWorld world)
         if (what.Contains("(again, from block", StringComparison.Ordinal)) Resumes++;
     }
 
-    public void OnRepair(in RepairEvent repair) => (Mended, Lost) = (Mended + repair.Mended, Lost + repair.Lost);
+    public void OnRepair(in RepairEvent repair)
+    {
+        // Blocks rot on one copy at a time: while that one alone is in sync, nobody else can be asked.
+        (Mended, Lost) = (Mended + repair.Mended, Lost + (world.Journal.State.InSync.Length > 1 ? repair.Lost : 0));
+        if (repair.Lost > 0) world.Say("repair", $"{repair.Lost} of the blocks {repair.Range} are good on no copy ({repair.Cause})");
+    }
 
     /// <summary>A process ended, and with it what it had not written, or its host had not synced.</summary>
     public void OnDied(SimNode node) => _promises.OnDied(node);

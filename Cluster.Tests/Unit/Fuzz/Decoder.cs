@@ -25,7 +25,10 @@ internal sealed record Decoder(Type Type, string Method, byte[][] Samples, Decod
     /// <summary>
     /// Bytes that it may allocate at most, whatever the input: a constant, and a multiple of the input's length. Texts become UTF-16, and small records objects; nothing is believed of a count that the input has no room for.
     /// </summary>
-    public long AllocatedBytesMax(int inputBytes) => AllocatedBytesBase + ((long)AllocatedPerByte * inputBytes);
+    public long AllocatedBytesMax(int inputBytes) => AllocatedBytesBase + BuiltBytesMax + ((long)AllocatedPerByte * inputBytes);
+
+    /// <summary>What it builds once for each type that it meets in the process, whoever meets it first.</summary>
+    public long BuiltBytesMax { get; init; }
 
     /// <summary>An exception with its message, or a few empty collections.</summary>
     public const int AllocatedBytesBase = 16 * 1024;

@@ -8,6 +8,7 @@ using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Cluster.Node.Chaos;
 using Cluster.Node.Hosting.Serialization;
+using Cluster.Node.Store;
 using Cluster.Tests.Unit.Hosting;
 
 namespace Cluster.Tests.Unit.Fuzz;
@@ -51,6 +52,7 @@ internal static partial class Decoders
         yield return Of<ScrubReportBody>("scrub-report", input => ScrubReportBody.TryDecode(input, out _));
         yield return Of<ScrubMark>("scrub-mark", input => ScrubMark.TryDecode(input, out _));
         yield return Of<SnapshotsBody>("snapshots", input => SnapshotsBody.TryDecode(input, out _));
+        yield return new Decoder(typeof(CloneBody), "TryDecode", [new CloneBody(new VolumeId(7), 0x31, [1, 2, 3]).Encode()], input => CloneBody.TryDecode(input, out _));
         yield return Of<HelloBody>("hello", input => HelloBody.TryDecode(input, out _));
         yield return Of<RefuseBody>("refuse", input => RefuseBody.TryDecode(input, out _));
         yield return Of<SessionWindows>("session-windows", input => SessionWindows.TryDecode(input) is not null);
@@ -77,7 +79,7 @@ internal static partial class Decoders
         var control = new ControlSerializer(null!);
         yield return new Decoder(typeof(ControlSerializer), "FromBinary", [control.ToBinary(ContractSamples.ControlMessages[0])],
             input => control.FromBinary(input.ToArray(), control.Manifest(ContractSamples.ControlMessages[0])) is not null)
-        { Refusal = typeof(SerializationException) };
+        { Refusal = typeof(SerializationException), BuiltBytesMax = 4 << 20 };
         yield return new Decoder(typeof(VolumeSpecCodec), "TryDecode", [VolumeSpecCodec.Encode(ContractSamples.Spec)], input => VolumeSpecCodec.TryDecode(input, out _));
         foreach (var decoder in Blocks()) yield return decoder;
         var cell = new byte[512];

@@ -21,10 +21,10 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     private readonly Queue<VolumeEvent> _proposals = new();
     private readonly VolumeSpec _spec;
 
-    public OwnerRig(int copies, FailureModeKind mode, VolumeState? state = null, bool readLease = true, int spareNodes = 0)
+    public OwnerRig(int copies, FailureModeKind mode, VolumeState? state = null, bool readLease = true, int spareNodes = 0, VolumeSource? source = null)
     {
         _spec = new VolumeSpec(SimWorld.Volume, VolumeSpec.DefaultNamespace, "rig", 64 * Limits.BlockBytes, copies, mode, 1, HoldMs, false,
-            SimWorld.Labels(readLease));
+            SimWorld.Labels(readLease), source);
         Nodes = [.. Enumerable.Range(0, copies + spareNodes).Select(index => new NodeId(new Guid(index + 1, 0, 0, new byte[8])))];
         Links = [.. Nodes.Select(node => new RecordingLink(node))];
         LeaseUntil = [.. Nodes.Select(_ => long.MaxValue)];
