@@ -95,7 +95,8 @@ public sealed partial class NodeHost
         var (cluster, directory) = (member.Value!, member.Directory!);
         string? PlacementHost() => cluster.Oldest is { } oldest ? directory.NameOf(oldest) : null;
         _control.Open(new ControlParts(
-            _options.Name, clusterId, actors.Placement, actors.Volumes, journal.Log, actors.Moves, PlacementHost) { OpenVolumes = sessions.Open });
+            _options.Name, clusterId, actors.Placement, actors.Volumes, journal.Log, actors.Moves, PlacementHost)
+        { OpenVolumes = sessions.Open });
         _csi.Open(journal.Log);
         _health.AddProbe("cluster", () =>
             cluster.Self.IsUp ? (HealthState.Healthy, "") : (HealthState.Unhealthy, "This node is no member of its cluster."));

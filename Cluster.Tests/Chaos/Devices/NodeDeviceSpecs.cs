@@ -137,8 +137,8 @@ public sealed class NodeDeviceSpecs : IAsyncLifetime
     public async Task Only_root()
     {
         var script = $"import urllib.request, urllib.error\ntry:\n  urllib.request.urlopen('{_cluster.Nodes[0].Api}/v1/devices')\n  print(200)\nexcept urllib.error.HTTPError as e:\n  print(e.code)";
-        Assert.Equal("403", (await Tool.RunAsync("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "python3", "-c", script)).Ok().Output.Trim());
-        Assert.Equal("200", (await Tool.RunAsync("python3", "-c", script)).Ok().Output.Trim());
+        Assert.Equal("403", (await Tool.RunAsync("setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "/usr/bin/python3", "-c", script)).Ok().Output.Trim());
+        Assert.Equal("200", (await Tool.RunAsync("/usr/bin/python3", "-c", script)).Ok().Output.Trim());
     }
 
     private static Task<ToolRun> RunAsync(DevNode node, params string[] arguments)
