@@ -44,10 +44,13 @@ public static class Manifests
         Of<SnapshotDeleted>("snapshot-deleted/1"),
         Of<CloneStarted>("clone-started/1"),
         Of<CloneEnded>("clone-ended/1"),
+        Of<VolumeImage>("volume-image/2"),
+        Of<ShrinkAsked>("shrink-asked/1"),
+        Of<ShrinkWithdrawn>("shrink-withdrawn/1"),
     ];
 
     /// <summary>Manifests that are read and not written any more.</summary>
-    public static readonly ImmutableArray<string> OlderEvents = ["spec-changed/1", "epoch-opened/1", "in-sync-changed/1", "volume-recovered/1"];
+    public static readonly ImmutableArray<string> OlderEvents = ["spec-changed/1", "epoch-opened/1", "in-sync-changed/1", "volume-recovered/1", "volume-image/1"];
 
     /// <summary>Control messages: the only types that the remote serializer writes or reads at the top of a message.</summary>
     public static readonly ImmutableArray<KeyValuePair<string, Type>> ControlMessages =
@@ -84,19 +87,20 @@ public static class Manifests
         Of<PlacementProtocol.CreateVolume>("placement.create-volume/2"),
         Of<PlacementProtocol.GetVolume>("placement.get-volume/1"),
         Of<PlacementProtocol.ListVolumes>("placement.list-volumes/1"),
-        Of<PlacementProtocol.ChangeVolume>("placement.change-volume/2"),
+        Of<PlacementProtocol.ChangeVolume>("placement.change-volume/3"),
         Of<PlacementProtocol.DeleteVolume>("placement.delete-volume/2"),
         Of<PlacementProtocol.ListNodes>("placement.list-nodes/1"),
         Of<PlacementProtocol.CordonNode>("placement.cordon-node/1"),
-        Of<PlacementProtocol.RegisterNode>("placement.register-node/2"),
-        Of<PlacementProtocol.ReportNode>("placement.report-node/2"),
+        Of<PlacementProtocol.RegisterNode>("placement.register-node/3"),
+        Of<PlacementProtocol.ReportNode>("placement.report-node/3"),
         Of<PlacementProtocol.WhichAreDeleted>("placement.which-are-deleted/2"),
         Of<PlacementProtocol.Found>("placement.found/2"),
         Of<PlacementProtocol.VolumeList>("placement.volume-list/2"),
         Of<PlacementProtocol.Removed>("placement.removed/1"),
-        Of<PlacementProtocol.NodeList>("placement.node-list/2"),
+        Of<PlacementProtocol.NodeList>("placement.node-list/3"),
         Of<PlacementProtocol.Registered>("placement.registered/1"),
         Of<PlacementProtocol.RegisterAgain>("placement.register-again/1"),
+        Of<PlacementProtocol.ReportTaken>("placement.report-taken/1"),
         Of<PlacementProtocol.Deleted>("placement.deleted/2"),
         Of<PlacementProtocol.Refused>("placement.refused/1"),
     ];

@@ -1,9 +1,11 @@
 using System.Runtime.InteropServices;
 using Cluster.Node.Cli;
+using Cluster.Node.Hosting.Devices;
 using Cluster.Node.Journal;
 
 // The only executable: `myrmidon node` runs a node, every other verb is a client or starts local nodes.
 if (args is [JournalHarness.Verb, ..]) return await JournalHarness.RunAsync(args);
+if (args is [DeviceProcess.Verb, ..]) return DeviceProcess.Run(args[1..]);
 
 // Ctrl-C, SIGTERM and a closed terminal cancel the verb, which then ends its own work; there is no second, harder stop.
 using var stop = new CancellationTokenSource();

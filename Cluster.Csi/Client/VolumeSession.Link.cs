@@ -202,6 +202,11 @@ public sealed partial class VolumeSession
     private void OnStale(string reason)
     {
         if (_state is State.Ended or State.Closed) return;
+        if (IsBound)
+        {
+            End(IoStatus.StaleSession, reason);
+            return;
+        }
         DropLink();
         _state = State.Connecting;
         _ = LookUpAgainAsync(reason);
@@ -231,6 +236,11 @@ public sealed partial class VolumeSession
     private void OnLookedUp(VolumeLookup lookup, string reason)
     {
         if (_state != State.Connecting) return;
+        if (IsBound)
+        {
+            End(IoStatus.StaleSession, reason);
+            return;
+        }
         if (lookup.Status == IoStatus.Offline)
         {
             _retryTimer ??= Loop.Schedule(ClientLimits.ReconnectMsMax, () => LookUpLater(reason));

@@ -15,7 +15,7 @@ namespace Cluster.Csi.Client;
 ///  Connecting --OnLinked--> Opening --SessionOpened--> Ready
 ///      ^  ^--OnNotLinked, pause--'|                       |
 ///      '---- link lost; Offline, NotOwner, StaleEpoch, Busy; no answer -'
-///  any --StaleSession (unless the attachment now allows this node), Deleted--> Ended
+///  any --StaleSession (unless it is not bound and the attachment now allows this node), Deleted--> Ended
 ///  any --last user gone and nothing pending--> Closed
 /// </code>
 /// Loop thread only, except where said otherwise.
@@ -42,10 +42,14 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     private int _holdMs;
     private ILoopTimer? _holdTimer;
 
+    /// <summary>Of an encrypted volume; its maker disposes of it.</summary>
+    private readonly BlockCipher? _cipher;
+
     internal VolumeSession(
-        VolumeInfo info, IOwnerGateway gateway, ILogger logger, Action<VolumeSession> onClosed, KeptBudget budget, Action<long, long>? onFound = null)
+        VolumeInfo info, IOwnerGateway gateway, ILogger logger, Action<VolumeSession> onClosed, KeptBudget budget, Action<long, long>? onFound = null,
+        BlockCipher? cipher = null)
     {
-        (Info, _gateway, _logger, _onClosed, _onFound) = (info, gateway, logger, onClosed, onFound);
+        (Info, _gateway, _logger, _onClosed, _onFound, _cipher) = (info, gateway, logger, onClosed, onFound, cipher);
         Loop = gateway.LoopOf(info.Id);
         SizeBytes = info.SizeBytes;
         _holdMs = info.HoldMs > 0 ? info.HoldMs : Limits.HoldMsDefault;
@@ -123,6 +127,14 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     }
 
     internal void AddUser() => _users++;
+
+    /// <summary>A device of this host uses it, which belongs to this generation of the attachment alone: the session never goes over to another.</summary>
+    internal bool IsBound { get; private set; }
+
+    internal void Bind() => IsBound = true;
+
+    /// <summary>A session of another generation takes its place in this process: it would only be fenced, or fence that one.</summary>
+    internal void Supersede() => End(IoStatus.StaleSession, "a session of another attachment takes its place");
 
     private IoStatus Check(BlockRequest request)
     {

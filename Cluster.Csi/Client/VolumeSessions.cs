@@ -1,3 +1,4 @@
+using Cluster.Csi.Attach;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Messages.Wire;
@@ -21,24 +22,35 @@ public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers
     /// <summary>What the sessions keep together (R13).</summary>
     public KeptBudget Kept { get; } = new();
 
+    /// <summary>The cipher of a volume's next session; null: it is not encrypted. Whoever makes it disposes of it. Nobody has keys yet.</summary>
+    internal Func<VolumeInfo, BlockCipher?>? CipherOf { get; init; }
+
     /// <summary>Sessions in use now.</summary>
     public IReadOnlyList<VolumeSession> Snapshot()
     {
         lock (_lock) return [.. _sessions.Values];
     }
 
+    /// <summary>Full names of the volumes that are open. Any thread.</summary>
+    public IReadOnlyList<string> Open()
+    {
+        lock (_lock) return [.. _sessions.Values.Where(session => !session.IsOver).Select(session => session.Info.FullName)];
+    }
+
     /// <summary>
     /// Finds the volume and opens it, or joins the session that this process has. Answers when I/O flows, or with Offline after
     /// <see cref="ClientLimits.OpenMs"/>.
     /// </summary>
-    public Task<VolumeOpen> OpenAsync(string fullName, CancellationToken cancellation = default)
+    /// <param name="device">A device of just this generation of the attachment: StaleSession if that has moved on, now or later (R11).</param>
+    public Task<VolumeOpen> OpenAsync(string fullName, DeviceIdentity? device = null, CancellationToken cancellation = default)
     {
         var answer = new TaskCompletionSource<VolumeOpen>(TaskCreationOptions.RunContinuationsAsynchronously);
-        _ = OpenAsync(fullName, answer, cancellation);
+        _ = OpenAsync(fullName, device, answer, cancellation);
         return answer.Task;
     }
 
-    private async Task OpenAsync(string fullName, TaskCompletionSource<VolumeOpen> answer, CancellationToken cancellation)
+    private async Task OpenAsync(
+        string fullName, DeviceIdentity? device, TaskCompletionSource<VolumeOpen> answer, CancellationToken cancellation)
     {
         try
         {
@@ -55,7 +67,12 @@ public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers
                     $"{attachment.NodeName}; use it there, or detach it: myrmidon volume detach {info.FullName}"));
                 return;
             }
-            gateway.LoopOf(info.Id).Post(() => Join(info, answer));
+            if (device is { } bound && bound != new DeviceIdentity(info.Id, attachment.Generation))
+            {
+                answer.SetResult(new VolumeOpen(IoStatus.StaleSession, null, MovedOn(info, bound)));
+                return;
+            }
+            gateway.LoopOf(info.Id).Post(() => Join(info, device, answer));
         }
         catch (Exception failure)
         {
@@ -75,9 +92,18 @@ public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers
         }
     }
 
-    private void Join(VolumeInfo info, TaskCompletionSource<VolumeOpen> answer)
+    private static string MovedOn(VolumeInfo info, DeviceIdentity device) =>
+        $"the attachment of volume {info.FullName} has moved on since device {device} was made; detach that, and attach the volume again";
+
+    private void Join(VolumeInfo info, DeviceIdentity? device, TaskCompletionSource<VolumeOpen> answer)
     {
-        var session = SessionOf(info, out var isNew);
+        var session = SessionOf(info, device is not null, out var isNew);
+        if (device is { } bound && session.Session.Generation != bound.Generation)
+        {
+            answer.SetResult(new VolumeOpen(IoStatus.StaleSession, null, MovedOn(info, bound)));
+            return;
+        }
+        if (device is not null) session.Bind();
         session.AddUser();
         var loop = session.Loop;
         var done = false;
@@ -99,14 +125,21 @@ public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers
     private static string NoOwner(VolumeInfo info) =>
         $"no node has served the volume {info.FullName} for {ClientLimits.OpenMs / 1000} s; see: myrmidon volume explain {info.FullName}";
 
-    private VolumeSession SessionOf(VolumeInfo info, out bool isNew)
+    /// <summary>
+    /// The one that there is, but for one of an older generation where it or the newcomer is a device's: that would go over to the new
+    /// generation, and two sessions of one process would fence each other in turn.
+    /// </summary>
+    private VolumeSession SessionOf(VolumeInfo info, bool isDevice, out bool isNew)
     {
+        VolumeSession? old;
+        lock (_lock) old = _sessions.GetValueOrDefault(info.Id);
+        if (old is { IsOver: false } && (old.IsBound || isDevice) && old.Session.Generation < info.Attachment.Generation) old.Supersede();
         lock (_lock)
         {
             isNew = false;
             if (_sessions.TryGetValue(info.Id, out var session) && !session.IsOver) return session;
             isNew = true;
-            session = new VolumeSession(info, gateway, _logger, OnClosed, Kept, onFound);
+            session = new VolumeSession(info, gateway, _logger, OnClosed, Kept, onFound, CipherOf?.Invoke(info));
             _sessions[info.Id] = session;
             return session;
         }

@@ -21,7 +21,7 @@ public sealed class NbdServer
     private readonly CancellationTokenSource _stopping = new();
     private readonly HashSet<NbdConnection> _starved = [];
     private long _countedBytes;
-    private string? _unixPath;
+    private readonly List<string> _unixPaths = [];
 
     public NbdServer(NbdOptions options, IOwnerGateway gateway, VolumeSessions sessions, ILoggerFactory loggers)
         : this(options, gateway.LoopOf(default), new VolumeExports(gateway, sessions), loggers)
@@ -51,7 +51,7 @@ public sealed class NbdServer
 
     /// <summary>
     /// Listens on <paramref name="tcp"/> (port 0: any) and on <paramref name="unixPath"/>, each unless null. The loop replaces a
-    /// socket file that a dead process left. Throws SocketException if an address can't be had.
+    /// socket file that a dead process left. May be called again for further addresses. Throws SocketException if one can't be had.
     /// </summary>
     public void Start(EndPoint? tcp, string? unixPath = null)
     {
@@ -64,7 +64,7 @@ public sealed class NbdServer
         }
         if (unixPath is null) return;
         _listeners.Add(_loop.Listen(new UnixDomainSocketEndPoint(unixPath), Accept));
-        _unixPath = unixPath;
+        _unixPaths.Add(unixPath);
         NbdLog.Listening(Logger, unixPath);
     }
 
@@ -76,7 +76,7 @@ public sealed class NbdServer
     {
         _stopping.Cancel();
         foreach (var listener in _listeners) listener.Dispose();
-        if (_unixPath is not null) File.Delete(_unixPath);
+        foreach (var path in _unixPaths) File.Delete(path);
         var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         _loop.Post(() =>
         {

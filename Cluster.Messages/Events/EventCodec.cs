@@ -15,7 +15,7 @@ public sealed class EventFormatException(string message) : Exception(message);
 /// </summary>
 public static class EventCodec
 {
-    /// <summary>Bytes of the largest event.</summary>
+    /// <summary>Bytes of the largest event, images aside.</summary>
     public const int EncodedBytesMax = VolumeSpecCodec.EncodedBytesMax + (EventFields.ItemsMax * EventFields.ItemBytesMax) + 1024;
 
     private static readonly FrozenDictionary<Type, string> ManifestByType = Manifests.Events.ToFrozenDictionary(e => e.Value, e => e.Key);
@@ -27,7 +27,7 @@ public static class EventCodec
 
     public static byte[] Encode(object e)
     {
-        var room = ArrayPool<byte>.Shared.Rent(EncodedBytesMax);
+        var room = ArrayPool<byte>.Shared.Rent(EncodedBytesMax + (e is VolumeImage image ? VolumeImageLayout.BytesMax(image) : 0));
         try
         {
             var writer = new BodyWriter(room);

@@ -82,6 +82,9 @@ internal static class VolumeEventLayouts
             case CloneEnded ended:
                 writer.Text(ended.CloneName);
                 break;
+            case VolumeImage image:
+                VolumeImageLayout.Write(ref writer, image);
+                break;
             case VolumeDeleted:
                 break;
             default:
@@ -110,6 +113,7 @@ internal static class VolumeEventLayouts
         "snapshot-deleted/1" => new SnapshotDeleted(Id(ref reader), reader.U64()),
         "clone-started/1" => new CloneStarted(Id(ref reader), reader.U64(), reader.Text(EventFields.TextBytesMax), reader.U64()),
         "clone-ended/1" => new CloneEnded(Id(ref reader), reader.Text(EventFields.TextBytesMax)),
+        "volume-image/1" or "volume-image/2" => VolumeImageLayout.Read(Id(ref reader), ref reader, hasClones: manifest != "volume-image/1"),
         "volume-deleted/1" => new VolumeDeleted(Id(ref reader)),
         _ => null,
     };

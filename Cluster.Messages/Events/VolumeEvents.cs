@@ -58,5 +58,18 @@ public sealed record VolumeRecovered(
     VolumeId Volume, VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas, Epoch Epoch, ulong RecordEpoch, ulong StartSequence, ulong Version,
     ImmutableArray<InSyncMember> Members) : VolumeEvent(Volume);
 
+/// <summary>
+/// All that the events up to a place in the stream come to: kept as the stream's snapshot, so that they need not be kept for ever. In no stream itself. The fields are the
+/// owner's VolumeState's.
+/// </summary>
+/// <param name="EverInSync">Of the copies that there are.</param>
+/// <param name="History">Ascending.</param>
+/// <param name="Snapshots">Ascending by sequence.</param>
+public sealed record VolumeImage(
+    VolumeId Volume, VolumeSpec? Spec, ImmutableArray<ReplicaPlacement> Replicas, ulong SpecRevision, ushort LastReplica, int CopiesInForce, Epoch Epoch, string EpochNodeName,
+    Epoch Opened, ulong Version, ImmutableArray<InSyncMember> InSync, ImmutableArray<InSyncMember> EverInSync, ImmutableArray<OpenedEpoch> History, bool HistoryCut,
+    ulong ForgottenAfter, ulong ForgottenBefore, Attachment Attachment, ImmutableArray<VolumeSnapshot> Snapshots, ulong RecoveredUpTo,
+    ImmutableArray<ulong> RecoveredAndDeleted, bool Deleted, ImmutableArray<StartedClone> Clones) : VolumeEvent(Volume);
+
 /// <summary>Last event: the tombstone (R22).</summary>
 public sealed record VolumeDeleted(VolumeId Volume) : VolumeEvent(Volume);

@@ -38,10 +38,10 @@ public static class VolumeProtocol
     public sealed record Detach(VolumeId Volume, VolumeRevision? Expected = null) : IVolumeCommand;
 
     /// <summary>
-    /// Size (grow only), labels and number of copies. Answer: <see cref="Done"/>. Revisions rise with each change; one that a newer one has overtaken
-    /// changes nothing.
+    /// Size, labels and number of copies. Answer: <see cref="Done"/>. Revisions rise with each change; one that a newer one has overtaken changes nothing. A smaller size only if
+    /// <paramref name="AllowShrink"/>, and refused then: Conflict when something is stored beyond the new end, or the volume has snapshots; Busy or Offline while nobody can tell.
     /// </summary>
-    public sealed record ChangeSpec(VolumeId Volume, VolumeSpec Spec, ulong Revision) : IVolumeCommand;
+    public sealed record ChangeSpec(VolumeId Volume, VolumeSpec Spec, ulong Revision, bool AllowShrink = false) : IVolumeCommand;
 
     /// <summary>
     /// The copies are to be as many as the spec of this revision says: <paramref name="Added"/> (in the order of their numbers) are added, and what is

@@ -44,9 +44,10 @@ public sealed class ApiServer : IAsyncDisposable
 
     /// <summary>Throws IOException when the port can't be taken.</summary>
     public static async Task<ApiServer> StartAsync(
-        ApiOptions options, IControlPlane control, IRecoveryControl recovery, Health health, Metrics metrics, CancellationToken cancellation = default)
+        ApiOptions options, IControlPlane control, IRecoveryControl recovery, IDeviceControl devices, Health health, Metrics metrics,
+        CancellationToken cancellation = default)
     {
-        var application = Build(options, control, recovery, health, metrics);
+        var application = Build(options, control, recovery, devices, health, metrics);
         try
         {
             await application.StartAsync(cancellation);
@@ -66,7 +67,8 @@ public sealed class ApiServer : IAsyncDisposable
         await _application.DisposeAsync();
     }
 
-    private static WebApplication Build(ApiOptions options, IControlPlane control, IRecoveryControl recovery, Health health, Metrics metrics)
+    private static WebApplication Build(
+        ApiOptions options, IControlPlane control, IRecoveryControl recovery, IDeviceControl devices, Health health, Metrics metrics)
     {
         // No content root, no settings files, no console: the node's own settings and log are the only ones.
         var builder = WebApplication.CreateEmptyBuilder(
@@ -84,7 +86,7 @@ public sealed class ApiServer : IAsyncDisposable
         services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromMilliseconds(StopMs));
         services.AddRoutingCore();
         services.AddProblemDetails();
-        services.AddSingleton(control).AddSingleton(recovery).AddSingleton(health).AddSingleton(metrics).AddSingleton(options);
+        services.AddSingleton(control).AddSingleton(recovery).AddSingleton(devices).AddSingleton(health).AddSingleton(metrics).AddSingleton(options);
         services.ConfigureHttpJsonOptions(http => Configure(http.SerializerOptions));
         services.Configure<RouteHandlerOptions>(routes => routes.ThrowOnBadRequest = true);
         services.AddOpenApi("v1", OpenApiText.Describe);
@@ -94,6 +96,7 @@ public sealed class ApiServer : IAsyncDisposable
         application.UseRouting();
         application.MapOpenApi("/openapi/{documentName}.json");
         VolumeEndpoints.Map(application);
+        DeviceEndpoints.Map(application);
         NodeEndpoints.Map(application);
         RecoveryEndpoints.Map(application);
         return application;

@@ -63,6 +63,9 @@ public interface IControlPlane
     Task<ControlResult<DrainResource>> DrainNodeAsync(string name, TimeSpan atMost, CancellationToken cancellation);
 
     Task<ControlResult<StatusResource>> GetStatusAsync(CancellationToken cancellation);
+
+    /// <summary>Volumes that this node's front ends have open now.</summary>
+    ControlResult<IReadOnlyList<OpenVolumeResource>> ListOpenVolumes();
 }
 
 /// <param name="IsNew">False: it was there, or being made, when it was asked for.</param>

@@ -23,6 +23,9 @@ internal static class NodeEndpoints
         nodes.MapPost("/{name}/drain", DrainAsync).WithName("DrainNode")
             .WithSummary("Cordon a node and move its owners to other nodes; answers when that is done, or how far it is when the time is over")
             .Produces<DrainResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409);
+        routes.MapGet("/v1/open-volumes", (IControlPlane control) => Answers.Of(control.ListOpenVolumes())).WithTags("Nodes")
+            .WithName("ListOpenVolumes").WithSummary("Volumes that the answering node's front ends have open now")
+            .Produces<IReadOnlyList<OpenVolumeResource>>().ProducesProblem(503);
         MapStatus(routes);
     }
 

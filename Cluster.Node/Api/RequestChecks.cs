@@ -48,6 +48,21 @@ public static class RequestChecks
             ? Invalid($"The snapshot name \"{request.Name}\" is not valid: names that begin with \"{SnapshotSchedule.Prefix}\" are the schedule's, which deletes them by itself; use another one.")
         : null;
 
+    private const int DeviceOptionsMax = 64;
+
+    /// <summary>Null when the request is well formed.</summary>
+    public static ControlFailure? Check(DeviceRequest request)
+    {
+        if (request.Mount is { } path && (!Path.IsPathFullyQualified(path) || path.Any(char.IsControl)))
+            return Invalid($"The path \"{path}\" is not valid: use an absolute path.");
+        if (request.Mount is null && (request.FileSystem ?? request.MountOptions?.FirstOrDefault() ?? request.FormatOptions?.FirstOrDefault()) is not null)
+            return Invalid("A file system or its options make no sense without a path to mount it at: give mount.");
+        var options = (request.MountOptions ?? []).Concat(request.FormatOptions ?? []).ToArray();
+        if (options.Length > DeviceOptionsMax) return Invalid($"There are {options.Length} options: give at most {DeviceOptionsMax}.");
+        var wrong = Array.Find(options, option => option.Length == 0 || option.Any(char.IsControl));
+        return wrong is null ? null : Invalid($"The option \"{wrong}\" is not valid: use one word without control characters.");
+    }
+
     private static ControlFailure? CheckReplicas(int? replicas) => replicas is < 1 or > Limits.ReplicasMax
         ? Invalid($"The number of copies {replicas} is out of range: ask for 1 to {Limits.ReplicasMax}.")
         : null;

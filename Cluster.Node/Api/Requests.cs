@@ -32,8 +32,11 @@ public sealed record CloneSourceRequest
 /// <summary>A change of a volume (JSON merge patch): what is absent stays; a label with the value null is removed.</summary>
 public sealed record ChangeVolumeRequest
 {
-    /// <summary>The new size, not below the present one.</summary>
+    /// <summary>The new size; not below the present one, unless <see cref="AllowShrink"/>.</summary>
     public ulong? SizeBytes { get; init; }
+
+    /// <summary>The new size may be a smaller one. It is refused all the same when data is stored beyond the new end, and while the volume has snapshots.</summary>
+    public bool AllowShrink { get; init; }
 
     /// <summary>The new number of copies, 1-5: the label myrmidon.dev/replicas, for short.</summary>
     public int? Replicas { get; init; }

@@ -190,6 +190,12 @@ public sealed record NodeResource
     /// <summary>What volumes and snapshots have there, as stored: what cleaning can't free.</summary>
     public ulong UsedBytes { get; init; }
 
+    /// <summary>Sizes of the volumes with a copy there, or one on its way: what it has promised.</summary>
+    public ulong ProvisionedBytes { get; init; }
+
+    /// <summary>What it may promise, in percent of its capacity; null: there is no limit.</summary>
+    public int? OverCommitPercent { get; init; }
+
     public string? Version { get; init; }
 }
 
@@ -245,6 +251,10 @@ public sealed record StatusResource
     /// <summary>Volumes by state.</summary>
     public IReadOnlyDictionary<string, int> Volumes { get; init; } = new Dictionary<string, int>();
 }
+
+/// <summary>A volume that a front end of the answering node has open: an NBD client, or a device of its host.</summary>
+/// <param name="Volume">Its full name.</param>
+public sealed record OpenVolumeResource(string Volume);
 
 /// <summary>One journaled event of a volume, newest last.</summary>
 public sealed record VolumeEventResource(long Number, string Kind, string Text);

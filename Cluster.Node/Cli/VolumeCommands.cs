@@ -12,7 +12,7 @@ internal static class VolumeCommands
 {
     public static Command Build() => new("volume", "Create, show, change and delete volumes.")
     {
-        Create(), List(), Show(), Delete(), Resize(), Label(), Attach(), Detach(), Move(), Explain(), VolumeScrubCommand.Build(Name()), VolumeWaitCommand.Build(Name()),
+        Create(), List(), Show(), Delete(), Resize(), Label(), VolumeDeviceCommands.Attach(Name()), VolumeDeviceCommands.Detach(Name()), VolumeDeviceCommands.List(), Move(), Explain(), VolumeScrubCommand.Build(Name()), VolumeWaitCommand.Build(Name()),
     };
 
     private static Command Create()
@@ -108,12 +108,16 @@ internal static class VolumeCommands
     private static Command Resize()
     {
         var name = Name();
-        var size = Size("--size", "The new size, such as 20GiB; not below the present one", required: false);
+        var size = Size("--size", "The new size, such as 20GiB; not below the present one without --allow-shrink", required: false);
         var replicas = Replicas("The new number of copies in all, 1-5");
-        var command = new VerbCommand("resize", "Grow a volume, or give it another number of copies, while it is in use.",
-            "myrmidon volume resize db --size 20GiB", "myrmidon volume resize db --replicas 3")
+        var allowShrink = new Option<bool>("--allow-shrink")
         {
-            name, size, replicas,
+            Description = "A smaller size, too: shrink the file system first, and trim what is beyond; refused while data or snapshots are there",
+        };
+        var command = new VerbCommand("resize", "Grow or shrink a volume, or give it another number of copies, while it is in use.",
+            "myrmidon volume resize db --size 20GiB", "myrmidon volume resize db --replicas 3", "myrmidon volume resize db --size 5GiB --allow-shrink")
+        {
+            name, size, replicas, allowShrink,
         };
         command.Validators.Add(result =>
         {
@@ -121,7 +125,12 @@ internal static class VolumeCommands
         });
         SetChange(command, name,
             (parsed, volume, client, cancellation) => client.SendAsync(HttpMethod.Patch, PathOf(volume),
-                new ChangeVolumeRequest { SizeBytes = parsed.GetResult(size) is null ? null : parsed.GetValue(size), Replicas = parsed.GetValue(replicas) },
+                new ChangeVolumeRequest
+                {
+                    SizeBytes = parsed.GetResult(size) is null ? null : parsed.GetValue(size),
+                    Replicas = parsed.GetValue(replicas),
+                    AllowShrink = parsed.GetValue(allowShrink),
+                },
                 null, cancellation),
             (volume, changed) => $"Volume {volume} is {SizeText.Format(changed!.SizeBytes)} now, with copies on "
                 + $"{string.Join(", ", changed.Replicas.Select(replica => replica.State == "in-sync" ? replica.Node : $"{replica.Node} ({replica.State})"))}.");
@@ -151,31 +160,6 @@ internal static class VolumeCommands
             }, null, cancellation),
             (volume, changed) =>
                 $"Volume {volume} has the labels {string.Join(", ", changed!.Labels.Select(label => $"{label.Key}={label.Value}"))}.");
-        return command;
-    }
-
-    private static Command Attach()
-    {
-        var (name, node) = (Name(), NodeOption("The node whose front end may use the volume"));
-        var command = new VerbCommand("attach", "Attach a volume to one node. Whoever used it before is fenced off first.",
-            "myrmidon volume attach db --node node-1")
-        {
-            name, node,
-        };
-        SetChange(command, name,
-            (parsed, volume, client, cancellation) =>
-                client.PostAsync(PathOf(volume, "attach"), new NodeRequest { Node = parsed.GetRequiredValue(node) }, cancellation),
-            (volume, changed) => $"Volume {volume} is attached to {changed!.Attachment.Node}.");
-        return command;
-    }
-
-    private static Command Detach()
-    {
-        var name = Name();
-        var command = new VerbCommand("detach", "Take a volume's exclusive attachment back; any node may use it again.",
-            "myrmidon volume detach db") { name };
-        SetChange(command, name, (_, volume, client, cancellation) => client.PostAsync(PathOf(volume, "detach"), null, cancellation),
-            (volume, _) => $"Volume {volume} is detached.");
         return command;
     }
 

@@ -3,7 +3,7 @@ using System.Globalization;
 namespace Cluster.Node.Hosting;
 
 /// <summary>
-/// The directory of one node: store/, journal/. Held by one process at a time: the lock file is open exclusively while the node runs, and
+/// The directory of one node: store/, journal/, attach/ (devices of this host), docker/ (mounts of the Docker plug-in). Held by one process at a time: the lock file is open exclusively while the node runs, and
 /// the kernel frees it with the process however that ends.
 /// </summary>
 public sealed class DataDirectory : IDisposable
@@ -19,6 +19,10 @@ public sealed class DataDirectory : IDisposable
     public string Store => Path.Combine(Root, "store");
 
     public string Journal => Path.Combine(Root, "journal");
+
+    public string Attach => Path.Combine(Root, "attach");
+
+    public string Docker => Path.Combine(Root, "docker");
 
     /// <summary>Makes what is absent. The error is one sentence.</summary>
     public static (DataDirectory? Directory, string Error) Open(string path)

@@ -63,13 +63,14 @@ public sealed partial class NodeHost
             $"{host}:{meshPort}", member.Address.ToString(), store.StoreId);
     }
 
-    private static NodeReport Report(BlockStore store)
+    private NodeReport Report(BlockStore store)
     {
         var usage = store.Usage;
-        return new NodeReport(usage.CapacityBytes, usage.UsedBytes, usage.AvailableBytes, store.OpenCount, BootId, ControlPlane.Version, usage.LiveBytes);
+        return new NodeReport(usage.CapacityBytes, usage.UsedBytes, usage.AvailableBytes, store.OpenCount, BootId, ControlPlane.Version, usage.LiveBytes,
+            _options.OverCommitPercent);
     }
 
-    private void StartNbd(VolumeRuntime runtime, NodeActors actors)
+    private (OwnerGateway Gateway, NbdServer Server, VolumeSessions Sessions) StartNbd(VolumeRuntime runtime, NodeActors actors)
     {
         var gateway = new OwnerGateway(runtime, () => actors.Placement, () => actors.Volumes);
         var sessions = new VolumeSessions(gateway, _loggers, runtime.Failovers.CountFrontEnd);
@@ -86,14 +87,16 @@ public sealed partial class NodeHost
         Nbd = server.EndPoint;
         _parts.Add("the NBD server", server.Stop);
         _health.Report("nbd", HealthState.Healthy);
+        return (gateway, server, sessions);
     }
 
-    private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors)
+    private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors, VolumeSessions sessions)
     {
         var (cluster, directory) = (member.Value!, member.Directory!);
         string? PlacementHost() => cluster.Oldest is { } oldest ? directory.NameOf(oldest) : null;
         _control.Open(new ControlParts(
-            _options.Name, clusterId, actors.Placement, actors.Volumes, journal.Log, actors.Moves, PlacementHost));
+            _options.Name, clusterId, actors.Placement, actors.Volumes, journal.Log, actors.Moves, PlacementHost) { OpenVolumes = sessions.Open });
+        _csi.Open(journal.Log);
         _health.AddProbe("cluster", () =>
             cluster.Self.IsUp ? (HealthState.Healthy, "") : (HealthState.Unhealthy, "This node is no member of its cluster."));
         _parts.Add("the control plane", () =>

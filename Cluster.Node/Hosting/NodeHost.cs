@@ -1,8 +1,11 @@
 using System.Net;
 using Akka.Configuration;
+using Cluster.Csi.Csi;
 using Cluster.Messages.Model;
 using Cluster.Node.Api;
 using Cluster.Node.Hosting.Control;
+using Cluster.Node.Hosting.Devices;
+using Cluster.Node.Hosting.FrontEnds;
 using Cluster.Node.Hosting.Membership;
 using Cluster.Node.Hosting.Options;
 using Cluster.Node.Hosting.Recovery;
@@ -28,6 +31,7 @@ public sealed class NodeStartException(string message, Exception? inner = null) 
 /// </summary>
 public sealed partial class NodeHost
 {
+    private readonly ProvisionedBytes _provisioned = new();
     private readonly NodeOptions _options;
     private readonly Config _operatorFile;
     private readonly ILoggerFactory _loggers;
@@ -36,9 +40,12 @@ public sealed partial class NodeHost
     private readonly Health _health = new(TimeProvider.System);
     private readonly Metrics _metrics = new();
     private readonly ControlPlane _control = new();
+    private readonly DeviceControl _devices = new();
+    private readonly CsiVolumeControl _csi;
     private readonly NodeRecovery _recovery;
     private readonly CancellationTokenSource _standDown = new();
     private readonly TaskCompletionSource<NodeEnd> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
+    private volatile HostDevices? _csiDevices;
     private volatile bool _stopping;
 
     public NodeHost(NodeOptions options, Config operatorFile, ILoggerFactory loggers)
@@ -46,6 +53,7 @@ public sealed partial class NodeHost
         (_options, _operatorFile, _loggers) = (options, operatorFile, loggers);
         _log = loggers.CreateLogger("Myrmidon.Node");
         _parts = new StopList(_log);
+        _csi = new CsiVolumeControl(options.Name, options.Zone, _control, _health);
         _recovery = new NodeRecovery(options.Name, era =>
         {
             EraToPutAside = era;
@@ -79,12 +87,13 @@ public sealed partial class NodeHost
         _parts.Add("the data directory", directory);
         foreach (var part in new[] { "cluster", "journal", "nbd", "placement", "store" }) _health.Report(part, HealthState.Starting, "The node starts.");
         await StartApiAsync(cancellation);
+        await StartCsiAsync(directory, cancellation);
         var loop = new EpollLoop("io-loop", _loggers.CreateLogger("Myrmidon.Loop"), OnLoopFailed);
         _parts.Add("the I/O loop", loop);
         var store = OpenStore(loop, directory);
         loop.Start();
         CheckCluster(store, directory);
-        StoreMetrics.Expose(_metrics, store);
+        StoreMetrics.Expose(_metrics, store, _provisioned, _options.OverCommitPercent);
         var journal = StartJournal(directory, NodeRecovery.ClusterOf(store), out var member);
         _recovery.Open(journal, store, loop, directory.Journal);
         _parts.Add("the recovery", () =>
@@ -109,10 +118,12 @@ public sealed partial class NodeHost
         member.Directory.ReadSoon();
         await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
         var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, EndTakenOut, _loggers);
-        StartNbd(runtime, actors);
-        var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store));
-        OpenControl(formed.ClusterId, journal, member, actors);
+        var (gateway, nbd, sessions) = StartNbd(runtime, actors);
+        var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store),
+            bytes => _provisioned.Value = bytes);
+        OpenControl(formed.ClusterId, journal, member, actors, sessions);
         await known.WaitAsync(cancellation);
+        await StartDevicesAsync(directory, nbd, gateway, cancellation);
         // Stopped first: the others claim what it served while everything here still answers them.
         _parts.Add("the owners", runtime.LeaveAsync);
         _health.Report("placement", HealthState.Healthy);
@@ -146,7 +157,7 @@ public sealed partial class NodeHost
         try
         {
             var api = await ApiServer.StartAsync(
-                new ApiOptions(_options.Name, Bind(), _options.ApiPort), _control, _recovery, _health, _metrics, cancellation);
+                new ApiOptions(_options.Name, Bind(), _options.ApiPort), _control, _recovery, _devices, _health, _metrics, cancellation);
             Api = api.Address;
             _parts.Add("the API", api);
         }

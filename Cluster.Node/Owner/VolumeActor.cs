@@ -61,6 +61,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         (_volume, _host, _node, _nodeName, _onlyAt) = (volume, host, node, nodeName, onlyAt);
         PersistenceId = PersistenceIdOf(volume);
         Recover<VolumeEvent>(e => _state = _state.Apply(e));
+        RecoverImages();
         Recover<RecoveryCompleted>(_ => OnRecovered());
         Command<IVolumeCommand>(_ => Refuse(Sender, IoStatus.Offline, "another node has claimed it, try again in a moment"), _ => _steppedBack);
         Command<VolumeProtocol.Create>(OnCreate);
@@ -70,10 +71,12 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         Command<VolumeProtocol.Attach>(OnAttach);
         Command<VolumeProtocol.Detach>(detach => ChangeAttachment(AttachmentMode.Shared, default, "", detach.Expected));
         Command<VolumeProtocol.ChangeSpec>(OnChangeSpec);
+        Command<ShrinkAnswered>(OnShrinkAnswered);
         Command<VolumeProtocol.ReplaceReplica>(OnReplaceReplica);
         Command<VolumeProtocol.ArrangeCopies>(OnArrangeCopies);
         Command<VolumeProtocol.Delete>(OnDelete);
         CommandSnapshots();
+        CommandImages();
         Command<OwnerNotice>(OnNotice);
         Command<VolumeHandOff>(_ => OnHandOff());
         Command<GiveUpWaiting>(_ => DropOldWaiters());
@@ -115,13 +118,14 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
     private void StartOwner()
     {
         if (_state.Spec is null || _state.Deleted) return;
-        (_endedReason, _serving, _machineStopped) = ("", false, false);
+        (_endedReason, _serving, _machineStopped, _shrinking) = ("", false, false, null);
         _owner = _host.Start(_state, Self, Stopwatch.GetElapsedTime(_startedAt));
     }
 
     private void Commit(VolumeEvent e, Action? then = null) => Persist(e, journaled =>
     {
         _state = _state.Apply(journaled);
+        KeepImage();
         if (_owner is { } owner) owner.OnJournaled(journaled, then);
         else then?.Invoke();
         if (journaled is SnapshotCreated created) OnSnapshotCreated(created);
@@ -228,17 +232,6 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         Commit(new AttachmentChanged(_volume, attachment), () => sender.Tell(new VolumeProtocol.Attached(_volume, attachment), ActorRefs.NoSender));
     }
 
-    private void OnChangeSpec(VolumeProtocol.ChangeSpec change)
-    {
-        var sender = Sender;
-        if (_state.Spec is not { } spec || _state.Deleted) Refuse(sender, IoStatus.Missing, "it does not exist");
-        // Told again, or overtaken by a newer change.
-        else if (change.Revision <= _state.SpecRevision) sender.Tell(new VolumeProtocol.Done(_volume));
-        else if (change.Spec.SizeBytes < spec.SizeBytes)
-            Refuse(sender, IoStatus.OutOfRange, $"it has {spec.SizeBytes} bytes and can't shrink to {change.Spec.SizeBytes}; only a larger size is taken");
-        else Commit(new SpecChanged(_volume, change.Spec, change.Revision), () => sender.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
-    }
-
     /// <summary>Sent again by placement until Done: the new copy is added, caught up and journaled in by the machine, then the lost one is struck off.</summary>
     private void OnReplaceReplica(VolumeProtocol.ReplaceReplica replace)
     {
@@ -320,6 +313,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         if (notice.Owner != _owner) return;
         switch (notice)
         {
+            case OwnerNotice.JournalThis { Event: SpecChanged overtaken } when overtaken.Revision <= _state.SpecRevision: break;
             case OwnerNotice.JournalThis journal:
                 Invariant.That(journal.Event is not SnapshotCreated created || SnapshotOf(created.Name) is null, "a volume gets two snapshots of one name");
                 var deleter = journal.Event is VolumeDeleted ? _deleter : null;

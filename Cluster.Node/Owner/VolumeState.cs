@@ -4,17 +4,8 @@ using Cluster.Messages.Model;
 
 namespace Cluster.Node.Owner;
 
-/// <summary>An epoch that was opened, and the sequence its order began after.</summary>
-public readonly record struct OpenedEpoch(ulong Epoch, ulong StartSequence);
-
-/// <summary>A snapshot by the sequence of its marker (R19).</summary>
-public readonly record struct VolumeSnapshot(ulong Sequence, string Name, ulong UnixMs);
-
-/// <summary>A clone that is being made from a snapshot.</summary>
-public readonly record struct StartedClone(ulong Sequence, string Name, ulong UnixMs);
-
 /// <summary>A volume as its journal says it is: the fold of its events, the same at every reader. Immutable.</summary>
-public sealed record VolumeState
+public sealed partial record VolumeState
 {
     /// <summary>Opened epochs kept for finding forks; a replica older than all of them is copied in full.</summary>
     public const int OpenedKeptMax = 128;
@@ -51,7 +42,7 @@ public sealed record VolumeState
 
     public ImmutableArray<InSyncMember> InSync { get; init; } = [];
 
-    /// <summary>Copies that have been in sync at any time, as they were last vouched for: without a header they are lost, never empty (R5).</summary>
+    /// <summary>Of the copies that there are those that have been in sync at any time, as they were last vouched for: without a header they are lost, never empty (R5).</summary>
     public ImmutableDictionary<ReplicaId, InSyncMember> EverInSync { get; init; } = ImmutableDictionary<ReplicaId, InSyncMember>.Empty;
 
     /// <summary>Ascending; the newest <see cref="OpenedKeptMax"/>.</summary>
@@ -163,7 +154,7 @@ public sealed record VolumeState
             Replicas = Replicas.Add(added.Replica),
             LastReplica = Math.Max(LastReplica, added.Replica.Id.Number),
         },
-        ReplicaRemoved removed => this with { Replicas = Replicas.RemoveAll(replica => replica.Id == removed.Replica) },
+        ReplicaRemoved removed => this with { Replicas = Replicas.RemoveAll(replica => replica.Id == removed.Replica), EverInSync = EverInSync.Remove(removed.Replica) },
         AttachmentChanged attached => this with { Attachment = attached.Attachment },
         SpecChanged changed => (this with
         {
@@ -180,6 +171,7 @@ public sealed record VolumeState
         CloneStarted started => this with { Clones = Clones.RemoveAll(clone => clone.Name == started.CloneName).Add(new StartedClone(started.Sequence, started.CloneName, started.UnixMs)) },
         CloneEnded ended => this with { Clones = Clones.RemoveAll(clone => clone.Name == ended.CloneName) },
         VolumeRecovered recovered => ApplyRecovered(recovered),
+        VolumeImage image => Of(image),
         VolumeDeleted => this with { Deleted = true },
         _ => throw new InvariantException($"volume {e.Volume}: the journal holds an event of the unknown type {e.GetType().Name}"),
     };

@@ -39,7 +39,7 @@ public static partial class PlacementMachine
         var copies = policy.Replicas ?? Math.Clamp(nodes.Count, 1, VolumePolicy.ReplicasDefault);
         if (CheckThreshold(policy, copies) is { } tooMany) return PlacementDecision.Refuse(RefusalKind.Invalid, tooMany);
         var choice = spec.Source is null
-            ? NodeChooser.Choose($"Volume {spec.FullName} of {copies} copies", copies, policy.ZoneSpread, nodes, [])
+            ? NodeChooser.Choose($"Volume {spec.FullName} of {copies} copies", copies, policy.ZoneSpread, nodes, [], spec.SizeBytes)
             : ChooseForClone(spec, copies, policy, nodes, command.Near);
         if (choice.Nodes.IsEmpty)
             return PlacementDecision.Refuse(choice.Waiting ? RefusalKind.Unavailable : RefusalKind.Impossible, choice.Refusal);
@@ -57,10 +57,10 @@ public static partial class PlacementMachine
         ImmutableArray<CandidateNode> origin = [.. nodes.Where(node => near.Contains(node.Description.Id))];
         for (var first = Math.Min(copies, origin.Length); first > 0; first--)
         {
-            var begun = NodeChooser.Choose(subject, first, policy.ZoneSpread, origin, []);
+            var begun = NodeChooser.Choose(subject, first, policy.ZoneSpread, origin, [], spec.SizeBytes);
             if (begun.Nodes.IsEmpty) continue;
             if (first == copies) return begun;
-            var more = NodeChooser.Choose(subject, copies - first, policy.ZoneSpread, nodes, [.. begun.Nodes.Select(node => node.Id)]);
+            var more = NodeChooser.Choose(subject, copies - first, policy.ZoneSpread, nodes, [.. begun.Nodes.Select(node => node.Id)], spec.SizeBytes);
             return more.Nodes.IsEmpty ? more : begun with { Nodes = [.. begun.Nodes, .. more.Nodes] };
         }
         var where = string.Join(", ", origin.Select(node => node.Description.Name).Order(StringComparer.Ordinal).DefaultIfEmpty("none that is known"));
@@ -74,10 +74,7 @@ public static partial class PlacementMachine
         if (IsStale(volume, command.Expected)) return Stale(volume, command.Expected!);
         var sizeBytes = command.SizeBytes == 0 ? volume.Spec.SizeBytes : WholeBlocks(command.SizeBytes);
         if (sizeBytes > Limits.VolumeBytesMax) return PlacementDecision.Refuse(RefusalKind.Invalid, TooLarge(command.SizeBytes));
-        if (sizeBytes < volume.Spec.SizeBytes)
-            return PlacementDecision.Refuse(RefusalKind.Invalid,
-                $"Volume {volume.Spec.FullName} is {volume.Spec.SizeBytes} B and can't shrink to {command.SizeBytes} B; "
-                + "a size may only grow.");
+        if (WhyNotSmaller(volume, sizeBytes, command.AllowShrink) is { } smaller) return PlacementDecision.Refuse(RefusalKind.Invalid, smaller);
         var labels = volume.Spec.Labels;
         foreach (var (key, value) in command.Labels) labels = value.Length == 0 ? labels.Remove(key) : labels.SetItem(key, value);
         var (policy, error) = VolumeLabels.Read(labels);
@@ -85,6 +82,8 @@ public static partial class PlacementMachine
         var copies = policy.Replicas ?? volume.Spec.Replicas;
         if (CheckThreshold(policy, copies) is { } tooMany) return PlacementDecision.Refuse(RefusalKind.Invalid, tooMany);
         var spec = WithPolicy(volume.Spec with { SizeBytes = sizeBytes, Labels = labels, Replicas = copies }, policy);
+        if (volume.ShrinkTo is not null || sizeBytes < volume.Spec.SizeBytes) return Shrink(volume, spec);
+        if (WhyNotLarger(nodes, volume, sizeBytes) is { } promised) return PlacementDecision.Refuse(RefusalKind.Impossible, promised);
         if (copies != volume.Spec.Replicas) return ChangeCopies(nodes, volume, spec, policy, newGuid);
         return VolumeMatches(volume.Spec, spec)
             ? new PlacementDecision(null, null, new PlacementWait(spec.Id, PlacementWaitKind.Changed))
@@ -155,7 +154,7 @@ public static partial class PlacementMachine
             // A volume's last copy can't be made anew from anything.
             if (lost is null || volume.Replicas.Length == 1) continue;
             var taken = volume.Replicas.Select(replica => replica.Node).ToImmutableHashSet();
-            var choice = NodeChooser.Choose($"Volume {volume.Spec.FullName}", 1, policy.ZoneSpread, nodes, taken);
+            var choice = NodeChooser.Choose($"Volume {volume.Spec.FullName}", 1, policy.ZoneSpread, nodes, taken, provisionBytes: 0);
             if (choice.Nodes.IsEmpty) continue;
             var (id, node) = (new ReplicaId((ushort)(volume.LastReplica + 1)), choice.Nodes[0]);
             return new ReplacementPlaced(volume.Spec.Id, lost.Id, new ReplicaPlacement(id, node.Id, node.Name, newGuid()));
@@ -181,10 +180,16 @@ public static partial class PlacementMachine
     }
 
     /// <summary>What is journaled once a volume's owner refused an order for good; null when the order is of no interest any more.</summary>
-    public static RemovalWithdrawn? Withdraw(PlacementState state, VolumeProtocol.Delete order) =>
-        state.Volumes.TryGetValue(order.Volume, out var volume) && volume.Removal is not null && order.Equals(volume.Order)
-            ? new RemovalWithdrawn(order.Volume)
-            : null;
+    public static PlacementEvent? Withdraw(PlacementState state, IVolumeCommand order)
+    {
+        if (!state.Volumes.TryGetValue(order.Volume, out var volume) || !order.Equals(volume.Order)) return null;
+        return order switch
+        {
+            VolumeProtocol.Delete when volume.Removal is not null => new RemovalWithdrawn(order.Volume),
+            VolumeProtocol.ChangeSpec when volume.ShrinkTo is not null => new ShrinkWithdrawn(order.Volume),
+            _ => null,
+        };
+    }
 
     /// <summary>The answer to a waiting caller, or null while it has to wait.</summary>
     public static IControlMessage? Answer(PlacementState state, PlacementWait wait)
@@ -193,7 +198,7 @@ public static partial class PlacementMachine
         if (wait.Kind == PlacementWaitKind.Removed) return volume is null ? new PlacementProtocol.Removed(wait.Volume) : null;
         if (volume is null || volume.Phase == CataloguePhase.Deleting)
             return new PlacementProtocol.Refused(RefusalKind.Conflict, $"Volume {wait.Volume} was deleted meanwhile.");
-        return volume is { Phase: CataloguePhase.Ready, SpecPending: false, Arrangement: null } ? new PlacementProtocol.Found(volume.Entry) : null;
+        return volume is { Phase: CataloguePhase.Ready, SpecPending: false, ShrinkTo: null, Arrangement: null } ? new PlacementProtocol.Found(volume.Entry) : null;
     }
 
     private static PlacementDecision Again(PlacedVolume existing, VolumeSpec wanted)

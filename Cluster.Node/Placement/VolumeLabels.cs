@@ -45,6 +45,9 @@ public static class VolumeLabels
         [Prefix + "sync"] = new("absent in this version", (_, _) => null),
     }.ToFrozenDictionary(StringComparer.Ordinal);
 
+    /// <summary>Every label that this version knows, also those that it refuses.</summary>
+    public static IEnumerable<string> Keys => Known.Keys;
+
     private sealed record Label(string Legal, Func<VolumePolicy, string, VolumePolicy?> Apply);
 
     /// <summary>The policy, or one sentence that names the label and its legal values.</summary>

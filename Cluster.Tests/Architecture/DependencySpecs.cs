@@ -11,9 +11,10 @@ public partial class DependencySpecs
     [Fact(DisplayName = "Messages references nothing but the framework")]
     public void Messages() => Assert.Empty(Strangers(typeof(VolumeId).Assembly, "System."));
 
-    [Fact(DisplayName = "Csi references Messages, the framework's logging and LZ4 only")]
+    [Fact(DisplayName = "Csi references Messages, the framework, gRPC and LZ4 only")]
     public void Front_ends() => Assert.Empty(
-        Strangers(typeof(NbdServer).Assembly, "System.", "Microsoft.Extensions.", "Cluster.Messages", "K4os."));
+        Strangers(typeof(NbdServer).Assembly, "System.", "Microsoft.Extensions.", "Microsoft.AspNetCore", "Microsoft.Win32.Primitives", "Cluster.Messages", "K4os.",
+            "Grpc.", "Google.Protobuf"));
 
     [Fact(DisplayName = "The store references no Akka")]
     public void Store() => Assert.Empty(Uses(Repository.Under("Cluster.Node/Store"), "Akka"));

@@ -117,7 +117,8 @@ internal static partial class NodeProcess
         };
     }
 
-    private static IEnumerable<string> Program()
+    /// <summary>This program, as a command.</summary>
+    internal static string[] Program()
     {
         // Run by `dotnet myrmidon.dll` as by the launcher, or from a published executable.
         var assembly = typeof(NodeProcess).Assembly.Location;

@@ -65,9 +65,17 @@ internal static class Describe
         yield return ("State", node.Cordoned ? $"{node.State}, cordoned (no new copies are placed here)" : node.State);
         yield return ("Zone", Or(node.Zone));
         yield return ("Space", $"{SizeText.Format(node.UsedBytes)} of data, of {SizeText.Format(node.CapacityBytes)}; {SizeText.Format(node.FreeBytes)} can be written at once");
+        yield return ("Promised", Promised(node));
         yield return ("API", Or(node.Api));
         yield return ("NBD", Or(node.Nbd));
         yield return ("Version", Or(node.Version));
+    }
+
+    private static string Promised(NodeResource node)
+    {
+        var share = node.CapacityBytes == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $", {100.0 * node.ProvisionedBytes / node.CapacityBytes:0} % of the capacity");
+        var limit = node.OverCommitPercent is { } percent ? string.Create(CultureInfo.InvariantCulture, $"at most {percent} %") : "no limit";
+        return $"volumes of {SizeText.Format(node.ProvisionedBytes)}{share} ({limit})";
     }
 
     public static IEnumerable<(string Name, string Value)> Lines(StatusResource status)

@@ -78,7 +78,7 @@ public sealed partial class ControlPlane
         var labels = (change.Labels ?? []).ToImmutableSortedDictionary(
             label => label.Key, label => label.Value ?? "", StringComparer.Ordinal);
         if (WithReplicas(ref labels, change.Replicas) is { } contradiction) return contradiction;
-        var command = new PlacementProtocol.ChangeVolume(name.ToString(), change.SizeBytes ?? 0, labels, found.Value!.Expected);
+        var command = new PlacementProtocol.ChangeVolume(name.ToString(), change.SizeBytes ?? 0, labels, found.Value!.Expected, change.AllowShrink);
         var changed = await AskPlacementAsync<PlacementProtocol.Found>(parts, command, ChangeMax, cancellation);
         return changed.IsOk ? await DescribeAsync(parts, changed.Value!.Volume, cancellation)
             : await FailureAsync(parts, name, changed, cancellation);
@@ -181,6 +181,8 @@ public sealed partial class ControlPlane
             var stream = VolumeActor.PersistenceIdOf(found.Value!.Entry.Id);
             await foreach (var e in parts.Log.ReadEventsAsync(stream, 1, long.MaxValue, long.MaxValue, cancellation))
             {
+                if (events.Count == 0 && e.SequenceNr > 1)
+                    events.Add(new VolumeEventResource(e.SequenceNr - 1, "let-go", $"events 1 to {e.SequenceNr - 1} are not kept any more; what they came to is"));
                 var at = new DateTime(e.TimestampTicks, DateTimeKind.Utc);
                 events.Add(VolumeEventText.Of(e.SequenceNr, at, (VolumeEvent)EventCodec.Decode(e.Payload.Manifest, e.Payload.Bytes)));
             }

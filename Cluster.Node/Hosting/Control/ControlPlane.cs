@@ -11,7 +11,11 @@ namespace Cluster.Node.Hosting.Control;
 /// <param name="Volumes">The way to the volumes' owners.</param>
 /// <param name="PlacementHost">Name of the node that hosts the singleton, or null.</param>
 public sealed record ControlParts(
-    string NodeName, Guid ClusterId, IActorRef Placement, IActorRef Volumes, IMetaLog Log, VolumeMoves Moves, Func<string?> PlacementHost);
+    string NodeName, Guid ClusterId, IActorRef Placement, IActorRef Volumes, IMetaLog Log, VolumeMoves Moves, Func<string?> PlacementHost)
+{
+    /// <summary>Full names of the volumes that this node's front ends have open.</summary>
+    public Func<IReadOnlyList<string>> OpenVolumes { get; init; } = () => [];
+}
 
 /// <summary>
 /// REST's way to the actors: here, at the border, actors are asked, each with a limit; what does not answer in time is an answer too. Any

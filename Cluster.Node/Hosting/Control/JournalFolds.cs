@@ -13,6 +13,9 @@ namespace Cluster.Node.Hosting.Control;
 /// </summary>
 internal sealed class JournalFolds(IMetaLog log)
 {
+    /// <summary>Images that one read goes on from: each one more means that a whole image's events were journaled meanwhile.</summary>
+    private const int ImagesMax = 4;
+
     private readonly ConcurrentDictionary<VolumeId, Folded<VolumeState>> _volumes = new();
     private Folded<PlacementState> _placement = new(PlacementState.Empty, 0);
 
@@ -41,11 +44,22 @@ internal sealed class JournalFolds(IMetaLog log)
     private async Task<Folded<TState>> ReadOnAsync<TState, TEvent>(
         string stream, Folded<TState> known, Func<TState, TEvent, TState> apply, CancellationToken cancellation)
     {
-        await foreach (var e in log.ReadEventsAsync(stream, known.SequenceNr + 1, long.MaxValue, long.MaxValue, cancellation))
+        for (var images = 0; ; images++)
         {
-            var decoded = (TEvent)EventCodec.Decode(e.Payload.Manifest, e.Payload.Bytes);
-            known = new Folded<TState>(apply(known.State, decoded), e.SequenceNr);
+            var isWhole = true;
+            await foreach (var e in log.ReadEventsAsync(stream, known.SequenceNr + 1, long.MaxValue, long.MaxValue, cancellation))
+            {
+                isWhole = e.SequenceNr == known.SequenceNr + 1;
+                if (!isWhole) break;
+                known = new Folded<TState>(apply(known.State, Decode<TEvent>(e.Payload)), e.SequenceNr);
+            }
+            if (isWhole) return known;
+            // What comes next was let go: an image has it, which was there before. If that is let go in turn just now, a newer one has.
+            var image = await log.LoadSnapshotAsync(stream, MetaSnapshotRange.All, cancellation);
+            Invariant.That(images < ImagesMax && image is not null && image.SequenceNr > known.SequenceNr, $"the journal's stream {stream} lacks events behind {known.SequenceNr}, and no image has them");
+            known = new Folded<TState>(apply(known.State, Decode<TEvent>(image.Payload)), image.SequenceNr);
         }
-        return known;
     }
+
+    private static TEvent Decode<TEvent>(MetaPayload payload) => (TEvent)EventCodec.Decode(payload.Manifest, payload.Bytes);
 }

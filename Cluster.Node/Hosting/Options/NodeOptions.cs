@@ -14,6 +14,9 @@ public sealed record NodeOptions
     /// <summary>0: what the file system has.</summary>
     public long CapacityBytes { get; init; }
 
+    /// <summary>0: no limit.</summary>
+    public int OverCommitPercent { get; init; }
+
     public string Zone { get; init; } = "";
 
     /// <summary>Address to bind.</summary>
@@ -34,6 +37,12 @@ public sealed record NodeOptions
 
     /// <summary>Path, or "".</summary>
     public string NbdSocket { get; init; } = "";
+
+    /// <summary>Path, "" for one in the data directory, or "off".</summary>
+    public string CsiSocket { get; init; } = "";
+
+    /// <summary>Path, "" for one in the data directory, or "off".</summary>
+    public string DockerSocket { get; init; } = "";
 
     public int MeshPort { get; init; }
 

@@ -122,8 +122,8 @@ public static class NodeSettings
             return NodeSettingsResult.Failed(
                 $"myrmidon.host is {advertised}, by which no other node can reach this one; "
                 + "set myrmidon.advertised-host to a name or address that can.");
-        return new NodeSettingsResult(
-            options with { Name = name, AdvertisedHost = advertised, DataDirectory = Path.GetFullPath(options.DataDirectory) }, akka, "");
+        var data = Path.GetFullPath(options.DataDirectory);
+        return new NodeSettingsResult(options with { Name = name, AdvertisedHost = advertised, DataDirectory = data }, akka, "");
     }
 
     /// <summary>Kubernetes gives each pod variables such as MYRMIDON_API_PORT=tcp://10.0.0.1:5705 for a service "myrmidon-api".</summary>

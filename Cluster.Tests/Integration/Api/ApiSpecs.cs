@@ -18,7 +18,7 @@ public sealed class ApiSpecs : IAsyncLifetime
     public async Task InitializeAsync()
     {
         _health.Report("store", HealthState.Healthy);
-        _server = await ApiServer.StartAsync(new ApiOptions("node-0", IPAddress.Loopback, 0), _control, new FakeRecovery(), _health, _metrics);
+        _server = await ApiServer.StartAsync(new ApiOptions("node-0", IPAddress.Loopback, 0), _control, new FakeRecovery(), new FakeDevices(), _health, _metrics);
         _http = new HttpClient { BaseAddress = _server.Address };
     }
 
@@ -188,7 +188,7 @@ public sealed class ApiSpecs : IAsyncLifetime
     [Fact(DisplayName = "A port that is taken is an IOException, not a hang")]
     public async Task Taken_port_throws() =>
         await Assert.ThrowsAsync<IOException>(() =>
-            ApiServer.StartAsync(new ApiOptions("x", IPAddress.Loopback, _server.Address.Port), _control, new FakeRecovery(), _health, _metrics));
+            ApiServer.StartAsync(new ApiOptions("x", IPAddress.Loopback, _server.Address.Port), _control, new FakeRecovery(), new FakeDevices(), _health, _metrics));
 
     private async Task<HttpResponseMessage> SendAsync(HttpMethod method, string path, string? body, string? ifMatch)
     {

@@ -186,6 +186,9 @@ public sealed partial class FakeControlPlane : IControlPlane
         });
     }
 
+    public ControlResult<IReadOnlyList<OpenVolumeResource>> ListOpenVolumes() =>
+        Failure is { } failure ? failure : _volumes.Keys.Select(name => new OpenVolumeResource(name.ToString())).ToArray();
+
     public Task<ControlResult<StatusResource>> GetStatusAsync(CancellationToken cancellation) =>
         Fails<StatusResource>(out var failed)
             ? failed

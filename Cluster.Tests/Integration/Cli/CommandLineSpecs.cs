@@ -12,7 +12,7 @@ public sealed class CommandLineSpecs : IAsyncLifetime
     private ApiServer _server = null!;
 
     public async Task InitializeAsync() =>
-        _server = await ApiServer.StartAsync(new ApiOptions("node-0", IPAddress.Loopback, 0), _control, new FakeRecovery(), new Health(TimeProvider.System),
+        _server = await ApiServer.StartAsync(new ApiOptions("node-0", IPAddress.Loopback, 0), _control, new FakeRecovery(), new FakeDevices(), new Health(TimeProvider.System),
             new Metrics());
 
     public async Task DisposeAsync() => await _server.DisposeAsync();

@@ -74,6 +74,8 @@ internal sealed class TestNodes(int count) : IAsyncDisposable
     public async Task<(HttpStatusCode Status, JsonElement Body)> GetAsync(int index, string path) =>
         await ReadAsync(await _http.GetAsync(Url(index, path)));
 
+    public Task<string> TextAsync(int index, string path) => _http.GetStringAsync(Url(index, path));
+
     public async Task<(HttpStatusCode Status, JsonElement Body)> PostAsync(int index, string path, object body) =>
         await ReadAsync(await _http.PostAsJsonAsync(Url(index, path), body));
 

@@ -552,7 +552,7 @@ internal sealed class SimFaults(SimWorld world)
 
     /// <summary>The owner serves with just the set that is journaled: it will be the one that takes the lost copy out, and no change of the set is under way.</summary>
     private bool ReachesAll(VolumeState state) => world.Director is { IsServing: true, Owner: { } owner } && owner.Machine.State.Version == state.Version
-        && owner.Machine.View().Replicas.Count(replica => replica.State == "in-sync") == state.InSync.Length;
+        && world.Journal.Undecided == 0 && owner.Machine.View().Replicas.Count(replica => replica.State == "in-sync") == state.InSync.Length;
 
     private void LosePower(SimNode node)
     {

@@ -101,7 +101,12 @@ internal sealed partial class SimHistory(SimWorld world)
         if (what.Contains("(again, from block", StringComparison.Ordinal)) Resumes++;
     }
 
-    public void OnRepair(in RepairEvent repair) => (Mended, Lost) = (Mended + repair.Mended, Lost + repair.Lost);
+    public void OnRepair(in RepairEvent repair)
+    {
+        // Blocks rot on one copy at a time: while that one alone is in sync, nobody else can be asked.
+        (Mended, Lost) = (Mended + repair.Mended, Lost + (world.Journal.State.InSync.Length > 1 ? repair.Lost : 0));
+        if (repair.Lost > 0) world.Say("repair", $"{repair.Lost} of the blocks {repair.Range} are good on no copy ({repair.Cause})");
+    }
 
     /// <summary>A process ended, and with it what it had not written, or its host had not synced.</summary>
     public void OnDied(SimNode node) => _promises.OnDied(node);
@@ -161,6 +166,7 @@ internal sealed partial class SimHistory(SimWorld world)
         var request = (record.Session, record.RequestId);
         if (!_asked.TryGetValue(request, out var asked)) throw Broken($"{node.Name} committed a record that nobody asked for");
         CheckPlace(node, in record, request);
+        CheckSize(node, in record);
         if (!world.Profile.PowerLoss && _appliedAs.TryGetValue(request, out var known) && known.Sequence != record.Sequence)
             throw Broken($"{asked.Client.Name}'s request {record.RequestId} was applied as {known.Sequence} and again as {record.Sequence}");
         _records.Add(in record, asked.Value, null);

@@ -45,10 +45,15 @@ internal sealed class SimJournal
     public void Read(SimNode node, Action<VolumeState, int> answer) => Reach(node, 0, () => node.Post(_world.Random.Between(100, 3000),
         () => answer(State, _events.Count)), () => { });
 
+    /// <summary>Proposals that may still be journaled.</summary>
+    public int Undecided { get; private set; }
+
     public void Propose(SimNode node, int expectedLength, VolumeEvent e, Action<SimOutcome> answer) => Reach(node, 0, () =>
     {
+        Undecided++;
         _world.At(DelayUs + _world.Random.Between(300, 6000), () =>
         {
+            Undecided--;
             var outcome = _events.Count == expectedLength ? SimOutcome.Success : SimOutcome.Conflict;
             if (outcome == SimOutcome.Success) Append(e);
             var delay = AnswerDelayUs + (_world.Random.Percent(4) ? _world.Random.Between(50_000, 2_000_000) : _world.Random.Between(200, 4000));
@@ -70,6 +75,7 @@ internal sealed class SimJournal
         var before = State;
         State = State.Apply(e);
         if (e is SpecChanged or ReplicaAdded or ReplicaRemoved or InSyncChanged or EpochOpened) _world.History.OnCopies(before, State, e);
+        if (e is SpecChanged) _world.History.OnResized(before, State);
         if (e is ReplicaAdded added) _world.Nodes.First(node => node.Id == added.Replica.Node || node.Name == added.Replica.NodeName).OnPlaced(added.Replica);
         _world.Say("journal", $"{_events.Count}: {Describe(e)}");
         _world.Trace((ulong)_events.Count << 32);

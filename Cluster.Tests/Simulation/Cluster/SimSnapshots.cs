@@ -1,6 +1,5 @@
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
-using Cluster.Node.Owner;
 
 namespace Cluster.Tests.Simulation.Volumes;
 

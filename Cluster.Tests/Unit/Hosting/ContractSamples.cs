@@ -17,7 +17,7 @@ internal static class ContractSamples
     public static readonly Attachment Attachment = new(3, AttachmentMode.Exclusive, Node, "node-1");
     public static readonly VolumeRevision Revision = new(0x0123456789abcdef, 3);
     public static readonly NodeDescription Description = new(Node, "node-1", "z1", "h:1", "h:2", "h:3", "akka.tcp://myrmidon@h:4", Store);
-    public static readonly NodeReport Report = new(100, 40, 60, 3, Store, "0.1.0", 25);
+    public static readonly NodeReport Report = new(100, 40, 60, 3, Store, "0.1.0", 25, 200);
     public static readonly VolumeEntry Entry = new(Spec, [Placement], CataloguePhase.Ready);
     private static readonly ImmutableArray<InSyncMember> Members = [new(new ReplicaId(1), Store, 4, 0x41), new(new ReplicaId(2), Store, 5, 0x51)];
 
@@ -53,6 +53,10 @@ internal static class ContractSamples
         new SnapshotDeleted(Volume, 0x1122334455667788),
         new CloneStarted(Volume, 0x1122334455667788, "copy", 1_800_000_000_123),
         new CloneEnded(Volume, "copy"),
+        new VolumeImage(Volume, Spec, [Placement], 3, 4, 2, new Epoch(9), "node-1", new Epoch(8), 5, Members, Members, [new OpenedEpoch(7, 1234), new OpenedEpoch(8, 1300)], true, 11, 12,
+            new Attachment(13, AttachmentMode.Exclusive, Placement.Node, "node-1"), [new VolumeSnapshot(1250, "monday", 1_800_000_000_123)], 14, [15, 16], true, [new StartedClone(1250, "copy", 1_800_000_000_456)]),
+        new ShrinkAsked(Spec),
+        new ShrinkWithdrawn(Volume),
     ];
 
     public static readonly ImmutableArray<IControlMessage> ControlMessages =
@@ -66,7 +70,7 @@ internal static class ContractSamples
         new VolumeProtocol.Attach(Volume, Node, "node-1", Revision),
         new VolumeProtocol.Attached(Volume, Attachment),
         new VolumeProtocol.Detach(Volume, Revision),
-        new VolumeProtocol.ChangeSpec(Volume, Spec, 4),
+        new VolumeProtocol.ChangeSpec(Volume, Spec, 4, true),
         new VolumeProtocol.Delete(Volume, true, Revision),
         new VolumeProtocol.ReplaceReplica(Volume, new ReplicaId(1), Placement, 4),
         new VolumeProtocol.ArrangeCopies(Volume, 4, [Placement], [new ReplicaId(2), new ReplicaId(1)]),
@@ -90,7 +94,7 @@ internal static class ContractSamples
         new PlacementProtocol.CreateVolume("default", "pg", 1 << 20, Spec.Labels, Source, [Node]),
         new PlacementProtocol.GetVolume("pg"),
         new PlacementProtocol.ListVolumes(""),
-        new PlacementProtocol.ChangeVolume("pg", 1 << 21, Spec.Labels, Revision),
+        new PlacementProtocol.ChangeVolume("pg", 1 << 21, Spec.Labels, Revision, true),
         new PlacementProtocol.DeleteVolume("pg", Revision, true),
         new PlacementProtocol.ListNodes(),
         new PlacementProtocol.CordonNode("node-1", true),
@@ -100,9 +104,10 @@ internal static class ContractSamples
         new PlacementProtocol.Found(Entry),
         new PlacementProtocol.VolumeList([Entry]),
         new PlacementProtocol.Removed(Volume),
-        new PlacementProtocol.NodeList([new NodeEntry(Description, Report, "up", false, 2)]),
+        new PlacementProtocol.NodeList([new NodeEntry(Description, Report, "up", false, 2, 300)]),
         new PlacementProtocol.Registered(Node),
         new PlacementProtocol.RegisterAgain(Node),
+        new PlacementProtocol.ReportTaken(Node, 300),
         new PlacementProtocol.Deleted([new HeldCopy(Volume, new ReplicaId(1))]),
         new PlacementProtocol.Refused(RefusalKind.NotFound, "no such volume"),
     ];

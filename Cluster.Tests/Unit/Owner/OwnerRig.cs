@@ -39,7 +39,18 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     public (long Bytes, long Blocks) SnapshotUsage(ulong snapshot) => default;
 
-    public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents) => range.End;
+    /// <summary>Blocks of that map that hold data.</summary>
+    public List<ulong> Data { get; } = [];
+
+    /// <summary>One look at the map goes no further than so many blocks.</summary>
+    public uint LookMax { get; set; } = uint.MaxValue;
+
+    public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents)
+    {
+        var end = Math.Min(range.End, range.First + LookMax);
+        extents.AddRange(Data.Where(block => block >= range.First && block < end).Order().Take(extentsMax).Select(block => new BlockRange(block, 1)));
+        return end;
+    }
 
     public ReplicaPlacement Placement(int index) => new(new ReplicaId((ushort)(index + 1)), Nodes[index], $"n{index}", Nodes[index].Value);
 

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Cluster.Messages.Model;
 using Cluster.Node.Api;
 using Cluster.Node.Owner;
 

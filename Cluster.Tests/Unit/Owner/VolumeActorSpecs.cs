@@ -20,6 +20,11 @@ public sealed partial class VolumeActorSpecs : TestKit
 
     private readonly FakeHost _host = new();
 
+    public VolumeActorSpecs()
+        : base("akka.persistence.snapshot-store.plugin = akka.persistence.snapshot-store.inmem")
+    {
+    }
+
     [Fact(DisplayName = "A created volume is journaled at once and answered when it serves")]
     public void Create_waits_for_serving()
     {
@@ -362,6 +367,8 @@ public sealed partial class VolumeActorSpecs : TestKit
     {
         public List<FakeOwner> Started { get; } = [];
 
+        public List<VolumeState> States { get; } = [];
+
         public int Count
         {
             get
@@ -373,7 +380,11 @@ public sealed partial class VolumeActorSpecs : TestKit
         public IOwnerHandle Start(VolumeState state, IActorRef actor, TimeSpan recovery)
         {
             var owner = new FakeOwner(actor);
-            lock (Started) Started.Add(owner);
+            lock (Started)
+            {
+                Started.Add(owner);
+                States.Add(state);
+            }
             return owner;
         }
 
@@ -404,6 +415,10 @@ public sealed partial class VolumeActorSpecs : TestKit
         public void CreateSnapshot(string name, Action<IoStatus, string> refused) => Creations.Add((name, refused));
 
         public void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer) => Restores.Add((snapshot, answer));
+
+        public List<(SpecChanged Change, Action<IoStatus, string> Answer)> Shrinks { get; } = [];
+
+        public void Shrink(SpecChanged change, Action<IoStatus, string> answer) => Shrinks.Add((change, answer));
 
         public void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer) =>
             answer(1 << 20, [.. Journaled.OfType<SnapshotCreated>().Select(created => (created.Sequence, (long)created.Sequence * 100, (long)created.Sequence))]);

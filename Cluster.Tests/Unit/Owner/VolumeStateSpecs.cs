@@ -1,3 +1,4 @@
+using System.Collections;
 using System.Collections.Immutable;
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
@@ -36,5 +37,60 @@ public sealed class VolumeStateSpecs
         Assert.True(Opened((1, 0), (3, 9), (5, 6)).WasInOrder(1, 8));
         Assert.False(Opened((1, 0), (3, 9), (5, 6), (6, 6)).WasInOrder(1, 8));
         Assert.True(Opened((1, 0), (3, 9), (5, 6), (6, 6)).WasInOrder(5, 8));
+    }
+
+    [Fact(DisplayName = "An image has all of a state: whatever happened before it and after it, the state is the same with and without it, in every field")]
+    public void Images()
+    {
+        for (var seed = 0; seed < 200; seed++)
+        {
+            var random = new Random(seed);
+            var (state, imaged) = (VolumeState.Empty, VolumeState.Empty);
+            for (ulong number = 1; number < 150; number++)
+            {
+                var e = Draw(random, state, number);
+                (state, imaged) = (state.Apply(e), imaged.Apply(e));
+                if (random.Next(20) == 0)
+                {
+                    var image = state.ImageOf(Volume);
+                    imaged = VolumeState.Empty.Apply((VolumeEvent)EventCodec.Decode(EventCodec.ManifestOf(image), EventCodec.Encode(image)));
+                }
+                foreach (var field in typeof(VolumeState).GetProperties().Where(field => field.CanWrite))
+                    Assert.True(IsSame(field.GetValue(state), field.GetValue(imaged)), $"seed {seed}, event {number}: {field.Name} is {field.GetValue(state)} and {field.GetValue(imaged)}");
+            }
+        }
+    }
+
+    private static bool IsSame(object? one, object? other) => (one, other) switch
+    {
+        (VolumeSpec left, VolumeSpec right) => VolumeSpecCodec.Same(left, right),
+        (IDictionary or IEnumerable and not string, IEnumerable and not string) => Sorted(one).SequenceEqual(Sorted(other)),
+        _ => Equals(one, other),
+    };
+
+    /// <summary>Sets and dictionaries have no order, and arrays need none here: what is in them tells it.</summary>
+    private static IEnumerable<string> Sorted(object? items) => ((IEnumerable)items!).Cast<object>().Select(item => $"{item}").Order(StringComparer.Ordinal);
+
+    private static VolumeEvent Draw(Random random, VolumeState state, ulong number)
+    {
+        var spec = new VolumeSpec(Volume, "default", "pg", number << 20, 1 + random.Next(3), FailureModeKind.Soft, 0, 300_000, true, ImmutableSortedDictionary<string, string>.Empty);
+        var copy = new ReplicaPlacement(new ReplicaId((ushort)number), new NodeId(new Guid((int)number, 0, 0, new byte[8])), $"n{number}", new Guid((int)number, 1, 0, new byte[8]));
+        if (state.Spec is null) return new VolumeCreated(Volume, spec, [copy]);
+        ImmutableArray<InSyncMember> members = [.. state.Replicas.Where(_ => random.Next(3) > 0).Select(replica => new InSyncMember(replica.Id, replica.Identity, number, number + 1))];
+        return random.Next(11) switch
+        {
+            0 => new EpochStarted(Volume, new Epoch(number), copy.Node, copy.NodeName),
+            1 or 2 => new EpochOpened(Volume, new Epoch(number), number * 10, number, members),
+            3 => new InSyncChanged(Volume, state.Opened, number, members, "drawn"),
+            4 => new ReplicaAdded(Volume, copy),
+            5 when state.Replicas.Length > 1 => new ReplicaRemoved(Volume, state.Replicas[random.Next(state.Replicas.Length)].Id, "drawn"),
+            6 => new AttachmentChanged(Volume, new Attachment(number, AttachmentMode.Exclusive, copy.Node, copy.NodeName)),
+            7 => new SpecChanged(Volume, spec, number),
+            8 => new SnapshotCreated(Volume, number * 10, $"s{number}", number),
+            9 when state.Snapshots.Length > 0 => new SnapshotDeleted(Volume, state.Snapshots[random.Next(state.Snapshots.Length)].Sequence),
+            10 when random.Next(10) == 0 => new VolumeRecovered(Volume, spec, [copy], new Epoch(number), number - 1, number * 10, number, [new InSyncMember(copy.Id, copy.Identity, 1, 2)]),
+            10 when random.Next(20) == 0 => new VolumeDeleted(Volume),
+            _ => new InSyncChanged(Volume, state.Opened, number, members, "drawn"),
+        };
     }
 }

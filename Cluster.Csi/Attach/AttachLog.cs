@@ -1,0 +1,18 @@
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Csi.Attach;
+
+internal static partial class AttachLog
+{
+    [LoggerMessage(Level = LogLevel.Information, Message = "volume {Volume} ({Identity}) is attached as {Device}")]
+    public static partial void Attached(ILogger logger, string volume, string identity, string device);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "{Identity} is detached")]
+    public static partial void Detached(ILogger logger, string identity);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "{Device} ({Identity}) has {SizeBytes} B now")]
+    public static partial void Resized(ILogger logger, string device, string identity, ulong sizeBytes);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Identity} is left of a dead attachment and is not taken away: {Reason}")]
+    public static partial void NotCleaned(ILogger logger, string identity, string reason);
+}

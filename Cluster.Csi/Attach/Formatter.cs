@@ -1,0 +1,119 @@
+using Microsoft.Win32.SafeHandles;
+
+namespace Cluster.Csi.Attach;
+
+/// <summary>
+/// Puts a file system on a blank device so that a crash at any instruction leaves either nothing, a marker, or the whole file system:
+/// the file system is made in a sparse file and copied. Order, with a flush between each two: the marker to the first block; all but the first block; the first
+/// block, which has the primary superblock. A device that is too large for the scratch directory's file system is formatted in place.
+/// </summary>
+internal sealed class Formatter(string scratch)
+{
+    /// <summary>Zeroes are not written to a device that is blank, in pieces of this.</summary>
+    private const int PieceBytes = 64 << 10;
+
+    /// <param name="unfinished">The device has a marker, and may have more from the format that put it there.</param>
+    public async Task<AttachResult<Done>> FormatAsync(
+        AttachedDevice device, SafeFileHandle claimed, FileSystemKind kind, IReadOnlyList<string> options, bool unfinished, CancellationToken cancellation)
+    {
+        var program = $"mkfs.{FileSystems.NameOf(kind)}";
+        if (HostProgram.Missing(program, "blkdiscard") is { } missing) return AttachResult<Done>.Error(AttachStatus.NotSupported, missing);
+        Directory.CreateDirectory(scratch);
+        var image = Path.Combine(scratch, $"format-{device.Identity}.img");
+        try
+        {
+            if (!TryMakeSparse(image, (long)device.SizeBytes)) image = "";
+            var made = await HostProgram.RunAsync(program, Arguments(kind, options, image.Length > 0 ? image : device.Path), AttachLimits.CheckMs, cancellation)
+                .ConfigureAwait(false);
+            if (!made.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, made.Reason);
+            if (image.Length == 0) return Done.Ok;
+            RandomAccess.Write(claimed, FormatMarker.Encode(kind), 0);
+            Flush(claimed);
+            if (unfinished)
+            {
+                var rest = $"{FormatMarker.SizeBytes}";
+                var zeroed = await HostProgram.RunAsync("blkdiscard", ["--force", "--zeroout", "--offset", rest, device.Path], AttachLimits.CheckMs, cancellation).ConfigureAwait(false);
+                if (!zeroed.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, zeroed.Reason);
+            }
+            await Task.Run(() => Copy(image, claimed, cancellation), cancellation).ConfigureAwait(false);
+            return Done.Ok;
+        }
+        catch (IOException e)
+        {
+            return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be formatted: {e.Message}");
+        }
+        finally
+        {
+            if (image.Length > 0) File.Delete(image);
+        }
+    }
+
+    /// <summary>Blocks and sectors of 4 KiB whatever the size, since the volume's are: smaller ones would cost a read before each write.</summary>
+    internal static string[] Arguments(FileSystemKind kind, IReadOnlyList<string> options, string target) => kind switch
+    {
+        FileSystemKind.Ext4 => ["-q", "-F", "-b", "4096", "-m", "0", "-E", "nodiscard", .. options, target],
+        _ => ["-q", "-f", "-K", "-s", "size=4096", .. options, target],
+    };
+
+    private static bool TryMakeSparse(string path, long sizeBytes)
+    {
+        try
+        {
+            using var file = new FileStream(path, FileMode.Create, FileAccess.Write);
+            file.SetLength(sizeBytes);
+            return true;
+        }
+        catch (IOException)
+        {
+            File.Delete(path);
+            return false;
+        }
+    }
+
+    private static void Copy(string image, SafeFileHandle to, CancellationToken cancellation)
+    {
+        using var from = Native.Open(image, Native.ReadOnly, out var error);
+        if (error != 0) throw new IOException($"error {error}");
+        var first = new byte[FormatMarker.SizeBytes];
+        ReadFully(from, first, 0);
+        var buffer = new byte[AttachLimits.ChunkBytes];
+        foreach (var (offset, end) in DataScan.Extents(from))
+        {
+            for (var at = Math.Max(offset, first.Length); at < end; at += buffer.Length)
+            {
+                cancellation.ThrowIfCancellationRequested();
+                var chunk = buffer.AsSpan(0, (int)Math.Min(buffer.Length, end - at));
+                ReadFully(from, chunk, at);
+                WriteNonZero(to, chunk, at);
+            }
+        }
+        Flush(to);
+        RandomAccess.Write(to, first, 0);
+        Flush(to);
+    }
+
+    private static void WriteNonZero(SafeFileHandle to, ReadOnlySpan<byte> chunk, long offset)
+    {
+        for (var at = 0; at < chunk.Length; at += PieceBytes)
+        {
+            var piece = chunk.Slice(at, Math.Min(PieceBytes, chunk.Length - at));
+            if (piece.ContainsAnyExcept((byte)0)) RandomAccess.Write(to, piece, offset + at);
+        }
+    }
+
+    private static void ReadFully(SafeFileHandle from, Span<byte> into, long offset)
+    {
+        for (var filled = 0; filled < into.Length;)
+        {
+            var count = RandomAccess.Read(from, into[filled..], offset + filled);
+            if (count == 0) throw new IOException("the file system's image ends too early");
+            filled += count;
+        }
+    }
+
+    private static void Flush(SafeFileHandle device)
+    {
+        var error = Native.Sync(device);
+        if (error != 0) throw new IOException($"it can't be flushed, error {error}");
+    }
+}

@@ -1,0 +1,109 @@
+using System.ComponentModel;
+using System.Diagnostics;
+using System.Text;
+
+namespace Cluster.Csi.Attach;
+
+/// <summary>How a program ended, and what it said.</summary>
+internal sealed record ProgramRun(string Program, int Exit, string Output, string Error)
+{
+    public bool IsOk => Exit == 0;
+
+    /// <summary>One sentence for the user.</summary>
+    public string Reason => $"{Program} failed (exit {Exit}): {(Error.Trim() is { Length: > 0 } said ? said : Output.Trim())}".Replace('\n', ' ');
+}
+
+/// <summary>Runs programs of the host: found in the system's directories, with a plain environment, within a time.</summary>
+internal static class HostProgram
+{
+    private const string Path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+    private const int NoProgram = 127;
+    private const int TooLate = 124;
+
+    /// <summary>The package that a program comes in, by the names of Debian, which others mostly share.</summary>
+    private static readonly Dictionary<string, string> Packages = new(StringComparer.Ordinal)
+    {
+        ["losetup"] = "mount",
+        ["mount"] = "mount",
+        ["umount"] = "mount",
+        ["blkid"] = "util-linux",
+        ["wipefs"] = "util-linux",
+        ["blkdiscard"] = "util-linux",
+        ["setsid"] = "util-linux",
+        ["mkfs.ext4"] = "e2fsprogs",
+        ["e2fsck"] = "e2fsprogs",
+        ["resize2fs"] = "e2fsprogs",
+        ["mkfs.xfs"] = "xfsprogs",
+        ["xfs_growfs"] = "xfsprogs",
+    };
+
+    /// <summary>The program's file, or null.</summary>
+    public static string? Find(string program) =>
+        Path.Split(':').Select(directory => System.IO.Path.Combine(directory, program)).FirstOrDefault(File.Exists);
+
+    /// <summary>The first of the programs that is missing, as a reason; null when all are there.</summary>
+    public static string? Missing(params ReadOnlySpan<string> programs)
+    {
+        foreach (var program in programs)
+        {
+            if (Find(program) is null) return $"this host has no program {program}: install {Packages.GetValueOrDefault(program, program)}";
+        }
+        return null;
+    }
+
+    public static Task<ProgramRun> RunAsync(string program, string[] arguments, CancellationToken cancellation) =>
+        RunAsync(program, arguments, AttachLimits.ProgramMs, cancellation);
+
+    /// <summary>
+    /// Runs it to its end. Cancelled, it is killed, and the cancellation thrown: what it did or not is found out by whoever looks next.
+    /// </summary>
+    public static async Task<ProgramRun> RunAsync(string program, string[] arguments, int atMostMs, CancellationToken cancellation)
+    {
+        if (Find(program) is not { } file) return new ProgramRun(program, NoProgram, "", Missing(program)!);
+        var start = new ProcessStartInfo(file, arguments)
+        {
+            RedirectStandardInput = true,
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+        };
+        start.Environment["PATH"] = Path;
+        // What programs say is shown to users and partly read: one language.
+        start.Environment["LC_ALL"] = "C";
+        Process? started;
+        try
+        {
+            started = Process.Start(start);
+        }
+        catch (Win32Exception failure)
+        {
+            return new ProgramRun(program, NoProgram, "", failure.Message);
+        }
+        using var process = started!;
+        process.StandardInput.Close();
+        var (output, error) = (ReadAsync(process.StandardOutput), ReadAsync(process.StandardError));
+        using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        limit.CancelAfter(atMostMs);
+        try
+        {
+            await process.WaitForExitAsync(limit.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            process.Kill(entireProcessTree: true);
+            cancellation.ThrowIfCancellationRequested();
+            return new ProgramRun(program, TooLate, "", $"it still ran after {atMostMs / 1000} s");
+        }
+        return new ProgramRun(program, process.ExitCode, await output.ConfigureAwait(false), await error.ConfigureAwait(false));
+    }
+
+    private static async Task<string> ReadAsync(StreamReader from)
+    {
+        var kept = new StringBuilder();
+        var buffer = new char[4096];
+        for (int count; (count = await from.ReadAsync(buffer).ConfigureAwait(false)) > 0;)
+        {
+            if (kept.Length < AttachLimits.ProgramOutputChars) kept.Append(buffer, 0, count);
+        }
+        return kept.ToString();
+    }
+}

@@ -1,0 +1,37 @@
+using Cluster.Messages.Model;
+
+namespace Cluster.Csi.Attach;
+
+/// <summary>A volume, as devices of this host need to know it.</summary>
+/// <param name="AttachedNode">The node of an exclusive attachment; null while any node may use it.</param>
+public sealed record HostVolume(
+    VolumeId Id, string FullName, ulong SizeBytes, IReadOnlyDictionary<string, string> Labels, string? AttachedNode, ulong Generation, int HoldMs);
+
+/// <summary>
+/// What devices and the Docker plug-in ask of the cluster. Any thread; every method bounds its own waiting. Names are "NAME" or "NAMESPACE/NAME".
+/// Statuses: NotFound, Invalid, Conflict (the present state forbids it), TimedOut, Failed (not now).
+/// </summary>
+public interface IHostVolumes
+{
+    /// <summary>This node.</summary>
+    string NodeName { get; }
+
+    Task<AttachResult<HostVolume>> GetAsync(string fullName, CancellationToken cancellation);
+
+    /// <summary>Those of the default namespace, by name; their hold times and, where no owner answers, attachments are not filled in.</summary>
+    Task<AttachResult<IReadOnlyList<HostVolume>>> ListAsync(CancellationToken cancellation);
+
+    /// <summary>The volume that is there if it is the same.</summary>
+    Task<AttachResult<HostVolume>> CreateAsync(string fullName, ulong sizeBytes, IReadOnlyDictionary<string, string> labels, CancellationToken cancellation);
+
+    Task<AttachResult<Done>> DeleteAsync(string fullName, CancellationToken cancellation);
+
+    /// <summary>To this node alone, under a new generation that fences every other session (R11); the same generation if it is attached here.</summary>
+    Task<AttachResult<HostVolume>> AttachAsync(string fullName, CancellationToken cancellation);
+
+    /// <summary>Back to the shared attachment, if it is attached to this node; else nothing is done.</summary>
+    Task<AttachResult<Done>> DetachAsync(string fullName, CancellationToken cancellation);
+
+    /// <summary>Whether the cluster counts that node as up.</summary>
+    Task<AttachResult<bool>> IsUpAsync(string node, CancellationToken cancellation);
+}

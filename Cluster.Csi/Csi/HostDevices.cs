@@ -1,0 +1,23 @@
+using Cluster.Csi.Attach;
+using Grpc.Core;
+
+namespace Cluster.Csi.Csi;
+
+/// <summary>This host's devices and mounts.</summary>
+public sealed record HostDevices(IAttacher Attacher, IMounter Mounter);
+
+/// <summary>What devices and mounts answer, as the specification's codes.</summary>
+internal static class AttachErrors
+{
+    public static CsiError Of<T>(AttachResult<T> result) => new(
+        result.Status switch
+        {
+            AttachStatus.NotFound => StatusCode.NotFound,
+            AttachStatus.InUse or AttachStatus.NotBlank or AttachStatus.Refused or AttachStatus.NotSupported or AttachStatus.Damaged => StatusCode.FailedPrecondition,
+            AttachStatus.Conflict => StatusCode.AlreadyExists,
+            AttachStatus.Invalid => StatusCode.InvalidArgument,
+            AttachStatus.TimedOut => StatusCode.DeadlineExceeded,
+            _ => StatusCode.Internal,
+        },
+        result.Reason);
+}

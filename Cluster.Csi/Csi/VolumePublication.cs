@@ -1,0 +1,123 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using Cluster.Csi.Csi.V1;
+
+namespace Cluster.Csi.Csi;
+
+/// <summary>
+/// ControllerPublishVolume and ControllerUnpublishVolume. A volume that another node has is taken from it at once, by a new generation of its attachment that
+/// fences the old one (R11), unless that node itself says, within <see cref="CsiLimits.UseProbeMs"/>, that it uses the volume: then the specification's
+/// FAILED_PRECONDITION holds. A node that is dead, cut off or frozen says nothing, and one that has restarted uses nothing.
+/// </summary>
+internal sealed class VolumePublication(IVolumeControl control)
+{
+    public const string GenerationKey = "generation";
+    public const string ReadOnlyKey = "readonly";
+
+    public async Task<CsiResult<ControllerPublishVolumeResponse>> PublishAsync(ControllerPublishVolumeRequest request, CancellationToken cancellation)
+    {
+        if ((CsiFields.NodeId(request.NodeId) ?? CsiFields.Map(request.Secrets, "secrets") ?? CsiFields.Map(request.VolumeContext, "volume_context")) is { } wrong)
+            return wrong;
+        var read = Capabilities.Read(request.VolumeCapability, request.Readonly);
+        if (read.Error is { } unsupported) return unsupported;
+        var found = await control.FindAsync(request.VolumeId, cancellation).ConfigureAwait(false);
+        if (found.Error is { } missing) return missing;
+        var nodes = await control.ListNodesAsync(cancellation).ConfigureAwait(false);
+        if (nodes.Error is { } unknown) return unknown;
+        if (nodes.Value!.All(node => node.Name != request.NodeId))
+            return CsiError.NotFound($"There is no node '{request.NodeId}'; known are {string.Join(", ", nodes.Value!.Select(node => node.Name))}.");
+        var (volume, access) = (found.Value!, read.Value!);
+        if (Publications.Of(volume).FirstOrDefault(publication => publication.Node == request.NodeId) is { Access: { } noted } same)
+            return noted == PublishedAs.Of(access) ? Answer(same.Generation, access) : CsiError.Exists(
+                $"Volume {volume.FullName} is published on {request.NodeId} in another way ({noted.Write(same.Generation)}); unpublish it first.");
+        if (await HolderAsync(volume, access, request.NodeId, nodes.Value!, cancellation).ConfigureAwait(false) is { } holder) return CsiError.Precondition(
+            $"Volume {volume.FullName} is published on node {holder} and in use there; unpublish it there first.");
+        return access.IsExclusive
+            ? await PublishAloneAsync(volume, access, request.NodeId, cancellation).ConfigureAwait(false)
+            : await PublishReaderAsync(volume, access, request.NodeId, nodes.Value!, cancellation).ConfigureAwait(false);
+    }
+
+    public async Task<CsiResult<ControllerUnpublishVolumeResponse>> UnpublishAsync(ControllerUnpublishVolumeRequest request, CancellationToken cancellation)
+    {
+        if (CsiFields.Map(request.Secrets, "secrets") is { } wrong) return wrong;
+        var found = await control.FindAsync(request.VolumeId, cancellation).ConfigureAwait(false);
+        // A volume that is gone is published nowhere.
+        if (found.Error is { } error) return error.Code == Grpc.Core.StatusCode.NotFound ? new ControllerUnpublishVolumeResponse() : error;
+        var volume = found.Value!;
+        var everywhere = request.NodeId.Length == 0;
+        if (volume.AttachedNode is { } node && (everywhere || node == request.NodeId))
+        {
+            // Only what was seen is detached: a node that it was given to meanwhile keeps it.
+            var detached = await control.DetachAsync(volume.FullName, volume.Revision, cancellation).ConfigureAwait(false);
+            if (detached.Error is { } refused) return refused;
+            volume = detached.Value!;
+        }
+        var gone = volume.Labels.Keys.Where(key => everywhere ? key.StartsWith(Publications.LabelPrefix, StringComparison.Ordinal)
+            : key == Publication.LabelOf(request.NodeId)).Union(Publications.StaleLabels(volume), StringComparer.Ordinal).ToArray();
+        if (gone.Length == 0) return new ControllerUnpublishVolumeResponse();
+        var changed = await control.ChangeAsync(volume.FullName, null, Without(gone), null, cancellation).ConfigureAwait(false);
+        return changed.Error is null ? new ControllerUnpublishVolumeResponse() : changed.Error;
+    }
+
+    /// <summary>A node that uses the volume in a way that does not go together with what is asked for, and says so; null: the volume may be taken.</summary>
+    private async Task<string?> HolderAsync(
+        VolumeFacts volume, Access access, string target, IReadOnlyList<NodeFacts> nodes, CancellationToken cancellation)
+    {
+        foreach (var holder in Publications.Of(volume).Where(publication => publication.Node != target))
+        {
+            if (!access.IsExclusive && volume.AttachedNode is null) continue;
+            if (nodes.FirstOrDefault(node => node.Name == holder.Node) is not { IsUp: true } known) continue;
+            if (await control.IsUsedByAsync(volume.FullName, known, cancellation).ConfigureAwait(false)) return holder.Node;
+        }
+        return null;
+    }
+
+    /// <summary>
+    /// First the attachment, then the note of how. Killed between the two the volume is attached to the node without a note, and the same call goes on from there.
+    /// </summary>
+    private async Task<CsiResult<ControllerPublishVolumeResponse>> PublishAloneAsync(
+        VolumeFacts volume, Access access, string node, CancellationToken cancellation)
+    {
+        var revision = volume.AttachedNode == node ? null : volume.Revision;
+        var attached = await control.AttachAsync(volume.FullName, node, revision, cancellation).ConfigureAwait(false);
+        if (attached.Error is { } refused) return refused;
+        return await NoteAsync(attached.Value!, access, node, attached.Value!.Generation, cancellation).ConfigureAwait(false);
+    }
+
+    private async Task<CsiResult<ControllerPublishVolumeResponse>> PublishReaderAsync(
+        VolumeFacts volume, Access access, string node, IReadOnlyList<NodeFacts> nodes, CancellationToken cancellation)
+    {
+        if (volume.AttachedNode is not null)
+        {
+            var detached = await control.DetachAsync(volume.FullName, volume.Revision, cancellation).ConfigureAwait(false);
+            if (detached.Error is { } refused) return refused;
+            volume = detached.Value!;
+        }
+        // A reader on a node that the cluster has lost is no reader any more.
+        var readers = Publications.Of(volume).Count(reader => nodes.Any(known => known.Name == reader.Node));
+        if (readers >= CsiLimits.ReadersMax)
+            return CsiError.Exhausted($"Volume {volume.FullName} is published on {readers} nodes already, the most that it can be read from at one time.");
+        return await NoteAsync(volume, access, node, volume.Generation, cancellation).ConfigureAwait(false);
+    }
+
+    private async Task<CsiResult<ControllerPublishVolumeResponse>> NoteAsync(
+        VolumeFacts volume, Access access, string node, ulong generation, CancellationToken cancellation)
+    {
+        var labels = Without(Publications.StaleLabels(volume)).SetItem(Publication.LabelOf(node), PublishedAs.Of(access).Write(generation));
+        // Of two publications that began from one state only one ends: the other is told ABORTED, and finds the first when it is made again.
+        var noted = await control.ChangeAsync(volume.FullName, null, labels, volume.Revision, cancellation).ConfigureAwait(false);
+        return noted.Error is { } error ? error : Answer(generation, access);
+    }
+
+    private static ImmutableSortedDictionary<string, string> Without(IEnumerable<string> labels) =>
+        labels.ToImmutableSortedDictionary(label => label, _ => "", StringComparer.Ordinal);
+
+    private static ControllerPublishVolumeResponse Answer(ulong generation, Access access) => new()
+    {
+        PublishContext =
+        {
+            [GenerationKey] = generation.ToString(CultureInfo.InvariantCulture),
+            [ReadOnlyKey] = access.ReadOnly ? "true" : "false",
+        },
+    };
+}

@@ -1,0 +1,146 @@
+using Cluster.Csi.Attach;
+
+namespace Cluster.Csi.Docker;
+
+/// <summary>
+/// The calls of Docker's volume plug-in protocol on volumes of the default namespace. Docker may repeat a call, or make it again after it, or this process,
+/// was killed: each finds what is there and does the rest. A volume is mounted once per host, however many containers have it, and taken away with the last.
+/// </summary>
+internal sealed class DockerDriver(VolumeDevices devices, IHostVolumes volumes, string directory, string bootId)
+{
+    private readonly KeyedLocks<string> _locks = new();
+    private readonly DockerMounts _mounts = new(Path.Combine(directory, "mounts"), bootId);
+
+    public async Task<DockerAnswer> CreateAsync(DockerCall call, CancellationToken cancellation)
+    {
+        if (DockerName.VolumeOf(call.Name) is not { } volume) return NoName(call);
+        using var held = await _locks.EnterAsync(volume, cancellation).ConfigureAwait(false);
+        var options = DockerOptions.Read(call.Name!, volume, call.Opts);
+        if (!options.IsOk) return DockerAnswer.Error(options.Reason);
+        var known = await volumes.GetAsync(volume, cancellation).ConfigureAwait(false);
+        if (known.IsOk)
+        {
+            // Docker creates a volume on every host that a service runs on; only what was asked for must be so.
+            return call.Opts?.ContainsKey("size") == true && known.Value!.SizeBytes != options.Value!.SizeBytes
+                ? DockerAnswer.Error($"volume {call.Name} exists, with {known.Value.SizeBytes} bytes and not {options.Value.SizeBytes}") : new DockerAnswer();
+        }
+        if (known.Status != AttachStatus.NotFound) return DockerAnswer.Error(known.Reason);
+        var created = await volumes.CreateAsync(volume, options.Value!.SizeBytes, options.Value.Labels, cancellation).ConfigureAwait(false);
+        return created.IsOk ? new DockerAnswer() : DockerAnswer.Error(created.Reason);
+    }
+
+    public async Task<DockerAnswer> RemoveAsync(DockerCall call, CancellationToken cancellation)
+    {
+        if (DockerName.VolumeOf(call.Name) is not { } volume) return NoName(call);
+        using var held = await _locks.EnterAsync(volume, cancellation).ConfigureAwait(false);
+        if (_mounts.Read(volume) is { Count: > 0 } ids) return DockerAnswer.Error($"volume {call.Name} is mounted here by {string.Join(", ", ids)}");
+        var known = await volumes.GetAsync(volume, cancellation).ConfigureAwait(false);
+        if (!known.IsOk) return known.Status == AttachStatus.NotFound ? new DockerAnswer() : DockerAnswer.Error(known.Reason);
+        if (await LeaveAsync(volume, cancellation).ConfigureAwait(false) is { } failure) return failure;
+        var deleted = await volumes.DeleteAsync(volume, cancellation).ConfigureAwait(false);
+        return deleted.IsOk || deleted.Status == AttachStatus.NotFound ? new DockerAnswer() : DockerAnswer.Error(deleted.Reason);
+    }
+
+    /// <summary>First mounted, then written down, then answered: after a crash in between, nobody counts who was not told.</summary>
+    public async Task<DockerAnswer> MountAsync(DockerCall call, CancellationToken cancellation)
+    {
+        if (DockerName.VolumeOf(call.Name) is not { } volume) return NoName(call);
+        if (call.Id is not { Length: > 0 } id) return DockerAnswer.Error("a mount needs an ID");
+        using var held = await _locks.EnterAsync(volume, cancellation).ConfigureAwait(false);
+        var known = await volumes.GetAsync(volume, cancellation).ConfigureAwait(false);
+        if (!known.IsOk) return DockerAnswer.Error(known.Reason);
+        if (await RefusalAsync(call.Name!, known.Value!, cancellation).ConfigureAwait(false) is { } refusal) return refusal;
+        var labels = known.Value!.Labels;
+        if (!FileSystems.TryParse(labels.GetValueOrDefault(DockerOptions.FileSystemLabel, "ext4"), out var fileSystem))
+            return DockerAnswer.Error($"the label {DockerOptions.FileSystemLabel} of volume {call.Name} is none of {FileSystems.Names}");
+        var wish = new DeviceWish(PathOf(volume), fileSystem)
+        {
+            MountOptions = labels.GetValueOrDefault(DockerOptions.MountOptionsLabel, "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
+        };
+        var attached = await devices.AttachAsync(volume, wish, cancellation).ConfigureAwait(false);
+        if (!attached.IsOk) return DockerAnswer.Error(attached.Reason);
+        var ids = _mounts.Read(volume) ?? [];
+        if (!ids.Contains(id, StringComparer.Ordinal)) _mounts.Write(volume, call.Name!, ids.Append(id));
+        return new DockerAnswer { Mountpoint = PathOf(volume) };
+    }
+
+    /// <summary>First written down, then unmounted: what a crash leaves of it, the next call or start finishes.</summary>
+    public async Task<DockerAnswer> UnmountAsync(DockerCall call, CancellationToken cancellation)
+    {
+        if (DockerName.VolumeOf(call.Name) is not { } volume) return NoName(call);
+        using var held = await _locks.EnterAsync(volume, cancellation).ConfigureAwait(false);
+        if (_mounts.Read(volume) is not { } ids) return new DockerAnswer();
+        var left = ids.Where(id => id != call.Id).ToArray();
+        if (left.Length != ids.Count) _mounts.Write(volume, call.Name!, left);
+        if (left.Length > 0) return new DockerAnswer();
+        return await LeaveAsync(volume, cancellation).ConfigureAwait(false) ?? new DockerAnswer();
+    }
+
+    public async Task<DockerAnswer> PathAsync(DockerCall call, CancellationToken cancellation)
+    {
+        if (DockerName.VolumeOf(call.Name) is not { } volume) return NoName(call);
+        var known = await volumes.GetAsync(volume, cancellation).ConfigureAwait(false);
+        return known.IsOk ? new DockerAnswer { Mountpoint = MountpointOf(volume) } : DockerAnswer.Error(known.Reason);
+    }
+
+    public async Task<DockerAnswer> GetAsync(DockerCall call, CancellationToken cancellation)
+    {
+        if (DockerName.VolumeOf(call.Name) is not { } volume) return NoName(call);
+        var known = await volumes.GetAsync(volume, cancellation).ConfigureAwait(false);
+        if (!known.IsOk) return DockerAnswer.Error(known.Reason);
+        var status = new Dictionary<string, string> { ["sizeBytes"] = $"{known.Value!.SizeBytes}", ["attachedTo"] = known.Value.AttachedNode ?? "" };
+        return new DockerAnswer { Volume = new DockerVolume(call.Name!, MountpointOf(volume), status) };
+    }
+
+    public async Task<DockerAnswer> ListAsync(CancellationToken cancellation)
+    {
+        var list = await volumes.ListAsync(cancellation).ConfigureAwait(false);
+        if (!list.IsOk) return DockerAnswer.Error(list.Reason);
+        return new DockerAnswer
+        {
+            Volumes = [.. list.Value!.Select(volume => new DockerVolume(
+                volume.Labels.GetValueOrDefault(DockerOptions.NameLabel, volume.FullName), MountpointOf(volume.FullName)))],
+        };
+    }
+
+    /// <summary>At the start of a node: unmounts that a crash cut off are finished.</summary>
+    public async Task RecoverAsync(CancellationToken cancellation)
+    {
+        foreach (var (volume, _, ids) in _mounts.All())
+        {
+            if (ids.Count > 0) continue;
+            using var held = await _locks.EnterAsync(volume, cancellation).ConfigureAwait(false);
+            // What does not go now goes with the next call.
+            await LeaveAsync(volume, cancellation).ConfigureAwait(false);
+        }
+    }
+
+    private static DockerAnswer NoName(DockerCall call) =>
+        DockerAnswer.Error($"\"{call.Name}\" is no name of a volume: use letters, digits, '_', '.' and '-'");
+
+    private string PathOf(string volume) => Path.Combine(directory, "mnt", volume);
+
+    private string MountpointOf(string volume) => devices.Mounter.MountedAt(PathOf(volume)).IsOk ? PathOf(volume) : "";
+
+    /// <summary>Another host that is up may have containers on it: it is not cut off unless the volume says so. One that is down is, at once.</summary>
+    private async Task<DockerAnswer?> RefusalAsync(string name, HostVolume volume, CancellationToken cancellation)
+    {
+        if (volume.AttachedNode is not { } node || node == volumes.NodeName) return null;
+        if (volume.Labels.GetValueOrDefault(DockerOptions.TakeoverLabel) == DockerOptions.TakeoverAlways) return null;
+        var up = await volumes.IsUpAsync(node, cancellation).ConfigureAwait(false);
+        if (!up.IsOk) return DockerAnswer.Error(up.Reason);
+        return up.Value
+            ? DockerAnswer.Error($"volume {name} is in use on node {node}, which is up; stop its containers there, or cut it off: myrmidon volume detach {volume.FullName}")
+            : null;
+    }
+
+    /// <summary>Null when nothing of it is left on this host.</summary>
+    private async Task<DockerAnswer?> LeaveAsync(string volume, CancellationToken cancellation)
+    {
+        var detached = await devices.DetachAsync(volume, force: false, cancellation).ConfigureAwait(false);
+        if (!detached.IsOk && detached.Status != AttachStatus.NotFound) return DockerAnswer.Error(detached.Reason);
+        _mounts.Delete(volume);
+        if (Directory.Exists(PathOf(volume)) && !devices.Mounter.MountedAt(PathOf(volume)).IsOk) Directory.Delete(PathOf(volume), recursive: false);
+        return null;
+    }
+}

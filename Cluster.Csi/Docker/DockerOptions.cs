@@ -1,0 +1,75 @@
+using System.Collections.Immutable;
+using System.Globalization;
+using System.Numerics;
+using Cluster.Csi.Attach;
+
+namespace Cluster.Csi.Docker;
+
+/// <summary>
+/// The options of `docker volume create -d myrmidon -o KEY=VALUE`: size, fs, mount-options, takeover, and labels of volumes, in full
+/// ("myrmidon.dev/replicas") or without the prefix ("replicas"). What Docker needs to know again at a mount is kept as labels "docker/...".
+/// </summary>
+internal sealed record DockerOptions(ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels)
+{
+    public const string NameLabel = "docker/name";
+    public const string FileSystemLabel = "docker/fs";
+    public const string MountOptionsLabel = "docker/mount-options";
+    public const string TakeoverLabel = "docker/takeover";
+    public const string TakeoverAlways = "always";
+
+    /// <summary>A volume is thin: it costs nothing until it is written.</summary>
+    private const ulong SizeBytesDefault = 10UL << 30;
+    private const string LabelPrefix = "myrmidon.dev/";
+
+    private static readonly string[] Units = ["", "K", "M", "G", "T", "P"];
+
+    /// <summary>The options, or one sentence that names the one that is wrong and what would be right.</summary>
+    public static AttachResult<DockerOptions> Read(string name, string volume, IReadOnlyDictionary<string, string>? options)
+    {
+        var (size, labels) = (SizeBytesDefault, ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal));
+        if (name != volume) labels[NameLabel] = name;
+        foreach (var (key, value) in options ?? ImmutableDictionary<string, string>.Empty)
+        {
+            switch (key)
+            {
+                case "size":
+                    if (!TrySize(value, out size)) return Wrong($"the option size is '{value}'; give a size such as 10GiB, 500GB, or bytes");
+                    break;
+                case "fs" or "fstype":
+                    if (!FileSystems.TryParse(value, out _)) return Wrong($"the option {key} is '{value}'; legal are {FileSystems.Names}");
+                    labels[FileSystemLabel] = value;
+                    break;
+                case "mount-options":
+                    labels[MountOptionsLabel] = value;
+                    break;
+                case "takeover":
+                    if (value is not (TakeoverAlways or "when-down")) return Wrong($"the option takeover is '{value}'; legal are when-down and {TakeoverAlways}");
+                    labels[TakeoverLabel] = value;
+                    break;
+                default:
+                    labels[key.Contains('/', StringComparison.Ordinal) ? key : LabelPrefix + key] = value;
+                    break;
+            }
+        }
+        return new DockerOptions(size, labels.ToImmutable());
+    }
+
+    /// <summary>Bytes; with K, M, G, T, P or Ki... 1024-based as in KiB, 1000-based as in KB.</summary>
+    internal static bool TrySize(string text, out ulong bytes)
+    {
+        bytes = 0;
+        var digits = text.TakeWhile(char.IsAsciiDigit).Count();
+        if (digits == 0 || !ulong.TryParse(text.AsSpan(0, digits), NumberStyles.None, CultureInfo.InvariantCulture, out var number)) return false;
+        var unit = text[digits..].Trim().ToUpperInvariant();
+        var thousand = unit.Length == 2 && unit[1] == 'B';
+        var prefix = unit.TrimEnd('B');
+        var power = Array.IndexOf(Units, prefix.TrimEnd('I'));
+        if (power < 0 || (prefix.EndsWith('I') && power == 0)) return false;
+        var product = number * BigInteger.Pow(thousand ? 1000 : 1024, power);
+        if (product.IsZero || product > ulong.MaxValue) return false;
+        bytes = (ulong)product;
+        return true;
+    }
+
+    private static AttachResult<DockerOptions> Wrong(string reason) => AttachResult<DockerOptions>.Error(AttachStatus.Invalid, reason);
+}

@@ -1,0 +1,98 @@
+using System.Net.Http.Json;
+using System.Text;
+using System.Text.Json;
+using Cluster.Csi.Csi;
+using Cluster.Node.Api;
+using Cluster.Node.Journal;
+using Grpc.Core;
+
+namespace Cluster.Node.Hosting.FrontEnds;
+
+// Snapshots, whose names the journal keeps, and the question to another node whether it uses a volume.
+public sealed partial class CsiVolumeControl
+{
+    /// <summary>Keys "csi/snapshot/NAME" of the journal, each with the full name of the volume that has this name.</summary>
+    private const string SnapshotPrefix = "csi/snapshot/";
+
+    private static readonly CsiError NotReady = new(StatusCode.Unavailable, "This node has not joined its cluster yet; try again in a moment.");
+
+    private static readonly HttpClient Http = new() { Timeout = TimeSpan.FromMilliseconds(CsiLimits.UseProbeMs) };
+
+    public Task<CsiResult<string>> ReserveSnapshotNameAsync(string snapshot, string fullName, CancellationToken cancellation) =>
+        WithNameAsync(snapshot, known => known is not null ? null : new MetaCommand.SetKey(SnapshotPrefix + snapshot, 0, Encoding.UTF8.GetBytes(fullName)),
+            fullName, cancellation);
+
+    public Task<CsiResult<string>> ReleaseSnapshotNameAsync(string snapshot, string fullName, CancellationToken cancellation) =>
+        WithNameAsync(snapshot, known => known is null || Encoding.UTF8.GetString(known.Value) != fullName ? null
+            : new MetaCommand.SetKey(SnapshotPrefix + snapshot, known.Version, null), fullName, cancellation);
+
+    public async Task<CsiResult<SnapshotFacts>> CreateSnapshotAsync(string fullName, string snapshot, CancellationToken cancellation)
+    {
+        if (!VolumeName.TryParse(fullName, out var name, out _)) return NoVolume(fullName);
+        if (RequestChecks.Check(new CreateSnapshotRequest { Name = snapshot }) is { } wrong) return Error(wrong.Status, wrong.Reason);
+        var made = await control.CreateSnapshotAsync(name, snapshot, cancellation);
+        return made.IsOk ? Facts(made.Value!.Snapshot) : Error(made.Status, made.Reason);
+    }
+
+    public async Task<CsiResult<SnapshotFacts>> GetSnapshotAsync(string fullName, string snapshot, CancellationToken cancellation)
+    {
+        if (!VolumeName.TryParse(fullName, out var name, out _)) return NoVolume(fullName);
+        var found = await control.GetSnapshotAsync(name, snapshot, cancellation);
+        return found.IsOk ? Facts(found.Value!) : Error(found.Status, found.Reason);
+    }
+
+    public async Task<CsiResult<IReadOnlyList<SnapshotFacts>>> ListSnapshotsAsync(string fullName, CancellationToken cancellation)
+    {
+        if (!VolumeName.TryParse(fullName, out var name, out _)) return NoVolume(fullName);
+        var list = await control.ListSnapshotsAsync(name, cancellation);
+        return list.IsOk ? list.Value!.Snapshots.Select(Facts).ToArray() : Error(list.Status, list.Reason);
+    }
+
+    public Task<CsiResult<VolumeFacts>> DeleteSnapshotAsync(string fullName, string snapshot, CancellationToken cancellation) =>
+        WithVolumeAsync(fullName, name => control.DeleteSnapshotAsync(name, snapshot, cancellation));
+
+    public async Task<bool> IsUsedByAsync(string fullName, NodeFacts node, CancellationToken cancellation)
+    {
+        if (node.Name == nodeName) return control.ListOpenVolumes().Value?.Any(open => open.Volume == fullName) ?? false;
+        if (node.Api is not { } api) return false;
+        try
+        {
+            var open = await Http.GetFromJsonAsync<OpenVolumeResource[]>(new Uri(new Uri(api), "/v1/open-volumes"), ApiServer.Json, cancellation);
+            return open?.Any(volume => volume.Volume == fullName) ?? false;
+        }
+        catch (Exception e) when (e is HttpRequestException or JsonException or OperationCanceledException && !cancellation.IsCancellationRequested)
+        {
+            // It is dead, cut off, frozen or too slow: nobody may wait for it, and what it still writes is refused.
+            return false;
+        }
+    }
+
+    /// <summary>Answers the volume that has the name in the end: the one that was asked for, when the command took or gave it.</summary>
+    /// <param name="commandOf">Null: it is as it should be, or another volume's.</param>
+    private async Task<CsiResult<string>> WithNameAsync(
+        string snapshot, Func<MetaKeyValue?, MetaCommand.SetKey?> commandOf, string fullName, CancellationToken cancellation)
+    {
+        if (_log is not { } log) return NotReady;
+        try
+        {
+            while (true)
+            {
+                var known = await log.ReadKeyAsync(SnapshotPrefix + snapshot, cancellation);
+                if (commandOf(known) is not { } command) return known is null ? fullName : Encoding.UTF8.GetString(known.Value);
+                var answer = await log.ProposeAsync(command, cancellation);
+                if (answer.IsOk) return fullName;
+                if (answer.Status != MetaAnswerStatus.Conflict)
+                    return new CsiError(StatusCode.Unavailable, $"The journal did not take the name {snapshot}: {answer.Status}.");
+            }
+        }
+        catch (MetaLogUnavailableException e)
+        {
+            return new CsiError(StatusCode.Unavailable, $"The journal can't be asked about the name {snapshot}: {e.Message}");
+        }
+    }
+
+    private static CsiError NoVolume(string fullName) => CsiError.NotFound($"There is no volume '{fullName}'.");
+
+    private static SnapshotFacts Facts(SnapshotResource snapshot) =>
+        new(new VolumeName(snapshot.Namespace, snapshot.Volume).ToString(), snapshot.Name, snapshot.Sequence, snapshot.CreatedAt);
+}

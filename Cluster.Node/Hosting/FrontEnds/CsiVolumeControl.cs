@@ -1,0 +1,125 @@
+using System.Collections.Immutable;
+using Cluster.Csi.Csi;
+using Cluster.Messages.Model;
+using Cluster.Node.Api;
+using Cluster.Node.Hosting.Control;
+using Cluster.Node.Journal;
+using Cluster.Node.Owner;
+using Cluster.Node.Placement;
+using Grpc.Core;
+
+namespace Cluster.Node.Hosting.FrontEnds;
+
+/// <summary>The CSI driver's way to the control plane of its node. Any thread.</summary>
+public sealed partial class CsiVolumeControl(string nodeName, string zone, IControlPlane control, Health health) : IVolumeControl
+{
+    private volatile IMetaLog? _log;
+
+    public string NodeName => nodeName;
+
+    public string Zone => zone;
+
+    public string Version => ControlPlane.Version;
+
+    public ImmutableSortedSet<string> KnownLabels { get; } = VolumeLabels.Keys.ToImmutableSortedSet(StringComparer.Ordinal);
+
+    public bool CanClone => false;
+
+    /// <summary>From here on names of snapshots can be taken.</summary>
+    public void Open(IMetaLog log) => _log = log;
+
+    public DriverState Look()
+    {
+        var seen = health.Look(nodeName);
+        if (Health.IsReady(seen)) return new DriverState(true, false, "");
+        // Parts that are not there yet look broken until the start has come to them.
+        if (seen.Submodules.FirstOrDefault(part => part.Status == "starting") is { } starting) return new DriverState(false, true, starting.Reason);
+        return new DriverState(false, false, seen.Submodules.First(part => part.Status == seen.Status).Reason);
+    }
+
+    public string? CheckLabels(ImmutableSortedDictionary<string, string> labels)
+    {
+        var (policy, error) = VolumeLabels.Read(labels);
+        return policy is null ? error : null;
+    }
+
+    public bool IsReservedSnapshotName(string name) => SnapshotSchedule.IsScheduled(name);
+
+    public async Task<CsiResult<VolumeFacts>> CreateAsync(NewVolume volume, CancellationToken cancellation)
+    {
+        Invariant.That(volume.Source is null, "a volume that begins as a copy was asked for, and the driver was told that there are none");
+        var request = new CreateVolumeRequest { Name = volume.Name, SizeBytes = volume.SizeBytes, Labels = new Dictionary<string, string>(volume.Labels) };
+        return RequestChecks.Check(request) is { } wrong ? Error(wrong.Status, wrong.Reason) : Facts(await control.CreateVolumeAsync(request, cancellation));
+    }
+
+    public Task<CsiResult<VolumeFacts>> GetAsync(string fullName, CancellationToken cancellation) =>
+        WithVolumeAsync(fullName, name => control.GetVolumeAsync(name, cancellation));
+
+    public async Task<CsiResult<IReadOnlyList<VolumeFacts>>> ListAsync(CancellationToken cancellation)
+    {
+        var list = await control.ListVolumesAsync(null, cancellation);
+        return list.IsOk ? list.Value!.Select(Facts).ToArray() : Error(list.Status, list.Reason);
+    }
+
+    public Task<CsiResult<VolumeFacts>> DeleteAsync(string fullName, CancellationToken cancellation) =>
+        WithVolumeAsync(fullName, name => control.DeleteVolumeAsync(name, null, force: false, cancellation));
+
+    public async Task<CsiResult<VolumeFacts>> ChangeAsync(
+        string fullName, ulong? sizeBytes, ImmutableSortedDictionary<string, string> labels, string? revision, CancellationToken cancellation)
+    {
+        var change = new ChangeVolumeRequest
+        {
+            SizeBytes = sizeBytes,
+            Labels = labels.ToDictionary(label => label.Key, label => label.Value.Length > 0 ? label.Value : null, StringComparer.Ordinal),
+        };
+        if (RequestChecks.Check(change) is { } wrong) return Error(wrong.Status, wrong.Reason);
+        return await WithVolumeAsync(fullName, name => control.ChangeVolumeAsync(name, change, revision, cancellation));
+    }
+
+    public Task<CsiResult<VolumeFacts>> AttachAsync(string fullName, string node, string? revision, CancellationToken cancellation) =>
+        WithVolumeAsync(fullName, name => control.AttachAsync(name, node, revision, cancellation));
+
+    public Task<CsiResult<VolumeFacts>> DetachAsync(string fullName, string? revision, CancellationToken cancellation) =>
+        WithVolumeAsync(fullName, name => control.DetachAsync(name, revision, cancellation));
+
+    public async Task<CsiResult<IReadOnlyList<NodeFacts>>> ListNodesAsync(CancellationToken cancellation)
+    {
+        var list = await control.ListNodesAsync(cancellation);
+        if (!list.IsOk) return Error(list.Status, list.Reason);
+        return list.Value!.Select(node => new NodeFacts(
+            node.Name, node.Zone ?? "", node.State == "up", node is { State: "up", Cordoned: false }, node.FreeBytes, node.Api)).ToArray();
+    }
+
+    private static async Task<CsiResult<VolumeFacts>> WithVolumeAsync(string fullName, Func<VolumeName, Task<ControlResult<VolumeResource>>> work) =>
+        VolumeName.TryParse(fullName, out var name, out _) && name.ToString() == fullName ? Facts(await work(name))
+            : CsiError.NotFound($"There is no volume '{fullName}'.");
+
+    private static CsiResult<VolumeFacts> Facts(ControlResult<VolumeResource> result) =>
+        result.IsOk ? Facts(result.Value!) : Error(result.Status, result.Reason);
+
+    private static VolumeFacts Facts(VolumeResource volume)
+    {
+        var isId = VolumeId.TryParse(volume.Id, out var id);
+        Invariant.That(isId, "a volume's id is not one");
+        var labels = volume.Labels.ToImmutableSortedDictionary(StringComparer.Ordinal);
+        var inSync = volume.Replicas.Count(replica => replica.State == "in-sync");
+        return new VolumeFacts(
+            id, new VolumeName(volume.Namespace, volume.Name).ToString(), volume.SizeBytes, labels, volume.Attachment.Node, volume.Attachment.Generation,
+            VolumeLabels.Read(labels).Policy?.HoldMs ?? Limits.HoldMsDefault, volume.State == "healthy",
+            volume.State == "healthy" ? $"The volume is healthy: {inSync} of {volume.ReplicaCount} copies are in sync."
+                : $"The volume is {volume.State}{(volume.Reason.Length > 0 ? $": {volume.Reason}" : ".")}",
+            volume.Revision, volume.State == "deleting");
+    }
+
+    private static CsiError Error(ControlStatus status, string reason) => new(
+        status switch
+        {
+            ControlStatus.Invalid => StatusCode.InvalidArgument,
+            ControlStatus.NotFound => StatusCode.NotFound,
+            ControlStatus.Conflict => StatusCode.FailedPrecondition,
+            ControlStatus.Stale => StatusCode.Aborted,
+            ControlStatus.TimedOut => StatusCode.DeadlineExceeded,
+            _ => StatusCode.Unavailable,
+        },
+        reason);
+}

@@ -1,0 +1,38 @@
+using System.Collections.Immutable;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Owner;
+
+// The state as a whole: kept now and then, so that the events before need not be (VolumeActor.Images.cs).
+public sealed partial record VolumeState
+{
+    public VolumeImage ImageOf(VolumeId volume) => new(volume, Spec, Replicas, SpecRevision, LastReplica, CopiesInForce, Epoch, EpochNodeName, Opened, Version, InSync,
+        [.. EverInSync.Values.OrderBy(member => member.Id.Number)], History, HistoryCut, ForgottenAfter, ForgottenBefore, Attachment, Snapshots, RecoveredUpTo,
+        [.. RecoveredAndDeleted.Order()], Deleted, Clones);
+
+    private static VolumeState Of(VolumeImage image) => new()
+    {
+        Spec = image.Spec,
+        Replicas = image.Replicas,
+        SpecRevision = image.SpecRevision,
+        LastReplica = image.LastReplica,
+        CopiesInForce = image.CopiesInForce,
+        Epoch = image.Epoch,
+        EpochNodeName = image.EpochNodeName,
+        Opened = image.Opened,
+        Version = image.Version,
+        InSync = image.InSync,
+        EverInSync = ImmutableDictionary.CreateRange(ById(image.EverInSync)),
+        History = image.History,
+        HistoryCut = image.HistoryCut,
+        ForgottenAfter = image.ForgottenAfter,
+        ForgottenBefore = image.ForgottenBefore,
+        Attachment = image.Attachment,
+        Snapshots = image.Snapshots,
+        RecoveredUpTo = image.RecoveredUpTo,
+        RecoveredAndDeleted = [.. image.RecoveredAndDeleted],
+        Deleted = image.Deleted,
+        Clones = image.Clones,
+    };
+}

@@ -1,0 +1,218 @@
+using System.Security.Cryptography;
+using Cluster.Csi.Attach;
+using Cluster.Tests.Chaos.Hosts;
+using Cluster.Tests.Integration.EndToEnd;
+
+namespace Cluster.Tests.Chaos.Devices;
+
+/// <summary>File systems on devices: made only where there is nothing, checked, mounted, shown elsewhere, grown.</summary>
+[Collection(EndToEnd.Name)]
+[Trait("Category", "Chaos")]
+public class MountSpecs
+{
+    [Theory(DisplayName = "A blank device gets its file system, which is clean, is mounted where it is asked for, and is there the next time")]
+    [InlineData(FileSystemKind.Ext4)]
+    [InlineData(FileSystemKind.Xfs)]
+    public async Task Format_and_mount(FileSystemKind kind)
+    {
+        await using var rig = new DeviceRig();
+        var device = await rig.AttachAsync();
+        Assert.Equal(DeviceContent.Blank, DeviceRig.Ok(await rig.Mounter.ProbeAsync(device, default)).Content);
+        DeviceRig.Ok(await rig.Mounter.FormatAsync(device, kind, [], default));
+        await AssertCleanAsync(kind, device.Path);
+        var request = new MountRequest(device, Path.Combine(rig.Root, "mnt"), kind, ["noatime"]);
+        var mounted = DeviceRig.Ok(await rig.Mounter.MountAsync(request, default));
+        Assert.Contains("noatime", mounted.Options, StringComparison.Ordinal);
+        await File.WriteAllTextAsync(Path.Combine(mounted.Path, "hello"), "world");
+        Assert.Equal(mounted, DeviceRig.Ok(await rig.Mounter.MountAsync(request, default)));
+        Assert.True((await rig.Mounter.FormatAsync(device, kind, [], default)).IsOk);
+        var stats = DeviceRig.Ok(rig.Mounter.Stats(mounted.Path));
+        Assert.InRange(stats.TotalBytes, DeviceRig.SizeBytes / 2, DeviceRig.SizeBytes);
+        Assert.True(stats.TotalInodes > 0 && stats.UsedInodes > 0 && stats.AvailableInodes + stats.UsedInodes == stats.TotalInodes);
+        Assert.True((await rig.Mounter.UnmountAsync(mounted.Path, force: false, default)).IsOk);
+        Assert.True((await rig.Mounter.UnmountAsync(mounted.Path, force: false, default)).IsOk);
+        Assert.Equal(AttachStatus.NotFound, rig.Mounter.MountedAt(mounted.Path).Status);
+        DeviceRig.Ok(await rig.Mounter.FormatAsync(device, kind, [], default));
+        DeviceRig.Ok(await rig.Mounter.MountAsync(request with { ReadOnly = true }, default));
+        Assert.Equal("world", await File.ReadAllTextAsync(Path.Combine(mounted.Path, "hello")));
+        Assert.Throws<IOException>(() => File.WriteAllText(Path.Combine(mounted.Path, "no"), ""));
+        Assert.Equal(AttachStatus.Conflict, (await rig.Mounter.MountAsync(request, default)).Status);
+    }
+
+    [Theory(DisplayName = "A device that holds anything is never formatted: not one byte of it changes, and what it holds is named")]
+    [InlineData("ext4", "ext4")]
+    [InlineData("xfs", "xfs")]
+    [InlineData("swap", "swap")]
+    [InlineData("partitions", "dos")]
+    [InlineData("lvm", "LVM2_member")]
+    [InlineData("byte", "no format")]
+    [InlineData("tail", "no format")]
+    public async Task Never_formats(string content, string named)
+    {
+        await using var rig = new DeviceRig();
+        var device = await rig.AttachAsync();
+        await FillAsync(device.Path, content);
+        var before = await HashAsync(device.Path);
+        foreach (var kind in new[] { FileSystemKind.Ext4, FileSystemKind.Xfs })
+        {
+            if (FileSystems.NameOf(kind) == content) continue;
+            var refused = await rig.Mounter.FormatAsync(device, kind, [], default);
+            Assert.Equal(AttachStatus.NotBlank, refused.Status);
+            Assert.Contains(named, refused.Reason, StringComparison.Ordinal);
+        }
+        Assert.Equal(before, await HashAsync(device.Path));
+    }
+
+    [Theory(DisplayName = "A format that was cut off is done anew, whatever it has left behind its mark")]
+    [InlineData(FileSystemKind.Ext4)]
+    [InlineData(FileSystemKind.Xfs)]
+    public async Task Unfinished_format(FileSystemKind kind)
+    {
+        await using var rig = new DeviceRig();
+        var device = await rig.AttachAsync();
+        await using (var file = new FileStream(device.Path, FileMode.Open, FileAccess.Write, FileShare.ReadWrite))
+        {
+            var garbage = new byte[16 << 20];
+            new Random(3).NextBytes(garbage);
+            await file.WriteAsync(garbage);
+            file.Position = 0;
+            await file.WriteAsync(FormatMarker.Encode(kind));
+            file.Flush(flushToDisk: true);
+        }
+        Assert.Equal(DeviceContent.UnfinishedFormat, DeviceRig.Ok(await rig.Mounter.ProbeAsync(device, default)).Content);
+        DeviceRig.Ok(await rig.Mounter.FormatAsync(device, kind, [], default));
+        await AssertCleanAsync(kind, device.Path);
+        Assert.Equal(kind, DeviceRig.Ok(await rig.Mounter.ProbeAsync(device, default)).FileSystem);
+    }
+
+    [Fact(DisplayName = "A format that stops at any of its writes leaves a device that the next one formats")]
+    public async Task Format_stops_anywhere()
+    {
+        await using var rig = new DeviceRig();
+        var device = await rig.AttachAsync();
+        var found = new HashSet<DeviceContent>();
+        for (var writes = 0; ; writes++)
+        {
+            using var stop = new CancellationTokenSource();
+            var left = writes;
+            // Stopped by the device, which takes so many writes and no more.
+            rig.Volume.Performs = request => request.Operation == Cluster.Messages.Model.BlockOperation.Write && left-- <= 0 ? 0 : request.LengthBytes;
+            await rig.Mounter.FormatAsync(device, FileSystemKind.Ext4, [], default);
+            rig.Volume.Performs = null;
+            await RootTools.RunAsync("blockdev", "--flushbufs", device.Path);
+            var content = DeviceRig.Ok(await rig.Mounter.ProbeAsync(device, default)).Content;
+            found.Add(content);
+            Assert.NotEqual(DeviceContent.Other, content);
+            if (left > 0) break;
+            DeviceRig.Ok(await rig.Mounter.FormatAsync(device, FileSystemKind.Ext4, [], default));
+            await AssertCleanAsync(FileSystemKind.Ext4, device.Path);
+            await RootTools.RunAsync("blkdiscard", "--zeroout", device.Path);
+        }
+        Assert.Equal([DeviceContent.Blank, DeviceContent.UnfinishedFormat, DeviceContent.FileSystem], found.Order());
+    }
+
+    [Fact(DisplayName = "A mounted device is in use: it is neither probed nor formatted")]
+    public async Task Mounted_is_in_use()
+    {
+        await using var rig = new DeviceRig();
+        var device = await rig.AttachAsync();
+        DeviceRig.Ok(await rig.Mounter.FormatAsync(device, FileSystemKind.Ext4, [], default));
+        DeviceRig.Ok(await rig.Mounter.MountAsync(new MountRequest(device, Path.Combine(rig.Root, "mnt"), FileSystemKind.Ext4, []), default));
+        Assert.Equal(AttachStatus.InUse, (await rig.Mounter.ProbeAsync(device, default)).Status);
+        Assert.Equal(AttachStatus.NotBlank, (await rig.Mounter.FormatAsync(device, FileSystemKind.Xfs, [], default)).Status);
+    }
+
+    [Fact(DisplayName = "A damaged file system is not mounted, and not changed")]
+    public async Task Damaged()
+    {
+        await using var rig = new DeviceRig();
+        var device = await rig.AttachAsync();
+        DeviceRig.Ok(await rig.Mounter.FormatAsync(device, FileSystemKind.Ext4, [], default));
+        // The root directory's inode, in the first table of inodes.
+        await RootTools.RunAsync("debugfs", "-w", "-R", "clri <2>", device.Path);
+        var mounted = await rig.Mounter.MountAsync(new MountRequest(device, Path.Combine(rig.Root, "mnt"), FileSystemKind.Ext4, []), default);
+        Assert.Equal(AttachStatus.Damaged, mounted.Status);
+        Assert.Contains($"e2fsck {device.Path}", mounted.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "A mount is shown elsewhere, for reading only if asked; cut off between its two steps it is finished; a device is shown as a file")]
+    public async Task Bind_mounts()
+    {
+        await using var rig = new DeviceRig();
+        var device = await rig.AttachAsync();
+        DeviceRig.Ok(await rig.Mounter.FormatAsync(device, FileSystemKind.Ext4, [], default));
+        var staged = DeviceRig.Ok(await rig.Mounter.MountAsync(new MountRequest(device, Path.Combine(rig.Root, "mnt", "staged"), FileSystemKind.Ext4, []), default));
+        var (pod, second, raw) = (Path.Combine(rig.Root, "mnt", "a pod"), Path.Combine(rig.Root, "mnt", "ro"), Path.Combine(rig.Root, "mnt", "raw"));
+        var bound = DeviceRig.Ok(await rig.Mounter.BindAsync(staged.Path, pod, readOnly: false, default));
+        Assert.Equal((staged.Minor, false), (bound.Minor, bound.IsReadOnly));
+        Assert.Equal(bound, DeviceRig.Ok(await rig.Mounter.BindAsync(staged.Path, pod, readOnly: false, default)));
+        Directory.CreateDirectory(second);
+        await RootTools.RunAsync("mount", "--bind", staged.Path, second);
+        Assert.True(DeviceRig.Ok(await rig.Mounter.BindAsync(staged.Path, second, readOnly: true, default)).IsReadOnly);
+        await File.WriteAllTextAsync(Path.Combine(pod, "f"), "x");
+        Assert.Throws<IOException>(() => File.WriteAllText(Path.Combine(second, "g"), ""));
+        Assert.Equal(AttachStatus.Conflict, (await rig.Mounter.BindAsync(staged.Path, second, readOnly: false, default)).Status);
+        DeviceRig.Ok(await rig.Mounter.BindAsync(device.Path, raw, readOnly: false, default));
+        Assert.Equal(3, DeviceRig.Ok(rig.Mounter.MountsOf(device.Path)).Count);
+        foreach (var path in new[] { raw, second, pod }) Assert.True((await rig.Mounter.UnmountAsync(path, force: false, default)).IsOk);
+        Assert.Equal([staged], DeviceRig.Ok(rig.Mounter.MountsOf(device.Path)));
+    }
+
+    [Fact(DisplayName = "A mounted xfs grows with its device while it is written to; an ext4 too, if the process may")]
+    public async Task Grows()
+    {
+        foreach (var kind in new[] { FileSystemKind.Xfs, FileSystemKind.Ext4 })
+        {
+            await using var rig = new DeviceRig();
+            var device = await rig.AttachAsync();
+            DeviceRig.Ok(await rig.Mounter.FormatAsync(device, kind, [], default));
+            var mount = DeviceRig.Ok(await rig.Mounter.MountAsync(new MountRequest(device, Path.Combine(rig.Root, "mnt"), kind, []), default));
+            rig.Volume.SizeBytes = 2 * DeviceRig.SizeBytes;
+            DeviceRig.Ok(await rig.Attacher.ResizeAsync(device.Identity.Volume, 2 * DeviceRig.SizeBytes, default));
+            var grown = await rig.Mounter.GrowAsync(mount, default);
+            if (kind == FileSystemKind.Ext4 && !MayUseResources())
+            {
+                Assert.Contains("CAP_SYS_RESOURCE", grown.Reason, StringComparison.Ordinal);
+                continue;
+            }
+            DeviceRig.Ok(grown);
+            Assert.True(DeviceRig.Ok(rig.Mounter.Stats(mount.Path)).TotalBytes > DeviceRig.SizeBytes);
+            Assert.True((await rig.Mounter.GrowAsync(mount, default)).IsOk);
+        }
+    }
+
+    /// <summary>CAP_SYS_RESOURCE is bit 24 of the effective capabilities.</summary>
+    private static bool MayUseResources() =>
+        (Convert.ToUInt64(File.ReadLines("/proc/self/status").First(line => line.StartsWith("CapEff:", StringComparison.Ordinal))[7..].Trim(), 16) & (1UL << 24)) != 0;
+
+    private static Task AssertCleanAsync(FileSystemKind kind, string device) => kind == FileSystemKind.Ext4
+        ? RootTools.RunAsync("e2fsck", "-f", "-n", device) : RootTools.RunAsync("xfs_repair", "-n", device);
+
+    private static async Task FillAsync(string device, string content)
+    {
+        switch (content)
+        {
+            case "ext4": await RootTools.RunAsync("mkfs.ext4", "-q", "-E", "nodiscard", device); break;
+            case "xfs": await RootTools.RunAsync("mkfs.xfs", "-q", "-K", device); break;
+            case "swap": await RootTools.RunAsync("mkswap", device); break;
+            case "partitions": await WriteAsync(device, 446, [0, 0, 33, 3, 0x83, 0, 0, 0, 0, 8, 0, 0, 0xe8, 3, 0, 0, .. new byte[48], 0x55, 0xaa]); break;
+            case "lvm": await RootTools.RunAsync("pvcreate", "--quiet", "--yes", device); break;
+            case "byte": await WriteAsync(device, 300L << 20, [1]); break;
+            default: await WriteAsync(device, (long)DeviceRig.SizeBytes - 1, [1]); break;
+        }
+    }
+
+    private static async Task WriteAsync(string device, long offset, byte[] bytes)
+    {
+        await using var file = new FileStream(device, FileMode.Open, FileAccess.Write, FileShare.ReadWrite);
+        file.Position = offset;
+        await file.WriteAsync(bytes);
+        file.Flush(flushToDisk: true);
+    }
+
+    private static async Task<string> HashAsync(string device)
+    {
+        await using var file = new FileStream(device, FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+        return Convert.ToHexString(await SHA256.HashDataAsync(file));
+    }
+}

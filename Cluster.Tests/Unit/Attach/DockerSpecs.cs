@@ -1,0 +1,123 @@
+using System.Text.Json;
+using Cluster.Csi.Attach;
+using Cluster.Csi.Docker;
+
+namespace Cluster.Tests.Unit.Attach;
+
+public sealed class DockerSpecs : IDisposable
+{
+    private readonly string _directory = Directory.CreateTempSubdirectory("myrmidon-docker-").FullName;
+
+    public void Dispose() => Directory.Delete(_directory, recursive: true);
+
+    [Theory(DisplayName = "Docker's names that are DNS labels are the volumes' names; others have one of their own, the same on every host")]
+    [InlineData("db", "db")]
+    [InlineData("shop_db", "docker-")]
+    [InlineData("docker-x", "docker-")]
+    [InlineData("DB", "docker-")]
+    [InlineData("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef", "docker-")]
+    public void Names(string name, string start)
+    {
+        var volume = DockerName.VolumeOf(name)!;
+        Assert.Equal(volume, DockerName.VolumeOf(name));
+        if (start == name) Assert.Equal(name, volume);
+        else
+        {
+            Assert.StartsWith("docker-", volume, StringComparison.Ordinal);
+            Assert.Equal("docker-".Length + 32, volume.Length);
+            Assert.NotEqual(name, volume);
+        }
+    }
+
+    [Theory(DisplayName = "Names that Docker would not take either are refused")]
+    [InlineData(null)]
+    [InlineData("")]
+    [InlineData("a/b")]
+    [InlineData("a b")]
+    [InlineData("ä")]
+    public void No_names(string? name) => Assert.Null(DockerName.VolumeOf(name));
+
+    [Theory(DisplayName = "Sizes: 1024-based, 1000-based, or bytes; nothing else")]
+    [InlineData("10GiB", 10UL << 30)]
+    [InlineData("10G", 10UL << 30)]
+    [InlineData("10gb", 10_000_000_000UL)]
+    [InlineData("512", 512UL)]
+    [InlineData("512B", 512UL)]
+    [InlineData("1Ti", 1UL << 40)]
+    [InlineData("16383P", 16383UL << 50)]
+    [InlineData("", 0UL)]
+    [InlineData("0", 0UL)]
+    [InlineData("-1", 0UL)]
+    [InlineData("10X", 0UL)]
+    [InlineData("iB", 0UL)]
+    [InlineData("1iB", 0UL)]
+    [InlineData("16384P", 0UL)]
+    public void Sizes(string text, ulong bytes)
+    {
+        Assert.Equal(bytes != 0, DockerOptions.TrySize(text, out var read));
+        if (bytes != 0) Assert.Equal(bytes, read);
+    }
+
+    [Fact(DisplayName = "Options are the volume's size and labels, with or without the labels' prefix")]
+    public void Options()
+    {
+        var options = DockerOptions.Read("shop_db", "docker-1", new Dictionary<string, string>
+        {
+            ["size"] = "1GiB",
+            ["replicas"] = "2",
+            ["myrmidon.dev/failure-mode"] = "hard",
+            ["fs"] = "xfs",
+            ["mount-options"] = "noatime",
+            ["takeover"] = "always",
+        }).Value!;
+        Assert.Equal(1UL << 30, options.SizeBytes);
+        Assert.Equal(["docker/fs=xfs", "docker/mount-options=noatime", "docker/name=shop_db", "docker/takeover=always", "myrmidon.dev/failure-mode=hard", "myrmidon.dev/replicas=2"],
+            options.Labels.Select(label => $"{label.Key}={label.Value}"));
+        Assert.Empty(DockerOptions.Read("db", "db", null).Value!.Labels);
+    }
+
+    [Theory(DisplayName = "An option with a value that makes no sense is refused, with what would")]
+    [InlineData("size", "much", "10GiB")]
+    [InlineData("fs", "ntfs", "ext4, xfs")]
+    [InlineData("takeover", "maybe", "when-down")]
+    public void Wrong_options(string key, string value, string hint)
+    {
+        var options = DockerOptions.Read("db", "db", new Dictionary<string, string> { [key] = value });
+        Assert.Equal(AttachStatus.Invalid, options.Status);
+        Assert.Contains(hint, options.Reason, StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "Who has a volume mounted is known after a restart of the process, but not after one of the host")]
+    public void Mounts_are_kept()
+    {
+        var mounts = new DockerMounts(_directory, "boot-1");
+        Assert.Null(mounts.Read("db"));
+        mounts.Write("db", "shop_db", ["a", "b"]);
+        mounts.Write("db2", "db2", []);
+        Assert.Equal(["a", "b"], new DockerMounts(_directory, "boot-1").Read("db"));
+        Assert.Equal([("db", "shop_db", 2), ("db2", "db2", 0)], new DockerMounts(_directory, "boot-1").All().Select(known => (known.Volume, known.Name, known.Ids.Count)));
+        Assert.Null(new DockerMounts(_directory, "boot-2").Read("db"));
+        Assert.Empty(new DockerMounts(_directory, "boot-2").All());
+        Assert.Empty(Directory.EnumerateFiles(_directory));
+    }
+
+    [Fact(DisplayName = "A file of mounts that is torn counts as none")]
+    public void Torn_file()
+    {
+        var mounts = new DockerMounts(_directory, "boot-1");
+        mounts.Write("db", "db", ["a"]);
+        var path = Path.Combine(_directory, "db.json");
+        File.WriteAllText(path, File.ReadAllText(path)[..20]);
+        Assert.Null(mounts.Read("db"));
+        mounts.Write("db", "db", ["c"]);
+        Assert.Equal(["c"], mounts.Read("db"));
+    }
+
+    [Fact(DisplayName = "Docker's own spelling is used on the wire")]
+    public void Wire()
+    {
+        Assert.Equal("a", JsonSerializer.Deserialize<DockerCall>("""{"Name":"x","ID":"a","Opts":{"size":"1"}}""")!.Id);
+        Assert.Equal("""{"Err":"","Capabilities":{"Scope":"global"}}""",
+            JsonSerializer.Serialize(new DockerAnswer { Capabilities = new DockerCapabilities("global") }, DockerPlugin.Json));
+    }
+}

@@ -1,0 +1,122 @@
+using System.Runtime.CompilerServices;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Node.Hosting.Control;
+using Cluster.Node.Hosting.Serialization;
+using Cluster.Node.Journal;
+using Cluster.Node.Owner;
+
+namespace Cluster.Tests.Unit.Hosting;
+
+/// <summary>Who reads a volume's stream without being its actor: events before an image may be gone.</summary>
+public sealed class JournalFoldsSpecs
+{
+    private static readonly VolumeId Volume = new(7);
+    private readonly StreamLog _log = new();
+
+    [Fact(DisplayName = "A reader that knows nothing, and one that knew what came before, both find the state through an image when the events behind it were let go")]
+    public async Task Through_an_image()
+    {
+        var old = new JournalFolds(_log);
+        Add(10);
+        Assert.Equal(10UL, (await old.ReadAsync(Volume, default)).Version);
+        Add(20);
+        _log.Keep(20, 15);
+        Assert.Equal(30UL, (await old.ReadAsync(Volume, default)).Version);
+        Assert.Equal(30UL, (await new JournalFolds(_log).ReadAsync(Volume, default)).Version);
+        Assert.Equal(30UL, old.LastOf(Volume)!.Version);
+        Add(1);
+        Assert.Equal(31UL, (await old.ReadAsync(Volume, default)).Version);
+    }
+
+    [Fact(DisplayName = "An image that is overtaken while it is read leads to the newer one")]
+    public async Task Overtaken()
+    {
+        Add(30);
+        _log.Keep(20, 15);
+        _log.OnImageRead = () =>
+        {
+            Add(30);
+            _log.Keep(50, 45);
+        };
+        Assert.Equal(60UL, (await new JournalFolds(_log).ReadAsync(Volume, default)).Version);
+    }
+
+    [Fact(DisplayName = "A stream that lacks events which no image has is a fault, and never read as if they had not been")]
+    public async Task Lost_events()
+    {
+        Add(30);
+        _log.Keep(10, 15);
+        await Assert.ThrowsAsync<InvariantException>(() => new JournalFolds(_log).ReadAsync(Volume, default));
+    }
+
+    private void Add(int count)
+    {
+        for (var index = 0; index < count; index++) _log.Add(new InSyncChanged(Volume, new Epoch(1), (ulong)_log.Last + 1, [], "added"));
+    }
+
+    /// <summary>One stream.</summary>
+    private sealed class StreamLog : IMetaLog
+    {
+        private readonly List<MetaEvent> _events = [];
+        private readonly List<VolumeEvent> _all = [];
+        private MetaSnapshot? _image;
+
+        public Action? OnImageRead { get; set; }
+
+        public long Last => _all.Count;
+
+        public MetaLogStatus Status => throw new NotSupportedException();
+
+        public event Action<MetaLogStatus>? LeaderChanged
+        {
+            add => throw new NotSupportedException();
+            remove => throw new NotSupportedException();
+        }
+
+        public void Add(VolumeEvent e)
+        {
+            _all.Add(e);
+            _events.Add(new MetaEvent(_all.Count, "w", 0, PayloadOf(e)));
+        }
+
+        /// <summary>Makes an image of the first events, and lets some go.</summary>
+        public void Keep(int imaged, int letGo)
+        {
+            var state = _all.Take(imaged).Aggregate(VolumeState.Empty, (folded, e) => folded.Apply(e));
+            _image = new MetaSnapshot(imaged, 0, PayloadOf(state.ImageOf(Volume)));
+            _events.RemoveAll(e => e.SequenceNr <= letGo);
+        }
+
+        public async IAsyncEnumerable<MetaEvent> ReadEventsAsync(string persistenceId, long from, long to, long max, [EnumeratorCancellation] CancellationToken ct)
+        {
+            await Task.Yield();
+            foreach (var e in _events.Where(e => e.SequenceNr >= from && e.SequenceNr <= to).ToArray()) yield return e;
+        }
+
+        public Task<MetaSnapshot?> LoadSnapshotAsync(string persistenceId, MetaSnapshotRange range, CancellationToken ct)
+        {
+            var found = _image;
+            var onRead = OnImageRead;
+            OnImageRead = null;
+            onRead?.Invoke();
+            return Task.FromResult(found);
+        }
+
+        public Task<MetaAnswer> ProposeAsync(MetaCommand command, CancellationToken ct) => throw new NotSupportedException();
+
+        public Task ReadBarrierAsync(CancellationToken ct) => throw new NotSupportedException();
+
+        public Task<long> HighestSequenceNrAsync(string persistenceId, CancellationToken ct) => throw new NotSupportedException();
+
+        public Task<MetaKeyValue?> ReadKeyAsync(string key, CancellationToken ct) => throw new NotSupportedException();
+
+        public Task<IReadOnlyList<MetaKeyValue>> ReadKeysAsync(string prefix, CancellationToken ct) => throw new NotSupportedException();
+
+        public Task<GroupView> ReadMembersAsync(CancellationToken ct) => throw new NotSupportedException();
+
+        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
+
+        private static MetaPayload PayloadOf(VolumeEvent e) => new(SerializerIds.Event, EventCodec.ManifestOf(e), EventCodec.Encode(e));
+    }
+}

@@ -1,0 +1,58 @@
+using Akka.Actor;
+using Akka.Persistence;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
+using Cluster.Node.Owner;
+
+namespace Cluster.Tests.Unit.Owner;
+
+// A volume's stream in the journal has a bound.
+public sealed partial class VolumeActorSpecs
+{
+    [Fact(DisplayName = "However much is journaled of a volume, its stream stays short, and whoever takes it over finds the same state")]
+    public void Streams_are_bounded()
+    {
+        var (actor, owner) = StartServed();
+        const int Changes = (5 * VolumeActor.EventsPerImage) + 17;
+        for (ulong version = 2; version < 2 + Changes; version++)
+            owner.Say(new OwnerNotice.JournalThis(owner, new InSyncChanged(Volume, new Epoch(1), version, [new InSyncMember(new ReplicaId(1), Guid.Empty, version)], "again")));
+        AwaitCondition(() => owner.Journaled.Count == Changes + 2);
+        AwaitAssert(() =>
+        {
+            var left = Sys.ActorOf(Props.Create(() => new StreamReader(TestActor)));
+            var (first, count) = ExpectMsg<(long, int)>();
+            Assert.InRange(count, VolumeActor.EventsKept, VolumeActor.EventsKept + VolumeActor.EventsPerImage);
+            Assert.Equal(Changes + 3, first + count - 1);
+            Sys.Stop(left);
+        });
+        Watch(actor);
+        Sys.Stop(actor);
+        ExpectTerminated(actor);
+        var again = Start();
+        AwaitCondition(() => _host.Count == 2);
+        var state = _host.States[^1];
+        Assert.Equal((Spec, 1UL + Changes, new Epoch(1)), (state.Spec, state.Version, state.Opened));
+        Assert.Equal([1UL + Changes], state.InSync.Select(member => member.StoreOpenCount));
+        Sys.Stop(again);
+    }
+
+    /// <summary>Reads the stream's events as they are left, and says the first one's number and how many there are.</summary>
+    private sealed class StreamReader : ReceivePersistentActor
+    {
+        private long _first;
+        private int _count;
+
+        public StreamReader(IActorRef tell)
+        {
+            Recover<VolumeEvent>(_ =>
+            {
+                if (_count++ == 0) _first = LastSequenceNr;
+            });
+            Recover<RecoveryCompleted>(_ => tell.Tell((_first, _count)));
+        }
+
+        public override string PersistenceId => VolumeActor.PersistenceIdOf(Volume);
+
+        public override Recovery Recovery => new(SnapshotSelectionCriteria.None);
+    }
+}
