@@ -42,8 +42,6 @@ internal static class StoreMutants
             "        if (!IsPinned)\n        {\n            ReleaseAll();", "        if (_pages.Count > 0)\n        {\n            ReleaseAll();"),
         Alone("the base of a clone shows through its trims", "clones, R20", "BlockMap.cs",
             "if (Base is not null) MaskBase(range, sequence);", ""),
-        Alone("a replay does not move what only clones have", "clones, reclaim", "LogRecovery.cs",
-            "if (header.Kind == StoreRecordKind.Relocate && scanner.PayloadStatus == IoStatus.Ok) store.MoveDetached(in header, scanner.Record, place);", ""),
         Alone("a clone's record goes ahead of its origin's watermark", "clones", "BlockStore.Clones.cs",
             "var status = from.LogWatermark();", "var status = IoStatus.Ok;"),
         Plant("a segment with uncommitted records counts as dead", "R4", "Segment.cs",

@@ -15,8 +15,9 @@ public sealed class SnapshotCatchUpRun(int seed, bool isClone = false)
     private const int Blocks = 40;
 
     private readonly Random _random = new(seed);
-    private readonly StoreRig _ownerRig = NewRig(seed);
-    private readonly StoreRig _copyRig = NewRig(-seed);
+    // Each restart begins a segment, and the tail that an idle origin has keeps one.
+    private readonly StoreRig _ownerRig = NewRig(seed, isClone ? 24 : 12);
+    private readonly StoreRig _copyRig = NewRig(-seed, isClone ? 24 : 12);
     private ulong _contents;
 
     public IVolumeStore Owner { get; private set; } = null!;
@@ -78,9 +79,9 @@ public sealed class SnapshotCatchUpRun(int seed, bool isClone = false)
         }
     }
 
-    private static StoreRig NewRig(int seed) => new StoreRig((ulong)Math.Abs(seed), new StoreOptions
+    private static StoreRig NewRig(int seed, int segments) => new StoreRig((ulong)Math.Abs(seed), new StoreOptions
     {
-        CapacityBytes = 12L * StoreOptions.SegmentBytesMin,
+        CapacityBytes = (long)segments * StoreOptions.SegmentBytesMin,
         CleanBelowFreePercent = seed % 2 == 0 ? 95 : 20,
         CheckpointIntervalBytes = seed % 3 == 0 ? 64 << 20 : 200 * 1024,
     }).Open();
