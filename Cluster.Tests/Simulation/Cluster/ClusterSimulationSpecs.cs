@@ -111,6 +111,8 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     [InlineData(114747UL)]
     // A node lost its name, and a second later another one its disk. The simulation's fault: more than P1 allows.
     [InlineData(206082UL)]
+    // The minimum was raised in the moment in which a copy was lost for good, and the owner ended before it noticed. Not the machine's to mend: an operator lowers it (docs/operations.md).
+    [InlineData(300096UL)]
     // "Read as of" a trim that had been lost with the power of all copies, at whose sequence another write stood since. The checker's fault.
     [InlineData(107928UL)]
     public void Seeds_over_the_model_that_once_failed(ulong seed) => Assert.True(SimRun.Run(seed).Asked > 0);

@@ -49,13 +49,25 @@ internal sealed class SimPlacement(SimWorld world)
     private void Look()
     {
         foreach (var node in world.Replicas) Reap(node);
-        if (!world.Director.IsServing || world.Director.Owner is not { IsProposing: false } owner || !owner.Host.IsWorking) return;
+        if (world.Director.Owner is not { IsProposing: false, IsStopped: false } owner || !owner.Host.IsWorking) return;
         // What the owner knows may be older than the journal; its compare and set then ends it.
         var state = owner.Machine.State;
-        if (state.Spec != _wanted) Propose(owner, new SpecChanged(SimWorld.Volume, _wanted, state.SpecRevision + 1));
+        if (!world.Director.IsServing) HelpOut(owner, state);
+        else if (state.Spec != _wanted) Propose(owner, new SpecChanged(SimWorld.Volume, _wanted, state.SpecRevision + 1));
         else if (state.Replicas.Count(IsThere) < _wanted.Replicas && FreeNode(state) is { } free) Add(owner, state, free);
         else if (state.Replicas.Length > _wanted.Replicas && state.Replicas.All(IsThere)) owner.Host.Post(0, () => owner.Machine.DropSurplus([]));
         else if (Replaced(state) is { } lost) owner.Host.Post(0, () => owner.Machine.DropReplaced(lost.Id, $"replaced, and {lost.NodeName} has another name now"));
+    }
+
+    /// <summary>
+    /// What an operator does whose volume waits at its minimum for a copy that is gone for good: nobody opens an epoch below it, and nobody makes another copy without one. Less is
+    /// enough until it serves again; the journal takes that from any owner that has claimed the volume.
+    /// </summary>
+    private void HelpOut(SimOwner owner, VolumeState state)
+    {
+        var isGone = state.Replicas.Any(copy => state.Member(copy.Id) is not null && !IsThere(copy));
+        if (isGone && state.Spec is { FailureMode: not FailureModeKind.AlwaysOn } spec)
+            Propose(owner, new SpecChanged(SimWorld.Volume, spec with { FailureMode = FailureModeKind.AlwaysOn }, state.SpecRevision + 1));
     }
 
     private static void Propose(SimOwner owner, VolumeEvent e) => owner.Host.Post(0, () => owner.Machine.Propose(e));
