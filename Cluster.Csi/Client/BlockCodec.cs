@@ -6,8 +6,7 @@ namespace Cluster.Csi.Client;
 
 /// <summary>
 /// Encodes 4 KiB blocks for the wire and the store, and decodes them with their checksum verified (P6). Nothing between the two looks
-/// inside.
-/// Stateless; any thread.
+/// inside. Stateless; any thread, but for a cipher's.
 /// </summary>
 public static class BlockCodec
 {
@@ -22,30 +21,38 @@ public static class BlockCodec
     private const int DistinctMax = 88;
 
     /// <summary>
-    /// Encodes one whole block into <paramref name="to"/>, which has room for <see cref="Limits.BlockBytes"/>: Zero if it is all zero,
-    /// LZ4 if that
-    /// saves a quarter (<see cref="ClientLimits.CompressedBytesMax"/>), else Raw.
+    /// Encodes one whole block into <paramref name="to"/>, which has room for <see cref="RoomFor"/>: Zero if it is all zero, LZ4 if that saves a quarter
+    /// (<see cref="ClientLimits.CompressedBytesMax"/>), else Raw; the last two are encrypted then, if there is a cipher.
     /// </summary>
-    public static BlockDescriptor Encode(VolumeId volume, uint layer, ulong block, ReadOnlySpan<byte> data, Span<byte> to, bool compress)
+    public static BlockDescriptor Encode(
+        VolumeId volume, uint layer, ulong block, ReadOnlySpan<byte> data, Span<byte> to, bool compress, BlockCipher? cipher = null)
     {
         Invariant.That(data.Length == Limits.BlockBytes, "the codec encodes whole blocks");
         if (data.IndexOfAnyExcept((byte)0) < 0) return BlockDescriptor.Of(BlockEncoding.Zero, volume, layer, block, default);
-        if (compress && LooksCompressible(data))
+        var length = compress && LooksCompressible(data) ? LZ4Codec.Encode(data, to[..ClientLimits.CompressedBytesMax], LZ4Level.L00_FAST) : 0;
+        var encoding = length > 0 ? BlockEncoding.Lz4 : BlockEncoding.Raw;
+        if (encoding == BlockEncoding.Raw)
         {
-            var length = LZ4Codec.Encode(data, to[..ClientLimits.CompressedBytesMax], LZ4Level.L00_FAST);
-            if (length > 0) return BlockDescriptor.Of(BlockEncoding.Lz4, volume, layer, block, to[..length]);
+            data.CopyTo(to);
+            length = Limits.BlockBytes;
         }
-        data.CopyTo(to);
-        return BlockDescriptor.Of(BlockEncoding.Raw, volume, layer, block, to[..Limits.BlockBytes]);
+        if (cipher is not null)
+        {
+            encoding = encoding == BlockEncoding.Raw ? BlockEncoding.AesGcm : BlockEncoding.Lz4AesGcm;
+            length = cipher.Encrypt(encoding, block, to, length);
+        }
+        return BlockDescriptor.Of(encoding, volume, layer, block, to[..length]);
     }
 
+    /// <summary>Bytes that one encoded block may take.</summary>
+    public static int RoomFor(BlockCipher? cipher) => cipher is null ? Limits.BlockBytes : Limits.BlockBytes + EncryptedBlock.OverheadBytes;
+
     /// <summary>
-    /// Decodes one block into the 4 KiB of <paramref name="to"/>. BadChecksum: the bytes are not those that were written there.
-    /// Malformed: they are, but
-    /// don't decode. Unsupported: an encoding that this version does not know (encrypted volumes).
+    /// Decodes one block into the 4 KiB of <paramref name="to"/>. BadChecksum: the bytes are not those that were written there. Malformed: they are, but don't decode. Unsupported: an encoding
+    /// that this version does not know, or a block that is encrypted under a key that is not here.
     /// </summary>
-    public static IoStatus Decode(BlockDescriptor descriptor, VolumeId volume, uint layer, ulong block, ReadOnlySpan<byte> encoded,
-        Span<byte> to)
+    public static IoStatus Decode(
+        BlockDescriptor descriptor, VolumeId volume, uint layer, ulong block, ReadOnlySpan<byte> encoded, Span<byte> to, BlockCipher? cipher = null)
     {
         if (!descriptor.IsPlausible || encoded.Length != descriptor.Length) return IoStatus.Malformed;
         if (!descriptor.Matches(volume, layer, block, encoded)) return IoStatus.BadChecksum;
@@ -58,11 +65,20 @@ public static class BlockCodec
                 encoded.CopyTo(to);
                 return IoStatus.Ok;
             case BlockEncoding.Lz4:
-                return LZ4Codec.Decode(encoded, to[..Limits.BlockBytes]) == Limits.BlockBytes ? IoStatus.Ok : IoStatus.Malformed;
+                return Decompress(encoded, to);
+            case BlockEncoding.AesGcm or BlockEncoding.Lz4AesGcm when cipher is not null:
+                var status = cipher.Decrypt(descriptor.Encoding, block, encoded, out var plain);
+                if (status != IoStatus.Ok) return status;
+                if (descriptor.Encoding == BlockEncoding.Lz4AesGcm) return Decompress(plain, to);
+                plain.CopyTo(to);
+                return IoStatus.Ok;
             default:
                 return IoStatus.Unsupported;
         }
     }
+
+    private static IoStatus Decompress(ReadOnlySpan<byte> encoded, Span<byte> to) =>
+        LZ4Codec.Decode(encoded, to[..Limits.BlockBytes]) == Limits.BlockBytes ? IoStatus.Ok : IoStatus.Malformed;
 
     private static bool LooksCompressible(ReadOnlySpan<byte> data)
     {

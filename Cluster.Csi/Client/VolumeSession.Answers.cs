@@ -215,8 +215,8 @@ public sealed partial class VolumeSession
         var start = number << Limits.BlockBytesLog2;
         var end = fromBytes + (ulong)data.Length;
         if (start >= fromBytes && start + Limits.BlockBytes <= end)
-            return BlockCodec.Decode(descriptor, Info.Id, Layer, number, encoded, data.Slice((int)(start - fromBytes), Limits.BlockBytes));
-        var status = BlockCodec.Decode(descriptor, Info.Id, Layer, number, encoded, _scratch);
+            return BlockCodec.Decode(descriptor, Info.Id, Layer, number, encoded, data.Slice((int)(start - fromBytes), Limits.BlockBytes), _cipher);
+        var status = BlockCodec.Decode(descriptor, Info.Id, Layer, number, encoded, _scratch, _cipher);
         if (status != IoStatus.Ok) return status;
         var from = Math.Max(start, fromBytes);
         var to = Math.Min(start + Limits.BlockBytes, end);
@@ -231,7 +231,7 @@ public sealed partial class VolumeSession
         var descriptor = ReadDescriptor.Read(body);
         sequence = descriptor.Sequence;
         Saw(sequence);
-        return BlockCodec.Decode(descriptor.Block, Info.Id, Layer, request.Range.First, body[ReadDescriptor.SizeBytes..], edit.Content);
+        return BlockCodec.Decode(descriptor.Block, Info.Id, Layer, request.Range.First, body[ReadDescriptor.SizeBytes..], edit.Content, _cipher);
     }
 
     /// <summary>

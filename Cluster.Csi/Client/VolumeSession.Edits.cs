@@ -107,7 +107,7 @@ public sealed partial class VolumeSession
         var record = request.Record!.Span;
         var descriptor = BlockDescriptor.Read(record[RecordHeader.SizeBytes..]);
         var encoded = record.Slice(RecordHeader.SizeBytes + BlockDescriptor.SizeBytes, (int)request.PayloadLength);
-        edit.Known = BlockCodec.Decode(descriptor, Info.Id, Layer, edit.Block, encoded, edit.Content) == IoStatus.Ok;
+        edit.Known = BlockCodec.Decode(descriptor, Info.Id, Layer, edit.Block, encoded, edit.Content, _cipher) == IoStatus.Ok;
         edit.Sequence = sequence;
     }
 

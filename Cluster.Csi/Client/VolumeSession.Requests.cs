@@ -144,13 +144,13 @@ public sealed partial class VolumeSession
     {
         var count = data.Length >> Limits.BlockBytesLog2;
         var at = RecordHeader.SizeBytes + (count * BlockDescriptor.SizeBytes);
-        var buffer = BufferPool.Shared.Rent(at + data.Length);
+        var buffer = BufferPool.Shared.Rent(at + (count * BlockCodec.RoomFor(_cipher)));
         var span = buffer.Span;
         var payloadFrom = at;
         for (var index = 0; index < count; index++)
         {
             var block = data.Slice(index << Limits.BlockBytesLog2, Limits.BlockBytes);
-            var descriptor = BlockCodec.Encode(Info.Id, Layer, request.Range.First + (uint)index, block, span[at..], _compress);
+            var descriptor = BlockCodec.Encode(Info.Id, Layer, request.Range.First + (uint)index, block, span[at..], _compress, _cipher);
             descriptor.Write(span[(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes))..]);
             at += descriptor.Length;
         }

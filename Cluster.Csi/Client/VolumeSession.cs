@@ -42,10 +42,14 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     private int _holdMs;
     private ILoopTimer? _holdTimer;
 
+    /// <summary>Of an encrypted volume; its maker disposes of it.</summary>
+    private readonly BlockCipher? _cipher;
+
     internal VolumeSession(
-        VolumeInfo info, IOwnerGateway gateway, ILogger logger, Action<VolumeSession> onClosed, KeptBudget budget, Action<long, long>? onFound = null)
+        VolumeInfo info, IOwnerGateway gateway, ILogger logger, Action<VolumeSession> onClosed, KeptBudget budget, Action<long, long>? onFound = null,
+        BlockCipher? cipher = null)
     {
-        (Info, _gateway, _logger, _onClosed, _onFound) = (info, gateway, logger, onClosed, onFound);
+        (Info, _gateway, _logger, _onClosed, _onFound, _cipher) = (info, gateway, logger, onClosed, onFound, cipher);
         Loop = gateway.LoopOf(info.Id);
         SizeBytes = info.SizeBytes;
         _holdMs = info.HoldMs > 0 ? info.HoldMs : Limits.HoldMsDefault;

@@ -22,6 +22,9 @@ public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers
     /// <summary>What the sessions keep together (R13).</summary>
     public KeptBudget Kept { get; } = new();
 
+    /// <summary>The cipher of a volume's next session; null: it is not encrypted. Whoever makes it disposes of it. Nobody has keys yet.</summary>
+    internal Func<VolumeInfo, BlockCipher?>? CipherOf { get; init; }
+
     /// <summary>Sessions in use now.</summary>
     public IReadOnlyList<VolumeSession> Snapshot()
     {
@@ -136,7 +139,7 @@ public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers
             isNew = false;
             if (_sessions.TryGetValue(info.Id, out var session) && !session.IsOver) return session;
             isNew = true;
-            session = new VolumeSession(info, gateway, _logger, OnClosed, Kept, onFound);
+            session = new VolumeSession(info, gateway, _logger, OnClosed, Kept, onFound, CipherOf?.Invoke(info));
             _sessions[info.Id] = session;
             return session;
         }

@@ -8,6 +8,11 @@ internal static class PlacementEventLayouts
 {
     public static void Write(ref BodyWriter writer, PlacementEvent e)
     {
+        if (OnlyVolumeOf(e) is { } volume)
+        {
+            writer.U64(volume.Value);
+            return;
+        }
         switch (e)
         {
             case NodeRegistered registered:
@@ -21,14 +26,8 @@ internal static class PlacementEventLayouts
                 EventFields.Spec(ref writer, placed.Spec);
                 EventFields.Placements(ref writer, placed.Replicas);
                 break;
-            case VolumeConfirmed confirmed:
-                writer.U64(confirmed.Volume.Value);
-                break;
             case VolumeRespecified respecified:
                 EventFields.Spec(ref writer, respecified.Spec);
-                break;
-            case RespecificationConfirmed confirmed:
-                writer.U64(confirmed.Volume.Value);
                 break;
             case CopiesChanged changed:
                 EventFields.Spec(ref writer, changed.Spec);
@@ -48,19 +47,13 @@ internal static class PlacementEventLayouts
                 writer.U64(confirmed.Volume.Value);
                 writer.Replica(confirmed.Lost);
                 break;
-            case VolumeRemoved removed:
-                writer.U64(removed.Volume.Value);
-                break;
-            case RemovalConfirmed confirmed:
-                writer.U64(confirmed.Volume.Value);
-                break;
             case RemovalAsked asked:
                 writer.U64(asked.Volume.Value);
                 writer.Bool(asked.Force);
                 EventFields.Revision(ref writer, asked.Expected);
                 break;
-            case RemovalWithdrawn withdrawn:
-                writer.U64(withdrawn.Volume.Value);
+            case ShrinkAsked asked:
+                EventFields.Spec(ref writer, asked.Spec);
                 break;
             case CatalogueRecovered recovered:
                 writer.U64(recovered.LastVolume);
@@ -74,6 +67,18 @@ internal static class PlacementEventLayouts
                 throw new EventFormatException($"{e.GetType()} may not be journaled: it has no layout");
         }
     }
+
+    /// <summary>Of an event that is nothing but its volume's id.</summary>
+    private static VolumeId? OnlyVolumeOf(PlacementEvent e) => e switch
+    {
+        VolumeConfirmed confirmed => confirmed.Volume,
+        RespecificationConfirmed confirmed => confirmed.Volume,
+        VolumeRemoved removed => removed.Volume,
+        RemovalConfirmed confirmed => confirmed.Volume,
+        RemovalWithdrawn withdrawn => withdrawn.Volume,
+        ShrinkWithdrawn withdrawn => withdrawn.Volume,
+        _ => null,
+    };
 
     /// <summary>Null for a manifest that is not a placement event's.</summary>
     public static PlacementEvent? Read(string manifest, ref BodyReader reader) => manifest switch
@@ -93,6 +98,8 @@ internal static class PlacementEventLayouts
         "removal-confirmed/1" => new RemovalConfirmed(new VolumeId(reader.U64())),
         "removal-asked/1" => new RemovalAsked(new VolumeId(reader.U64()), reader.Bool(), EventFields.Revision(ref reader)),
         "removal-withdrawn/1" => new RemovalWithdrawn(new VolumeId(reader.U64())),
+        "shrink-asked/1" => new ShrinkAsked(EventFields.Spec(ref reader)),
+        "shrink-withdrawn/1" => new ShrinkWithdrawn(new VolumeId(reader.U64())),
         "catalogue-recovered/1" => new CatalogueRecovered(reader.U64()),
         "recovered-placed/1" => new RecoveredPlaced(EventFields.Spec(ref reader), EventFields.Placements(ref reader), reader.U16()),
         _ => null,

@@ -58,6 +58,12 @@ public sealed record RemovalAsked(VolumeId Volume, bool Force, VolumeRevision? E
 /// <summary>The owner refused; the volume stays.</summary>
 public sealed record RemovalWithdrawn(VolumeId Volume) : PlacementEvent;
 
+/// <summary>The volume is to be as small as that spec says; its owner is told until it confirms (<see cref="RespecificationConfirmed"/>), or refuses.</summary>
+public sealed record ShrinkAsked(VolumeSpec Spec) : PlacementEvent;
+
+/// <summary>The owner refused. It is told the spec as it was, under a new revision, so that no order to shrink that comes late can count.</summary>
+public sealed record ShrinkWithdrawn(VolumeId Volume) : PlacementEvent;
+
 /// <summary>First event of a catalogue that was recovered (P7): ids up to here may have been given out.</summary>
 public sealed record CatalogueRecovered(ulong LastVolume) : PlacementEvent;
 

@@ -56,6 +56,16 @@ internal static class VolumeEventLayouts
                 writer.U64(recovered.Version);
                 EventFields.Members(ref writer, recovered.Members);
                 break;
+            default:
+                WriteOfSnapshots(ref writer, e);
+                break;
+        }
+    }
+
+    private static void WriteOfSnapshots(ref BodyWriter writer, VolumeEvent e)
+    {
+        switch (e)
+        {
             case SnapshotCreated created:
                 writer.U64(created.Sequence);
                 writer.Text(created.Name);
@@ -66,6 +76,14 @@ internal static class VolumeEventLayouts
                 break;
             case VolumeImage image:
                 VolumeImageLayout.Write(ref writer, image);
+                break;
+            case CloneStarted started:
+                writer.U64(started.Sequence);
+                writer.Text(started.CloneName);
+                writer.U64(started.UnixMs);
+                break;
+            case CloneEnded ended:
+                writer.Text(ended.CloneName);
                 break;
             case VolumeDeleted:
                 break;
@@ -94,6 +112,8 @@ internal static class VolumeEventLayouts
         "snapshot-created/1" => new SnapshotCreated(Id(ref reader), reader.U64(), reader.Text(EventFields.TextBytesMax), reader.U64()),
         "snapshot-deleted/1" => new SnapshotDeleted(Id(ref reader), reader.U64()),
         "volume-image/1" => VolumeImageLayout.Read(Id(ref reader), ref reader),
+        "clone-started/1" => new CloneStarted(Id(ref reader), reader.U64(), reader.Text(EventFields.TextBytesMax), reader.U64()),
+        "clone-ended/1" => new CloneEnded(Id(ref reader), reader.Text(EventFields.TextBytesMax)),
         "volume-deleted/1" => new VolumeDeleted(Id(ref reader)),
         _ => null,
     };

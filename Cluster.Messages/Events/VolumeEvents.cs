@@ -42,6 +42,14 @@ public sealed record SnapshotCreated(VolumeId Volume, ulong Sequence, string Nam
 /// <summary>The snapshot is gone; a marker that leaves it out follows in the order, however often owners change until then (R22).</summary>
 public sealed record SnapshotDeleted(VolumeId Volume, ulong Sequence) : VolumeEvent(Volume);
 
+/// <summary>The snapshot stays, however it is asked for: a clone is being made from it, and may not have begun on every node yet.</summary>
+/// <param name="CloneName">Full name of the new volume.</param>
+/// <param name="UnixMs">When, by the owner's clock: one that nobody ends is ended after a while.</param>
+public sealed record CloneStarted(VolumeId Volume, ulong Sequence, string CloneName, ulong UnixMs) : VolumeEvent(Volume);
+
+/// <summary>That clone serves, or was given up.</summary>
+public sealed record CloneEnded(VolumeId Volume, string CloneName) : VolumeEvent(Volume);
+
 /// <summary>
 /// First event of a volume that was recovered from its copies' headers (P7): these members hold all that there is, which ends with a record of that epoch at the start
 /// sequence. Of the epochs before nothing is known: other copies are prefixes if their last record is of that very epoch, else they are copied in full.
@@ -60,7 +68,7 @@ public sealed record VolumeRecovered(
 public sealed record VolumeImage(
     VolumeId Volume, VolumeSpec? Spec, ImmutableArray<ReplicaPlacement> Replicas, ulong SpecRevision, ushort LastReplica, int CopiesInForce, Epoch Epoch, string EpochNodeName,
     Epoch Opened, ulong Version, ImmutableArray<InSyncMember> InSync, ImmutableArray<InSyncMember> EverInSync, ImmutableArray<OpenedEpoch> History, bool HistoryCut,
-    ulong ForgottenAfter, ulong ForgottenBefore, Attachment Attachment, ImmutableArray<VolumeSnapshot> Snapshots, ulong RecoveredUpTo,
+    ulong ForgottenAfter, ulong ForgottenBefore, Attachment Attachment, ImmutableArray<VolumeSnapshot> Snapshots, ImmutableArray<StartedClone> Clones, ulong RecoveredUpTo,
     ImmutableArray<ulong> RecoveredAndDeleted, bool Deleted) : VolumeEvent(Volume);
 
 /// <summary>Last event: the tombstone (R22).</summary>

@@ -13,7 +13,7 @@ internal static class VolumeImageLayout
 
     /// <summary>Bytes of this one at most, its spec and what has a bound of its own aside.</summary>
     public static int BytesMax(VolumeImage image) => (3 * EventFields.ItemsMax * EventFields.ItemBytesMax) + (16 * image.History.Length) + (8 * image.RecoveredAndDeleted.Length)
-        + image.Snapshots.Sum(snapshot => 20 + Encoding.UTF8.GetByteCount(snapshot.Name));
+        + image.Snapshots.Sum(snapshot => 20 + Encoding.UTF8.GetByteCount(snapshot.Name)) + image.Clones.Sum(clone => 20 + Encoding.UTF8.GetByteCount(clone.Name));
 
     public static void Write(ref BodyWriter writer, VolumeImage image)
     {
@@ -49,7 +49,8 @@ internal static class VolumeImageLayout
         return new VolumeImage(volume, spec, EventFields.Placements(ref reader), reader.U64(), reader.U16(), (int)reader.U32(), new Epoch(reader.U64()),
             reader.Text(EventFields.TextBytesMax), new Epoch(reader.U64()), reader.U64(), EventFields.Members(ref reader), EventFields.Members(ref reader),
             Items(ref reader, (ref from) => new OpenedEpoch(from.U64(), from.U64())), reader.Bool(), reader.U64(), reader.U64(), EventFields.Attachment(ref reader),
-            Items(ref reader, (ref from) => new VolumeSnapshot(from.U64(), from.Text(EventFields.TextBytesMax), from.U64())), reader.U64(),
+            Items(ref reader, (ref from) => new VolumeSnapshot(from.U64(), from.Text(EventFields.TextBytesMax), from.U64())),
+            Items(ref reader, (ref from) => new StartedClone(from.U64(), from.Text(EventFields.TextBytesMax), from.U64())), reader.U64(),
             Items(ref reader, (ref from) => from.U64()), reader.Bool());
     }
 
@@ -63,6 +64,13 @@ internal static class VolumeImageLayout
             writer.U64(snapshot.Sequence);
             writer.Text(snapshot.Name);
             writer.U64(snapshot.UnixMs);
+        }
+        writer.U32((uint)image.Clones.Length);
+        foreach (var clone in image.Clones)
+        {
+            writer.U64(clone.Sequence);
+            writer.Text(clone.Name);
+            writer.U64(clone.UnixMs);
         }
         writer.U64(image.RecoveredUpTo);
         writer.U32((uint)image.RecoveredAndDeleted.Length);

@@ -9,11 +9,15 @@ namespace Cluster.Messages.Events;
 /// A volume's spec as it is journaled and as every replica's header carries it (P7). Canonical: equal specs have equal bytes. Layout,
 /// little-endian: version u8 (1) | log2 of the block size u8 (12) | layout u8 (0: whole copies) | replicas u8 | failure mode u8 | failure
 /// threshold u8 | compression u8 | zero u8 | hold ms u32 | id u64 | size u64 | namespace text | name text | label count u16 | (key text,
-/// value text), ascending by key. A text is a u32 length and its UTF-8.
+/// value text), ascending by key. A text is a u32 length and its UTF-8. Version 2, written for clones only, goes on: origin u64 | sequence of its snapshot u64 |
+/// the origin's name text | the snapshot's name text.
 /// </summary>
 public static class VolumeSpecCodec
 {
     public const byte Version = 1;
+
+    /// <summary>With a source.</summary>
+    public const byte VersionOfClones = 2;
 
     /// <summary>Whole copies; erasure-coded layouts get numbers of their own.</summary>
     public const byte LayoutCopies = 0;
@@ -22,7 +26,7 @@ public static class VolumeSpecCodec
     private const int TextBytesMax = 4 * Limits.LabelLengthMax;
 
     /// <summary>Bytes of the largest spec that can be encoded.</summary>
-    public const int EncodedBytesMax = FixedBytes + 2 + ((2 + (2 * Limits.LabelsMax)) * (4 + TextBytesMax));
+    public const int EncodedBytesMax = FixedBytes + 2 + ((4 + (2 * Limits.LabelsMax)) * (4 + TextBytesMax)) + (2 * sizeof(ulong));
 
     public static byte[] Encode(VolumeSpec spec)
     {
@@ -47,13 +51,14 @@ public static class VolumeSpecCodec
     {
         var bytes = FixedBytes + MeasureText(spec.Namespace) + MeasureText(spec.Name) + 2;
         foreach (var (key, value) in spec.Labels) bytes += MeasureText(key) + MeasureText(value);
+        if (spec.Source is { } source) bytes += (2 * sizeof(ulong)) + MeasureText(source.OriginName) + MeasureText(source.Snapshot);
         return bytes;
     }
 
     internal static void Write(ref BodyWriter writer, VolumeSpec spec)
     {
         Invariant.That(spec.Labels.Count <= Limits.LabelsMax, "a spec carries more labels than its layout allows");
-        writer.U8(Version);
+        writer.U8(spec.Source is null ? Version : VersionOfClones);
         writer.U8(Limits.BlockBytesLog2);
         writer.U8(LayoutCopies);
         writer.U8(checked((byte)spec.Replicas));
@@ -72,12 +77,18 @@ public static class VolumeSpecCodec
             writer.Text(key);
             writer.Text(value);
         }
+        if (spec.Source is not { } source) return;
+        writer.U64(source.Origin.Value);
+        writer.U64(source.Sequence);
+        writer.Text(source.OriginName);
+        writer.Text(source.Snapshot);
     }
 
     internal static bool TryRead(ref BodyReader reader, out VolumeSpec spec)
     {
         spec = Nothing;
-        if (reader.U8() != Version || reader.U8() != Limits.BlockBytesLog2 || reader.U8() != LayoutCopies) return false;
+        var version = reader.U8();
+        if (version is not (Version or VersionOfClones) || reader.U8() != Limits.BlockBytesLog2 || reader.U8() != LayoutCopies) return false;
         var replicas = reader.U8();
         var mode = (FailureModeKind)reader.U8();
         var threshold = reader.U8();
@@ -91,7 +102,9 @@ public static class VolumeSpecCodec
         if (!TryReadLabels(ref reader, out var labels)) return false;
         if (!reader.Ok || zero != 0 || !id.IsValid || holdMs > int.MaxValue || sizeBytes > Limits.VolumeBytesMax) return false;
         if (replicas is 0 or > Limits.ReplicasMax || !Enum.IsDefined(mode)) return false;
-        spec = new VolumeSpec(id, scope, name, sizeBytes, replicas, mode, threshold, (int)holdMs, compression, labels);
+        var source = version == VersionOfClones ? new VolumeSource(new VolumeId(reader.U64()), reader.U64(), reader.Text(TextBytesMax), reader.Text(TextBytesMax)) : null;
+        if (!reader.Ok || source is { Origin.IsValid: false } or { Sequence: 0 }) return false;
+        spec = new VolumeSpec(id, scope, name, sizeBytes, replicas, mode, threshold, (int)holdMs, compression, labels, source);
         return true;
     }
 

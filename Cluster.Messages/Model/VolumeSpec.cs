@@ -26,7 +26,8 @@ public sealed record VolumeSpec(
     int FailureThreshold,
     int HoldMs,
     bool Compression,
-    ImmutableSortedDictionary<string, string> Labels)
+    ImmutableSortedDictionary<string, string> Labels,
+    VolumeSource? Source = null)
 {
     public const string DefaultNamespace = "default";
 
@@ -52,6 +53,11 @@ public sealed record VolumeSpec(
 
     public string FullName => Namespace == DefaultNamespace ? Name : $"{Namespace}/{Name}";
 }
+
+/// <summary>What a volume was cloned from, for as long as it lives; the origin may be gone by then. Its order goes on from the snapshot's sequence.</summary>
+/// <param name="OriginName">The origin's full name, for people.</param>
+/// <param name="Snapshot">The snapshot's name, for people; empty: the volume as it was at that moment.</param>
+public sealed record VolumeSource(VolumeId Origin, ulong Sequence, string OriginName, string Snapshot);
 
 /// <summary>Where one copy lives. <see cref="Identity"/> is written into the replica's own header on disk (R5).</summary>
 public sealed record ReplicaPlacement(ReplicaId Id, NodeId Node, string NodeName, Guid Identity);

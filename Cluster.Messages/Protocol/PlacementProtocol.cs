@@ -31,7 +31,9 @@ public static class PlacementProtocol
     /// <see cref="Found"/> once the volume may be used. The same name with the same spec answers the same; with another spec it is a
     /// conflict.
     /// </summary>
-    public sealed record CreateVolume(string Namespace, string Name, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels)
+    /// <param name="Source">Null: the volume is empty. Else it is a clone: not smaller than what it comes from, and with at least one copy on one of the nodes <paramref name="Near"/>.</param>
+    public sealed record CreateVolume(
+        string Namespace, string Name, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels, VolumeSource? Source, ImmutableArray<NodeId> Near)
         : IPlacementCommand;
 
     /// <summary>By "NAME" or "NAMESPACE/NAME". Answer: <see cref="Found"/>.</summary>
@@ -41,11 +43,11 @@ public static class PlacementProtocol
     public sealed record ListVolumes(string Namespace) : IPlacementCommand;
 
     /// <summary>
-    /// A new size (0: as it is; grow only) and labels to set (an empty value removes one). Answered by <see cref="Found"/> once the owner
+    /// A new size (0: as it is; a smaller one only if <paramref name="AllowShrink"/>, and only over space in which nothing is stored) and labels to set (an empty value removes one). Answered by <see cref="Found"/> once the owner
     /// has it; of another number of copies: once those to come are added and those to go are gone. Refused as Stale when the catalogue's part of <paramref name="Expected"/> (null: any) is not the present one.
     /// </summary>
     public sealed record ChangeVolume(
-        string FullName, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels, VolumeRevision? Expected = null)
+        string FullName, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels, VolumeRevision? Expected = null, bool AllowShrink = false)
         : IPlacementCommand;
 
     /// <summary>
@@ -67,7 +69,7 @@ public static class PlacementProtocol
     /// </summary>
     public sealed record RegisterNode(NodeDescription Description, NodeReport Report) : IPlacementCommand;
 
-    /// <summary>Sent when the report changed. No answer; <see cref="RegisterAgain"/> when the node is unknown to a new singleton.</summary>
+    /// <summary>Sent when the report changed, and now and then. Answer: <see cref="ReportTaken"/>, or <see cref="RegisterAgain"/> when the node is unknown to a new singleton.</summary>
     public sealed record ReportNode(NodeId Node, NodeReport Report) : IPlacementCommand;
 
     /// <summary>
@@ -88,6 +90,9 @@ public static class PlacementProtocol
 
     public sealed record RegisterAgain(NodeId Node) : IControlMessage;
 
+    /// <param name="ProvisionedBytes">As <see cref="NodeEntry"/> has them.</param>
+    public sealed record ReportTaken(NodeId Node, ulong ProvisionedBytes) : IControlMessage;
+
     public sealed record Deleted(ImmutableArray<HeldCopy> Copies) : IControlMessage;
 
     /// <summary>One sentence that names the input and what would be right.</summary>
@@ -105,10 +110,13 @@ public sealed record NodeDescription(
 
 /// <summary>What changes while a node runs. Bytes of its store; the boot id is the host's (R9).</summary>
 /// <param name="LiveBytes">Of what volumes and snapshots have there: what cleaning can't free.</param>
-public sealed record NodeReport(long CapacityBytes, long UsedBytes, long AvailableBytes, ulong StoreOpenCount, Guid BootId, string Version, long LiveBytes = 0);
+/// <param name="OverCommitPercent">Sizes of copies may come to so much of the capacity there; 0: to any.</param>
+public sealed record NodeReport(long CapacityBytes, long UsedBytes, long AvailableBytes, ulong StoreOpenCount, Guid BootId, string Version, long LiveBytes = 0,
+    int OverCommitPercent = 0);
 
 /// <summary>A node as users see it. State: up, unreachable or down.</summary>
-public sealed record NodeEntry(NodeDescription Description, NodeReport Report, string State, bool Cordoned, int Replicas);
+/// <param name="ProvisionedBytes">Sizes of the volumes with a copy there, or one on its way.</param>
+public sealed record NodeEntry(NodeDescription Description, NodeReport Report, string State, bool Cordoned, int Replicas, ulong ProvisionedBytes = 0);
 
 /// <summary>How far a volume is in its life.</summary>
 public enum CataloguePhase : byte

@@ -38,10 +38,10 @@ public static class VolumeProtocol
     public sealed record Detach(VolumeId Volume, VolumeRevision? Expected = null) : IVolumeCommand;
 
     /// <summary>
-    /// Size (grow only), labels and number of copies. Answer: <see cref="Done"/>. Revisions rise with each change; one that a newer one has overtaken
-    /// changes nothing.
+    /// Size, labels and number of copies. Answer: <see cref="Done"/>. Revisions rise with each change; one that a newer one has overtaken changes nothing. A smaller size only if
+    /// <paramref name="AllowShrink"/>, and refused then: Conflict when something is stored beyond the new end, or the volume has snapshots; Busy or Offline while nobody can tell.
     /// </summary>
-    public sealed record ChangeSpec(VolumeId Volume, VolumeSpec Spec, ulong Revision) : IVolumeCommand;
+    public sealed record ChangeSpec(VolumeId Volume, VolumeSpec Spec, ulong Revision, bool AllowShrink = false) : IVolumeCommand;
 
     /// <summary>
     /// The copies are to be as many as the spec of this revision says: <paramref name="Added"/> (in the order of their numbers) are added, and what is
@@ -112,6 +112,20 @@ public static class VolumeProtocol
     public sealed record SnapshotEntry(string Name, ulong Sequence, ulong CreatedUnixMs, ulong UniqueBytes, ulong UniqueBlocks);
 
     /// <summary>
+    /// Keeps a snapshot for a clone that is about to be made, whatever is asked for meanwhile, until <see cref="EndClone"/> or for a while. Answer: <see cref="CloneOrigin"/>, also when asked again.
+    /// Refused: Missing when there is none of that name; as <see cref="CreateSnapshot"/>.
+    /// </summary>
+    /// <param name="Snapshot">Empty: one is made for it, which users do not see.</param>
+    /// <param name="CloneName">Full name of the new volume.</param>
+    public sealed record StartClone(VolumeId Volume, string Snapshot, string CloneName) : IVolumeCommand;
+
+    /// <param name="InSync">Nodes whose copies hold the snapshot.</param>
+    public sealed record CloneOrigin(VolumeId Volume, VolumeSource Source, ulong SizeBytes, ImmutableArray<NodeId> InSync) : IControlMessage;
+
+    /// <summary>The clone serves, or was given up. Answer: <see cref="Done"/>.</summary>
+    public sealed record EndClone(VolumeId Volume, string CloneName) : IVolumeCommand;
+
+    /// <summary>
     /// Blocks that changed between two snapshots, from block <paramref name="First"/> on. Answer: <see cref="ChangedRuns"/>. Refused: Missing when there is none of one of the names, OutOfRange
     /// when the first is not the older one.
     /// </summary>
@@ -145,5 +159,5 @@ public sealed record VolumeView(
     ImmutableArray<ReplicaView> Replicas, Attachment Attachment, string Reason, int InSyncMin,
     VolumeSpace? Space = null, int Snapshots = 0) : IControlMessage;
 
-/// <summary>Bytes of one copy: of the blocks written, of those as stored, and of what only snapshots still have.</summary>
-public sealed record VolumeSpace(long UsedBytes, long StoredBytes, long SnapshotBytes);
+/// <summary>Bytes of one copy: of the blocks written, of those as stored, of what only snapshots still have, and of what a clone shares with the volume that it came from.</summary>
+public sealed record VolumeSpace(long UsedBytes, long StoredBytes, long SnapshotBytes, long SharedBytes = 0);

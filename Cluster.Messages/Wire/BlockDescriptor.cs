@@ -18,7 +18,8 @@ public readonly record struct BlockDescriptor(BlockEncoding Encoding, ushort Len
         BlockEncoding.Zero => Length == 0,
         BlockEncoding.Raw => Length == Limits.BlockBytes,
         BlockEncoding.Lz4 => Length is > 0 and < Limits.BlockBytes,
-        BlockEncoding.AesGcm or BlockEncoding.Lz4AesGcm => Length is > 0 and <= Limits.EncodedBlockBytesMax,
+        BlockEncoding.AesGcm => Length == Limits.BlockBytes + EncryptedBlock.OverheadBytes,
+        BlockEncoding.Lz4AesGcm => Length is > EncryptedBlock.OverheadBytes and < Limits.BlockBytes + EncryptedBlock.OverheadBytes,
         _ => false,
     };
 

@@ -41,9 +41,9 @@ public enum BlockEncoding : byte
     Zero = 1,
     Raw = 2,
     Lz4 = 3,
-    /// <summary>AES-256-GCM over Raw; reserved for encrypted volumes.</summary>
+    /// <summary>AES-256-GCM over Raw (<see cref="EncryptedBlock"/>).</summary>
     AesGcm = 4,
-    /// <summary>AES-256-GCM over Lz4; reserved.</summary>
+    /// <summary>AES-256-GCM over Lz4.</summary>
     Lz4AesGcm = 5,
 }
 

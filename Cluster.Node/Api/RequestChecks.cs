@@ -14,9 +14,16 @@ public static class RequestChecks
     {
         if (!VolumeName.IsLabel(request.Name, "volume name", out var reason)) return Invalid(reason);
         if (request.Namespace is { } scope && !VolumeName.IsLabel(scope, "namespace", out reason)) return Invalid(reason);
-        return CheckReplicas(request.Replicas) ?? CheckSize(request.SizeBytes) ?? CheckLabels(request.Labels?.Select(label => (label.Key, (string?)label.Value)),
+        if (request.Source is { } source && CheckSource(source) is { } wrong) return wrong;
+        var size = request is { Source: not null, SizeBytes: 0 } ? null : CheckSize(request.SizeBytes);
+        return CheckReplicas(request.Replicas) ?? size ?? CheckLabels(request.Labels?.Select(label => (label.Key, (string?)label.Value)),
             removable: false);
     }
+
+    private static ControlFailure? CheckSource(CloneSourceRequest source) =>
+        !VolumeName.TryParse(source.Volume, out _, out var reason) ? Invalid(reason)
+        : source.Snapshot is { } snapshot && !VolumeName.IsLabel(snapshot, "snapshot name", out reason) ? Invalid(reason)
+        : null;
 
     /// <summary>Null when the change is well formed and changes something.</summary>
     public static ControlFailure? Check(ChangeVolumeRequest change)
@@ -64,7 +71,7 @@ public static class RequestChecks
     {
         if (sizeBytes is 0 or > Limits.VolumeBytesMax)
         {
-            return Invalid($"The size of {sizeBytes} bytes is out of range: use {Limits.SectorBytes} to {Limits.VolumeBytesMax} bytes.");
+            return Invalid($"The size of {sizeBytes} bytes is out of range: use {Limits.SectorBytes} to {Limits.VolumeBytesMax} bytes{(sizeBytes == 0 ? " (sizeBytes)" : "")}.");
         }
         return sizeBytes % Limits.SectorBytes == 0
             ? null

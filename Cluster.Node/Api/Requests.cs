@@ -7,18 +7,36 @@ public sealed record CreateVolumeRequest
 
     public string? Namespace { get; init; }
 
-    public required ulong SizeBytes { get; init; }
+    /// <summary>Of a clone: not below that of what it comes from; 0 or absent: the same.</summary>
+    public ulong SizeBytes { get; init; }
 
     public int? Replicas { get; init; }
 
+    /// <summary>Of a clone too: none is taken over from what it comes from.</summary>
     public Dictionary<string, string>? Labels { get; init; }
+
+    /// <summary>What to clone; absent: nothing, the volume is empty.</summary>
+    public CloneSourceRequest? Source { get; init; }
+}
+
+/// <summary>What a clone begins as.</summary>
+public sealed record CloneSourceRequest
+{
+    /// <summary>NAME, or NAMESPACE/NAME outside the namespace "default".</summary>
+    public required string Volume { get; init; }
+
+    /// <summary>One of its snapshots; absent: the volume as it is when this is carried out.</summary>
+    public string? Snapshot { get; init; }
 }
 
 /// <summary>A change of a volume (JSON merge patch): what is absent stays; a label with the value null is removed.</summary>
 public sealed record ChangeVolumeRequest
 {
-    /// <summary>The new size, not below the present one.</summary>
+    /// <summary>The new size; not below the present one, unless <see cref="AllowShrink"/>.</summary>
     public ulong? SizeBytes { get; init; }
+
+    /// <summary>The new size may be a smaller one. It is refused all the same when data is stored beyond the new end, and while the volume has snapshots.</summary>
+    public bool AllowShrink { get; init; }
 
     /// <summary>The new number of copies, 1-5: the label myrmidon.dev/replicas, for short.</summary>
     public int? Replicas { get; init; }

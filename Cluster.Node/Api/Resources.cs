@@ -46,6 +46,12 @@ public sealed record VolumeResource
     /// <summary>Bytes that one copy takes for what only snapshots still have.</summary>
     public ulong? SnapshotBytes { get; init; }
 
+    /// <summary>Bytes on one copy that a clone shares with the volume it came from: they are counted there, or kept for the clones alone. 0 for any other volume.</summary>
+    public ulong? SharedBytes { get; init; }
+
+    /// <summary>What the volume was cloned from; null: nothing.</summary>
+    public VolumeSourceResource? Source { get; init; }
+
     /// <summary>Sequence of the newest write that the owner has ordered.</summary>
     public ulong Sequence { get; init; }
 
@@ -54,6 +60,21 @@ public sealed record VolumeResource
 
     /// <summary>Changes with every change of size, labels, attachment or placement; the ETag is this in quotes.</summary>
     public required string Revision { get; init; }
+}
+
+/// <summary>What a volume was cloned from. It may be gone, or its name given to another one.</summary>
+public sealed record VolumeSourceResource
+{
+    /// <summary>Its full name then.</summary>
+    public required string Volume { get; init; }
+
+    public required string Id { get; init; }
+
+    /// <summary>Name of the snapshot; null: the volume as it was at that moment.</summary>
+    public string? Snapshot { get; init; }
+
+    /// <summary>The clone begins with all that the origin had written up to here.</summary>
+    public required ulong Sequence { get; init; }
 }
 
 /// <summary>One copy of a volume.</summary>
@@ -168,6 +189,12 @@ public sealed record NodeResource
 
     /// <summary>What volumes and snapshots have there, as stored: what cleaning can't free.</summary>
     public ulong UsedBytes { get; init; }
+
+    /// <summary>Sizes of the volumes with a copy there, or one on its way: what it has promised.</summary>
+    public ulong ProvisionedBytes { get; init; }
+
+    /// <summary>What it may promise, in percent of its capacity; null: there is no limit.</summary>
+    public int? OverCommitPercent { get; init; }
 
     public string? Version { get; init; }
 }

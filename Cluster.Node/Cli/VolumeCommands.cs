@@ -18,15 +18,18 @@ internal static class VolumeCommands
     private static Command Create()
     {
         var name = Name();
-        var size = Size("--size", "Size, such as 10GiB (1024-based), 10GB (1000-based) or bytes; thin, so it costs nothing until written");
+        var size = Size("--size", "Size, such as 10GiB (1024-based), 10GB (1000-based) or bytes; thin, so it costs nothing until written. Default of a clone: that of its origin", required: false);
+        var (fromSnapshot, fromVolume) = (CloneOptions.FromSnapshot(), CloneOptions.FromVolume());
         var replicas = Replicas("Copies in all, 1-5; default: as many as there are nodes, 3 at most");
         var labels = Labels("--label", "A label, such as myrmidon.dev/failure-mode=hard; may be given many times");
         var command = new VerbCommand("create", "Create a volume. It can be used as soon as this returns.",
             "myrmidon volume create db --size 10GiB --replicas 3",
-            "myrmidon volume create shop/db --size 500GB --label myrmidon.dev/failure-mode=hard")
+            "myrmidon volume create shop/db --size 500GB --label myrmidon.dev/failure-mode=hard",
+            "myrmidon volume create db-test --from-snapshot db/monday")
         {
-            name, size, replicas, labels,
+            name, size, replicas, labels, fromSnapshot, fromVolume,
         };
+        command.Validators.Add(result => CloneOptions.Check(result, size, fromSnapshot, fromVolume));
         ClientOptions.Set(command, async (parsed, client, printer, cancellation) =>
         {
             var volume = parsed.GetRequiredValue(name);
@@ -34,14 +37,16 @@ internal static class VolumeCommands
             {
                 Name = volume.Name,
                 Namespace = volume.Namespace,
-                SizeBytes = parsed.GetRequiredValue(size),
+                SizeBytes = parsed.GetValue(size),
+                Source = parsed.GetValue(fromSnapshot) ?? parsed.GetValue(fromVolume),
                 Replicas = parsed.GetValue(replicas),
                 Labels = parsed.GetValue(labels)?.ToDictionary(label => label.Key, label => label.Value),
             };
             var answer = await client.PostAsync("/v1/volumes", body, cancellation);
             if (!answer.IsOk) return Fail(printer, answer);
             var created = answer.As<VolumeResource>();
-            printer.PrintDone(answer.Body, $"Volume {volume} created: {SizeText.Format(created.SizeBytes)}, copies on "
+            var clone = created.Source is { } source ? $" as a clone of {Describe.TextOf(source)}" : "";
+            printer.PrintDone(answer.Body, $"Volume {volume} created{clone}: {SizeText.Format(created.SizeBytes)}, copies on "
                 + $"{string.Join(", ", created.Replicas.Select(replica => replica.Node))}.");
             if (created.SingleCopy) printer.Hint("It has a single copy: losing that node's disk loses the data.");
             if (printer.Format == OutputFormat.Table) await HintAtNbdAsync(client, printer, volume, cancellation);
@@ -103,12 +108,16 @@ internal static class VolumeCommands
     private static Command Resize()
     {
         var name = Name();
-        var size = Size("--size", "The new size, such as 20GiB; not below the present one", required: false);
+        var size = Size("--size", "The new size, such as 20GiB; not below the present one without --allow-shrink", required: false);
         var replicas = Replicas("The new number of copies in all, 1-5");
-        var command = new VerbCommand("resize", "Grow a volume, or give it another number of copies, while it is in use.",
-            "myrmidon volume resize db --size 20GiB", "myrmidon volume resize db --replicas 3")
+        var allowShrink = new Option<bool>("--allow-shrink")
         {
-            name, size, replicas,
+            Description = "A smaller size, too: shrink the file system first, and trim what is beyond; refused while data or snapshots are there",
+        };
+        var command = new VerbCommand("resize", "Grow or shrink a volume, or give it another number of copies, while it is in use.",
+            "myrmidon volume resize db --size 20GiB", "myrmidon volume resize db --replicas 3", "myrmidon volume resize db --size 5GiB --allow-shrink")
+        {
+            name, size, replicas, allowShrink,
         };
         command.Validators.Add(result =>
         {
@@ -116,7 +125,12 @@ internal static class VolumeCommands
         });
         SetChange(command, name,
             (parsed, volume, client, cancellation) => client.SendAsync(HttpMethod.Patch, PathOf(volume),
-                new ChangeVolumeRequest { SizeBytes = parsed.GetResult(size) is null ? null : parsed.GetValue(size), Replicas = parsed.GetValue(replicas) },
+                new ChangeVolumeRequest
+                {
+                    SizeBytes = parsed.GetResult(size) is null ? null : parsed.GetValue(size),
+                    Replicas = parsed.GetValue(replicas),
+                    AllowShrink = parsed.GetValue(allowShrink),
+                },
                 null, cancellation),
             (volume, changed) => $"Volume {volume} is {SizeText.Format(changed!.SizeBytes)} now, with copies on "
                 + $"{string.Join(", ", changed.Replicas.Select(replica => replica.State == "in-sync" ? replica.Node : $"{replica.Node} ({replica.State})"))}.");

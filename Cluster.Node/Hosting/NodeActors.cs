@@ -53,11 +53,12 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
 
     /// <summary>Completes when placement knows the node and may use it.</summary>
     /// <param name="report">What the node has now; quick, any thread.</param>
-    public Task RegisterAsync(ActorSystem system, NodeDescription description, Func<NodeReport> report)
+    /// <param name="onProvisioned">Hears the sizes of the volumes with a copy on the node; any thread.</param>
+    public Task RegisterAsync(ActorSystem system, NodeDescription description, Func<NodeReport> report, Action<ulong> onProvisioned)
     {
         var placement = Placement;
         var known = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        system.ActorOf(Props.Create(() => new NodeActor(placement, description, report, known)), "node");
+        system.ActorOf(Props.Create(() => new NodeActor(placement, description, report, known, onProvisioned)), "node");
         return known.Task;
     }
 

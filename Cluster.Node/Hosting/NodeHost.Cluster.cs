@@ -63,10 +63,11 @@ public sealed partial class NodeHost
             $"{host}:{meshPort}", member.Address.ToString(), store.StoreId);
     }
 
-    private static NodeReport Report(BlockStore store)
+    private NodeReport Report(BlockStore store)
     {
         var usage = store.Usage;
-        return new NodeReport(usage.CapacityBytes, usage.UsedBytes, usage.AvailableBytes, store.OpenCount, BootId, ControlPlane.Version, usage.LiveBytes);
+        return new NodeReport(usage.CapacityBytes, usage.UsedBytes, usage.AvailableBytes, store.OpenCount, BootId, ControlPlane.Version, usage.LiveBytes,
+            _options.OverCommitPercent);
     }
 
     private (OwnerGateway Gateway, NbdServer Server, VolumeSessions Sessions) StartNbd(VolumeRuntime runtime, NodeActors actors)

@@ -31,6 +31,7 @@ public sealed class NodeStartException(string message, Exception? inner = null) 
 /// </summary>
 public sealed partial class NodeHost
 {
+    private readonly ProvisionedBytes _provisioned = new();
     private readonly NodeOptions _options;
     private readonly Config _operatorFile;
     private readonly ILoggerFactory _loggers;
@@ -92,7 +93,7 @@ public sealed partial class NodeHost
         var store = OpenStore(loop, directory);
         loop.Start();
         CheckCluster(store, directory);
-        StoreMetrics.Expose(_metrics, store);
+        StoreMetrics.Expose(_metrics, store, _provisioned, _options.OverCommitPercent);
         var journal = StartJournal(directory, NodeRecovery.ClusterOf(store), out var member);
         _recovery.Open(journal, store, loop, directory.Journal);
         _parts.Add("the recovery", () =>
@@ -118,7 +119,8 @@ public sealed partial class NodeHost
         await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
         var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, EndTakenOut, _loggers);
         var (gateway, nbd, sessions) = StartNbd(runtime, actors);
-        var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store));
+        var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store),
+            bytes => _provisioned.Value = bytes);
         OpenControl(formed.ClusterId, journal, member, actors, sessions);
         await known.WaitAsync(cancellation);
         await StartDevicesAsync(directory, nbd, gateway, cancellation);

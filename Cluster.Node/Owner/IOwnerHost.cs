@@ -51,6 +51,12 @@ public interface IOwnerHandle
     /// </summary>
     void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer);
 
+    /// <summary>
+    /// Makes the volume smaller (<see cref="VolumeMachine.Shrink"/>): the machine journals the change like any of its decisions. Answers from the loop, with the rest of the sentence "Volume
+    /// NAME: it does not shrink: ..."; Busy: it is to be asked again in a moment.
+    /// </summary>
+    void Shrink(SpecChanged change, Action<IoStatus, string> answer);
+
     /// <summary>The volume's stored bytes, and the bytes and blocks that only this snapshot holds, of each of its snapshots, from the loop.</summary>
     void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer);
 

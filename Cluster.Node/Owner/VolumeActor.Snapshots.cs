@@ -33,7 +33,10 @@ public sealed partial class VolumeActor
 
     /// <param name="Who">Nobody: the schedule.</param>
     /// <param name="Joined">Others had asked for it before: what it holds may be older than this question.</param>
-    private sealed record SnapshotAsker(string Name, IActorRef Who, bool Joined, long UntilMs);
+    private sealed record SnapshotAsker(string Name, IActorRef Who, bool Joined, long UntilMs)
+    {
+        public bool IsForClone => Name.StartsWith(ClonePrefix, StringComparison.Ordinal);
+    }
 
     private sealed record Restoring(IActorRef Who, VolumeSnapshot Snapshot, long UntilMs);
 
@@ -49,6 +52,7 @@ public sealed partial class VolumeActor
         CreateAgain,
         RestoreAgain,
         Schedule,
+        Clones,
     }
 
     private void CommandSnapshots()
@@ -61,6 +65,8 @@ public sealed partial class VolumeActor
         Command<SnapshotRefused>(OnSnapshotRefused);
         Command<RestoreAnswered>(OnRestoreAnswered);
         Command<SnapshotTick>(OnSnapshotTick);
+        Command<VolumeProtocol.StartClone>(OnStartClone);
+        Command<VolumeProtocol.EndClone>(OnEndClone);
     }
 
     private void OnSnapshotTick(SnapshotTick tick)
@@ -75,6 +81,9 @@ public sealed partial class VolumeActor
                 break;
             case SnapshotWork.RestoreAgain:
                 StartRestore();
+                break;
+            case SnapshotWork.Clones:
+                EndOldClones();
                 break;
             default:
                 FollowSchedule();
@@ -140,7 +149,11 @@ public sealed partial class VolumeActor
     private void OnSnapshotCreated(SnapshotCreated created)
     {
         var snapshot = SnapshotOf(created.Name)!.Value;
-        foreach (var asker in _snapshotAskers.Where(asker => asker.Name == created.Name)) asker.Who.Tell(ViewOf(snapshot, !asker.Joined));
+        foreach (var asker in _snapshotAskers.Where(asker => asker.Name == created.Name).ToArray())
+        {
+            if (asker.IsForClone) Keep(snapshot, created.Name[ClonePrefix.Length..], asker.Who);
+            else asker.Who.Tell(ViewOf(snapshot, !asker.Joined));
+        }
         _snapshotAskers.RemoveAll(asker => asker.Name == created.Name);
         if (_creating == created.Name) (_creating, _creatingRefusal) = (null, "");
         FollowSchedule();
@@ -169,6 +182,7 @@ public sealed partial class VolumeActor
     private void RefuseAsker(SnapshotAsker asker, IoStatus status, string reason)
     {
         if (asker.Who.IsNobody()) _log.Warning("volume {0}: the scheduled snapshot {1} is not made now: {2}", _state.Spec?.FullName, asker.Name, reason);
+        else if (asker.IsForClone) Refuse(asker.Who, status, $"it can't be cloned: {reason}");
         else Refuse(asker.Who, status, $"snapshot \"{asker.Name}\" is not made: {reason}");
     }
 
@@ -189,7 +203,8 @@ public sealed partial class VolumeActor
     {
         var sender = Sender;
         if (!IsThere(sender) || FindSnapshot(sender, delete.Name) is not { } snapshot) return;
-        if (_restoring?.Snapshot == snapshot) Refuse(sender, IoStatus.Busy, $"it is being put back to snapshot \"{snapshot.Name}\"; delete that one when this has ended");
+        if (WhyKept(snapshot) is { } kept) Refuse(sender, IoStatus.Conflict, kept);
+        else if (_restoring?.Snapshot == snapshot) Refuse(sender, IoStatus.Busy, $"it is being put back to snapshot \"{snapshot.Name}\"; delete that one when this has ended");
         else Commit(new SnapshotDeleted(_volume, snapshot.Sequence), () => sender.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
     }
 
@@ -242,7 +257,7 @@ public sealed partial class VolumeActor
 
     private void OnListSnapshots()
     {
-        var (sender, snapshots, volume) = (Sender, _state.Snapshots, _volume);
+        var (sender, snapshots, volume) = (Sender, ShownSnapshots.ToImmutableArray(), _volume);
         if (!IsThere(sender)) return;
         if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.Offline, NotServingReason());
         else owner.SnapshotUsages((storedBytes, usages) =>
@@ -299,7 +314,7 @@ public sealed partial class VolumeActor
         return null;
     }
 
-    private string CountOfSnapshots() => _state.Snapshots.Length == 1 ? "1 snapshot" : $"{_state.Snapshots.Length} snapshots";
+    private string CountOfSnapshots() => ShownSnapshots.Count() is var count && count == 1 ? "1 snapshot" : $"{count} snapshots";
 
     private VolumeProtocol.SnapshotView ViewOf(VolumeSnapshot snapshot, bool created) => new(_volume, snapshot.Name, snapshot.Sequence, snapshot.UnixMs, created);
 
@@ -312,7 +327,7 @@ public sealed partial class VolumeActor
         if (!_serving || _state.Deleted || _state.Spec is not { } spec || VolumeLabels.Read(spec.Labels).Policy is not { } policy) return;
         var now = (ulong)DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
         var plan = SnapshotSchedule.Plan(_state.Snapshots, policy.SnapshotEvery, policy.SnapshotKeep, now);
-        ImmutableArray<VolumeSnapshot> surplus = [.. plan.Delete.Where(snapshot => snapshot != _restoring?.Snapshot)];
+        ImmutableArray<VolumeSnapshot> surplus = [.. plan.Delete.Where(snapshot => snapshot != _restoring?.Snapshot && WhyKept(snapshot) is null)];
         foreach (var snapshot in surplus)
         {
             _log.Info("volume {0}: its schedule deletes snapshot {1}", spec.FullName, snapshot.Name);

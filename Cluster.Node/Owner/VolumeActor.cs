@@ -71,6 +71,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         Command<VolumeProtocol.Attach>(OnAttach);
         Command<VolumeProtocol.Detach>(detach => ChangeAttachment(AttachmentMode.Shared, default, "", detach.Expected));
         Command<VolumeProtocol.ChangeSpec>(OnChangeSpec);
+        Command<ShrinkAnswered>(OnShrinkAnswered);
         Command<VolumeProtocol.ReplaceReplica>(OnReplaceReplica);
         Command<VolumeProtocol.ArrangeCopies>(OnArrangeCopies);
         Command<VolumeProtocol.Delete>(OnDelete);
@@ -117,7 +118,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
     private void StartOwner()
     {
         if (_state.Spec is null || _state.Deleted) return;
-        (_endedReason, _serving, _machineStopped) = ("", false, false);
+        (_endedReason, _serving, _machineStopped, _shrinking) = ("", false, false, null);
         _owner = _host.Start(_state, Self, Stopwatch.GetElapsedTime(_startedAt));
     }
 
@@ -180,7 +181,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
 
     private void OnDescribe(VolumeProtocol.Describe describe)
     {
-        var (sender, snapshots) = (Sender, _state.Snapshots.Length);
+        var (sender, snapshots) = (Sender, ShownSnapshots.Count());
         if (_owner is { } owner) owner.View(view => sender.Tell(view with { Snapshots = snapshots }, ActorRefs.NoSender));
         else if (_state.Spec is null) Refuse(sender, IoStatus.Missing, "no volume with this id was created");
         else Refuse(sender, _state.Deleted ? IoStatus.Deleted : IoStatus.Offline, _state.Deleted ? "it was deleted" : NotServingReason());
@@ -229,17 +230,6 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         }
         var attachment = new Attachment(_state.Attachment.Generation + 1, mode, node, nodeName);
         Commit(new AttachmentChanged(_volume, attachment), () => sender.Tell(new VolumeProtocol.Attached(_volume, attachment), ActorRefs.NoSender));
-    }
-
-    private void OnChangeSpec(VolumeProtocol.ChangeSpec change)
-    {
-        var sender = Sender;
-        if (_state.Spec is not { } spec || _state.Deleted) Refuse(sender, IoStatus.Missing, "it does not exist");
-        // Told again, or overtaken by a newer change.
-        else if (change.Revision <= _state.SpecRevision) sender.Tell(new VolumeProtocol.Done(_volume));
-        else if (change.Spec.SizeBytes < spec.SizeBytes)
-            Refuse(sender, IoStatus.OutOfRange, $"it has {spec.SizeBytes} bytes and can't shrink to {change.Spec.SizeBytes}; only a larger size is taken");
-        else Commit(new SpecChanged(_volume, change.Spec, change.Revision), () => sender.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
     }
 
     /// <summary>Sent again by placement until Done: the new copy is added, caught up and journaled in by the machine, then the lost one is struck off.</summary>
@@ -303,7 +293,10 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         else if (_state.Attachment is { Mode: AttachmentMode.Exclusive } attachment)
             Refuse(sender, IoStatus.Conflict, $"it is attached to {attachment.NodeName}; detach it (myrmidon volume detach {_state.Spec.FullName}), "
                 + "or delete it with --force, which cuts that node off");
-        else if (_state.Snapshots.Length > 0)
+        else if (_state.Clones.Length > 0 || IsCloneAsked)
+            Refuse(sender, IoStatus.Conflict, $"volume {_state.Clones.Select(clone => clone.Name).FirstOrDefault("NEW")} is being cloned from it; delete it when that has ended, "
+                + "or now with --force, which leaves the clone empty-handed if it has not begun");
+        else if (ShownSnapshots.Any())
             Refuse(sender, IoStatus.Conflict, $"it has {CountOfSnapshots()}, which would go with it; delete its snapshots first (myrmidon snapshot list {_state.Spec.FullName}), "
                 + "or all of it with --force, which also cuts off whoever uses it");
         else if (_creating is not null) Refuse(sender, IoStatus.Busy, $"snapshot \"{_creating}\" of it is being made; try again");
@@ -320,6 +313,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         if (notice.Owner != _owner) return;
         switch (notice)
         {
+            case OwnerNotice.JournalThis { Event: SpecChanged overtaken } when overtaken.Revision <= _state.SpecRevision: break;
             case OwnerNotice.JournalThis journal:
                 Invariant.That(journal.Event is not SnapshotCreated created || SnapshotOf(created.Name) is null, "a volume gets two snapshots of one name");
                 var deleter = journal.Event is VolumeDeleted ? _deleter : null;
@@ -329,6 +323,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
                 (_serving, _epoch) = (changed.Serving, changed.Epoch);
                 if (_serving) AnswerWaiters();
                 if (_serving) FollowSchedule();
+                if (_serving) LookAtClones();
                 else EndSnapshotWork($"its owner on node {_nodeName} stops serving it");
                 break;
             case OwnerNotice.Ended ended:

@@ -38,10 +38,11 @@ public sealed partial class VolumeMachine
     }
 
     /// <summary>
-    /// Also behind those that are held already: a large write must not wait for ever while small ones pass. And whatever it is while a marker is on its way to media (R19).
+    /// Also behind those that are held already: a large write must not wait for ever while small ones pass. And whatever it is while a marker is on its way to media (R19), or
+    /// what reaches beyond the end to which the volume shrinks.
     /// </summary>
     private bool MustHold(in RecordHeader record) =>
-        IsMarkerOnItsWay || (record.Kind == RecordKind.Write && (_heldWrites.Count > 0 || !HasRoomFor(PendingRing.CostOf(in record))));
+        IsMarkerOnItsWay || IsBeyondShrink(in record) || (record.Kind == RecordKind.Write && (_heldWrites.Count > 0 || !HasRoomFor(PendingRing.CostOf(in record))));
 
     private bool HasRoomFor(long cost)
     {
@@ -85,10 +86,10 @@ public sealed partial class VolumeMachine
     private void PumpHeldWrites()
     {
         if (_heldTrims > 0) PumpHeldTrims();
-        while (MayGiveHeld && _heldWrites.TryPeek(out var held) && HasRoomFor(PendingRing.CostOf(held.Record))) GiveHeld(_heldWrites.Dequeue());
+        while (_heldWrites.TryPeek(out var held) && MayGiveHeld(in held) && HasRoomFor(PendingRing.CostOf(held.Record))) GiveHeld(_heldWrites.Dequeue());
     }
 
-    private bool MayGiveHeld => Phase == VolumePhase.Serving && !_pending.IsFull && !IsMarkerOnItsWay;
+    private bool MayGiveHeld(in HeldWrite held) => Phase == VolumePhase.Serving && !_pending.IsFull && !IsMarkerOnItsWay && !IsBeyondShrink(held.Record);
 
     /// <summary>Trims were held for a marker, and may be what makes room for the writes before them.</summary>
     private void PumpHeldTrims()
@@ -96,7 +97,7 @@ public sealed partial class VolumeMachine
         for (var left = _heldWrites.Count; left > 0; left--)
         {
             var held = _heldWrites.Dequeue();
-            if (held.Record.Kind != RecordKind.Write && MayGiveHeld) GiveHeld(held);
+            if (held.Record.Kind != RecordKind.Write && MayGiveHeld(in held)) GiveHeld(held);
             else _heldWrites.Enqueue(held);
         }
     }
@@ -175,6 +176,7 @@ public sealed partial class VolumeMachine
     {
         if (!_heldWrites.TryPeek(out var held)) return "";
         if (IsMarkerOnItsWay) return $"{_heldWrites.Count} writes are held until a change of its snapshots is on media on every copy";
+        if (IsBeyondShrink(held.Record)) return $"{_heldWrites.Count} writes are held until it is known whether the volume shrinks";
         var cost = PendingRing.CostOf(held.Record);
         var full = _replicas.Values.Where(session => IsRequired(session) && !HasRoomFor(session, cost)).Select(session => session.Placement.NodeName).ToArray();
         return full.Length == 0 ? "" : $"{_heldWrites.Count} writes are held until there is room on node {string.Join(" and ", full)}: trim or delete data, or add disk space";

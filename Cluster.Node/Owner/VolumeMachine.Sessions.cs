@@ -174,13 +174,14 @@ public sealed partial class VolumeMachine
         _effects.Log($"attachment generation {_state.Attachment.Generation}: {_state.Attachment.Mode} {_state.Attachment.NodeName}");
     }
 
-    private void OnSpecChanged()
+    private void OnSpecChanged(SpecChanged journaled)
     {
         (_specBytes, _readLease) = (VolumeSpecCodec.Encode(Spec), Spec.ReadLease);
         foreach (var session in _sessions.Values)
         {
             SendNotice(session.Route, IoStatus.Ok);
         }
+        SettleShrink(journaled);
         if (!IsOpened) return;
         // P7: what is written beyond the old size must not be lost with the journal.
         _stampsOwed = true;

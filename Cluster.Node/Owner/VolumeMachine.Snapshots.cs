@@ -120,6 +120,7 @@ public sealed partial class VolumeMachine
         if (IsGathering) return new SnapshotAnswer(IoStatus.Offline, GatheringReason());
         if (_state.InSync.Length < _state.InSyncMin)
             return new SnapshotAnswer(IoStatus.Offline, $"{_state.InSync.Length} of its copies are in sync, and {_state.InSyncMin} are needed");
+        if (_shrink is not null) return new SnapshotAnswer(IoStatus.Busy, "it is about to shrink; try again");
         return _marker is null && _adopting.Count == 0 && !_pending.IsFull ? null : new SnapshotAnswer(IoStatus.Busy, "another change of its snapshots is under way; try again");
     }
 

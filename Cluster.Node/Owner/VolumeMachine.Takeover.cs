@@ -77,6 +77,9 @@ public sealed partial class VolumeMachine
         session is { Phase: ReplicaPhase.Promised or ReplicaPhase.Aligning, PromiseStatus: IoStatus.Ok, Promised.CatchingUp: false }
         && !IsForeign(session);
 
+    /// <summary>A clone is not opened with copies that have nothing of its origin: they are filled from one that has (R8).</summary>
+    private bool HasBegun(ReplicaSession session) => Spec.Source is not { } source || session.Promised.LastSequence >= source.Sequence;
+
     /// <summary>R5: its store is not the one that the journal vouched for, nor what became of it: a new one, or a copy that was taken before.</summary>
     private bool IsForeign(ReplicaSession session) =>
         _state.Member(session.Id) is { } member && session.Promised.DescentFrom(member) == StoreDescent.Foreign;
@@ -90,10 +93,12 @@ public sealed partial class VolumeMachine
         var asked = _replicas.Values.Where(session => isNew || IsMember(session)).ToList();
         var answered = asked.Count(HasAnswered);
         var need = Math.Min(_state.InSyncMin, asked.Count);
-        var usable = asked.Where(IsUsable).ToList();
+        var usable = asked.Where(session => IsUsable(session) && (!isNew || HasBegun(session))).ToList();
         if (answered < need || usable.Count == 0 || (answered < asked.Count && !IsGraceOver(asked)))
         {
-            _waitReason = $"waiting for promises: {answered} of {asked.Count} members answered, {need} needed";
+            _waitReason = answered >= need && isNew && Spec.Source is { } source
+                ? $"no copy that answered could begin from what it is cloned from ({source.OriginName}, at {source.Sequence})"
+                : $"waiting for promises: {answered} of {asked.Count} members answered, {need} needed";
             return;
         }
         if (!isNew && !IsClearOfPowerLoss(asked, usable))

@@ -121,6 +121,7 @@ public sealed partial class VolumeMachine
         TryCommit();
         ReleaseFlushes();
         PumpMarker();
+        PumpShrink();
         PumpHeldWrites();
         PumpPresented();
         if (Phase == VolumePhase.Draining) TryFinishDraining();

@@ -99,9 +99,10 @@ public sealed partial class VolumeMachine
             case ReplicaAdded added: OnReplicaAdded(added); break;
             case ReplicaRemoved removed: OnReplicaRemoved(removed); break;
             case AttachmentChanged: OnAttachmentChanged(); break;
-            case SpecChanged: OnSpecChanged(); break;
+            case SpecChanged changed: OnSpecChanged(changed); break;
             case SnapshotCreated created: OnSnapshotCreated(created); break;
             case SnapshotDeleted deleted: OnSnapshotDeleted(deleted); break;
+            case CloneStarted or CloneEnded: break;
             case VolumeDeleted: Stop(IoStatus.Deleted); break;
             default: throw new InvariantException($"volume {Volume}: an event of the unknown type {e.GetType().Name} was journaled");
         }
@@ -186,6 +187,7 @@ public sealed partial class VolumeMachine
         ReleaseFlushes();
         PumpMarker();
         PumpSnapshots();
+        PumpShrink();
         if (Phase == VolumePhase.Draining) TryFinishDraining();
     }
 
@@ -206,6 +208,7 @@ public sealed partial class VolumeMachine
             return;
         }
         Phase = VolumePhase.Draining;
+        if (_shrink is { IsProposed: false }) EndShrink(IoStatus.Offline, "its owner is moving; try again");
         _effects.OnServing(false);
         TryFinishDraining();
     }
@@ -239,6 +242,7 @@ public sealed partial class VolumeMachine
         foreach (var session in _replicas.Values) EndCatchUp(session, isDone: false);
         _pending.Restart(_pending.Last);
         DropMarker();
+        EndShrink(IoStatus.Offline, "its owner ended before this was known to be done; look at the volume, and try again");
         DropHeldWrites();
         TellHeld(_effects.NowMs);
         DropTail();

@@ -8,7 +8,7 @@ namespace Cluster.Node.Owner;
 public sealed partial record VolumeState
 {
     public VolumeImage ImageOf(VolumeId volume) => new(volume, Spec, Replicas, SpecRevision, LastReplica, CopiesInForce, Epoch, EpochNodeName, Opened, Version, InSync,
-        [.. EverInSync.Values.OrderBy(member => member.Id.Number)], History, HistoryCut, ForgottenAfter, ForgottenBefore, Attachment, Snapshots, RecoveredUpTo,
+        [.. EverInSync.Values.OrderBy(member => member.Id.Number)], History, HistoryCut, ForgottenAfter, ForgottenBefore, Attachment, Snapshots, Clones, RecoveredUpTo,
         [.. RecoveredAndDeleted.Order()], Deleted);
 
     private static VolumeState Of(VolumeImage image) => new()
@@ -30,6 +30,7 @@ public sealed partial record VolumeState
         ForgottenBefore = image.ForgottenBefore,
         Attachment = image.Attachment,
         Snapshots = image.Snapshots,
+        Clones = image.Clones,
         RecoveredUpTo = image.RecoveredUpTo,
         RecoveredAndDeleted = [.. image.RecoveredAndDeleted],
         Deleted = image.Deleted,

@@ -60,6 +60,12 @@ public sealed partial record VolumeState
     /// <summary>Ascending by sequence.</summary>
     public ImmutableArray<VolumeSnapshot> Snapshots { get; init; } = [];
 
+    /// <summary>Their snapshots may not be deleted. At most <see cref="ClonesMax"/>.</summary>
+    public ImmutableArray<StartedClone> Clones { get; init; } = [];
+
+    /// <summary>Clones that may be made of a volume at one time.</summary>
+    public const int ClonesMax = 256;
+
     /// <summary>A snapshot up to here that the volume's copies have was there before its journal was lost (P7); 0: that never was.</summary>
     public ulong RecoveredUpTo { get; init; }
 
@@ -162,6 +168,8 @@ public sealed partial record VolumeState
             Snapshots = Snapshots.RemoveAll(snapshot => snapshot.Sequence == deleted.Sequence),
             RecoveredAndDeleted = deleted.Sequence <= RecoveredUpTo ? RecoveredAndDeleted.Add(deleted.Sequence) : RecoveredAndDeleted,
         },
+        CloneStarted started => this with { Clones = Clones.RemoveAll(clone => clone.Name == started.CloneName).Add(new StartedClone(started.Sequence, started.CloneName, started.UnixMs)) },
+        CloneEnded ended => this with { Clones = Clones.RemoveAll(clone => clone.Name == ended.CloneName) },
         VolumeRecovered recovered => ApplyRecovered(recovered),
         VolumeImage image => Of(image),
         VolumeDeleted => this with { Deleted = true },

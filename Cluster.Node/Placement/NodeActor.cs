@@ -28,11 +28,13 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
     /// <param name="placement">The singleton's proxy.</param>
     /// <param name="report">What the node has now; quick, called on the actor's turn.</param>
     /// <param name="known">Completed when placement knows the node for the first time.</param>
-    public NodeActor(IActorRef placement, NodeDescription description, Func<NodeReport> report, TaskCompletionSource known)
+    /// <param name="onProvisioned">Hears the sizes of the volumes with a copy on the node, as placement has them.</param>
+    public NodeActor(IActorRef placement, NodeDescription description, Func<NodeReport> report, TaskCompletionSource known, Action<ulong> onProvisioned)
     {
         (_placement, _description, _report, _known) = (placement, description, report, known);
         Receive<Round>(_ => OnRound());
         Receive<PlacementProtocol.Registered>(_ => OnRegistered());
+        Receive<PlacementProtocol.ReportTaken>(taken => onProvisioned(taken.ProvisionedBytes));
         Receive<PlacementProtocol.RegisterAgain>(_ => _registered = false);
         Receive<PlacementProtocol.Refused>(OnRefused);
     }

@@ -47,17 +47,30 @@ public sealed class NodeBoard(TimeProvider time)
     public IReadOnlyList<CandidateNode> Candidates(PlacementState state)
     {
         var copies = CopiesByNode(state);
-        return [.. state.Nodes.Values.Select(node => new CandidateNode(
-            node.Description, StateOf(node.Description) == "up", node.Cordoned, _reports.GetValueOrDefault(node.Description.Id),
-            copies.GetValueOrDefault(node.Description.Id)))];
+        return [.. state.Nodes.Values.Select(node => Candidate(node, copies.GetValueOrDefault(node.Description.Id)))];
     }
 
     public NodeEntry Entry(PlacementState state, KnownNode node)
     {
         var id = node.Description.Id;
         var report = _reports.GetValueOrDefault(id) ?? new NodeReport(0, 0, 0, 0, Guid.Empty, "");
-        return new NodeEntry(node.Description, report, StateOf(node.Description), node.Cordoned, CopiesByNode(state).GetValueOrDefault(id));
+        var (copies, provisionedBytes) = CopiesByNode(state).GetValueOrDefault(id);
+        return new NodeEntry(node.Description, report, StateOf(node.Description), node.Cordoned, copies, provisionedBytes);
     }
+
+    /// <summary>Sizes of the volumes with a copy on the node, or one on its way; the most there can be instead of more.</summary>
+    public static ulong ProvisionedOn(PlacementState state, NodeId node)
+    {
+        ulong bytes = 0;
+        foreach (var volume in state.Volumes.Values)
+        {
+            if (volume.UsesNode(node)) bytes = Sum(bytes, volume.Spec.SizeBytes);
+        }
+        return bytes;
+    }
+
+    private CandidateNode Candidate(KnownNode node, (int Copies, ulong ProvisionedBytes) has) => new(
+        node.Description, StateOf(node.Description) == "up", node.Cordoned, _reports.GetValueOrDefault(node.Description.Id), has.Copies, has.ProvisionedBytes);
 
     /// <summary>
     /// How long each node that is not up has been so, as this board saw it. Called now and then: it starts the clock of each.
@@ -80,15 +93,21 @@ public sealed class NodeBoard(TimeProvider time)
         return down;
     }
 
-    private static Dictionary<NodeId, int> CopiesByNode(PlacementState state)
+    private static Dictionary<NodeId, (int Copies, ulong ProvisionedBytes)> CopiesByNode(PlacementState state)
     {
-        var copies = new Dictionary<NodeId, int>();
+        var copies = new Dictionary<NodeId, (int Copies, ulong ProvisionedBytes)>();
         foreach (var volume in state.Volumes.Values)
         {
-            foreach (var replica in volume.AllCopies()) copies[replica.Node] = copies.GetValueOrDefault(replica.Node) + 1;
+            foreach (var replica in volume.AllCopies())
+            {
+                var (count, bytes) = copies.GetValueOrDefault(replica.Node);
+                copies[replica.Node] = (count + 1, Sum(bytes, volume.Spec.SizeBytes));
+            }
         }
         return copies;
     }
+
+    private static ulong Sum(ulong one, ulong other) => one > ulong.MaxValue - other ? ulong.MaxValue : one + other;
 
     private static string Text(Member member) => member.Address.ToString();
 }

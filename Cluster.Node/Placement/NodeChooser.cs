@@ -7,7 +7,8 @@ namespace Cluster.Node.Placement;
 /// <summary>A node as placement sees it now.</summary>
 /// <param name="Report">Null until the node said what it has.</param>
 /// <param name="Replicas">Copies placed on it.</param>
-public sealed record CandidateNode(NodeDescription Description, bool Up, bool Cordoned, NodeReport? Report, int Replicas);
+/// <param name="ProvisionedBytes">The sizes of their volumes.</param>
+public sealed record CandidateNode(NodeDescription Description, bool Up, bool Cordoned, NodeReport? Report, int Replicas, ulong ProvisionedBytes = 0);
 
 /// <summary>The chosen nodes, or one sentence with every node and why it can't take a copy.</summary>
 /// <param name="Waiting">A node may become fit in a moment: it has not registered or not reported yet.</param>
@@ -15,7 +16,7 @@ public sealed record NodeChoice(ImmutableArray<NodeDescription> Nodes, string Re
 
 /// <summary>
 /// Chooses nodes for copies: one copy a node, over as many zones as there are (a node without a zone is a zone of its own), then by free
-/// bytes per copy that the node holds. Volumes are thin, so that their size does not count. Pure.
+/// bytes per copy that the node holds. Volumes are thin: their size counts only against the limit that a node may have set. Pure.
 /// </summary>
 public static class NodeChooser
 {
@@ -24,12 +25,13 @@ public static class NodeChooser
 
     /// <param name="subject">What the copies are for, as the refusal names it.</param>
     /// <param name="taken">Nodes that hold a copy already.</param>
+    /// <param name="provisionBytes">The size of the volume, as it counts against the nodes' limits; 0: a copy that must be made anew counts against none.</param>
     public static NodeChoice Choose(
-        string subject, int copies, ZoneSpread spread, IReadOnlyList<CandidateNode> nodes, ImmutableHashSet<NodeId> taken)
+        string subject, int copies, ZoneSpread spread, IReadOnlyList<CandidateNode> nodes, ImmutableHashSet<NodeId> taken, ulong provisionBytes)
     {
         var zones = nodes.Where(node => taken.Contains(node.Description.Id)).GroupBy(Zone)
             .ToDictionary(zone => zone.Key, zone => zone.Count());
-        var fit = nodes.Where(node => Obstacle(node, taken) is null).ToList();
+        var fit = nodes.Where(node => Obstacle(node, taken, provisionBytes) is null).ToList();
         var chosen = ImmutableArray.CreateBuilder<NodeDescription>();
         while (chosen.Count < copies && fit.Count > 0)
         {
@@ -42,26 +44,34 @@ public static class NodeChooser
         if (chosen.Count == copies) return new NodeChoice(chosen.ToImmutable(), "", false);
         // The node that was asked is one itself: it has not registered yet.
         var waiting = nodes.Count == 0 || nodes.Any(node => node is { Up: true, Cordoned: false, Report: null });
-        return new NodeChoice([], Refuse(subject, copies, chosen.Count, spread, nodes, taken), waiting);
+        return new NodeChoice([], Refuse(subject, copies, chosen.Count, spread, node => Obstacle(node, taken, provisionBytes), nodes), waiting);
     }
 
     /// <summary>Why the node takes no copy, or null.</summary>
-    private static string? Obstacle(CandidateNode node, ImmutableHashSet<NodeId> taken)
+    private static string? Obstacle(CandidateNode node, ImmutableHashSet<NodeId> taken, ulong provisionBytes)
     {
         if (taken.Contains(node.Description.Id)) return "holds a copy already";
         if (!node.Up) return "is down";
         if (node.Cordoned) return "is cordoned";
         if (node.Report is null) return "has not reported its space yet";
-        return node.Report.AvailableBytes < FreeBytesMin
-            ? $"has {node.Report.AvailableBytes >> 20} MiB free, less than {FreeBytesMin >> 20} MiB"
-            : null;
+        return node.Report.AvailableBytes < FreeBytesMin ? $"has {node.Report.AvailableBytes >> 20} MiB free, less than {FreeBytesMin >> 20} MiB"
+            : OverCommitted(node, provisionBytes);
+    }
+
+    /// <summary>Why the node can't promise so many bytes more, or null. It promises what it has no report of.</summary>
+    public static string? OverCommitted(CandidateNode node, ulong moreBytes)
+    {
+        if (moreBytes == 0 || node.Report is not { OverCommitPercent: > 0 and var percent } report) return null;
+        var limit = (UInt128)(ulong)Math.Max(0, report.CapacityBytes) * (uint)percent / 100;
+        return (UInt128)node.ProvisionedBytes + moreBytes <= limit ? null
+            : $"has promised {node.ProvisionedBytes >> 20} MiB, and {moreBytes >> 20} MiB more are beyond its limit of {limit >> 20} MiB ({percent} % of its {report.CapacityBytes >> 20} MiB)";
     }
 
     private static string Refuse(
-        string subject, int copies, int found, ZoneSpread spread, IReadOnlyList<CandidateNode> nodes, ImmutableHashSet<NodeId> taken)
+        string subject, int copies, int found, ZoneSpread spread, Func<CandidateNode, string?> obstacle, IReadOnlyList<CandidateNode> nodes)
     {
         var each = nodes.OrderBy(node => node.Description.Name, StringComparer.Ordinal).Select(node =>
-            $"{node.Description.Name} {Obstacle(node, taken) ?? Fit(node, spread)}");
+            $"{node.Description.Name} {obstacle(node) ?? Fit(node, spread)}");
         var zones = spread == ZoneSpread.Required ? " in zones of their own" : "";
         return $"{subject} needs {copies} {(copies == 1 ? "node" : "nodes")}{zones} and {found} can take a copy: "
             + $"{string.Join("; ", each.DefaultIfEmpty("no node is known"))}.";

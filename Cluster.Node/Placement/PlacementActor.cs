@@ -142,6 +142,8 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
             case ReplacementPlaced placed: RefreshOrder(placed.Volume); break;
             case RemovalAsked asked: RefreshOrder(asked.Volume); break;
             case RemovalWithdrawn withdrawn: RefreshOrder(withdrawn.Volume); break;
+            case ShrinkAsked asked: RefreshOrder(asked.Spec.Id); break;
+            case ShrinkWithdrawn withdrawn: RefreshOrder(withdrawn.Volume); break;
             case VolumeRemoved removed: Settle(removed.Volume); break;
             case VolumeConfirmed confirmed: Settle(confirmed.Volume); break;
             case RespecificationConfirmed confirmed: Settle(confirmed.Volume); break;
@@ -201,11 +203,12 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
         {
             Apply(withdrawn);
             var answer = new PlacementProtocol.Refused(refused.Kind, refused.Reason);
-            foreach (var (_, caller) in _waiters.Where(waiter => IsForRemoval(waiter.Wait))) caller.Tell(answer);
-            _waiters.RemoveAll(waiter => IsForRemoval(waiter.Wait));
+            foreach (var (_, caller) in _waiters.Where(waiter => IsForIt(waiter.Wait))) caller.Tell(answer);
+            _waiters.RemoveAll(waiter => IsForIt(waiter.Wait));
         });
 
-        bool IsForRemoval(PlacementWait wait) => wait.Volume == volume && wait.Kind == PlacementWaitKind.Removed;
+        bool IsForIt(PlacementWait wait) =>
+            wait.Volume == volume && wait.Kind == (refused.Order is VolumeProtocol.Delete ? PlacementWaitKind.Removed : PlacementWaitKind.Changed);
     }
 
     private void OnWhichAreDeleted(PlacementProtocol.WhichAreDeleted question)
@@ -240,8 +243,13 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
 
     private void OnReport(PlacementProtocol.ReportNode command)
     {
-        if (_state.Nodes.ContainsKey(command.Node)) _board.Report(command.Node, command.Report);
-        else Sender.Tell(new PlacementProtocol.RegisterAgain(command.Node));
+        if (!_state.Nodes.ContainsKey(command.Node))
+        {
+            Sender.Tell(new PlacementProtocol.RegisterAgain(command.Node));
+            return;
+        }
+        _board.Report(command.Node, command.Report);
+        Sender.Tell(new PlacementProtocol.ReportTaken(command.Node, NodeBoard.ProvisionedOn(_state, command.Node)));
     }
 
     private void ReplaceNext()

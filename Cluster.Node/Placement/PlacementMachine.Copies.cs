@@ -16,7 +16,7 @@ public static partial class PlacementMachine
                 $"Volume {spec.FullName} is being given {volume.Spec.Replicas} copies; ask for {spec.Replicas} once it has them.");
         // A copy that was to replace another one becomes one more copy.
         ImmutableArray<ReplicaPlacement> coming = spec.Replicas > volume.Replicas.Length && volume.Replacement is { } replacement ? [replacement.To] : [];
-        var (added, refusal) = Add(nodes, volume, coming, spec, policy, newGuid);
+        var (added, refusal) = Add(nodes, volume, coming, spec, policy, newGuid, spec.SizeBytes);
         if (refusal is not null) return PlacementDecision.Refuse(refusal.Waiting ? RefusalKind.Unavailable : RefusalKind.Impossible, refusal.Refusal);
         return new PlacementDecision(new CopiesChanged(spec, added, DropFirst(nodes, volume)), null,
             new PlacementWait(spec.Id, PlacementWaitKind.Changed));
@@ -31,24 +31,25 @@ public static partial class PlacementMachine
         {
             if (!IsSettled(volume) || volume.Replicas.Length >= volume.Spec.Replicas) continue;
             if (VolumeLabels.Read(volume.Spec.Labels).Policy is not { } policy) continue;
-            var (added, refusal) = Add(nodes, volume, [], volume.Spec, policy, newGuid);
+            var (added, refusal) = Add(nodes, volume, [], volume.Spec, policy, newGuid, provisionBytes: 0);
             if (refusal is null) return new CopiesChanged(volume.Spec, added, DropFirst(nodes, volume));
         }
         return null;
     }
 
     private static bool IsSettled(PlacedVolume volume) =>
-        volume is { Phase: CataloguePhase.Ready, Replacement: null, Removal: null, Arrangement: null, LastReplica: < ushort.MaxValue };
+        volume is { Phase: CataloguePhase.Ready, Replacement: null, Removal: null, Arrangement: null, ShrinkTo: null, LastReplica: < ushort.MaxValue };
 
     /// <summary>Those that are coming already, and as many more as the spec asks for.</summary>
     private static (ImmutableArray<ReplicaPlacement> Added, NodeChoice? Refusal) Add(
-        IReadOnlyList<CandidateNode> nodes, PlacedVolume volume, ImmutableArray<ReplicaPlacement> coming, VolumeSpec spec, VolumePolicy policy, Func<Guid> newGuid)
+        IReadOnlyList<CandidateNode> nodes, PlacedVolume volume, ImmutableArray<ReplicaPlacement> coming, VolumeSpec spec, VolumePolicy policy, Func<Guid> newGuid,
+        ulong provisionBytes)
     {
         var more = spec.Replicas - volume.Replicas.Length - coming.Length;
         if (more <= 0) return (coming, null);
         var taken = volume.AllCopies().Select(replica => replica.Node).ToImmutableHashSet();
         var subject = $"To have {spec.Replicas} copies instead of {volume.Replicas.Length}, volume {spec.FullName}";
-        var choice = NodeChooser.Choose(subject, more, policy.ZoneSpread, nodes, taken);
+        var choice = NodeChooser.Choose(subject, more, policy.ZoneSpread, nodes, taken, provisionBytes);
         if (choice.Nodes.IsEmpty) return ([], choice);
         var made = choice.Nodes.Select((node, index) =>
             new ReplicaPlacement(new ReplicaId(checked((ushort)(volume.LastReplica + 1 + index))), node.Id, node.Name, newGuid()));

@@ -38,13 +38,33 @@ public static partial class PlacementMachine
         if (state.Find(spec.FullName) is { } existing) return Again(existing, spec);
         var copies = policy.Replicas ?? Math.Clamp(nodes.Count, 1, VolumePolicy.ReplicasDefault);
         if (CheckThreshold(policy, copies) is { } tooMany) return PlacementDecision.Refuse(RefusalKind.Invalid, tooMany);
-        var choice = NodeChooser.Choose($"Volume {spec.FullName} of {copies} copies", copies, policy.ZoneSpread, nodes, []);
+        var choice = spec.Source is null
+            ? NodeChooser.Choose($"Volume {spec.FullName} of {copies} copies", copies, policy.ZoneSpread, nodes, [], spec.SizeBytes)
+            : ChooseForClone(spec, copies, policy, nodes, command.Near);
         if (choice.Nodes.IsEmpty)
             return PlacementDecision.Refuse(choice.Waiting ? RefusalKind.Unavailable : RefusalKind.Impossible, choice.Refusal);
         var replicas = choice.Nodes.Select(
             (node, index) => new ReplicaPlacement(new ReplicaId((ushort)(index + 1)), node.Id, node.Name, newGuid()));
         var placed = new VolumePlaced(spec with { Replicas = copies }, [.. replicas]);
         return new PlacementDecision(placed, null, new PlacementWait(spec.Id, PlacementWaitKind.Created));
+    }
+
+    /// <summary>As many copies as can begin where the origin's are; the others are made of those.</summary>
+    private static NodeChoice ChooseForClone(
+        VolumeSpec spec, int copies, VolumePolicy policy, IReadOnlyList<CandidateNode> nodes, ImmutableArray<NodeId> near)
+    {
+        var subject = $"Volume {spec.FullName} of {copies} copies, cloned from {spec.Source!.OriginName},";
+        ImmutableArray<CandidateNode> origin = [.. nodes.Where(node => near.Contains(node.Description.Id))];
+        for (var first = Math.Min(copies, origin.Length); first > 0; first--)
+        {
+            var begun = NodeChooser.Choose(subject, first, policy.ZoneSpread, origin, [], spec.SizeBytes);
+            if (begun.Nodes.IsEmpty) continue;
+            if (first == copies) return begun;
+            var more = NodeChooser.Choose(subject, copies - first, policy.ZoneSpread, nodes, [.. begun.Nodes.Select(node => node.Id)], spec.SizeBytes);
+            return more.Nodes.IsEmpty ? more : begun with { Nodes = [.. begun.Nodes, .. more.Nodes] };
+        }
+        var where = string.Join(", ", origin.Select(node => node.Description.Name).Order(StringComparer.Ordinal).DefaultIfEmpty("none that is known"));
+        return new NodeChoice([], $"{subject} must begin on a node that holds an in-sync copy of that ({where}), and none of them can take a copy now.", false);
     }
 
     public static PlacementDecision Change(
@@ -54,10 +74,7 @@ public static partial class PlacementMachine
         if (IsStale(volume, command.Expected)) return Stale(volume, command.Expected!);
         var sizeBytes = command.SizeBytes == 0 ? volume.Spec.SizeBytes : WholeBlocks(command.SizeBytes);
         if (sizeBytes > Limits.VolumeBytesMax) return PlacementDecision.Refuse(RefusalKind.Invalid, TooLarge(command.SizeBytes));
-        if (sizeBytes < volume.Spec.SizeBytes)
-            return PlacementDecision.Refuse(RefusalKind.Invalid,
-                $"Volume {volume.Spec.FullName} is {volume.Spec.SizeBytes} B and can't shrink to {command.SizeBytes} B; "
-                + "a size may only grow.");
+        if (WhyNotSmaller(volume, sizeBytes, command.AllowShrink) is { } smaller) return PlacementDecision.Refuse(RefusalKind.Invalid, smaller);
         var labels = volume.Spec.Labels;
         foreach (var (key, value) in command.Labels) labels = value.Length == 0 ? labels.Remove(key) : labels.SetItem(key, value);
         var (policy, error) = VolumeLabels.Read(labels);
@@ -65,6 +82,8 @@ public static partial class PlacementMachine
         var copies = policy.Replicas ?? volume.Spec.Replicas;
         if (CheckThreshold(policy, copies) is { } tooMany) return PlacementDecision.Refuse(RefusalKind.Invalid, tooMany);
         var spec = WithPolicy(volume.Spec with { SizeBytes = sizeBytes, Labels = labels, Replicas = copies }, policy);
+        if (volume.ShrinkTo is not null || sizeBytes < volume.Spec.SizeBytes) return Shrink(volume, spec);
+        if (WhyNotLarger(nodes, volume, sizeBytes) is { } promised) return PlacementDecision.Refuse(RefusalKind.Impossible, promised);
         if (copies != volume.Spec.Replicas) return ChangeCopies(nodes, volume, spec, policy, newGuid);
         return VolumeMatches(volume.Spec, spec)
             ? new PlacementDecision(null, null, new PlacementWait(spec.Id, PlacementWaitKind.Changed))
@@ -135,7 +154,7 @@ public static partial class PlacementMachine
             // A volume's last copy can't be made anew from anything.
             if (lost is null || volume.Replicas.Length == 1) continue;
             var taken = volume.Replicas.Select(replica => replica.Node).ToImmutableHashSet();
-            var choice = NodeChooser.Choose($"Volume {volume.Spec.FullName}", 1, policy.ZoneSpread, nodes, taken);
+            var choice = NodeChooser.Choose($"Volume {volume.Spec.FullName}", 1, policy.ZoneSpread, nodes, taken, provisionBytes: 0);
             if (choice.Nodes.IsEmpty) continue;
             var (id, node) = (new ReplicaId((ushort)(volume.LastReplica + 1)), choice.Nodes[0]);
             return new ReplacementPlaced(volume.Spec.Id, lost.Id, new ReplicaPlacement(id, node.Id, node.Name, newGuid()));
@@ -161,10 +180,16 @@ public static partial class PlacementMachine
     }
 
     /// <summary>What is journaled once a volume's owner refused an order for good; null when the order is of no interest any more.</summary>
-    public static RemovalWithdrawn? Withdraw(PlacementState state, VolumeProtocol.Delete order) =>
-        state.Volumes.TryGetValue(order.Volume, out var volume) && volume.Removal is not null && order.Equals(volume.Order)
-            ? new RemovalWithdrawn(order.Volume)
-            : null;
+    public static PlacementEvent? Withdraw(PlacementState state, IVolumeCommand order)
+    {
+        if (!state.Volumes.TryGetValue(order.Volume, out var volume) || !order.Equals(volume.Order)) return null;
+        return order switch
+        {
+            VolumeProtocol.Delete when volume.Removal is not null => new RemovalWithdrawn(order.Volume),
+            VolumeProtocol.ChangeSpec when volume.ShrinkTo is not null => new ShrinkWithdrawn(order.Volume),
+            _ => null,
+        };
+    }
 
     /// <summary>The answer to a waiting caller, or null while it has to wait.</summary>
     public static IControlMessage? Answer(PlacementState state, PlacementWait wait)
@@ -173,15 +198,17 @@ public static partial class PlacementMachine
         if (wait.Kind == PlacementWaitKind.Removed) return volume is null ? new PlacementProtocol.Removed(wait.Volume) : null;
         if (volume is null || volume.Phase == CataloguePhase.Deleting)
             return new PlacementProtocol.Refused(RefusalKind.Conflict, $"Volume {wait.Volume} was deleted meanwhile.");
-        return volume is { Phase: CataloguePhase.Ready, SpecPending: false, Arrangement: null } ? new PlacementProtocol.Found(volume.Entry) : null;
+        return volume is { Phase: CataloguePhase.Ready, SpecPending: false, ShrinkTo: null, Arrangement: null } ? new PlacementProtocol.Found(volume.Entry) : null;
     }
 
     private static PlacementDecision Again(PlacedVolume existing, VolumeSpec wanted)
     {
-        if (VolumeMatches(existing.Spec, wanted with { Id = existing.Spec.Id }))
+        // Asked again, a clone of a volume as it is would be one of another moment.
+        var isSame = existing.Spec.Source is { Snapshot.Length: 0 } had && wanted.Source is { Snapshot.Length: 0 } asked && asked.Origin == had.Origin;
+        if (VolumeMatches(existing.Spec, wanted with { Id = existing.Spec.Id, Source = isSame ? existing.Spec.Source : wanted.Source }))
             return new PlacementDecision(null, null, new PlacementWait(existing.Spec.Id, PlacementWaitKind.Created));
         return PlacementDecision.Refuse(RefusalKind.Conflict,
-            $"Volume {existing.Spec.FullName} exists with another size or other labels ({existing.Spec.SizeBytes} B); "
+            $"Volume {existing.Spec.FullName} exists with another size, other labels or another origin ({existing.Spec.SizeBytes} B); "
             + "choose another name, or ask for the same.");
     }
 
@@ -205,7 +232,7 @@ public static partial class PlacementMachine
 
     private static VolumeSpec SpecOf(VolumeId id, PlacementProtocol.CreateVolume command, VolumePolicy policy) => WithPolicy(
         new VolumeSpec(id, command.Namespace, command.Name, WholeBlocks(command.SizeBytes), policy.Replicas ?? CopiesUnknown,
-            default, 0, 0, false, command.Labels.WithComparers(StringComparer.Ordinal)), policy);
+            default, 0, 0, false, command.Labels.WithComparers(StringComparer.Ordinal), command.Source), policy);
 
     private static VolumeSpec WithPolicy(VolumeSpec spec, VolumePolicy policy) => spec with
     {

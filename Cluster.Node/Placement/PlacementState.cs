@@ -28,6 +28,9 @@ public sealed record PlacedVolume(
 
     public Removal? Removal { get; init; }
 
+    /// <summary>What the volume is to be, smaller than it is, once its owner has agreed.</summary>
+    public VolumeSpec? ShrinkTo { get; init; }
+
     /// <summary>Counts the changes of the spec: orders of an older one are overtaken.</summary>
     public ulong SpecRevision { get; init; }
 
@@ -42,6 +45,7 @@ public sealed record PlacedVolume(
         { Removal: { } removal } => new VolumeProtocol.Delete(Spec.Id, removal.Force, removal.Expected),
         { Phase: CataloguePhase.Creating } => new VolumeProtocol.Create(Spec.Id, Spec, Replicas),
         { Phase: CataloguePhase.Deleting } => new VolumeProtocol.Delete(Spec.Id, Force: true),
+        { ShrinkTo: { } smaller } => new VolumeProtocol.ChangeSpec(Spec.Id, smaller, SpecRevision, AllowShrink: true),
         { SpecPending: true } => new VolumeProtocol.ChangeSpec(Spec.Id, Spec, SpecRevision),
         { Arrangement: { } arrangement } => new VolumeProtocol.ArrangeCopies(Spec.Id, SpecRevision, arrangement.Added, arrangement.DropFirst),
         { Replacement: { } replacement } => new VolumeProtocol.ReplaceReplica(Spec.Id, replacement.Lost, replacement.To, SpecRevision),
@@ -110,7 +114,9 @@ public sealed record PlacementState
             LastReplica = changed.Added.Select(copy => copy.Id.Number).Append(volume.LastReplica).Max(),
         }),
         CopiesConfirmed confirmed => Change(confirmed.Volume, volume => Arranged(volume, confirmed.Replicas)),
-        RespecificationConfirmed confirmed => Change(confirmed.Volume, volume => volume with { SpecPending = false }),
+        RespecificationConfirmed confirmed => Change(confirmed.Volume, volume => volume with { Spec = volume.ShrinkTo ?? volume.Spec, ShrinkTo = null, SpecPending = false }),
+        ShrinkAsked asked => Change(asked.Spec.Id, volume => volume with { ShrinkTo = asked.Spec, SpecRevision = volume.SpecRevision + 1 }),
+        ShrinkWithdrawn withdrawn => Change(withdrawn.Volume, volume => volume with { ShrinkTo = null, SpecPending = true, SpecRevision = volume.SpecRevision + 1 }),
         ReplacementPlaced placed => Change(placed.Volume, volume => volume with
         {
             Replacement = new Replacement(placed.Lost, placed.Replacement),
@@ -163,7 +169,7 @@ public sealed record PlacementState
     private PlacementState ApplyRemoved(VolumeRemoved removed)
     {
         var volume = Volumes[removed.Volume];
-        var deleting = volume with { Phase = CataloguePhase.Deleting, Replacement = null, Arrangement = null };
+        var deleting = volume with { Phase = CataloguePhase.Deleting, Replacement = null, Arrangement = null, ShrinkTo = null };
         return this with
         {
             Volumes = volume.Removal is null ? Volumes.SetItem(removed.Volume, deleting) : Volumes.Remove(removed.Volume),

@@ -10,8 +10,8 @@ namespace Cluster.Node.Placement;
 /// <param name="Copies">The volume's copies as its owner has them, where it was asked to arrange them.</param>
 internal sealed record OrderDone(long Number, IVolumeCommand Order, ImmutableArray<ReplicaPlacement>? Copies = null) : INoSerializationVerificationNeeded;
 
-/// <summary>The owner refused the deletion with this number, and will not come to another answer by itself.</summary>
-internal sealed record OrderRefused(long Number, VolumeProtocol.Delete Order, RefusalKind Kind, string Reason) : INoSerializationVerificationNeeded;
+/// <summary>The owner refused the deletion or the shrink with this number, and will not come to another answer by itself.</summary>
+internal sealed record OrderRefused(long Number, IVolumeCommand Order, RefusalKind Kind, string Reason) : INoSerializationVerificationNeeded;
 
 /// <summary>
 /// Tells a volume's owner one order again and again until it confirms, then tells its parent. Each order has an actor of its own, so that
@@ -23,7 +23,7 @@ internal sealed class VolumeOrderActor : ReceiveActor, IWithTimers
     private static readonly TimeSpan Pause = TimeSpan.FromSeconds(1);
 
     /// <summary>
-    /// Refusals of a deletion before it is given up: a client that has just disconnected may not be gone from the owner's books, and a takeover
+    /// Refusals of a deletion or a shrink before it is given up: a client that has just disconnected may not be gone from the owner's books, and a takeover
     /// may be under way.
     /// </summary>
     private const int BusyMax = 3;
@@ -59,10 +59,10 @@ internal sealed class VolumeOrderActor : ReceiveActor, IWithTimers
             Context.Parent.Tell(new OrderDone(number, _order));
             return;
         }
-        if (_order is VolumeProtocol.Delete delete && IsFinal(refused.Status, ++_refusals) is { } kind)
+        if (_order is VolumeProtocol.Delete or VolumeProtocol.ChangeSpec { AllowShrink: true } && IsFinal(refused.Status, ++_refusals) is { } kind)
         {
             Timers.CancelAll();
-            Context.Parent.Tell(new OrderRefused(number, delete, kind, refused.Reason));
+            Context.Parent.Tell(new OrderRefused(number, _order, kind, refused.Reason));
             return;
         }
         if (refused.Reason == _refusal) return;

@@ -1,3 +1,4 @@
+using Cluster.Messages.Events;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Cluster.Node.Store;
@@ -33,8 +34,10 @@ public sealed partial class ReplicaMachine : IEachReadCompletion
         else ReadEach(read with { Scrub = ReportOf(range, asked.Snapshot) });
     }
 
-    private ScrubReportBody ReportOf(BlockRange range, ulong snapshot) => new(_store.Digest(range, snapshot), _store.NextData(range.First, range.End), 0,
+    private ScrubReportBody ReportOf(BlockRange range, ulong snapshot) => new(_store.Digest(range, snapshot, withChecksums: !IsClone), _store.NextData(range.First, range.End), 0,
         _store.NextSnapshot(range, snapshot == 0 ? ulong.MaxValue : snapshot));
+
+    private bool IsClone => VolumeSpecCodec.TryDecode(_header.Spec, out var spec) && spec.Source is not null;
 
     private void ReadEach(RepairRead read)
     {

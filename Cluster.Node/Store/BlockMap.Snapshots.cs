@@ -27,8 +27,8 @@ public sealed partial class BlockMap
 
     public SnapshotLayer? Layer(ulong snapshot) => IndexOf(snapshot) is >= 0 and var index ? _layers[index] : null;
 
-    /// <summary>What the snapshot sees of the block.</summary>
-    public bool TryGetAt(ulong snapshot, ulong block, out MapEntry entry)
+    /// <summary>What the snapshot sees of the block, as far as the map has it itself.</summary>
+    private bool TryGetAt(ulong snapshot, ulong block, out MapEntry entry)
     {
         var isFound = false;
         entry = default;
@@ -36,14 +36,6 @@ public sealed partial class BlockMap
         if ((isFound || TryGet(block, out entry)) && entry.Sequence <= snapshot) return true;
         entry = default;
         return false;
-    }
-
-    /// <summary>The version of the block that is kept by this snapshot; by the volume, if it is 0.</summary>
-    public bool TryGetKept(ulong snapshot, ulong block, out MapEntry entry)
-    {
-        if (snapshot == 0) return TryGet(block, out entry);
-        entry = default;
-        return Layer(snapshot) is { } layer && layer.TryGet(block, out entry);
     }
 
     /// <summary>A marker: from here on the snapshot is there.</summary>
@@ -74,7 +66,9 @@ public sealed partial class BlockMap
         var wanted = kept.ToHashSet();
         for (var index = _layers.Count - 1; index >= 0; index--)
         {
-            if (!wanted.Contains(_layers[index].Sequence)) RemoveLayer(index);
+            _layers[index].IsHidden = !wanted.Contains(_layers[index].Sequence);
+            // What clones stand on stays, and the volume knows no more of it.
+            if (_layers[index].IsHidden && !_pins.ContainsKey(_layers[index].Sequence)) RemoveLayer(index);
         }
     }
 
@@ -105,8 +99,8 @@ public sealed partial class BlockMap
             var isTrimmed = false;
             if (index < MapPage.Blocks)
             {
-                var isSeen = TryGetAt(snapshot, first + index, out var then);
-                var isThere = TryGet(first + index, out var now);
+                var isSeen = FindVersion(snapshot, first + index, out var then);
+                var isThere = Find(first + index, out var now, out _);
                 isTrimmed = isThere && !isSeen;
                 if (isSeen && (!isThere || now.Sequence != then.Sequence)) Put(first + index, then with { Sequence = sequence });
             }
@@ -126,7 +120,10 @@ public sealed partial class BlockMap
     public bool Insert(ulong block, in MapEntry entry, ulong newest)
     {
         if (!FindEnd(block, entry.Sequence, newest, out var end)) return false;
+        var wasThere = TryGet(block, out _);
         EndBefore(block, entry.Sequence);
+        var isThere = end == ulong.MaxValue || TryGet(block, out _);
+        if (wasThere != isThere) NoteShared(block, isThere ? -1 : 1);
         if (end == ulong.MaxValue)
         {
             var page = Writable(block >> MapPage.BlocksLog2);
@@ -263,7 +260,7 @@ public sealed partial class BlockMap
         {
             foreach (ref readonly var entry in page.Entries.AsSpan())
             {
-                if (entry.Segment <= MapEntry.LostSegment) count++;
+                if (entry.IsLost) count++;
             }
         }
         return count + _layers.Sum(layer => layer.CountLost());

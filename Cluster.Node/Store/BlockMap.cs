@@ -7,7 +7,7 @@ namespace Cluster.Node.Store;
 /// The committed blocks of one volume: pages for what was written, tombstones for what was trimmed. Per block the higher sequence wins,
 /// whatever the order in which changes arrive (R8). An empty volume of any size holds nothing. What only snapshots see is in the other part. Loop only.
 /// </summary>
-public sealed partial class BlockMap(SegmentTable segments)
+public sealed partial class BlockMap(SegmentTable segments, VolumeId volume)
 {
     private readonly Dictionary<ulong, MapPage> _pages = [];
     private readonly List<ulong> _added = [];
@@ -23,8 +23,11 @@ public sealed partial class BlockMap(SegmentTable segments)
 
     public int PageCount => _pages.Count;
 
-    /// <summary>The entry if the block holds data (or zeroes that were written); a tombstone newer than it hides it.</summary>
-    public bool TryGet(ulong block, out MapEntry entry)
+    /// <summary>Whose blocks they are: their checksums cover it.</summary>
+    public VolumeId Volume => volume;
+
+    /// <summary>The map's own entry: what a clone shares with its base is not looked for (<see cref="Find"/>).</summary>
+    private bool TryGet(ulong block, out MapEntry entry)
     {
         entry = default;
         if (!_pages.TryGetValue(block >> MapPage.BlocksLog2, out var page)) return false;
@@ -41,8 +44,11 @@ public sealed partial class BlockMap(SegmentTable segments)
         foreach (var layer in _layers) layer.Tombstones.RemoveUpTo(upTo);
     }
 
-    public ulong SequenceOf(ulong block) =>
-        TryGet(block, out var entry) ? Math.Max(entry.Sequence, Tombstones.SequenceOf(block)) : Tombstones.SequenceOf(block);
+    public ulong SequenceOf(ulong block)
+    {
+        if (!TryGet(block, out var entry) && Base is { } below) below.Map.FindAt(below.Snapshot, block, out entry, out _);
+        return Math.Max(entry.Sequence, Tombstones.SequenceOf(block));
+    }
 
     /// <summary>Puts the entry in if nothing as new is there; answers whether it did.</summary>
     public bool Put(ulong block, in MapEntry entry)
@@ -52,7 +58,9 @@ public sealed partial class BlockMap(SegmentTable segments)
         var index = (int)(block & (MapPage.Blocks - 1));
         var page = Writable(block >> MapPage.BlocksLog2);
         ref var slot = ref page.Entries[index];
-        if (slot.Sequence >= entry.Sequence) return false;
+        // Bytes of the base that are bad here are mended by bytes of this volume's own.
+        if (slot.Sequence > entry.Sequence || (slot.Sequence == entry.Sequence && slot.Segment != MapEntry.BaseSegment)) return false;
+        if (!slot.IsMapped) NoteShared(block, -1);
         if (_layers.Count > 0 && slot.IsMapped) Keep(block, in slot, entry.Sequence);
         Remove(page, ref slot);
         Add(page, ref slot, in entry);
@@ -64,7 +72,9 @@ public sealed partial class BlockMap(SegmentTable segments)
     /// </summary>
     public bool Move(ulong block, in MapEntry entry)
     {
-        if (!TryFindVersion(block, entry.Sequence, out var old) || old.Segment == MapEntry.NoSegment) return false;
+        if (!TryFindVersion(block, entry.Sequence, out var old) || !HasOwnBytes(in old)) return false;
+        // Of a volume that was copied anew beside what its clones keep of its old self, both may have versions of that sequence.
+        if (old.Checksum != entry.Checksum || old.LengthBytes != entry.LengthBytes || old.Encoding != entry.Encoding) return false;
         MoveInLayers(block, in old, in entry);
         if (!TryGet(block, out var now) || !IsSamePlace(in now, in old)) return true;
         var page = Writable(block >> MapPage.BlocksLog2);
@@ -77,6 +87,7 @@ public sealed partial class BlockMap(SegmentTable segments)
     /// <summary>Trims or zeroes a range: entries that are older go, whatever the size of the range.</summary>
     public void Trim(BlockRange range, ulong sequence)
     {
+        if (Base is not null) MaskBase(range, sequence);
         Tombstones.Add(range, sequence);
         if (_layers.Count > 0 && sequence < _layers[^1].Sequence) TrimLayers(range, sequence);
         var (firstPage, lastPage) = (range.First >> MapPage.BlocksLog2, (range.End - 1) >> MapPage.BlocksLog2);
@@ -104,6 +115,7 @@ public sealed partial class BlockMap(SegmentTable segments)
         _pages.Clear();
         _added.Clear();
         (_sortedCount, StoredBytes, MappedBlocks) = (0, 0, 0);
+        LeaveBase();
     }
 
     /// <summary>The pages with their numbers, ascending; the span is good until the next change of the map.</summary>
@@ -129,10 +141,12 @@ public sealed partial class BlockMap(SegmentTable segments)
         _added.Add(number);
         page.Snapshot = segments.Snapshot;
         StoredBytes += page.StoredBytes;
-        MappedBlocks += page.Mapped;
         foreach (ref readonly var entry in page.Entries.AsSpan())
         {
-            if (entry.IsMapped) segments.AddLive(in entry);
+            if (!entry.IsMapped) continue;
+            segments.AddLive(in entry);
+            if (!entry.IsMask) MappedBlocks++;
+            if (entry.Segment == MapEntry.BaseSegment) SharedBytes += entry.LengthBytes;
         }
         return true;
     }
@@ -182,10 +196,11 @@ public sealed partial class BlockMap(SegmentTable segments)
     {
         slot = entry;
         page.Mapped++;
-        page.StoredBytes += entry.LengthBytes;
+        page.StoredBytes += BytesOf(in entry);
         page.SequenceMax = Math.Max(page.SequenceMax, entry.Sequence);
-        MappedBlocks++;
-        StoredBytes += entry.LengthBytes;
+        if (!entry.IsMask) MappedBlocks++;
+        if (entry.Segment == MapEntry.BaseSegment) SharedBytes += entry.LengthBytes;
+        StoredBytes += BytesOf(in entry);
         segments.AddLive(in entry);
     }
 
@@ -194,9 +209,10 @@ public sealed partial class BlockMap(SegmentTable segments)
         if (!slot.IsMapped) return;
         segments.RemoveLive(in slot);
         page.Mapped--;
-        page.StoredBytes -= slot.LengthBytes;
-        MappedBlocks--;
-        StoredBytes -= slot.LengthBytes;
+        page.StoredBytes -= BytesOf(in slot);
+        if (!slot.IsMask) MappedBlocks--;
+        if (slot.Segment == MapEntry.BaseSegment) SharedBytes -= slot.LengthBytes;
+        StoredBytes -= BytesOf(in slot);
         slot = default;
     }
 

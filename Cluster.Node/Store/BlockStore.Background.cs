@@ -199,7 +199,7 @@ public sealed partial class BlockStore
     }
 
     private CheckpointSnapshot TakeSnapshot() =>
-        CheckpointSnapshot.Of(++_checkpointNumber, StoreId, _writer.End, Segments, _volumes.Values);
+        CheckpointSnapshot.Of(++_checkpointNumber, StoreId, _writer.End, Segments, _volumes.Values, Detached);
 
     private void WriteCheckpointOnceDurable()
     {

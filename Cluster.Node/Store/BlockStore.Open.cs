@@ -125,7 +125,7 @@ public sealed partial class BlockStore
         var named = Segments.All.Where(segment => !segment.IsDead).ToHashSet();
         var numberMax = found.Count == 0 ? 0 : found.Max(each => each.Number);
         var cleanEnd = _superblock.Current.CleanEnd;
-        var recovery = new LogRecovery(found, _volumes, AddVolume, Segments.SegmentBytes);
+        var recovery = new LogRecovery(found, _volumes, AddVolume, this, Segments.SegmentBytes);
         recovery.Run(start, cleanEnd > start ? cleanEnd : start);
         if (recovery.Failure is not null) return new RecoveryFailure(IoStatus.DeviceError, recovery.Failure);
         if (recovery.WasCut) StoreLog.Cut(_logger, _disk.Description, recovery.End);
@@ -138,6 +138,7 @@ public sealed partial class BlockStore
             if (volume.Header.IsEmpty) _volumes.Remove(volume.Volume);
             volume.OnRecovered();
         }
+        SettleClones();
         SettleSegments(found, recovery, named);
         _writer = new LogWriter(Segments, Identity, recovery.End, Math.Max(numberMax, start.Number) + 1) { Durable = recovery.End };
         _checkpointAtBytes = -recovery.ReplayedBytes;
@@ -185,7 +186,7 @@ public sealed partial class BlockStore
     private RecoveryFailure? LoadCheckpoint(ref List<FoundSegment> found, out LogPosition start)
     {
         start = default;
-        var status = CheckpointReader.TryLoad(_disk, StoreId, found, VolumeOf, out var loaded, out var reason);
+        var status = CheckpointReader.TryLoad(_disk, StoreId, found, this, out var loaded, out var reason);
         if (status == IoStatus.Missing) return null;
         if (status != IoStatus.Ok) return new RecoveryFailure(status, reason);
         using var checkpoint = loaded!;
@@ -196,7 +197,7 @@ public sealed partial class BlockStore
         return null;
     }
 
-    private VolumeStore VolumeOf(VolumeId id) => _volumes.TryGetValue(id, out var volume) ? volume : AddVolume(id);
+    internal VolumeStore VolumeOf(VolumeId id) => _volumes.TryGetValue(id, out var volume) ? volume : AddVolume(id);
 
     private VolumeStore AddVolume(VolumeId id)
     {

@@ -36,7 +36,7 @@ public sealed partial class BlockStore : IBlockStore
         Suspect = suspect;
         Segments = new SegmentTable(_disk, (int)superblock.Current.SegmentBytes);
         _sync = new SyncJob(this);
-        _cleaner = new Cleaner(this, _volumes);
+        _cleaner = new Cleaner(this);
     }
 
     public Guid StoreId => _superblock.Current.StoreId;
@@ -112,7 +112,11 @@ public sealed partial class BlockStore : IBlockStore
         return worked || (_syncWanted && !_syncing && !HasFailed);
     }
 
-    internal IoStatus Stage(VolumeStore volume, IoBuffer record, int lengthBytes, SpaceClass space, out EntryPlace place)
+    internal IoStatus Stage(VolumeStore volume, IoBuffer record, int lengthBytes, SpaceClass space, out EntryPlace place) =>
+        Stage(volume.Volume, volume, record, lengthBytes, space, out place);
+
+    /// <param name="volume">Null: there is none of that name any more.</param>
+    private IoStatus Stage(VolumeId id, VolumeStore? volume, IoBuffer record, int lengthBytes, SpaceClass space, out EntryPlace place)
     {
         place = default;
         if (_stopped) return IoStatus.DeviceError;
@@ -121,9 +125,9 @@ public sealed partial class BlockStore : IBlockStore
             _backgroundDue = true;
             return IoStatus.NoSpace;
         }
-        var status = _writer.Stage(volume.Volume, record, lengthBytes, space, out place);
-        if (status == IoStatus.Ok) Touch(volume);
-        else _backgroundDue |= status == IoStatus.NoSpace;
+        var status = _writer.Stage(id, record, lengthBytes, space, out place);
+        if (status == IoStatus.Ok && volume is not null) Touch(volume);
+        if (status == IoStatus.NoSpace) _backgroundDue = true;
         return status;
     }
 

@@ -29,6 +29,15 @@ public enum CheckpointFrameKind : byte
     SnapshotTombstones = 9,
     /// <summary>Snapshot u64, then as <see cref="Page"/>.</summary>
     SnapshotPage = 10,
+    /// <summary>
+    /// A map that no volume has any more and clones stand on: damaged u32 (0 or 1), zero u32. Its pages and snapshots follow, under the id of the volume that it was, up to the next
+    /// frame of kind Detached or Volume. These maps stand before all volumes and are counted from 1. From here on: written only for clones.
+    /// </summary>
+    Detached = 11,
+    /// <summary>What the volume, or detached map, stands on: origin u64 | snapshot u64 | detached map u32 (0: the one that the origin has) | zero u32.</summary>
+    Base = 12,
+    /// <summary>Those of its snapshots that the volume does not know any more, in the form of <see cref="Snapshots"/>, behind that frame.</summary>
+    HiddenSnapshots = 13,
 }
 
 /// <summary>
@@ -72,7 +81,7 @@ public readonly record struct CheckpointFrame(CheckpointFrameKind Kind, uint Len
         frame = new CheckpointFrame((CheckpointFrameKind)from[5], BinaryPrimitives.ReadUInt32LittleEndian(from[8..]),
             BinaryPrimitives.ReadUInt32LittleEndian(from[12..]), BinaryPrimitives.ReadUInt64LittleEndian(from[16..]),
             BinaryPrimitives.ReadUInt64LittleEndian(from[24..]));
-        return frame.LengthBytes <= BodyBytesMax && frame.Kind is > CheckpointFrameKind.Invalid and <= CheckpointFrameKind.SnapshotPage
+        return frame.LengthBytes <= BodyBytesMax && frame.Kind is > CheckpointFrameKind.Invalid and <= CheckpointFrameKind.HiddenSnapshots
             ? IoStatus.Ok
             : IoStatus.Malformed;
     }

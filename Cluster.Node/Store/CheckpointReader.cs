@@ -11,15 +11,22 @@ namespace Cluster.Node.Store;
 internal sealed class CheckpointReader : IDisposable
 {
     private readonly IDiskFile _file;
-    private readonly Func<VolumeId, VolumeStore> _volumeOf;
+    private readonly BlockStore _store;
     private readonly Dictionary<uint, Segment> _segments = [];
     private readonly HashSet<uint> _lost = [];
     private readonly IoBuffer _buffer = BufferPool.Shared.Rent(CheckpointFrame.SizeBytes + CheckpointFrame.BodyBytesMax);
     private List<FoundSegment> _found;
     private Guid _storeId;
 
-    private CheckpointReader(IDiskFile file, List<FoundSegment> found, Func<VolumeId, VolumeStore> volumeOf) =>
-        (_file, _found, _volumeOf) = (file, found, volumeOf);
+    /// <summary>The detached map whose frames are being read.</summary>
+    private BlockMap? _detached;
+
+    private readonly List<BlockMap> _allDetached = [];
+
+    /// <summary>What stands on what; put together at the end, as either may come first.</summary>
+    private readonly List<(BlockMap Map, VolumeId Origin, ulong Snapshot, uint Detached)> _bases = [];
+
+    private CheckpointReader(IDiskFile file, List<FoundSegment> found, BlockStore store) => (_file, _found, _store) = (file, found, store);
 
     /// <summary>Number of the checkpoint; 0: there is none.</summary>
     public ulong Number { get; private set; }
@@ -45,7 +52,7 @@ internal sealed class CheckpointReader : IDisposable
     }
 
     /// <summary>Missing: there is none. Null reader with any other status than Ok.</summary>
-    public static IoStatus TryLoad(IDisk disk, Guid storeId, List<FoundSegment> found, Func<VolumeId, VolumeStore> volumeOf,
+    public static IoStatus TryLoad(IDisk disk, Guid storeId, List<FoundSegment> found, BlockStore store,
         out CheckpointReader? loaded, out string reason)
     {
         (loaded, reason) = (null, "");
@@ -55,7 +62,7 @@ internal sealed class CheckpointReader : IDisposable
             reason = opened.Detail ?? "";
             return opened.Status;
         }
-        var reader = new CheckpointReader(file!, found, volumeOf) { _storeId = storeId };
+        var reader = new CheckpointReader(file!, found, store) { _storeId = storeId };
         var status = reader.Load(out reason);
         if (status == IoStatus.Ok) loaded = reader;
         else reader.Dispose();
@@ -78,7 +85,10 @@ internal sealed class CheckpointReader : IDisposable
             }
             at += CheckpointFrame.SizeBytes + frame.LengthBytes;
             var body = _buffer.Span.Slice(CheckpointFrame.SizeBytes, (int)frame.LengthBytes);
-            if (!bodyIsGood) _volumeOf(new VolumeId(frame.Volume)).MarkDamaged($"the checkpoint is damaged before byte {at}");
+            if (frame.Kind is CheckpointFrameKind.Detached) BeginDetached(new VolumeId(frame.Volume));
+            else if (frame.Kind is CheckpointFrameKind.Volume or CheckpointFrameKind.End) _detached = null;
+            if (!bodyIsGood && _detached is not null) _detached.IsDamaged = true;
+            else if (!bodyIsGood) _store.VolumeOf(new VolumeId(frame.Volume)).MarkDamaged($"the checkpoint is damaged before byte {at}");
             else if (!Apply(in frame, body))
             {
                 reason = $"the checkpoint makes no sense before byte {at}";
@@ -86,6 +96,7 @@ internal sealed class CheckpointReader : IDisposable
             }
             if (frame.Kind != CheckpointFrameKind.End) continue;
             LengthBytes = at;
+            JoinBases();
             return IoStatus.Ok;
         }
     }
@@ -113,21 +124,85 @@ internal sealed class CheckpointReader : IDisposable
         if (frame.Kind == CheckpointFrameKind.Segments) return ApplySegments(ref reader);
         if (frame.Kind == CheckpointFrameKind.End) return reader.U32() == frame.Index + 1 && reader.AtEnd;
         if (frame.Volume == 0) return false;
-        var volume = _volumeOf(new VolumeId(frame.Volume));
+        if (_detached is { } detached)
+        {
+            if (!ApplyToMap(frame.Kind, ref reader, detached)) detached.IsDamaged = true;
+            return true;
+        }
+        var volume = _store.VolumeOf(new VolumeId(frame.Volume));
         if (volume.Damage is not null && frame.Kind != CheckpointFrameKind.Volume) return true;
         var isGood = frame.Kind switch
         {
             CheckpointFrameKind.Volume => volume.LoadState(ref reader),
             CheckpointFrameKind.Tombstones => ApplyTombstones(ref reader, volume.Map.Tombstones),
             CheckpointFrameKind.Tail => ApplyTail(ref reader, volume),
-            CheckpointFrameKind.Page => ApplyPage(ref reader, volume.Map),
-            CheckpointFrameKind.Snapshots => ApplySnapshots(ref reader, volume.Map),
-            CheckpointFrameKind.SnapshotTombstones => volume.Map.Layer(reader.U64()) is { } layer && ApplyTombstones(ref reader, layer.Tombstones),
-            CheckpointFrameKind.SnapshotPage => volume.Map.Layer(reader.U64()) is { } layer && ApplyPage(ref reader, layer),
-            _ => false,
+            _ => ApplyToMap(frame.Kind, ref reader, volume.Map),
         };
         if (!isGood) volume.MarkDamaged($"its part of the checkpoint names what is not there ({frame.Kind}, frame {frame.Index})");
         return true;
+    }
+
+    private bool ApplyToMap(CheckpointFrameKind kind, ref BodyReader reader, BlockMap map) => kind switch
+    {
+        CheckpointFrameKind.Page => ApplyPage(ref reader, map),
+        CheckpointFrameKind.Snapshots => ApplySnapshots(ref reader, map),
+        CheckpointFrameKind.SnapshotTombstones => map.Layer(reader.U64()) is { } layer && ApplyTombstones(ref reader, layer.Tombstones),
+        CheckpointFrameKind.SnapshotPage => map.Layer(reader.U64()) is { } layer && ApplyPage(ref reader, layer),
+        CheckpointFrameKind.HiddenSnapshots => ApplyHidden(ref reader, map),
+        CheckpointFrameKind.Base => ApplyBase(ref reader, map),
+        CheckpointFrameKind.Detached => ApplyDetached(ref reader, map),
+        _ => false,
+    };
+
+    private void BeginDetached(VolumeId volume)
+    {
+        _detached = new BlockMap(_store.Segments, volume);
+        _allDetached.Add(_detached);
+    }
+
+    private static bool ApplyDetached(ref BodyReader reader, BlockMap map)
+    {
+        var (damaged, zero) = (reader.U32(), reader.U32());
+        map.IsDamaged |= damaged == 1;
+        return reader.AtEnd && damaged <= 1 && zero == 0;
+    }
+
+    private bool ApplyBase(ref BodyReader reader, BlockMap map)
+    {
+        var (origin, snapshot, detached, zero) = (new VolumeId(reader.U64()), reader.U64(), reader.U32(), reader.U32());
+        if (!reader.AtEnd || !origin.IsValid || zero != 0 || _bases.Exists(known => known.Map == map)) return false;
+        _bases.Add((map, origin, snapshot, detached));
+        return true;
+    }
+
+    private static bool ApplyHidden(ref BodyReader reader, BlockMap map)
+    {
+        while (reader.Remaining > 0)
+        {
+            var sequence = reader.U64();
+            if (!reader.Ok || map.Layer(sequence) is not { } layer) return false;
+            layer.IsHidden = true;
+        }
+        return true;
+    }
+
+    /// <summary>A map without what it stands on is damaged, and so is its volume: marked as such before the log is read.</summary>
+    private void JoinBases()
+    {
+        foreach (var (map, origin, snapshot, detached) in _bases)
+        {
+            var below = detached == 0 ? (_store.Find(origin) as VolumeStore)?.Map : detached <= _allDetached.Count ? _allDetached[(int)detached - 1] : null;
+            if (below is null || below.Volume != origin || !map.TryStandOn(below, snapshot))
+            {
+                map.IsDamaged = true;
+                _store.OwnerOf(map)?.MarkDamaged($"snapshot {snapshot} of volume {origin}, which it was cloned from, is not in the checkpoint");
+            }
+        }
+        foreach (var map in _allDetached)
+        {
+            map.MarkDetached();
+            _store.AddDetached(map);
+        }
     }
 
     private bool ApplyStore(ref BodyReader reader)
@@ -232,6 +307,11 @@ internal sealed class CheckpointReader : IDisposable
             Checksum = reader.U64(),
         };
         if (!reader.Ok || index >= MapPage.Blocks || !entry.IsMapped || !entry.Descriptor.IsPlausible) return false;
+        if (segmentIndex == unchecked((uint)MapEntry.MaskSegment) || (length > 0 && segmentIndex == unchecked((uint)MapEntry.BaseSegment)))
+        {
+            entry.Segment = unchecked((int)segmentIndex);
+            return entry.OffsetBytes == 0 && (length == 0 || !entry.IsMask);
+        }
         if (length == 0) return true;
         if (_segments.TryGetValue(segmentIndex, out var segment)) entry.Segment = segment.Index;
         else if (_lost.Contains(segmentIndex)) entry.Segment = MapEntry.LostSegment - (int)segmentIndex;
@@ -247,6 +327,7 @@ internal sealed class CheckpointReader : IDisposable
             var sequence = reader.U64();
             if (!reader.Ok || !map.TryLoadSnapshot(sequence)) return false;
         }
-        return map.Layers.Count <= Limits.SnapshotsMax;
+        // Those that only clones know count too.
+        return map.Layers.Count <= 2 * Limits.SnapshotsMax;
     }
 }

@@ -6,11 +6,14 @@ namespace Cluster.Node.Store;
 /// <summary>One volume as a checkpoint will have it. Pages are shared with the live map, which copies a page before it changes
 /// it.</summary>
 internal sealed record VolumeSnapshot(VolumeId Volume, byte[] State, Tombstone[] Tombstones, TailPlace[] Tail,
-    (ulong Number, MapPage Page)[] Pages, LayerSnapshot[] Layers)
+    (ulong Number, MapPage Page)[] Pages, LayerSnapshot[] Layers, BaseSnapshot? Base)
 {
     private const int FixedBytes = 64;
 
-    public static VolumeSnapshot Of(VolumeStore volume)
+    /// <summary>It is a detached map: what it holds is not known.</summary>
+    public bool IsDamaged { get; init; }
+
+    public static VolumeSnapshot Of(VolumeStore volume, Func<BlockMap, int> indexOf)
     {
         var windows = new byte[volume.Windows.EncodedBytes];
         volume.Windows.Encode(windows);
@@ -23,27 +26,36 @@ internal sealed record VolumeSnapshot(VolumeId Volume, byte[] State, Tombstone[]
         writer.Bytes(windows);
         writer.Text(volume.Damage ?? "");
 
-        var map = volume.Map;
-        var tombstones = map.Tombstones.ToArray();
         var tail = new TailPlace[volume.Tail.Count];
         for (var index = 0; index < tail.Length; index++)
             tail[index] = new TailPlace(volume.Tail[index].Place, volume.Tail[index].TotalBytes);
+        return Of(volume.Map, indexOf) with { State = state[..writer.Length], Tail = tail };
+    }
+
+    /// <summary>A map alone.</summary>
+    public static VolumeSnapshot Of(BlockMap map, Func<BlockMap, int> indexOf)
+    {
         var numbers = map.PageNumbers();
         var pages = new (ulong, MapPage)[numbers.Length];
         for (var index = 0; index < pages.Length; index++) pages[index] = (numbers[index], map.Page(numbers[index]));
-        return new VolumeSnapshot(volume.Volume, state[..writer.Length], tombstones, tail, pages, [.. map.Layers.Select(LayerSnapshot.Of)]);
+        var below = map.Base is { } under ? new BaseSnapshot(under.Map.Volume, under.Snapshot, indexOf(under.Map)) : null;
+        return new VolumeSnapshot(map.Volume, [], map.Tombstones.ToArray(), [], pages, [.. map.Layers.Select(LayerSnapshot.Of)], below) { IsDamaged = map.IsDamaged };
     }
 }
 
+/// <summary>What a clone stands on.</summary>
+/// <param name="Detached">0: the map that the origin has.</param>
+internal sealed record BaseSnapshot(VolumeId Origin, ulong Snapshot, int Detached);
+
 /// <summary>What one of the volume's snapshots holds; pages are shared likewise.</summary>
-internal sealed record LayerSnapshot(ulong Sequence, Tombstone[] Tombstones, (ulong Number, SparsePage Page)[] Pages)
+internal sealed record LayerSnapshot(ulong Sequence, bool IsHidden, Tombstone[] Tombstones, (ulong Number, SparsePage Page)[] Pages)
 {
     public static LayerSnapshot Of(SnapshotLayer layer)
     {
         var numbers = layer.PageNumbers();
         var pages = new (ulong, SparsePage)[numbers.Length];
         for (var index = 0; index < pages.Length; index++) pages[index] = (numbers[index], layer.Page(numbers[index])!);
-        return new LayerSnapshot(layer.Sequence, layer.Tombstones.ToArray(), pages);
+        return new LayerSnapshot(layer.Sequence, layer.IsHidden, layer.Tombstones.ToArray(), pages);
     }
 }
 
@@ -52,13 +64,18 @@ internal readonly record struct TailPlace(EntryPlace Place, int TotalBytes);
 /// <summary>What one checkpoint holds: all that the log says below <see cref="Position"/>. Taken on the loop, written by the disk
 /// thread.</summary>
 internal sealed record CheckpointSnapshot(ulong Number, Guid StoreId, LogPosition Position, IReadOnlyList<SegmentUse> Segments,
-    IReadOnlyList<VolumeSnapshot> Volumes)
+    IReadOnlyList<VolumeSnapshot> Detached, IReadOnlyList<VolumeSnapshot> Volumes)
 {
     public static CheckpointSnapshot Of(ulong number, Guid storeId, LogPosition position, SegmentTable table,
-        IEnumerable<VolumeStore> volumes) =>
-        new(number, storeId, position,
+        IEnumerable<VolumeStore> volumes, IReadOnlyList<BlockMap> detached)
+    {
+        var indexes = detached.Select((map, index) => KeyValuePair.Create(map, index + 1)).ToDictionary();
+        int IndexOf(BlockMap map) => indexes.GetValueOrDefault(map);
+        return new(number, storeId, position,
             [.. table.All.Where(segment => segment.Number > 0).Select(segment => new SegmentUse(segment, segment.Number, segment.IsDead, segment.TailRecords > 0))],
-            [.. volumes.OrderBy(volume => volume.Volume).Select(VolumeSnapshot.Of)]);
+            [.. detached.Select(map => VolumeSnapshot.Of(map, IndexOf))],
+            [.. volumes.OrderBy(volume => volume.Volume).Select(volume => VolumeSnapshot.Of(volume, IndexOf))]);
+    }
 }
 
 /// <summary>A segment in use when the snapshot was taken; a dead one is free once the checkpoint is on media.</summary>

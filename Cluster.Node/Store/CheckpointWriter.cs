@@ -60,19 +60,41 @@ internal sealed class CheckpointWriter
         writer.U32((uint)snapshot.Volumes.Count);
         Frame(CheckpointFrameKind.Store, default, writer.Length);
         WriteSegments(snapshot.Segments);
+        foreach (var map in snapshot.Detached)
+        {
+            writer = new BodyWriter(_body);
+            writer.U32(map.IsDamaged ? 1U : 0);
+            writer.U32(0);
+            Frame(CheckpointFrameKind.Detached, map.Volume, writer.Length);
+            WriteMap(map);
+        }
         foreach (var volume in snapshot.Volumes)
         {
             volume.State.CopyTo(_body, 0);
             Frame(CheckpointFrameKind.Volume, volume.Volume, volume.State.Length);
             WriteTombstones(volume.Volume, CheckpointFrameKind.Tombstones, 0, volume.Tombstones);
             WriteTail(volume);
-            foreach (var (number, page) in volume.Pages) WritePage(volume.Volume, number, page);
-            WriteLayers(volume);
+            WriteMap(volume);
         }
         writer = new BodyWriter(_body);
         writer.U32(_frames + 1);
         Frame(CheckpointFrameKind.End, default, writer.Length);
         Flush();
+    }
+
+    private void WriteMap(VolumeSnapshot map)
+    {
+        if (map.Base is { } below)
+        {
+            var writer = new BodyWriter(_body);
+            writer.U64(below.Origin.Value);
+            writer.U64(below.Snapshot);
+            writer.U32((uint)below.Detached);
+            writer.U32(0);
+            Frame(CheckpointFrameKind.Base, map.Volume, writer.Length);
+        }
+        foreach (var (number, page) in map.Pages) WritePage(map.Volume, number, page);
+        WriteLayers(map);
     }
 
     private void WriteSegments(IReadOnlyList<SegmentUse> segments)
@@ -93,14 +115,20 @@ internal sealed class CheckpointWriter
     private void WriteLayers(VolumeSnapshot volume)
     {
         if (volume.Layers.Length == 0) return;
-        var writer = new BodyWriter(_body);
-        foreach (var layer in volume.Layers) writer.U64(layer.Sequence);
-        Frame(CheckpointFrameKind.Snapshots, volume.Volume, writer.Length);
+        WriteSequences(volume.Volume, CheckpointFrameKind.Snapshots, volume.Layers);
+        if (volume.Layers.Any(layer => layer.IsHidden)) WriteSequences(volume.Volume, CheckpointFrameKind.HiddenSnapshots, volume.Layers.Where(layer => layer.IsHidden));
         foreach (var layer in volume.Layers)
         {
             WriteTombstones(volume.Volume, CheckpointFrameKind.SnapshotTombstones, layer.Sequence, layer.Tombstones);
             foreach (var (number, page) in layer.Pages) WritePage(volume.Volume, layer.Sequence, number, page);
         }
+    }
+
+    private void WriteSequences(VolumeId volume, CheckpointFrameKind kind, IEnumerable<LayerSnapshot> layers)
+    {
+        var writer = new BodyWriter(_body);
+        foreach (var layer in layers) writer.U64(layer.Sequence);
+        Frame(kind, volume, writer.Length);
     }
 
     /// <param name="snapshot">Whose they are; 0: the volume's own.</param>

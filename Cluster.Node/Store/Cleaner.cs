@@ -8,7 +8,7 @@ namespace Cluster.Node.Store;
 /// the loop copies what the maps still have there. The segment itself is free only after a checkpoint without it is on media, which is
 /// after its copies are. Loop only.
 /// </summary>
-internal sealed class Cleaner(BlockStore store, IReadOnlyDictionary<VolumeId, VolumeStore> volumes)
+internal sealed class Cleaner(BlockStore store)
 {
     /// <summary>A segment with more live bytes than this, in percent, is not worth its copy.</summary>
     private const int LiveMaxPercent = 90;
@@ -105,12 +105,23 @@ internal sealed class Cleaner(BlockStore store, IReadOnlyDictionary<VolumeId, Vo
     private IoStatus Copy(Segment source, LogScanner scanner)
     {
         ref readonly var header = ref scanner.Header;
-        if (!StoreRecord.HasBlocks(header.Kind) || !volumes.TryGetValue(header.Volume, out var volume)) return IoStatus.Ok;
+        if (!StoreRecord.HasBlocks(header.Kind)) return IoStatus.Ok;
+        foreach (var map in store.MapsOf(header.Volume))
+        {
+            var status = Copy(map, source, scanner);
+            if (status != IoStatus.Ok) return status;
+        }
+        return IoStatus.Ok;
+    }
+
+    private IoStatus Copy(BlockMap map, Segment source, LogScanner scanner)
+    {
+        ref readonly var header = ref scanner.Header;
         var record = scanner.Record;
         var offset = scanner.EntryOffsetBytes + EntryPrefix.SizeBytes + (uint)header.PayloadOffset;
         for (var index = 0; index < (int)header.DescriptorCount;)
         {
-            var (count, lengthBytes, sequence) = LiveRun(volume.Map, source, in header, record, index, offset);
+            var (count, lengthBytes, sequence) = LiveRun(map, source, in header, record, index, offset);
             if (count == 0)
             {
                 offset += StoreRecord.DescriptorAt(record, index).Length;
@@ -120,7 +131,7 @@ internal sealed class Cleaner(BlockStore store, IReadOnlyDictionary<VolumeId, Vo
             // Bad bytes are left where they are: their reads say so, and a repair writes them anew.
             if (scanner.PayloadStatus != IoStatus.Ok) return scanner.PayloadStatus;
             var payload = record.Slice((int)(offset - scanner.EntryOffsetBytes) - EntryPrefix.SizeBytes, lengthBytes);
-            var status = volume.Relocate(in header, sequence, record, index, count, payload);
+            var status = store.Relocate(in header, sequence, record, index, count, payload);
             if (status != IoStatus.Ok) return status;
             MovedBytes += lengthBytes;
             offset += (uint)lengthBytes;

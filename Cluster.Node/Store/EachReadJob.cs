@@ -17,6 +17,7 @@ internal sealed class EachReadJob : DiskJob
     private readonly ulong _token;
     private readonly MapEntry[] _entries;
     private readonly Segment?[] _segments;
+    private readonly VolumeId[] _writtenAs;
     private readonly IoBuffer _reply;
     private ulong _bad;
 
@@ -26,10 +27,16 @@ internal sealed class EachReadJob : DiskJob
         (_store, _volume, _range, _snapshot, _completion, _token) = (store, volume.Volume, range, snapshot, completion, token);
         _entries = new MapEntry[range.Count];
         _segments = new Segment?[range.Count];
+        _writtenAs = new VolumeId[range.Count];
         var total = (int)range.Count * ReadDescriptor.SizeBytes;
         for (var index = 0; index < _entries.Length; index++)
         {
-            if (!volume.Map.TryGetKept(snapshot, range.First + (ulong)index, out _entries[index])) continue;
+            if (!volume.Map.TryGetKept(snapshot, range.First + (ulong)index, out _entries[index], out var holder))
+            {
+                _entries[index] = default;
+                continue;
+            }
+            _writtenAs[index] = holder.Volume;
             total += _entries[index].LengthBytes;
             if (_entries[index].Segment == MapEntry.NoSegment) continue;
             _segments[index] = store.Segments[_entries[index].Segment];
@@ -47,10 +54,16 @@ internal sealed class EachReadJob : DiskJob
             if (_segments[index] is not { } segment) continue;
             ref readonly var entry = ref _entries[index];
             var bytes = _reply.Span.Slice(at, entry.LengthBytes);
-            var isGood = segment.File.ReadExactly(entry.OffsetBytes, bytes).IsOk
-                && entry.Descriptor.Matches(_volume, 0, _range.First + (ulong)index, bytes);
-            if (isGood) at += entry.LengthBytes;
-            else _bad |= 1UL << index;
+            var block = _range.First + (ulong)index;
+            var isGood = segment.File.ReadExactly(entry.OffsetBytes, bytes).IsOk && entry.Descriptor.Matches(_writtenAs[index], 0, block, bytes);
+            if (!isGood)
+            {
+                _bad |= 1UL << index;
+                continue;
+            }
+            at += entry.LengthBytes;
+            // What was written as another volume's leaves the node as this one's.
+            if (_writtenAs[index] != _volume) BlockDescriptor.Of(entry.Encoding, _volume, 0, block, bytes).Write(_reply.Span[(index * ReadDescriptor.SizeBytes)..]);
         }
         _reply.Length = at;
     }
@@ -68,6 +81,8 @@ internal sealed class EachReadJob : DiskJob
     private ReadDescriptor DescriptorOf(BlockMap map, int index)
     {
         var block = _range.First + (ulong)index;
+        if (_entries[index] is { IsMapped: true, LengthBytes: 0 } zero && _writtenAs[index] != _volume)
+            return new ReadDescriptor(BlockDescriptor.Of(zero.Encoding, _volume, 0, block, []), zero.Sequence);
         return _entries[index].IsMapped
             ? new ReadDescriptor(_entries[index].Descriptor, _entries[index].Sequence)
             : new ReadDescriptor(BlockDescriptor.Of(BlockEncoding.Zero, _volume, 0, block, []), _snapshot == 0 ? map.Tombstones.SequenceOf(block) : 0);

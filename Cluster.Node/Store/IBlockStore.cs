@@ -28,6 +28,12 @@ public interface IBlockStore : ITurnPhase, IAsyncDisposable
     /// <summary>A new, empty replica with this header; durable with the next sync.</summary>
     (IoStatus Status, IVolumeStore? Volume) Create(VolumeId volume, ReadOnlyMemory<byte> header);
 
+    /// <summary>
+    /// A new replica that begins as what another volume's snapshot holds, and shares its blocks; its order goes on from that snapshot's sequence. Takes the same time whatever the
+    /// snapshot holds. Missing: this store does not have it, or has it as the last of too many clones of clones; Busy: it is about to, as soon as more of the other volume is committed.
+    /// </summary>
+    (IoStatus Status, IVolumeStore? Volume) CreateClone(VolumeId volume, ReadOnlyMemory<byte> header, VolumeId origin, ulong snapshot);
+
     /// <summary>Drops the replica: a delete record is staged, its space is given back once that is on media.</summary>
     IoStatus Delete(VolumeId volume);
 

@@ -130,9 +130,11 @@ public interface IVolumeStore
 
     /// <summary>
     /// Hash of block, sequence and checksum of every committed block of the range that holds bytes: equal maps have equal ones. At most RecordBlocksMax blocks.
-    /// <paramref name="snapshot"/> not 0: of what this snapshot keeps.
     /// </summary>
-    ulong Digest(BlockRange range, ulong snapshot = 0);
+    /// <param name="range">The blocks.</param>
+    /// <param name="snapshot">Not 0: of what this snapshot keeps.</param>
+    /// <param name="withChecksums">False for a clone: a checksum covers the volume that a block was written to, and copies of a clone share it with the origin, or do not.</param>
+    ulong Digest(BlockRange range, ulong snapshot = 0, bool withChecksums = true);
 
     /// <summary>The newest snapshot older than <paramref name="below"/> that keeps bytes of the range; 0: none.</summary>
     ulong NextSnapshot(BlockRange range, ulong below);
@@ -190,8 +192,11 @@ public sealed record ChangeCursor(int Stage, ulong NextBlock, ulong Snapshot = 0
 /// <summary>Of one snapshot: encoded bytes, and blocks.</summary>
 public readonly record struct SnapshotUsage(long UniqueBytes, long UniqueBlocks);
 
-/// <summary>Bytes of one replica: live encoded bytes in the map, blocks mapped, and bytes that only snapshots hold.</summary>
-public readonly record struct VolumeUsage(long StoredBytes, long MappedBlocks, long SnapshotBytes = 0);
+/// <summary>
+/// Bytes of one replica: live encoded bytes in the map, blocks mapped, and bytes that only snapshots hold; and what a clone has of others' besides, as far as it was counted: some
+/// more at each look.
+/// </summary>
+public readonly record struct VolumeUsage(long StoredBytes, long MappedBlocks, long SnapshotBytes = 0, long SharedBytes = 0, long SharedBlocks = 0);
 
 /// <summary>Called on the loop, within the store's phase of the turn.</summary>
 public interface IVolumeStoreEvents

@@ -12,7 +12,7 @@ internal sealed record FoundSegment(Segment Segment, bool HasHeader, ulong Numbe
 /// torn tail, and the log is cut there.
 /// </summary>
 internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<VolumeId, VolumeStore> volumes,
-    Func<VolumeId, VolumeStore> create, int segmentBytes)
+    Func<VolumeId, VolumeStore> create, BlockStore store, int segmentBytes)
 {
     /// <summary>All flush watermarks behind this place have been read.</summary>
     private LogPosition? _searched;
@@ -118,6 +118,12 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
         if (scanner.Prefix.Kind != EntryKind.Record) return;
         ref readonly var header = ref scanner.Header;
         var place = new EntryPlace(segment.Index, scanner.EntryOffsetBytes);
+        if (header.Kind == StoreRecordKind.Relocate && scanner.PayloadStatus == IoStatus.Ok) store.MoveDetached(in header, scanner.Record, place);
+        if (header.Kind == StoreRecordKind.Clone)
+        {
+            ApplyClone(scanner);
+            return;
+        }
         if (!volumes.TryGetValue(header.Volume, out var volume))
         {
             // Without a header a replica is lost, not empty (R5); that happens only behind a damaged place.
@@ -132,6 +138,18 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
             return;
         }
         volume.Replay(in header, scanner.Record, place, scanner.PayloadStatus);
+    }
+
+    private void ApplyClone(LogScanner scanner)
+    {
+        ref readonly var header = ref scanner.Header;
+        if (volumes.TryGetValue(header.Volume, out var before))
+        {
+            before.MarkDamaged("a clone was made in its place; its deletion lay in a damaged part of the log");
+            return;
+        }
+        var payload = scanner.Record.Slice(header.PayloadOffset, (int)header.PayloadLength);
+        create(header.Volume).ReplayClone(payload, scanner.PayloadStatus, id => volumes.GetValueOrDefault(id));
     }
 
     private void DamageAt(LogScanner scanner, FoundSegment current)

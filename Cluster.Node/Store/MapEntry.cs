@@ -14,6 +14,12 @@ public struct MapEntry
     /// </summary>
     public const int LostSegment = -2;
 
+    /// <summary>A version of a clone whose bytes are those of its base, with a sequence of its own: what a restore to a snapshot that still sees the base makes (R19).</summary>
+    public const int BaseSegment = int.MinValue;
+
+    /// <summary>A trim of a clone's, where its base has something that must not show through.</summary>
+    public const int MaskSegment = int.MinValue + 1;
+
     public ulong Sequence;
     public ulong Checksum;
 
@@ -24,6 +30,11 @@ public struct MapEntry
     public BlockEncoding Encoding;
 
     public readonly bool IsMapped => Sequence != 0;
+
+    /// <summary>It says that there is nothing.</summary>
+    public readonly bool IsMask => Segment == MaskSegment;
+
+    public readonly bool IsLost => Segment is > MaskSegment and <= LostSegment;
 
     public readonly BlockDescriptor Descriptor => new(Encoding, LengthBytes, Checksum);
 }
@@ -62,7 +73,7 @@ public sealed class MapPage
     {
         Entries[index] = entry;
         Mapped++;
-        StoredBytes += entry.LengthBytes;
+        if (entry.Segment != MapEntry.BaseSegment) StoredBytes += entry.LengthBytes;
         SequenceMax = Math.Max(SequenceMax, entry.Sequence);
     }
 }

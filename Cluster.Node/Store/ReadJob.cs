@@ -16,6 +16,9 @@ internal sealed class ReadJob(BlockStore store) : DiskJob
     private int _pieceCount;
     private int _next;
     private VolumeId _volume;
+
+    /// <summary>Under which each block was written: a clone shares blocks with the volumes below it.</summary>
+    private readonly VolumeId[] _writtenAs = new VolumeId[Limits.RecordBlocksMax];
     private BlockRange _range;
     private IReadCompletion? _completion;
     private ulong _token;
@@ -30,14 +33,15 @@ internal sealed class ReadJob(BlockStore store) : DiskJob
         var total = descriptorBytes;
         for (var block = range.First; block < range.End; block++)
         {
-            if (map.TryGet(block, out var entry)) total += entry.LengthBytes;
+            if (map.Find(block, out var entry, out _)) total += entry.LengthBytes;
         }
         _reply = BufferPool.Shared.Rent(total);
         var at = descriptorBytes;
         for (var index = 0; index < (int)range.Count; index++)
         {
             var block = range.First + (ulong)index;
-            var isMapped = map.TryGet(block, out var entry);
+            var isMapped = map.Find(block, out var entry, out var holder);
+            _writtenAs[index] = isMapped ? holder.Volume : volume;
             var descriptor = isMapped
                 ? new ReadDescriptor(entry.Descriptor, entry.Sequence)
                 : new ReadDescriptor(BlockDescriptor.Of(BlockEncoding.Zero, volume, 0, block, []), map.Tombstones.SequenceOf(block));
@@ -116,6 +120,7 @@ internal sealed class ReadJob(BlockStore store) : DiskJob
         _pieces[_pieceCount++] = new ReadPiece(store.Segments[entry.Segment], entry.OffsetBytes, entry.LengthBytes, replyOffset);
     }
 
+    /// <summary>What was written as another volume's leaves the node as this one's.</summary>
     private IoStatus Verify()
     {
         var reply = _reply!.Span;
@@ -123,9 +128,11 @@ internal sealed class ReadJob(BlockStore store) : DiskJob
         for (var index = 0; index < (int)_range.Count; index++)
         {
             var descriptor = ReadDescriptor.Read(reply[(index * ReadDescriptor.SizeBytes)..]).Block;
-            if (descriptor.Length == 0) continue;
-            if (!descriptor.Matches(_volume, 0, _range.First + (ulong)index, reply.Slice(at, descriptor.Length)))
-                return IoStatus.BadChecksum;
+            if (descriptor.Length == 0 && _writtenAs[index] == _volume) continue;
+            var block = _range.First + (ulong)index;
+            var bytes = reply.Slice(at, descriptor.Length);
+            if (!descriptor.Matches(_writtenAs[index], 0, block, bytes)) return IoStatus.BadChecksum;
+            if (_writtenAs[index] != _volume) BlockDescriptor.Of(descriptor.Encoding, _volume, 0, block, bytes).Write(reply[(index * ReadDescriptor.SizeBytes)..]);
             at += descriptor.Length;
         }
         return IoStatus.Ok;

@@ -71,6 +71,9 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
     /// </summary>
     public RangeTombstones Tombstones { get; } = new();
 
+    /// <summary>The volume has no such snapshot any more; a clone stands on it.</summary>
+    public bool IsHidden { get; set; }
+
     public long StoredBytes { get; private set; }
 
     public long Blocks { get; private set; }
@@ -112,7 +115,7 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
         Invariant.That(at < 0, "a snapshot was given two versions of a block");
         page.Insert(~at, index, in entry);
         Blocks++;
-        StoredBytes += entry.LengthBytes;
+        StoredBytes += BlockMap.BytesOf(in entry);
         segments.AddLive(in entry);
     }
 
@@ -123,7 +126,7 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
         Invariant.That(at >= 0, "a version was removed from a snapshot that does not have it");
         segments.RemoveLive(in page[at]);
         Blocks--;
-        StoredBytes -= page[at].LengthBytes;
+        StoredBytes -= BlockMap.BytesOf(in page[at]);
         page.RemoveAt(at);
         if (page.Count > 0) return;
         _pages.Remove(block >> MapPage.BlocksLog2);
@@ -159,7 +162,7 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
         for (var at = 0; at < page.Count; at++)
         {
             segments.AddLive(in page[at]);
-            StoredBytes += page[at].LengthBytes;
+            StoredBytes += BlockMap.BytesOf(in page[at]);
         }
         Blocks += page.Count;
         return true;
@@ -172,7 +175,7 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
         {
             for (var at = 0; at < page.Count; at++)
             {
-                if (page[at].Segment <= MapEntry.LostSegment) count++;
+                if (page[at].IsLost) count++;
             }
         }
         return count;

@@ -50,7 +50,14 @@ public sealed class StoreInspection : IDisposable
 
     public IReadOnlyList<IVolumeStore> Volumes => [.. _store.Volumes.OrderBy(volume => volume.Volume.Value)];
 
-    public long BlocksToRead => _store.Volumes.Sum(volume => volume.Usage.MappedBlocks + ((VolumeStore)volume).Map.Layers.Sum(layer => layer.Blocks));
+    public long BlocksToRead => _store.Volumes.Sum(volume => volume.Usage.MappedBlocks + ((VolumeStore)volume).Map.Layers.Sum(layer => layer.Blocks))
+        + _store.Detached.Sum(map => map.MappedBlocks + map.Layers.Sum(layer => layer.Blocks));
+
+    /// <summary>Bytes of volumes that are gone, or were copied anew, which clones of them still see.</summary>
+    public long ClonesOnlyBytes => _store.Detached.Sum(map => map.StoredBytes + map.SnapshotBytes);
+
+    /// <summary>What the volume stands on in this store: "v3 at 17"; null: nothing.</summary>
+    public static string? BaseOf(IVolumeStore volume) => ((VolumeStore)volume).Map.Base is { } below ? $"{below.Map.Volume} at {below.Snapshot}" : null;
 
     public IReadOnlyList<SegmentFacts> Segments => [.. _store.Segments.All.OrderBy(segment => segment.Number).ThenBy(segment => segment.Name, StringComparer.Ordinal)
         .Select(segment => new SegmentFacts(segment.Name, segment.Number, segment.LiveBytes, segment.LiveBlocks, segment.TailRecords))];
@@ -82,12 +89,12 @@ public sealed class StoreInspection : IDisposable
         {
             if (volume.Damage is { } damage) onProblem(new StoreProblem(volume.Volume, null, $"can't say what it holds: {damage}"));
             else CheckTail(volume, onProblem);
-            foreach (var number in volume.Map.PageNumbers().ToArray())
-            {
-                cancellation.ThrowIfCancellationRequested();
-                onRead(CheckPage(volume, number, onProblem));
-            }
-            foreach (var layer in volume.Map.Layers) CheckLayer(volume, layer, onProblem, onRead, cancellation);
+            CheckMap(volume.Map, onProblem, onRead, cancellation);
+        }
+        foreach (var map in _store.Detached)
+        {
+            if (map.IsDamaged) onProblem(new StoreProblem(map.Volume, null, "what its clones stand on is damaged"));
+            CheckMap(map, onProblem, onRead, cancellation);
         }
     }
 
@@ -121,7 +128,18 @@ public sealed class StoreInspection : IDisposable
         }
     }
 
-    private static void CheckLayer(VolumeStore volume, SnapshotLayer layer, Action<StoreProblem> onProblem, Action<int> onRead, CancellationToken cancellation)
+    /// <summary>What a clone shares is read where it belongs.</summary>
+    private void CheckMap(BlockMap map, Action<StoreProblem> onProblem, Action<int> onRead, CancellationToken cancellation)
+    {
+        foreach (var number in map.PageNumbers().ToArray())
+        {
+            cancellation.ThrowIfCancellationRequested();
+            onRead(CheckPage(map, number, onProblem));
+        }
+        foreach (var layer in map.Layers) CheckLayer(map, layer, onProblem, onRead, cancellation);
+    }
+
+    private void CheckLayer(BlockMap map, SnapshotLayer layer, Action<StoreProblem> onProblem, Action<int> onRead, CancellationToken cancellation)
     {
         Span<byte> bytes = stackalloc byte[Limits.EncodedBlockBytesMax];
         foreach (var number in layer.PageNumbers().ToArray())
@@ -130,25 +148,27 @@ public sealed class StoreInspection : IDisposable
             var page = layer.Page(number)!;
             for (var at = 0; at < page.Count; at++)
             {
+                if (page[at].Segment == MapEntry.BaseSegment) continue;
                 var block = (number << MapPage.BlocksLog2) + page.Indexes[at];
-                var status = volume.ReadBlock(in page[at], block, bytes[..page[at].LengthBytes]);
-                if (status != IoStatus.Ok) onProblem(new StoreProblem(volume.Volume, block, $"{volume.Explain(in page[at], status)}, kept for snapshot {layer.Sequence}"));
+                var status = _store.ReadBlock(map.Volume, in page[at], block, bytes[..page[at].LengthBytes]);
+                var keeper = layer.IsHidden ? $"clones of snapshot {layer.Sequence}" : $"snapshot {layer.Sequence}";
+                if (status != IoStatus.Ok) onProblem(new StoreProblem(map.Volume, block, $"{_store.Explain(in page[at], status)}, kept for {keeper}"));
             }
             onRead(page.Count);
         }
     }
 
-    private static int CheckPage(VolumeStore volume, ulong number, Action<StoreProblem> onProblem)
+    private int CheckPage(BlockMap map, ulong number, Action<StoreProblem> onProblem)
     {
-        var page = volume.Map.Page(number);
+        var page = map.Page(number);
         Span<byte> bytes = stackalloc byte[Limits.EncodedBlockBytesMax];
         for (var index = 0; index < MapPage.Blocks; index++)
         {
             ref readonly var entry = ref page.Entries[index];
-            if (!entry.IsMapped) continue;
+            if (!entry.IsMapped || entry.Segment == MapEntry.BaseSegment) continue;
             var block = (number << MapPage.BlocksLog2) + (ulong)index;
-            var status = volume.ReadBlock(in entry, block, bytes[..entry.LengthBytes]);
-            if (status != IoStatus.Ok) onProblem(new StoreProblem(volume.Volume, block, volume.Explain(in entry, status)));
+            var status = _store.ReadBlock(map.Volume, in entry, block, bytes[..entry.LengthBytes]);
+            if (status != IoStatus.Ok) onProblem(new StoreProblem(map.Volume, block, _store.Explain(in entry, status)));
         }
         return page.Mapped;
     }

@@ -27,6 +27,9 @@ public static class StoreRecordKind
 
     /// <summary>The snapshots of the owner that the replica is caught up by (<see cref="SnapshotsBody"/>), as payload.</summary>
     public const RecordKind Snapshots = (RecordKind)135;
+
+    /// <summary>A volume is made from a snapshot of another one (<see cref="CloneBody"/>), as payload: its base and its first header in one record, so that there is no half of it.</summary>
+    public const RecordKind Clone = (RecordKind)136;
 }
 
 /// <summary>
@@ -87,6 +90,7 @@ public static class StoreRecord
         var isRight = header.Kind switch
         {
             StoreRecordKind.ReplicaHeader => header.PayloadLength is > 0 and <= StoreLimits.HeaderBytesMax,
+            StoreRecordKind.Clone => header.PayloadLength is > CloneBody.FixedBytes and <= CloneBody.FixedBytes + StoreLimits.HeaderBytesMax,
             StoreRecordKind.Windows or StoreRecordKind.Snapshots => header.PayloadLength > 0,
             StoreRecordKind.Truncate or StoreRecordKind.SetPosition or StoreRecordKind.Delete => header.DescriptorCount == 0,
             StoreRecordKind.Relocate => header.DescriptorCount > 0 && header.DescriptorCount == header.Range.Count

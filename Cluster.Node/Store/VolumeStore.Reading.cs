@@ -38,13 +38,11 @@ public sealed partial class VolumeStore
     {
         var limit = extents.Count + extentsMax;
         var at = range.First;
-        var numbers = Map.PageNumbers();
-        var index = numbers.BinarySearch(at >> MapPage.BlocksLog2);
-        if (index < 0) index = ~index;
+        var number = Map.NextPage(at >> MapPage.BlocksLog2);
         while (at < range.End)
         {
             // Up to the next page, or to the end, nothing is mapped.
-            var pageFirst = index < numbers.Length ? numbers[index] << MapPage.BlocksLog2 : ulong.MaxValue;
+            var pageFirst = number < ulong.MaxValue ? number << MapPage.BlocksLog2 : ulong.MaxValue;
             if (at < pageFirst)
             {
                 var gapEnd = Math.Min(pageFirst, range.End);
@@ -52,7 +50,8 @@ public sealed partial class VolumeStore
                 at = gapEnd;
                 continue;
             }
-            var page = Map.Page(numbers[index++]);
+            var page = Map.View(number);
+            number = Map.NextPage(number + 1);
             for (var end = Math.Min(pageFirst + MapPage.Blocks, range.End); at < end; at++)
             {
                 ref readonly var entry = ref page.Entries[at & (MapPage.Blocks - 1)];
@@ -100,7 +99,7 @@ public sealed partial class VolumeStore
             var page = Map.Page(number);
             if (page.SequenceMax > since && number >= fromBlock >> MapPage.BlocksLog2) total += page.StoredBytes + (page.Mapped * (RecordHeader.SizeBytes + BlockDescriptor.SizeBytes));
         }
-        return total;
+        return total + EstimateBelow(Map.Base, since);
     }
 
     public (IoStatus Status, ChangeCursor? Next) ReadChanges(ulong since, ulong upTo, ChangeCursor? cursor, int bytesMax,
@@ -183,136 +182,11 @@ public sealed partial class VolumeStore
         return null;
     }
 
-    private RecordHeader ResyncHeader(RecordKind kind, BlockRange range, ulong sequence) =>
-        new() { Kind = kind, Flags = RecordFlags.Resync, Volume = Volume, Range = range, Sequence = sequence };
+    internal IoStatus ReadBlock(in MapEntry entry, ulong block, Span<byte> to) => ReadBlock(Volume, in entry, block, to);
 
-    /// <summary>What only snapshots hold, from the newest one down: what moves meanwhile moves to an older one.</summary>
-    private (IoStatus Status, ChangeCursor? Next) ReadSnapshots(ulong since, ulong upTo, ChangeCursor cursor, int bytesMax, List<IoBuffer> records, int bytes)
-    {
-        for (var at = Map.Layers.Count - 1; at >= 0; at--)
-        {
-            var layer = Map.Layers[at];
-            if (layer.Sequence > cursor.Snapshot || layer.Sequence <= since) continue;
-            var from = layer.Sequence == cursor.Snapshot ? cursor.NextBlock : 0;
-            var numbers = layer.PageNumbers();
-            var index = numbers.BinarySearch(from >> MapPage.BlocksLog2);
-            for (index = index < 0 ? ~index : index; index < numbers.Length; index++)
-            {
-                var page = layer.Page(numbers[index])!;
-                var pageFirst = numbers[index] << MapPage.BlocksLog2;
-                var next = page.Find((int)(Math.Max(from, pageFirst) - pageFirst));
-                for (next = next < 0 ? ~next : next; next < page.Count; next++)
-                {
-                    if (!IsBetween(page[next].Sequence, since, upTo)) continue;
-                    var block = pageFirst + page.Indexes[next];
-                    if (bytes >= bytesMax) return (IoStatus.Ok, new ChangeCursor(StageSnapshots, block, layer.Sequence));
-                    var status = BuildOne(in page[next], block, layer.Sequence, out var record);
-                    if (status != IoStatus.Ok) return (status, null);
-                    records.Add(record!);
-                    bytes += record!.Length;
-                }
-            }
-        }
-        return (IoStatus.Ok, null);
-    }
-
-    private IoStatus BuildOne(in MapEntry entry, ulong block, ulong snapshot, out IoBuffer? record)
-    {
-        record = null;
-        var header = ResyncHeader(RecordKind.Write, new BlockRange(block, 1), entry.Sequence);
-        (header.DescriptorCount, header.PayloadLength, header.ExpectedSequence) = (1, entry.LengthBytes, snapshot);
-        var buffer = BufferPool.Shared.Rent(header.TotalBytes);
-        var status = ReadBlock(in entry, block, buffer.Span.Slice(header.PayloadOffset, entry.LengthBytes));
-        if (status != IoStatus.Ok)
-        {
-            buffer.Release();
-            return status;
-        }
-        entry.Descriptor.Write(buffer.Span[RecordHeader.SizeBytes..]);
-        header.Encode(buffer.Span);
-        record = buffer;
-        return IoStatus.Ok;
-    }
-
-    private (IoStatus Status, ChangeCursor? Next) ReadBlocks(ulong since, ulong upTo, ulong from, int bytesMax, List<IoBuffer> records,
-        ref int bytes)
-    {
-        var numbers = Map.PageNumbers();
-        var index = numbers.BinarySearch(from >> MapPage.BlocksLog2);
-        if (index < 0) index = ~index;
-        for (; index < numbers.Length; index++)
-        {
-            var page = Map.Page(numbers[index]);
-            if (page.SequenceMax <= since) continue;
-            var pageFirst = numbers[index] << MapPage.BlocksLog2;
-            var at = (int)(Math.Max(from, pageFirst) - pageFirst);
-            while (at < MapPage.Blocks)
-            {
-                ref readonly var entry = ref page.Entries[at];
-                if (!entry.IsMapped || !IsBetween(entry.Sequence, since, upTo))
-                {
-                    at++;
-                    continue;
-                }
-                if (bytes >= bytesMax) return (IoStatus.Ok, new ChangeCursor(StageBlocks, pageFirst + (ulong)at));
-                var count = RunOf(page, at);
-                var status = BuildRun(page, pageFirst, at, count, out var record);
-                if (status != IoStatus.Ok) return (status, null);
-                records.Add(record!);
-                bytes += record!.Length;
-                at += count;
-            }
-        }
-        return (IoStatus.Ok, null);
-    }
-
-    /// <summary>Neighbouring blocks of one sequence, as many as one record holds.</summary>
-    private static int RunOf(MapPage page, int at)
-    {
-        var count = 1;
-        while (count < Limits.RecordBlocksMax && at + count < MapPage.Blocks
-            && page.Entries[at + count].Sequence == page.Entries[at].Sequence)
-            count++;
-        return count;
-    }
-
-    private IoStatus BuildRun(MapPage page, ulong pageFirst, int at, int count, out IoBuffer? record)
-    {
-        record = null;
-        var header = ResyncHeader(RecordKind.Write, new BlockRange(pageFirst + (ulong)at, (uint)count), page.Entries[at].Sequence);
-        header.DescriptorCount = (uint)count;
-        var buffer = BufferPool.Shared.Rent(RecordHeader.SizeBytes + (count * ChangeBytesPerBlock));
-        var offset = header.PayloadOffset;
-        for (var index = 0; index < count; index++)
-        {
-            ref readonly var entry = ref page.Entries[at + index];
-            var status = ReadBlock(in entry, pageFirst + (ulong)(at + index), buffer.Span.Slice(offset, entry.LengthBytes));
-            if (status != IoStatus.Ok)
-            {
-                buffer.Release();
-                return status;
-            }
-            entry.Descriptor.Write(buffer.Span[(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes))..]);
-            offset += entry.LengthBytes;
-        }
-        header.PayloadLength = (uint)(offset - header.PayloadOffset);
-        buffer.Length = offset;
-        header.Encode(buffer.Span);
-        record = buffer;
-        return IoStatus.Ok;
-    }
-
-    internal IoStatus ReadBlock(in MapEntry entry, ulong block, Span<byte> to)
-    {
-        if (entry.LengthBytes == 0) return IoStatus.Ok;
-        if (entry.Segment <= MapEntry.LostSegment) return IoStatus.BadChecksum;
-        if (!_store.Segments[entry.Segment].File.ReadExactly(entry.OffsetBytes, to).IsOk) return IoStatus.DeviceError;
-        return entry.Descriptor.Matches(Volume, 0, block, to) ? IoStatus.Ok : IoStatus.BadChecksum;
-    }
+    /// <param name="writtenAs">The volume under which the block was written: that of the map that has the entry.</param>
+    internal IoStatus ReadBlock(VolumeId writtenAs, in MapEntry entry, ulong block, Span<byte> to) => _store.ReadBlock(writtenAs, in entry, block, to);
 
     /// <summary>Where a block lies that can't be read, for an operator.</summary>
-    internal string Explain(in MapEntry entry, IoStatus status) => entry.Segment <= MapEntry.LostSegment
-        ? $"lies in a segment that was used anew, written as {entry.Sequence}"
-        : $"{(status == IoStatus.BadChecksum ? "does not match its checksum" : $"can't be read ({status})")}: {entry.LengthBytes} B at {entry.OffsetBytes} of "
-        + $"{_store.Segments[entry.Segment].Name}, written as {entry.Sequence}";
+    internal string Explain(in MapEntry entry, IoStatus status) => _store.Explain(in entry, status);
 }

@@ -11,15 +11,15 @@ public sealed partial class VolumeStore
     /// <summary>Pages that one look for data takes at most: 512 MiB of zeroes.</summary>
     private const int PagesLookedAtMax = 256;
 
-    public ulong Digest(BlockRange range, ulong snapshot)
+    public ulong Digest(BlockRange range, ulong snapshot, bool withChecksums)
     {
         Invariant.That(range.Count <= Limits.RecordBlocksMax, "a digest of too many blocks was asked for");
         Span<ulong> words = stackalloc ulong[3 * Limits.RecordBlocksMax];
         var count = 0;
         for (var block = range.First; block < range.End; block++)
         {
-            if (!Map.TryGetKept(snapshot, block, out var entry) || entry.LengthBytes == 0) continue;
-            (words[count], words[count + 1], words[count + 2]) = (block, entry.Sequence, entry.Checksum);
+            if (!Map.TryGetKept(snapshot, block, out var entry, out _) || entry.LengthBytes == 0) continue;
+            (words[count], words[count + 1], words[count + 2]) = (block, entry.Sequence, withChecksums ? entry.Checksum : 0);
             count += 3;
         }
         return XxHash3.HashToUInt64(MemoryMarshal.AsBytes(words[..count]));
@@ -30,9 +30,20 @@ public sealed partial class VolumeStore
         for (var index = Map.Layers.Count - 1; index >= 0; index--)
         {
             var layer = Map.Layers[index];
-            if (layer.Sequence < below && layer.NextData(range.First, range.End, PagesLookedAtMax) < range.End) return layer.Sequence;
+            if (layer.Sequence >= below || layer.IsHidden) continue;
+            if (Map.IsShared ? KeepsBytes(layer.Sequence, range) : layer.NextData(range.First, range.End, PagesLookedAtMax) < range.End) return layer.Sequence;
         }
         return 0;
+    }
+
+    /// <summary>Block by block: what it keeps may lie in a hidden snapshot, or below a clone.</summary>
+    private bool KeepsBytes(ulong snapshot, BlockRange range)
+    {
+        for (var block = range.First; block < range.End; block++)
+        {
+            if (Map.TryGetKept(snapshot, block, out var entry, out _) && entry.LengthBytes > 0) return true;
+        }
+        return false;
     }
 
     public ulong NextData(ulong from, ulong end)
@@ -44,15 +55,12 @@ public sealed partial class VolumeStore
 
     private ulong NextOfVolume(ulong from, ulong end)
     {
-        var numbers = Map.PageNumbers();
-        var index = numbers.BinarySearch(from >> MapPage.BlocksLog2);
-        if (index < 0) index = ~index;
-        for (var looked = 0; index < numbers.Length; index++, looked++)
+        var (looked, last) = (0, (end - 1) >> MapPage.BlocksLog2);
+        for (var number = Map.NextPage(from >> MapPage.BlocksLog2); number <= last; number = Map.NextPage(number + 1), looked++)
         {
-            var pageFirst = numbers[index] << MapPage.BlocksLog2;
-            if (pageFirst >= end) return end;
+            var pageFirst = number << MapPage.BlocksLog2;
             if (looked == PagesLookedAtMax) return pageFirst;
-            var page = Map.Page(numbers[index]);
+            var page = Map.View(number);
             for (var at = (int)(Math.Max(from, pageFirst) - pageFirst); at < MapPage.Blocks && page.StoredBytes > 0; at++)
             {
                 if (page.Entries[at].LengthBytes > 0) return Math.Min(pageFirst + (ulong)at, end);
@@ -90,7 +98,7 @@ public sealed partial class VolumeStore
             var (count, lengthBytes) = SameRun(in header, record.Span, index);
             if (count > 0)
             {
-                status = Relocate(in header, header.Sequence, record.Span, index, count, record.Span.Slice(offset, lengthBytes), SpaceClass.Control);
+                status = _store.Relocate(in header, header.Sequence, record.Span, index, count, record.Span.Slice(offset, lengthBytes), SpaceClass.Control);
                 if (status != IoStatus.Ok) return (status, replaced);
                 replaced += count;
             }
@@ -110,10 +118,14 @@ public sealed partial class VolumeStore
         var isOfSnapshot = SeenOnlyBy(in header) is not null;
         for (var block = header.Range.First; block < header.Range.End; block++)
         {
-            if (isOfSnapshot ? !Map.TryFindVersion(block, header.Sequence, out _) : Map.SequenceOf(block) < header.Sequence) count++;
+            // What lies below a clone is mended for the clone by bytes of its own: others may not hold it as it is here.
+            var isLacking = isOfSnapshot ? !Map.TryFindVersion(block, header.Sequence, out _) : Map.SequenceOf(block) < header.Sequence || IsOfBase(block, header.Sequence);
+            if (isLacking) count++;
         }
         return count;
     }
+
+    private bool IsOfBase(ulong block, ulong sequence) => Map.Find(block, out var entry, out var holder) && holder != Map && entry.Sequence == sequence && entry.LengthBytes > 0;
 
     /// <summary>How many blocks from the index on have the record's sequence and bytes in the map, and the record's bytes of them.</summary>
     private (int Count, int LengthBytes) SameRun(in RecordHeader header, ReadOnlySpan<byte> record, int index)
@@ -123,7 +135,7 @@ public sealed partial class VolumeStore
         {
             var length = StoreRecord.DescriptorAt(record, index + count).Length;
             var isHere = Map.TryFindVersion(header.Range.First + (ulong)(index + count), header.Sequence, out var entry);
-            if (!isHere || length == 0 || entry.Segment == MapEntry.NoSegment) break;
+            if (!isHere || length == 0 || !BlockMap.HasOwnBytes(in entry)) break;
             lengthBytes += length;
         }
         return (count, lengthBytes);

@@ -28,6 +28,7 @@ public sealed partial class VolumeStore
     {
         if (Damage is not null) return;
         Damage = reason;
+        Map.IsDamaged = true;
         _store.LogDamage(Volume, reason);
     }
 
@@ -60,6 +61,18 @@ public sealed partial class VolumeStore
         if (header.Kind == RecordKind.Marker && (StoreRecord.CheckPayload(in header, record) != IoStatus.Ok || MarkerOf(in header, record) is null)) return false;
         AddToTail(in header, record, place);
         return true;
+    }
+
+    /// <summary>The record that made the clone.</summary>
+    internal void ReplayClone(ReadOnlySpan<byte> payload, IoStatus payloadStatus, Func<VolumeId, VolumeStore?> find)
+    {
+        if (payloadStatus != IoStatus.Ok || !CloneBody.TryDecode(payload, out var body)) MarkDamaged("the record that made it a clone is bad");
+        else if (find(body.Origin) is not { } origin || origin.Map.Layer(body.Snapshot) is null)
+        {
+            _header = body.Header.ToArray();
+            MarkDamaged($"snapshot {body.Snapshot} of volume {body.Origin}, which it was cloned from, is not there");
+        }
+        else BecomeClone(body, origin);
     }
 
     private static bool RepairsDamage(in RecordHeader header) => header.Kind == StoreRecordKind.ReplicaHeader

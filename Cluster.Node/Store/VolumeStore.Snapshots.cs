@@ -16,7 +16,7 @@ public sealed partial class VolumeStore
     /// <summary>The newest marker that took effect.</summary>
     private ulong _lastMarker;
 
-    public IReadOnlyList<ulong> Snapshots => _snapshots ??= [.. Map.Layers.Select(layer => layer.Sequence)];
+    public IReadOnlyList<ulong> Snapshots => _snapshots ??= [.. Map.Layers.Where(layer => !layer.IsHidden).Select(layer => layer.Sequence)];
 
     public IoStatus SetSnapshots(IReadOnlyList<ulong> sequences)
     {
@@ -34,7 +34,7 @@ public sealed partial class VolumeStore
         var count = 0;
         for (var block = range.First; block < range.End; block++)
         {
-            if (!Map.TryGetAt(snapshot, block, out var entry) || entry.LengthBytes == 0) continue;
+            if (!Map.FindAt(snapshot, block, out var entry, out _) || entry.LengthBytes == 0) continue;
             (words[count], words[count + 1], words[count + 2]) = (block, entry.Sequence, entry.Checksum);
             count += 3;
         }
@@ -43,7 +43,8 @@ public sealed partial class VolumeStore
 
     public SnapshotUsage UsageOf(ulong snapshot)
     {
-        if (Map.Layer(snapshot) is not { } layer) return default;
+        // What a clone stands on stays when the snapshot is deleted.
+        if (Map.Layer(snapshot) is not { } layer || Map.IsPinnedAt(snapshot)) return default;
         var older = Map.Layers.TakeWhile(other => other.Sequence < snapshot).LastOrDefault()?.Sequence ?? 0;
         var (bytes, blocks) = (0L, 0L);
         foreach (var number in layer.PageNumbers())
@@ -51,7 +52,7 @@ public sealed partial class VolumeStore
             var page = layer.Page(number)!;
             for (var at = 0; at < page.Count; at++)
             {
-                if (page[at].Sequence > older) (bytes, blocks) = (bytes + page[at].LengthBytes, blocks + 1);
+                if (page[at].Sequence > older && !page[at].IsMask) (bytes, blocks) = (bytes + BlockMap.BytesOf(in page[at]), blocks + 1);
             }
         }
         return new SnapshotUsage(bytes, blocks);
@@ -62,7 +63,7 @@ public sealed partial class VolumeStore
         var limit = extents.Count + extentsMax;
         Span<bool> changed = stackalloc bool[MapPage.Blocks];
         var looked = 0;
-        foreach (var number in PagesOfAll(range))
+        foreach (var number in PagesOfAll(range, withBase: from == 0))
         {
             var first = number << MapPage.BlocksLog2;
             if (looked++ == ChangedPagesMax) return first;
@@ -95,23 +96,27 @@ public sealed partial class VolumeStore
         for (var index = 0; index < MapPage.Blocks; index++)
         {
             var block = first + (ulong)index;
-            var isSeen = to == 0 ? Map.TryGet(block, out var now) : Map.TryGetAt(to, block, out now);
+            var isSeen = to == 0 ? Map.Find(block, out var now, out _) : Map.FindAt(to, block, out now, out _);
             if (from == 0) changed[index] = isSeen && now.Encoding != BlockEncoding.Zero;
             else
             {
-                var wasSeen = Map.TryGetAt(from, block, out var before);
+                var wasSeen = Map.FindAt(from, block, out var before, out _);
                 changed[index] = wasSeen != isSeen || (isSeen && now.Sequence != before.Sequence);
             }
         }
     }
 
     /// <summary>Numbers of the pages of the range that the volume or a snapshot has, ascending: at least as many as one look takes, if there are.</summary>
-    private SortedSet<ulong> PagesOfAll(BlockRange range)
+    private SortedSet<ulong> PagesOfAll(BlockRange range, bool withBase)
     {
         var numbers = new SortedSet<ulong>();
         var (first, last) = (range.First >> MapPage.BlocksLog2, (range.End - 1) >> MapPage.BlocksLog2);
         AddBetween(Map.PageNumbers(), first, last, numbers);
         foreach (var layer in Map.Layers) AddBetween(layer.PageNumbers(), first, last, numbers);
+        // What lies below a clone is the same for all its snapshots.
+        if (!withBase || Map.Base is not { } below) return numbers;
+        var number = below.Map.NextPageAt(below.Snapshot, first);
+        for (var added = 0; added <= ChangedPagesMax && number <= last; added++, number = below.Map.NextPageAt(below.Snapshot, number + 1)) numbers.Add(number);
         return numbers;
     }
 

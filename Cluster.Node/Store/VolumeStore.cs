@@ -14,7 +14,7 @@ public sealed partial class VolumeStore : IVolumeStore
     internal VolumeStore(BlockStore store, VolumeId volume)
     {
         (_store, Volume) = (store, volume);
-        Map = new BlockMap(store.Segments);
+        Map = new BlockMap(store.Segments, volume);
     }
 
     public VolumeId Volume { get; }
@@ -37,7 +37,14 @@ public sealed partial class VolumeStore : IVolumeStore
 
     public SessionWindows Windows { get; private set; } = new();
 
-    public VolumeUsage Usage => new(Map.StoredBytes, Map.MappedBlocks, Map.SnapshotBytes);
+    public VolumeUsage Usage
+    {
+        get
+        {
+            Map.CountShared();
+            return new(Map.StoredBytes, Map.MappedBlocks, Map.SnapshotBytes, Map.SharedBytes, Map.SharedBlocks);
+        }
+    }
 
     public IVolumeStoreEvents? Events { get; set; }
 
@@ -250,42 +257,28 @@ public sealed partial class VolumeStore : IVolumeStore
     {
         IsDeleted = true;
         DropTail(CommitWatermark);
-        Map.ReleaseAll();
-        _snapshots = null;
+        RenewMap();
         UseCredit(GrantedBytes);
     }
 
-    /// <summary>
-    /// Writes live blocks of a record to the end of the log, for the cleaner or a repair, and lets the map name the copies.
-    /// </summary>
-    /// <param name="sequence">Of the versions that have these blocks: the record's own, or that of a restore (R19).</param>
-    internal IoStatus Relocate(in RecordHeader from, ulong sequence, ReadOnlySpan<byte> record, int index, int count, ReadOnlySpan<byte> payload,
-        SpaceClass space = SpaceClass.Last)
+    /// <summary>The record that makes this volume a clone, whose order goes on from the snapshot. On anything but Ok nothing was staged.</summary>
+    internal IoStatus StageClone(CloneBody body, VolumeStore origin)
     {
-        var header = new RecordHeader
-        {
-            Kind = StoreRecordKind.Relocate,
-            Volume = Volume,
-            Sequence = sequence,
-            Range = new BlockRange(from.Range.First + (ulong)index, (uint)count),
-            DescriptorCount = (uint)count,
-            PayloadLength = (uint)payload.Length,
-            CommitWatermark = CommitWatermark,
-        };
-        var buffer = BufferPool.Shared.Rent(header.TotalBytes);
-        var descriptors = record.Slice(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes), count * BlockDescriptor.SizeBytes);
-        descriptors.CopyTo(buffer.Span[RecordHeader.SizeBytes..]);
-        payload.CopyTo(buffer.Span[header.PayloadOffset..]);
-        header.Encode(buffer.Span);
-        var status = _store.Stage(this, buffer, buffer.Length, space, out var place);
-        if (status == IoStatus.Ok)
-        {
-            _loggedWatermark = Math.Max(_loggedWatermark, CommitWatermark);
-            ApplyBlocks(in header, buffer.Span, place);
-        }
-        buffer.Release();
+        Invariant.That(body.Header.Length is > 0 and <= StoreLimits.HeaderBytesMax, "a replica's header is empty or too long");
+        var status = StageOwn(new RecordHeader { Kind = StoreRecordKind.Clone, Sequence = 1 }, body.Encode(), SpaceClass.Control);
+        if (status == IoStatus.Ok) BecomeClone(body, origin);
         return status;
     }
+
+    private void BecomeClone(CloneBody body, VolumeStore origin)
+    {
+        (_header, HeaderNumber) = (body.Header.ToArray(), 1);
+        Map.StandOn(origin.Map, body.Snapshot);
+        LastSequence = CommitWatermark = AppendedSequence = _loggedWatermark = body.Snapshot;
+    }
+
+    /// <summary>A record that carries this watermark was staged.</summary>
+    internal void NoteLogged(ulong watermark) => _loggedWatermark = Math.Max(_loggedWatermark, watermark);
 
     private IoStatus? Refusal() =>
         IsDeleted ? IoStatus.Deleted : Damage is not null || _store.HasFailed ? IoStatus.DeviceError : null;
@@ -379,15 +372,30 @@ public sealed partial class VolumeStore : IVolumeStore
             Map.Trim(header.Range, header.Sequence);
             return;
         }
+        if (header.Kind == StoreRecordKind.Relocate)
+        {
+            MoveBlocks(Map, in header, record, place);
+            return;
+        }
         var offset = place.RecordOffsetBytes + (uint)header.PayloadOffset;
         for (var index = 0; index < (int)header.DescriptorCount; index++)
         {
             var descriptor = StoreRecord.DescriptorAt(record, index);
             var entry = EntryOf(descriptor, header.Sequence, place.Segment, offset);
             var block = header.Range.First + (ulong)index;
-            if (header.Kind == StoreRecordKind.Relocate) Map.Move(block, in entry);
-            else if (SeenOnlyBy(in header) is { } snapshot) Map.Insert(block, in entry, snapshot);
+            if (SeenOnlyBy(in header) is { } snapshot) Map.Insert(block, in entry, snapshot);
             else Map.Put(block, in entry);
+            offset += descriptor.Length;
+        }
+    }
+
+    internal static void MoveBlocks(BlockMap map, in RecordHeader header, ReadOnlySpan<byte> record, EntryPlace place)
+    {
+        var offset = place.RecordOffsetBytes + (uint)header.PayloadOffset;
+        for (var index = 0; index < (int)header.DescriptorCount; index++)
+        {
+            var descriptor = StoreRecord.DescriptorAt(record, index);
+            map.Move(header.Range.First + (ulong)index, EntryOf(descriptor, header.Sequence, place.Segment, offset));
             offset += descriptor.Length;
         }
     }
@@ -420,14 +428,19 @@ public sealed partial class VolumeStore : IVolumeStore
         _syncingSequence = Math.Min(_syncingSequence, sequence);
     }
 
+    /// <summary>Nothing is left of what the volume had but what its clones stand on.</summary>
+    private void RenewMap()
+    {
+        _store.Detach(Map);
+        (Map, _snapshots) = (new BlockMap(_store.Segments, Volume), null);
+    }
+
     private void Reposition(ulong sequence, ulong lastRecordEpoch, bool discardAll)
     {
         DropTail(CommitWatermark);
         if (discardAll)
         {
-            Map.ReleaseAll();
-            Map = new BlockMap(_store.Segments);
-            _snapshots = null;
+            RenewMap();
             Windows = new SessionWindows();
             Damage = null;
         }

@@ -31,7 +31,8 @@ internal static class Describe
         yield return ("Id", volume.Id);
         yield return ("Size", $"{SizeText.Format(volume.SizeBytes)} ({volume.SizeBytes} bytes)");
         if (volume is { UsedBytes: { } used, StoredBytes: { } stored, SnapshotBytes: { } kept })
-            yield return ("Space", $"{SizeText.Format(used)} used, {SizeText.Format(stored)} on each copy{(kept > 0 ? $", and {SizeText.Format(kept)} for snapshots" : "")}");
+            yield return ("Space", $"{SizeText.Format(used)} used, {SizeText.Format(stored)} on each copy{(volume.SharedBytes > 0 ? $", {SizeText.Format(volume.SharedBytes.Value)} shared with its origin" : "")}{(kept > 0 ? $", and {SizeText.Format(kept)} for snapshots" : "")}");
+        if (volume.Source is { } source) yield return ("Cloned from", $"{TextOf(source)} ({source.Id}, sequence {source.Sequence})");
         yield return ("State", volume.Reason.Length > 0 ? $"{volume.State}: {volume.Reason}" : volume.State);
         yield return ("Owner", volume.Owner is null ? "-" : $"{volume.Owner} (epoch {volume.Epoch})");
         yield return ("Copies", $"{Copies(volume)}, acknowledges with at least {volume.InSyncMin}");
@@ -41,6 +42,8 @@ internal static class Describe
         foreach (var (key, value) in volume.Labels.OrderBy(label => label.Key, StringComparer.Ordinal)) yield return ("Label",
             $"{key}={value}");
     }
+
+    public static string TextOf(VolumeSourceResource source) => source.Snapshot is { } snapshot ? $"snapshot {source.Volume}/{snapshot}" : $"volume {source.Volume}";
 
     public static string[] Row(SnapshotResource snapshot) => [snapshot.Name, Time(snapshot.CreatedAt), $"{snapshot.Sequence}", SizeText.Format(snapshot.UniqueBytes)];
 
@@ -62,9 +65,17 @@ internal static class Describe
         yield return ("State", node.Cordoned ? $"{node.State}, cordoned (no new copies are placed here)" : node.State);
         yield return ("Zone", Or(node.Zone));
         yield return ("Space", $"{SizeText.Format(node.UsedBytes)} of data, of {SizeText.Format(node.CapacityBytes)}; {SizeText.Format(node.FreeBytes)} can be written at once");
+        yield return ("Promised", Promised(node));
         yield return ("API", Or(node.Api));
         yield return ("NBD", Or(node.Nbd));
         yield return ("Version", Or(node.Version));
+    }
+
+    private static string Promised(NodeResource node)
+    {
+        var share = node.CapacityBytes == 0 ? "" : string.Create(CultureInfo.InvariantCulture, $", {100.0 * node.ProvisionedBytes / node.CapacityBytes:0} % of the capacity");
+        var limit = node.OverCommitPercent is { } percent ? string.Create(CultureInfo.InvariantCulture, $"at most {percent} %") : "no limit";
+        return $"volumes of {SizeText.Format(node.ProvisionedBytes)}{share} ({limit})";
     }
 
     public static IEnumerable<(string Name, string Value)> Lines(StatusResource status)

@@ -74,6 +74,8 @@ internal static class StoreCommands
         if (store.Suspect) yield return ("Suspect", "what was not flushed may be gone (the host booted since, or the disk failed)");
         yield return ("Segments", string.Create(CultureInfo.InvariantCulture,
             $"{store.Segments} of {SizeText.Format(store.SegmentBytes)}, {store.FreeSegments} free; {SizeText.Format((ulong)store.LiveBytes)} live"));
+        if (store.ClonesOnlyBytes > 0) yield return ("Clones", $"{SizeText.Format((ulong)store.ClonesOnlyBytes)} of that is of volumes that are gone and whose clones are not");
+        foreach (var volume in store.Volumes.Where(volume => volume.SharesWith is not null)) yield return ("", $"{volume.Id} shares blocks of {volume.SharesWith}");
         yield return ("Checkpoint", store.Checkpoint == 0 ? "none" : store.Checkpoint.ToString(CultureInfo.InvariantCulture));
         yield return ("Log", $"ends at {store.LogEnd}{(store.TornTail ? ", behind it a torn record" : "")}; {SizeText.Format((ulong)store.ReplayBytes)} to replay");
     }
@@ -134,6 +136,8 @@ internal static class StoreCommands
         StoreRecordKind.Windows => nameof(StoreRecordKind.Windows),
         StoreRecordKind.Delete => nameof(StoreRecordKind.Delete),
         StoreRecordKind.Relocate => nameof(StoreRecordKind.Relocate),
+        StoreRecordKind.Snapshots => nameof(StoreRecordKind.Snapshots),
+        StoreRecordKind.Clone => nameof(StoreRecordKind.Clone),
         _ => kind.ToString(),
     };
 }

@@ -30,6 +30,9 @@ internal sealed record StoreResource
 
     public required long LiveBytes { get; init; }
 
+    /// <summary>Of those, of volumes that are gone and whose clones still see them.</summary>
+    public required long ClonesOnlyBytes { get; init; }
+
     public required ulong Checkpoint { get; init; }
 
     public required string LogEnd { get; init; }
@@ -56,6 +59,7 @@ internal sealed record StoreResource
             Segments = segments.Count,
             FreeSegments = segments.Count(segment => segment.Number == 0),
             LiveBytes = segments.Sum(segment => segment.LiveBytes),
+            ClonesOnlyBytes = store.ClonesOnlyBytes,
             Checkpoint = store.Checkpoint,
             LogEnd = store.LogEnd.ToString(),
             ReplayBytes = store.ReplayedBytes,
@@ -94,6 +98,9 @@ internal sealed record StoreVolumeResource
 
     public required long StoredBytes { get; init; }
 
+    /// <summary>The volume whose blocks it shares here, and up to which sequence; null: none.</summary>
+    public string? SharesWith { get; init; }
+
     public required string Damage { get; init; }
 
     public required bool HeaderIsGood { get; init; }
@@ -108,6 +115,7 @@ internal sealed record StoreVolumeResource
             CommittedSequence = volume.CommitWatermark,
             Blocks = volume.Usage.MappedBlocks,
             StoredBytes = volume.Usage.StoredBytes,
+            SharesWith = StoreInspection.BaseOf(volume),
             Damage = volume.Damage ?? "",
             HeaderIsGood = header is not null,
         };

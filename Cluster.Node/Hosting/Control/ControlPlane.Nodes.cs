@@ -48,7 +48,7 @@ public sealed partial class ControlPlane
             State = volumes.Value!.Any(volume => volume.State is "held" or "starting") ? "unavailable" : reasons.Count > 0 ? "degraded"
                 : "healthy",
             Reasons = reasons,
-            Warnings = [.. nodes.Value!.Select(SpaceWarning).OfType<string>()],
+            Warnings = [.. nodes.Value!.Select(SpaceWarning).Concat(nodes.Value!.Select(CommitmentWarning)).OfType<string>()],
             Version = Version,
             AnsweredBy = parts.NodeName,
             JournalLeader = parts.Log.Status.LeaderName,
@@ -76,6 +76,11 @@ public sealed partial class ControlPlane
         return $"Node {node.Name} {how}: it holds {SizeText.Format(node.UsedBytes)} of data, of {SizeText.Format(node.CapacityBytes)}. Trim or delete data, or add disk space.";
     }
 
+    /// <summary>Lost copies are made anew without regard to it, and the limit may have been lowered.</summary>
+    private static string? CommitmentWarning(NodeResource node) =>
+        node.OverCommitPercent is not { } percent || (UInt128)node.ProvisionedBytes * 100 <= (UInt128)node.CapacityBytes * (uint)percent ? null
+            : $"Node {node.Name} has promised {SizeText.Format(node.ProvisionedBytes)}, beyond its limit of {percent} % of {SizeText.Format(node.CapacityBytes)}; no new volume goes there.";
+
     private static string Because(string reason) => reason.Length == 0 ? "." : $": {reason}";
 
     private static async Task<ControlResult<NodeEntry>> FindNodeAsync(ControlParts parts, string name, CancellationToken cancellation)
@@ -99,6 +104,8 @@ public sealed partial class ControlPlane
         CapacityBytes = (ulong)node.Report.CapacityBytes,
         FreeBytes = (ulong)Math.Max(0, node.Report.AvailableBytes),
         UsedBytes = (ulong)node.Report.LiveBytes,
+        ProvisionedBytes = node.ProvisionedBytes,
+        OverCommitPercent = node.Report.OverCommitPercent > 0 ? node.Report.OverCommitPercent : null,
         Version = node.Report.Version.Length > 0 ? node.Report.Version : null,
     };
 }

@@ -21,7 +21,8 @@ public sealed partial class ControlPlane
         var labels = (request.Labels ?? []).ToImmutableSortedDictionary(StringComparer.Ordinal);
         if (WithReplicas(ref labels, request.Replicas) is { } contradiction) return contradiction;
         var scope = request.Namespace ?? VolumeSpec.DefaultNamespace;
-        var command = new PlacementProtocol.CreateVolume(scope, request.Name, request.SizeBytes, labels);
+        if (request.Source is not null) return await CloneVolumeAsync(parts, request, new VolumeName(scope, request.Name), labels, cancellation);
+        var command = new PlacementProtocol.CreateVolume(scope, request.Name, request.SizeBytes, labels, null, []);
         var found = await AskPlacementAsync<PlacementProtocol.Found>(parts, command, ChangeMax, cancellation);
         return found.IsOk ? await DescribeAsync(parts, found.Value!.Volume, cancellation) : new ControlFailure(found.Status, found.Reason);
     }
@@ -77,7 +78,7 @@ public sealed partial class ControlPlane
         var labels = (change.Labels ?? []).ToImmutableSortedDictionary(
             label => label.Key, label => label.Value ?? "", StringComparer.Ordinal);
         if (WithReplicas(ref labels, change.Replicas) is { } contradiction) return contradiction;
-        var command = new PlacementProtocol.ChangeVolume(name.ToString(), change.SizeBytes ?? 0, labels, found.Value!.Expected);
+        var command = new PlacementProtocol.ChangeVolume(name.ToString(), change.SizeBytes ?? 0, labels, found.Value!.Expected, change.AllowShrink);
         var changed = await AskPlacementAsync<PlacementProtocol.Found>(parts, command, ChangeMax, cancellation);
         return changed.IsOk ? await DescribeAsync(parts, changed.Value!.Volume, cancellation)
             : await FailureAsync(parts, name, changed, cancellation);

@@ -18,6 +18,7 @@ internal static class VolumeEventText
 
     private static string TextOf(VolumeEvent e) => e switch
     {
+        VolumeCreated { Spec.Source: { } source } created => $"cloned from {TextOf(source)} with {created.Spec.SizeBytes} B and copies {Copies(created.Replicas)}",
         VolumeCreated created => $"created with {created.Spec.SizeBytes} B and copies {Copies(created.Replicas)}",
         EpochStarted started => $"node {started.NodeName} claims epoch {started.Epoch}",
         EpochOpened opened => $"epoch {opened.Epoch} serves from sequence {opened.StartSequence}, in sync are {Members(opened.Members)}",
@@ -30,10 +31,14 @@ internal static class VolumeEventText
         SpecChanged changed => $"size is now {changed.Spec.SizeBytes} B, copies {changed.Spec.Replicas}, labels {Labels(changed.Spec)}",
         SnapshotCreated created => $"snapshot {created.Name} holds what was written up to sequence {created.Sequence}",
         SnapshotDeleted deleted => $"the snapshot of sequence {deleted.Sequence} is deleted",
+        CloneStarted started => $"volume {started.CloneName} is being cloned from it, as of sequence {started.Sequence}",
+        CloneEnded ended => $"volume {ended.CloneName} needs its snapshot no more",
         VolumeRecovered recovered => $"recovered from {recovered.Members.Length} of its copies, up to sequence {recovered.StartSequence}",
         VolumeDeleted => "deleted",
         _ => e.GetType().Name,
     };
+
+    private static string TextOf(VolumeSource source) => source.Snapshot.Length > 0 ? $"snapshot {source.Snapshot} of volume {source.OriginName}" : $"volume {source.OriginName}";
 
     private static string Copies(ImmutableArray<ReplicaPlacement> replicas) =>
         string.Join(", ", replicas.Select(replica => $"{replica.Id} on {replica.NodeName}"));

@@ -36,11 +36,21 @@ internal static class VolumeResources
             UsedBytes = (ulong?)view?.Space?.UsedBytes,
             StoredBytes = (ulong?)view?.Space?.StoredBytes,
             SnapshotBytes = (ulong?)view?.Space?.SnapshotBytes,
+            SharedBytes = (ulong?)view?.Space?.SharedBytes,
+            Source = spec.Source is { } source ? Of(source) : null,
             Sequence = view?.Sequence ?? 0,
             Snapshots = view?.Snapshots ?? 0,
             Revision = RevisionOf(entry, view),
         };
     }
+
+    private static VolumeSourceResource Of(VolumeSource source) => new()
+    {
+        Volume = source.OriginName,
+        Id = source.Origin.ToString(),
+        Snapshot = source.Snapshot.Length > 0 ? source.Snapshot : null,
+        Sequence = source.Sequence,
+    };
 
     private static string StateOf(VolumeEntry entry, VolumeView? view)
     {

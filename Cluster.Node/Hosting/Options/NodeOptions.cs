@@ -14,6 +14,9 @@ public sealed record NodeOptions
     /// <summary>0: what the file system has.</summary>
     public long CapacityBytes { get; init; }
 
+    /// <summary>0: no limit.</summary>
+    public int OverCommitPercent { get; init; }
+
     public string Zone { get; init; } = "";
 
     /// <summary>Address to bind.</summary>

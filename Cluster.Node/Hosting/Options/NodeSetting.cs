@@ -15,6 +15,7 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
     public const string Section = "myrmidon";
     private const string NameForm = "1 to 63 letters, digits and dashes, starting and ending with a letter or digit";
     private const long CapacityBytesMin = 512L << 20;
+    private const int OverCommitPercentMax = 1_000_000_000;
     private const string PortForm = "a port from 0 (any free one) to 65535";
 
     /// <summary>Every setting there is.</summary>
@@ -24,6 +25,8 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
         new("data", true, "a directory", (o, v) => v.Length > 0 ? o with { DataDirectory = v } : null),
         new("capacity", true, "0B or a size of at least 512MiB", (o, v) =>
             Quantities.TrySize(v, out var bytes) && bytes is 0 or >= CapacityBytesMin ? o with { CapacityBytes = bytes } : null),
+        new("over-commit-percent", false, $"a number from 0 (no limit) to {OverCommitPercentMax}", (o, v) =>
+            Number(v, 0, OverCommitPercentMax) is { } percent ? o with { OverCommitPercent = percent } : null),
         new("zone", true, "\"\" or " + NameForm, (o, v) => v.Length == 0 || Names.IsNodeName(v) ? o with { Zone = v } : null),
         new("host", true, "an address of this host", (o, v) =>
             IPAddress.TryParse(v, out _) || v == "localhost" ? o with { Host = v } : null),

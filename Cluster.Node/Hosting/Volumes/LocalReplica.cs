@@ -54,7 +54,7 @@ internal sealed class LocalReplica(ReplicaMachine machine) : ILocalReplica
         get
         {
             var usage = _store.Usage;
-            return new VolumeSpace(usage.MappedBlocks * Limits.BlockBytes, usage.StoredBytes, usage.SnapshotBytes);
+            return new VolumeSpace((usage.MappedBlocks + usage.SharedBlocks) * Limits.BlockBytes, usage.StoredBytes, usage.SnapshotBytes, usage.SharedBytes);
         }
     }
 

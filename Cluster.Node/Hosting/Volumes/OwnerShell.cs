@@ -179,6 +179,8 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 
     public void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer) => _runtime.Loop.Post(() => Machine.RestoreSnapshot(snapshot, answer));
 
+    public void Shrink(SpecChanged change, Action<IoStatus, string> answer) => _runtime.Loop.Post(() => Machine.Shrink(change, answer));
+
     /// <summary>Without a copy here there is nothing to tell; such an owner is about to move.</summary>
     public void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer) => _runtime.Loop.Post(() =>
     {

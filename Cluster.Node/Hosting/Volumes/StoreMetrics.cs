@@ -6,8 +6,11 @@ namespace Cluster.Node.Hosting.Volumes;
 /// <summary>Space and work of this node's store, for Prometheus.</summary>
 internal static class StoreMetrics
 {
-    public static void Expose(Metrics metrics, BlockStore store)
+    /// <param name="provisioned">As placement told it last.</param>
+    public static void Expose(Metrics metrics, BlockStore store, ProvisionedBytes provisioned, int overCommitPercent)
     {
+        metrics.AddGauge("myrmidon_store_provisioned_bytes", "Sizes of the volumes with a copy on this node, or one on its way.", () => provisioned.Value);
+        metrics.AddGauge("myrmidon_store_over_commit_limit_percent", "What those may come to, in percent of the capacity; 0: no limit.", () => overCommitPercent);
         metrics.AddGauge("myrmidon_store_capacity_bytes", "Bytes that data may use on the disk, the reserve for what frees space excluded.", () => store.Usage.CapacityBytes);
         metrics.AddGauge("myrmidon_store_used_bytes", "Bytes of the segments in use: live data, and what is superseded and not cleaned away yet.", () => store.Usage.UsedBytes);
         metrics.AddGauge("myrmidon_store_available_bytes", "Bytes that can be written before anything is cleaned, the reserve excluded.", () => store.Usage.AvailableBytes);
@@ -29,5 +32,17 @@ internal static class StoreMetrics
     {
         var first = activity.AppendedBytes - activity.MovedBytes;
         return first > 0 ? (double)(activity.AppendedBytes + activity.CheckpointBytes) / first : 1;
+    }
+}
+
+/// <summary>A number that one thread sets and others read.</summary>
+internal sealed class ProvisionedBytes
+{
+    private ulong _value;
+
+    public ulong Value
+    {
+        get => Volatile.Read(ref _value);
+        set => Volatile.Write(ref _value, value);
     }
 }

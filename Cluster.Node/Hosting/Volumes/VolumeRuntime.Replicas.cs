@@ -1,3 +1,4 @@
+using Cluster.Messages.Events;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Messages.Wire;
@@ -88,6 +89,8 @@ public sealed partial class VolumeRuntime
             _ => IoStatus.Missing,
         };
         if (status == IoStatus.Ok) return true;
+        // What it is cloned from is here and not committed yet: the owner asks again.
+        if (status == IoStatus.Busy) return false;
         var number = status == IoStatus.Conflict ? held!.Replica.Number : 0UL;
         Span<byte> answer = stackalloc byte[PromisedBody.SizeBytesMax];
         var missing = new PromisedBody(promise.Identity, StoreId, StoreOpens, 0, 0, 0, 0, 0, 0, 0, false, 0, 0, 0, 0);
@@ -99,11 +102,18 @@ public sealed partial class VolumeRuntime
     {
         var header = new ReplicaHeader(Identity.ClusterId, Identity.Era, volume, promise.Replica, promise.Identity, 0, default, 0, 0, 0, false, 0, 0,
             promise.Spec);
-        var (status, store) = _store.Create(volume, header.Encode());
+        var (status, store) = VolumeSpecCodec.TryDecode(promise.Spec, out var spec) && spec.Source is { } source && MayBeginFrom(source.Origin)
+            ? _store.CreateClone(volume, header.Encode(), source.Origin, source.Sequence)
+            : (IoStatus.Missing, null);
+        // Without what it is cloned from it is made empty, and filled by a catch-up like any copy.
+        if (status == IoStatus.Missing) (status, store) = _store.Create(volume, header.Encode());
         if (store is not null) AddReplica(store);
-        LogReplicaCreated(volume, promise.Replica, Identity.Name, status);
+        if (status != IoStatus.Busy) LogReplicaCreated(volume, promise.Replica, Identity.Name, status);
         return status;
     }
+
+    /// <summary>A snapshot on a copy that catches up may be half of what it is (R8).</summary>
+    private bool MayBeginFrom(VolumeId origin) => _replicas.TryGetValue(origin, out var entry) && !entry.Machine.Header.CatchingUp && !entry.Machine.IsFailed;
 
     [LoggerMessage(Level = LogLevel.Error, Message = "volume {Volume}: the replica on node {Node} failed and is out: {Status}, {Reason}")]
     private partial void LogReplicaFailed(VolumeId volume, string node, IoStatus status, string reason);

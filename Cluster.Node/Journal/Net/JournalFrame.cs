@@ -58,7 +58,7 @@ internal readonly record struct JournalFrameHeader(JournalFrameKind Kind, long R
     /// <summary>Throws <see cref="JournalFormatException"/> on anything that is not a header of this format within the limit.</summary>
     public static JournalFrameHeader Decode(ReadOnlySpan<byte> from, int bodyBytesMax)
     {
-        if (BinaryPrimitives.ReadUInt32LittleEndian(from) != Magic) throw new JournalFormatException("not a frame of the journal protocol");
+        if (from.Length < Bytes || BinaryPrimitives.ReadUInt32LittleEndian(from) != Magic) throw new JournalFormatException("not a frame of the journal protocol");
         if (BinaryPrimitives.ReadUInt32LittleEndian(from[HashedBytes..]) != (uint)XxHash3.HashToUInt64(from[..HashedBytes]))
             throw new JournalFormatException("the frame header's checksum is wrong");
         var length = BinaryPrimitives.ReadInt32LittleEndian(from[4..]);

@@ -1,4 +1,3 @@
-using Cluster.Messages.Model;
 using Cluster.Node.Journal.Format;
 
 namespace Cluster.Node.Journal.State;
@@ -37,11 +36,15 @@ public sealed partial class MetaState
             for (var left = reader.Count(16, int.MaxValue); left > 0; left--)
             {
                 var key = new MetaKeyValue(reader.Text(), reader.I64(), reader.Bytes());
-                _keys.Add(key.Key, key);
+                if (!_keys.TryAdd(key.Key, key)) throw new JournalFormatException($"the state image has the key '{key.Key}' twice");
                 _bytes += key.Value.Length + OverheadBytes;
             }
             for (var left = reader.Count(25, JournalLimits.ProposalWindowMax); left > 0; left--)
-                Remember(reader.Id(), new MetaAnswer((MetaAnswerStatus)reader.U8(), reader.I64()));
+            {
+                var (id, answer) = (reader.Id(), new MetaAnswer((MetaAnswerStatus)reader.U8(), reader.I64()));
+                if (_answers.ContainsKey(id) || !Enum.IsDefined(answer.Status)) throw new JournalFormatException("the state image has an answer that nobody gave");
+                Remember(id, answer);
+            }
             reader.End();
         }
     }
@@ -67,16 +70,19 @@ public sealed partial class MetaState
 
     private void ReadStream(ref JournalReader reader)
     {
-        var stream = AddStream(reader.Text());
+        var id = reader.Text();
+        if (_streams.ContainsKey(id)) throw new JournalFormatException($"the state image has the stream '{id}' twice");
+        var stream = AddStream(id);
         stream.HighestSequenceNr = reader.I64();
         for (var left = reader.Count(32, int.MaxValue); left > 0; left--)
         {
             var e = new MetaEvent(reader.I64(), reader.Text(), reader.I64(), MetaCommandCodec.ReadPayload(ref reader));
+            if (stream.Events.Count > 0 && e.SequenceNr != stream.Events[^1].SequenceNr + 1) throw new JournalFormatException($"the events of the stream '{id}' are not dense");
             stream.Events.Add(e);
             _bytes += SizeOf(e.Payload);
         }
         var last = stream.Events.Count == 0 ? stream.HighestSequenceNr : stream.Events[^1].SequenceNr;
-        Invariant.That(last == stream.HighestSequenceNr, "a stream's events end at its highest number");
+        if (last != stream.HighestSequenceNr) throw new JournalFormatException($"the events of the stream '{id}' do not end at its highest number");
         for (var left = reader.Count(28, JournalLimits.SnapshotsPerIdMax); left > 0; left--)
         {
             var s = MetaCommandCodec.ReadSnapshot(ref reader);

@@ -104,6 +104,43 @@ public sealed class DiskFormatSpecs
         Assert.Equal(21UL, rig.Find().LastSequence);
     }
 
+    [Fact(DisplayName = "A store with a clone, a clone of a volume that is gone, a mask and a hidden snapshot: the log and the checkpoint are those bytes")]
+    public void Clone_bytes()
+    {
+        var rig = new StoreRig().Open();
+        var origin = rig.Create();
+        StoreRig.Append(origin, StoreRig.Write(origin.Volume, 1, 5, [[1, 2, 3], [4]]));
+        AppendMarker(origin, new SnapshotMarker(true, 0, []));
+        origin.Commit(2);
+        Assert.Equal(IoStatus.Ok, rig.Store.CreateClone(new VolumeId(8), new byte[] { 9 }, origin.Volume, 2).Status);
+        var clone = rig.Find(new VolumeId(8));
+        StoreRig.Append(clone, StoreRig.Trim(clone.Volume, 3, new BlockRange(6, 1)));
+        AppendMarker(clone, new SnapshotMarker(true, 0, []));
+        StoreRig.Append(clone, StoreRig.Write(clone.Volume, 5, 5, [[7]]));
+        AppendMarker(clone, new SnapshotMarker(false, 4, [4]));
+        clone.Commit(6);
+        Assert.Equal(IoStatus.Ok, rig.Store.CreateClone(new VolumeId(10), new byte[] { 9 }, clone.Volume, 4).Status);
+        AppendMarker(clone, new SnapshotMarker(false, 0, []));
+        clone.Commit(7);
+        rig.Store.Delete(origin.Volume);
+        rig.Sync(clone);
+        var segment = rig.Store.Segments.All[0];
+        Check(rig.Disk.Content(segment.Name).AsSpan(0, (int)segment.WrittenBytes), "CloneLog");
+        rig.StopClean();
+        Check(rig.Disk.Content(CheckpointWriter.Name), "CloneCheckpoint");
+        rig.Open();
+        Assert.Equal([1, 2, 3], rig.Read(rig.Find(new VolumeId(10)), 5).Blocks[0].Bytes);
+        Assert.Equal((6UL, 0), (rig.Read(rig.Find(new VolumeId(8)), 5).Blocks[0].Sequence, rig.Read(rig.Find(new VolumeId(8)), 6).Blocks[0].Bytes.Length));
+    }
+
+    private static void AppendMarker(IVolumeStore volume, SnapshotMarker marker)
+    {
+        var buffer = marker.Build(volume.Volume, out var header);
+        (header.Sequence, header.Epoch) = (volume.LastSequence + 1, 1);
+        header.Encode(buffer.Span);
+        Assert.Equal(IoStatus.Ok, StoreRig.Append(volume, buffer));
+    }
+
     /// <summary>Compares with Golden/Store/NAME.hex: 32 bytes a line, a run of whole zero lines as one line "zero N".</summary>
     private static void Check(ReadOnlySpan<byte> bytes, [CallerMemberName] string name = "")
     {

@@ -146,7 +146,7 @@ public class PlacementActorSpecs : TestKit
     private static HeldCopy Copy(VolumeId volume) => new(volume, new ReplicaId(1));
 
     private static PlacementProtocol.CreateVolume Volume(string name) =>
-        new("default", name, 1UL << 30, ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal));
+        new("default", name, 1UL << 30, ImmutableSortedDictionary.Create<string, string>(StringComparer.Ordinal), null, []);
 
     private IActorRef StartPlacement()
     {

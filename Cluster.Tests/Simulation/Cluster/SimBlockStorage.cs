@@ -216,7 +216,7 @@ internal sealed class SimBlockStorage : ISimStorage
         _ = _store!.WriteStaged();
         for (ulong block = 0; block < _node.World.Profile.Blocks; block++)
         {
-            if (_volume!.Real.Map.TryGetAt(snapshot, block, out var entry) && entry.Segment != MapEntry.NoSegment) blocks.Add((block, entry.Sequence, ValueOf(_store, block, in entry)));
+            if (_volume!.Real.Map.FindAt(snapshot, block, out var entry, out _) && entry.Segment != MapEntry.NoSegment) blocks.Add((block, entry.Sequence, ValueOf(_store, block, in entry)));
         }
         (_disk.FailReads, _disk.FailWrites) = faults;
         return _disk.IsOff ? null : blocks;
@@ -229,7 +229,7 @@ internal sealed class SimBlockStorage : ISimStorage
         {
             var sequence = replica.SequenceOf(block, withTail: false);
             if (sequence == 0) continue;
-            var isData = replica.Map.TryGet(block, out var entry) && entry.Segment != MapEntry.NoSegment;
+            var isData = replica.Map.Find(block, out var entry, out _) && entry.Segment != MapEntry.NoSegment;
             blocks.Add((block, sequence, isData ? ValueOf(store, block, in entry) : 0));
         }
         return blocks;

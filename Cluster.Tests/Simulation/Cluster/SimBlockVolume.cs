@@ -153,7 +153,7 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
 
     public (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header) => Real.Repair(record, in header);
 
-    public ulong Digest(BlockRange range, ulong snapshot) => Real.Digest(range, snapshot);
+    public ulong Digest(BlockRange range, ulong snapshot, bool withChecksums) => Real.Digest(range, snapshot, withChecksums);
 
     public ulong NextSnapshot(BlockRange range, ulong below) => Real.NextSnapshot(range, below);
 

@@ -346,6 +346,12 @@ internal sealed class SimClient
             case IoStatus.StaleSession:
                 OnFenced();
                 return;
+            case IoStatus.OutOfRange:
+                _open.Remove(request.Id);
+                World.History.OnBeyond(request);
+                Forget(request);
+                CloseIfAtRest();
+                return;
             default: throw new InvariantException($"{Name}: request {request.Id} ({request.Kind}) was answered with {header.Status}");
         }
         _open.Remove(request.Id);
@@ -499,6 +505,8 @@ internal sealed class SimClient
     {
         var random = World.Random;
         var first = (ulong)random.Below((int)World.Profile.Blocks - 1);
+        // Where the volume shrinks to, more is written than beyond.
+        if (World.Profile.Resizes && random.Percent(85)) first %= World.Profile.Blocks / 2;
         var range = new BlockRange(first, random.Percent(85) ? 1u : SimRecords.BlocksMax);
         var roll = random.Below(100);
         if (roll < 45) Ask(SimKind.Write, range);

@@ -10,6 +10,9 @@ internal sealed class SimFaults(SimWorld world)
     private const int LookUs = 1_000;
     private const int QuietUs = 2_500_000;
 
+    /// <summary>From one copy that is gone for good to the next.</summary>
+    private const int DiskLossPauseUs = 20_000_000;
+
     /// <summary>In which the owner notices that a copy is gone for good: another one lost meanwhile would be one more than P1 allows.</summary>
     private const int NoticeUs = 100_000;
 
@@ -518,12 +521,12 @@ internal sealed class SimFaults(SimWorld world)
 
     /// <summary>One disk at a time, and only while every other copy is in sync: P1 promises nothing beyond.</summary>
     private bool MayLoseDisk() => world.Profile.LosesDisks && world.NowUs >= _diskLossNotBeforeUs && world.Profile.Replicas > 2
-        && world.Journal.State.InSync.Length == world.Profile.Replicas;
+        && world.Journal.Undecided == 0 && world.Journal.State.InSync.Length == world.Profile.Replicas;
 
     private void ReplaceDisk(SimNode node)
     {
         Tally();
-        _diskLossNotBeforeUs = world.NowUs + 20_000_000;
+        _diskLossNotBeforeUs = world.NowUs + DiskLossPauseUs;
         node.LoseDisk(!_random.Percent(70) ? SimBackup.None : _random.Percent(60) && IsOlderKnown(node) ? SimBackup.Older : SimBackup.AsFound);
     }
 
@@ -538,6 +541,8 @@ internal sealed class SimFaults(SimWorld world)
     {
         Tally(nameof(LoseName));
         _quietUntilUs = Math.Max(_quietUntilUs, world.NowUs + NoticeUs);
+        // Its copy is gone like one whose disk is.
+        _diskLossNotBeforeUs = Math.Max(_diskLossNotBeforeUs, world.NowUs + DiskLossPauseUs);
         node.LoseName();
         RestartSoon(node, _random.Between(20_000, 1_000_000));
     }, () => { });
@@ -545,7 +550,7 @@ internal sealed class SimFaults(SimWorld world)
     private bool CanSpare(SimNode node)
     {
         var state = world.Journal.State;
-        return state.InSync.Length > Math.Max(1, state.InSyncMin) && world.Replicas.All(other => other.IsWorking) && state.Member(node.Replica) is not null
+        return world.NowUs >= _diskLossNotBeforeUs && state.InSync.Length > Math.Max(1, state.InSyncMin) && world.Replicas.All(other => other.IsWorking) && state.Member(node.Replica) is not null
             && state.InSync.All(member => world.Replicas.Any(other => other.Replica == member.Id && other is { FailsSync: false, Machine.IsFailed: false }))
             && ReachesAll(state);
     }

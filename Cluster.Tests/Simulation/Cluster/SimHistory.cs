@@ -166,6 +166,7 @@ internal sealed partial class SimHistory(SimWorld world)
         var request = (record.Session, record.RequestId);
         if (!_asked.TryGetValue(request, out var asked)) throw Broken($"{node.Name} committed a record that nobody asked for");
         CheckPlace(node, in record, request);
+        CheckSize(node, in record);
         if (!world.Profile.PowerLoss && _appliedAs.TryGetValue(request, out var known) && known.Sequence != record.Sequence)
             throw Broken($"{asked.Client.Name}'s request {record.RequestId} was applied as {known.Sequence} and again as {record.Sequence}");
         _records.Add(in record, asked.Value, null);

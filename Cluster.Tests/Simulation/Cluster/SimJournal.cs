@@ -75,6 +75,7 @@ internal sealed class SimJournal
         var before = State;
         State = State.Apply(e);
         if (e is SpecChanged or ReplicaAdded or ReplicaRemoved or InSyncChanged or EpochOpened) _world.History.OnCopies(before, State, e);
+        if (e is SpecChanged) _world.History.OnResized(before, State);
         if (e is ReplicaAdded added) _world.Nodes.First(node => node.Id == added.Replica.Node || node.Name == added.Replica.NodeName).OnPlaced(added.Replica);
         _world.Say("journal", $"{_events.Count}: {Describe(e)}");
         _world.Trace((ulong)_events.Count << 32);

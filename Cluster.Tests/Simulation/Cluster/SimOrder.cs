@@ -42,8 +42,9 @@ internal sealed class SimOrder
     /// <summary>The marker there; null: another record, or none.</summary>
     public SnapshotMarker? MarkerAt(ulong sequence) => _entries.TryGetValue(sequence, out var entry) ? entry.Marker : null;
 
-    /// <summary>The newest marker that put the volume back to that snapshot; 0: none did.</summary>
-    public ulong LastRestoreOf(ulong snapshot) => _entries.Where(pair => pair.Value.Marker?.RestoreFrom == snapshot).Select(pair => pair.Key).DefaultIfEmpty().Max();
+    /// <summary>The newest marker that put the volume back to that snapshot, of those of the newest epoch: an older one may have been lost with the power of all copies; 0: none did.</summary>
+    public ulong LastRestoreOf(ulong snapshot) => _entries.Where(pair => pair.Value.Marker?.RestoreFrom == snapshot)
+        .OrderBy(pair => pair.Value.Epoch).ThenBy(pair => pair.Key).Select(pair => pair.Key).LastOrDefault();
 
     /// <summary>What all records below that sequence made of the blocks; null: one of them was never committed.</summary>
     public Content? Below(ulong sequence)

@@ -63,6 +63,8 @@ internal sealed class SimOwner : IVolumeEffects
 
     private void PumpProposals()
     {
+        // A spec that was overtaken, as its actor would see.
+        while (_proposals.TryPeek(out var first) && first is SpecChanged spec && spec.Revision <= Machine.State.SpecRevision) _proposals.Dequeue();
         if (!_proposals.TryPeek(out var next)) return;
         _node.World.Journal.Propose(_node, _journalLength, next, outcome =>
         {

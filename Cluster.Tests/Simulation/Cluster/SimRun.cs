@@ -8,7 +8,7 @@ namespace Cluster.Tests.Simulation.Volumes;
 /// <summary>What one seed came to.</summary>
 internal sealed record SimResult(ulong Seed, ulong TraceHash, int Asked, int Writes, int Reads, int Flushes, int Conflicts, int Replays, int Faults, int Servings,
     int CatchUps, int TailRecords, int Depositions, int Frames, long VirtualMs, int Attachments, int PowerLosses, int Losses, int Resumes, int SlowCopies, int SlowOwners,
-    int HeldForRoom, int Forgotten, int Presented, SimClaimCounts EarlyClaims, SimTally Kinds, SimTally Copies, SimTally Snapshots, SimStoreCounts Stores);
+    int HeldForRoom, int Forgotten, int Presented, SimClaimCounts EarlyClaims, SimTally Kinds, SimTally Copies, SimTally Snapshots, SimTally Sizes, SimStoreCounts Stores);
 
 /// <summary>Owners that were replaced early, by how they were lost.</summary>
 internal readonly record struct SimClaimCounts(int Lost, int Dead, int Silent, int Restarted, int Released)
@@ -118,6 +118,13 @@ internal static class SimRun
 
     public static SimResult RunOverStore(ulong seed) => Run(seed, RealProfileOf(seed));
 
+    /// <summary>The volume is made smaller and larger; in a third of the seeds over the program's own store.</summary>
+    public static SimResult RunResizing(ulong seed)
+    {
+        var profile = seed % 3 == 2 ? RealProfileOf(seed) : ProfileOf(seed);
+        return Run(seed, profile with { Resizes = true, ChangesCopies = false, TakesSnapshots = seed % 7 == 0, Rots = false });
+    }
+
     private static SimResult Run(ulong seed, SimProfile profile)
     {
         var before = BufferPool.Shared.RentedBytes;
@@ -145,6 +152,7 @@ internal static class SimRun
         world.RunUntil(() => faults.Left == 0 && world.Clients.All(client => client.IsDone), WorkMs);
         faults.End();
         world.Snapshots.End();
+        world.Resizes.End();
         world.Placement.Restore();
         if (world.Journal.State.Attachment.Generation > 0) AttachToAll(world);
         foreach (var client in world.Clients) history.Check(client.MayBeFenced || !client.WasFenced, () => $"{client.Name} was fenced by nobody");
@@ -166,7 +174,7 @@ internal static class SimRun
             faults.Count, history.Servings, history.CatchUps, world.Network.CountOf(FrameKind.TailRecord),
             world.Network.CountOf(FrameKind.Deposed), world.Network.Delivered, world.NowMs,
             (int)world.Journal.State.Attachment.Generation, faults.PowerLosses, history.ToldOfLoss, history.Resumes, history.SlowCopies, history.SlowOwners,
-            history.HeldForRoom, history.Forgotten, history.Presented, SimClaimCounts.Of(world.Director.EarlyClaims), faults.Kinds, history.Copies, history.Snapshots, CountsOf(world));
+            history.HeldForRoom, history.Forgotten, history.Presented, SimClaimCounts.Of(world.Director.EarlyClaims), faults.Kinds, history.Copies, history.Snapshots, history.Sizes, CountsOf(world));
     }
 
     private static SimStoreCounts CountsOf(SimWorld world)
@@ -198,7 +206,7 @@ internal static class SimRun
         world.History.Check(world.RunUntil(() => reader.IsDone, MendMs), () => "the last reads were not answered");
     }
 
-    private static bool IsWhole(SimWorld world) => world.Director.IsServing && world.Journal.State.InSync.Length == world.Profile.Replicas && world.Placement.IsDone;
+    private static bool IsWhole(SimWorld world) => world.Director.IsServing && world.Journal.State.InSync.Length == world.Profile.Replicas && (world.Profile.Resizes || world.Placement.IsDone) && world.Resizes.IsDone;
 
     private static bool IsSettled(SimWorld world)
     {

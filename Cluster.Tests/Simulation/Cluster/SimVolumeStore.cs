@@ -211,7 +211,7 @@ internal sealed partial class SimVolumeStore : IVolumeStore
         return (IoStatus.Ok, blocks);
     }
 
-    public ulong Digest(BlockRange range, ulong snapshot)
+    public ulong Digest(BlockRange range, ulong snapshot, bool withChecksums)
     {
         var hash = new System.IO.Hashing.XxHash3();
         for (var block = range.First; block < range.End; block++)

@@ -70,6 +70,9 @@ internal sealed record SimProfile
     /// <summary>Snapshots are made, deleted and gone back to while the run goes on, and stores give their changes in the stages of the contract.</summary>
     public bool TakesSnapshots { get; init; }
 
+    /// <summary>The volume gets smaller and larger while the run goes on.</summary>
+    public bool Resizes { get; init; }
+
     /// <summary>Start and move owners without being told to.</summary>
     public bool Directed { get; init; } = true;
 }
@@ -100,6 +103,7 @@ internal sealed class SimWorld
         Director = new SimDirector(this);
         Placement = new SimPlacement(this);
         Snapshots = new SimSnapshots(this);
+        Resizes = new SimResizes(this);
         foreach (var node in Nodes) node.Start();
         foreach (var node in Nodes.Skip(profile.Replicas)) node.AddClient(new SimClient(node, profile.OperationsPerClient));
         if (profile.ClientsOnNodes)
@@ -110,6 +114,7 @@ internal sealed class SimWorld
         if (profile.Directed) Director.Start();
         if (profile.ChangesCopies) Placement.Start();
         if (profile is { Directed: true, TakesSnapshots: true }) Snapshots.Start();
+        if (profile is { Directed: true, Resizes: true }) Resizes.Start();
     }
 
     public static ImmutableSortedDictionary<string, string> Labels(bool readLease) => readLease
@@ -135,6 +140,8 @@ internal sealed class SimWorld
     public SimPlacement Placement { get; }
 
     public SimSnapshots Snapshots { get; }
+
+    public SimResizes Resizes { get; }
 
     /// <summary>None in a scenario, which breaks things itself.</summary>
     public SimFaults? Faults { get; set; }

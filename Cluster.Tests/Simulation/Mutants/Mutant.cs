@@ -18,6 +18,8 @@ internal enum MutantRuns : byte
     Cluster = 0,
     /// <summary>The cluster over the program's own store.</summary>
     OverStore,
+    /// <summary>The cluster, whose volume gets smaller and larger.</summary>
+    Resizing,
     /// <summary>The store alone, against its model.</summary>
     StoreAlone,
 }

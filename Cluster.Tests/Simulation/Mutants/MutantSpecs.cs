@@ -69,7 +69,7 @@ public sealed class MutantSpecs(ITestOutputHelper output)
             foreach (var run in StoreRuns) assembly.GetType($"{tests}.Store.{run}", throwOnError: true)!.GetMethod("Run", [typeof(int)])!.Invoke(null, [seed]);
             return;
         }
-        var method = runs == MutantRuns.OverStore ? "RunOverStore" : "Run";
+        var method = runs switch { MutantRuns.OverStore => "RunOverStore", MutantRuns.Resizing => "RunResizing", _ => "Run" };
         assembly.GetType($"{tests}.Volumes.SimRun", throwOnError: true)!.GetMethod(method, [typeof(ulong)])!.Invoke(null, [(ulong)seed]);
     }
 }

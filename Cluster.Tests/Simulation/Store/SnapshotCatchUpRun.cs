@@ -6,8 +6,12 @@ using Cluster.Node.Store;
 namespace Cluster.Tests.Simulation.Store;
 
 /// <summary>One seed of it. Throws, naming the seed, where the two differ.</summary>
-public sealed class SnapshotCatchUpRun(int seed)
+/// <param name="seed">Of all that is random.</param>
+/// <param name="isClone">The owner's volume is a clone, and has clones; the copy begins with nothing.</param>
+public sealed class SnapshotCatchUpRun(int seed, bool isClone = false)
 {
+    private static readonly VolumeId Origin = new(70);
+
     private const int Blocks = 40;
 
     private readonly Random _random = new(seed);
@@ -19,17 +23,58 @@ public sealed class SnapshotCatchUpRun(int seed)
 
     private IVolumeStore Copy { get; set; } = null!;
 
-    public static void Run(int seed) => new SnapshotCatchUpRun(seed).Execute();
+    /// <summary>Maps of the owner's store that only clones have.</summary>
+    public int Detached => _ownerRig.Store.Detached.Count;
+
+    public static void Run(int seed)
+    {
+        new SnapshotCatchUpRun(seed).Execute();
+        new SnapshotCatchUpRun(seed, isClone: true).Execute();
+    }
 
     public void Execute()
     {
-        (Owner, Copy) = (_ownerRig.Create(), _copyRig.Create());
+        (Owner, Copy) = (isClone ? MakeClone() : _ownerRig.Create(), _copyRig.Create());
+        if (isClone) CatchUp();
         for (var round = 0; round < 3; round++)
         {
             Go(_random.Next(60), isLive: true, mayRestore: true);
             Go(_random.Next(60), isLive: false, mayRestore: true);
             CatchUp();
             Compare();
+        }
+    }
+
+    /// <summary>Of an origin that may be gone since.</summary>
+    private IVolumeStore MakeClone()
+    {
+        Owner = _ownerRig.Create(Origin);
+        Go(_random.Next(1, 60), isLive: false, mayRestore: true);
+        var buffer = new SnapshotMarker(true, 0, [.. Owner.Snapshots]).Build(Origin, out var header);
+        (header.Sequence, header.Epoch) = (Owner.LastSequence + 1, 1);
+        header.Encode(buffer.Span);
+        Take(_ownerRig, Owner, buffer);
+        var snapshot = Owner.LastSequence;
+        buffer.Release();
+        var (status, clone) = _ownerRig.Store.CreateClone(StoreRig.Volume, new byte[] { 1 }, Origin, snapshot);
+        Assert.Equal(IoStatus.Ok, status);
+        clone!.Events = _ownerRig.Events;
+        _ownerRig.Sync(clone);
+        Go(_random.Next(30), isLive: false, mayRestore: true);
+        if (_random.Next(2) == 0) Assert.Equal(IoStatus.Ok, _ownerRig.Store.Delete(Origin));
+        return _ownerRig.Find();
+    }
+
+    /// <summary>So that the owner's snapshots stay, hidden, when it deletes them.</summary>
+    private void CloneOrNot()
+    {
+        var id = new VolumeId(200 + (ulong)_random.Next(3));
+        if (_ownerRig.Store.Find(id) is not null) _ownerRig.Store.Delete(id);
+        else if (Owner.Snapshots.Count > 0)
+        {
+            var (status, made) = _ownerRig.Store.CreateClone(id, new byte[] { 1 }, Owner.Volume, Owner.Snapshots[_random.Next(Owner.Snapshots.Count)]);
+            Assert.Equal(IoStatus.Ok, status);
+            made!.Events = _ownerRig.Events;
         }
     }
 
@@ -49,6 +94,7 @@ public sealed class SnapshotCatchUpRun(int seed)
             Take(_ownerRig, Owner, record);
             if (isLive) Take(_copyRig, Copy, record);
             record.Release();
+            if (isClone && Owner.Volume == StoreRig.Volume && _random.Next(20) == 0) CloneOrNot();
             if (_random.Next(60) == 0) Owner = Restart(_ownerRig, Owner);
             else if (_random.Next(10) == 0) _ownerRig.Loop.Settle();
         }
@@ -57,7 +103,9 @@ public sealed class SnapshotCatchUpRun(int seed)
     private static void Take(StoreRig rig, IVolumeStore volume, IoBuffer record)
     {
         record.AddReference();
-        Assert.Equal(IoStatus.Ok, StoreRig.Append(volume, record));
+        var status = StoreRig.Append(volume, record);
+        Assert.True(status == IoStatus.Ok, $"{volume.Volume}: {status}; {rig.Store.Detached.Count} detached, {rig.Store.Segments.FreeCount} free; "
+            + string.Join(", ", rig.Store.Segments.All.Select(segment => $"{segment.Number}: {segment.LiveBlocks} blocks, {segment.TailRecords} in tails{(segment.IsStuck ? ", stuck" : "")}")));
         volume.Commit(volume.LastSequence);
         rig.Loop.Turn();
     }
@@ -66,7 +114,7 @@ public sealed class SnapshotCatchUpRun(int seed)
     {
         rig.Sync(volume);
         var watermark = volume.CommitWatermark;
-        var restarted = rig.Restart(PowerLoss.LoseAll).Find();
+        var restarted = rig.Restart(PowerLoss.LoseAll).Find(volume.Volume);
         restarted.Commit(watermark);
         return restarted;
     }
@@ -74,11 +122,11 @@ public sealed class SnapshotCatchUpRun(int seed)
     private IoBuffer NextRecord(bool mayRestore)
     {
         var (sequence, kind) = (Owner.LastSequence + 1, _random.Next(10));
-        if (kind < 6) return StoreRig.Write(StoreRig.Volume, sequence, (ulong)_random.Next(Blocks), [StoreRig.Bytes(_contents++)[.._random.Next(1, 600)]]);
-        if (kind < 8) return StoreRig.Trim(StoreRig.Volume, sequence, new BlockRange((ulong)_random.Next(Blocks), (uint)_random.Next(1, 12)));
+        if (kind < 6) return StoreRig.Write(Owner.Volume, sequence, (ulong)_random.Next(Blocks), [StoreRig.Bytes(_contents++)[.._random.Next(1, 600)]]);
+        if (kind < 8) return StoreRig.Trim(Owner.Volume, sequence, new BlockRange((ulong)_random.Next(Blocks), (uint)_random.Next(1, 12)));
         var kept = Owner.Snapshots.Where(_ => _random.Next(5) > 0).ToImmutableArray();
         var restores = mayRestore && kept.Length > 0 && _random.Next(4) == 0;
-        var buffer = new SnapshotMarker(!restores, restores ? kept[_random.Next(kept.Length)] : 0, kept).Build(StoreRig.Volume, out var header);
+        var buffer = new SnapshotMarker(!restores, restores ? kept[_random.Next(kept.Length)] : 0, kept).Build(Owner.Volume, out var header);
         (header.Sequence, header.Epoch) = (sequence, 1);
         header.Encode(buffer.Span);
         return buffer;
@@ -115,16 +163,44 @@ public sealed class SnapshotCatchUpRun(int seed)
         return true;
     }
 
+    /// <summary>The same, but for checksums, which cover the volume that a block was written to, and for whose the space is.</summary>
+    private void CompareClone()
+    {
+        var all = new BlockRange(0, Blocks);
+        foreach (var snapshot in (ulong[])[0, .. Owner.Snapshots])
+        {
+            for (var block = 0UL; block < Blocks; block++) Assert.True(Owner.SequenceOf(block, false) == Copy.SequenceOf(block, false) && At(Owner, snapshot, block) == At(Copy, snapshot, block), $"seed {seed}: block {block} in snapshot {snapshot}");
+            Assert.Equal(Owner.Digest(all, snapshot, withChecksums: false), Copy.Digest(all, snapshot, withChecksums: false));
+            Assert.Equal(Owner.NextSnapshot(all, snapshot == 0 ? ulong.MaxValue : snapshot), Copy.NextSnapshot(all, snapshot == 0 ? ulong.MaxValue : snapshot));
+        }
+        var (own, whole) = (Owner.Usage, Copy.Usage);
+        Assert.Equal((own.MappedBlocks + own.SharedBlocks, own.StoredBytes + own.SharedBytes), (whole.MappedBlocks, whole.StoredBytes));
+    }
+
+    private static (ulong Sequence, string Bytes) At(IVolumeStore volume, ulong snapshot, ulong block)
+    {
+        var map = ((VolumeStore)volume).Map;
+        if (snapshot == 0 ? !map.Find(block, out var entry, out var holder) : !map.FindAt(snapshot, block, out entry, out holder)) return default;
+        var bytes = new byte[entry.LengthBytes];
+        Assert.Equal(IoStatus.Ok, ((VolumeStore)volume).ReadBlock(holder.Volume, in entry, block, bytes));
+        return (entry.Sequence, Convert.ToHexString(bytes));
+    }
+
     private void Compare()
     {
         Assert.Equal(Owner.Snapshots, Copy.Snapshots);
+        if (isClone)
+        {
+            CompareClone();
+            return;
+        }
         var (owner, copy) = (((VolumeStore)Owner).Map, ((VolumeStore)Copy).Map);
         for (var block = 0UL; block < Blocks; block++)
         {
             Assert.True(Owner.SequenceOf(block, false) == Copy.SequenceOf(block, false), $"seed {seed}: block {block}");
             foreach (var snapshot in Owner.Snapshots)
             {
-                var (isSeen, isSeenThere) = (owner.TryGetAt(snapshot, block, out var here), copy.TryGetAt(snapshot, block, out var there));
+                var (isSeen, isSeenThere) = (owner.FindAt(snapshot, block, out var here, out _), copy.FindAt(snapshot, block, out var there, out _));
                 Assert.True(isSeen == isSeenThere && here.Sequence == there.Sequence && here.Checksum == there.Checksum,
                     $"seed {seed}: block {block} in snapshot {snapshot} is of {here.Sequence} and of {there.Sequence}");
                 var bytes = new byte[there.LengthBytes];

@@ -24,6 +24,20 @@ public sealed class SnapshotCatchUpSpecs
         Assert.True(snapshots > 300 && kept > 300 * Limits.BlockBytes, $"the runs are too tame: {snapshots} snapshots, {kept} bytes");
     }
 
+    [Fact(DisplayName = "A copy of a clone that begins with nothing is the same as one that shares its blocks, whatever is written, kept, deleted and cloned meanwhile")]
+    public void Catch_up_of_a_clone()
+    {
+        var (detached, shared) = (0, 0L);
+        for (var seed = 1; seed <= 300; seed++)
+        {
+            var run = new SnapshotCatchUpRun(seed, isClone: true);
+            run.Execute();
+            detached += run.Detached;
+            shared += run.Owner.Usage.SharedBlocks;
+        }
+        Assert.True(detached > 50 && shared > 1000, $"the runs are too tame: {detached} origins are gone, {shared} blocks are shared");
+    }
+
     [Fact(DisplayName = "What is applied outside the order is replayed behind the marker that came before it: what the snapshot sees outlives the process")]
     public void Behind_the_marker()
     {
@@ -41,6 +55,6 @@ public sealed class SnapshotCatchUpSpecs
         volume = rig.Restart(PowerLoss.LoseAll).Find();
         volume.Commit(2);
         Assert.Equal(7UL, volume.SequenceOf(0, withTail: false));
-        Assert.True(((VolumeStore)volume).Map.TryGetAt(2, 0, out var seen) && seen.Sequence == 1, $"the snapshot sees {seen.Sequence}");
+        Assert.True(((VolumeStore)volume).Map.FindAt(2, 0, out var seen, out _) && seen.Sequence == 1, $"the snapshot sees {seen.Sequence}");
     }
 }

@@ -13,6 +13,8 @@ public abstract record ModelStep(VolumeId Volume)
 {
     public sealed record Create(VolumeId Volume, byte[] Header) : ModelStep(Volume);
 
+    public sealed record MakeClone(VolumeId Volume, byte[] Header, VolumeId Origin, ulong Snapshot) : ModelStep(Volume);
+
     public sealed record Delete(VolumeId Volume) : ModelStep(Volume);
 
     public sealed record Append(VolumeId Volume, ModelRecord Record) : ModelStep(Volume);
@@ -41,6 +43,21 @@ public sealed class ModelVolume
     public Dictionary<ulong, SortedDictionary<ulong, ModelBlock>> History = [];
     public SortedSet<ulong> Snapshots = [];
 
+    /// <summary>What happened up to here is shared with clones, or with the volume that it was cloned from: nothing is added to it any more.</summary>
+    public ulong SharedUpTo;
+
+    /// <summary>A volume that begins as what this one's snapshot holds: it has its own copy of all of it.</summary>
+    public ModelVolume CloneOf(ulong snapshot, byte[] header)
+    {
+        var clone = new ModelVolume { Header = header, Watermark = snapshot, SharedUpTo = snapshot };
+        foreach (var block in History.Keys)
+        {
+            if (At(snapshot, block) is { IsWritten: true } seen) clone.Set(block, seen);
+        }
+        SharedUpTo = Math.Max(SharedUpTo, snapshot);
+        return clone;
+    }
+
     /// <summary>What the snapshot sees of the block: what happened last before it.</summary>
     public ModelBlock At(ulong snapshot, ulong block) =>
         History.TryGetValue(block, out var versions) ? versions.LastOrDefault(version => version.Key < snapshot).Value : default;
@@ -58,6 +75,7 @@ public sealed class ModelVolume
         Blocks = new Dictionary<ulong, ModelBlock>(Blocks),
         History = History.ToDictionary(pair => pair.Key, pair => new SortedDictionary<ulong, ModelBlock>(pair.Value)),
         Snapshots = [.. Snapshots],
+        SharedUpTo = SharedUpTo,
     };
 
     private void Mark(ulong sequence, SnapshotMarker marker)
@@ -123,6 +141,11 @@ public sealed class StoreModel
             Volumes.Add(step.Volume, new ModelVolume { Header = create.Header });
             return;
         }
+        if (step is ModelStep.MakeClone clone)
+        {
+            Volumes.Add(step.Volume, Volumes[clone.Origin].CloneOf(clone.Snapshot, clone.Header));
+            return;
+        }
         var volume = Volumes[step.Volume];
         switch (step)
         {
@@ -148,6 +171,7 @@ public sealed class StoreModel
                     volume.Blocks.Clear();
                     volume.History.Clear();
                     volume.Snapshots.Clear();
+                    volume.SharedUpTo = 0;
                 }
                 (volume.Watermark, volume.CommittedEpoch) = (position.Sequence, position.Epoch);
                 break;

@@ -13,7 +13,7 @@ public sealed class StoreModelRun
 {
     private const int LivesOfASeed = 12;
 
-    private static readonly VolumeId[] Ids = [new(1), new(2), new(77)];
+    private static readonly VolumeId[] Ids = [new(1), new(2), new(77), new(78), new(79)];
     private readonly Random _random;
     private readonly List<ModelStep> _steps = [];
     private readonly HashSet<(VolumeId Volume, ulong Block, ulong Sequence)> _used = [];
@@ -34,6 +34,8 @@ public sealed class StoreModelRun
     public StoreRig Rig { get; }
 
     public int Recoveries { get; private set; }
+
+    public int Clones { get; private set; }
 
     public static StoreOptions DefaultOptions(int seed) => new()
     {
@@ -96,7 +98,8 @@ public sealed class StoreModelRun
         var id = Ids[_random.Next(Ids.Length)];
         if (!_now.Volumes.TryGetValue(id, out var model))
         {
-            Create(id);
+            if (_random.Next(3) == 0) Create(id);
+            else Clone(id);
             return;
         }
         var volume = Rig.Find(id);
@@ -146,7 +149,8 @@ public sealed class StoreModelRun
     {
         Rig.Loop.Settle();
         Assert.Null(Differs(_now));
-        var stored = Rig.Store.Volumes.Sum(volume => volume.Usage.StoredBytes + volume.Usage.SnapshotBytes);
+        var stored = Rig.Store.Volumes.Sum(volume => volume.Usage.StoredBytes + volume.Usage.SnapshotBytes)
+            + Rig.Store.Detached.Sum(map => map.StoredBytes + map.SnapshotBytes);
         Assert.Equal(stored, Rig.Store.Segments.LiveBytes);
         Assert.Equal(stored, Rig.Store.Segments.All.Sum(segment => segment.LiveBytes));
         Assert.Equal(_now.Volumes.Values.Sum(volume => volume.Tail.Count), Rig.Store.Segments.All.Sum(segment => segment.TailRecords));
@@ -175,6 +179,9 @@ public sealed class StoreModelRun
             copyRig.Restart(PowerLoss.LoseAll);
             Assert.Null(DiffersInBlocks(copyRig, copyRig.Find(id), model));
             Assert.Null(DiffersInSnapshots(copyRig.Find(id), model));
+            // What is the copy's own is the source's own and what that shares.
+            var (whole, own) = (copyRig.Find(id).Usage, source.Usage);
+            Assert.Equal((whole.StoredBytes, whole.MappedBlocks), (own.StoredBytes + own.SharedBytes, own.MappedBlocks + own.SharedBlocks));
         }
     }
 
@@ -250,11 +257,11 @@ public sealed class StoreModelRun
             foreach (var block in StoreModel.Domain)
             {
                 var expected = model.At(snapshot, block);
-                var isSeen = ((VolumeStore)volume).Map.TryGetAt(snapshot, block, out var entry);
+                var isSeen = ((VolumeStore)volume).Map.FindAt(snapshot, block, out var entry, out var holder);
                 if (isSeen != expected.IsWritten || (isSeen && entry.Sequence != expected.Sequence))
                     return $"block {block} in snapshot {snapshot}: sequence {entry.Sequence}, expected {expected}";
                 var bytes = new byte[entry.LengthBytes];
-                if (isSeen && ((VolumeStore)volume).ReadBlock(in entry, block, bytes) is not IoStatus.Ok and var status) return $"block {block} in snapshot {snapshot}: {status}";
+                if (isSeen && ((VolumeStore)volume).ReadBlock(holder.Volume, in entry, block, bytes) is not IoStatus.Ok and var status) return $"block {block} in snapshot {snapshot}: {status}";
                 if (!bytes.AsSpan().SequenceEqual(expected.Content))
                     return $"block {block} in snapshot {snapshot}: content of {bytes.Length} bytes, expected {expected} with {expected.Content?.Length}";
             }
@@ -299,6 +306,22 @@ public sealed class StoreModelRun
         if (status != IoStatus.Ok) return;
         volume!.Events = Rig.Events;
         Did(new ModelStep.Create(id, header));
+    }
+
+    private void Clone(VolumeId id)
+    {
+        var origins = _now.Volumes.Where(pair => pair.Value.Snapshots.Count > 0).Select(pair => pair.Key).Order().ToList();
+        if (origins.Count == 0) return;
+        var origin = origins[_random.Next(origins.Count)];
+        var snapshots = _now.Volumes[origin].Snapshots.ToList();
+        var snapshot = snapshots[_random.Next(snapshots.Count)];
+        var header = new byte[_random.Next(1, 9000)];
+        _random.NextBytes(header);
+        var (status, volume) = Rig.Store.CreateClone(id, header, origin, snapshot);
+        if (status != IoStatus.Ok) return;
+        volume!.Events = Rig.Events;
+        Did(new ModelStep.MakeClone(id, header, origin, snapshot));
+        Clones++;
     }
 
     private void Delete(VolumeId id)
@@ -379,7 +402,8 @@ public sealed class StoreModelRun
     private void Resync(VolumeId id, ModelVolume model, IVolumeStore volume)
     {
         if (model.Watermark == 0) return;
-        var sequence = (ulong)_random.Next(1, (int)model.Watermark + 1);
+        if (model.Watermark == model.SharedUpTo) return;
+        var sequence = (ulong)_random.Next((int)model.SharedUpTo + 1, (int)model.Watermark + 1);
         var isTrim = _random.Next(3) == 0;
         var (first, contents) = Blocks();
         var range = isTrim ? Range() : new BlockRange(first, (uint)contents.Length);

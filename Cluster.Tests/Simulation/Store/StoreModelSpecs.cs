@@ -6,7 +6,7 @@ public sealed class StoreModelSpecs
     public void Random_runs()
     {
         var (cleaned, freed, checkpoints) = (0, 0, 0);
-        for (var seed = 1; seed <= 20; seed++)
+        for (var seed = 1; seed <= int.Parse(Environment.GetEnvironmentVariable("MODEL_SEEDS") ?? "20"); seed++)
         {
             var did = StoreModelRun.Run(seed);
             (cleaned, freed, checkpoints) = (cleaned + did.Cleaned, freed + did.Freed, checkpoints + did.Checkpoints);

@@ -110,16 +110,6 @@ public class BlockCodecSpecs
         }
     }
 
-    [Theory(DisplayName = "Encodings reserved for encrypted volumes are Unsupported")]
-    [InlineData(BlockEncoding.AesGcm)]
-    [InlineData(BlockEncoding.Lz4AesGcm)]
-    public void Encrypted(BlockEncoding encoding)
-    {
-        var bytes = new byte[100];
-        var descriptor = BlockDescriptor.Of(encoding, Volume, 0, 1, bytes);
-        Assert.Equal(IoStatus.Unsupported, BlockCodec.Decode(descriptor, Volume, 0, 1, bytes, new byte[Limits.BlockBytes]));
-    }
-
     [Fact(DisplayName = "A length that does not fit the encoding is Malformed")]
     public void Implausible() => Assert.Equal(
         IoStatus.Malformed,

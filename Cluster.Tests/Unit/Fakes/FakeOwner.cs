@@ -213,6 +213,9 @@ internal sealed class FakeOwner(ILoop loop, VolumeId volume, ulong sizeBytes)
         _pending.Add(new Pending(record, Decode(in record, body), link));
     }
 
+    /// <summary>Of an encrypted volume: a test's owner looks into the blocks, a real one can't.</summary>
+    public BlockCipher? Cipher { get; set; }
+
     private byte[][] Decode(in RecordHeader record, byte[] body)
     {
         var blocks = new byte[record.DescriptorCount][];
@@ -222,7 +225,7 @@ internal sealed class FakeOwner(ILoop loop, VolumeId volume, ulong sizeBytes)
             var descriptor = BlockDescriptor.Read(body.AsSpan(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes)));
             blocks[index] = new byte[Limits.BlockBytes];
             var encoded = body.AsSpan(at, descriptor.Length);
-            Assert.Equal(IoStatus.Ok, BlockCodec.Decode(descriptor, volume, 0, record.Range.First + (uint)index, encoded, blocks[index]));
+            Assert.Equal(IoStatus.Ok, BlockCodec.Decode(descriptor, volume, 0, record.Range.First + (uint)index, encoded, blocks[index], Cipher));
             at += descriptor.Length;
         }
         return blocks;
@@ -270,12 +273,12 @@ internal sealed class FakeOwner(ILoop loop, VolumeId volume, ulong sizeBytes)
         Assert.InRange(read.Range.Count, 1u, (uint)Limits.RecordBlocksMax);
         if (Refused(link, header, FrameKind.ClientReadReply, read.Session)) return;
         var count = (int)read.Range.Count;
-        var answer = new byte[count * (ReadDescriptor.SizeBytes + Limits.BlockBytes)];
+        var answer = new byte[count * (ReadDescriptor.SizeBytes + BlockCodec.RoomFor(Cipher))];
         var at = count * ReadDescriptor.SizeBytes;
         for (var index = 0; index < count; index++)
         {
             var block = read.Range.First + (uint)index;
-            var descriptor = BlockCodec.Encode(volume, 0, block, Content(block), answer.AsSpan(at, Limits.BlockBytes), true);
+            var descriptor = BlockCodec.Encode(volume, 0, block, Content(block), answer.AsSpan(at, BlockCodec.RoomFor(Cipher)), true, Cipher);
             var sequence = _blocks.TryGetValue(block, out var known) ? known.Sequence : 0;
             new ReadDescriptor(descriptor, sequence).Write(answer.AsSpan(index * ReadDescriptor.SizeBytes));
             at += descriptor.Length;

@@ -17,6 +17,20 @@ public class VolumeSpecCodecSpecs
             "6661756C74020000007067020001000000610100000031150000006D79726D69646F6E2E6465762F7265706C696361730100000033",
             Convert.ToHexString(VolumeSpecCodec.Encode(Spec)));
 
+    [Fact(DisplayName = "A clone's spec has its source behind it, under a version of its own, and reads back; one without a source is as ever")]
+    public void Source()
+    {
+        var clone = Spec with { Source = ContractSamples.Source };
+        var bytes = VolumeSpecCodec.Encode(clone);
+        Assert.Equal("02" + Convert.ToHexString(VolumeSpecCodec.Encode(Spec))[2..] + "03000000000000001100000000000000" + "020000007067" + "060000006D6F6E646179", Convert.ToHexString(bytes));
+        Assert.True(VolumeSpecCodec.TryDecode(bytes, out var back));
+        Assert.Equal(ContractSamples.Source, back.Source);
+        Assert.False(VolumeSpecCodec.Same(Spec, clone));
+        for (var length = 0; length < bytes.Length; length++) Assert.False(VolumeSpecCodec.TryDecode(bytes.AsSpan(0, length), out _));
+        foreach (var source in (VolumeSource[])[ContractSamples.Source with { Origin = default }, ContractSamples.Source with { Sequence = 0 }])
+            Assert.False(VolumeSpecCodec.TryDecode(VolumeSpecCodec.Encode(Spec with { Source = source }), out _));
+    }
+
     [Fact(DisplayName = "A spec reads back as it was written")]
     public void Round_trip()
     {

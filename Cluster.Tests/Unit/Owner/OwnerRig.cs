@@ -21,10 +21,10 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     private readonly Queue<VolumeEvent> _proposals = new();
     private readonly VolumeSpec _spec;
 
-    public OwnerRig(int copies, FailureModeKind mode, VolumeState? state = null, bool readLease = true, int spareNodes = 0)
+    public OwnerRig(int copies, FailureModeKind mode, VolumeState? state = null, bool readLease = true, int spareNodes = 0, VolumeSource? source = null)
     {
         _spec = new VolumeSpec(SimWorld.Volume, VolumeSpec.DefaultNamespace, "rig", 64 * Limits.BlockBytes, copies, mode, 1, HoldMs, false,
-            SimWorld.Labels(readLease));
+            SimWorld.Labels(readLease), source);
         Nodes = [.. Enumerable.Range(0, copies + spareNodes).Select(index => new NodeId(new Guid(index + 1, 0, 0, new byte[8])))];
         Links = [.. Nodes.Select(node => new RecordingLink(node))];
         LeaseUntil = [.. Nodes.Select(_ => long.MaxValue)];
@@ -39,7 +39,18 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     public (long Bytes, long Blocks) SnapshotUsage(ulong snapshot) => default;
 
-    public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents) => range.End;
+    /// <summary>Blocks of that map that hold data.</summary>
+    public List<ulong> Data { get; } = [];
+
+    /// <summary>One look at the map goes no further than so many blocks.</summary>
+    public uint LookMax { get; set; } = uint.MaxValue;
+
+    public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents)
+    {
+        var end = Math.Min(range.End, range.First + LookMax);
+        extents.AddRange(Data.Where(block => block >= range.First && block < end).Order().Take(extentsMax).Select(block => new BlockRange(block, 1)));
+        return end;
+    }
 
     public ReplicaPlacement Placement(int index) => new(new ReplicaId((ushort)(index + 1)), Nodes[index], $"n{index}", Nodes[index].Value);
 

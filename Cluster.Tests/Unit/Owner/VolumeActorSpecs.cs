@@ -416,6 +416,10 @@ public sealed partial class VolumeActorSpecs : TestKit
 
         public void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer) => Restores.Add((snapshot, answer));
 
+        public List<(SpecChanged Change, Action<IoStatus, string> Answer)> Shrinks { get; } = [];
+
+        public void Shrink(SpecChanged change, Action<IoStatus, string> answer) => Shrinks.Add((change, answer));
+
         public void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer) =>
             answer(1 << 20, [.. Journaled.OfType<SnapshotCreated>().Select(created => (created.Sequence, (long)created.Sequence * 100, (long)created.Sequence))]);
 

@@ -50,5 +50,5 @@ public class NodeChooserSpecs
     }
 
     private List<string> Choose(int copies, ZoneSpread spread, ImmutableHashSet<NodeId>? taken = null) =>
-        [.. NodeChooser.Choose("Volume pg", copies, spread, _fixture.Nodes, taken ?? []).Nodes.Select(node => node.Name)];
+        [.. NodeChooser.Choose("Volume pg", copies, spread, _fixture.Nodes, taken ?? [], 1UL << 30).Nodes.Select(node => node.Name)];
 }

@@ -40,7 +40,7 @@ internal sealed class PlacementFixture
     public PlacementDecision Create(string name, ulong sizeBytes = 1UL << 30, params (string Key, string Value)[] labels)
     {
         var decision = PlacementMachine.Create(
-            State, Nodes, new PlacementProtocol.CreateVolume("default", name, sizeBytes, Labels(labels)), NewGuid);
+            State, Nodes, new PlacementProtocol.CreateVolume("default", name, sizeBytes, Labels(labels), null, []), NewGuid);
         if (decision.Event is not null) Apply(decision.Event);
         return decision;
     }

@@ -87,7 +87,7 @@ public class PlacementMachineSpecs
         Assert.Contains(says, PlacementFixture.Reason(_fixture.Create(name, sizeBytes), RefusalKind.Invalid), StringComparison.Ordinal);
     }
 
-    [Fact(DisplayName = "A volume may grow and change labels, and not shrink")]
+    [Fact(DisplayName = "A volume may grow and change labels, and does not shrink by mistake")]
     public void Change()
     {
         _fixture.WithNodes(3).Ready("pg");

@@ -53,6 +53,51 @@ public sealed class DecoderFuzzSpecs
         }
     }
 
+    [Fact(DisplayName = "A hundred thousand bodies of the record that makes a clone, at random: refused or read, never an exception")]
+    public void Clone_bodies()
+    {
+        var random = new Random(13);
+        for (var round = 0; round < 100_000; round++)
+        {
+            var bytes = new byte[random.Next(40)];
+            random.NextBytes(bytes);
+            if (CloneBody.TryDecode(bytes, out var body)) Assert.Equal(bytes, body.Encode());
+            else Assert.True(bytes.Length <= CloneBody.FixedBytes || !body.Origin.IsValid || body.Snapshot == 0);
+        }
+    }
+
+    [Fact(DisplayName = "A store with clones whose files were mutilated at random opens or refuses with a reason, and never gives wrong bytes of a clone")]
+    public void Stores_with_clones()
+    {
+        var random = new Random(14);
+        for (var round = 0; round < 150; round++)
+        {
+            var rig = new StoreRig().Open();
+            var volume = rig.Create();
+            for (var index = 0UL; index < 20; index++) StoreRig.AppendBlock(volume, index, StoreRig.Bytes(index), 1, index);
+            var marker = new Messages.Wire.SnapshotMarker(true, 0, []).Build(volume.Volume, out var header);
+            (header.Sequence, header.Epoch) = (21, 1);
+            header.Encode(marker.Span);
+            StoreRig.Append(volume, marker);
+            volume.Commit(21);
+            Assert.Equal(IoStatus.Ok, rig.Store.CreateClone(new VolumeId(8), new byte[] { 1 }, volume.Volume, 21).Status);
+            if (round % 3 == 0) rig.Store.Delete(volume.Volume);
+            rig.Sync(rig.Find(new VolumeId(8)));
+            if (round % 2 == 0) rig.StopClean();
+            rig.Disk.Restart(PowerLoss.ProcessOnly);
+            foreach (var name in rig.Disk.Names.Order(StringComparer.Ordinal).ToArray())
+            {
+                var content = rig.Disk.Content(name);
+                if (content.Length == 0 || random.Next(3) == 0) continue;
+                var limit = Math.Min(content.Length, 90_000);
+                for (var count = random.Next(1, 20); count > 0; count--) content[random.Next(limit)] = (byte)random.Next(256);
+            }
+            var opened = rig.TryOpen();
+            if (opened.Store is null) Assert.NotEqual("", opened.Reason);
+            else if (opened.Store.Find(new VolumeId(8)) is { } found) CheckBlocks(rig, found);
+        }
+    }
+
     private static void CheckBlocks(StoreRig rig, IVolumeStore volume)
     {
         volume.Commit(volume.LastSequence);
