@@ -125,6 +125,37 @@ public class SnapshotCallSpecs(CsiNode node) : IClassFixture<CsiNode>
         await node.DeleteAsync(volume.VolumeId);
     }
 
+    [Fact(DisplayName = "A source that is not there is NOT_FOUND, one without an id INVALID_ARGUMENT; nothing is created")]
+    public async Task Missing_sources()
+    {
+        var volume = await node.CreateAsync();
+        foreach (var id in new[] { "non-existing-snapshot-id", "no-such-volume@snap", $"{volume.VolumeId}@none" })
+            await Refused(StatusCode.NotFound, new VolumeContentSource { Snapshot = new() { SnapshotId = id } });
+        foreach (var id in new[] { "no-such-volume", "No id!" }) await Refused(StatusCode.NotFound, new VolumeContentSource { Volume = new() { VolumeId = id } });
+        await Refused(StatusCode.InvalidArgument, new VolumeContentSource());
+        await Refused(StatusCode.InvalidArgument, new VolumeContentSource { Volume = new() });
+        await Refused(StatusCode.InvalidArgument, new VolumeContentSource { Snapshot = new() });
+        await node.DeleteAsync(volume.VolumeId);
+
+        async Task Refused(StatusCode code, VolumeContentSource source)
+        {
+            var request = CreateRequest(node.NewName("clone"));
+            request.VolumeContentSource = source;
+            await CsiClient.FailsAsync(code, node.Controller.CreateVolumeAsync(request));
+            Assert.Equal(HttpStatusCode.NotFound, (await node.Nodes.GetAsync(0, $"/v1/volumes/{request.Name}")).Status);
+        }
+    }
+
+    [Fact(DisplayName = "While volumes can't begin as copies, the capability is not named and a source that is there is INVALID_ARGUMENT")]
+    public async Task No_clones_yet()
+    {
+        var volume = await node.CreateAsync();
+        var request = CreateRequest(node.NewName("clone"));
+        request.VolumeContentSource = new VolumeContentSource { Volume = new() { VolumeId = volume.VolumeId } };
+        await CsiClient.FailsAsync(StatusCode.InvalidArgument, node.Controller.CreateVolumeAsync(request));
+        await node.DeleteAsync(volume.VolumeId);
+    }
+
     private static CreateSnapshotRequest Request(string volumeId, string name) => new() { SourceVolumeId = volumeId, Name = name };
 
     private async Task<IEnumerable<Snapshot>> ListAsync(ListSnapshotsRequest request) =>

@@ -31,7 +31,7 @@ internal static partial class Decoders
         var prefix = new byte[EntryPrefix.SizeBytes];
         new EntryPrefix(EntryKind.Record, 300, new LogPosition(3, 512), 1, default, 5).Encode(prefix, Seed);
         yield return new Decoder(typeof(EntryPrefix), "TryDecode", [prefix], input => EntryPrefix.TryDecode(input, Seed, new LogPosition(3, 512), out _))
-            { Reseal = Decoder.SealAt(EntryPrefix.SizeBytes - 8, (long)Seed) };
+        { Reseal = Decoder.SealAt(EntryPrefix.SizeBytes - 8, (long)Seed) };
         var frame = new byte[CheckpointFrame.SizeBytes];
         new CheckpointFrame(CheckpointFrameKind.Page, 400, 1, 9, 77).Encode(frame);
         yield return new Decoder(typeof(CheckpointFrame), "TryDecode", [frame], input => CheckpointFrame.TryDecode(input, out _) == IoStatus.Ok) { Reseal = Decoder.SealAt(CheckpointFrame.SizeBytes - 8) };
@@ -76,7 +76,7 @@ internal static partial class Decoders
         yield return Of(typeof(RecoveryImage), input => RecoveryImage.Decode(input), golden["recovery image"]) with { Reseal = Decoder.SealEnd };
         yield return RaftLog();
         yield return new Decoder(typeof(RaftRecord), "TryDecode", [golden["log record"]], input => RaftRecord.TryDecode(input, Generation, out _, out _))
-            { Refusal = typeof(JournalFormatException), Reseal = SealRaftRecord };
+        { Refusal = typeof(JournalFormatException), Reseal = SealRaftRecord };
     }
 
     /// <summary>A log file: head, members, snapshot, vote, an entry.</summary>
@@ -97,7 +97,7 @@ internal static partial class Decoders
             file.AddRange(bytes);
         }
         return new Decoder(typeof(RaftLogReader), "Read", [[.. file]], input => RaftLogReader.Read(input, "log", Generation, ContractSamples.Store, members, out _) is not null)
-            { Refusal = typeof(JournalFormatException), Reseal = SealRaftLog };
+        { Refusal = typeof(JournalFormatException), Reseal = SealRaftLog };
     }
 
     private static void SealRaftLog(Span<byte> log)

@@ -48,7 +48,7 @@ internal static partial class Decoders
         yield return Of<FetchTailBody>("fetch-tail", input => FetchTailBody.TryDecode(input, out _));
         yield return Of<StampBody>("stamp", input => StampBody.TryDecode(input, out _));
         yield return Of<CatchUpBody>("catch-up", input => CatchUpBody.TryDecode(input, out _));
-        yield return Of<BlockRangeBody>("block-range", input => BlockRangeBody.TryDecode(input, out _));
+        yield return Of<BlockRangeBody>("block-range", input => BlockRangeBody.TryDecode(input, out _)) with { Samples = [golden["block-range"], golden["block-range-snapshot"]] };
         yield return Of<ScrubReportBody>("scrub-report", input => ScrubReportBody.TryDecode(input, out _));
         yield return Of<ScrubMark>("scrub-mark", input => ScrubMark.TryDecode(input, out _));
         yield return Of<SnapshotsBody>("snapshots", input => SnapshotsBody.TryDecode(input, out _));
@@ -66,7 +66,8 @@ internal static partial class Decoders
         marker.Release();
         yield return new Decoder(typeof(SnapshotMarker), "TryDecode", [markerBytes[markerHeader.PayloadOffset..]], input => SnapshotMarker.TryDecode(input) is not null);
         yield return new Decoder(typeof(RecordHeader), "TryDecode", [TestFrames.Record(2, seed: 1), TestFrames.Record(1, seed: 2), markerBytes],
-            input => RecordHeader.TryDecode(input, out _) == IoStatus.Ok) { Reseal = SealRecord };
+            input => RecordHeader.TryDecode(input, out _) == IoStatus.Ok)
+        { Reseal = SealRecord };
         var read = new byte[ReadDescriptor.SizeBytes];
         new ReadDescriptor(new BlockDescriptor(BlockEncoding.Lz4, 300, 5), 6).Write(read);
         yield return new Decoder(typeof(ReadDescriptor), "Read", [read], input => ReadDescriptor.Read(input).Block.IsPlausible) { IsOfFixedLength = true };
@@ -74,11 +75,11 @@ internal static partial class Decoders
         var events = ContractSamples.Events.Select((e, index) => (byte[])[(byte)index, .. EventCodec.Encode(e)]).ToArray();
         var manifests = ContractSamples.Events.Select(EventCodec.ManifestOf).ToArray();
         yield return new Decoder(typeof(EventCodec), "Decode", events, input => input.Length > 0 && EventCodec.Decode(manifests[input[0] % manifests.Length], input[1..]) is not null)
-            { Refusal = typeof(EventFormatException) };
+        { Refusal = typeof(EventFormatException) };
         var control = new ControlSerializer(null!);
         yield return new Decoder(typeof(ControlSerializer), "FromBinary", [control.ToBinary(ContractSamples.ControlMessages[0])],
             input => control.FromBinary(input.ToArray(), control.Manifest(ContractSamples.ControlMessages[0])) is not null)
-            { Refusal = typeof(SerializationException), BuiltBytesMax = 4 << 20 };
+        { Refusal = typeof(SerializationException), BuiltBytesMax = 4 << 20 };
         yield return new Decoder(typeof(VolumeSpecCodec), "TryDecode", [VolumeSpecCodec.Encode(ContractSamples.Spec)], input => VolumeSpecCodec.TryDecode(input, out _));
         foreach (var decoder in Blocks()) yield return decoder;
         var cell = new byte[512];
