@@ -174,7 +174,7 @@ public sealed class ApiSpecs : IAsyncLifetime
         string[] expected =
         [
             "/metrics", "/v1/devices", "/v1/health", "/v1/nodes", "/v1/nodes/{name}", "/v1/nodes/{name}/cordon", "/v1/nodes/{name}/drain", "/v1/nodes/{name}/uncordon",
-            "/v1/recovery", "/v1/recovery/stand-down", "/v1/status",
+            "/v1/open-volumes", "/v1/recovery", "/v1/recovery/stand-down", "/v1/status",
             "/v1/volumes", "/v1/volumes/{name}", "/v1/volumes/{name}/attach", "/v1/volumes/{name}/changed-blocks", "/v1/volumes/{name}/detach",
                 "/v1/volumes/{name}/device", "/v1/volumes/{name}/events",
                 "/v1/volumes/{name}/move", "/v1/volumes/{name}/scrub", "/v1/volumes/{name}/snapshots", "/v1/volumes/{name}/snapshots/{snapshot}",
