@@ -196,7 +196,10 @@ public sealed partial class BlockMap
     {
         if (TryGetAt(snapshot, block, out entry)) return !entry.IsMask;
         if (Base is not { } below || !below.Map.FindAt(below.Snapshot, block, out entry, out _)) return false;
-        entry = entry with { Segment = entry.LengthBytes == 0 ? MapEntry.NoSegment : MapEntry.BaseSegment, OffsetBytes = 0 };
+        // Zeroes have no bytes to share: they are the clone's own, and so is their checksum.
+        entry = entry.LengthBytes == 0
+            ? entry with { Segment = MapEntry.NoSegment, OffsetBytes = 0, Checksum = BlockDescriptor.ChecksumOf(volume, 0, block, []) }
+            : entry with { Segment = MapEntry.BaseSegment, OffsetBytes = 0 };
         return true;
     }
 

@@ -28,6 +28,7 @@ internal static partial class Decoders
         var segment = new byte[SegmentHeader.SizeBytes];
         new SegmentHeader(ContractSamples.Store, ContractSamples.Store, ContractSamples.Store, 3, new LogPosition(2, 900), 1 << 20, 1).Encode(segment);
         yield return new Decoder(typeof(SegmentHeader), "TryDecode", [segment], input => SegmentHeader.TryDecode(input, out _) == IoStatus.Ok) { Reseal = Decoder.SealAt(SegmentHeader.SizeBytes - 8) };
+        yield return new Decoder(typeof(CloneBody), "TryDecode", [new CloneBody(new VolumeId(7), 17, [1, 2, 3]).Encode()], input => CloneBody.TryDecode(input, out _));
         var prefix = new byte[EntryPrefix.SizeBytes];
         new EntryPrefix(EntryKind.Record, 300, new LogPosition(3, 512), 1, default, 5).Encode(prefix, Seed);
         yield return new Decoder(typeof(EntryPrefix), "TryDecode", [prefix], input => EntryPrefix.TryDecode(input, Seed, new LogPosition(3, 512), out _))
