@@ -42,7 +42,8 @@ internal static class DaemonProcess
     {
         var start = new ProcessStartInfo("/bin/sh") { UseShellExecute = false, WorkingDirectory = directory };
         start.ArgumentList.Add("-c");
-        start.ArgumentList.Add("log=$1; shift; exec setsid \"$@\" >\"$log\" 2>&1 </dev/null");
+        // Nor does it hold what whoever started this process had open: a lock, for one.
+        start.ArgumentList.Add("log=$1; shift; exec 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&-; exec setsid \"$@\" >\"$log\" 2>&1 </dev/null");
         start.ArgumentList.Add("sh");
         start.ArgumentList.Add(log);
         foreach (var argument in command) start.ArgumentList.Add(argument);

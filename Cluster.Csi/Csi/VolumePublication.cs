@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Globalization;
 using Cluster.Csi.Csi.V1;
+using Cluster.Messages.Model;
 
 namespace Cluster.Csi.Csi;
 
@@ -78,7 +79,8 @@ internal sealed class VolumePublication(IVolumeControl control)
     private async Task<CsiResult<ControllerPublishVolumeResponse>> PublishAloneAsync(
         VolumeFacts volume, Access access, string node, CancellationToken cancellation)
     {
-        var revision = volume.AttachedNode == node ? null : volume.Revision;
+        // While its owner does not answer, nobody can say whom the volume is attached to: it is taken from whoever that is. Sessions fence, not revisions (R11).
+        var revision = volume.AttachedNode == node || !VolumeRevision.TryParse(volume.Revision, out _) ? null : volume.Revision;
         var attached = await control.AttachAsync(volume.FullName, node, revision, cancellation).ConfigureAwait(false);
         if (attached.Error is { } refused) return refused;
         return await NoteAsync(attached.Value!, access, node, attached.Value!.Generation, cancellation).ConfigureAwait(false);

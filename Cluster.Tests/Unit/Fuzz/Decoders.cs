@@ -8,7 +8,6 @@ using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Cluster.Node.Chaos;
 using Cluster.Node.Hosting.Serialization;
-using Cluster.Node.Store;
 using Cluster.Tests.Unit.Hosting;
 
 namespace Cluster.Tests.Unit.Fuzz;
@@ -52,7 +51,6 @@ internal static partial class Decoders
         yield return Of<ScrubReportBody>("scrub-report", input => ScrubReportBody.TryDecode(input, out _));
         yield return Of<ScrubMark>("scrub-mark", input => ScrubMark.TryDecode(input, out _));
         yield return Of<SnapshotsBody>("snapshots", input => SnapshotsBody.TryDecode(input, out _));
-        yield return new Decoder(typeof(CloneBody), "TryDecode", [new CloneBody(new VolumeId(7), 0x31, [1, 2, 3]).Encode()], input => CloneBody.TryDecode(input, out _));
         yield return Of<HelloBody>("hello", input => HelloBody.TryDecode(input, out _));
         yield return Of<RefuseBody>("refuse", input => RefuseBody.TryDecode(input, out _));
         yield return Of<SessionWindows>("session-windows", input => SessionWindows.TryDecode(input) is not null);
