@@ -91,7 +91,7 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList
             if (waited.ElapsedMilliseconds > AttachLimits.ResizeMs)
                 return AttachResult<AttachedDevice>.Error(AttachStatus.TimedOut, $"{device.Path} does not show the new size yet: resize it again");
             // Told again now and then: the node may not know the new size yet itself.
-            if (!DaemonProcess.Signal(Mark(directory), Native.Hangup))
+            if (!DaemonProcess.Signal(Mark(directory), Native.WindowChanged))
                 return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, $"nothing serves {device.Path} any more: detach it and attach it again");
             await Task.Delay(AttachLimits.ResizePollMs, cancellation).ConfigureAwait(false);
         }

@@ -19,7 +19,8 @@ internal static unsafe partial class Native
     public const int NoSuchDevice = 6;
     public const int Busy = 16;
 
-    public const int Hangup = 1;
+    /// <summary>SIGWINCH: the volume behind a device has another size.</summary>
+    public const int WindowChanged = 28;
     public const int Kill = 9;
 
     private const int PathMax = 4096;

@@ -53,10 +53,11 @@ public sealed partial class DeviceServer : IDisposable
             server._sizeBytes = first.SizeBytes;
             server._link = first;
             server._channel = FuseChannel.Mount(options.Path, options.ReadOnly);
-            // The volume may have grown.
-            using var hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, signal => server.OnHangUp(signal));
+            // The volume may have grown. A signal that does nothing where it is not waited for yet, and that nobody ignores: what is started by nohup ignores SIGHUP, and so do its children.
+            using var resized = PosixSignalRegistration.Create((PosixSignal)Native.WindowChanged, signal => server.OnResized(signal));
             // It ends when its file is unmounted and not before: a file system may be on it.
             using var terminate = PosixSignalRegistration.Create(PosixSignal.SIGTERM, Ignore);
+            using var hangUp = PosixSignalRegistration.Create(PosixSignal.SIGHUP, Ignore);
             using var interrupt = PosixSignalRegistration.Create(PosixSignal.SIGINT, Ignore);
             new Thread(() => server.RunLink(first)) { Name = "link", IsBackground = true }.Start();
             server.Serve();
@@ -79,7 +80,7 @@ public sealed partial class DeviceServer : IDisposable
 
     private static void Ignore(PosixSignalContext signal) => signal.Cancel = true;
 
-    private void OnHangUp(PosixSignalContext signal)
+    private void OnResized(PosixSignalContext signal)
     {
         signal.Cancel = true;
         try
