@@ -23,7 +23,7 @@ public sealed partial class CsiVolumeControl(string nodeName, string zone, ICont
 
     public ImmutableSortedSet<string> KnownLabels { get; } = VolumeLabels.Keys.ToImmutableSortedSet(StringComparer.Ordinal);
 
-    public bool CanClone => false;
+    public bool CanClone => true;
 
     /// <summary>From here on names of snapshots can be taken.</summary>
     public void Open(IMetaLog log) => _log = log;
@@ -47,8 +47,13 @@ public sealed partial class CsiVolumeControl(string nodeName, string zone, ICont
 
     public async Task<CsiResult<VolumeFacts>> CreateAsync(NewVolume volume, CancellationToken cancellation)
     {
-        Invariant.That(volume.Source is null, "a volume that begins as a copy was asked for, and the driver was told that there are none");
-        var request = new CreateVolumeRequest { Name = volume.Name, SizeBytes = volume.SizeBytes, Labels = new Dictionary<string, string>(volume.Labels) };
+        var request = new CreateVolumeRequest
+        {
+            Name = volume.Name,
+            SizeBytes = volume.SizeBytes,
+            Labels = new Dictionary<string, string>(volume.Labels),
+            Source = volume.Source is { } source ? new CloneSourceRequest { Volume = source.Volume, Snapshot = source.Snapshot } : null,
+        };
         return RequestChecks.Check(request) is { } wrong ? Error(wrong.Status, wrong.Reason) : Facts(await control.CreateVolumeAsync(request, cancellation));
     }
 

@@ -20,7 +20,7 @@ public class ControllerSpecs(CsiNode node) : IClassFixture<CsiNode>
             [
                 Rpc.CreateDeleteVolume, Rpc.PublishUnpublishVolume, Rpc.ListVolumes, Rpc.GetCapacity, Rpc.CreateDeleteSnapshot, Rpc.ListSnapshots,
                 Rpc.PublishReadonly, Rpc.ExpandVolume, Rpc.ListVolumesPublishedNodes, Rpc.VolumeCondition, Rpc.GetVolume, Rpc.SingleNodeMultiWriter,
-                Rpc.ModifyVolume, Rpc.GetSnapshot,
+                Rpc.ModifyVolume, Rpc.GetSnapshot, Rpc.CloneVolume,
             ],
             answer.Capabilities.Select(capability => capability.Rpc.Type));
     }

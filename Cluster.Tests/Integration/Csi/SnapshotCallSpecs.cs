@@ -146,14 +146,36 @@ public class SnapshotCallSpecs(CsiNode node) : IClassFixture<CsiNode>
         }
     }
 
-    [Fact(DisplayName = "While volumes can't begin as copies, the capability is not named and a source that is there is INVALID_ARGUMENT")]
-    public async Task No_clones_yet()
+    [Fact(DisplayName = "A volume begins as a copy of a snapshot or of a volume, as large at least; the same request finds it, another source is ALREADY_EXISTS")]
+    public async Task Clones()
     {
         var volume = await node.CreateAsync();
-        var request = CreateRequest(node.NewName("clone"));
-        request.VolumeContentSource = new VolumeContentSource { Volume = new() { VolumeId = volume.VolumeId } };
-        await CsiClient.FailsAsync(StatusCode.InvalidArgument, node.Controller.CreateVolumeAsync(request));
-        await node.DeleteAsync(volume.VolumeId);
+        var snapshot = (await node.Controller.CreateSnapshotAsync(Request(volume.VolumeId, node.NewName("snap")))).Snapshot;
+        var sources = new[]
+        {
+            new VolumeContentSource { Snapshot = new() { SnapshotId = snapshot.SnapshotId } },
+            new VolumeContentSource { Volume = new() { VolumeId = volume.VolumeId } },
+        };
+        for (var index = 0; index < sources.Length; index++)
+        {
+            var request = CreateRequest(node.NewName("clone"));
+            request.VolumeContentSource = sources[index];
+            var clone = (await node.Controller.CreateVolumeAsync(request)).Volume;
+            Assert.Equal((sources[index], Gibibyte), (clone.ContentSource, clone.CapacityBytes));
+            Assert.Equal(clone, (await node.Controller.CreateVolumeAsync(request)).Volume);
+            var other = request.Clone();
+            other.VolumeContentSource = sources[1 - index];
+            await CsiClient.FailsAsync(StatusCode.AlreadyExists, node.Controller.CreateVolumeAsync(other));
+            other.VolumeContentSource = null;
+            await CsiClient.FailsAsync(StatusCode.AlreadyExists, node.Controller.CreateVolumeAsync(other));
+            var smaller = CreateRequest(node.NewName("clone"), 1 << 20);
+            smaller.VolumeContentSource = sources[index];
+            Assert.Equal(Gibibyte, (await node.Controller.CreateVolumeAsync(smaller)).Volume.CapacityBytes);
+            await node.DeleteAsync(smaller.Name);
+            smaller.CapacityRange.LimitBytes = Gibibyte / 2;
+            await CsiClient.FailsAsync(StatusCode.OutOfRange, node.Controller.CreateVolumeAsync(smaller));
+            await node.DeleteAsync(clone.VolumeId);
+        }
     }
 
     private static CreateSnapshotRequest Request(string volumeId, string name) => new() { SourceVolumeId = volumeId, Name = name };
