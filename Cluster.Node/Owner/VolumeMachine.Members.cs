@@ -90,12 +90,14 @@ public sealed partial class VolumeMachine
     /// </summary>
     private void AnnounceJoiners()
     {
+        // Also when the last stamp names it still, from an attempt to join that its link cut short: it waits for this stamp (seed 408845).
+        var isNew = false;
         foreach (var session in _replicas.Values)
         {
-            if (session.AnnouncedAs == 0 && session.Phase == ReplicaPhase.Joining && !IsMember(session) && session.Durable >= session.JoinTarget)
-                session.AnnouncedAs = _stampNumber + 1;
+            if (session.AnnouncedAs != 0 || session.Phase != ReplicaPhase.Joining || IsMember(session) || session.Durable < session.JoinTarget) continue;
+            (session.AnnouncedAs, isNew) = (_stampNumber + 1, true);
         }
-        if (!Joiners().SequenceEqual(_joinersStamped)) Stamp();
+        if (isNew || !Joiners().SequenceEqual(_joinersStamped)) Stamp();
     }
 
     private bool IsAnnounced(ReplicaSession joiner)

@@ -276,6 +276,27 @@ public sealed class VolumeMachineRuleSpecs
         Assert.Empty(rig.Proposals);
     }
 
+    [Fact(DisplayName = "P7: a copy that was named, lost its link and is caught up again before anybody looked is named anew, and joins")]
+    public void P7_a_joiner_that_was_cut_short_joins()
+    {
+        // Guards AnnounceJoiners: isNew.
+        using var rig = Joining(out var item);
+        rig.CaughtUp(2, item);
+        rig.Appended(2, 1, durable: 1);
+        var named = rig.LastStamp(0).Number;
+        rig.LinkDown(2);
+        rig.LinkUp(2);
+        rig.Promised(2);
+        rig.CaughtUp(2, 0);
+        // All of it is on its media when the end is acknowledged: nobody looks in between.
+        rig.Appended(2, 1, durable: 1);
+        rig.CaughtUp(2, rig.Links[2].LastOf(FrameKind.CatchUpEnd).RequestId);
+        Assert.True(rig.LastStamp(0).Number > named, "nobody was told of it again");
+        Assert.Equal([false, false, true], rig.LastStamp(0).Members.Select(member => member.IsJoining));
+        rig.Stamped(0);
+        Assert.Single(rig.Proposals);
+    }
+
     [Fact(DisplayName = "P7: no stamp leaves out a copy that may have been journaled in already")]
     public void P7_a_proposed_copy_stays_named()
     {
