@@ -1,4 +1,5 @@
 using System.Reflection;
+using Cluster.Tests.Architecture;
 using Xunit.Abstractions;
 
 namespace Cluster.Tests.Simulation.Mutants;
@@ -31,6 +32,12 @@ public sealed class MutantSpecs(ITestOutputHelper output)
     public void Without_one_nothing_is_caught()
     {
         foreach (var runs in Enum.GetValues<MutantRuns>()) Assert.Null(FirstCaught(Compiler.Value.Healthy(), HealthySeeds, runs));
+    }
+
+    [Fact(DisplayName = "The text that a bug is planted in is in its source, once: found here at once, and not only when its turn comes")]
+    public void Each_text_is_there()
+    {
+        foreach (var mutant in Planted) Assert.True(Repository.Read(mutant.File).Split(mutant.Text).Length == 2, $"{mutant}: '{mutant.Text}' is not there exactly once in {mutant.File}");
     }
 
     [Theory(DisplayName = "Each planted bug is caught by the simulator")]
