@@ -5,7 +5,7 @@ using Cluster.Node.Owner;
 
 namespace Cluster.Tests.Unit.Owner;
 
-/// <summary>The first epoch of a clone (C20).</summary>
+/// <summary>The first epoch of a clone (C21).</summary>
 public sealed class CloneOpeningSpecs
 {
     private static readonly VolumeSource Source = new(new VolumeId(3), 40, "pg", "monday");

@@ -8,7 +8,7 @@ namespace Cluster.Tests.Unit.Owner;
 // The origin of a clone keeps the snapshot until the clone has begun.
 public sealed partial class VolumeActorSpecs
 {
-    [Fact(DisplayName = "C20: from the answer to who makes a clone until that ends, its snapshot is not deleted, nor its origin without force; asked again the answer is the same")]
+    [Fact(DisplayName = "C21: from the answer to who makes a clone until that ends, its snapshot is not deleted, nor its origin without force; asked again the answer is the same")]
     public void Clone_keeps_its_snapshot()
     {
         var (actor, owner) = StartServed();
@@ -35,7 +35,7 @@ public sealed partial class VolumeActorSpecs
         Assert.Equal(IoStatus.Missing, ExpectMsg<VolumeProtocol.Refused>().Status);
     }
 
-    [Fact(DisplayName = "C20: a clone of a volume as it is gets a snapshot that users do not see, and that goes when the clone has begun")]
+    [Fact(DisplayName = "C21: a clone of a volume as it is gets a snapshot that users do not see, and that goes when the clone has begun")]
     public void Clone_of_a_volume()
     {
         var (actor, owner) = StartServed();
