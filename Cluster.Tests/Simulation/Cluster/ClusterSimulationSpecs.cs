@@ -1,4 +1,3 @@
-using System.Globalization;
 using Xunit.Abstractions;
 
 namespace Cluster.Tests.Simulation.Volumes;
@@ -17,8 +16,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     [Fact(DisplayName = "No seed breaks a promise, and each ends with all copies in sync, the same, and everything answered")]
     public void No_seed_breaks_a_promise()
     {
-        var results = new List<SimResult>();
-        foreach (var seed in Seeds("SIM_SEEDS", SeedsDefault)) results.Add(SimRun.Run(seed));
+        var results = SeedRange.Run("SIM_SEEDS", SeedsDefault, SimRun.Run);
         output.WriteLine(Summary(results));
         Assert.All(results, result => Assert.True(result.Asked >= 500 && result.Faults >= 10, $"seed {result.Seed} tested little: {result}"));
         if (results.Count < 20) return;
@@ -50,8 +48,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     [Fact(DisplayName = "A volume that shrinks and grows while it is written to: it shrinks only over nothing that could come back, and no seed breaks a promise")]
     public void No_seed_breaks_a_promise_while_sizes_change()
     {
-        var results = new List<SimResult>();
-        foreach (var seed in Seeds("SIM_RESIZE_SEEDS", ResizeSeedsDefault)) results.Add(SimRun.RunResizing(seed));
+        var results = SeedRange.Run("SIM_RESIZE_SEEDS", ResizeSeedsDefault, SimRun.RunResizing);
         var sizes = new SimTally();
         foreach (var result in results) sizes.Add(result.Sizes);
         output.WriteLine($"{Summary(results)}; sizes: {sizes}");
@@ -62,8 +59,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     [Fact(DisplayName = "Over the program's own store on a disk that fails: no seed breaks a promise, and each ends with all copies in sync, the same, and everything answered")]
     public void No_seed_breaks_a_promise_over_the_store()
     {
-        var results = new List<SimResult>();
-        foreach (var seed in Seeds("SIM_STORE_SEEDS", StoreSeedsDefault)) results.Add(SimRun.RunOverStore(seed));
+        var results = SeedRange.Run("SIM_STORE_SEEDS", StoreSeedsDefault, SimRun.RunOverStore);
         var stores = results.Aggregate(default(SimStoreCounts), (sum, result) => sum + result.Stores);
         output.WriteLine($"{Summary(results)}; {stores}");
         Assert.All(results, result => Assert.True(result.Asked >= 250 && result.Faults >= 10, $"seed {result.Seed} tested little: {result}"));
@@ -117,6 +113,8 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     [InlineData(408845UL)]
     // "Read as of" a trim that had been lost with the power of all copies, at whose sequence another write stood since. The checker's fault.
     [InlineData(107928UL)]
+    // An attachment was still on its way to the journal when the end of the run looked whether there was one, and fenced the client of the last reads. The simulation's fault.
+    [InlineData(414557UL)]
     public void Seeds_over_the_model_that_once_failed(ulong seed) => Assert.True(SimRun.Run(seed).Asked > 0);
 
     [Fact(DisplayName = "The same seed gives the same run")]
@@ -156,13 +154,5 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         var snapshots = new SimTally();
         foreach (var result in results) snapshots.Add(result.Snapshots);
         return snapshots;
-    }
-
-    private static IEnumerable<ulong> Seeds(string variable, int countDefault)
-    {
-        if ((Environment.GetEnvironmentVariable("SIM_SEED") ?? Environment.GetEnvironmentVariable("CHAOS_SEED")) is { Length: > 0 } one) return [ulong.Parse(one, CultureInfo.InvariantCulture)];
-        var count = int.Parse(Environment.GetEnvironmentVariable(variable) ?? $"{countDefault}", CultureInfo.InvariantCulture);
-        var first = ulong.Parse(Environment.GetEnvironmentVariable("SIM_FIRST") ?? "1", CultureInfo.InvariantCulture);
-        return Enumerable.Range(0, count).Select(index => first + (ulong)index);
     }
 }

@@ -67,10 +67,14 @@ internal sealed class SimDirector(SimWorld world)
         });
     }
 
+    /// <summary>An attachment was ever asked of an owner; what was asked may be journaled long after.</summary>
+    public bool WasAttached { get; private set; }
+
     /// <summary>Attaches the volume to one node, or to all of them again (null): whoever used it before is fenced (R11).</summary>
     public void Attach(SimNode? to)
     {
         if (!IsServing || !_owner!.Host.IsWorking) return;
+        WasAttached = true;
         var generation = _owner.Machine.State.Attachment.Generation + 1;
         var attachment = to is null ? new Attachment(generation, AttachmentMode.Shared, default, "")
             : new Attachment(generation, AttachmentMode.Exclusive, to.Id, to.Name);

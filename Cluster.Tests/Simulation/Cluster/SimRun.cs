@@ -154,7 +154,7 @@ internal static class SimRun
         world.Snapshots.End();
         world.Resizes.End();
         world.Placement.Restore();
-        if (world.Journal.State.Attachment.Generation > 0) AttachToAll(world);
+        if (world.Director.WasAttached) AttachToAll(world);
         foreach (var client in world.Clients) history.Check(client.MayBeFenced || !client.WasFenced, () => $"{client.Name} was fenced by nobody");
         history.Check(world.RunUntil(() => world.Clients.All(client => client.IsDone), MendMs), () => $"not all was answered\n{StateOf(world)}");
         history.Check(world.RunUntil(() => IsWhole(world), MendMs), () => $"not all copies came in sync\n{StateOf(world)}");
