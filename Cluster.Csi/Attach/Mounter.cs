@@ -67,10 +67,13 @@ public sealed class Mounter : IMounter
             var check = await CheckAsync(device, request.FileSystem, cancellation).ConfigureAwait(false);
             if (!check.IsOk) return check.To<MountEntry>();
         }
-        string[] options = [request.ReadOnly || device.ReadOnly ? "ro" : "rw", .. request.Options];
+        string[] options = [request.ReadOnly || device.ReadOnly ? "ro" : "rw", .. Needed(request.FileSystem), .. request.Options];
         var run = await HostProgram.RunAsync("mount", ["-t", kind, "-o", string.Join(',', options), device.Path, path], cancellation).ConfigureAwait(false);
         return run.IsOk ? MountedAt(path) : AttachResult<MountEntry>.Error(AttachStatus.Failed, run.Reason);
     }
+
+    /// <summary>Clones and restored snapshots have the UUID of what they were made from, and xfs refuses a second one on a host (mount(8), xfs: nouuid). Which volume it is the device says.</summary>
+    private static string[] Needed(FileSystemKind fileSystem) => fileSystem == FileSystemKind.Xfs ? ["nouuid"] : [];
 
     public async Task<AttachResult<MountEntry>> BindAsync(string source, string path, bool readOnly, CancellationToken cancellation)
     {

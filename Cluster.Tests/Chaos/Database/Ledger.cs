@@ -8,7 +8,7 @@ namespace Cluster.Tests.Chaos.Database;
 /// Transfers between accounts, by several sessions at one time. What was committed is written down here, outside of the database, only
 /// when the database has said so.
 /// </summary>
-internal sealed class Ledger(Postgres server)
+internal sealed class Ledger(DatabaseServer server)
 {
     public const string Database = "ledger";
     private const int Accounts = 50;
@@ -20,19 +20,26 @@ internal sealed class Ledger(Postgres server)
     private readonly List<Task> _sessions = [];
     private CancellationTokenSource _stop = new();
     private long _last;
+    private long _longestMs;
 
     public int Committed => _committed.Count;
+
+    /// <summary>The longest that one transfer has taken since <see cref="Start"/>.</summary>
+    public long LongestMs => Interlocked.Read(ref _longestMs);
+
+    /// <summary>Those that are committed now: a copy of the database that is taken from now on has them.</summary>
+    public IReadOnlyCollection<long> CommittedNow() => [.. _committed.Keys];
 
     /// <summary>What sessions that were not told to stop have ended with.</summary>
     public IReadOnlyList<string> Errors => [.. _errors];
 
     public async Task CreateAsync()
     {
-        await server.AskAsync(Postgres.User, $"CREATE DATABASE {Database}");
+        await server.CreateDatabaseAsync(Database);
         await server.AskAsync(Database, "CREATE TABLE account (id int PRIMARY KEY, balance bigint NOT NULL);"
             + "CREATE TABLE transfer (id bigint PRIMARY KEY, origin int NOT NULL, target int NOT NULL, amount bigint NOT NULL, note text NOT NULL);"
-            + "CREATE INDEX ON transfer (origin); CREATE INDEX ON transfer (target);"
-            + FormattableString.Invariant($"INSERT INTO account SELECT number, 0 FROM generate_series(1, {Accounts}) number"));
+            + "CREATE INDEX transfer_origin ON transfer (origin); CREATE INDEX transfer_target ON transfer (target);"
+            + "INSERT INTO account VALUES " + string.Join(", ", Enumerable.Range(1, Accounts).Select(id => FormattableString.Invariant($"({id}, 0)"))));
     }
 
     public void Start(int sessions)
@@ -40,6 +47,7 @@ internal sealed class Ledger(Postgres server)
         _stop = new CancellationTokenSource();
         _errors.Clear();
         _sessions.Clear();
+        Interlocked.Exchange(ref _longestMs, 0);
         for (var number = 0; number < sessions; number++) _sessions.Add(WorkAsync(new Random(number), _stop.Token));
     }
 
@@ -62,34 +70,49 @@ internal sealed class Ledger(Postgres server)
     }
 
     /// <summary>Everything that was committed is there, whole, and nothing that nobody asked for.</summary>
-    public async Task CheckAsync()
+    public Task CheckAsync() => CheckAsync(server, CommittedNow());
+
+    /// <summary>As much of it as a copy of the database must have.</summary>
+    /// <param name="copy">The server over the copy.</param>
+    /// <param name="committed">Transfers that were committed before it was taken.</param>
+    public async Task CheckAsync(DatabaseServer copy, IReadOnlyCollection<long> committed)
     {
-        var found = (await server.AskAsync(Database, "SELECT id FROM transfer")).Select(row => long.Parse(row, CultureInfo.InvariantCulture)).ToHashSet();
-        Assert.Empty(_committed.Keys.Where(id => !found.Contains(id)).Order());
+        var found = (await copy.AskAsync(Database, "SELECT id FROM transfer")).Select(row => long.Parse(row, CultureInfo.InvariantCulture)).ToHashSet();
+        Assert.Empty(committed.Where(id => !found.Contains(id)).Order());
         Assert.Empty(found.Where(id => !_begun.ContainsKey(id)).Order());
-        Assert.Equal(["0"], await server.AskAsync(Database, "SELECT sum(balance) FROM account"));
-        Assert.Equal(["0"], await server.AskAsync(Database, "SELECT count(*) FROM account WHERE balance <> "
+        Assert.Equal(["0"], await copy.AskAsync(Database, "SELECT sum(balance) FROM account"));
+        Assert.Equal(["0"], await copy.AskAsync(Database, "SELECT count(*) FROM account WHERE balance <> "
             + "coalesce((SELECT sum(amount) FROM transfer WHERE target = account.id), 0) - coalesce((SELECT sum(amount) FROM transfer WHERE origin = account.id), 0)"));
     }
 
     private async Task WorkAsync(Random random, CancellationToken stop)
     {
-        var start = new ProcessStartInfo(Postgres.Program("psql"), server.ConnectionOf(Database))
-        {
-            RedirectStandardInput = true,
-            RedirectStandardOutput = true,
-            RedirectStandardError = true,
-        };
-        using var session = Process.Start(start)!;
+        using var session = Process.Start(server.Session(Database))!;
         var error = session.StandardError.ReadToEndAsync(CancellationToken.None);
         var isAlive = true;
-        while (isAlive && !stop.IsCancellationRequested) isAlive = await TransferAsync(session, random);
+        while (isAlive && !stop.IsCancellationRequested)
+        {
+            var before = Stopwatch.GetTimestamp();
+            isAlive = await TransferAsync(session, random);
+            var tookMs = (long)Stopwatch.GetElapsedTime(before).TotalMilliseconds;
+            InterlockedMax(ref _longestMs, tookMs);
+        }
         session.StandardInput.Close();
         await session.WaitForExitAsync(CancellationToken.None);
         if (!isAlive) _errors.Add($"a session ended with {session.ExitCode}: {await error}");
     }
 
-    /// <summary>psql says the number only after the commit has succeeded. False when the session has ended.</summary>
+    private static void InterlockedMax(ref long location, long value)
+    {
+        for (var seen = Interlocked.Read(ref location); value > seen;)
+        {
+            var found = Interlocked.CompareExchange(ref location, value, seen);
+            if (found == seen) return;
+            seen = found;
+        }
+    }
+
+    /// <summary>The number is answered only after the commit has succeeded. False when the session has ended.</summary>
     private async Task<bool> TransferAsync(Process session, Random random)
     {
         var id = Interlocked.Increment(ref _last);
@@ -103,7 +126,7 @@ internal sealed class Ledger(Postgres server)
             UPDATE account SET balance = balance - {amount} WHERE id = {low};
             UPDATE account SET balance = balance + {amount} WHERE id = {other};
             COMMIT;
-            \echo {id}
+            SELECT {id};
 
             """);
         try

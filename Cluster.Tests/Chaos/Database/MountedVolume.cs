@@ -1,95 +1,80 @@
 using System.Diagnostics;
-using System.Globalization;
+using System.Text.Json.Nodes;
+using Cluster.Csi.Attach;
 using Cluster.Node.Cli.Dev;
 using Cluster.Tests.Chaos.Hosts;
 using Cluster.Tests.Integration.EndToEnd;
 
 namespace Cluster.Tests.Chaos.Database;
 
-/// <summary>
-/// A volume as a mounted ext4: qemu-storage-daemon is the NBD client and shows it as a file, a loop device makes a disk of that. The daemon
-/// holds I/O for a while when it loses its node, as a kernel client does.
-/// </summary>
-internal sealed class MountedVolume : IAsyncDisposable
+/// <summary>A volume that is mounted on one of the cluster's nodes, with the program's own commands, and its file system.</summary>
+internal sealed class MountedVolume(LocalCluster cluster, string volume, string fileSystem, string mount) : IAsyncDisposable
 {
-    private const int AppearMs = 30_000;
-    private const int DetachMs = 30_000;
-    private const int LogLines = 20;
+    private const int EndMs = 30_000;
 
-    private readonly string _directory;
-    private readonly string _export;
-    private Process? _daemon;
-    private string? _loop;
+    private string? _device;
 
-    public MountedVolume(string directory)
+    public string Mount => mount;
+
+    public string Volume => volume;
+
+    /// <summary>Where its block device hangs.</summary>
+    public string? Node { get; private set; }
+
+    /// <summary>How often ext4 met an error; xfs does not count: it stops at once, and whoever uses it notices.</summary>
+    public string ErrorCount => fileSystem == "ext4" ? File.ReadAllText($"/sys/fs/ext4/{Path.GetFileName(_device)}/errors_count").Trim() : "0";
+
+    /// <summary>Mounts the volume on that node; a blank one is formatted, one that was cut off is mended.</summary>
+    public async Task AttachAsync(string node)
     {
-        _directory = directory;
-        _export = Path.Combine(directory, "export");
-        Directory.CreateDirectory(Mount);
+        Node = node;
+        var told = (await RunAsync("volume", "attach", volume, "--mount", mount, "--fs", fileSystem, "--options", "noatime", "-o", "json")).Ok();
+        _device = (string)JsonNode.Parse(told.Output)!["device"]!;
     }
 
-    public string Mount => Path.Combine(_directory, "mnt");
-
-    /// <summary>Where ext4 counts what went wrong.</summary>
-    public string ErrorCount => File.ReadAllText($"/sys/fs/ext4/{Path.GetFileName(_loop)}/errors_count").Trim();
-
-    /// <summary>Makes the volume a disk.</summary>
-    public async Task AttachAsync(Uri nbd, string volume, ulong sizeBytes)
-    {
-        await File.WriteAllBytesAsync(_export, []);
-        _daemon = Process.Start(new ProcessStartInfo("/bin/sh",
-        [
-            "-c", "log=$1; shift; exec qemu-storage-daemon \"$@\" >>\"$log\" 2>&1 </dev/null", "sh", Path.Combine(_directory, "daemon.log"),
-            "--blockdev", $"driver=nbd,node-name=n0,server.type=inet,server.host={nbd.Host},"
-                + string.Create(CultureInfo.InvariantCulture, $"server.port={nbd.Port},export={volume},cache.direct=on,discard=unmap,reconnect-delay=30"),
-            "--export", $"type=fuse,id=e0,node-name=n0,mountpoint={_export},writable=on",
-        ]))!;
-        for (var waited = Stopwatch.StartNew(); (ulong)new FileInfo(_export).Length != sizeBytes; await Task.Delay(20))
-        {
-            if (waited.ElapsedMilliseconds < AppearMs && !_daemon.HasExited) continue;
-            Assert.Fail($"no export: {NodeProcess.Tail(Path.Combine(_directory, "daemon.log"), LogLines)}");
-        }
-        _loop = (await Tool.RunAsync("losetup", "--find", "--show", "--direct-io=on", _export)).Ok().Output.Trim();
-    }
-
-    public Task FormatAsync() => RootTools.RunAsync("mkfs.ext4", "-q", "-E", "nodiscard", _loop!);
-
-    public Task MountAsync() => RootTools.RunAsync("mount", "-o", "noatime", _loop!, Mount);
-
-    public Task UnmountAsync() => RootTools.RunAsync("umount", Mount);
-
-    /// <summary>Reads all of its metadata; fails the test if anything is not as it should be.</summary>
-    public Task CheckAsync() => RootTools.RunAsync("e2fsck", "-f", "-n", _loop!);
-
-    /// <summary>As if the machine had lost its power: nothing that it still has in memory reaches the volume.</summary>
-    public void Crash() => NodeProcess.Signal(_daemon!.Id, NodeProcess.KillNow);
-
-    /// <summary>Takes away what there is of it, after a crash too.</summary>
+    /// <summary>Takes away the mount, the device and the attachment.</summary>
     public async Task DetachAsync()
     {
-        if ((await File.ReadAllTextAsync("/proc/self/mounts")).Contains($" {Mount} ", StringComparison.Ordinal)) await UnmountAsync();
-        if (_loop is not null) await DetachLoopAsync(_loop);
-        _loop = null;
-        if (_daemon is null) return;
-        if (!_daemon.HasExited) NodeProcess.Signal(_daemon.Id, NodeProcess.Term);
-        await _daemon.WaitForExitAsync();
-        _daemon.Dispose();
-        _daemon = null;
-        // A daemon that was killed leaves its mount behind.
-        if ((await File.ReadAllTextAsync("/proc/self/mounts")).Contains($" {_export} ", StringComparison.Ordinal))
-        {
-            await RootTools.RunAsync("umount", _export);
-        }
+        if (Node is null) return;
+        (await RunAsync("volume", "detach", volume)).Ok();
+        (Node, _device) = (null, null);
     }
 
-    public async ValueTask DisposeAsync() => await DetachAsync();
-
-    /// <summary>The device lets its file go when the last one who has it open does, which may be after the command; until then the file's mount is busy.</summary>
-    private static async Task DetachLoopAsync(string loop)
+    /// <summary>Reads all metadata of the file system, which is not mounted then; fails the test if anything is not as it should be.</summary>
+    public async Task CheckAsync(string node)
     {
-        await RootTools.RunAsync("losetup", "--detach", loop);
-        var backing = $"/sys/block/{Path.GetFileName(loop)}/loop/backing_file";
-        for (var waited = Stopwatch.StartNew(); File.Exists(backing); await Task.Delay(20))
-            Assert.True(waited.ElapsedMilliseconds < DetachMs, $"{loop} still has its file {DetachMs} ms after it was detached");
+        await DetachAsync();
+        Node = node;
+        var told = (await RunAsync("volume", "attach", volume, "-o", "json")).Ok();
+        var device = (string)JsonNode.Parse(told.Output)!["device"]!;
+        if (fileSystem == "ext4") await RootTools.RunAsync("e2fsck", "-f", "-n", device);
+        else await RootTools.RunAsync("xfs_repair", "-n", device);
+        await DetachAsync();
+    }
+
+    /// <summary>As if the machine had lost its power: nothing that it still has in memory reaches the volume.</summary>
+    public async Task CrashAsync()
+    {
+        var mark = $"--path={LoopDevices.Read().Single(loop => loop.Path == _device).BackingFile}";
+        Assert.True(DaemonProcess.Signal(mark, Native.Kill), $"no process serves {_device}");
+        for (var waited = Stopwatch.StartNew(); DaemonProcess.Find(mark).Count > 0; await Task.Delay(10))
+            Assert.True(waited.ElapsedMilliseconds < EndMs, $"the process behind {_device} does not end on kill -9");
+    }
+
+    /// <summary>Gives the space of deleted files back; the bytes that the file system let go.</summary>
+    public Task TrimAsync() => RootTools.RunAsync("fstrim", mount);
+
+    public Task<ToolRun> RunAsync(params string[] arguments)
+    {
+        var program = NodeProcess.Program();
+        return Tool.RunAsync(program[0], [.. program[1..], .. arguments, "--endpoint", cluster.Node(Node!).Api]);
+    }
+
+    /// <summary>What a test that failed has left must not be in the way of the next one.</summary>
+    public async ValueTask DisposeAsync()
+    {
+        if (Node is null) return;
+        if (cluster.Node(Node).Pid is null) await cluster.StartNodeAsync(Node);
+        await RunAsync("volume", "detach", volume, "--force");
     }
 }

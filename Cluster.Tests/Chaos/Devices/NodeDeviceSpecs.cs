@@ -121,6 +121,27 @@ public sealed class NodeDeviceSpecs : IAsyncLifetime
         AssertNothingLeft();
     }
 
+    [Theory(DisplayName = "A clone is mounted beside the volume that it was made from, on the same host: both file systems have one UUID")]
+    [InlineData("xfs")]
+    [InlineData("ext4")]
+    public async Task Clone_beside_its_origin(string fileSystem)
+    {
+        var node = _cluster.Nodes[0];
+        var beside = Directory.CreateTempSubdirectory("myrmidon-mount-").FullName;
+        await _cluster.CreateVolumeAsync("db", 1UL << 30);
+        (await RunAsync(node, "volume", "attach", "db", "--mount", _mount, "--fs", fileSystem)).Ok();
+        await File.WriteAllTextAsync(Path.Combine(_mount, "f"), "in both");
+        await RootTools.RunAsync("sync", "-f", _mount);
+        (await RunAsync(node, "volume", "create", "copy", "--from-volume", "db")).Ok();
+        (await RunAsync(node, "volume", "attach", "copy", "--mount", beside, "--fs", fileSystem)).Ok();
+        Assert.Equal("in both", await File.ReadAllTextAsync(Path.Combine(beside, "f")));
+        await File.WriteAllTextAsync(Path.Combine(beside, "g"), "in the clone");
+        Assert.False(File.Exists(Path.Combine(_mount, "g")));
+        foreach (var volume in new[] { "copy", "db" }) (await RunAsync(node, "volume", "detach", volume)).Ok();
+        AssertNothingLeft();
+        Directory.Delete(beside);
+    }
+
     [Fact(DisplayName = "With --node and no device asked for, attach and detach are what they were; a device is only to be had on the node that is asked")]
     public async Task Without_device()
     {
