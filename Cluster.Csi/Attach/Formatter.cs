@@ -12,6 +12,7 @@ internal sealed class Formatter(string scratch)
     /// <summary>Zeroes are not written to a device that is blank, in pieces of this.</summary>
     private const int PieceBytes = 64 << 10;
 
+    /// <param name="claimed">The device, opened so that nobody else has it; it may be closed afterwards.</param>
     /// <param name="unfinished">The device has a marker, and may have more from the format that put it there.</param>
     public async Task<AttachResult<Done>> FormatAsync(
         AttachedDevice device, SafeFileHandle claimed, FileSystemKind kind, IReadOnlyList<string> options, bool unfinished, CancellationToken cancellation)
@@ -22,7 +23,12 @@ internal sealed class Formatter(string scratch)
         var image = Path.Combine(scratch, $"format-{device.Identity}.img");
         try
         {
-            if (!TryMakeSparse(image, (long)device.SizeBytes)) image = "";
+            if (!TryMakeSparse(image, (long)device.SizeBytes))
+            {
+                image = "";
+                // The program claims the device for itself.
+                claimed.Dispose();
+            }
             var made = await HostProgram.RunAsync(program, Arguments(kind, options, image.Length > 0 ? image : device.Path), AttachLimits.CheckMs, cancellation)
                 .ConfigureAwait(false);
             if (!made.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, made.Reason);
@@ -63,7 +69,8 @@ internal sealed class Formatter(string scratch)
             file.SetLength(sizeBytes);
             return true;
         }
-        catch (IOException)
+        // The second is what .NET makes of EFBIG: ext4 ends at 16 TiB.
+        catch (Exception e) when (e is IOException or ArgumentOutOfRangeException)
         {
             File.Delete(path);
             return false;

@@ -121,6 +121,29 @@ public sealed class NodeDeviceSpecs : IAsyncLifetime
         AssertNothingLeft();
     }
 
+    [Fact(DisplayName = "A volume of 250 TiB on nodes of far less gets an xfs, takes files, and uses no more space than what is written")]
+    public async Task Huge()
+    {
+        const ulong HugeBytes = 250UL << 40;
+        const ulong FileBytes = 16UL << 20;
+        var node = _cluster.Nodes[0];
+        await _cluster.CreateVolumeAsync("huge", HugeBytes);
+        (await RunAsync(node, "volume", "attach", "huge", "--mount", _mount, "--fs", "xfs")).Ok();
+        Assert.InRange((ulong)new DriveInfo(_mount).TotalSize, HugeBytes - (HugeBytes / 100), HugeBytes);
+        var formatted = (await LocalCluster.GetVolumeAsync(node, "huge"))!.UsedBytes!.Value;
+        var path = Path.Combine(_mount, "f");
+        var written = new byte[FileBytes];
+        new Random(5).NextBytes(written);
+        await File.WriteAllBytesAsync(path, written);
+        (await RunAsync(node, "volume", "detach", "huge")).Ok();
+        (await RunAsync(node, "volume", "attach", "huge", "--mount", _mount, "--fs", "xfs")).Ok();
+        Assert.Equal(written, await File.ReadAllBytesAsync(path));
+        Assert.InRange((await LocalCluster.GetVolumeAsync(node, "huge"))!.UsedBytes!.Value - formatted, FileBytes, 2 * FileBytes);
+        Assert.InRange(formatted, 1UL, 256UL << 20);
+        (await RunAsync(node, "volume", "detach", "huge")).Ok();
+        AssertNothingLeft();
+    }
+
     [Theory(DisplayName = "A clone is mounted beside the volume that it was made from, on the same host: both file systems have one UUID")]
     [InlineData("xfs")]
     [InlineData("ext4")]
