@@ -114,7 +114,8 @@ public sealed partial class VolumeMachine
         _gathers.Remove(gather.Number);
         foreach (var session in _replicas.Values)
         {
-            if (IsMember(session) && session.Link is { IsUp: true }) SendMends(gather, session);
+            // A copy whose link was made anew since it answered drops what comes before it is aligned again.
+            if (IsMember(session) && session is { Aligned: true, Link.IsUp: true }) SendMends(gather, session);
         }
         if (gather.Reader is { } reader) SendReadFailed(reader, IoStatus.BadChecksum);
         if (gather.Blocks.Missing != 0) _effects.OnRepair(new RepairEvent(gather.Cause, "", gather.Blocks.Range, 0, gather.Blocks.MissingCount));

@@ -127,7 +127,8 @@ public sealed partial class VolumeMachine
     private void OnScrubCompared(Gather gather)
     {
         if (_scrub is not { IsComparing: true } scrub) return;
-        if (!gather.IsOfOneMoment) scrub.OnCompareFailed();
+        // What could not be sent to a copy that is away now is found again once it is back.
+        if (!gather.IsOfOneMoment || AbsentMember() is not null) scrub.OnCompareFailed();
         else
         {
             var differing = 0;

@@ -96,6 +96,8 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     [InlineData(111100UL)]
     // A restore that had been lost with the power of all copies was taken for the one that was answered. The checker's fault.
     [InlineData(200063UL)]
+    // A copy lost its link after it had answered a scrub, and was sent what was bad before it was aligned again: it dropped it, and the scrub waited for its answer for good.
+    [InlineData(1017195UL)]
     public void Seeds_that_once_failed(ulong seed) => Assert.True(SimRun.RunOverStore(seed).Asked > 0);
 
     [Theory(DisplayName = "Seeds that once broke a promise")]

@@ -189,6 +189,34 @@ public sealed class ScrubSpecs
         Assert.Equal("idle", rig.Machine.ScrubView().State);
     }
 
+    [Fact(DisplayName = "A copy that answered, lost its link and is not aligned again when the range is compared is sent nothing, which it would drop: the range is asked for again once it is aligned")]
+    public void A_copy_that_is_not_aligned_yet()
+    {
+        // Guards EndGather: Aligned.
+        using var rig = Scrubbing(2, FailureModeKind.Hard);
+        Report(rig, 0, 77);
+        Report(rig, 1, 78);
+        Blocks(rig, 1, odd: 9, oddSequence: 1);
+        rig.LinkDown(1);
+        rig.LinkUp(1);
+        Blocks(rig, 0, odd: 9, oddSequence: 2);
+        Assert.Empty(rig.Links[1].Of(FrameKind.RepairRecord));
+        Assert.Equal("waiting", rig.Machine.ScrubView().State);
+        var before = Asked(rig, 0);
+        rig.Promised(1, last: 2, lastEpoch: 1, inSyncEpoch: 1);
+        rig.Truncated(1, 2);
+        rig.Tick();
+        Assert.NotEqual(before, Asked(rig, 0));
+        Report(rig, 0, 77);
+        Report(rig, 1, 78);
+        Blocks(rig, 0, odd: 9, oddSequence: 2);
+        Blocks(rig, 1, odd: 9, oddSequence: 1);
+        var (header, _) = Assert.Single(rig.Links[1].Of(FrameKind.RepairRecord));
+        rig.Machine.OnReplicaFrame(rig.Links[1], FrameHeader.Of(FrameKind.RepairAck, header.Volume, header.Epoch, header.RequestId, 1, IoStatus.Ok), default, null);
+        rig.Tick();
+        Assert.Equal("idle", rig.Machine.ScrubView().State);
+    }
+
     [Fact(DisplayName = "A mark of an owner whose clock was ahead does not hold scrubs up: the interval begins anew")]
     public void Mark_from_the_future()
     {
