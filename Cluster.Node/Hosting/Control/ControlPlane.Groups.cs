@@ -3,6 +3,7 @@ using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Node.Api;
 using Cluster.Node.Journal;
+using Cluster.Node.Owner;
 
 namespace Cluster.Node.Hosting.Control;
 
@@ -31,8 +32,8 @@ public sealed partial class ControlPlane
         if (_parts is not { } parts) return NotReady;
         return await WithGroupsAsync<IReadOnlyList<SnapshotGroupResource>>(parts, async (_, book) =>
         {
-            var resources = new List<SnapshotGroupResource>();
-            foreach (var record in await book.ListAsync(cancellation)) resources.Add(await LookAtAsync(parts, record, cancellation));
+            var (resources, seen) = (new List<SnapshotGroupResource>(), new Dictionary<VolumeId, VolumeState>());
+            foreach (var record in await book.ListAsync(cancellation)) resources.Add(await LookAtAsync(parts, record, seen, cancellation));
             return resources;
         });
     }
@@ -41,7 +42,7 @@ public sealed partial class ControlPlane
     {
         if (_parts is not { } parts) return NotReady;
         return await WithGroupsAsync<SnapshotGroupResource>(parts, async (_, book) =>
-            await book.ReadAsync(name, cancellation) is ({ } record, _) ? await LookAtAsync(parts, record, cancellation) : SnapshotGroups.NotFound(name));
+            await book.ReadAsync(name, cancellation) is ({ } record, _) ? await LookAtAsync(parts, record, [], cancellation) : SnapshotGroups.NotFound(name));
     }
 
     public async Task<ControlResult<SnapshotGroupResource>> DeleteSnapshotGroupAsync(string name, CancellationToken cancellation)
@@ -61,7 +62,7 @@ public sealed partial class ControlPlane
         {
             // A group's snapshots have its name.
             if (await new SnapshotGroupBook(parts.Log).ReadAsync(snapshot, cancellation) is not ({ } group, _)) return null;
-            if (group.Members.FirstOrDefault(member => member.Volume == volume) is not { } found || !await ExistsAsync(parts, found, cancellation)) return null;
+            if (group.Members.FirstOrDefault(member => member.Volume == volume) is not { } found || !await ExistsAsync(parts, found, [], cancellation)) return null;
             return OneOfGroup(snapshot, found);
         }
         catch (MetaLogUnavailableException e)
@@ -78,12 +79,14 @@ public sealed partial class ControlPlane
         new(ControlStatus.Unavailable, $"The journal can't be asked about snapshot groups: {e.Message}; look what was done, then try again.");
 
     /// <summary>No half group is shown as ready: each snapshot is looked for in its volume's journal.</summary>
-    private static async Task<SnapshotGroupResource> LookAtAsync(ControlParts parts, SnapshotGroupRecord record, CancellationToken cancellation)
+    /// <param name="seen">Volumes that were looked at already.</param>
+    private static async Task<SnapshotGroupResource> LookAtAsync(
+        ControlParts parts, SnapshotGroupRecord record, Dictionary<VolumeId, VolumeState> seen, CancellationToken cancellation)
     {
         var exists = new HashSet<VolumeId>();
         foreach (var member in record.Members)
         {
-            if (await ExistsAsync(parts, member, cancellation)) exists.Add(member.Volume);
+            if (await ExistsAsync(parts, member, seen, cancellation)) exists.Add(member.Volume);
         }
         var state = record.Phase switch
         {
@@ -95,10 +98,10 @@ public sealed partial class ControlPlane
         return Of(record, state, exists.Contains);
     }
 
-    private static async Task<bool> ExistsAsync(ControlParts parts, SnapshotGroupMember member, CancellationToken cancellation)
+    private static async Task<bool> ExistsAsync(ControlParts parts, SnapshotGroupMember member, Dictionary<VolumeId, VolumeState> seen, CancellationToken cancellation)
     {
         if (member.Sequence == 0) return false;
-        var state = await parts.Folds.ReadAsync(member.Volume, cancellation);
+        if (!seen.TryGetValue(member.Volume, out var state)) seen[member.Volume] = state = await parts.Folds.ReadAsync(member.Volume, cancellation);
         return state is { Deleted: false } && state.Snapshots.Any(snapshot => snapshot.Sequence == member.Sequence && snapshot.UnixMs == member.CreatedUnixMs);
     }
 
