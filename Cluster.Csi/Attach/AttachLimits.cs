@@ -8,6 +8,9 @@ public static class AttachLimits
 
     public const int CheckMs = 3_600_000;
 
+    /// <summary>A program that was killed is waited for so long.</summary>
+    public const int KilledMs = 5_000;
+
     /// <summary>Output of a program that is kept for its error.</summary>
     public const int ProgramOutputChars = 1 << 20;
 

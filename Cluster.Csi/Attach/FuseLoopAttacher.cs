@@ -79,6 +79,24 @@ public sealed class FuseLoopAttacher : IAttacher
         return Done.Ok;
     }
 
+    public async Task<AttachResult<Done>> DetachPartsAsync(string fullName, CancellationToken cancellation)
+    {
+        foreach (var part in _host.All().Where(state => IsPart(state, fullName)))
+        {
+            using var held = await _locks.EnterAsync(part.Identity.Volume, cancellation).ConfigureAwait(false);
+            // Looked at again: an attach that was under way may have made a device of it.
+            foreach (var state in _host.Of(part.Identity.Volume).Where(state => IsPart(state, fullName)))
+            {
+                var removed = await _host.RemoveAsync(state, force: false, cancellation).ConfigureAwait(false);
+                if (!removed.IsOk) return removed;
+                AttachLog.Detached(_logger, state.Identity.ToString());
+            }
+        }
+        return Done.Ok;
+    }
+
+    private static bool IsPart(FuseLoopState state, string fullName) => state.Loop is null && state.Directory.ReadNote()?.FullName == fullName;
+
     public Task<AttachResult<IReadOnlyList<AttachedDevice>>> ListAsync(CancellationToken cancellation) =>
         Task.FromResult<AttachResult<IReadOnlyList<AttachedDevice>>>(
             new(AttachStatus.Ok, [.. _host.All().Select(state => state.AsDevice()).OfType<AttachedDevice>()], ""));

@@ -90,10 +90,25 @@ internal static class HostProgram
         catch (OperationCanceledException)
         {
             process.Kill(entireProcessTree: true);
+            await EndedAsync(process).ConfigureAwait(false);
             cancellation.ThrowIfCancellationRequested();
             return new ProgramRun(program, TooLate, "", $"it still ran after {atMostMs / 1000} s");
         }
         return new ProgramRun(program, process.ExitCode, await output.ConfigureAwait(false), await error.ConfigureAwait(false));
+    }
+
+    /// <summary>Until it has ended it may hold the device, and whoever looks next would find it in use. One that waits for a device which does not answer can't be killed.</summary>
+    private static async Task EndedAsync(Process process)
+    {
+        using var limit = new CancellationTokenSource(AttachLimits.KilledMs);
+        try
+        {
+            await process.WaitForExitAsync(limit.Token).ConfigureAwait(false);
+        }
+        catch (OperationCanceledException)
+        {
+            // It goes when its device answers; until then a device that it holds is in use.
+        }
     }
 
     private static async Task<string> ReadAsync(StreamReader from)

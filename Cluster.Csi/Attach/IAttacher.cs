@@ -26,6 +26,11 @@ public interface IAttacher
     /// </summary>
     Task<AttachResult<Done>> DetachAsync(VolumeId volume, bool force, CancellationToken cancellation);
 
+    /// <summary>
+    /// Takes away what an attach or a detach that was cut off has left of that volume's devices without there being a device: <see cref="ListAsync"/> does not show it, and nobody can use it. Ok if there is nothing.
+    /// </summary>
+    Task<AttachResult<Done>> DetachPartsAsync(string fullName, CancellationToken cancellation);
+
     /// <summary>All devices of this node's volumes on this host, as the kernel knows them.</summary>
     Task<AttachResult<IReadOnlyList<AttachedDevice>>> ListAsync(CancellationToken cancellation);
 

@@ -56,6 +56,9 @@ internal static class CsiFields
         return at > 0 && IsLabel(snapshot) && IsVolumeId(volume);
     }
 
+    /// <summary>Whether a group snapshot of ours can have this id.</summary>
+    public static bool IsGroupId(string id) => IsLabel(id);
+
     public static bool IsVolumeId(string id)
     {
         var slash = id.IndexOf('/', StringComparison.Ordinal);

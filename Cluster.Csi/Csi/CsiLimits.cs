@@ -29,6 +29,9 @@ public static class CsiLimits
     /// <summary>Entries of one page of a list when the caller gives no bound.</summary>
     public const int PageEntriesMax = 4096;
 
+    /// <summary>Runs in one message of a snapshot's metadata.</summary>
+    public const int MetadataEntriesMax = 1024;
+
     /// <summary>Nodes that read one volume at one time: each is a label of the volume.</summary>
     public const int ReadersMax = 16;
 

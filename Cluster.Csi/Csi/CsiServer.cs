@@ -73,12 +73,15 @@ public sealed class CsiServer : IAsyncDisposable
         services.AddRoutingCore();
         services.AddGrpc(grpc => grpc.MaxReceiveMessageSize = CsiLimits.RequestBytesMax);
         services.AddSingleton(new IdentityService(control, calls)).AddSingleton(new ControllerService(control, calls))
-            .AddSingleton(new NodeService(control, devices, calls));
+            .AddSingleton(new NodeService(control, devices, calls)).AddSingleton(new GroupControllerService(control, calls))
+            .AddSingleton(new SnapshotMetadataService(control, calls));
         var application = builder.Build();
         application.UseRouting();
         application.MapGrpcService<IdentityService>();
         application.MapGrpcService<ControllerService>();
         application.MapGrpcService<NodeService>();
+        application.MapGrpcService<GroupControllerService>();
+        application.MapGrpcService<SnapshotMetadataService>();
         return application;
     }
 

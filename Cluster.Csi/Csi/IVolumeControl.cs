@@ -75,11 +75,25 @@ public interface IVolumeControl
 
     Task<CsiResult<SnapshotFacts>> GetSnapshotAsync(string fullName, string snapshot, CancellationToken cancellation);
 
-    /// <summary>Oldest first.</summary>
+    /// <summary>Oldest first. Of which groups they are is not said here: <see cref="GroupFacts.Mark"/>.</summary>
     Task<CsiResult<IReadOnlyList<SnapshotFacts>>> ListSnapshotsAsync(string fullName, CancellationToken cancellation);
 
-    /// <summary>NOT_FOUND when there is none.</summary>
+    /// <summary>NOT_FOUND when there is none. INVALID_ARGUMENT when it is one of a group, with which it is deleted.</summary>
     Task<CsiResult<VolumeFacts>> DeleteSnapshotAsync(string fullName, string snapshot, CancellationToken cancellation);
+
+    /// <summary>Snapshots of that name of all these volumes at one point; the one that is there, if it is of the same volumes. FAILED_PRECONDITION if it is of others, or one of them can't have such a snapshot.</summary>
+    Task<CsiResult<GroupFacts>> CreateGroupAsync(string name, IReadOnlyList<string> volumes, CancellationToken cancellation);
+
+    Task<CsiResult<GroupFacts>> GetGroupAsync(string name, CancellationToken cancellation);
+
+    Task<CsiResult<IReadOnlyList<GroupFacts>>> ListGroupsAsync(CancellationToken cancellation);
+
+    Task<CsiResult<GroupFacts>> DeleteGroupAsync(string name, CancellationToken cancellation);
+
+    /// <summary>
+    /// Where a volume changed between two snapshots (<paramref name="from"/> null: everything that <paramref name="to"/> holds), from that byte's block on. INVALID_ARGUMENT when the first is not the older one.
+    /// </summary>
+    Task<CsiResult<ChangePage>> ListChangesAsync(string fullName, string? from, string to, ulong first, CancellationToken cancellation);
 }
 
 /// <summary>How the driver is: ready, starting (it will be ready by itself), or neither.</summary>
@@ -121,4 +135,27 @@ internal static class VolumeControls
 /// <param name="TakesCopies">Up, and new copies may be placed there.</param>
 public sealed record NodeFacts(string Name, string Zone, bool IsUp, bool TakesCopies, ulong FreeBytes, string? Api);
 
-public sealed record SnapshotFacts(string Volume, string Name, ulong Sequence, DateTimeOffset CreatedAt);
+public sealed record SnapshotFacts(string Volume, string Name, ulong Sequence, DateTimeOffset CreatedAt)
+{
+    /// <summary>The group that it is one of, and is deleted with; "": none.</summary>
+    public string Group { get; init; } = "";
+
+    /// <summary>False while its group is made or taken back: it may go with that.</summary>
+    public bool IsReady { get; init; } = true;
+}
+
+/// <param name="IsReady">All of its snapshots exist.</param>
+/// <param name="IsMade">They did; some may be gone with their volumes.</param>
+public sealed record GroupFacts(string Name, bool IsReady, bool IsMade, DateTimeOffset CreatedAt, IReadOnlyList<GroupSnapshotFacts> Snapshots)
+{
+    /// <summary>The snapshot, as one of this group if it is one.</summary>
+    public SnapshotFacts Mark(SnapshotFacts snapshot) => snapshot.Name == Name && Snapshots.Any(member => member.Volume == snapshot.Volume && member.Sequence == snapshot.Sequence)
+        ? snapshot with { Group = Name, IsReady = IsMade } : snapshot;
+}
+
+/// <param name="Exists">False: not yet, or not any more.</param>
+public sealed record GroupSnapshotFacts(string Volume, ulong Sequence, DateTimeOffset CreatedAt, bool Exists);
+
+/// <summary>Bytes that changed, ascending.</summary>
+/// <param name="Next">Where to go on; null: that was all.</param>
+public sealed record ChangePage(IReadOnlyList<(ulong Offset, ulong Length)> Runs, ulong? Next);

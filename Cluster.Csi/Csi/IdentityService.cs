@@ -13,6 +13,8 @@ internal sealed class IdentityService(IVolumeControl control, CsiCalls calls) : 
     [
         Of(PluginCapability.Types.Service.Types.Type.ControllerService),
         Of(PluginCapability.Types.Service.Types.Type.VolumeAccessibilityConstraints),
+        Of(PluginCapability.Types.Service.Types.Type.GroupControllerService),
+        Of(PluginCapability.Types.Service.Types.Type.SnapshotMetadataService),
         new PluginCapability { VolumeExpansion = new() { Type = PluginCapability.Types.VolumeExpansion.Types.Type.Online } },
     ];
 

@@ -61,7 +61,9 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
             var detached = await host.Attacher.DetachAsync(id, force: false, cancellation).ConfigureAwait(false);
             if (!detached.IsOk) return AttachErrors.Of(detached);
         }
-        return new NodeUnstageVolumeResponse();
+        // One that was cut off half-way shows no device, and would keep its session to the volume open for ever.
+        var parts = await host.Attacher.DetachPartsAsync(request.VolumeId, cancellation).ConfigureAwait(false);
+        return parts.IsOk ? new NodeUnstageVolumeResponse() : AttachErrors.Of(parts);
     }
 
     /// <summary>

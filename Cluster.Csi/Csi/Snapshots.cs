@@ -56,6 +56,9 @@ internal sealed class Snapshots(IVolumeControl control)
         if (isOne && request.SourceVolumeId.Length > 0 && request.SourceVolumeId != oneVolume) return new ListSnapshotsResponse();
         var volumes = await VolumesAsync(isOne ? oneVolume : request.SourceVolumeId, cancellation).ConfigureAwait(false);
         if (volumes.Error is { } error) return error;
+        var groups = await control.ListGroupsAsync(cancellation).ConfigureAwait(false);
+        if (groups.Error is { } unknown) return unknown;
+        var groupOf = groups.Value!.ToDictionary(group => group.Name, StringComparer.Ordinal);
         var all = new List<Snapshot>();
         foreach (var volume in volumes.Value!)
         {
@@ -63,7 +66,8 @@ internal sealed class Snapshots(IVolumeControl control)
             if (list.Error is { Code: StatusCode.NotFound }) continue;
             // A list without those of one volume would say that they are gone.
             if (list.Error is { } unavailable) return unavailable;
-            all.AddRange(list.Value!.Where(snapshot => !isOne || snapshot.Name == oneName).Select(snapshot => VolumeMessages.Of(snapshot, volume.SizeBytes)));
+            all.AddRange(list.Value!.Where(snapshot => !isOne || snapshot.Name == oneName)
+                .Select(snapshot => VolumeMessages.Of(groupOf.GetValueOrDefault(snapshot.Name)?.Mark(snapshot) ?? snapshot, volume.SizeBytes)));
         }
         var (page, next) = PageToken.Cut(all, snapshot => snapshot.SnapshotId, after, request.MaxEntries);
         return new ListSnapshotsResponse { NextToken = next, Entries = { page.Select(snapshot => new ListSnapshotsResponse.Types.Entry { Snapshot = snapshot }) } };

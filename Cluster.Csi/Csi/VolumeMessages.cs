@@ -22,7 +22,8 @@ internal static class VolumeMessages
         SourceVolumeId = snapshot.Volume,
         SizeBytes = (long)sizeBytes,
         CreationTime = Timestamp.FromDateTimeOffset(snapshot.CreatedAt),
-        ReadyToUse = true,
+        ReadyToUse = snapshot.IsReady,
+        GroupSnapshotId = snapshot.Group,
     };
 }
 

@@ -31,6 +31,9 @@ internal static class VolumeParameters
     private static readonly ImmutableSortedSet<string> OfSnapshots = ImmutableSortedSet.Create(StringComparer.Ordinal,
         "csi.storage.k8s.io/volumesnapshot/name", "csi.storage.k8s.io/volumesnapshot/namespace", "csi.storage.k8s.io/volumesnapshotcontent/name");
 
+    private static readonly ImmutableSortedSet<string> OfGroups = ImmutableSortedSet.Create(StringComparer.Ordinal,
+        "csi.storage.k8s.io/volumegroupsnapshot/name", "csi.storage.k8s.io/volumegroupsnapshot/namespace", "csi.storage.k8s.io/volumegroupsnapshotcontent/name");
+
     /// <summary>Adds the parameters to the labels; null when all of them are known and none contradicts another.</summary>
     public static CsiError? Read(
         MapField<string, string> parameters, string field, IVolumeControl control, ImmutableSortedDictionary<string, string>.Builder labels)
@@ -51,10 +54,15 @@ internal static class VolumeParameters
     }
 
     /// <summary>Null when a snapshot can be made with them: there are none of its own.</summary>
-    public static CsiError? CheckSnapshot(MapField<string, string> parameters)
+    public static CsiError? CheckSnapshot(MapField<string, string> parameters) => CheckKnown(parameters, OfSnapshots);
+
+    /// <summary>The same of a group snapshot.</summary>
+    public static CsiError? CheckGroup(MapField<string, string> parameters) => CheckKnown(parameters, OfGroups);
+
+    private static CsiError? CheckKnown(MapField<string, string> parameters, ImmutableSortedSet<string> known)
     {
         if (CsiFields.Map(parameters, "parameters") is { } tooLarge) return tooLarge;
-        return parameters.Keys.Order(StringComparer.Ordinal).FirstOrDefault(key => !OfSnapshots.Contains(key)) is { } unknown
+        return parameters.Keys.Order(StringComparer.Ordinal).FirstOrDefault(key => !known.Contains(key)) is { } unknown
             ? CsiError.Invalid($"The key '{Cut(unknown)}' of parameters is unknown; snapshots have none.")
             : null;
     }

@@ -82,6 +82,15 @@ public static class Limits
     /// <summary>Snapshots of a volume. Each marker names all of them, so this bounds its size: 16 KiB.</summary>
     public const int SnapshotsMax = 2048;
 
+    /// <summary>A volume whose snapshot is one of a group holds its writes for the markers of the others, no longer than this.</summary>
+    public const int GroupHoldMs = 3000;
+
+    /// <summary>Volumes of one group snapshot.</summary>
+    public const int GroupVolumesMax = 64;
+
+    /// <summary>Group snapshots of a cluster; less than the keys that one read of the journal tells.</summary>
+    public const int SnapshotGroupsMax = 2048;
+
     public const int NameLengthMax = 63;
     public const int LabelsMax = 64;
     public const int LabelLengthMax = 253;

@@ -112,6 +112,30 @@ public static class VolumeProtocol
     public sealed record SnapshotEntry(string Name, ulong Sequence, ulong CreatedUnixMs, ulong UniqueBytes, ulong UniqueBlocks);
 
     /// <summary>
+    /// The first half of a snapshot of several volumes at one point (docs/consistency.md, C22): the volume's writes are held behind the snapshot's marker. Answer: <see cref="SnapshotPrepared"/>
+    /// once that is on media. Refused: Conflict when the name is taken or the volume has <see cref="Limits.SnapshotsMax"/> of them, Busy or Offline while it can't be made now. What is neither
+    /// committed nor aborted within <see cref="Limits.GroupHoldMs"/> is given up by the owner.
+    /// </summary>
+    /// <param name="Attempt">Random; names this attempt to make the group.</param>
+    public sealed record PrepareSnapshot(VolumeId Volume, Guid Attempt, string Name) : IVolumeCommand;
+
+    /// <param name="Sequence">Of the marker; together with <paramref name="CreatedUnixMs"/> it names the snapshot that is to be, and no other.</param>
+    public sealed record SnapshotPrepared(VolumeId Volume, Guid Attempt, ulong Sequence, ulong CreatedUnixMs) : IControlMessage;
+
+    /// <summary>
+    /// Every volume of the group has its marker: writes go on, and the snapshot is journaled. Answer: <see cref="SnapshotView"/>, also when that is done already. Refused: Missing when the volume's writes
+    /// are not held for it (any more), and it was not journaled: it never will be. Offline while nobody can tell.
+    /// </summary>
+    public sealed record CommitSnapshot(VolumeId Volume, Guid Attempt, string Name, ulong Sequence, ulong CreatedUnixMs) : IVolumeCommand;
+
+    /// <summary>
+    /// The group is not made, or is deleted: writes go on, and the snapshot, if it was journaled, is deleted. Answer: <see cref="Done"/>, also when there is nothing to do. Refused: Busy while it is
+    /// being journaled or the volume is put back to it, Conflict while a clone is made of it, Offline while nobody can tell.
+    /// </summary>
+    /// <param name="Sequence">0: the attempt never came so far that anything can have been journaled.</param>
+    public sealed record AbortSnapshot(VolumeId Volume, Guid Attempt, ulong Sequence, ulong CreatedUnixMs) : IVolumeCommand;
+
+    /// <summary>
     /// Keeps a snapshot for a clone that is about to be made, whatever is asked for meanwhile, until <see cref="EndClone"/> or for a while. Answer: <see cref="CloneOrigin"/>, also when asked again.
     /// Refused: Missing when there is none of that name; as <see cref="CreateSnapshot"/>.
     /// </summary>

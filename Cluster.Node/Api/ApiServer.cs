@@ -96,6 +96,7 @@ public sealed class ApiServer : IAsyncDisposable
         application.UseRouting();
         application.MapOpenApi("/openapi/{documentName}.json");
         VolumeEndpoints.Map(application);
+        SnapshotGroupEndpoints.Map(application);
         DeviceEndpoints.Map(application);
         NodeEndpoints.Map(application);
         RecoveryEndpoints.Map(application);

@@ -49,6 +49,17 @@ public interface IControlPlane
     /// <summary>The volume's journaled history, oldest first.</summary>
     Task<ControlResult<IReadOnlyList<VolumeEventResource>>> ExplainAsync(VolumeName name, CancellationToken cancellation);
 
+    /// <summary>Snapshots of several volumes at one point; found again when it is there, of the same volumes. Conflict: of others, or a volume has a snapshot of that name.</summary>
+    Task<ControlResult<CreatedSnapshotGroup>> CreateSnapshotGroupAsync(string name, IReadOnlyList<VolumeName> volumes, CancellationToken cancellation);
+
+    /// <summary>By name.</summary>
+    Task<ControlResult<IReadOnlyList<SnapshotGroupResource>>> ListSnapshotGroupsAsync(CancellationToken cancellation);
+
+    Task<ControlResult<SnapshotGroupResource>> GetSnapshotGroupAsync(string name, CancellationToken cancellation);
+
+    /// <summary>With the snapshots of its volumes. What it was.</summary>
+    Task<ControlResult<SnapshotGroupResource>> DeleteSnapshotGroupAsync(string name, CancellationToken cancellation);
+
     Task<ControlResult<IReadOnlyList<NodeResource>>> ListNodesAsync(CancellationToken cancellation);
 
     Task<ControlResult<NodeResource>> GetNodeAsync(string name, CancellationToken cancellation);
@@ -70,3 +81,6 @@ public interface IControlPlane
 
 /// <param name="IsNew">False: it was there, or being made, when it was asked for.</param>
 public sealed record CreatedSnapshot(SnapshotResource Snapshot, bool IsNew);
+
+/// <param name="IsNew">False: it was there when it was asked for.</param>
+public sealed record CreatedSnapshotGroup(SnapshotGroupResource Group, bool IsNew);

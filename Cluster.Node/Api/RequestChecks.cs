@@ -42,10 +42,27 @@ public static class RequestChecks
         : Invalid($"The time-out of {request.TimeoutSeconds} s is out of range: use 0 to {DrainRequest.TimeoutSecondsMax} s.");
 
     /// <summary>Null when a user may give a snapshot this name.</summary>
-    public static ControlFailure? Check(CreateSnapshotRequest request) =>
-        !VolumeName.IsLabel(request.Name, "snapshot name", out var reason) ? Invalid(reason)
-        : SnapshotSchedule.IsScheduled(request.Name)
-            ? Invalid($"The snapshot name \"{request.Name}\" is not valid: names that begin with \"{SnapshotSchedule.Prefix}\" are the schedule's, which deletes them by itself; use another one.")
+    public static ControlFailure? Check(CreateSnapshotRequest request) => CheckSnapshotName(request.Name);
+
+    /// <summary>Null when the request is well formed: its volumes are names, and different ones.</summary>
+    public static ControlFailure? Check(CreateSnapshotGroupRequest request)
+    {
+        if (CheckSnapshotName(request.Name) is { } wrong) return wrong;
+        if (request.Volumes.Count is 0 or > Limits.GroupVolumesMax)
+            return Invalid($"The snapshot group \"{request.Name}\" has {request.Volumes.Count} volumes: name 1 to {Limits.GroupVolumesMax}.");
+        var known = new HashSet<VolumeName>();
+        foreach (var text in request.Volumes)
+        {
+            if (!VolumeName.TryParse(text, out var name, out var reason)) return Invalid(reason);
+            if (!known.Add(name)) return Invalid($"The volume {name} is named twice: name each volume of a snapshot group once.");
+        }
+        return null;
+    }
+
+    private static ControlFailure? CheckSnapshotName(string name) =>
+        !VolumeName.IsLabel(name, "snapshot name", out var reason) ? Invalid(reason)
+        : SnapshotSchedule.IsScheduled(name)
+            ? Invalid($"The snapshot name \"{name}\" is not valid: names that begin with \"{SnapshotSchedule.Prefix}\" are the schedule's, which deletes them by itself; use another one.")
         : null;
 
     private const int DeviceOptionsMax = 64;

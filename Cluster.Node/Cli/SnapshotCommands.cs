@@ -12,7 +12,7 @@ internal static class SnapshotCommands
 {
     public static Command Build() => new("snapshot", "Make, show, compare, restore and delete snapshots of volumes.")
     {
-        Create(), List(), Show(), Delete(), Restore(), Diff(),
+        Create(), List(), Show(), Delete(), Restore(), Diff(), SnapshotGroupCommands.Build(),
     };
 
     private static Command Create()

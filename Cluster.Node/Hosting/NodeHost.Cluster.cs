@@ -90,13 +90,26 @@ public sealed partial class NodeHost
         return (gateway, server, sessions);
     }
 
-    private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors, VolumeSessions sessions)
+    private void ReportGroup(SnapshotMetrics snapshots, string group, IEnumerable<string> volumes, string? failure)
+    {
+        snapshots.CountGroup(failure is null);
+        if (failure is null) LogGroup(group, string.Join(", ", volumes));
+        else LogNoGroup(group, string.Join(", ", volumes), failure);
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "snapshot group {Group} of the volumes {Volumes} is ready")]
+    private partial void LogGroup(string group, string volumes);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "snapshot group {Group} of the volumes {Volumes} was asked for and failed: {Reason}")]
+    private partial void LogNoGroup(string group, string volumes, string reason);
+
+    private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors, VolumeSessions sessions, SnapshotMetrics snapshots)
     {
         var (cluster, directory) = (member.Value!, member.Directory!);
         string? PlacementHost() => cluster.Oldest is { } oldest ? directory.NameOf(oldest) : null;
         _control.Open(new ControlParts(
             _options.Name, clusterId, actors.Placement, actors.Volumes, journal.Log, actors.Moves, PlacementHost)
-        { OpenVolumes = sessions.Open });
+        { OpenVolumes = sessions.Open, OnGroup = (group, volumes, failure) => ReportGroup(snapshots, group, volumes, failure) });
         _csi.Open(journal.Log);
         _health.AddProbe("cluster", () =>
             cluster.Self.IsUp ? (HealthState.Healthy, "") : (HealthState.Unhealthy, "This node is no member of its cluster."));

@@ -121,7 +121,7 @@ public sealed partial class NodeHost
         var (gateway, nbd, sessions) = StartNbd(runtime, actors);
         var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store),
             bytes => _provisioned.Value = bytes);
-        OpenControl(formed.ClusterId, journal, member, actors, sessions);
+        OpenControl(formed.ClusterId, journal, member, actors, sessions, runtime.Snapshots);
         await known.WaitAsync(cancellation);
         await StartDevicesAsync(directory, nbd, gateway, cancellation);
         // Stopped first: the others claim what it served while everything here still answers them.

@@ -45,6 +45,14 @@ public interface IOwnerHandle
     /// </summary>
     void CreateSnapshot(string name, Action<IoStatus, string> refused);
 
+    /// <summary><see cref="VolumeMachine.PrepareSnapshot"/>; answers from the loop.</summary>
+    void PrepareSnapshot(Guid attempt, string name, Action<PreparedSnapshot> answer);
+
+    /// <summary><see cref="VolumeMachine.CommitSnapshot"/>: the machine journals <see cref="SnapshotCreated"/> like any of its decisions. Else answers from the loop.</summary>
+    void CommitSnapshot(Guid attempt, Action<IoStatus, string> refused);
+
+    void AbortSnapshot(Guid attempt);
+
     /// <summary>
     /// Puts the volume back to a snapshot. Answers from the loop: Ok once that is on media everywhere; Busy while a session is open or another marker is under way, with the rest of the
     /// sentence "Volume NAME: it is not put back to snapshot ...: ...".

@@ -67,6 +67,9 @@ public interface IVolumeEffects
     /// <summary>Writes have been held for a while for want of room; null: not any more (R21). For the log and for metrics.</summary>
     void OnHeldForRoom(string? reason);
 
+    /// <summary>Writes were held for a snapshot of a group, and go on. For metrics.</summary>
+    void OnGroupHold(long heldMs, bool isCommitted);
+
     /// <summary>A planned move of the owner to a node with an in-sync copy, soon.</summary>
     void MoveOwner(NodeId node, string name, string reason);
 

@@ -65,6 +65,7 @@ public sealed partial class VolumeActor
         Command<SnapshotRefused>(OnSnapshotRefused);
         Command<RestoreAnswered>(OnRestoreAnswered);
         Command<SnapshotTick>(OnSnapshotTick);
+        CommandGroups();
         Command<VolumeProtocol.StartClone>(OnStartClone);
         Command<VolumeProtocol.EndClone>(OnEndClone);
     }
@@ -156,6 +157,7 @@ public sealed partial class VolumeActor
         }
         _snapshotAskers.RemoveAll(asker => asker.Name == created.Name);
         if (_creating == created.Name) (_creating, _creatingRefusal) = (null, "");
+        AnswerGroup(snapshot);
         FollowSchedule();
         StartCreation();
     }
@@ -192,6 +194,7 @@ public sealed partial class VolumeActor
         foreach (var asker in _snapshotAskers) RefuseAsker(asker, IoStatus.Offline, $"{reason}; try again");
         _snapshotAskers.Clear();
         (_creating, _creatingRefusal) = (null, "");
+        EndGroups(reason);
         if (_restoring is { } restoring) EndRestore(restoring, IoStatus.Offline, $"{reason}, so nobody knows whether that was done; try again");
         foreach (var work in Enum.GetValues<SnapshotWork>()) Timers.Cancel(work);
     }
@@ -201,8 +204,11 @@ public sealed partial class VolumeActor
     /// <summary>Journaled first; the machine, or the next one, then has it deleted on every copy.</summary>
     private void OnDeleteSnapshot(VolumeProtocol.DeleteSnapshot delete)
     {
-        var sender = Sender;
-        if (!IsThere(sender) || FindSnapshot(sender, delete.Name) is not { } snapshot) return;
+        if (IsThere(Sender) && FindSnapshot(Sender, delete.Name) is { } snapshot) DeleteSnapshot(Sender, snapshot);
+    }
+
+    private void DeleteSnapshot(IActorRef sender, VolumeSnapshot snapshot)
+    {
         if (WhyKept(snapshot) is { } kept) Refuse(sender, IoStatus.Conflict, kept);
         else if (_restoring?.Snapshot == snapshot) Refuse(sender, IoStatus.Busy, $"it is being put back to snapshot \"{snapshot.Name}\"; delete that one when this has ended");
         else Commit(new SnapshotDeleted(_volume, snapshot.Sequence), () => sender.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));

@@ -299,6 +299,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         else if (ShownSnapshots.Any())
             Refuse(sender, IoStatus.Conflict, $"it has {CountOfSnapshots()}, which would go with it; delete its snapshots first (myrmidon snapshot list {_state.Spec.FullName}), "
                 + "or all of it with --force, which also cuts off whoever uses it");
+        else if (_groupAskers.Count > 0) Refuse(sender, IoStatus.Busy, $"snapshot \"{_groupAskers[0].Commit.Name}\" of it is being made; try again");
         else if (_creating is not null) Refuse(sender, IoStatus.Busy, $"snapshot \"{_creating}\" of it is being made; try again");
         else if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.Offline, $"{NotServingReason()}, so nobody knows who uses it; {TryOrForce}");
         else

@@ -38,11 +38,11 @@ public sealed partial class VolumeMachine
     }
 
     /// <summary>
-    /// Also behind those that are held already: a large write must not wait for ever while small ones pass. And whatever it is while a marker is on its way to media (R19), or
-    /// what reaches beyond the end to which the volume shrinks.
+    /// Also behind those that are held already: a large write must not wait for ever while small ones pass. And whatever it is while a marker is on its way to media (R19) or waits for
+    /// those of other volumes (C22), or what reaches beyond the end to which the volume shrinks.
     /// </summary>
     private bool MustHold(in RecordHeader record) =>
-        IsMarkerOnItsWay || IsBeyondShrink(in record) || (record.Kind == RecordKind.Write && (_heldWrites.Count > 0 || !HasRoomFor(PendingRing.CostOf(in record))));
+        IsHeldForGroup || IsMarkerOnItsWay || IsBeyondShrink(in record) || (record.Kind == RecordKind.Write && (_heldWrites.Count > 0 || !HasRoomFor(PendingRing.CostOf(in record))));
 
     private bool HasRoomFor(long cost)
     {
@@ -89,7 +89,7 @@ public sealed partial class VolumeMachine
         while (_heldWrites.TryPeek(out var held) && MayGiveHeld(in held) && HasRoomFor(PendingRing.CostOf(held.Record))) GiveHeld(_heldWrites.Dequeue());
     }
 
-    private bool MayGiveHeld(in HeldWrite held) => Phase == VolumePhase.Serving && !_pending.IsFull && !IsMarkerOnItsWay && !IsBeyondShrink(held.Record);
+    private bool MayGiveHeld(in HeldWrite held) => Phase == VolumePhase.Serving && !_pending.IsFull && !IsHeldForGroup && !IsMarkerOnItsWay && !IsBeyondShrink(held.Record);
 
     /// <summary>Trims were held for a marker, and may be what makes room for the writes before them.</summary>
     private void PumpHeldTrims()
@@ -175,6 +175,7 @@ public sealed partial class VolumeMachine
     private string RoomReason()
     {
         if (!_heldWrites.TryPeek(out var held)) return "";
+        if (IsHeldForGroup) return $"{_heldWrites.Count} writes are held until a snapshot of several volumes is made, for {Limits.GroupHoldMs} ms at most";
         if (IsMarkerOnItsWay) return $"{_heldWrites.Count} writes are held until a change of its snapshots is on media on every copy";
         if (IsBeyondShrink(held.Record)) return $"{_heldWrites.Count} writes are held until it is known whether the volume shrinks";
         var cost = PendingRing.CostOf(held.Record);

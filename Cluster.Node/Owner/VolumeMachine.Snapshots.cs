@@ -24,8 +24,8 @@ public sealed partial class VolumeMachine
     {
         public ulong Sequence => sequence;
 
-        /// <summary>Of the snapshot that it makes; null: it makes none.</summary>
-        public string? Name { get; init; }
+        /// <summary>Of the snapshot that it makes; null: it makes none, or it was given up.</summary>
+        public string? Name { get; set; }
 
         public ulong UnixMs { get; init; }
 
@@ -36,6 +36,12 @@ public sealed partial class VolumeMachine
 
         /// <summary>On every required copy; what is left is the journal.</summary>
         public bool IsOnMedia { get; set; }
+
+        /// <summary>On its way to the journal, from which nothing calls it back.</summary>
+        public bool IsProposed { get; set; }
+
+        /// <summary>Of one that makes a snapshot of a group.</summary>
+        public GroupHold? Group { get; set; }
     }
 
     /// <summary>
@@ -53,6 +59,13 @@ public sealed partial class VolumeMachine
     /// <param name="name">Unique among the volume's; its form was checked by the caller.</param>
     public SnapshotAnswer CreateSnapshot(string name)
     {
+        if (WhyNoSnapshot(name) is { } refused) return refused;
+        MakeSnapshot(name, null);
+        return new SnapshotAnswer(IoStatus.Ok, "");
+    }
+
+    private SnapshotAnswer? WhyNoSnapshot(string name)
+    {
         if (_state.Snapshots.Any(snapshot => snapshot.Name == name))
             return new SnapshotAnswer(IoStatus.Conflict, $"it has a snapshot named '{name}'; choose another name, or delete that one first");
         if (_marker?.Name == name) return new SnapshotAnswer(IoStatus.Busy, $"the snapshot '{name}' is being made");
@@ -60,9 +73,13 @@ public sealed partial class VolumeMachine
         if (WhyNoMarker() is { } refused) return refused;
         if (_state.Snapshots.Length >= Limits.SnapshotsMax)
             return new SnapshotAnswer(IoStatus.OutOfRange, $"it has {_state.Snapshots.Length} snapshots, and {Limits.SnapshotsMax} is the most; delete some first");
+        return null;
+    }
+
+    private void MakeSnapshot(string name, GroupHold? group)
+    {
         _effects.Log($"snapshot '{name}' is made at {_pending.Last + 1}");
-        AppendMarker(new MarkerOperation(_pending.Last + 1) { Name = name, UnixMs = _effects.NowUnixMs });
-        return new SnapshotAnswer(IoStatus.Ok, "");
+        AppendMarker(new MarkerOperation(_pending.Last + 1) { Name = name, UnixMs = _effects.NowUnixMs, Group = group });
     }
 
     /// <summary>
@@ -141,14 +158,23 @@ public sealed partial class VolumeMachine
     /// </summary>
     private void PumpMarker()
     {
-        if (_marker is not { IsOnMedia: false } marker || !IsServing || _stampsOwed || _opensOwed || _state.InSync.Length < _state.InSyncMin) return;
+        if (_marker is not { IsProposed: false } marker || !IsServing || _stampsOwed || _opensOwed || _state.InSync.Length < _state.InSyncMin) return;
         if (Committed < marker.Sequence || DurableEverywhere() < marker.Sequence)
         {
             AskSync(marker.Sequence);
             return;
         }
         marker.IsOnMedia = true;
-        if (marker.Name is { } name) _effects.Journal(new SnapshotCreated(Volume, marker.Sequence, name, marker.UnixMs));
+        if (marker.Group is { IsReleased: false } group)
+        {
+            group.OnPrepared(marker.Sequence, marker.UnixMs);
+            return;
+        }
+        if (marker.Name is { } name)
+        {
+            marker.IsProposed = true;
+            _effects.Journal(new SnapshotCreated(Volume, marker.Sequence, name, marker.UnixMs));
+        }
         else EndMarker(marker, IoStatus.Ok, "");
         PumpHeldWrites();
     }
@@ -156,6 +182,7 @@ public sealed partial class VolumeMachine
     private void EndMarker(MarkerOperation marker, IoStatus status, string sentence)
     {
         _marker = null;
+        if (marker.Group is { IsReleased: false } group) EndHold(marker, group, sentence);
         if (marker.RestoreFrom != 0)
             _effects.Log(status == IoStatus.Ok ? $"the volume is back at snapshot {marker.RestoreFrom}, at {marker.Sequence}" : $"not known to be put back: {sentence}");
         marker.Answer?.Invoke(status, sentence);

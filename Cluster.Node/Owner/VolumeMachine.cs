@@ -185,6 +185,7 @@ public sealed partial class VolumeMachine
         SendIdleWatermarks();
         TryCommit();
         ReleaseFlushes();
+        TickGroup(now);
         PumpMarker();
         PumpSnapshots();
         PumpShrink();
@@ -209,6 +210,7 @@ public sealed partial class VolumeMachine
         }
         Phase = VolumePhase.Draining;
         if (_shrink is { IsProposed: false }) EndShrink(IoStatus.Offline, "its owner is moving; try again");
+        if (IsHeldForGroup) GiveUpGroup("its owner is moving; try again");
         _effects.OnServing(false);
         TryFinishDraining();
     }

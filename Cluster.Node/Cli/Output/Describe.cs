@@ -10,6 +10,8 @@ internal static class Describe
 
     public static readonly string[] SnapshotColumns = ["NAME", "CREATED", "SEQUENCE", "UNIQUE"];
 
+    public static readonly string[] SnapshotGroupColumns = ["NAME", "STATE", "CREATED", "VOLUMES"];
+
     public static readonly string[] NodeColumns = ["NAME", "STATE", "ZONE", "FREE", "CAPACITY", "NBD", "API", "VERSION"];
 
     public static string[] Row(VolumeResource volume) =>
@@ -55,6 +57,18 @@ internal static class Describe
         yield return ("Sequence", $"{snapshot.Sequence}");
         yield return ("Unique", string.Create(CultureInfo.InvariantCulture, $"{SizeText.Format(snapshot.UniqueBytes)} on each copy, for {snapshot.UniqueBlocks} blocks"));
     }
+
+    public static string[] Row(SnapshotGroupResource group) => [group.Name, group.State, Time(group.CreatedAt), string.Join(", ", group.Snapshots.Select(VolumeOf))];
+
+    public static IEnumerable<(string Name, string Value)> Lines(SnapshotGroupResource group)
+    {
+        yield return ("Name", group.Name);
+        yield return ("State", group.State);
+        yield return ("Created", Time(group.CreatedAt));
+        foreach (var snapshot in group.Snapshots) yield return ("Volume", $"{VolumeOf(snapshot)}: {(snapshot.Exists ? $"snapshot {snapshot.Name} at sequence {snapshot.Sequence}" : "no snapshot")}");
+    }
+
+    private static string VolumeOf(SnapshotGroupMemberResource snapshot) => new VolumeName(snapshot.Namespace, snapshot.Volume).ToString();
 
     public static string Time(DateTimeOffset at) => at.ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture);
 

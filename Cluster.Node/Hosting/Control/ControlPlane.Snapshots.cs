@@ -30,8 +30,14 @@ public sealed partial class ControlPlane
         return new ControlFailure(ControlStatus.NotFound, $"Volume {name}: it has no snapshot \"{snapshot}\"; `myrmidon snapshot list {name}` tells which there are.");
     }
 
-    public Task<ControlResult<VolumeResource>> DeleteSnapshotAsync(VolumeName name, string snapshot, CancellationToken cancellation) =>
-        ChangeSnapshotsAsync(name, volume => new VolumeProtocol.DeleteSnapshot(volume, snapshot), cancellation);
+    public async Task<ControlResult<VolumeResource>> DeleteSnapshotAsync(VolumeName name, string snapshot, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var found = await FindAsync(parts, name, null, cancellation);
+        if (!found.IsOk) return FailureOf(found);
+        if (await WhyOfGroupAsync(parts, found.Value!.Entry.Id, snapshot, cancellation) is { } refused) return refused;
+        return await ChangeSnapshotsAsync(name, volume => new VolumeProtocol.DeleteSnapshot(volume, snapshot), cancellation);
+    }
 
     public Task<ControlResult<VolumeResource>> RestoreSnapshotAsync(VolumeName name, string snapshot, CancellationToken cancellation) =>
         ChangeSnapshotsAsync(name, volume => new VolumeProtocol.RestoreSnapshot(volume, snapshot), cancellation);

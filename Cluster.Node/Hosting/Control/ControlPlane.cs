@@ -15,6 +15,12 @@ public sealed record ControlParts(
 {
     /// <summary>Full names of the volumes that this node's front ends have open.</summary>
     public Func<IReadOnlyList<string>> OpenVolumes { get; init; } = () => [];
+
+    /// <summary>A group snapshot of these volumes was made, or failed for that reason. For the log and for metrics.</summary>
+    public Action<string, IEnumerable<string>, string?> OnGroup { get; init; } = (_, _, _) => { };
+
+    /// <summary>What the journal says of volumes.</summary>
+    internal JournalFolds Folds { get; } = new(Log);
 }
 
 /// <summary>

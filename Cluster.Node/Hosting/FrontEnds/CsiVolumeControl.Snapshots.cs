@@ -31,14 +31,14 @@ public sealed partial class CsiVolumeControl
         if (!VolumeName.TryParse(fullName, out var name, out _)) return NoVolume(fullName);
         if (RequestChecks.Check(new CreateSnapshotRequest { Name = snapshot }) is { } wrong) return Error(wrong.Status, wrong.Reason);
         var made = await control.CreateSnapshotAsync(name, snapshot, cancellation);
-        return made.IsOk ? Facts(made.Value!.Snapshot) : Error(made.Status, made.Reason);
+        return made.IsOk ? await WithGroupAsync(Facts(made.Value!.Snapshot), cancellation) : Error(made.Status, made.Reason);
     }
 
     public async Task<CsiResult<SnapshotFacts>> GetSnapshotAsync(string fullName, string snapshot, CancellationToken cancellation)
     {
         if (!VolumeName.TryParse(fullName, out var name, out _)) return NoVolume(fullName);
         var found = await control.GetSnapshotAsync(name, snapshot, cancellation);
-        return found.IsOk ? Facts(found.Value!) : Error(found.Status, found.Reason);
+        return found.IsOk ? await WithGroupAsync(Facts(found.Value!), cancellation) : Error(found.Status, found.Reason);
     }
 
     public async Task<CsiResult<IReadOnlyList<SnapshotFacts>>> ListSnapshotsAsync(string fullName, CancellationToken cancellation)
@@ -48,8 +48,13 @@ public sealed partial class CsiVolumeControl
         return list.IsOk ? list.Value!.Snapshots.Select(Facts).ToArray() : Error(list.Status, list.Reason);
     }
 
-    public Task<CsiResult<VolumeFacts>> DeleteSnapshotAsync(string fullName, string snapshot, CancellationToken cancellation) =>
-        WithVolumeAsync(fullName, name => control.DeleteSnapshotAsync(name, snapshot, cancellation));
+    public async Task<CsiResult<VolumeFacts>> DeleteSnapshotAsync(string fullName, string snapshot, CancellationToken cancellation)
+    {
+        var deleted = await WithVolumeAsync(fullName, name => control.DeleteSnapshotAsync(name, snapshot, cancellation));
+        if (deleted.Error is not { Code: StatusCode.FailedPrecondition } refused) return deleted;
+        var found = await GetSnapshotAsync(fullName, snapshot, cancellation);
+        return found.Value is { Group.Length: > 0 } ? refused with { Code = StatusCode.InvalidArgument } : deleted;
+    }
 
     public async Task<bool> IsUsedByAsync(string fullName, NodeFacts node, CancellationToken cancellation)
     {

@@ -121,6 +121,8 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
         else LogRoomAgain(FullName, NodeName);
     }
 
+    public void OnGroupHold(long heldMs, bool isCommitted) => _runtime.Snapshots.CountHold(heldMs, isCommitted);
+
     public void MoveOwner(NodeId node, string name, string reason) => _runtime.MoveOwner(Volume, name);
 
     public void OnChanged()
@@ -176,6 +178,16 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
         var answer = Machine.CreateSnapshot(name);
         if (answer.Status != IoStatus.Ok) refused(answer.Status, answer.Sentence);
     });
+
+    public void PrepareSnapshot(Guid attempt, string name, Action<PreparedSnapshot> answer) => _runtime.Loop.Post(() => Machine.PrepareSnapshot(attempt, name, answer));
+
+    public void CommitSnapshot(Guid attempt, Action<IoStatus, string> refused) => _runtime.Loop.Post(() =>
+    {
+        var answer = Machine.CommitSnapshot(attempt);
+        if (answer.Status != IoStatus.Ok) refused(answer.Status, answer.Sentence);
+    });
+
+    public void AbortSnapshot(Guid attempt) => _runtime.Loop.Post(() => Machine.AbortSnapshot(attempt));
 
     public void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer) => _runtime.Loop.Post(() => Machine.RestoreSnapshot(snapshot, answer));
 

@@ -219,7 +219,7 @@ public class AttachSpecs
     }
 
     /// <summary>What an attach leaves that is killed after the step: each part as the program itself makes it.</summary>
-    private static async Task LeaveAsync(DeviceRig rig, string step)
+    internal static async Task LeaveAsync(DeviceRig rig, string step)
     {
         var directory = new DeviceDirectory(rig.Attach, DeviceRig.Identity());
         if (step is "directory") Directory.CreateDirectory(directory.Path);

@@ -21,6 +21,8 @@ internal sealed class CsiHost : IAsyncDisposable
     private readonly Dictionary<string, CsiVolume> _volumes = new(StringComparer.Ordinal);
     private CsiClient? _client;
 
+    public CsiClient Client => _client!;
+
     public Controller.ControllerClient Controller => _client!.Controller;
 
     public NodeClient Node => _client!.Node;

@@ -90,6 +90,25 @@ public sealed class ApiSpecs : IAsyncLifetime
         await AssertProblemAsync(await _http.GetAsync(made.Headers.Location), HttpStatusCode.NotFound, "it has no snapshot \"monday\"");
     }
 
+    [Fact(DisplayName = "A group snapshot is made once: the same request again finds it; it is listed, shown and deleted")]
+    public async Task Snapshot_groups_live_and_die()
+    {
+        foreach (var name in new[] { "db", "log" }) await _http.PostAsJsonAsync("/v1/volumes", new { name, @namespace = "shop", sizeBytes = 1 << 20 });
+        var request = new { name = "nightly", volumes = new[] { "shop/db", "shop/log" } };
+        var made = await _http.PostAsJsonAsync("/v1/snapshot-groups", request);
+        Assert.Equal((HttpStatusCode.Created, "/v1/snapshot-groups/nightly"), (made.StatusCode, made.Headers.Location?.OriginalString));
+        Assert.Equal(HttpStatusCode.OK, (await _http.PostAsJsonAsync("/v1/snapshot-groups", request)).StatusCode);
+        await AssertProblemAsync(await _http.PostAsJsonAsync("/v1/snapshot-groups", new { name = "nightly", volumes = new[] { "shop/db" } }), HttpStatusCode.Conflict, "of other volumes");
+        var group = (await _http.GetFromJsonAsync<JsonNode>(made.Headers.Location))!;
+        Assert.Equal(("nightly", "ready", 2), ((string)group["name"]!, (string)group["state"]!, group["snapshots"]!.AsArray().Count));
+        var member = group["snapshots"]![1]!;
+        Assert.Equal(("log", "shop", "nightly", 10, true),
+            ((string)member["volume"]!, (string)member["namespace"]!, (string)member["name"]!, (int)member["sequence"]!, (bool)member["exists"]!));
+        Assert.Single((await _http.GetFromJsonAsync<JsonArray>("/v1/snapshot-groups"))!);
+        Assert.Equal(HttpStatusCode.NoContent, (await SendAsync(HttpMethod.Delete, "/v1/snapshot-groups/nightly", null, null)).StatusCode);
+        await AssertProblemAsync(await _http.GetAsync(made.Headers.Location), HttpStatusCode.NotFound, "There is no snapshot group \"nightly\"");
+    }
+
     [Theory(DisplayName = "A wrong request gets problem details with one sentence that names the input")]
     [InlineData("POST", "/v1/volumes", """{"name":"Db","sizeBytes":4096}""", 400, "The volume name \"Db\" is not valid")]
     [InlineData("POST", "/v1/volumes", """{"name":"db"}""", 400, "sizeBytes")]
@@ -112,6 +131,14 @@ public sealed class ApiSpecs : IAsyncLifetime
     [InlineData("DELETE", "/v1/volumes/no/snapshots/b", null, 404, "There is no volume \"no\".")]
     [InlineData("GET", "/v1/volumes/no/changed-blocks?from=C", null, 400, "The snapshot name \"C\" is not valid")]
     [InlineData("GET", "/v1/volumes/no/changed-blocks?first=5", null, 400, "The offset 5 is not a multiple of 4096")]
+    [InlineData("POST", "/v1/snapshot-groups", """{"name":"A","volumes":["db"]}""", 400, "The snapshot name \"A\" is not valid")]
+    [InlineData("POST", "/v1/snapshot-groups", """{"name":"auto-a","volumes":["db"]}""", 400, "are the schedule's")]
+    [InlineData("POST", "/v1/snapshot-groups", """{"name":"a","volumes":[]}""", 400, "has 0 volumes: name 1 to 64")]
+    [InlineData("POST", "/v1/snapshot-groups", """{"name":"a","volumes":["db","Db"]}""", 400, "The volume name \"Db\" is not valid")]
+    [InlineData("POST", "/v1/snapshot-groups", """{"name":"a","volumes":["db","x/db","default/db"]}""", 400, "The volume db is named twice")]
+    [InlineData("POST", "/v1/snapshot-groups", """{"name":"a","volumes":["no"]}""", 404, "There is no volume \"no\".")]
+    [InlineData("DELETE", "/v1/snapshot-groups/no", null, 404, "There is no snapshot group \"no\".")]
+    [InlineData("GET", "/v1/snapshot-groups/N", null, 400, "The name of a snapshot group \"N\" is not valid")]
     [InlineData("GET", "/v1/nodes/no", null, 404, "There is no node \"no\".")]
     [InlineData("PUT", "/v1/volumes/db", "{}", 405, "/v1/volumes/db does not take PUT")]
     [InlineData("GET", "/v1/nothing", null, 404, "/openapi/v1.json lists all paths")]
@@ -174,7 +201,7 @@ public sealed class ApiSpecs : IAsyncLifetime
         string[] expected =
         [
             "/metrics", "/v1/devices", "/v1/health", "/v1/nodes", "/v1/nodes/{name}", "/v1/nodes/{name}/cordon", "/v1/nodes/{name}/drain", "/v1/nodes/{name}/uncordon",
-            "/v1/open-volumes", "/v1/recovery", "/v1/recovery/stand-down", "/v1/status",
+            "/v1/open-volumes", "/v1/recovery", "/v1/recovery/stand-down", "/v1/snapshot-groups", "/v1/snapshot-groups/{group}", "/v1/status",
             "/v1/volumes", "/v1/volumes/{name}", "/v1/volumes/{name}/attach", "/v1/volumes/{name}/changed-blocks", "/v1/volumes/{name}/detach",
                 "/v1/volumes/{name}/device", "/v1/volumes/{name}/events",
                 "/v1/volumes/{name}/move", "/v1/volumes/{name}/scrub", "/v1/volumes/{name}/snapshots", "/v1/volumes/{name}/snapshots/{snapshot}",

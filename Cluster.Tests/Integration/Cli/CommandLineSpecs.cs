@@ -78,6 +78,30 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         await OkAsync("Volume shop/db deleted.", "volume", "delete", "shop/db", "--force");
     }
 
+    [Fact(DisplayName = "Snapshots of several volumes are made, listed, shown and deleted; what is wrong is told, with the name that was probably meant")]
+    public async Task Snapshot_group_verbs_work()
+    {
+        foreach (var volume in (string[])["db", "shop/log"]) await RunAsync("volume", "create", volume, "--size", "1GiB");
+        await OkAsync("Snapshot nightly of the volumes db, shop/log made, at one point.", "snapshot", "group", "create", "nightly", "db", "shop/log");
+        await OkAsync("nightly  ready  1970-01-01 00:00:00Z  db, shop/log", "snapshot", "group", "list");
+        await OkAsync("shop/log: snapshot nightly at sequence 10", "snapshot", "group", "show", "nightly");
+        await OkAsync("\"state\": \"ready\"", "snapshot", "group", "list", "-o", "json");
+        foreach (var (code, sentence, args) in new (int, string, string[])[]
+        {
+            (ExitCode.Conflict, "There is a snapshot group \"nightly\" of these volumes already", ["create", "nightly", "db", "shop/log"]),
+            (ExitCode.Conflict, "of other volumes", ["create", "nightly", "db"]), (ExitCode.NotFound, "Did you mean \"nightly\"?", ["show", "nigtly"]),
+            (ExitCode.NotFound, "Did you mean \"nightly\"?", ["delete", "nightl"]), (ExitCode.NotFound, "There is no volume", ["create", "x", "no"]),
+            (ExitCode.Usage, "The volume name \"Db\" is not valid", ["create", "x", "db", "Db"]), (ExitCode.Usage, "The name of a snapshot group \"X\" is not valid", ["show", "X"]),
+            (ExitCode.Usage, "are the schedule's", ["create", "auto-1", "db"]), (ExitCode.Usage, "The volume db is named twice", ["create", "x", "db", "db"]),
+        })
+        {
+            var (exit, output, error) = await RunAsync(["snapshot", "group", .. args]);
+            Assert.True(code == exit && output.Length == 0, $"{string.Join(' ', args)}: {exit}: {output}{error}");
+            Assert.Contains(sentence, error, StringComparison.Ordinal);
+        }
+        await OkAsync("Snapshot group nightly deleted.", "snapshot", "group", "delete", "nightly");
+    }
+
     [Theory(DisplayName = "What is wrong with a snapshot is told, with the name that was probably meant")]
     [InlineData(ExitCode.Conflict, "Volume db has a snapshot \"monday\" already, made 1970-01-01 00:00:00Z: choose another name", "create", "db", "monday")]
     [InlineData(ExitCode.NotFound, "Did you mean \"monday\"?", "show", "db", "mondy")]
@@ -201,8 +225,7 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         var pages = 0;
         foreach (var noun in CommandLine.Build().Subcommands)
         {
-            foreach (var path in noun.Subcommands.Count == 0 ? [[noun.Name]]
-                : noun.Subcommands.Select(verb => new[] { noun.Name, verb.Name }))
+            foreach (var path in VerbsOf(noun))
             {
                 var (exit, output, _) = await RunAsync([.. path, "--help"]);
                 Assert.Equal(ExitCode.Ok, exit);
@@ -214,6 +237,10 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         }
         Assert.True(pages >= 18);
     }
+
+    /// <summary>Of a noun, or of a noun's noun.</summary>
+    private static IEnumerable<string[]> VerbsOf(System.CommandLine.Command command) => command.Subcommands.Count == 0 ? [[command.Name]]
+        : command.Subcommands.SelectMany(VerbsOf).Select(path => (string[])[command.Name, .. path]);
 
     private async Task OkAsync(string sentence, params string[] args)
     {

@@ -6,7 +6,7 @@ using NodeClient = Cluster.Csi.Csi.V1.Node.NodeClient;
 
 namespace Cluster.Tests.Integration.Csi;
 
-/// <summary>What an orchestrator has of a node's driver: the three services over its Unix socket.</summary>
+/// <summary>What an orchestrator has of a node's driver: the services over its Unix socket.</summary>
 internal sealed class CsiClient : IDisposable
 {
     private readonly GrpcChannel _channel;
@@ -31,7 +31,7 @@ internal sealed class CsiClient : IDisposable
             },
         };
         _channel = GrpcChannel.ForAddress("http://localhost", new GrpcChannelOptions { HttpHandler = handler, DisposeHttpClient = true });
-        (Identity, Controller, Node) = (new(_channel), new(_channel), new(_channel));
+        (Identity, Controller, Node, Groups, Metadata) = (new(_channel), new(_channel), new(_channel), new(_channel), new(_channel));
     }
 
     public Identity.IdentityClient Identity { get; }
@@ -39,6 +39,10 @@ internal sealed class CsiClient : IDisposable
     public Controller.ControllerClient Controller { get; }
 
     public NodeClient Node { get; }
+
+    public GroupController.GroupControllerClient Groups { get; }
+
+    public SnapshotMetadata.SnapshotMetadataClient Metadata { get; }
 
     public void Dispose() => _channel.Dispose();
 

@@ -17,7 +17,7 @@ public class IdentitySpecs(CsiNode node) : IClassFixture<CsiNode>
         Assert.Matches(@"\A[0-9]+\.[0-9]+\.[0-9]+\z", info.VendorVersion);
         var capabilities = (await node.Client.Identity.GetPluginCapabilitiesAsync(new GetPluginCapabilitiesRequest())).Capabilities;
         Assert.Equal(
-            [PluginService.ControllerService, PluginService.VolumeAccessibilityConstraints],
+            [PluginService.ControllerService, PluginService.VolumeAccessibilityConstraints, PluginService.GroupControllerService, PluginService.SnapshotMetadataService],
             capabilities.Where(capability => capability.Service is not null).Select(capability => capability.Service.Type));
         Assert.Equal(PluginCapability.Types.VolumeExpansion.Types.Type.Online, Assert.Single(
             capabilities, capability => capability.VolumeExpansion is not null).VolumeExpansion.Type);

@@ -40,6 +40,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         var snapshots = SnapshotsOf(results);
         Assert.True(snapshots["Created"] > 2 * results.Count && snapshots["Deleted"] > results.Count / 2 && snapshots["Swept"] > results.Count / 2 && snapshots["Restored"] > results.Count / 10,
             $"snapshots were hardly ever made, deleted or gone back to: {snapshots}");
+        Assert.True(Math.Min(snapshots["OfGroup"], snapshots["HeldInVain"]) > results.Count / 4, $"snapshots of groups were hardly ever made, or given up: {snapshots}");
         Assert.True(results.Sum(result => result.PowerLosses) > results.Count / 4 && results.Sum(result => result.Losses) > 0, "hardly any power was lost");
         Assert.True(results.Sum(result => result.Presented) > results.Count / 10, "hardly anything was presented again");
         Assert.True(results.Sum(result => result.Conflicts) > results.Count && results.Sum(result => result.Replays) > results.Count, "hardly any refusals and replays");

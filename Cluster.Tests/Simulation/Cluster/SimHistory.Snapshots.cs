@@ -12,6 +12,18 @@ internal sealed partial class SimHistory
     /// <summary>What each snapshot that was ever journaled holds: as the order was then, and is for ever, since its marker was on media everywhere.</summary>
     private readonly Dictionary<ulong, SimOrder.Content> _snapshots = [];
 
+    /// <summary>Of snapshots of groups that were prepared, by name and time: the marker's sequence; whether the other volumes had their markers, and the first write behind it that was answered before that.</summary>
+    private readonly Dictionary<(string Name, ulong UnixMs), Held> _held = [];
+
+    private sealed class Held(ulong sequence)
+    {
+        public ulong Sequence => sequence;
+
+        public bool IsCommitted { get; set; }
+
+        public ulong? Overtaken { get; set; }
+    }
+
     /// <summary>What happened to snapshots, and how often.</summary>
     public SimTally Snapshots { get; } = new();
 
@@ -49,9 +61,33 @@ internal sealed partial class SimHistory
         return [.. changed, .. before.Keys.Where(block => !then.ContainsKey(block)).Select(block => (block, false))];
     }
 
+    /// <summary>The volume has its marker; others of its group may not have theirs (C22).</summary>
+    public void OnPrepared(ulong sequence, string name, ulong unixMs) => _held[(name, unixMs)] = new Held(sequence);
+
+    /// <summary>All of the group have their markers.</summary>
+    public void OnCommitting(string name, ulong unixMs) => _held[(name, unixMs)].IsCommitted = true;
+
+    /// <summary>A write was answered, by whatever owner.</summary>
+    private void NoteOvertaking(ulong sequence)
+    {
+        foreach (var held in _held.Values)
+        {
+            if (!held.IsCommitted && sequence > held.Sequence) held.Overtaken ??= sequence;
+        }
+    }
+
+    private void CheckHeld(SnapshotCreated created)
+    {
+        if (!_held.TryGetValue((created.Name, created.UnixMs), out var held)) return;
+        if (held.Overtaken is { } write)
+            throw Broken($"snapshot '{created.Name}' at {created.Sequence} is one of a group, and write {write} behind it was answered before the other volumes had their markers");
+        Snapshots.Add("OfGroup");
+    }
+
     public void OnJournaled(SnapshotCreated created, VolumeState before)
     {
         Snapshots.Add("Created");
+        CheckHeld(created);
         if (before.Snapshots.Any(known => known.Name == created.Name)) throw Broken($"a second snapshot is named '{created.Name}'");
         if (_records.MarkerAt(created.Sequence) is not { Creates: true }) throw Broken($"snapshot {created.Sequence} was journaled, and no marker there made it");
         _snapshots[created.Sequence] = _records.Below(created.Sequence) ?? throw Broken($"snapshot {created.Sequence} was journaled before all below it were committed");

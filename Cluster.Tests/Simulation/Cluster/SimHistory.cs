@@ -241,6 +241,7 @@ internal sealed partial class SimHistory(SimWorld world)
         if (!_appliedAs.TryGetValue((request.Session, request.Id), out var applied)) throw Broken($"a write of {request.Client.Name} was answered and never applied");
         if (ack.Sequence == 0) Replays++;
         else if (ack.Sequence != applied.Sequence && !world.Profile.PowerLoss) throw Broken($"write {applied.Sequence} was answered as {ack.Sequence}");
+        NoteOvertaking(applied.Sequence);
         _promises.OnSeen(request);
         _answers.OnAcknowledged(request, applied.Sequence, world.NowUs);
         if (request.ForceUnitAccess || (ack.Sequence != 0 && ack.DurableSequence >= ack.Sequence)) OnMedia(request);

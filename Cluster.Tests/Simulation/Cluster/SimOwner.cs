@@ -150,6 +150,8 @@ internal sealed class SimOwner : IVolumeEffects
         else _node.World.History.SlowCopies++;
     }
 
+    public void OnGroupHold(long heldMs, bool isCommitted) => _node.World.History.Snapshots.Add(isCommitted ? "Released" : "HeldInVain");
+
     public void MoveOwner(NodeId node, string name, string reason) => _node.World.Director.Move(_node.World.Replicas.FirstOrDefault(other => other.Id == node) ?? _node);
 
     public void OnChanged()

@@ -12,6 +12,7 @@ internal sealed class SimSnapshots(SimWorld world)
     private readonly SimRandom _random = new(world.Seed ^ 0x5A495);
     private string _name = "";
     private int _names;
+    private int _attempts;
     private bool _isOver;
 
     /// <summary>Counts restores that were asked for: an answer to an older one means nothing.</summary>
@@ -54,12 +55,36 @@ internal sealed class SimSnapshots(SimWorld world)
         if (Owner() is not { } owner) return;
         if (_name.Length == 0 || owner.Machine.State.Snapshots.Any(snapshot => snapshot.Name == _name)) _name = $"s{++_names}";
         var name = _name;
+        if (_random.Percent(40))
+        {
+            CreateOfGroup(owner, name);
+            return;
+        }
         owner.Host.Post(0, () =>
         {
             var answer = owner.Machine.CreateSnapshot(name);
             world.Say("snapshots", $"wants {name}: {answer.Status} {answer.Sentence}");
             world.History.Snapshots.Add(answer.Status == IoStatus.Ok ? "Begun" : "Refused");
         });
+    }
+
+    /// <summary>
+    /// One of several volumes' snapshots (C22): the others have their markers after a while, or never. This owner is told so, also if there is another one by then.
+    /// </summary>
+    private void CreateOfGroup(SimOwner owner, string name)
+    {
+        var (attempt, wait, isCommitted) = (new Guid(++_attempts, 0, 0, new byte[8]), _random.Between(0, (Limits.GroupHoldMs + 1000) * 1000L), _random.Percent(80));
+        owner.Host.Post(0, () => owner.Machine.PrepareSnapshot(attempt, name, prepared =>
+        {
+            world.Say("snapshots", $"wants {name} for a group: {prepared.Status} {prepared.Sentence}");
+            world.History.Snapshots.Add(prepared.Status == IoStatus.Ok ? "Prepared" : "Refused");
+            if (prepared.Status != IoStatus.Ok) return;
+            world.History.OnPrepared(prepared.Sequence, name, prepared.UnixMs);
+            if (isCommitted) world.At(wait, () => owner.Host.Post(0, () =>
+            {
+                if (owner.Machine.CommitSnapshot(attempt).Status == IoStatus.Ok) world.History.OnCommitting(name, prepared.UnixMs);
+            }));
+        }));
     }
 
     private void Delete(SimOwner owner, VolumeSnapshot snapshot)

@@ -8,7 +8,7 @@ namespace Cluster.Tests.Unit.Csi;
 public class ProtoSpecs
 {
     private static readonly FileDescriptor[] Files =
-        [TypesReflection.Descriptor, IdentityReflection.Descriptor, ControllerReflection.Descriptor, SnapshotsReflection.Descriptor, NodeReflection.Descriptor];
+        [TypesReflection.Descriptor, IdentityReflection.Descriptor, ControllerReflection.Descriptor, SnapshotsReflection.Descriptor, GroupsReflection.Descriptor, NodeReflection.Descriptor];
 
     [Fact(DisplayName = "Every message, field, enum value and call has the name, number and type of the specification")]
     public void The_contract()

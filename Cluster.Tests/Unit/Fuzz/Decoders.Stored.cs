@@ -70,6 +70,7 @@ internal static partial class Decoders
         yield return Of(typeof(GroupView), input => GroupView.Decode(input), golden["group view"]);
         yield return Of(typeof(AkkaFormationRecord), input => AkkaFormationRecord.Decode(input), golden["akka formation"]);
         yield return Of(typeof(NodeRecord), input => NodeRecord.Decode(input), golden["node record"]);
+        yield return Of(typeof(SnapshotGroupRecord), input => SnapshotGroupRecord.Decode(input), golden["snapshot group record"]);
         yield return Of(typeof(FormationRequest), input => FormationRequest.Decode(input), new FormationRequest.Prepare(state.Promise!).Encode(), new FormationRequest.Commit(record).Encode(),
             new FormationRequest.Abort(ContractSamples.Store).Encode());
         yield return Of(typeof(FormationAnswer), input => FormationAnswer.Decode(input), new FormationAnswer(true, state).Encode());

@@ -1,3 +1,4 @@
+using Cluster.Messages.Model;
 using Cluster.Node.Journal;
 using Cluster.Node.Journal.Format;
 using Cluster.Node.Journal.Formation;
@@ -24,7 +25,7 @@ public sealed class JournalFormatSpecs
     public void Golden_bytes()
     {
         var lines = File.ReadAllLines(Path.Combine(AppContext.BaseDirectory, "Golden", "journal-v1.txt"));
-        Assert.Equal(19, lines.Length);
+        Assert.Equal(20, lines.Length);
         foreach (var line in lines)
         {
             var (what, hex) = (line[..line.IndexOf('=')], line[(line.IndexOf('=') + 1)..]);
@@ -124,6 +125,8 @@ public sealed class JournalFormatSpecs
         "group view" => View(),
         "raft append" => RaftAppend(),
         "node record" => new NodeRecord("n", Id, "h", 1, 2, 3, 4) { Zone = "z" }.Encode(),
+        "snapshot group record" => new SnapshotGroupRecord(SnapshotGroupPhase.Marked, "monday", Id, 1_800_000_000_123,
+            [new SnapshotGroupMember(new VolumeId(7), "db", 17, 1_800_000_000_124), new SnapshotGroupMember(new VolumeId(8), "shop/log", 29, 1_800_000_000_125)]).Encode(),
         "recovery image" => new RecoveryImage(Id, 9, [new RecoveredStream("p", [new MetaPayload(7, "m", [1, 2])])]).Encode(),
         "akka formation" => new AkkaFormationRecord(2, "a", 3).Encode(),
         _ => throw new ArgumentException(what, nameof(what)),

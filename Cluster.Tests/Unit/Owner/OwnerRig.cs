@@ -280,6 +280,11 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     public void OnSlow(string copy, bool isOwner, string reason) => Slow.Add((copy, isOwner));
 
+    /// <summary>For how long writes were held for a group, and whether it came to something.</summary>
+    public List<(long HeldMs, bool IsCommitted)> GroupHolds { get; } = [];
+
+    public void OnGroupHold(long heldMs, bool isCommitted) => GroupHolds.Add((heldMs, isCommitted));
+
     public void MoveOwner(NodeId node, string name, string reason) => Moves.Add(node);
 
     public void OnChanged()

@@ -414,6 +414,18 @@ public sealed partial class VolumeActorSpecs : TestKit
 
         public void CreateSnapshot(string name, Action<IoStatus, string> refused) => Creations.Add((name, refused));
 
+        public List<(Guid Attempt, string Name, Action<PreparedSnapshot> Answer)> Preparations { get; } = [];
+
+        public List<(Guid Attempt, Action<IoStatus, string> Refuse)> Commits { get; } = [];
+
+        public List<Guid> Aborts { get; } = [];
+
+        public void PrepareSnapshot(Guid attempt, string name, Action<PreparedSnapshot> answer) => Preparations.Add((attempt, name, answer));
+
+        public void CommitSnapshot(Guid attempt, Action<IoStatus, string> refused) => Commits.Add((attempt, refused));
+
+        public void AbortSnapshot(Guid attempt) => Aborts.Add(attempt);
+
         public void RestoreSnapshot(ulong snapshot, Action<IoStatus, string> answer) => Restores.Add((snapshot, answer));
 
         public List<(SpecChanged Change, Action<IoStatus, string> Answer)> Shrinks { get; } = [];

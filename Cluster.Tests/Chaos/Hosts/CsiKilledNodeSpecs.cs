@@ -1,0 +1,164 @@
+using Cluster.Csi.Attach;
+using Cluster.Csi.Csi.V1;
+using Cluster.Node.Cli.Dev;
+using Cluster.Tests.Integration.Csi;
+using Cluster.Tests.Integration.EndToEnd;
+using Grpc.Core;
+
+namespace Cluster.Tests.Chaos.Hosts;
+
+/// <summary>The driver's process is killed while a call is under way, at moments that no step of its own marks: the kubelet makes the call again, or takes all away.</summary>
+[Collection(EndToEnd.Name)]
+public class CsiKilledNodeSpecs
+{
+    private const string Volume = "pg";
+
+    /// <summary>After that many milliseconds of a call; a stage of a new volume takes about half a second.</summary>
+    private static readonly int[] Moments = [0, 40, 130, 200, 300, 450];
+
+    [Fact(DisplayName = "A node that is killed in the middle of a call of the kubelet goes on when it is back: the same call, made again, ends; what was written is there; nothing is left in the end")]
+    public async Task Killed_within()
+    {
+        RootTools.Require("mkfs.ext4", "losetup");
+        await using var cluster = await LocalCluster.StartAsync(nodes: 1);
+        var kubelet = new Kubelet(cluster);
+        await kubelet.CreateAsync();
+        foreach (var moment in Moments)
+        {
+            await kubelet.KilledWithinAsync(moment, "publish");
+            await kubelet.KilledWithinAsync(moment, "stage");
+            await kubelet.KilledWithinAsync(moment, "node-publish");
+            var file = Path.Combine(kubelet.Target, "data");
+            Assert.Equal(moment == Moments[0] ? "" : "kept", File.Exists(file) ? await File.ReadAllTextAsync(file) : "");
+            await File.WriteAllTextAsync(file, "kept");
+            await kubelet.KilledWithinAsync(moment, "node-unpublish");
+            await kubelet.KilledWithinAsync(moment, "unstage");
+            await kubelet.KilledWithinAsync(moment, "unpublish");
+            Assert.Equal("", kubelet.Leftovers());
+        }
+    }
+
+    [Fact(DisplayName = "A node that is killed in the middle of a stage, whose pod is gone when it is back, is rid of all of it by the calls that take a volume away")]
+    public async Task Killed_and_given_up()
+    {
+        RootTools.Require("mkfs.ext4", "losetup");
+        await using var cluster = await LocalCluster.StartAsync(nodes: 1);
+        var kubelet = new Kubelet(cluster);
+        await kubelet.CreateAsync();
+        foreach (var moment in Moments)
+        {
+            await kubelet.CallAsync("publish");
+            await kubelet.KilledWithinAsync(moment, "stage", again: false);
+            foreach (var call in new[] { "node-unpublish", "unstage", "unpublish" }) await kubelet.CallAsync(call);
+            Assert.Equal("", kubelet.Leftovers());
+        }
+    }
+
+    private sealed class Kubelet(LocalCluster cluster)
+    {
+        private readonly DevNode _node = cluster.Nodes[0];
+        private readonly string _staging = Directory.CreateDirectory(Path.Combine(cluster.Directory, "staging")).FullName;
+        private CreateVolumeResponse? _volume;
+        private IDictionary<string, string> _context = new Dictionary<string, string>();
+
+        public string Target { get; } = Path.Combine(cluster.Directory, "target");
+
+        public async Task CreateAsync()
+        {
+            using var client = Connect();
+            _volume = await client.Controller.CreateVolumeAsync(new CreateVolumeRequest { Name = Volume, CapacityRange = new() { RequiredBytes = CsiHost.VolumeBytes }, VolumeCapabilities = { CsiNode.Mount() } });
+        }
+
+        /// <summary>Loop devices, mounts and processes of devices in this cluster's directory.</summary>
+        public string Leftovers() => string.Join("; ", LoopDevices.Read().Where(loop => loop.BackingFile.StartsWith(cluster.Directory, StringComparison.Ordinal)).Select(loop => loop.Path)
+            .Concat(MountTable.Read().Where(mount => mount.Path.StartsWith(cluster.Directory, StringComparison.Ordinal)).Select(mount => mount.Path))
+            .Concat(Directory.EnumerateDirectories("/proc").Where(process => CommandOf(process).Contains($"--path={cluster.Directory}", StringComparison.Ordinal))));
+
+        private static string CommandOf(string process)
+        {
+            try
+            {
+                return File.ReadAllText(Path.Combine(process, "cmdline"));
+            }
+            catch (IOException)
+            {
+                // It has ended since it was listed, or is no process.
+                return "";
+            }
+        }
+
+        public async Task KilledWithinAsync(int milliseconds, string call, bool again = true)
+        {
+            using (var client = Connect())
+            {
+                var running = CallAsync(client, call);
+                await Task.Delay(milliseconds);
+                await cluster.KillAsync(_node.Name);
+                try
+                {
+                    await running;
+                }
+                catch (RpcException)
+                {
+                    // Cut off: what it did is found out by the next call.
+                }
+            }
+            await cluster.StartNodeAsync(_node.Name);
+            if (!again) return;
+            for (var twice = 0; twice < 2; twice++) await CallAsync(call);
+        }
+
+        /// <summary>As the kubelet does it: again, as long as the driver says that it can't now.</summary>
+        public async Task CallAsync(string call)
+        {
+            await LocalCluster.WaitForAsync(async () =>
+            {
+                using var client = Connect();
+                try
+                {
+                    await CallAsync(client, call);
+                    return "";
+                }
+                catch (RpcException e) when (e.StatusCode is StatusCode.Unavailable or StatusCode.Aborted or StatusCode.DeadlineExceeded or StatusCode.FailedPrecondition)
+                {
+                    return $"{e.StatusCode}: {e.Status.Detail}";
+                }
+            }, left => left.Length == 0, $"{call} never ended well");
+        }
+
+        private CsiClient Connect() => new(Path.Combine(cluster.Nodes[0].Data, "csi.sock"));
+
+        private async Task CallAsync(CsiClient client, string call)
+        {
+            var (volume, capability) = (_volume!.Volume.VolumeId, CsiNode.Mount());
+            switch (call)
+            {
+                case "publish":
+                    _context = (await client.Controller.ControllerPublishVolumeAsync(new ControllerPublishVolumeRequest { VolumeId = volume, NodeId = _node.Name, VolumeCapability = capability })).PublishContext;
+                    break;
+                case "stage":
+                    await client.Node.NodeStageVolumeAsync(new NodeStageVolumeRequest { VolumeId = volume, StagingTargetPath = _staging, VolumeCapability = capability, PublishContext = { _context } });
+                    break;
+                case "node-publish":
+                    await client.Node.NodePublishVolumeAsync(new NodePublishVolumeRequest
+                    {
+                        VolumeId = volume,
+                        StagingTargetPath = _staging,
+                        TargetPath = Target,
+                        VolumeCapability = capability,
+                        PublishContext = { _context },
+                    });
+                    break;
+                case "node-unpublish":
+                    await client.Node.NodeUnpublishVolumeAsync(new NodeUnpublishVolumeRequest { VolumeId = volume, TargetPath = Target });
+                    break;
+                case "unstage":
+                    await client.Node.NodeUnstageVolumeAsync(new NodeUnstageVolumeRequest { VolumeId = volume, StagingTargetPath = _staging });
+                    break;
+                default:
+                    await client.Controller.ControllerUnpublishVolumeAsync(new ControllerUnpublishVolumeRequest { VolumeId = volume, NodeId = _node.Name });
+                    break;
+            }
+        }
+    }
+}
