@@ -16,37 +16,15 @@ internal sealed record ProgramRun(string Program, int Exit, string Output, strin
 /// <summary>Runs programs of the host: found in the system's directories, with a plain environment, within a time.</summary>
 internal static class HostProgram
 {
-    private const string Path = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
     private const int NoProgram = 127;
     private const int TooLate = 124;
-
-    /// <summary>The package that a program comes in, by the names of Debian, which others mostly share.</summary>
-    private static readonly Dictionary<string, string> Packages = new(StringComparer.Ordinal)
-    {
-        ["losetup"] = "mount",
-        ["mount"] = "mount",
-        ["umount"] = "mount",
-        ["blkid"] = "util-linux",
-        ["wipefs"] = "util-linux",
-        ["blkdiscard"] = "util-linux",
-        ["setsid"] = "util-linux",
-        ["mkfs.ext4"] = "e2fsprogs",
-        ["e2fsck"] = "e2fsprogs",
-        ["resize2fs"] = "e2fsprogs",
-        ["mkfs.xfs"] = "xfsprogs",
-        ["xfs_growfs"] = "xfsprogs",
-    };
-
-    /// <summary>The program's file, or null.</summary>
-    public static string? Find(string program) =>
-        Path.Split(':').Select(directory => System.IO.Path.Combine(directory, program)).FirstOrDefault(File.Exists);
 
     /// <summary>The first of the programs that is missing, as a reason; null when all are there.</summary>
     public static string? Missing(params ReadOnlySpan<string> programs)
     {
         foreach (var program in programs)
         {
-            if (Find(program) is null) return $"this host has no program {program}: install {Packages.GetValueOrDefault(program, program)}";
+            if (HostPrograms.Find(program) is null) return $"this host has no program {program}: install {HostPrograms.Packages.GetValueOrDefault(program, program)}";
         }
         return null;
     }
@@ -59,14 +37,14 @@ internal static class HostProgram
     /// </summary>
     public static async Task<ProgramRun> RunAsync(string program, string[] arguments, int atMostMs, CancellationToken cancellation)
     {
-        if (Find(program) is not { } file) return new ProgramRun(program, NoProgram, "", Missing(program)!);
+        if (HostPrograms.Find(program) is not { } file) return new ProgramRun(program, NoProgram, "", Missing(program)!);
         var start = new ProcessStartInfo(file, arguments)
         {
             RedirectStandardInput = true,
             RedirectStandardOutput = true,
             RedirectStandardError = true,
         };
-        start.Environment["PATH"] = Path;
+        start.Environment["PATH"] = HostPrograms.Path;
         // What programs say is shown to users and partly read: one language.
         start.Environment["LC_ALL"] = "C";
         Process? started;

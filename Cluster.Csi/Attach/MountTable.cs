@@ -7,7 +7,7 @@ namespace Cluster.Csi.Attach;
 /// What is mounted, from /proc/self/mountinfo. A line: id, parent, major:minor, root, path, options, optional fields, "-", file system, source,
 /// super block options; blanks and the like in paths are octal escapes (proc(5)).
 /// </summary>
-internal static class MountTable
+public static class MountTable
 {
     private const string Source = "/proc/self/mountinfo";
 

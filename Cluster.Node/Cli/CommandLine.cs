@@ -5,12 +5,13 @@ using System.CommandLine.Parsing;
 using Cluster.Node.Cli.Chaos;
 using Cluster.Node.Cli.Demo;
 using Cluster.Node.Cli.Dev;
+using Cluster.Node.Cli.Preflight;
 using Cluster.Node.Cli.Recover;
 using Cluster.Node.Cli.Stores;
 
 namespace Cluster.Node.Cli;
 
-/// <summary>The whole command line: `myrmidon NOUN VERB …`. Every verb but node, dev, demo and store is a client of the REST API.</summary>
+/// <summary>The whole command line: `myrmidon NOUN VERB …`. Every verb but node, dev, demo, store and preflight is a client of the REST API.</summary>
 public static class CommandLine
 {
     /// <summary>Runs one command line and answers the exit code. Ctrl-C and SIGTERM cancel it.</summary>
@@ -51,6 +52,7 @@ public static class CommandLine
             ChaosCommand.Build(),
             RecoverCommand.Build(),
             StoreCommands.Build(),
+            PreflightCommand.Build(),
         };
         foreach (var option in root.Options)
         {

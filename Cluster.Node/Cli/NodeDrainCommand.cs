@@ -9,7 +9,7 @@ using Spectre.Console;
 namespace Cluster.Node.Cli;
 
 /// <summary>`myrmidon node drain`: asks the API again and again, so that the user sees how far it is.</summary>
-internal sealed class NodeDrainCommand(string node, TimeSpan timeout, ApiClient client, Printer printer, TextWriter error)
+internal sealed class NodeDrainCommand(string node, TimeSpan timeout, bool forRestart, ApiClient client, Printer printer, TextWriter error)
 {
     /// <summary>How long one request may work before it says how far it is, in seconds.</summary>
     private const double StepSeconds = 1;
@@ -30,20 +30,40 @@ internal sealed class NodeDrainCommand(string node, TimeSpan timeout, ApiClient 
                 return TimeSpan.Zero;
             },
         };
+        var restart = new Option<bool>("--for-restart")
+        {
+            Description = "Uncordon the node at the end, unless it was cordoned before: it stops now and comes back by itself",
+        };
         var command = new VerbCommand("drain",
             "Prepare a node for maintenance: place no new copies on it and move its owners to other nodes. Its copies stay, and clients "
             + "notice nothing but a pause of a fraction of a second for each volume. `node uncordon` takes it back.",
-            "myrmidon node drain node-0", "myrmidon node drain node-0 --timeout 30s")
+            "myrmidon node drain node-0", "myrmidon node drain node-0 --timeout 30s", "myrmidon node drain node-0 --for-restart && systemctl restart myrmidon")
         {
-            name, timeout,
+            name, timeout, restart,
         };
         ClientOptions.Set(command, (parsed, client, printer, cancellation) =>
-            new NodeDrainCommand(parsed.GetRequiredValue(name), parsed.GetValue(timeout), client, printer, parsed.InvocationConfiguration.Error)
+            new NodeDrainCommand(parsed.GetRequiredValue(name), parsed.GetValue(timeout), parsed.GetValue(restart), client, printer, parsed.InvocationConfiguration.Error)
                 .RunAsync(cancellation));
         return command;
     }
 
     private async Task<int> RunAsync(CancellationToken cancellation)
+    {
+        if (!forRestart) return await DrainAsync(cancellation);
+        var before = await client.GetAsync(Path, cancellation);
+        if (!before.IsOk) return await NodeCommands.FailAsync(client, printer, before, node, cancellation);
+        var exit = await DrainAsync(cancellation);
+        if (before.As<NodeResource>().Cordoned) return exit;
+        // Also after a drain that failed: nothing is left behind that somebody would have to undo.
+        var after = await client.PostAsync(Path + "/uncordon", null, cancellation);
+        if (after.IsOk) return exit;
+        printer.Error(after.Error);
+        return exit == ExitCode.Ok ? after.ExitCode : exit;
+    }
+
+    private string Path => $"/v1/nodes/{Uri.EscapeDataString(node)}";
+
+    private async Task<int> DrainAsync(CancellationToken cancellation)
     {
         var first = await StepAsync(0, cancellation);
         if (!first.IsOk) return await NodeCommands.FailAsync(client, printer, first, node, cancellation);
@@ -67,7 +87,8 @@ internal sealed class NodeDrainCommand(string node, TimeSpan timeout, ApiClient 
         }
         if (!answer.IsOk) return await NodeCommands.FailAsync(client, printer, answer, node, cancellation);
         if (!IsDone(answer)) return GiveUp(answer);
-        printer.PrintDone(answer.Body, $"Node {node} is drained: it is cordoned and serves no volume. `myrmidon node uncordon {node}` takes it back.");
+        printer.PrintDone(answer.Body, forRestart ? $"Node {node} is drained: it serves no volume."
+            : $"Node {node} is drained: it is cordoned and serves no volume. `myrmidon node uncordon {node}` takes it back.");
         return ExitCode.Ok;
     }
 
@@ -75,8 +96,8 @@ internal sealed class NodeDrainCommand(string node, TimeSpan timeout, ApiClient 
     {
         var now = answer.As<DrainResource>();
         printer.Error(string.Create(CultureInfo.InvariantCulture,
-            $"Node {node} still serves {now.Left} volumes after {timeout.TotalSeconds:0.#} s; it stays cordoned. Run this again to go on, "
-            + $"or `myrmidon node uncordon {node}` to take it back."));
+            $"Node {node} still serves {now.Left} volumes after {timeout.TotalSeconds:0.#} s{(forRestart ? "; its stop hands them over."
+                : $"; it stays cordoned. Run this again to go on, or `myrmidon node uncordon {node}` to take it back.")}"));
         foreach (var wait in now.Waits) printer.Error($"  {wait}");
         return ExitCode.Unreachable;
     }
@@ -84,7 +105,7 @@ internal sealed class NodeDrainCommand(string node, TimeSpan timeout, ApiClient 
     private static bool IsDone(ApiAnswer answer) => answer.As<DrainResource>().State == "drained";
 
     private Task<ApiAnswer> StepAsync(double seconds, CancellationToken cancellation) => client.PostAsync(
-        $"/v1/nodes/{Uri.EscapeDataString(node)}/drain", new DrainRequest { TimeoutSeconds = seconds }, cancellation);
+        Path + "/drain", new DrainRequest { TimeoutSeconds = seconds }, cancellation);
 
     private static Progress Progress(TextWriter error) =>
         AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(error) }).Progress()

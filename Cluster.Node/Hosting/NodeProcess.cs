@@ -18,7 +18,7 @@ public static partial class NodeProcess
     public static async Task<int> RunAsync(
         IReadOnlyDictionary<string, string> flags, string? file, TextWriter error, CancellationToken cancellation)
     {
-        var settings = NodeSettings.Load(flags, Variables(), file);
+        var settings = NodeSettings.Load(flags, NodeSettings.Variables(), file);
         if (settings.Options is not { } options)
         {
             await error.WriteLineAsync($"myrmidon: {settings.Error}");
@@ -83,14 +83,6 @@ public static partial class NodeProcess
         LogStops(log);
         await host.StopAsync(anew ? AnewStopMax : options.StopTimeout);
         return (exit, anew);
-    }
-
-    private static Dictionary<string, string> Variables()
-    {
-        var variables = new Dictionary<string, string>(StringComparer.Ordinal);
-        foreach (System.Collections.DictionaryEntry variable in Environment.GetEnvironmentVariables())
-            variables[(string)variable.Key] = (string?)variable.Value ?? "";
-        return variables;
     }
 
     [LoggerMessage(Message = "{Reason}")]

@@ -1,3 +1,5 @@
+using System.Net;
+
 namespace Cluster.Node.Journal;
 
 /// <summary>Where a journal listens, as others reach it.</summary>
@@ -48,6 +50,9 @@ public sealed record JournalOptions
 
     /// <summary>Journal addresses to ask first. None of them need be this node.</summary>
     public IReadOnlyList<JournalAddress> Seeds { get; init; } = [];
+
+    /// <summary>The addresses of a seed's name; null: as the host's resolver says. Throws <see cref="System.Net.Sockets.SocketException"/> if there are none.</summary>
+    public Func<string, CancellationToken, Task<IPAddress[]>>? LookUp { get; init; }
 
     /// <summary>Form a cluster once this many nodes without one have met. 0: only ever join. Null: 1 without seeds, else 0.</summary>
     public int? BootstrapExpect { get; init; }

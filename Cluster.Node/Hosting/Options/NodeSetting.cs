@@ -14,7 +14,7 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
 {
     public const string Section = "myrmidon";
     private const string NameForm = "1 to 63 letters, digits and dashes, starting and ending with a letter or digit";
-    private const long CapacityBytesMin = 512L << 20;
+    internal const long CapacityBytesMin = 512L << 20;
     private const int OverCommitPercentMax = 1_000_000_000;
     private const string PortForm = "a port from 0 (any free one) to 65535";
 

@@ -1,3 +1,4 @@
+using System.Collections;
 using Akka.Configuration;
 
 namespace Cluster.Node.Hosting.Options;
@@ -18,6 +19,10 @@ public static class NodeSettings
 
     /// <summary>Directory of the shipped files, beside the program.</summary>
     public static string ShippedDirectory => Path.Combine(AppContext.BaseDirectory, "hocon");
+
+    /// <summary>All variables of this process.</summary>
+    public static Dictionary<string, string> Variables() => Environment.GetEnvironmentVariables().Cast<DictionaryEntry>()
+        .ToDictionary(variable => (string)variable.Key, variable => (string?)variable.Value ?? "", StringComparer.Ordinal);
 
     /// <param name="flags">Key without "myrmidon." to text.</param>
     /// <param name="environment">All variables of the process.</param>

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Net;
 using System.Net.Sockets;
 using Cluster.Node.Journal.Format;
 using Cluster.Node.Journal.Net;
@@ -19,6 +20,8 @@ internal sealed partial class ClusterFormation
     private readonly FormationMember _self;
     private readonly JournalDialer _dialer;
     private readonly ILogger _logger;
+    private readonly SeedAddresses _seeds;
+    private bool _toldTooMany;
     private readonly Lock _gate = new();
     private readonly ConcurrentDictionary<Guid, FormationMember> _known = new();
     private readonly TaskCompletionSource<FormationRecord> _formed = new(TaskCreationOptions.RunContinuationsAsynchronously);
@@ -26,6 +29,7 @@ internal sealed partial class ClusterFormation
     public ClusterFormation(JournalOptions options, FormationFile file, FormationMember self, JournalDialer dialer, ILogger logger)
     {
         (_options, _file, _self, _dialer, _logger) = (options, file, self, dialer, logger);
+        _seeds = new SeedAddresses(options.Seeds, options.ListenHost, options.LookUp ?? Dns.GetHostAddressesAsync, TimeProvider.System, logger);
         _machine = new FormationMachine(self, options.ExpectedNodes, options.Seeds.Count, file.State, Guid.NewGuid, options.ClusterOfStore, options.ErasPutAside);
         if (file.State.Record is { } record) _formed.SetResult(record);
     }
@@ -82,13 +86,15 @@ internal sealed partial class ClusterFormation
     {
         long serial;
         lock (_gate) serial = _machine.Serial;
-        var asked = _options.Seeds.Select((address, i) => LookAsync(address, i, serial, ct))
-            .Concat(_known.Values.Where(k => !_options.Seeds.Contains(k.Address)).Select(k => LookAsync(k.Address, -1, serial, ct)));
+        var seeds = await _seeds.GetAsync(ct).ConfigureAwait(false);
+        TellTooMany(seeds.Count);
+        var asked = seeds.Select((address, i) => LookAsync(address, i, serial, ct))
+            .Concat(_known.Values.Where(k => !seeds.Contains(k.Address)).Select(k => LookAsync(k.Address, -1, serial, ct)));
         var views = (await Task.WhenAll(asked).ConfigureAwait(false)).OfType<FormationView>().ToArray();
         FormationStep step;
         lock (_gate)
         {
-            step = _machine.Next(views);
+            step = _machine.Next(views, seeds.Count);
             SaveChanges();
         }
         switch (step)
@@ -105,6 +111,14 @@ internal sealed partial class ClusterFormation
                 await TellAllAsync(done.Promise, new FormationRequest.Commit(done.Promise.Record), note: false, ct).ConfigureAwait(false);
                 break;
         }
+    }
+
+    /// <summary>Of seeds that stand in the settings the node does not start then; names can have more later.</summary>
+    private void TellTooMany(int seeds)
+    {
+        if (_toldTooMany || _options.ExpectedNodes == 0 || seeds < 2 * _options.ExpectedNodes) return;
+        _toldTooMany = true;
+        LogTooMany(_logger, seeds, _options.ExpectedNodes, (seeds / 2) + 1);
     }
 
     private async Task<FormationView?> LookAsync(JournalAddress address, int seedIndex, long serial, CancellationToken ct)
@@ -169,6 +183,10 @@ internal sealed partial class ClusterFormation
 
     [LoggerMessage(Level = LogLevel.Information, Message = "Formation {FormationId} given up: not all nodes promised")]
     private static partial void LogGaveUp(ILogger logger, Guid formationId);
+
+    [LoggerMessage(Level = LogLevel.Warning,
+        Message = "The seeds have {Seeds} addresses: bootstrap-expect {Expected} forms no cluster of them, it must be {Least} or more (it is enough for joining one)")]
+    private static partial void LogTooMany(ILogger logger, int seeds, int expected, int least);
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "No hello from {Address}: {Why}")]
     private static partial void LogSilent(ILogger logger, JournalAddress address, string why);

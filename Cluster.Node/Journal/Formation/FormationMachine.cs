@@ -26,7 +26,8 @@ public abstract record FormationStep
 /// gets a durable promise of each of the N, then records the cluster and tells them. A node promises to one formation at a time and
 /// drops a promise only when the coordinator, asked after the promise, says that it gave up, or is gone for good (its name has another
 /// id). Any two formations share a node, because each must contain more than half of the seeds; all nodes must have the same seeds. So
-/// there are never two clusters. One thread.
+/// there are never two clusters. A seed that is a name with several addresses counts as so many seeds; since those may be others for another node, N must also be
+/// more than half of all nodes that may start before there is a cluster: then any two formations share a node whatever each has seen. One thread.
 /// </summary>
 public sealed class FormationMachine
 {
@@ -72,8 +73,12 @@ public sealed class FormationMachine
         return new FormationAnswer(agreed, State);
     }
 
+    /// <summary>See <see cref="Next(IReadOnlyList{FormationView}, int)"/>: each seed is one address.</summary>
+    public FormationStep Next(IReadOnlyList<FormationView> views) => Next(views, _seeds);
+
     /// <summary>Decides on what was just seen of others. The caller does what the step says; see <see cref="FormationStep"/>.</summary>
-    public FormationStep Next(IReadOnlyList<FormationView> views)
+    /// <param name="seeds">Addresses that the seeds have now; the views' seed indexes are below it.</param>
+    public FormationStep Next(IReadOnlyList<FormationView> views, int seeds)
     {
         if (State.Record is not null) return new FormationStep.Wait();
         var formed = views.Select(v => v.State.Record).FirstOrDefault(record => record is not null && MayJoin(record));
@@ -83,7 +88,7 @@ public sealed class FormationMachine
             return promise.Coordinator.NodeId == _self.NodeId ? Coordinate(promise, formed) : Follow(promise, views);
         }
         if (formed is not null) return Adopt(formed);
-        return Propose(views);
+        return Propose(views, seeds);
     }
 
     /// <summary>An operator has decided that the cluster of this store goes on in a new era. False: this node belongs to a cluster that has a journal.</summary>
@@ -162,7 +167,7 @@ public sealed class FormationMachine
         return new FormationStep.Save();
     }
 
-    private FormationStep Propose(IReadOnlyList<FormationView> views)
+    private FormationStep Propose(IReadOnlyList<FormationView> views, int seeds)
     {
         if (_expected == 0 || _clusterOfStore is not null) return new FormationStep.Wait();
         var seedsOf = views.Where(v => v.SeedIndex >= 0).GroupBy(v => v.Node.NodeId)
@@ -173,7 +178,7 @@ public sealed class FormationMachine
             .OrderByDescending(n => seedsOf.GetValueOrDefault(n.NodeId)).ThenBy(n => n.Name, StringComparer.Ordinal)
             .Take(_expected).OrderBy(n => n.Name, StringComparer.Ordinal).ToArray();
         if (candidates.Length < _expected || candidates[0].NodeId != _self.NodeId) return new FormationStep.Wait();
-        if (_seeds > 0 && candidates.Sum(n => seedsOf.GetValueOrDefault(n.NodeId)) <= _seeds / 2) return new FormationStep.Wait();
+        if (seeds > 0 && candidates.Sum(n => seedsOf.GetValueOrDefault(n.NodeId)) <= seeds / 2) return new FormationStep.Wait();
         // Odd: an even group loses as little as the next smaller odd one, and needs one more to agree.
         var members = _expected >= JournalLimits.MembersMax ? JournalLimits.MembersMax : _expected >= 3 ? 3 : 1;
         var record = new FormationRecord(_newId(), _newId(), [.. candidates.Take(members)]);

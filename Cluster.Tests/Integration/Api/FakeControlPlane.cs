@@ -32,6 +32,10 @@ public sealed partial class FakeControlPlane : IControlPlane
     /// <summary>When set, a drain moves nothing.</summary>
     public bool StuckDrain { get; set; }
 
+    public string ClusterState { get; set; } = "healthy";
+
+    public bool IsCordoned(string node) => _nodes[node].Cordoned;
+
     /// <summary>When set, every call throws it.</summary>
     public Exception? Exception { get; set; }
 
@@ -195,7 +199,7 @@ public sealed partial class FakeControlPlane : IControlPlane
             : Answer<StatusResource>(new StatusResource
             {
                 ClusterId = "c1",
-                State = "healthy",
+                State = ClusterState,
                 Version = "0.1.0",
                 AnsweredBy = "node-0",
                 NodesUp = 2,

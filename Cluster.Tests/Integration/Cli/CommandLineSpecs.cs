@@ -152,6 +152,32 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         Assert.Contains("it holds an only copy", error, StringComparison.Ordinal);
     }
 
+    [Fact(DisplayName = "A drain for a restart leaves the node as cordoned as it was, also when it gives up")]
+    public async Task Drain_for_a_restart()
+    {
+        await RunAsync("volume", "create", "a", "--size", "1GiB");
+        _control.StuckDrain = true;
+        var (exit, _, error) = await RunAsync("node", "drain", "node-0", "--timeout", "1ms", "--for-restart");
+        Assert.Equal(ExitCode.Unreachable, exit);
+        Assert.Contains("still serves 1 volumes after 0 s; its stop hands them over", error, StringComparison.Ordinal);
+        Assert.False(_control.IsCordoned("node-0"));
+        _control.StuckDrain = false;
+        await OkAsync("Node node-0 is drained: it serves no volume.", "node", "drain", "node-0", "--for-restart");
+        Assert.False(_control.IsCordoned("node-0"));
+        await RunAsync("node", "cordon", "node-0");
+        await OkAsync("Node node-0 is drained", "node", "drain", "node-0", "--for-restart");
+        Assert.True(_control.IsCordoned("node-0"));
+    }
+
+    [Fact(DisplayName = "The status is a check only when it is asked to be one")]
+    public async Task Status_check()
+    {
+        await OkAsync("2 of 2 up", "status", "--check");
+        _control.ClusterState = "degraded";
+        Assert.Equal(ExitCode.Ok, (await RunAsync("status")).Exit);
+        Assert.Equal(ExitCode.Failure, (await RunAsync("status", "--check")).Exit);
+    }
+
     [Fact(DisplayName = "A volume of one copy says so wherever it is shown")]
     public async Task Single_copy_is_labelled()
     {

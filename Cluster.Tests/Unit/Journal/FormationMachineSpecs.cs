@@ -80,6 +80,15 @@ public sealed class FormationMachineSpecs
         Assert.NotEqual(own.Era, recovered.State.Record!.Era);
     }
 
+    [Fact(DisplayName = "A seed that is a name counts as so many seeds as it has addresses: more than half of them must take part")]
+    public void A_name_with_many_addresses()
+    {
+        FormationView[] views = [.. Enumerable.Range(0, 3).Select(i => View(i, FormationState.None, 1))];
+        var one = new FormationMachine(Nodes[0], 3, seeds: 1, FormationState.None, Guid.NewGuid);
+        Assert.IsType<FormationStep.Wait>(one.Next(views, seeds: 6));
+        Assert.IsType<FormationStep.Ask>(one.Next(views, seeds: 5));
+    }
+
     private static FormationMachine Machine(int node, int expected = 3) => new(Nodes[node], expected, 3, FormationState.None, Guid.NewGuid);
 
     private static FormationPromise Promise(int coordinator, int[] participants)

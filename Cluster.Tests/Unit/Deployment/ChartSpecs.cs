@@ -1,0 +1,58 @@
+using System.Text.RegularExpressions;
+using Cluster.Tests.Architecture;
+
+namespace Cluster.Tests.Unit.Deployment;
+
+/// <summary>The chart is the rendered manifests with words replaced: each word must be there, and each value used. Helm itself is not run.</summary>
+public sealed partial class ChartSpecs
+{
+    private const string Chart = "docker/kubernetes/chart";
+
+    [Fact(DisplayName = "Every word that the chart replaces stands in the manifests, and what comes of it is well formed")]
+    public void Words_are_there()
+    {
+        var text = string.Join("---\n", ((string[])["base", "snapshots", "monitoring"]).Select(part => Repository.Read($"{Chart}/files/{part}.yaml")));
+        var words = Words().Matches(Repository.Read($"{Chart}/templates/objects.yaml"));
+        Assert.Equal(6, words.Count);
+        foreach (Match match in words)
+        {
+            var word = Regex.Unescape(match.Groups["word"].Value);
+            Assert.Contains(word, text, StringComparison.Ordinal);
+            var value = match.Groups["name"].Value;
+            text = text.Replace(word, match.Groups["format"].Success ? Regex.Unescape(match.Groups["format"].Value).Replace("%s", Sample(value), StringComparison.Ordinal).Replace("%v", Sample(value), StringComparison.Ordinal) : Sample(value),
+                StringComparison.Ordinal);
+        }
+        var objects = Kustomize.Parse(text);
+        Assert.Empty(objects.SelectMany(ManifestSchema.Check));
+        var node = objects.Single(one => one.Text("kind") == "DaemonSet");
+        Assert.All(objects.Where(one => one.Has("metadata", "namespace")), one => Assert.Equal("storage", one.Text("metadata", "namespace")));
+        Assert.All(objects.SelectMany(one => one.Items("subjects")), subject => Assert.Equal("storage", subject.Text("namespace")));
+        Assert.Contains("example/myrmidon:1", node.Containers().Select(container => container.Text("image")));
+        Assert.Equal(2, node.Containers().SelectMany(container => container.Items("env")).Count(variable => variable.Text("name") == "MYRMIDON_BOOTSTRAP_EXPECT" && variable.Text("value") == "5"));
+        Assert.Equal(["/srv/data", "/dev", "/kubelet/plugins/csi.myrmidon.dev", "/kubelet/plugins_registry", "/kubelet"], node.PodSpec()!.Items("volumes").Select(volume => volume.Text("hostPath", "path")));
+        Assert.Equal("9", objects.Single(one => one.Text("metadata", "name") == "myrmidon-guard" && one.Text("kind") == "Deployment").Text("spec", "replicas"));
+        Assert.Equal("2", objects.Single(one => one.Text("metadata", "name") == "myrmidon-controller" && one.Text("kind") == "Deployment").Text("spec", "replicas"));
+    }
+
+    [Fact(DisplayName = "Every value of the chart is used, and each that is used has a default")]
+    public void Values_are_used()
+    {
+        var values = Kustomize.Load(Path.Combine(Repository.Root, Chart, "values.yaml")).Single().Children.Keys.Select(key => key.ToString()).Order(StringComparer.Ordinal);
+        var used = Regex.Matches(Repository.Read($"{Chart}/templates/objects.yaml"), @"\.Values\.([A-Za-z]+)").Select(match => match.Groups[1].Value).Distinct().Order(StringComparer.Ordinal);
+        Assert.Equal(values, used);
+    }
+
+    private static string Sample(string value) => value switch
+    {
+        "Release.Namespace" => "storage",
+        "Values.image" => "example/myrmidon:1",
+        "Values.hosts" => "9",
+        "Values.bootstrapExpect" => "5",
+        "Values.dataDirectory" => "/srv/data",
+        "Values.kubeletDirectory" => "/kubelet",
+        _ => throw new InvalidDataException($"{value} has no sample"),
+    };
+
+    [GeneratedRegex("\\| replace \"(?<word>(\\\\.|[^\"\\\\])+)\" (\\(printf \"(?<format>(\\\\.|[^\"\\\\])+)\" \\$\\.(?<name>[A-Za-z.]+)\\)|\\$\\.(?<name>[A-Za-z.]+))", RegexOptions.CultureInvariant)]
+    private static partial Regex Words();
+}

@@ -1,0 +1,224 @@
+using System.Collections.Immutable;
+using System.Text.Json.Nodes;
+using System.Text.RegularExpressions;
+using Cluster.Csi.Csi;
+using Cluster.Node.Api;
+using Cluster.Node.Cli;
+using Cluster.Node.Hosting.Control;
+using Cluster.Node.Hosting.FrontEnds;
+using Cluster.Node.Hosting.Options;
+using Cluster.Tests.Architecture;
+using Google.Protobuf.Collections;
+using YamlDotNet.RepresentationModel;
+
+namespace Cluster.Tests.Unit.Deployment;
+
+/// <summary>The manifests beside the program: what they say of it is so.</summary>
+public sealed partial class ManifestsAndProgramSpecs
+{
+    /// <summary>The flags of the sidecars that may be used, from the sources of the versions that the manifests name.</summary>
+    private static readonly Dictionary<string, string> SidecarFlags = new(StringComparer.Ordinal)
+    {
+        ["csi-provisioner:v6.3.0"] = "csi-address leader-election extra-create-metadata default-fstype timeout v",
+        ["csi-attacher:v4.12.0"] = "csi-address leader-election timeout v",
+        ["csi-resizer:v2.2.1"] = "csi-address leader-election timeout handle-volume-inuse-error v",
+        ["csi-snapshotter:v8.6.0"] = "csi-address leader-election extra-create-metadata timeout v",
+        ["csi-node-driver-registrar:v2.17.0"] = "csi-address kubelet-registration-path v",
+        ["livenessprobe:v2.19.0"] = "csi-address http-endpoint v",
+    };
+
+    [Fact(DisplayName = "Command lines are ones that the program takes")]
+    public void Command_lines_parse()
+    {
+        var lines = Lines().ToArray();
+        Assert.Contains(lines, line => line[0] == "preflight");
+        Assert.Contains(lines, line => line is ["node", "drain", ..]);
+        Assert.Contains(lines, line => line[0] == "status");
+        Assert.All(lines, line => Assert.Empty(CommandLine.Build().Parse(line).Errors.Select(error => $"{string.Join(' ', line)}: {error.Message}")));
+    }
+
+    [Fact(DisplayName = "The node's environment is settings that the program takes, and no other variable")]
+    public void Environment_is_settings()
+    {
+        foreach (var name in (string[])["preflight", "myrmidon"])
+        {
+            var environment = EnvironmentOf(Manifests.Container(name));
+            Assert.Empty(environment.Keys.Except(NodeSetting.All.Select(setting => setting.Variable)).Except([ApiClient.EndpointVariable]));
+            var settings = NodeSettings.Load(new Dictionary<string, string>(), environment, null);
+            Assert.NotNull(settings.Options);
+            Assert.Equal(("worker-1", "10.0.0.5", "myrmidon:5709"), (settings.Options.Name, settings.Options.AdvertisedHost, Assert.Single(settings.Options.Seeds)));
+            Assert.Equal($"http://10.0.0.5:{settings.Options.ApiPort}", environment[ApiClient.EndpointVariable]);
+        }
+    }
+
+    [Fact(DisplayName = "Ports are the program's, and the seeds are the headless service's journal port")]
+    public void Ports_are_the_programs()
+    {
+        var options = NodeSettings.Load(new Dictionary<string, string>(), new Dictionary<string, string>(), null).Options!;
+        var ports = Manifests.Container("myrmidon").Items("ports").ToDictionary(port => port.Text("name"), port => int.Parse(port.Text("containerPort")), StringComparer.Ordinal);
+        Assert.Equal((options.ApiPort, options.NbdPort, options.MeshPort, options.RemotePort, options.JournalPort), (ports["api"], ports["nbd"], ports["mesh"], ports["remote"], ports["journal"]));
+        var service = Manifests.Of("Service").Single();
+        Assert.Equal(("None", "true"), (service.Text("spec", "clusterIP"), service.Text("spec", "publishNotReadyAddresses")));
+        Assert.Equal(EnvironmentOf(Manifests.Container("myrmidon"))["MYRMIDON_SEEDS"], $"{service.Text("metadata", "name")}:{ports["journal"]}");
+    }
+
+    [Fact(DisplayName = "A drain before the stop and the stop itself end before the pod is killed")]
+    public void The_stop_is_finite()
+    {
+        var drain = Lines().Single(line => line is ["node", "drain", ..]);
+        Assert.True(Quantities.TryDuration(drain[Array.IndexOf(drain, "--timeout") + 1], out var atMost));
+        var stop = NodeSettings.Load(new Dictionary<string, string>(), new Dictionary<string, string>(), null).Options!.StopTimeout;
+        Assert.InRange(atMost + stop, TimeSpan.Zero, TimeSpan.FromSeconds(int.Parse(Manifests.Node.PodSpec()!.Text("terminationGracePeriodSeconds")) - 10));
+        // Else a restart would leave the node cordoned, and apply would end devices in use.
+        Assert.Contains("--for-restart", drain);
+        Assert.Equal("OnDelete", Manifests.Node.Text("spec", "updateStrategy", "type"));
+    }
+
+    [Fact(DisplayName = "The socket of the driver is at one place for node, registrar, sidecars and kubelet, and what is mounted is shared")]
+    public void The_socket_is_at_one_place()
+    {
+        var socket = EnvironmentOf(Manifests.Container("myrmidon"))["MYRMIDON_CSI_SOCKET"];
+        foreach (var workload in Manifests.Workloads)
+        {
+            foreach (var container in workload.Containers().Where(container => container.Texts("args").Any(arg => arg.StartsWith("--csi-address=", StringComparison.Ordinal))))
+            {
+                Assert.Contains($"--csi-address={socket}", container.Texts("args"));
+                Assert.Equal(Path.GetDirectoryName(socket), container.Items("volumeMounts").Single(mount => mount.Text("name") == "plugin").Text("mountPath"));
+            }
+        }
+        var places = Manifests.Workloads.SelectMany(one => one.PodSpec()!.Items("volumes")).Where(volume => volume.Text("name") == "plugin").Select(volume => volume.Text("hostPath", "path")).Distinct();
+        Assert.Contains($"--kubelet-registration-path={Assert.Single(places)}/{Path.GetFileName(socket)}", Manifests.Container("node-driver-registrar").Texts("args"));
+        var kubelet = Manifests.Container("myrmidon").Items("volumeMounts").Single(mount => mount.Text("name") == "kubelet");
+        Assert.Equal("Bidirectional", kubelet.Text("mountPropagation"));
+        Assert.Equal(kubelet.Text("mountPath"), Manifests.Node.PodSpec()!.Items("volumes").Single(volume => volume.Text("name") == "kubelet").Text("hostPath", "path"));
+        Assert.Contains(kubelet.Text("mountPath"), Manifests.Container("preflight").Texts("args"));
+    }
+
+    [Fact(DisplayName = "The driver's object says what the driver does")]
+    public void Driver_object()
+    {
+        var driver = Manifests.Of("CSIDriver").Single();
+        var names = Manifests.Of("StorageClass").Select(one => one.Text("provisioner")).Concat(Manifests.Of("VolumeAttributesClass").Select(one => one.Text("driverName")))
+            .Concat(Manifests.Of("VolumeSnapshotClass").Select(one => one.Text("driver"))).Append(driver.Text("metadata", "name"));
+        Assert.Equal(IdentityService.DriverName, Assert.Single(names.Distinct()));
+        // PUBLISH_UNPUBLISH_VOLUME fences; GET_CAPACITY answers, but for thin volumes that every node reaches it is nothing to schedule by.
+        Assert.Equal(("true", "false", "File", "false"),
+            (driver.Text("spec", "attachRequired"), driver.Text("spec", "podInfoOnMount"), driver.Text("spec", "fsGroupPolicy"), driver.Text("spec", "storageCapacity")));
+        Assert.Equal(["Persistent"], driver.Texts("spec", "volumeLifecycleModes"));
+    }
+
+    [Fact(DisplayName = "Parameters of StorageClasses and VolumeAttributesClasses are ones that the driver takes")]
+    public void Parameters_are_known()
+    {
+        var control = new CsiVolumeControl("node-0", "", new ControlPlane(), new Health(TimeProvider.System));
+        var classes = Manifests.Of("StorageClass").Concat(Manifests.Of("VolumeAttributesClass")).ToArray();
+        Assert.True(classes.Length >= 2);
+        foreach (var one in classes)
+        {
+            var parameters = new MapField<string, string> { one.Pairs("parameters") };
+            Assert.Null(VolumeParameters.Read(parameters, "parameters", control, ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal)));
+        }
+        var wrong = new MapField<string, string> { ["replikas"] = "3" };
+        Assert.NotNull(VolumeParameters.Read(wrong, "parameters", control, ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal)));
+        Assert.Null(VolumeParameters.CheckSnapshot(new MapField<string, string> { Manifests.Of("VolumeSnapshotClass").Single().Pairs("parameters") }));
+    }
+
+    [Fact(DisplayName = "Sidecars are of the versions that were looked at, and their flags are theirs")]
+    public void Sidecar_flags()
+    {
+        var sidecars = Manifests.Workloads.SelectMany(one => one.Containers()).Where(container => !IsOurs(container)).ToArray();
+        Assert.Equal(SidecarFlags.Keys.Order(StringComparer.Ordinal), sidecars.Select(ImageOf).Order(StringComparer.Ordinal));
+        Assert.All(sidecars, sidecar => Assert.Empty(sidecar.Texts("args").Select(arg => arg.TrimStart('-').Split('=')[0]).Except(SidecarFlags[ImageOf(sidecar)].Split(' '))));
+    }
+
+    [Fact(DisplayName = "Every metric of the alerts and the dashboard is one that the program has, buckets of histograms included")]
+    public void Metrics_exist()
+    {
+        var known = Repository.Under("Cluster.Node", "Cluster.Csi")
+            .SelectMany(file => Registration().Matches(Repository.Read(file)).Select(match => (Name: match.Groups["name"].Value, IsHistogram: match.Groups["kind"].Value == "Histogram")))
+            .SelectMany(metric => metric.IsHistogram ? (string[])[metric.Name + "_bucket", metric.Name + "_sum", metric.Name + "_count"] : [metric.Name]).ToHashSet(StringComparer.Ordinal);
+        var alerts = Manifests.Of("PrometheusRule").SelectMany(one => one.Items("spec", "groups")).SelectMany(group => group.Items("rules")).Select(rule => rule.Text("expr"));
+        var used = alerts.Concat(DashboardQueries()).SelectMany(query => MetricName().Matches(query).Select(match => match.Value)).Distinct().ToArray();
+        Assert.True(used.Length > 15, $"only {used.Length} metrics were found in alerts and dashboard");
+        Assert.Empty(used.Except(known));
+    }
+
+    [Fact(DisplayName = "The alert of takeovers names reasons that there are")]
+    public void Losses_exist()
+    {
+        var losses = Enum.GetNames<Cluster.Node.Owner.OwnerLoss>().Select(name => name.ToLowerInvariant());
+        var named = Manifests.Of("PrometheusRule").SelectMany(one => one.Items("spec", "groups")).SelectMany(group => group.Items("rules"))
+            .SelectMany(rule => Regex.Matches(rule.Text("expr"), "loss=~\"(?<names>[a-z|]+)\"").SelectMany(match => match.Groups["names"].Value.Split('|'))).ToArray();
+        Assert.NotEmpty(named);
+        Assert.Empty(named.Except(losses));
+    }
+
+    [Fact(DisplayName = "The dashboard is Grafana's: panels with ids of their own that do not lie on each other")]
+    public void Dashboard()
+    {
+        var panels = JsonNode.Parse(Manifests.Of("ConfigMap").Single().Text("data", "dashboard.json"))!["panels"]!.AsArray();
+        Assert.Equal(panels.Count, panels.Select(panel => panel!["id"]!.GetValue<int>()).Distinct().Count());
+        Assert.Equal(panels.Count, panels.Select(panel => (panel!["gridPos"]!["x"]!.GetValue<int>(), panel["gridPos"]!["y"]!.GetValue<int>())).Distinct().Count());
+        Assert.All(panels, panel => Assert.NotEmpty(panel!["title"]!.GetValue<string>()));
+    }
+
+    [Fact(DisplayName = "There are as many guards as the example has hosts, each is ready only while the cluster is healthy, and one may be missing")]
+    public void Guards()
+    {
+        var guard = Manifests.Of("Deployment").Single(one => one.Text("metadata", "name") == "myrmidon-guard");
+        Assert.Equal(EnvironmentOf(Manifests.Container("myrmidon"))["MYRMIDON_BOOTSTRAP_EXPECT"], guard.Text("spec", "replicas"));
+        Assert.Equal(["myrmidon", "status", "--check"], Manifests.Container("guard").Texts("readinessProbe", "exec", "command"));
+        Assert.Equal("1", Manifests.Of("PodDisruptionBudget").Single(one => one.Text("metadata", "name") == "myrmidon-guard").Text("spec", "maxUnavailable"));
+        Assert.Equal(Manifests.Node.PodSpec()!.Pairs("nodeSelector"), guard.PodSpec()!.Pairs("nodeSelector"));
+    }
+
+    private static bool IsOurs(YamlMappingNode container) => container.Text("image").Contains("/myrmidon:", StringComparison.Ordinal);
+
+    private static string ImageOf(YamlMappingNode container) => container.Text("image").Split('/')[^1];
+
+    /// <summary>Every command line of ours in the manifests, without the program's name.</summary>
+    private static IEnumerable<string[]> Lines()
+    {
+        foreach (var container in Manifests.Workloads.SelectMany(one => one.Containers()).Where(IsOurs))
+        {
+            if (!container.Has("command")) yield return [.. container.Texts("args")];
+            foreach (var exec in (string[][])[["startupProbe", "exec", "command"], ["livenessProbe", "exec", "command"], ["readinessProbe", "exec", "command"], ["lifecycle", "preStop", "exec", "command"]])
+            {
+                var command = container.Texts(exec).ToArray();
+                if (command is ["myrmidon", ..]) yield return command[1..];
+                else if (command is ["/bin/sh", "-c", var script]) yield return script["exec myrmidon ".Length..].Replace("\"$MYRMIDON_NAME\"", "worker-1", StringComparison.Ordinal).Split(' ');
+                else Assert.Empty(command);
+            }
+        }
+    }
+
+    /// <summary>As Kubernetes fills it in.</summary>
+    private static Dictionary<string, string> EnvironmentOf(YamlMappingNode container)
+    {
+        var filled = new Dictionary<string, string>(StringComparer.Ordinal);
+        foreach (var variable in container.Items("env"))
+        {
+            filled[variable.Text("name")] = variable.Text("valueFrom", "fieldRef", "fieldPath") switch
+            {
+                "spec.nodeName" => "worker-1",
+                "status.podIP" => "10.0.0.5",
+                "metadata.labels['topology.kubernetes.io/zone']" => "",
+                "" => Reference().Replace(variable.Text("value"), match => filled[match.Groups["name"].Value]),
+                var other => throw new InvalidDataException($"the field {other} is not known here"),
+            };
+        }
+        return filled;
+    }
+
+    private static IEnumerable<string> DashboardQueries() =>
+        JsonNode.Parse(Manifests.Of("ConfigMap").Single().Text("data", "dashboard.json"))!["panels"]!.AsArray().SelectMany(panel => panel!["targets"]!.AsArray()).Select(target => target!["expr"]!.GetValue<string>());
+
+    [GeneratedRegex("Add(?<kind>Counter|Gauge|Histogram)\\(\\s*\"(?<name>myrmidon_[a-z_]+)\"", RegexOptions.CultureInvariant)]
+    private static partial Regex Registration();
+
+    [GeneratedRegex("myrmidon_[a-z_]+", RegexOptions.CultureInvariant)]
+    private static partial Regex MetricName();
+
+    [GeneratedRegex(@"\$\((?<name>[A-Z_]+)\)", RegexOptions.CultureInvariant)]
+    private static partial Regex Reference();
+}
