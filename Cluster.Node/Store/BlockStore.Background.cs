@@ -163,6 +163,9 @@ public sealed partial class BlockStore
 
     private void SubmitNote() => Submit(DiskLane.Sync, new NoteJob(this, _superblock));
 
+    /// <summary>Bytes of the longest record that still goes into the segment where the log is.</summary>
+    internal int LogRoomBytes => _writer.SegmentRoomBytes;
+
     internal void OnCleanerStepped() => _backgroundDue = true;
 
     internal void LogCleanerSkip(Segment segment, string reason) =>
