@@ -65,9 +65,12 @@ public sealed partial class BlockStore
 
     internal bool IsStopping => _stopped || HasFailed;
 
+    /// <summary>What the cleaner keeps free beyond the reserve, at least: one that the log goes on in, one that waits for its sync.</summary>
+    private const int SegmentsBeyondReserve = 2;
+
     /// <summary>Segments that are free below which the cleaner works: a part of all, and always more than the reserve.</summary>
     private int CleanBelow =>
-        Math.Max((int)((long)Segments.SegmentsMax * _options.CleanBelowFreePercent / 100), SegmentTable.Reserve(SpaceClass.Data) + 2);
+        Math.Max((int)((long)Segments.SegmentsMax * _options.CleanBelowFreePercent / 100), SegmentTable.Reserve(SpaceClass.Data) + SegmentsBeyondReserve);
 
     /// <summary>
     /// Stops in order: what was staged is written, flushed and checkpointed, and the superblock says so. Any thread but the loop's,
@@ -162,6 +165,9 @@ public sealed partial class BlockStore
     }
 
     private void SubmitNote() => Submit(DiskLane.Sync, new NoteJob(this, _superblock));
+
+    /// <summary>Bytes of the longest record that still goes into the segment where the log is.</summary>
+    internal int LogRoomBytes => _writer.SegmentRoomBytes;
 
     internal void OnCleanerStepped() => _backgroundDue = true;
 

@@ -66,11 +66,11 @@ public sealed partial class BlockStore
     }
 
     /// <summary>
-    /// Writes live blocks of a record to the end of the log, for the cleaner or a repair, and lets every map that has them name the copies.
+    /// Writes live blocks of a record to the end of the log, for a repair, and lets every map that has them name the copies.
     /// </summary>
     /// <param name="sequence">Of the versions that have these blocks: the record's own, or that of a restore (R19).</param>
     internal IoStatus Relocate(in RecordHeader from, ulong sequence, ReadOnlySpan<byte> record, int index, int count, ReadOnlySpan<byte> payload,
-        SpaceClass space = SpaceClass.Last)
+        SpaceClass space)
     {
         var volume = _volumes.GetValueOrDefault(from.Volume);
         var header = new RecordHeader
@@ -93,6 +93,21 @@ public sealed partial class BlockStore
         {
             volume?.NoteLogged(header.CommitWatermark);
             foreach (var map in MapsOf(from.Volume)) VolumeStore.MoveBlocks(map, in header, buffer.Span, place);
+        }
+        buffer.Release();
+        return status;
+    }
+
+    /// <summary>The same for blocks that the cleaner gathered: those of the pack are where its caller found them, in this turn.</summary>
+    internal IoStatus Relocate(PackBuilder pack)
+    {
+        var volume = _volumes.GetValueOrDefault(pack.Volume);
+        var buffer = pack.Build(volume?.CommitWatermark ?? 0, out var header);
+        var status = Stage(pack.Volume, volume, buffer, buffer.Length, SpaceClass.Last, out var place);
+        if (status == IoStatus.Ok)
+        {
+            volume?.NoteLogged(header.CommitWatermark);
+            foreach (var map in MapsOf(pack.Volume)) VolumeStore.MoveBlocks(map, in header, buffer.Span, place);
         }
         buffer.Release();
         return status;

@@ -9,8 +9,8 @@ namespace Cluster.Node.Store;
 /// </summary>
 public sealed partial class BlockStore
 {
-    /// <summary>The log grows by at least so many times the size of a checkpoint before the next one: an eighth of what is written, at most, goes into them.</summary>
-    private const int CheckpointSizesBetween = 8;
+    /// <summary>The log grows by at least so many times the size of a checkpoint before the next one: a sixteenth of what is written, at most, goes into them.</summary>
+    private const int CheckpointSizesBetween = 16;
 
     /// <summary>A checkpoint that is made for nothing but to free segments frees so many times its own size, unless there is hardly any room.</summary>
     private const int FreesTimesItself = 4;

@@ -12,6 +12,7 @@ internal sealed class Cleaner(BlockStore store)
 {
     /// <summary>A segment with more live bytes than this, in percent, is not worth its copy.</summary>
     private const int LiveMaxPercent = 90;
+    private readonly PackBuilder _pack = new();
     private LogScanner? _scanner;
     private Segment? _source;
     private ulong _sourceNumber;
@@ -65,22 +66,24 @@ internal sealed class Cleaner(BlockStore store)
             Skip(source, scanner.FailureDetail ?? "it could not be read");
             return;
         }
+        var (status, atEnd) = CopyWindow(source, scanner);
+        var staged = StagePack();
+        if (status == IoStatus.Ok) status = staged;
+        if (status == IoStatus.BadChecksum) Skip(source, "some of its live blocks are bad");
+        else if (status != IoStatus.Ok) Stop();
+        else if (atEnd || source.IsDead) Finish(source);
+        else store.Submit(DiskLane.Background, new ReadWindow(this));
+    }
+
+    private (IoStatus Status, bool AtEnd) CopyWindow(Segment source, LogScanner scanner)
+    {
         while (scanner.HasNextLoaded())
         {
-            var step = scanner.Next();
-            if (step == ScanStep.Entry)
-            {
-                var status = scanner.Prefix.Kind == EntryKind.Record ? Copy(source, scanner) : IoStatus.Ok;
-                if (status == IoStatus.Ok) continue;
-                if (status == IoStatus.BadChecksum) Skip(source, "some of its live blocks are bad");
-                else Stop();
-                return;
-            }
-            Finish(source);
-            return;
+            if (scanner.Next() != ScanStep.Entry) return (IoStatus.Ok, true);
+            var status = scanner.Prefix.Kind == EntryKind.Record ? Copy(source, scanner) : IoStatus.Ok;
+            if (status != IoStatus.Ok) return (status, false);
         }
-        if (source.IsDead) Finish(source);
-        else store.Submit(DiskLane.Background, new ReadWindow(this));
+        return (IoStatus.Ok, false);
     }
 
     /// <summary>All entries were seen: what is live now lies where no entry is, behind bad bytes.</summary>
@@ -114,46 +117,46 @@ internal sealed class Cleaner(BlockStore store)
         return IoStatus.Ok;
     }
 
+    /// <summary>The blocks that the map still has here, for the volume or a snapshot.</summary>
     private IoStatus Copy(BlockMap map, Segment source, LogScanner scanner)
     {
         ref readonly var header = ref scanner.Header;
         var record = scanner.Record;
-        var offset = scanner.EntryOffsetBytes + EntryPrefix.SizeBytes + (uint)header.PayloadOffset;
-        for (var index = 0; index < (int)header.DescriptorCount;)
+        var blocks = new RecordBlocks(in header, record);
+        var offset = blocks.OffsetBytes;
+        var start = scanner.EntryOffsetBytes + EntryPrefix.SizeBytes;
+        for (var index = 0; index < (int)header.DescriptorCount; index++)
         {
-            var (count, lengthBytes, sequence) = LiveRun(map, source, in header, record, index, offset);
-            if (count == 0)
+            var descriptor = StoreRecord.DescriptorAt(record, index);
+            var block = blocks.BlockAt(index);
+            if (descriptor.Length > 0 && map.TryFindAt(block, source.Index, start + (uint)offset, out var entry))
             {
-                offset += StoreRecord.DescriptorAt(record, index).Length;
-                index++;
-                continue;
+                // Bad bytes are left where they are: their reads say so, and a repair writes them anew.
+                if (scanner.PayloadStatus != IoStatus.Ok) return scanner.PayloadStatus;
+                var status = Gather(header.Volume, block, entry.Sequence, in descriptor, record.Slice(offset, descriptor.Length));
+                if (status != IoStatus.Ok) return status;
             }
-            // Bad bytes are left where they are: their reads say so, and a repair writes them anew.
-            if (scanner.PayloadStatus != IoStatus.Ok) return scanner.PayloadStatus;
-            var payload = record.Slice((int)(offset - scanner.EntryOffsetBytes) - EntryPrefix.SizeBytes, lengthBytes);
-            var status = store.Relocate(in header, sequence, record, index, count, payload);
-            if (status != IoStatus.Ok) return status;
-            MovedBytes += lengthBytes;
-            offset += (uint)lengthBytes;
-            index += count;
+            offset += descriptor.Length;
         }
         return IoStatus.Ok;
     }
 
-    /// <summary>How many blocks from the index on the map still has here, for the volume or a snapshot, as versions of one sequence, and the bytes of them.</summary>
-    private static (int Count, int LengthBytes, ulong Sequence) LiveRun(BlockMap map, Segment source, in RecordHeader header,
-        ReadOnlySpan<byte> record, int index, uint offset)
+    private IoStatus Gather(VolumeId volume, ulong block, ulong sequence, in BlockDescriptor descriptor, ReadOnlySpan<byte> encoded)
     {
-        var (count, lengthBytes, sequence) = (0, 0, 0UL);
-        for (; index + count < (int)header.DescriptorCount; count++)
-        {
-            var length = StoreRecord.DescriptorAt(record, index + count).Length;
-            if (length == 0 || !map.TryFindAt(header.Range.First + (ulong)(index + count), source.Index, offset + (uint)lengthBytes, out var entry)) break;
-            if (count > 0 && entry.Sequence != sequence) break;
-            sequence = entry.Sequence;
-            lengthBytes += length;
-        }
-        return (count, lengthBytes, sequence);
+        if (_pack.Count > 0 && !_pack.CanTake(volume, encoded.Length) && StagePack() is not IoStatus.Ok and var status) return status;
+        if (_pack.Count == 0) _pack.Begin(volume, store.LogRoomBytes);
+        _pack.Add(block, sequence, in descriptor, encoded);
+        return IoStatus.Ok;
+    }
+
+    /// <summary>What was gathered goes into the log, in the turn in which it was found: the maps have it where it was read.</summary>
+    private IoStatus StagePack()
+    {
+        if (_pack.Count == 0) return IoStatus.Ok;
+        var status = store.Relocate(_pack);
+        if (status == IoStatus.Ok) MovedBytes += _pack.LengthBytes;
+        _pack.Begin(default, 0);
+        return status;
     }
 
     private sealed class ReadWindow(Cleaner cleaner) : DiskJob

@@ -118,7 +118,7 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
         if (scanner.Prefix.Kind != EntryKind.Record) return;
         ref readonly var header = ref scanner.Header;
         var place = new EntryPlace(segment.Index, scanner.EntryOffsetBytes);
-        if (header.Kind == StoreRecordKind.Relocate && scanner.PayloadStatus == IoStatus.Ok) store.MoveDetached(in header, scanner.Record, place);
+        if (StoreRecord.MovesBlocks(header.Kind) && scanner.PayloadStatus == IoStatus.Ok) store.MoveDetached(in header, scanner.Record, place);
         if (header.Kind == StoreRecordKind.Clone)
         {
             ApplyClone(scanner);

@@ -57,6 +57,10 @@ public sealed unsafe class LogWriter : IDisposable
 
     public bool HasStaged => _vectorCount > 0;
 
+    /// <summary>Bytes of the longest record that still goes into the segment where the log is.</summary>
+    public int SegmentRoomBytes => _active is null ? 0
+        : Math.Max(0, _segments.SegmentBytes - (int)_active.EndBytes - EntryPrefix.SizeBytes - EntryPrefix.AlignmentBytes);
+
     /// <summary>Whether <paramref name="space"/> lets an entry of a record of this length in.</summary>
     public bool HasRoom(int recordBytes, SpaceClass space)
     {

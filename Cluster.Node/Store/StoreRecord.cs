@@ -30,6 +30,9 @@ public static class StoreRecordKind
 
     /// <summary>A volume is made from a snapshot of another one (<see cref="CloneBody"/>), as payload: its base and its first header in one record, so that there is no half of it.</summary>
     public const RecordKind Clone = (RecordKind)136;
+
+    /// <summary>Blocks moved by the cleaner, each with a number and a sequence of its own (<see cref="RecordBlocks"/>).</summary>
+    public const RecordKind Pack = (RecordKind)137;
 }
 
 /// <summary>
@@ -66,21 +69,26 @@ public static class StoreRecord
     {
         var isOwn = header.Kind > RecordKind.StoreFirst;
         if (isOwn && CheckOwnShape(in header) != IoStatus.Ok) return IoStatus.Malformed;
-        var first = HasBlocks(header.Kind) ? header.Range.First : 0;
-        var layer = HasBlocks(header.Kind) ? header.Layer : 0;
-        var at = header.PayloadOffset;
+        if (!RecordBlocks.HasGoodTable(in header, record)) return IoStatus.Malformed;
+        var hasBlocks = HasBlocks(header.Kind);
+        var blocks = hasBlocks ? new RecordBlocks(in header, record) : default;
+        var layer = hasBlocks ? header.Layer : 0;
+        var at = hasBlocks ? blocks.OffsetBytes : header.PayloadOffset;
         for (var index = 0; index < (int)header.DescriptorCount; index++)
         {
             var descriptor = DescriptorAt(record, index);
             if (descriptor.Length > record.Length - at) return IoStatus.Malformed;
-            if (!descriptor.Matches(header.Volume, layer, first + (ulong)index, record.Slice(at, descriptor.Length)))
+            if (!descriptor.Matches(header.Volume, layer, hasBlocks ? blocks.BlockAt(index) : (ulong)index, record.Slice(at, descriptor.Length)))
                 return IoStatus.BadChecksum;
             at += descriptor.Length;
         }
         return at == header.TotalBytes ? IoStatus.Ok : IoStatus.Malformed;
     }
 
-    public static bool HasBlocks(RecordKind kind) => kind is RecordKind.Write or StoreRecordKind.Relocate;
+    public static bool HasBlocks(RecordKind kind) => kind is RecordKind.Write or StoreRecordKind.Relocate or StoreRecordKind.Pack;
+
+    /// <summary>Blocks that are here already, at another place.</summary>
+    public static bool MovesBlocks(RecordKind kind) => kind is StoreRecordKind.Relocate or StoreRecordKind.Pack;
 
     public static BlockDescriptor DescriptorAt(ReadOnlySpan<byte> record, int index) =>
         BlockDescriptor.Read(record[(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes))..]);
@@ -95,6 +103,7 @@ public static class StoreRecord
             StoreRecordKind.Truncate or StoreRecordKind.SetPosition or StoreRecordKind.Delete => header.DescriptorCount == 0,
             StoreRecordKind.Relocate => header.DescriptorCount > 0 && header.DescriptorCount == header.Range.Count
                 && header.Range.End <= Limits.BlockIndexMax,
+            StoreRecordKind.Pack => header.DescriptorCount > 0 && header.Layer == 0,
             _ => false,
         };
         return isRight ? IoStatus.Ok : IoStatus.Malformed;

@@ -114,7 +114,7 @@ public sealed partial class VolumeStore
             case StoreRecordKind.Snapshots when SnapshotsBody.TryDecode(payload, out var snapshots):
                 ApplySnapshots(snapshots.Sequences);
                 break;
-            case RecordKind.Write or RecordKind.Trim or RecordKind.Zeroes or StoreRecordKind.Relocate:
+            case RecordKind.Write or RecordKind.Trim or RecordKind.Zeroes or StoreRecordKind.Relocate or StoreRecordKind.Pack:
                 ApplyBlocks(in header, record, place);
                 break;
             default:

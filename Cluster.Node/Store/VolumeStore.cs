@@ -372,7 +372,7 @@ public sealed partial class VolumeStore : IVolumeStore
             Map.Trim(header.Range, header.Sequence);
             return;
         }
-        if (header.Kind == StoreRecordKind.Relocate)
+        if (StoreRecord.MovesBlocks(header.Kind))
         {
             MoveBlocks(Map, in header, record, place);
             return;
@@ -391,11 +391,12 @@ public sealed partial class VolumeStore : IVolumeStore
 
     internal static void MoveBlocks(BlockMap map, in RecordHeader header, ReadOnlySpan<byte> record, EntryPlace place)
     {
-        var offset = place.RecordOffsetBytes + (uint)header.PayloadOffset;
+        var blocks = new RecordBlocks(in header, record);
+        var offset = place.RecordOffsetBytes + (uint)blocks.OffsetBytes;
         for (var index = 0; index < (int)header.DescriptorCount; index++)
         {
             var descriptor = StoreRecord.DescriptorAt(record, index);
-            map.Move(header.Range.First + (ulong)index, EntryOf(descriptor, header.Sequence, place.Segment, offset));
+            map.Move(blocks.BlockAt(index), EntryOf(descriptor, blocks.SequenceAt(index), place.Segment, offset));
             offset += descriptor.Length;
         }
     }

@@ -7,10 +7,13 @@ namespace Cluster.Node.Cli.Stores;
 
 /// <summary>What one job did. Latency is not told: the engine answers in groups.</summary>
 /// <param name="CpuMicroseconds">Of the whole process, per operation.</param>
-/// <param name="WriteAmplification">Bytes written to log and checkpoints by encoded bytes of the job; 0 for a job that writes nothing.</param>
+/// <param name="WriteAmplification">Bytes written to log and checkpoints by encoded bytes of the job; 0 for a job that writes nothing. It is 1 and the next three.</param>
+/// <param name="MovedShare">Of that, encoded bytes that the cleaner copied.</param>
+/// <param name="CheckpointShare">Of that, checkpoints.</param>
+/// <param name="HeaderShare">Of that, what stands around the blocks in the log.</param>
 /// <param name="LiveRatio">Live bytes by capacity at the end.</param>
 internal sealed record StoreBenchResource(string Job, double Seconds, long Operations, double PerSecond, double MegabytesPerSecond, double CpuMicroseconds,
-    double WriteAmplification, double LiveRatio);
+    double WriteAmplification, double MovedShare, double CheckpointShare, double HeaderShare, double LiveRatio);
 
 /// <summary>One job of the engine's bench.</summary>
 /// <param name="Group">Writes per group; the next group begins when this one is in the file, or with <paramref name="Syncs"/> on media.</param>
@@ -156,10 +159,12 @@ internal sealed class StoreBench : IVolumeStoreEvents, IReadCompletion
     {
         var seconds = Stopwatch.GetElapsedTime(_started).TotalSeconds;
         var (cpu, now, usage) = (Environment.CpuUsage.TotalTime - _cpuBefore, _store.Activity, _store.Usage);
-        var written = now.AppendedBytes - _before.AppendedBytes + now.CheckpointBytes - _before.CheckpointBytes;
         var bytes = _operations * (double)Limits.BlockBytes;
+        double Share(double part) => job.Reads ? 0 : part / bytes;
+        var (appended, moved, checkpoints) = (now.AppendedBytes - _before.AppendedBytes, now.MovedBytes - _before.MovedBytes, now.CheckpointBytes - _before.CheckpointBytes);
         _done!.TrySetResult(new StoreBenchResource(job.Name, seconds, _operations, _operations / seconds, bytes / seconds / 1e6,
-            cpu.TotalMicroseconds / Math.Max(1, _operations), job.Reads ? 0 : written / bytes, (double)usage.LiveBytes / Math.Max(1, usage.CapacityBytes)));
+            cpu.TotalMicroseconds / Math.Max(1, _operations), Share(appended + checkpoints), Share(moved), Share(checkpoints), Share(appended - moved - bytes),
+            (double)usage.LiveBytes / Math.Max(1, usage.CapacityBytes)));
         _job = null;
     }
 }

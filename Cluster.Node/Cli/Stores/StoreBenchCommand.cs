@@ -76,7 +76,7 @@ internal static class StoreBenchCommand
             try
             {
                 var rows = await RunAsync(directory, options, (long)parsed.GetValue(size), chosen, parsed.GetValue(time), cancellation);
-                printer.Print(JsonSerializer.SerializeToNode(rows, ApiClient.Json), () => rows.Select(Row), "JOB", "SECONDS", "IOPS", "MB/S", "CPU US/IO", "WRITE AMP", "LIVE");
+                printer.Print(JsonSerializer.SerializeToNode(rows, ApiClient.Json), () => rows.Select(Row), "JOB", "SECONDS", "IOPS", "MB/S", "CPU US/IO", "WRITE AMP", "MOVED", "CHECKPOINTS", "HEADERS", "LIVE");
                 return ExitCode.Ok;
             }
             catch (IOException e)
@@ -144,6 +144,9 @@ internal static class StoreBenchCommand
     [
         row.Job, row.Seconds.ToString("F1", CultureInfo.InvariantCulture), row.PerSecond.ToString("N0", CultureInfo.InvariantCulture),
         row.MegabytesPerSecond.ToString("F1", CultureInfo.InvariantCulture), row.CpuMicroseconds.ToString("F1", CultureInfo.InvariantCulture),
-        row.WriteAmplification == 0 ? "-" : row.WriteAmplification.ToString("F2", CultureInfo.InvariantCulture), row.LiveRatio.ToString("P0", CultureInfo.InvariantCulture),
+        Share(row, row.WriteAmplification), Share(row, row.MovedShare), Share(row, row.CheckpointShare), Share(row, row.HeaderShare),
+        row.LiveRatio.ToString("P0", CultureInfo.InvariantCulture),
     ];
+
+    private static string Share(StoreBenchResource row, double share) => row.WriteAmplification == 0 ? "-" : share.ToString("F2", CultureInfo.InvariantCulture);
 }

@@ -138,6 +138,7 @@ internal static class StoreCommands
         StoreRecordKind.Relocate => nameof(StoreRecordKind.Relocate),
         StoreRecordKind.Snapshots => nameof(StoreRecordKind.Snapshots),
         StoreRecordKind.Clone => nameof(StoreRecordKind.Clone),
+        StoreRecordKind.Pack => nameof(StoreRecordKind.Pack),
         _ => kind.ToString(),
     };
 }

@@ -17,6 +17,8 @@ internal static class StoreMetrics
         metrics.AddGauge("myrmidon_store_live_bytes", "Encoded bytes of all blocks that volumes and snapshots have here.", () => store.Usage.LiveBytes);
         metrics.AddGauge("myrmidon_store_live_ratio", "Live bytes by those of the segments in use; what is missing to 1 is the cleaner's debt.",
             () => store.Usage is { UsedBytes: > 0 } usage ? (double)usage.LiveBytes / usage.UsedBytes : 1);
+        metrics.AddGauge("myrmidon_cleaner_debt_bytes", "Bytes of the segments in use that are not live: superseded blocks, headers, and the end of the log that is not written yet.",
+            () => Math.Max(0, store.Usage.UsedBytes - store.Usage.LiveBytes));
         metrics.AddGauge("myrmidon_store_space_level", "0 ample, 1 low, 2 critical: live bytes by capacity.",
             () => (double)SpaceLevels.Of(store.Usage.LiveBytes, store.Usage.CapacityBytes, SpaceLevel.Ample));
         metrics.AddGauge("myrmidon_store_segments", "Segment files, free ones included.", () => store.Usage.Segments);
