@@ -86,12 +86,22 @@ internal static class Kustomize
         }
     }
 
+    /// <summary>What the patch names comes first, in its order, as kustomize has it. It matters: a variable is only known to those behind it.</summary>
     private static void MergeByName(YamlSequenceNode into, YamlSequenceNode patch)
     {
+        var first = new List<YamlNode>();
         foreach (var item in patch.Cast<YamlMappingNode>())
         {
-            if (into.Cast<YamlMappingNode>().FirstOrDefault(one => one.Text("name") == item.Text("name")) is { } same) Merge(same, item);
-            else into.Children.Insert(0, item);
+            var same = into.Cast<YamlMappingNode>().FirstOrDefault(one => one.Text("name") == item.Text("name"));
+            if (same is not null)
+            {
+                Merge(same, item);
+                into.Children.Remove(same);
+            }
+            first.Add(same ?? item);
         }
+        first.AddRange(into.Children);
+        into.Children.Clear();
+        foreach (var item in first) into.Children.Add(item);
     }
 }
