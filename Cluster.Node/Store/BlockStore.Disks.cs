@@ -28,6 +28,9 @@ public sealed partial class BlockStore
 
     internal bool LacksDisks => _disk.Absent.Count > 0;
 
+    /// <summary>Lets go of the disks of a store that never ran.</summary>
+    internal void CloseDisks() => _disk.Dispose();
+
     internal void OnDisksNoted(DiskResult result)
     {
         if (!result.IsOk) StoreLog.DiskNoteFailed(_logger, _disk.Description, result.Detail ?? "");

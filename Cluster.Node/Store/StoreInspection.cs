@@ -30,9 +30,8 @@ public sealed record InspectionResult(IoStatus Status, string Reason, StoreInspe
 public sealed class StoreInspection : IDisposable
 {
     private readonly BlockStore _store;
-    private readonly OverlayDisk _disk;
 
-    private StoreInspection(BlockStore store, OverlayDisk disk, Superblock superblock) => (_store, _disk, Superblock) = (store, disk, superblock);
+    private StoreInspection(BlockStore store, Superblock superblock) => (_store, Superblock) = (store, superblock);
 
     /// <summary>As it lies there, before any open.</summary>
     public Superblock Superblock { get; }
@@ -83,7 +82,7 @@ public sealed class StoreInspection : IDisposable
         var opened = BlockStore.Open(new StoreOptions { SegmentBytes = (int)superblock!.Current.SegmentBytes }, loop, disk, new LoopDiskScheduler(loop), logger,
             [.. (further ?? []).Select(each => new OverlayDisk(each))]);
         return opened.Store is { } store
-            ? new InspectionResult(IoStatus.Ok, "", new StoreInspection(store, disk, superblock.Current))
+            ? new InspectionResult(IoStatus.Ok, "", new StoreInspection(store, superblock.Current))
             : new InspectionResult(opened.Status, opened.Reason, null);
     }
 
@@ -123,7 +122,7 @@ public sealed class StoreInspection : IDisposable
     public void Dispose()
     {
         _store.CloseFiles();
-        _disk.Dispose();
+        _store.CloseDisks();
     }
 
     private static void CheckTail(VolumeStore volume, Action<StoreProblem> onProblem)
