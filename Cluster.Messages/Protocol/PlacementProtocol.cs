@@ -112,7 +112,17 @@ public sealed record NodeDescription(
 /// <param name="LiveBytes">Of what volumes and snapshots have there: what cleaning can't free.</param>
 /// <param name="OverCommitPercent">Sizes of copies may come to so much of the capacity there; 0: to any.</param>
 public sealed record NodeReport(long CapacityBytes, long UsedBytes, long AvailableBytes, ulong StoreOpenCount, Guid BootId, string Version, long LiveBytes = 0,
-    int OverCommitPercent = 0);
+    int OverCommitPercent = 0)
+{
+    /// <summary>Of its store, its own directory first.</summary>
+    public ImmutableArray<DiskReport> Disks { get; init; } = [];
+
+    /// <summary>Of blocks on disks that are missing, which are not mended yet.</summary>
+    public long MissingBytes { get; init; }
+}
+
+/// <summary>One disk of a node's store. State: in-use, failing, missing or failed. Bytes and latencies as of lately; Problem: one sentence without its full stop, or "".</summary>
+public sealed record DiskReport(Guid Id, string Path, string State, long FreeBytes, long UsedBytes, double WriteMs, double SyncMs, long Errors, string Problem);
 
 /// <summary>A node as users see it. State: up, unreachable or down.</summary>
 /// <param name="ProvisionedBytes">Sizes of the volumes with a copy there, or one on its way.</param>

@@ -197,6 +197,41 @@ public sealed record NodeResource
     public int? OverCommitPercent { get; init; }
 
     public string? Version { get; init; }
+
+    /// <summary>Disks of the node's store, its own directory first; those that are missing too.</summary>
+    public IReadOnlyList<DiskResource> Disks { get; init; } = [];
+
+    /// <summary>Stored bytes of blocks that lie on a disk that is missing, and are not mended from other copies yet.</summary>
+    public ulong MissingBytes { get; init; }
+}
+
+/// <summary>One disk of a node's store.</summary>
+public sealed record DiskResource
+{
+    /// <summary>By its label; it stays the same wherever the disk is mounted.</summary>
+    public required string Id { get; init; }
+
+    /// <summary>Directory, on the node's host.</summary>
+    public required string Path { get; init; }
+
+    /// <summary>in-use, failing (a call failed: no new data goes there), missing (the store goes on without it) or failed (it is left alone until it is forgotten).</summary>
+    public required string State { get; init; }
+
+    /// <summary>One sentence; empty when nothing is wrong.</summary>
+    public string Problem { get; init; } = "";
+
+    public ulong FreeBytes { get; init; }
+
+    /// <summary>Segments of the store that lie there.</summary>
+    public ulong UsedBytes { get; init; }
+
+    /// <summary>Running mean of what a write, and an fdatasync, took there lately.</summary>
+    public double WriteMs { get; init; }
+
+    public double SyncMs { get; init; }
+
+    /// <summary>Calls that failed since the node started.</summary>
+    public long Errors { get; init; }
 }
 
 /// <summary>How far a node's drain is.</summary>

@@ -67,7 +67,11 @@ public sealed partial class NodeHost
     {
         var usage = store.Usage;
         return new NodeReport(usage.CapacityBytes, usage.UsedBytes, usage.AvailableBytes, store.OpenCount, BootId, ControlPlane.Version, usage.LiveBytes,
-            _options.OverCommitPercent);
+            _options.OverCommitPercent)
+        {
+            Disks = StoreHealth.Report(store),
+            MissingBytes = store.MissingBytes,
+        };
     }
 
     private (OwnerGateway Gateway, NbdServer Server, VolumeSessions Sessions) StartNbd(VolumeRuntime runtime, NodeActors actors)

@@ -171,7 +171,8 @@ public sealed partial class NodeHost
     {
         var scheduler = new ThreadDiskScheduler(loop, "disk");
         var opened = BlockStore.Open(
-            new StoreOptions { CapacityBytes = _options.CapacityBytes }, loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"));
+            new StoreOptions { CapacityBytes = _options.CapacityBytes }, loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"),
+            [.. _options.Disks.Select(path => new FileDisk(path, mustExist: true))]);
         if (opened.Store is not { } store)
         {
             scheduler.Dispose();
@@ -179,7 +180,8 @@ public sealed partial class NodeHost
         }
         _parts.Add("the disk threads", scheduler);
         _parts.Add("the store", store);
-        _health.Report("store", HealthState.Healthy);
+        _health.AddProbe("store", () => StoreHealth.Of(store));
+        store.DiskFailed = reason => End($"{reason}; the node starts anew without it.", startsAnew: true);
         return store;
     }
 

@@ -75,9 +75,14 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
     }
 
     private static bool Differs(NodeReport left, NodeReport right) =>
-        left with { UsedBytes = 0, AvailableBytes = 0, LiveBytes = 0 } != right with { UsedBytes = 0, AvailableBytes = 0, LiveBytes = 0 }
+        Steady(left) != Steady(right) || !StatesOf(left).SequenceEqual(StatesOf(right))
         || Math.Abs(left.AvailableBytes - right.AvailableBytes) > left.CapacityBytes / ChangePartsOfCapacity
         || Math.Abs(left.LiveBytes - right.LiveBytes) > left.CapacityBytes / ChangePartsOfCapacity;
+
+    private static NodeReport Steady(NodeReport report) => report with { UsedBytes = 0, AvailableBytes = 0, LiveBytes = 0, MissingBytes = 0, Disks = [] };
+
+    /// <summary>Bytes and latencies of a disk are not worth a message of their own.</summary>
+    private static IEnumerable<(Guid Id, string State)> StatesOf(NodeReport report) => report.Disks.Select(disk => (disk.Id, disk.State));
 
     private sealed class Round
     {

@@ -244,6 +244,7 @@ public sealed partial class BlockStore
         _cleaner.Stop();
         if (!HasFailed) StopClean();
         else if (_isNoteOwed) _superblock.Write(_superblock.Current with { SyncFailed = true });
+        if (HasFailed) _disk.NoteFailed();
         _writer.Dispose();
         CloseFiles();
         _disk.Dispose();
@@ -281,7 +282,7 @@ public sealed partial class BlockStore
         var bytes = _options.CapacityBytes;
         if (bytes == 0)
         {
-            var own = (long)Segments.All.Count * Segments.SegmentBytes;
+            var own = (long)Segments.Count * Segments.SegmentBytes;
             bytes = (own + _disk.FreeBytes) / 100 * (100 - _options.FileSystemReservePercent);
         }
         Segments.Allow((int)Math.Min(bytes / Segments.SegmentBytes, int.MaxValue));
@@ -291,12 +292,13 @@ public sealed partial class BlockStore
 
     private void UpdateUsage()
     {
-        Volatile.Write(ref _usedBytes, (long)(Segments.All.Count - Segments.FreeCount) * Segments.SegmentBytes);
+        Volatile.Write(ref _usedBytes, (long)(Segments.Count - Segments.FreeCount) * Segments.SegmentBytes);
         var usable = Math.Max(0, Segments.AvailableCount - SegmentTable.Reserve(SpaceClass.Data));
         Volatile.Write(ref _availableBytes, (long)usable * Segments.SegmentBytes);
         Volatile.Write(ref _liveBytes, Segments.LiveBytes);
+        Volatile.Write(ref _missingBytes, Segments.MissingBytes);
         Volatile.Write(ref _capacityBytes, (long)Math.Max(0, Segments.SegmentsMax - SegmentTable.Reserve(SpaceClass.Data)) * Segments.SegmentBytes);
-        Volatile.Write(ref _segmentCount, Segments.All.Count);
+        Volatile.Write(ref _segmentCount, Segments.Count);
         Volatile.Write(ref _appendedBytes, _writer.AppendedBytes);
         Volatile.Write(ref _movedBytes, _cleaner.MovedBytes);
         Volatile.Write(ref _cleanedSegments, _cleaner.SegmentsCleaned);

@@ -5,7 +5,7 @@ using Microsoft.Extensions.Logging;
 namespace Cluster.Node.Store;
 
 /// <summary>What a store works with.</summary>
-internal sealed record StoreEnvironment(StoreOptions Options, ILoop Loop, IDisk Disk, IDiskScheduler Scheduler, ILogger Logger);
+internal sealed record StoreEnvironment(StoreOptions Options, ILoop Loop, DiskPool Disk, IDiskScheduler Scheduler, ILogger Logger);
 
 /// <summary>The way from a directory to a store: lock, superblock, checkpoint, log.</summary>
 public sealed partial class BlockStore
@@ -15,15 +15,18 @@ public sealed partial class BlockStore
     /// <summary>
     /// Opens the store on this disk, or makes a new one where there is none. Blocks (reads the log since the last checkpoint); any
     /// thread, before the loop has it. Busy: another process has it open; Unsupported: a newer format; BadChecksum: what can't be
-    /// replaced is damaged; DeviceError; NoSpace. The disk is disposed with the store, or here if there is none.
+    /// replaced is damaged; Conflict: a disk is not this store's; DeviceError; NoSpace. The disks are disposed with the store, or here if there is none.
     /// </summary>
-    public static StoreOpenResult Open(StoreOptions options, ILoop loop, IDisk disk, IDiskScheduler scheduler, ILogger logger)
+    /// <param name="home">Has the superblock and the checkpoint, and segments like the others.</param>
+    /// <param name="further">The other disks. Those that are new are taken into use; those of the store that are not among them are missing, and it goes on without them.</param>
+    public static StoreOpenResult Open(StoreOptions options, ILoop loop, IDisk home, IDiskScheduler scheduler, ILogger logger, IReadOnlyList<IDisk>? further = null)
     {
-        var environment = new StoreEnvironment(options, loop, disk, scheduler, logger);
+        var pool = new DiskPool(home, further ?? [], options);
+        var environment = new StoreEnvironment(options, loop, pool, scheduler, logger);
         var result = options.Problem() is { } problem
             ? new StoreOpenResult(IoStatus.OutOfRange, problem, null)
             : OpenLocked(environment);
-        if (result.Store is null) disk.Dispose();
+        if (result.Store is null) pool.Dispose();
         return result;
     }
 
@@ -36,22 +39,38 @@ public sealed partial class BlockStore
         var names = new List<string>();
         var listed = disk.List(names);
         if (!listed.IsOk) return Refused(listed.Status, $"the store at {disk.Description} can't be listed: {listed.Detail}");
-        names.Sort(StringComparer.Ordinal);
+        if (disk.Look() is { } strange) return Refused(IoStatus.Conflict, strange);
 
         var status = SuperblockFile.TryOpen(disk, out var superblock, out var reason);
+        if (status == IoStatus.Missing && disk.RefusalOfNew() is { } refusal) return Refused(IoStatus.Conflict, refusal);
         if (status == IoStatus.Missing) (status, superblock, reason) = CreateSuperblock(environment, names);
         if (status != IoStatus.Ok) return Refused(status, $"the superblock at {disk.Description} can't be used: {reason}");
-        var opened = CountOpen(environment, superblock!, out var suspect);
+        if (disk.Match(superblock!.Current) is not { } mismatch) return OpenOver(environment, superblock);
+        superblock.Dispose();
+        return Refused(IoStatus.Conflict, mismatch);
+    }
+
+    /// <summary>The disks are known to be the store's.</summary>
+    private static StoreOpenResult OpenOver(StoreEnvironment environment, SuperblockFile superblock)
+    {
+        var disk = environment.Disk;
+        LogPosition? cleanEnd = superblock.Current.CleanStop && !superblock.MayBeOld ? superblock.Current.CleanEnd : null;
+        var opened = CountOpen(environment, superblock, out var suspect);
+        if (opened.IsOk) opened = disk.Attach(superblock);
         if (!opened.IsOk)
         {
-            superblock!.Dispose();
+            superblock.Dispose();
             return Refused(opened.Status, $"the superblock at {disk.Description} can't be written: {opened.Detail}");
         }
-        var store = new BlockStore(environment, superblock!, suspect);
-        var failure = store.Recover(names);
+        var store = new BlockStore(environment, superblock, suspect);
+        var failure = store.Recover(cleanEnd);
+        disk.OnOpened();
         if (failure is null) return new StoreOpenResult(IoStatus.Ok, "", store);
         store.CloseFiles();
-        return Refused(failure.Status, $"the store at {disk.Description} can't be opened: {failure.Reason}");
+        // If it was one of the further disks, the next open goes on without it.
+        var noted = disk.NoteFailed();
+        var then = disk.HasFailed ? noted.IsOk ? " (the next start goes on without that disk)" : $" (that could not be noted: {noted.Detail})" : "";
+        return Refused(failure.Status, $"the store at {disk.Description} can't be opened: {failure.Reason}{then}");
     }
 
     private static StoreOpenResult Refused(IoStatus status, string reason) => new(status, reason, null);
@@ -115,8 +134,14 @@ public sealed partial class BlockStore
 
     private sealed record RecoveryFailure(IoStatus Status, string Reason);
 
-    private RecoveryFailure? Recover(List<string> names)
+    /// <param name="cleanEnd">Where the log ended at the last stop; null: that was not in order.</param>
+    private RecoveryFailure? Recover(LogPosition? cleanEnd)
     {
+        var names = new List<string>();
+        var listed = _disk.List(names);
+        if (!listed.IsOk) return new RecoveryFailure(listed.Status, listed.Detail ?? "a disk can't be listed");
+        names.Sort(StringComparer.Ordinal);
+        foreach (var absent in _disk.Absent) StoreLog.DiskAbsent(_logger, _disk.Description, absent.Id, absent.Path, absent.Problem);
         var failure = FindSegments(names, out var found);
         if (failure is not null) return failure;
         failure = LoadCheckpoint(ref found, out var start);
@@ -124,13 +149,14 @@ public sealed partial class BlockStore
         // What the checkpoint on media names stays until the next one is there, even if the log behind it has newer blocks.
         var named = Segments.All.Where(segment => !segment.IsDead).ToHashSet();
         var numberMax = found.Count == 0 ? 0 : found.Max(each => each.Number);
-        var cleanEnd = _superblock.Current.CleanEnd;
+        var lastCleanEnd = _superblock.Current.CleanEnd;
         var recovery = new LogRecovery(found, _volumes, AddVolume, this, Segments.SegmentBytes);
-        recovery.Run(start, cleanEnd > start ? cleanEnd : start);
+        recovery.Run(start, lastCleanEnd > start ? lastCleanEnd : start);
         if (recovery.Failure is not null) return new RecoveryFailure(IoStatus.DeviceError, recovery.Failure);
         if (recovery.WasCut) StoreLog.Cut(_logger, _disk.Description, recovery.End);
         failure = MakeDurable(recovery);
         if (failure is not null) return failure;
+        DamageWithoutLog(start, cleanEnd);
         foreach (var volume in _volumes.Values.ToArray())
         {
             if (_hasLostEntries && volume.Map.CountLost() is > 0 and var lost) volume.MarkDamaged($"{lost} of its blocks lie in segments that were used anew");
@@ -140,8 +166,10 @@ public sealed partial class BlockStore
         }
         SettleClones();
         SettleSegments(found, recovery, named);
-        _writer = new LogWriter(Segments, Identity, recovery.End, Math.Max(numberMax, start.Number) + 1) { Durable = recovery.End };
+        _writer = new LogWriter(Segments, Identity, recovery.End, NextNumber(Math.Max(numberMax, start.Number))) { Durable = recovery.End };
         _checkpointAtBytes = -recovery.ReplayedBytes;
+        failure = GoOnWithoutDisks();
+        if (failure is not null) return failure;
         Recovered = new RecoveredLog(_checkpointNumber, start, recovery.End, recovery.ReplayedBytes, recovery.WasCut);
         UpdateCapacity();
         StoreLog.Opened(_logger, _disk.Description, _volumes.Count, Segments.All.Count, recovery.End, OpenCount);

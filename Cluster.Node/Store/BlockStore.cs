@@ -20,7 +20,7 @@ public sealed partial class BlockStore : IBlockStore
     private readonly Cleaner _cleaner;
     private readonly StoreOptions _options;
     private readonly ILoop _loop;
-    private readonly IDisk _disk;
+    private readonly DiskPool _disk;
     private readonly IDiskScheduler _scheduler;
     private readonly ILogger _logger;
     private readonly SuperblockFile _superblock;
@@ -65,7 +65,7 @@ public sealed partial class BlockStore : IBlockStore
 
     internal SegmentTable Segments { get; }
 
-    internal StoreIdentity Identity => new(StoreId, _superblock.Current.DiskId, OpenCount, _options.NewId);
+    internal StoreIdentity Identity => new(StoreId, OpenCount, _options.NewId);
 
     public IVolumeStore? Find(VolumeId volume) => _volumes.GetValueOrDefault(volume);
 
@@ -158,6 +158,7 @@ public sealed partial class BlockStore : IBlockStore
         FailureReason = reason;
         StoreLog.Failed(_logger, _disk.Description, reason);
         foreach (var volume in _volumes.Values.ToArray()) volume.Events?.OnFailed(status, reason);
+        NoteFailedDisks();
     }
 
     internal void OnSyncDone()

@@ -223,6 +223,11 @@ internal sealed class CheckpointReader : IDisposable
             if (!reader.Ok || index > int.MaxValue / 2) return false;
             var at = _found.FindIndex(each => each.Segment.Id == id);
             // A header that can't be read, before an entry that tells its number: that is what it is.
+            if (at < 0 && _store.LacksDisks)
+            {
+                if (number == 0 || !_segments.TryAdd(index, _store.Segments.AddMissing(id, number))) return false;
+                continue;
+            }
             if (at < 0 || (_found[at].Number != number && (_found[at].HasHeader || _found[at].Number > number)))
             {
                 _lost.Add(index);

@@ -45,7 +45,7 @@ internal sealed class CheckpointWriter
         // What is half written must not take the room that a full disk lacks; if it can't go, the next attempt removes it.
         if (!result.IsOk) _ = disk.Delete(NewName);
         if (result.IsOk) result = disk.Rename(NewName, Name);
-        if (result.IsOk) result = disk.SyncDirectory();
+        if (result.IsOk) result = disk.SyncDirectoryOf(Name);
         bytes = writer._written;
         return result;
     }

@@ -4,22 +4,41 @@ using Microsoft.Win32.SafeHandles;
 namespace Cluster.Node.Store;
 
 /// <summary>A directory of a local file system.</summary>
-public sealed class FileDisk(string directory) : IDisk
+/// <param name="mustExist">It is not made: where it is not, its file system is not mounted.</param>
+public sealed class FileDisk(string directory, bool mustExist = false) : IDisk
 {
     private const string LockName = "lock";
+
+    /// <summary>A directory that mkfs leaves in an empty file system.</summary>
+    private const string LostAndFound = "lost+found";
     private FileStream? _lock;
 
     public string Description => directory;
 
-    public long FreeBytes => new DriveInfo(directory).AvailableFreeSpace;
+    public long FreeBytes
+    {
+        get
+        {
+            try
+            {
+                return new DriveInfo(directory).AvailableFreeSpace;
+            }
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+            {
+                return 0;
+            }
+        }
+    }
 
-    /// <summary>Makes the directory if it is not there. The lock is flock(2) on a file in it: it ends with the process, however that
+    public ulong FileSystem => LibC.FileSystemOf(directory);
+
+    /// <summary>Makes the directory if it is not there and may be made. The lock is flock(2) on a file in it: it ends with the process, however that
     /// ends.</summary>
     public DiskResult TryLock()
     {
         try
         {
-            Directory.CreateDirectory(directory);
+            if (!mustExist) Directory.CreateDirectory(directory);
             _lock = new FileStream(Path.Combine(directory, LockName), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1);
             return DiskResult.Done();
         }
@@ -59,6 +78,11 @@ public sealed class FileDisk(string directory) : IDisk
         {
             var name = Path.GetFileName(path);
             if (name != LockName) names.Add(name);
+        }
+        foreach (var path in Directory.EnumerateDirectories(directory))
+        {
+            var name = Path.GetFileName(path);
+            if (name != LostAndFound) names.Add(name + "/");
         }
     });
 

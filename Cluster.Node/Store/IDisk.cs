@@ -32,8 +32,11 @@ public interface IDisk : IDisposable
     /// <summary>Where it is, for messages.</summary>
     string Description { get; }
 
-    /// <summary>Bytes of the file system that are free for this process.</summary>
+    /// <summary>Bytes of the file system that are free for this process; 0 if it does not say.</summary>
     long FreeBytes { get; }
+
+    /// <summary>Tells file systems apart: two directories of one have the same bytes free.</summary>
+    ulong FileSystem { get; }
 
     /// <summary>Takes the disk for this process until it is disposed. Busy: another process has it.</summary>
     DiskResult TryLock();
@@ -41,6 +44,7 @@ public interface IDisk : IDisposable
     /// <summary>Opens for reading and writing. Missing: it is not there and <paramref name="create"/> is false.</summary>
     DiskResult Open(string name, bool create, out IDiskFile? file);
 
+    /// <summary>Names of the files; those of directories end in "/".</summary>
     DiskResult List(List<string> names);
 
     DiskResult Delete(string name);
@@ -49,6 +53,9 @@ public interface IDisk : IDisposable
     DiskResult Rename(string from, string to);
 
     DiskResult SyncDirectory();
+
+    /// <summary>Makes this name durable: syncs the directory in which it lies.</summary>
+    DiskResult SyncDirectoryOf(string name) => SyncDirectory();
 }
 
 /// <summary>An open file. Any thread; calls on disjoint ranges may run at the same time.</summary>

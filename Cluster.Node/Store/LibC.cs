@@ -16,6 +16,8 @@ internal static unsafe partial class LibC
     private const int ErrorInvalid = 22;
     private const int ErrorUnsupported = 95;
     private const int CloseOnExec = 0x80000;
+    private const int CurrentDirectory = -100;
+    private const uint StatxBasic = 0x7FF;
 
     /// <summary>O_DIRECTORY differs between the two architectures that are built for.</summary>
     public static int ReadOnlyDirectory => CloseOnExec | (RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x4000 : 0x10000);
@@ -25,6 +27,14 @@ internal static unsafe partial class LibC
     public static bool WouldBlock => Marshal.GetLastPInvokeError() == ErrorAgain;
 
     public static bool IsUnsupported => Marshal.GetLastPInvokeError() is ErrorUnsupported or ErrorInvalid;
+
+    /// <summary>The device number of the path's file system; 0 if the system does not say.</summary>
+    public static ulong FileSystemOf(string path)
+    {
+        // struct statx, 256 bytes: major and minor number of the device at 136 and 140.
+        var fields = stackalloc uint[64];
+        return Statx(CurrentDirectory, path, 0, StatxBasic, fields) == 0 ? ((ulong)fields[34] << 32) | fields[35] : 0;
+    }
 
     public static DiskResult Failure(string call)
     {
@@ -53,6 +63,9 @@ internal static unsafe partial class LibC
 
     [LibraryImport("libc", EntryPoint = "open", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     public static partial int Open(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Statx(int directory, string path, int flags, uint mask, uint* into);
 
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     public static partial int Close(int descriptor);

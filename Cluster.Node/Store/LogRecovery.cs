@@ -51,7 +51,8 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
         var next = start.Number == 0 ? SuccessorOf(start, ref watermark) : Find(start.Number);
         if (start.Number != 0 && next is null)
         {
-            DamageAll($"segment {start.Number} of the log is missing");
+            // On a disk that is missing: the log ended there when an open went on without the disk, or what it may have had behind is damage by itself (BlockStore.Disks.cs).
+            if (!store.LacksDisks) DamageAll($"segment {start.Number} of the log is missing");
             next = SuccessorOf(start, ref watermark);
         }
         while (next is not null && Failure is null && !WasCut)

@@ -163,7 +163,7 @@ public sealed unsafe class LogWriter : IDisposable
         if (!Flush().IsOk) return IoStatus.DeviceError;
         var taken = _segments.Take(_identity.NewId, space, out var next);
         if (!taken.IsOk) return taken.Status == IoStatus.NoSpace ? IoStatus.NoSpace : IoStatus.DeviceError;
-        var header = new SegmentHeader(next!.Id, _identity.DiskId, _identity.StoreId, _nextNumber++, End, (uint)_segments.SegmentBytes,
+        var header = new SegmentHeader(next!.Id, next.Disk, _identity.StoreId, _nextNumber++, End, (uint)_segments.SegmentBytes,
             _identity.OpenCount);
         _active = next;
         next.Number = header.Number;

@@ -20,6 +20,8 @@ internal sealed class OverlayDisk(IDisk below) : IDisk
 
     public long FreeBytes => below.FreeBytes;
 
+    public ulong FileSystem => below.FileSystem;
+
     public DiskResult TryLock() => below.TryLock();
 
     public DiskResult Open(string name, bool create, out IDiskFile? file)

@@ -12,6 +12,12 @@ public sealed class Segment(int index, string name, Guid id, IDiskFile file)
 
     public IDiskFile File { get; } = file;
 
+    /// <summary>Id of the disk on which it lies; empty: that is missing.</summary>
+    public Guid Disk { get; } = file is PoolFile known ? known.Disk.Id : Guid.Empty;
+
+    /// <summary>It is on a disk that is not there: its blocks can't be read, and it is not used anew.</summary>
+    public bool IsMissing => File is MissingFile;
+
     public ulong Seed { get; } = SegmentHeader.SeedOf(id);
 
     /// <summary>Number of its present use in the log; 0: free.</summary>

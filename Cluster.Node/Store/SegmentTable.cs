@@ -25,8 +25,15 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
 
     private readonly List<Segment> _all = [];
     private readonly Queue<Segment> _free = new();
+    private int _missing;
 
     public IReadOnlyList<Segment> All => _all;
+
+    /// <summary>Those whose file is there.</summary>
+    public int Count => _all.Count - _missing;
+
+    /// <summary>Bytes of blocks that lie on disks that are missing.</summary>
+    public long MissingBytes => _missing == 0 ? 0 : _all.Where(segment => segment.IsMissing).Sum(segment => segment.LiveBytes);
 
     public Segment this[int index] => _all[index];
 
@@ -38,9 +45,9 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
     public int FreeCount => _free.Count;
 
     /// <summary>Segments that can still be taken into use.</summary>
-    public int AvailableCount => _free.Count + Math.Max(0, SegmentsMax - _all.Count);
+    public int AvailableCount => _free.Count + Math.Max(0, SegmentsMax - Count);
 
-    public bool CanCreate => _all.Count < SegmentsMax;
+    public bool CanCreate => Count < SegmentsMax;
 
     /// <summary>The file system refused a segment that the capacity allows; no more are tried until the capacity is set anew.</summary>
     public bool IsRefused { get; private set; }
@@ -77,10 +84,20 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         return segment;
     }
 
+    /// <summary>A segment that the checkpoint names, on a disk that is not there. It keeps what the maps have in it, for when the disk returns.</summary>
+    public Segment AddMissing(Guid id, ulong number)
+    {
+        var segment = new Segment(_all.Count, NameOf(id), id, new MissingFile(NameOf(id))) { Number = number, EndBytes = (uint)SegmentBytes, WrittenBytes = (uint)SegmentBytes, IsStuck = true };
+        _all.Add(segment);
+        _missing++;
+        return segment;
+    }
+
     public void Free(Segment segment)
     {
         Invariant.That(segment is { IsDead: true, Readers: 0 }, "a segment in use was freed");
         segment.Number = 0;
+        if (segment.IsMissing) return;
         segment.IsStuck = false;
         segment.IsDirty = false;
         _free.Enqueue(segment);
@@ -107,7 +124,7 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         return DiskResult.Done();
     }
 
-    public void Refuse() => (SegmentsMax, IsRefused) = (_all.Count, true);
+    public void Refuse() => (SegmentsMax, IsRefused) = (Count, true);
 
     public void Allow(int segmentsMax) => (SegmentsMax, IsRefused) = (segmentsMax, false);
 
@@ -118,7 +135,7 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         if (!result.IsOk) return result;
         result = file!.Preallocate(segmentBytes);
         if (result.IsOk) result = file.Sync();
-        if (result.IsOk) result = disk.SyncDirectory();
+        if (result.IsOk) result = disk.SyncDirectoryOf(NameOf(id));
         if (result.IsOk) return result;
         file.Dispose();
         file = null;

@@ -11,7 +11,8 @@ namespace Cluster.Node.Store;
 internal sealed record RecoveredLog(ulong Checkpoint, LogPosition From, LogPosition End, long ReplayedBytes, bool WasCut);
 
 /// <summary>A segment in use, or free (number 0).</summary>
-public sealed record SegmentFacts(string Name, ulong Number, long LiveBytes, int LiveBlocks, int TailRecords);
+/// <param name="Disk">Id of the disk where it lies; empty: on one that is missing.</param>
+public sealed record SegmentFacts(string Name, ulong Number, long LiveBytes, int LiveBlocks, int TailRecords, Guid Disk = default);
 
 /// <summary>One entry of the log, as it lies there. Status: of its payload.</summary>
 public sealed record EntryFacts(string Segment, LogPosition Position, EntryKind Kind, RecordHeader Header, LogPosition Durable, IoStatus Status);
@@ -29,9 +30,8 @@ public sealed record InspectionResult(IoStatus Status, string Reason, StoreInspe
 public sealed class StoreInspection : IDisposable
 {
     private readonly BlockStore _store;
-    private readonly OverlayDisk _disk;
 
-    private StoreInspection(BlockStore store, OverlayDisk disk, Superblock superblock) => (_store, _disk, Superblock) = (store, disk, superblock);
+    private StoreInspection(BlockStore store, Superblock superblock) => (_store, Superblock) = (store, superblock);
 
     /// <summary>As it lies there, before any open.</summary>
     public Superblock Superblock { get; }
@@ -60,10 +60,16 @@ public sealed class StoreInspection : IDisposable
     public static string? BaseOf(IVolumeStore volume) => ((VolumeStore)volume).Map.Base is { } below ? $"{below.Map.Volume} at {below.Snapshot}" : null;
 
     public IReadOnlyList<SegmentFacts> Segments => [.. _store.Segments.All.OrderBy(segment => segment.Number).ThenBy(segment => segment.Name, StringComparer.Ordinal)
-        .Select(segment => new SegmentFacts(segment.Name, segment.Number, segment.LiveBytes, segment.LiveBlocks, segment.TailRecords))];
+        .Select(segment => new SegmentFacts(segment.Name, segment.Number, segment.LiveBytes, segment.LiveBlocks, segment.TailRecords, segment.Disk))];
 
-    /// <summary>Busy: a process has it open; Missing: there is no store; else as <see cref="BlockStore.Open"/>. Takes the disk.</summary>
-    public static InspectionResult Open(IDisk below, ILoop loop, ILogger logger)
+    /// <summary>The store's disks, those that are missing too.</summary>
+    public IReadOnlyList<StoreDiskFacts> Disks => _store.Disks;
+
+    /// <summary>Encoded bytes of blocks that lie on disks that are missing.</summary>
+    public long MissingBytes => _store.Segments.MissingBytes;
+
+    /// <summary>Busy: a process has it open; Missing: there is no store; else as <see cref="BlockStore.Open"/>. Takes the disks.</summary>
+    public static InspectionResult Open(IDisk below, ILoop loop, ILogger logger, IReadOnlyList<IDisk>? further = null)
     {
         var disk = new OverlayDisk(below);
         var status = SuperblockFile.TryOpen(disk, out var superblock, out var reason);
@@ -73,9 +79,10 @@ public sealed class StoreInspection : IDisposable
             var text = status == IoStatus.Missing ? $"there is no store at {below.Description}" : $"the superblock at {below.Description} can't be used: {reason}";
             return new InspectionResult(status, text, null);
         }
-        var opened = BlockStore.Open(new StoreOptions { SegmentBytes = (int)superblock!.Current.SegmentBytes }, loop, disk, new LoopDiskScheduler(loop), logger);
+        var opened = BlockStore.Open(new StoreOptions { SegmentBytes = (int)superblock!.Current.SegmentBytes }, loop, disk, new LoopDiskScheduler(loop), logger,
+            [.. (further ?? []).Select(each => new OverlayDisk(each))]);
         return opened.Store is { } store
-            ? new InspectionResult(IoStatus.Ok, "", new StoreInspection(store, disk, superblock.Current))
+            ? new InspectionResult(IoStatus.Ok, "", new StoreInspection(store, superblock.Current))
             : new InspectionResult(opened.Status, opened.Reason, null);
     }
 
@@ -115,7 +122,7 @@ public sealed class StoreInspection : IDisposable
     public void Dispose()
     {
         _store.CloseFiles();
-        _disk.Dispose();
+        _store.CloseDisks();
     }
 
     private static void CheckTail(VolumeStore volume, Action<StoreProblem> onProblem)

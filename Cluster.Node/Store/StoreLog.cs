@@ -30,6 +30,16 @@ internal static partial class StoreLog
     [LoggerMessage(8, LogLevel.Warning, "The store at {Disk} holds {LiveMiB} MiB of data, of {CapacityMiB} MiB: {Consequence}; trim or delete data, or add disk space")]
     public static partial void SpaceLow(ILogger logger, string disk, long liveMiB, long capacityMiB, string consequence);
 
+    [LoggerMessage(10, LogLevel.Error,
+        "The store at {Store} goes on without its disk {Disk}, last seen at {Path}: {Problem}. Blocks that are only there are read from other copies, and made anew here")]
+    public static partial void DiskAbsent(ILogger logger, string store, Guid disk, string path, string problem);
+
+    [LoggerMessage(11, LogLevel.Error, "Disk {Disk} of the store at {Store}, at {Path}, has failed: {Reason}. The next open goes on without it")]
+    public static partial void DiskFailed(ILogger logger, string store, Guid disk, string path, string reason);
+
+    [LoggerMessage(12, LogLevel.Error, "The store at {Store} could not note that a disk failed: {Reason}")]
+    public static partial void DiskNoteFailed(ILogger logger, string store, string reason);
+
     [LoggerMessage(9, LogLevel.Information, "The store at {Disk} has ample space again: it holds {LiveMiB} MiB of data, of {CapacityMiB} MiB")]
     public static partial void SpaceAgain(ILogger logger, string disk, long liveMiB, long capacityMiB);
 }

@@ -40,6 +40,9 @@ public sealed record StoreOptions
     /// <summary>Id of the host's boot (R9); empty: as the system says.</summary>
     public Guid BootId { get; init; }
 
+    /// <summary>Times what goes to the disks, and dates what is kept of them.</summary>
+    public TimeProvider Clock { get; init; } = TimeProvider.System;
+
     /// <summary>Where new ids come from; a simulation gives its own source.</summary>
     public Func<Guid> NewId { get; init; } = Guid.NewGuid;
 
@@ -64,7 +67,7 @@ public sealed record StoreOptions
 }
 
 /// <summary>What new segments are marked with.</summary>
-public sealed record StoreIdentity(Guid StoreId, Guid DiskId, ulong OpenCount, Func<Guid> NewId);
+public sealed record StoreIdentity(Guid StoreId, ulong OpenCount, Func<Guid> NewId);
 
 /// <summary>How an open ended. With any status but Ok there is no store, and the reason is one sentence for the operator.</summary>
 public sealed record StoreOpenResult(Cluster.Messages.Model.IoStatus Status, string Reason, BlockStore? Store);

@@ -29,9 +29,12 @@ public readonly record struct Superblock
     private const ushort VersionOldest = 1;
     private const int MarksAt = 144;
 
-    /// <summary>Features of these kinds that this program knows: none yet.</summary>
+    /// <summary>Incompatible feature: the store has disks beside its home, which <see cref="DiskRoster"/> names. A program that does not know it would take their segments for lost.</summary>
+    public const ulong SeveralDisks = 1;
+
+    /// <summary>Features of these kinds that this program knows.</summary>
     public const ulong KnownReadOnlyCompatible = 0;
-    public const ulong KnownIncompatible = 0;
+    public const ulong KnownIncompatible = SeveralDisks;
     private const int HashedBytes = 504;
 
     public bool CleanStop { get; init; }

@@ -43,7 +43,7 @@ public sealed class SuperblockFile : IDisposable
         var made = new SuperblockFile(file!);
         result = file!.Preallocate(2 * Superblock.SlotBytes);
         if (result.IsOk) result = made.Write(first);
-        if (result.IsOk) result = disk.SyncDirectory();
+        if (result.IsOk) result = disk.SyncDirectoryOf(Name);
         if (result.IsOk) created = made;
         else made.Dispose();
         return result;

@@ -45,6 +45,9 @@ internal sealed class ClusterFile(string directory)
 
     public static string NameOf(int index) => $"node-{index}";
 
+    /// <summary>Directories of this name in a node's directory are further disks of its store.</summary>
+    public const string DiskPattern = "disk-*";
+
     public string DataOf(int index) => Path.Combine(Directory, NameOf(index));
 
     public string LogOf(string name) => Path.Combine(Directory, name + ".log");

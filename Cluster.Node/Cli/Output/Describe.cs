@@ -80,10 +80,17 @@ internal static class Describe
         yield return ("Zone", Or(node.Zone));
         yield return ("Space", $"{SizeText.Format(node.UsedBytes)} of data, of {SizeText.Format(node.CapacityBytes)}; {SizeText.Format(node.FreeBytes)} can be written at once");
         yield return ("Promised", Promised(node));
+        foreach (var disk in node.Disks) yield return ("Disk", DiskLine(disk));
+        if (node.MissingBytes > 0) yield return ("Missing", $"{SizeText.Format(node.MissingBytes)} of blocks on disks that are missing, not mended from other copies yet");
         yield return ("API", Or(node.Api));
         yield return ("NBD", Or(node.Nbd));
         yield return ("Version", Or(node.Version));
     }
+
+    private static string DiskLine(DiskResource disk) => disk.State is "in-use" or "failing"
+        ? string.Create(CultureInfo.InvariantCulture,
+            $"{disk.Path}: {disk.State}, {SizeText.Format(disk.UsedBytes)} of segments, {SizeText.Format(disk.FreeBytes)} free, write {disk.WriteMs:0.0} ms, sync {disk.SyncMs:0.0} ms, {disk.Errors} errors ({disk.Id}){(disk.Problem.Length > 0 ? $": {disk.Problem}" : "")}")
+        : $"{disk.Path}: {disk.State}, {disk.Problem} ({disk.Id})";
 
     private static string Promised(NodeResource node)
     {

@@ -13,10 +13,10 @@ namespace Cluster.Node.Cli.Stores;
 internal static class StoreCommands
 {
     private static readonly string[] VolumeColumns = ["ID", "NAME", "COPY", "STATE", "COMMITTED", "TAIL", "BLOCKS", "STORED", "SET", "DAMAGE"];
-    private static readonly string[] SegmentColumns = ["NUMBER", "LIVE", "BLOCKS", "TAIL", "FILE"];
+    private static readonly string[] SegmentColumns = ["NUMBER", "LIVE", "BLOCKS", "TAIL", "DISK", "FILE"];
     private static readonly string[] EntryColumns = ["POSITION", "KIND", "VOLUME", "EPOCH", "SEQUENCE", "BLOCKS", "BYTES", "COMMITTED", "FLUSHED", "PAYLOAD"];
 
-    public static Command Build() => new("store", "Look into the store of a node that does not run, without changing it; measure the store by itself.") { BuildShow(), StoreCheckCommand.Build(), StoreBenchCommand.Build() };
+    public static Command Build() => new("store", "Look into the store of a node that does not run, without changing it; measure the store by itself.") { BuildShow(), StoreCheckCommand.Build(), BuildForget(), StoreBenchCommand.Build() };
 
     internal static Option<string> Data() => new("--data")
     {
@@ -56,6 +56,30 @@ internal static class StoreCommands
         return command;
     }
 
+    private static VerbCommand BuildForget()
+    {
+        var data = Data();
+        var disk = new Argument<string>("DISK") { Description = "Id of the disk, as 'store show' lists it" };
+        disk.Validators.Add(result =>
+        {
+            if (!Guid.TryParse(result.Tokens[0].Value, out _)) result.AddError($"'{result.Tokens[0].Value}' is not a disk's id: write one as 'store show' lists it.");
+        });
+        var command = new VerbCommand("forget",
+            "Take a disk out of the list of a store that goes on without it: one that is gone for good, that failed and is to be tried again, or whose empty directory is to be taken into use. Blocks "
+            + "that were only there are given up on this node: copies that miss some are made anew. Refused while the node runs, and for a disk that is in use.",
+            "myrmidon store forget 0f1e2d3c4b5a69788796a5b4c3d2e1f0 --data /var/lib/myrmidon")
+        {
+            disk, data,
+        };
+        var format = ClientOptions.AddFormat(command);
+        command.SetAction(parsed =>
+        {
+            var printer = new Printer(parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error, parsed.GetValue(format));
+            return StoreDirectory.Forget(parsed.GetRequiredValue(data), Guid.Parse(parsed.GetRequiredValue(disk)), printer);
+        });
+        return command;
+    }
+
     private static void Show(StoreResource store, Printer printer)
     {
         printer.PrintOne(JsonSerializer.SerializeToNode(store, ApiClient.Json), () => Lines(store));
@@ -74,11 +98,16 @@ internal static class StoreCommands
         if (store.Suspect) yield return ("Suspect", "what was not flushed may be gone (the host booted since, or the disk failed)");
         yield return ("Segments", string.Create(CultureInfo.InvariantCulture,
             $"{store.Segments} of {SizeText.Format(store.SegmentBytes)}, {store.FreeSegments} free; {SizeText.Format((ulong)store.LiveBytes)} live"));
+        foreach (var disk in store.Disks) yield return ("Disk", DiskLine(disk));
+        if (store.MissingBytes > 0) yield return ("Missing", $"{SizeText.Format((ulong)store.MissingBytes)} of blocks lie on disks that are missing");
         if (store.ClonesOnlyBytes > 0) yield return ("Clones", $"{SizeText.Format((ulong)store.ClonesOnlyBytes)} of that is of volumes that are gone and whose clones are not");
         foreach (var volume in store.Volumes.Where(volume => volume.SharesWith is not null)) yield return ("", $"{volume.Id} shares blocks of {volume.SharesWith}");
         yield return ("Checkpoint", store.Checkpoint == 0 ? "none" : store.Checkpoint.ToString(CultureInfo.InvariantCulture));
         yield return ("Log", $"ends at {store.LogEnd}{(store.TornTail ? ", behind it a torn record" : "")}; {SizeText.Format((ulong)store.ReplayBytes)} to replay");
     }
+
+    private static string DiskLine(StoreDiskResource disk) => disk.Problem.Length > 0 ? $"{disk.Id} at {disk.Path}: {disk.State}, {disk.Problem}"
+        : string.Create(CultureInfo.InvariantCulture, $"{disk.Id} at {disk.Path}: {disk.Segments} segments, {SizeText.Format((ulong)disk.FreeBytes)} free");
 
     private static string[] Row(StoreVolumeResource volume) =>
     [
@@ -95,7 +124,8 @@ internal static class StoreCommands
         printer.Print(JsonSerializer.SerializeToNode(rows, ApiClient.Json), () => rows.Select(segment => new[]
         {
             segment.Number == 0 ? "free" : segment.Number.ToString(CultureInfo.InvariantCulture), SizeText.Format((ulong)segment.LiveBytes),
-            segment.LiveBlocks.ToString(CultureInfo.InvariantCulture), segment.TailRecords.ToString(CultureInfo.InvariantCulture), segment.Name,
+            segment.LiveBlocks.ToString(CultureInfo.InvariantCulture), segment.TailRecords.ToString(CultureInfo.InvariantCulture),
+            segment.Disk == Guid.Empty ? "missing" : store.Disks.First(disk => disk.Id == segment.Disk).Path, segment.Name,
         }), SegmentColumns);
     }
 

@@ -1,4 +1,5 @@
 using Cluster.Messages.Events;
+using Cluster.Node.Hosting.Volumes;
 using Cluster.Node.Replica;
 using Cluster.Node.Store;
 
@@ -33,6 +34,12 @@ internal sealed record StoreResource
     /// <summary>Of those, of volumes that are gone and whose clones still see them.</summary>
     public required long ClonesOnlyBytes { get; init; }
 
+    /// <summary>The store's own directory first; those that are missing too.</summary>
+    public required IReadOnlyList<StoreDiskResource> Disks { get; init; }
+
+    /// <summary>Stored bytes of blocks that lie on disks that are missing.</summary>
+    public required long MissingBytes { get; init; }
+
     public required ulong Checkpoint { get; init; }
 
     public required string LogEnd { get; init; }
@@ -60,6 +67,8 @@ internal sealed record StoreResource
             FreeSegments = segments.Count(segment => segment.Number == 0),
             LiveBytes = segments.Sum(segment => segment.LiveBytes),
             ClonesOnlyBytes = store.ClonesOnlyBytes,
+            Disks = [.. store.Disks.Select(disk => new StoreDiskResource(disk.Id.ToString("N"), disk.Path, StoreHealth.TextOf(disk.State), disk.Segments, disk.FreeBytes, disk.Problem))],
+            MissingBytes = store.MissingBytes,
             Checkpoint = store.Checkpoint,
             LogEnd = store.LogEnd.ToString(),
             ReplayBytes = store.ReplayedBytes,
@@ -68,6 +77,9 @@ internal sealed record StoreResource
         };
     }
 }
+
+/// <summary>One disk of a store. State: in-use, missing or failed; Problem: why, or "".</summary>
+internal sealed record StoreDiskResource(string Id, string Path, string State, int Segments, long FreeBytes, string Problem);
 
 /// <summary>One copy in a store. Damage: why it can't say what it holds, or "". Fields of a header that can't be read are at their defaults.</summary>
 internal sealed record StoreVolumeResource

@@ -48,7 +48,7 @@ public sealed partial class ControlPlane
             State = volumes.Value!.Any(volume => volume.State is "held" or "starting") ? "unavailable" : reasons.Count > 0 ? "degraded"
                 : "healthy",
             Reasons = reasons,
-            Warnings = [.. nodes.Value!.Select(SpaceWarning).Concat(nodes.Value!.Select(CommitmentWarning)).OfType<string>()],
+            Warnings = [.. nodes.Value!.Select(SpaceWarning).Concat(nodes.Value!.Select(CommitmentWarning)).Concat(nodes.Value!.SelectMany(DiskWarnings)).OfType<string>()],
             Version = Version,
             AnsweredBy = parts.NodeName,
             JournalLeader = parts.Log.Status.LeaderName,
@@ -81,6 +81,13 @@ public sealed partial class ControlPlane
         node.OverCommitPercent is not { } percent || (UInt128)node.ProvisionedBytes * 100 <= (UInt128)node.CapacityBytes * (uint)percent ? null
             : $"Node {node.Name} has promised {SizeText.Format(node.ProvisionedBytes)}, beyond its limit of {percent} % of {SizeText.Format(node.CapacityBytes)}; no new volume goes there.";
 
+    private static IEnumerable<string> DiskWarnings(NodeResource node) => node.Disks.Where(disk => disk.State != "in-use").Select(disk => disk.State == "failing"
+        ? $"Node {node.Name}: disk {disk.Id} at {disk.Path} is failing, no new data goes there. {disk.Problem}"
+        : $"Node {node.Name} goes on without disk {disk.Id}, last at {disk.Path}, which is {disk.State}: {disk.Problem} {Unmended(node)}");
+
+    private static string Unmended(NodeResource node) => node.MissingBytes == 0 ? "All blocks that were there have been mended or superseded."
+        : $"{SizeText.Format(node.MissingBytes)} of blocks on missing disks are not mended from other copies yet: a read or a scrub does it.";
+
     private static string Because(string reason) => reason.Length == 0 ? "." : $": {reason}";
 
     private static async Task<ControlResult<NodeEntry>> FindNodeAsync(ControlParts parts, string name, CancellationToken cancellation)
@@ -107,5 +114,20 @@ public sealed partial class ControlPlane
         ProvisionedBytes = node.ProvisionedBytes,
         OverCommitPercent = node.Report.OverCommitPercent > 0 ? node.Report.OverCommitPercent : null,
         Version = node.Report.Version.Length > 0 ? node.Report.Version : null,
+        Disks = [.. node.Report.Disks.Select(Of)],
+        MissingBytes = (ulong)node.Report.MissingBytes,
+    };
+
+    private static DiskResource Of(DiskReport disk) => new()
+    {
+        Id = disk.Id.ToString("N"),
+        Path = disk.Path,
+        State = disk.State,
+        Problem = disk.Problem.Length > 0 ? $"{disk.Problem}." : "",
+        FreeBytes = (ulong)disk.FreeBytes,
+        UsedBytes = (ulong)disk.UsedBytes,
+        WriteMs = Math.Round(disk.WriteMs, 3),
+        SyncMs = Math.Round(disk.SyncMs, 3),
+        Errors = disk.Errors,
     };
 }

@@ -11,7 +11,10 @@ public sealed record NodeOptions
 
     public string DataDirectory { get; init; } = "";
 
-    /// <summary>0: what the file system has.</summary>
+    /// <summary>Directories of further disks of the store, beside the one in the data directory.</summary>
+    public ImmutableArray<string> Disks { get; init; } = [];
+
+    /// <summary>0: what the file systems have.</summary>
     public long CapacityBytes { get; init; }
 
     /// <summary>0: no limit.</summary>

@@ -25,6 +25,7 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
         new("data", true, "a directory", (o, v) => v.Length > 0 ? o with { DataDirectory = v } : null),
         new("capacity", true, "0B or a size of at least 512MiB", (o, v) =>
             Quantities.TrySize(v, out var bytes) && bytes is 0 or >= CapacityBytesMin ? o with { CapacityBytes = bytes } : null),
+        new("disks", true, "directories, several with commas between them, none twice", Disks),
         new("over-commit-percent", false, $"a number from 0 (no limit) to {OverCommitPercentMax}", (o, v) =>
             Number(v, 0, OverCommitPercentMax) is { } percent ? o with { OverCommitPercent = percent } : null),
         new("zone", true, "\"\" or " + NameForm, (o, v) => v.Length == 0 || Names.IsNodeName(v) ? o with { Zone = v } : null),
@@ -79,6 +80,12 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
     {
         var seeds = value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         return seeds.All(Names.IsEndpoint) ? options with { Seeds = [.. seeds] } : null;
+    }
+
+    private static NodeOptions? Disks(NodeOptions options, string value)
+    {
+        var disks = value.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(path => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path))).ToArray();
+        return disks.Distinct(StringComparer.Ordinal).Count() == disks.Length ? options with { Disks = [.. disks] } : null;
     }
 
     private static NodeOptions? BootstrapExpect(NodeOptions options, string value)

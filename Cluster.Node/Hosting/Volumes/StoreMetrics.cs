@@ -28,6 +28,25 @@ internal static class StoreMetrics
         metrics.AddCounter("myrmidon_cleaner_segments_total", "Segments that the cleaner emptied.", () => store.Activity.SegmentsCleaned);
         metrics.AddGauge("myrmidon_store_write_amplification", "Bytes written to log and checkpoints by those that were not copies of the cleaner, since the store was opened.",
             () => Amplification(store.Activity));
+        metrics.AddGauge("myrmidon_store_missing_bytes", "Encoded bytes of blocks that lie on a disk that is missing, and are not mended from other copies yet.", () => store.MissingBytes);
+        ExposeDisks(metrics, store);
+    }
+
+    /// <summary>Which disks there are is settled at the open.</summary>
+    private static void ExposeDisks(Metrics metrics, BlockStore store)
+    {
+        var disks = store.Disks;
+        for (var index = 0; index < disks.Count; index++)
+        {
+            var at = index;
+            (string, string)[] labels = [("disk", disks[index].Id.ToString("N")), ("path", disks[index].Path)];
+            metrics.AddGauge("myrmidon_disk_state", "1 in use, 2 failing (no new data goes there), 3 missing, 4 failed: the store goes on without those.", () => (double)store.DiskAt(at).State, labels);
+            metrics.AddGauge("myrmidon_disk_free_bytes", "Bytes that the file system of the disk has free.", () => store.DiskAt(at).FreeBytes, labels);
+            metrics.AddGauge("myrmidon_disk_segments", "Segment files on the disk, free ones included.", () => store.DiskAt(at).Segments, labels);
+            metrics.AddGauge("myrmidon_disk_write_seconds", "Running mean of what a write to the disk took lately.", () => store.DiskAt(at).WriteMs / 1000, labels);
+            metrics.AddGauge("myrmidon_disk_sync_seconds", "Running mean of what an fdatasync of the disk took lately.", () => store.DiskAt(at).SyncMs / 1000, labels);
+            metrics.AddCounter("myrmidon_disk_errors_total", "Calls on the disk that failed since the node started.", () => store.DiskAt(at).Errors, labels);
+        }
     }
 
     private static double Amplification(StoreActivity activity)

@@ -47,8 +47,31 @@ public sealed class DiskFormatSpecs
         BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(504), XxHash3.HashToUInt64(bytes.AsSpan(0, 504)));
         Assert.Equal(IoStatus.Ok, Superblock.TryDecode(bytes, out decoded));
         Assert.Equal(superblock with { Opens = new StoreOpens(5, []) }, decoded);
-        new Superblock { StoreId = B, SegmentBytes = 1 << 26, Incompatible = 1 }.Encode(bytes);
+        new Superblock { StoreId = B, SegmentBytes = 1 << 26, Incompatible = 2 }.Encode(bytes);
         Assert.Equal(IoStatus.Unsupported, Superblock.TryDecode(bytes, out _));
+    }
+
+    [Fact(DisplayName = "A disk's label's bytes are those of version 1")]
+    public void Label_bytes()
+    {
+        var label = new DiskLabel(A, B, 1_700_000_000_000);
+        var bytes = new byte[DiskLabel.SizeBytes];
+        label.Encode(bytes);
+        Check(bytes);
+        Assert.Equal(IoStatus.Ok, DiskLabel.TryDecode(bytes, out var decoded));
+        Assert.Equal(label, decoded);
+    }
+
+    [Fact(DisplayName = "The bytes of the list of disks are those of version 1")]
+    public void Roster_bytes()
+    {
+        var roster = new DiskRoster(A, 9, [new RosterEntry(B, true, false, 1_700_000_000_000, "/disks/one"), new RosterEntry(C, false, true, 5, "/disks/zwölf")]);
+        var bytes = new byte[DiskRoster.SizeBytes];
+        roster.Encode(bytes);
+        Check(bytes);
+        Assert.Equal(IoStatus.Ok, DiskRoster.TryDecode(bytes, out var decoded));
+        Assert.Equal((roster.Store, roster.WriteCount), (decoded!.Store, decoded.WriteCount));
+        Assert.Equal(roster.Entries.AsEnumerable(), decoded.Entries);
     }
 
     [Fact(DisplayName = "The segment header's bytes are those of version 1")]

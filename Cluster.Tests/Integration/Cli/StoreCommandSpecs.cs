@@ -65,6 +65,29 @@ public sealed class StoreCommandSpecs : IDisposable
             json["listed"]![0]!["block"]!.GetValue<ulong>()));
     }
 
+    [Fact(DisplayName = "store show lists the disks of a store, a missing one with what is wrong, and store forget takes that out of the list once the store went on without it")]
+    public async Task Disks()
+    {
+        var disk = Path.Combine(_directory, "disk-1");
+        Directory.CreateDirectory(disk);
+        await FillAsync(_ => Task.CompletedTask, disk);
+        var shown = JsonNode.Parse((await RunAsync("store", "show", "--data", NodeDirectory, "-o", "json")).Output)!["disks"]!.AsArray();
+        Assert.Equal([Path.Combine(NodeDirectory, "store"), disk], shown.Select(each => each!["path"]!.GetValue<string>()));
+        Assert.All(shown, each => Assert.Equal("in-use", each!["state"]!.GetValue<string>()));
+        Assert.Contains(disk, (await RunAsync("store", "show", "--data", NodeDirectory, "--segments")).Output, StringComparison.Ordinal);
+        var id = shown[1]!["id"]!.GetValue<string>();
+        Assert.Contains("is in use", (await RunAsync("store", "forget", id, "--data", NodeDirectory)).Error, StringComparison.Ordinal);
+
+        Directory.Move(disk, disk + "-away");
+        Assert.Contains($"{id} at {disk}: missing, ", (await RunAsync("store", "show", "--data", NodeDirectory)).Output, StringComparison.Ordinal);
+        await OpenOnceAsync();
+        var forgotten = await RunAsync("store", "forget", id, "--data", NodeDirectory);
+        Assert.Equal((ExitCode.Ok, ""), (forgotten.Exit, forgotten.Error));
+        Assert.Single(JsonNode.Parse((await RunAsync("store", "show", "--data", NodeDirectory, "-o", "json")).Output)!["disks"]!.AsArray());
+        Assert.Equal(ExitCode.Conflict, (await RunAsync("store", "forget", id, "--data", NodeDirectory)).Exit);
+        Assert.Equal(ExitCode.Usage, (await RunAsync("store", "forget", "disk-1", "--data", NodeDirectory)).Exit);
+    }
+
     [Fact(DisplayName = "store bench runs its jobs in a directory of its own and removes it; also with so little room that the cleaner works; what it can't take is refused")]
     public async Task Bench()
     {
@@ -106,13 +129,24 @@ public sealed class StoreCommandSpecs : IDisposable
         Assert.Equal(ExitCode.Usage, (await RunAsync("store", "show", "--data", NodeDirectory, "--log", "--volume", "db")).Exit);
     }
 
+    private async Task OpenOnceAsync()
+    {
+        await using var loop = new EpollLoop("store test", NullLogger.Instance, error => Assert.Fail(error.ToString()));
+        using var scheduler = new ThreadDiskScheduler(loop, "store test");
+        var opened = BlockStore.Open(new StoreOptions(), loop, new FileDisk(Path.Combine(NodeDirectory, "store")), scheduler, NullLogger.Instance);
+        Assert.True(opened.Store is not null, opened.Reason);
+        loop.Start();
+        await opened.Store.DisposeAsync();
+    }
+
     /// <summary>A store with one volume, while the work runs; then stopped in order.</summary>
-    private async Task FillAsync(Func<BlockStore, Task> work)
+    private async Task FillAsync(Func<BlockStore, Task> work, params string[] disks)
     {
         await using var loop = new EpollLoop("store test", NullLogger.Instance, error => Assert.Fail(error.ToString()));
         using var scheduler = new ThreadDiskScheduler(loop, "store test");
         var options = new StoreOptions { SegmentBytes = 1 << 20, CapacityBytes = 24 << 20 };
-        var opened = BlockStore.Open(options, loop, new FileDisk(Path.Combine(NodeDirectory, "store")), scheduler, NullLogger.Instance);
+        var opened = BlockStore.Open(options, loop, new FileDisk(Path.Combine(NodeDirectory, "store")), scheduler, NullLogger.Instance,
+            [.. disks.Select(path => new FileDisk(path, mustExist: true))]);
         Assert.True(opened.Store is not null, opened.Reason);
         loop.Start();
         loop.Post(() =>

@@ -30,9 +30,14 @@ internal sealed class LocalCluster : IAsyncDisposable
     public string Directory => _cluster.File.Directory;
 
     /// <param name="settings">Of all nodes, as in hocon/myrmidon.conf; empty: the defaults.</param>
-    public static async Task<LocalCluster> StartAsync(int nodes = 3, string settings = "")
+    /// <param name="disks">Further disks of each node: directories disk-1 and so on in its own.</param>
+    public static async Task<LocalCluster> StartAsync(int nodes = 3, string settings = "", int disks = 0)
     {
         var directory = System.IO.Directory.CreateTempSubdirectory("myrmidon-test-").FullName;
+        for (var node = 0; node < nodes; node++)
+        {
+            for (var disk = 1; disk <= disks; disk++) System.IO.Directory.CreateDirectory(Path.Combine(new ClusterFile(directory).DataOf(node), $"disk-{disk}"));
+        }
         if (settings.Length > 0) await System.IO.File.WriteAllTextAsync(new ClusterFile(directory).SettingsPath, settings);
         return new LocalCluster(await DevCluster.StartAsync(directory, nodes, FreeOffset(nodes), CancellationToken.None),
             ownsDirectory: true);

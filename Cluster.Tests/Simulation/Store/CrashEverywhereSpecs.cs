@@ -5,11 +5,13 @@ public sealed class CrashEverywhereSpecs
     private const int Steps = 100;
 
     [Theory(DisplayName = "The power goes at each write, sync and rename of a workload in turn: what was flushed is there, and the store goes on")]
-    [InlineData(3, PowerLoss.LoseAll)]
-    [InlineData(4, PowerLoss.Torn)]
-    public void At_every_operation(int seed, PowerLoss loss)
+    [InlineData(3, PowerLoss.LoseAll, 1)]
+    [InlineData(4, PowerLoss.Torn, 1)]
+    [InlineData(5, PowerLoss.LoseAll, 2)]
+    [InlineData(6, PowerLoss.Torn, 3)]
+    public void At_every_operation(int seed, PowerLoss loss, int disks)
     {
-        var whole = new StoreModelRun(seed);
+        var whole = new StoreModelRun(seed, disks: disks);
         var first = whole.Rig.Disk.Operations;
         whole.Steps(Steps);
         whole.StopAndReopen();
@@ -17,7 +19,7 @@ public sealed class CrashEverywhereSpecs
         Assert.InRange(last - first, 30, 2000);
         for (var operation = first + 1; operation <= last; operation++)
         {
-            var run = new StoreModelRun(seed);
+            var run = new StoreModelRun(seed, disks: disks);
             run.Rig.Disk.PowerOffAt = operation;
             run.Steps(Steps);
             if (run.Rig.Disk.IsOff)
@@ -38,14 +40,16 @@ public sealed class CrashEverywhereSpecs
         }
     }
 
-    [Fact(DisplayName = "The power goes at each step of an open that follows a crash: the open after that finds the same")]
-    public void During_recovery()
+    [Theory(DisplayName = "The power goes at each step of an open that follows a crash: the open after that finds the same")]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void During_recovery(int disks)
     {
         for (var seed = 1; seed <= 3; seed++)
         {
             for (var operation = 1; operation <= 12; operation++)
             {
-                var run = new StoreModelRun(seed);
+                var run = new StoreModelRun(seed, disks: disks);
                 run.Steps(200);
                 run.Rig.Disk.Restart(PowerLoss.Torn);
                 run.Rig.Disk.PowerOffAt = run.Rig.Disk.Operations + operation;

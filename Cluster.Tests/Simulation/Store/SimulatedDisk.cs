@@ -40,6 +40,8 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
 
     public long FreeBytes => CapacityBytes == long.MaxValue ? 1L << 40 : Math.Max(0, CapacityBytes - UsedBytes);
 
+    public ulong FileSystem => 1;
+
     public long UsedBytes => _names.Values.Sum(file => file.Content.LongLength);
 
     /// <summary>Calls so far that change the disk.</summary>
@@ -127,6 +129,16 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         if (DiesAtDirectorySync) IsOff = true;
         if (!Operate()) return Off;
         MakeNamesDurable();
+        return DiskResult.Done();
+    }
+
+    /// <summary>Of one directory: of the names that begin with this and have no "/" behind it.</summary>
+    internal DiskResult SyncDirectory(string directory)
+    {
+        if (!Operate()) return Off;
+        bool IsIn(string name) => SimulatedDirectory.IsIn(directory, name);
+        foreach (var name in _durableNames.Keys.Where(IsIn).ToArray()) _durableNames.Remove(name);
+        foreach (var (name, file) in _names.Where(each => IsIn(each.Key))) _durableNames.Add(name, file);
         return DiskResult.Done();
     }
 

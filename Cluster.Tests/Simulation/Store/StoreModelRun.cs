@@ -24,10 +24,10 @@ public sealed class StoreModelRun
     private ulong _contents;
     private bool _goesOff;
 
-    public StoreModelRun(int seed, StoreOptions? options = null)
+    public StoreModelRun(int seed, StoreOptions? options = null, int disks = 1)
     {
         _random = new Random(seed);
-        Rig = new StoreRig((ulong)seed, options ?? DefaultOptions(seed));
+        Rig = new StoreRig((ulong)seed, options ?? DefaultOptions(seed), disks: disks);
         Rig.Open();
     }
 
@@ -46,10 +46,10 @@ public sealed class StoreModelRun
     };
 
     /// <summary>Twelve lives of one store, each ended by a stop, a kill or a loss of power. Throws, naming the seed, where the store is not its model.</summary>
-    public static (int Cleaned, int Freed, int Checkpoints) Run(int seed)
+    public static (int Cleaned, int Freed, int Checkpoints) Run(int seed, int disks = 1)
     {
         var (cleaned, freed, checkpoints) = (0, 0, 0);
-        var run = new StoreModelRun(seed);
+        var run = new StoreModelRun(seed, disks: disks);
         run.Rig.Disk.ShortWrites = seed % 2 == 0;
         run.Rig.Disk.UncachedOneIn = seed % 3 == 0 ? 4 : 0;
         var random = new Random(-seed);

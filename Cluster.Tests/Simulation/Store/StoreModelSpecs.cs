@@ -14,4 +14,19 @@ public sealed class StoreModelSpecs
         Assert.True(cleaned > 10 && freed > 50 && checkpoints > 50,
             $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints");
     }
+
+    [Theory(DisplayName = "The same over two and three disks that lose their power together")]
+    [InlineData(2)]
+    [InlineData(3)]
+    public void Several_disks(int disks)
+    {
+        var (cleaned, freed, checkpoints) = (0, 0, 0);
+        for (var seed = 1; seed <= 15; seed++)
+        {
+            var did = StoreModelRun.Run(seed, disks);
+            (cleaned, freed, checkpoints) = (cleaned + did.Cleaned, freed + did.Freed, checkpoints + did.Checkpoints);
+        }
+        Assert.True(cleaned > 5 && freed > 25 && checkpoints > 25,
+            $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints");
+    }
 }

@@ -12,18 +12,24 @@ public sealed class StoreRig
     public static readonly SessionId Session = new(1, 99);
     private ulong _ids = 1;
 
-    public StoreRig(ulong seed = 1, StoreOptions? options = null, SimulatedDisk? disk = null)
+    /// <param name="disks">From two on, that many directories of one simulated disk are the store's disks.</param>
+    public StoreRig(ulong seed = 1, StoreOptions? options = null, SimulatedDisk? disk = null, int disks = 1)
     {
         Disk = disk ?? new SimulatedDisk(seed);
+        Directories = disks == 1 ? [] : [.. Enumerable.Range(0, disks).Select(index => new SimulatedDirectory(Disk, index == 0 ? "" : $"d{index}/"))];
         Options = (options ?? new StoreOptions()) with
         {
             SegmentBytes = options?.SegmentBytes is { } bytes and < (64 << 20) ? bytes : StoreOptions.SegmentBytesMin,
             BootId = new Guid(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11),
             NewId = () => new Guid((int)_ids++, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1),
+            Clock = new StoppedClock(),
         };
     }
 
     public SimulatedDisk Disk { get; }
+
+    /// <summary>The store's disks, home first; empty: the simulated disk itself is its only one.</summary>
+    public IReadOnlyList<SimulatedDirectory> Directories { get; set; }
 
     public SimulatedLoop Loop { get; } = new();
 
@@ -36,7 +42,9 @@ public sealed class StoreRig
     public StoreOpenResult TryOpen()
     {
         Loop.Clear();
-        var result = BlockStore.Open(Options, Loop, Disk, new LoopDiskScheduler(Loop), NullLogger.Instance);
+        foreach (var directory in Directories) directory.Restart();
+        IDisk home = Directories.Count == 0 ? Disk : Directories[0];
+        var result = BlockStore.Open(Options, Loop, home, new LoopDiskScheduler(Loop), NullLogger.Instance, [.. Directories.Skip(1)]);
         if (result.Store is null) return result;
         Store = result.Store;
         Loop.AddPhase(TurnPhase.Store, Store);
@@ -222,4 +230,12 @@ public sealed class RecordingEvents : IVolumeStoreEvents
     public int Rooms { get; private set; }
 
     public void OnRoom() => Rooms++;
+}
+
+/// <summary>No time passes: nothing that is placed or written depends on the machine.</summary>
+internal sealed class StoppedClock : TimeProvider
+{
+    public override DateTimeOffset GetUtcNow() => DateTimeOffset.FromUnixTimeMilliseconds(1_700_000_000_000);
+
+    public override long GetTimestamp() => 0;
 }

@@ -25,6 +25,12 @@ internal static partial class Decoders
         var superblock = new byte[Superblock.SizeBytes];
         new Superblock { StoreId = ContractSamples.Store, SegmentBytes = StoreOptions.SegmentBytesMin, Opens = new StoreOpens(4, [1, 2, 3, 4]) }.Encode(superblock);
         yield return new Decoder(typeof(Superblock), "TryDecode", [superblock], input => Superblock.TryDecode(input, out _) == IoStatus.Ok) { Reseal = Decoder.SealAt(Superblock.SizeBytes - 8) };
+        var label = new byte[DiskLabel.SizeBytes];
+        new DiskLabel(ContractSamples.Store, ContractSamples.Store, 77).Encode(label);
+        yield return new Decoder(typeof(DiskLabel), "TryDecode", [label], input => DiskLabel.TryDecode(input, out _) == IoStatus.Ok) { Reseal = Decoder.SealAt(DiskLabel.SizeBytes - 8) };
+        var roster = new byte[DiskRoster.SizeBytes];
+        new DiskRoster(ContractSamples.Store, 4, [new RosterEntry(ContractSamples.Store, true, false, 6, "/disks/one")]).Encode(roster);
+        yield return new Decoder(typeof(DiskRoster), "TryDecode", [roster], input => DiskRoster.TryDecode(input, out _) == IoStatus.Ok) { Reseal = Decoder.SealAt(DiskRoster.SizeBytes - 8) };
         var segment = new byte[SegmentHeader.SizeBytes];
         new SegmentHeader(ContractSamples.Store, ContractSamples.Store, ContractSamples.Store, 3, new LogPosition(2, 900), 1 << 20, 1).Encode(segment);
         yield return new Decoder(typeof(SegmentHeader), "TryDecode", [segment], input => SegmentHeader.TryDecode(input, out _) == IoStatus.Ok) { Reseal = Decoder.SealAt(SegmentHeader.SizeBytes - 8) };

@@ -17,7 +17,12 @@ internal static class ContractSamples
     public static readonly Attachment Attachment = new(3, AttachmentMode.Exclusive, Node, "node-1");
     public static readonly VolumeRevision Revision = new(0x0123456789abcdef, 3);
     public static readonly NodeDescription Description = new(Node, "node-1", "z1", "h:1", "h:2", "h:3", "akka.tcp://myrmidon@h:4", Store);
-    public static readonly NodeReport Report = new(100, 40, 60, 3, Store, "0.1.0", 25, 200);
+    public static readonly NodeReport Report = new(100, 40, 60, 3, Store, "0.1.0", 25, 200)
+    {
+        Disks = [new DiskReport(Store, "/disks/1", "missing", 60, 40, 0.5, 1.5, 2, "its directory is empty")],
+        MissingBytes = 7,
+    };
+
     public static readonly VolumeEntry Entry = new(Spec, [Placement], CataloguePhase.Ready);
     private static readonly ImmutableArray<InSyncMember> Members = [new(new ReplicaId(1), Store, 4, 0x41), new(new ReplicaId(2), Store, 5, 0x51)];
 

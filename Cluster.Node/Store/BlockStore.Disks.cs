@@ -1,0 +1,88 @@
+namespace Cluster.Node.Store;
+
+/// <summary>
+/// What it means for a store that some of its disks are not there (docs/adr/0012-a-store-over-several-disks.md). Blocks that lie on them stay in the maps, and their reads fail: they
+/// are mended from other copies, block by block. Of the end of the log nobody knows what it had on them: unless the last stop was in order, no volume can say what it holds.
+/// </summary>
+public sealed partial class BlockStore
+{
+    /// <summary>
+    /// An open without a disk numbers its segments from its own count, shifted by this, on. What the missing disk has of the log has lower numbers, so that none is given out twice, and what
+    /// returns with it later is older than all that was written meanwhile. What is found can't say it: the newest numbers may be on disks that are missing. An open does not use 2^32 segments.
+    /// </summary>
+    private const int NumbersOfAnOpenLog2 = 32;
+
+    /// <summary>All disks, those that are missing too. Any thread.</summary>
+    public IReadOnlyList<StoreDiskFacts> Disks => _disk.Facts();
+
+    /// <summary>One of them: their number and order are settled at the open.</summary>
+    public StoreDiskFacts DiskAt(int index) => _disk.FactsAt(index);
+
+    /// <summary>Encoded bytes of blocks that only other copies have: they lie on a disk that is missing. Any thread; true lately.</summary>
+    public long MissingBytes => Volatile.Read(ref _missingBytes);
+
+    private long _missingBytes;
+
+    /// <summary>Called on the loop when the store has failed because of a disk without which it can be opened anew, once that is noted on media.</summary>
+    public Action<string>? DiskFailed { get; set; }
+
+    internal bool LacksDisks => _disk.Absent.Count > 0;
+
+    /// <summary>Lets go of the disks of a store that never ran.</summary>
+    internal void CloseDisks() => _disk.Dispose();
+
+    internal void OnDisksNoted(DiskResult result)
+    {
+        if (!result.IsOk) StoreLog.DiskNoteFailed(_logger, _disk.Description, result.Detail ?? "");
+        foreach (var disk in _disk.Disks.Where(disk => disk is { IsHome: false, Failure: not null }))
+        {
+            StoreLog.DiskFailed(_logger, _disk.Description, disk.Id, disk.Path, disk.Failure!);
+            if (result.IsOk) DiskFailed?.Invoke($"Disk {disk.Id} of the store, at {disk.Path}, has failed ({disk.Failure})");
+        }
+        OnJobDone();
+    }
+
+    /// <summary>Before the log goes on, and only of disks beside the home.</summary>
+    private void NoteFailedDisks()
+    {
+        if (!_stopped && _disk.HasFailed) Submit(DiskLane.Sync, new DiskNoteJob(this, _disk));
+    }
+
+    private ulong NextNumber(ulong highest) => LacksDisks ? Math.Max(OpenCount << NumbersOfAnOpenLog2, highest + 1) : highest + 1;
+
+    /// <summary>
+    /// Nothing of the log is on the disk that is missing if the last stop was in order and its checkpoint has all of it. Else records that were flushed may be there, of any volume, and no
+    /// trace of them anywhere else.
+    /// </summary>
+    /// <param name="from">Where the checkpoint ends.</param>
+    private void DamageWithoutLog(LogPosition from, LogPosition? cleanEnd)
+    {
+        if (!_disk.LacksLog || from == cleanEnd) return;
+        var paths = string.Join(", ", _disk.Absent.Where(disk => disk.IsNew).Select(disk => disk.Path));
+        foreach (var volume in _volumes.Values) volume.MarkDamaged($"the end of the log may be on a disk that is missing ({paths})");
+    }
+
+    /// <summary>What the absence of disks means is put into a checkpoint, and after that they are not asked for any more: the log does not go on there.</summary>
+    private RecoveryFailure? GoOnWithoutDisks()
+    {
+        Volatile.Write(ref _missingBytes, Segments.MissingBytes);
+        if (!_disk.LacksLog) return null;
+        var snapshot = TakeSnapshot();
+        var result = CheckpointWriter.Write(_disk, snapshot, out var bytes);
+        if (result.IsOk) result = _disk.GoOnWithout();
+        if (!result.IsOk) return new RecoveryFailure(result.Status, $"a checkpoint without the missing disks could not be written: {result.Detail}");
+        (_checkpointBytes, _checkpointAtBytes) = (bytes, 0);
+        NoteCheckpoint(snapshot);
+        return null;
+    }
+}
+
+/// <summary>Notes on media which disks failed, so that the next open goes on without them.</summary>
+internal sealed class DiskNoteJob(BlockStore store, DiskPool disks) : DiskJob
+{
+    private DiskResult _result;
+
+    public override void Execute() => _result = disks.NoteFailed();
+
+    public override void Complete() => store.OnDisksNoted(_result);
+}

@@ -1,0 +1,178 @@
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Store;
+
+/// <summary>
+/// The disks of one store as one flat set of files. The home has the superblock, the checkpoint and the roster; segments lie on all of them, each file on one. A new segment goes where,
+/// measured by its size, a disk has least of the store, and less often to one that answers slowly. Any thread, once it is attached (docs/adr/0012-a-store-over-several-disks.md).
+/// </summary>
+public sealed partial class DiskPool : IDisk
+{
+    /// <summary>Added to every disk's latency before they are compared: differences below it say nothing about a disk.</summary>
+    private const double LatencyFloorMs = 2;
+
+    private readonly Lock _gate = new();
+
+    /// <summary>Where each segment's file lies. Under the gate.</summary>
+    private readonly Dictionary<string, StoreDisk> _places = new(StringComparer.Ordinal);
+
+    private readonly StoreDisk _home;
+    private readonly IReadOnlyList<IDisk> _given;
+    private readonly StoreOptions _options;
+
+    /// <summary>In use, home first. Set before any other thread has the pool.</summary>
+    private readonly List<StoreDisk> _disks;
+    private long _segmentBytes = StoreOptions.SegmentBytesMin;
+    private volatile bool _isOpening = true;
+
+    /// <param name="further">Disks beside the home, in any order; what each is, its label says.</param>
+    public DiskPool(IDisk home, IReadOnlyList<IDisk> further, StoreOptions options)
+    {
+        (_home, _given, _options) = (new StoreDisk(home, isHome: true, options.Clock), further, options);
+        _disks = [_home];
+    }
+
+    public string Description => _home.Path;
+
+    /// <summary>Of all disks that take segments; directories of one file system count once.</summary>
+    public long FreeBytes => _disks.Where(disk => disk.Failure is null).GroupBy(disk => disk.Files.FileSystem).Sum(same => same.Max(disk => disk.Files.FreeBytes));
+
+    public ulong FileSystem => _home.Files.FileSystem;
+
+    /// <summary>Those that are in use; the home is the first.</summary>
+    public IReadOnlyList<StoreDisk> Disks => _disks;
+
+    /// <summary>Takes the home. The others are taken when it is known that they are this store's.</summary>
+    public DiskResult TryLock() => _home.Files.TryLock();
+
+    public DiskResult Open(string name, bool create, out IDiskFile? file)
+    {
+        file = null;
+        var isNew = false;
+        var disk = PlaceOf(name);
+        if (disk is null)
+        {
+            if (!create) return DiskResult.Failed(IoStatus.Missing, $"{name} is on none of the store's disks");
+            (disk, isNew) = (Choose(), true);
+        }
+        var result = disk.Files.Open(name, create, out var opened);
+        if (!result.IsOk)
+        {
+            disk.Note(in result);
+            return result;
+        }
+        if (isNew) Place(name, disk);
+        file = new PoolFile(disk, opened!, () => _isOpening);
+        return result;
+    }
+
+    /// <summary>Learns where the segments are. A segment that is on two disks is one too many: nobody says which is the true one.</summary>
+    public DiskResult List(List<string> names)
+    {
+        foreach (var disk in _disks)
+        {
+            var own = new List<string>();
+            var result = disk.Files.List(own);
+            disk.Note(in result);
+            if (!result.IsOk) return result;
+            foreach (var name in own)
+            {
+                if (!IsSegment(name))
+                {
+                    if (disk.IsHome) names.Add(name);
+                    continue;
+                }
+                if (PlaceOf(name) is { } other && other != disk)
+                    return DiskResult.Failed(IoStatus.Conflict, $"{name} lies in {other.Path} and in {disk.Path}: a copy of a segment was put there by hand; take the copy away");
+                Place(name, disk);
+                names.Add(name);
+            }
+        }
+        return DiskResult.Done();
+    }
+
+    public DiskResult Delete(string name)
+    {
+        if (PlaceOf(name) is not { } disk) return DiskResult.Done();
+        var result = disk.Files.Delete(name);
+        disk.Note(in result);
+        if (!result.IsOk || !IsSegment(name)) return result;
+        lock (_gate)
+        {
+            if (_places.Remove(name)) disk.CountSegments(-1);
+        }
+        return result;
+    }
+
+    public DiskResult Rename(string from, string to)
+    {
+        Invariant.That(!IsSegment(from) && !IsSegment(to), "a segment was renamed");
+        return _home.Files.Rename(from, to);
+    }
+
+    /// <summary>Of all disks: what an open relies on.</summary>
+    public DiskResult SyncDirectory()
+    {
+        foreach (var disk in _disks)
+        {
+            var result = disk.Files.SyncDirectory();
+            disk.Note(in result);
+            if (!result.IsOk) return result;
+        }
+        return DiskResult.Done();
+    }
+
+    public DiskResult SyncDirectoryOf(string name)
+    {
+        var disk = PlaceOf(name) ?? _home;
+        var result = disk.Files.SyncDirectory();
+        disk.Note(in result);
+        return result;
+    }
+
+    public void Dispose()
+    {
+        foreach (var disk in _given) disk.Dispose();
+        _home.Files.Dispose();
+    }
+
+    /// <summary>The store has been read: from here on a read that fails spoils its blocks only.</summary>
+    internal void OnOpened() => _isOpening = false;
+
+    private static bool IsSegment(string name) => SegmentTable.IdOf(name) is not null;
+
+    private StoreDisk? PlaceOf(string name)
+    {
+        if (!IsSegment(name)) return _home;
+        lock (_gate) return _places.GetValueOrDefault(name);
+    }
+
+    private void Place(string name, StoreDisk disk)
+    {
+        lock (_gate)
+        {
+            if (_places.TryAdd(name, disk)) disk.CountSegments(1);
+        }
+    }
+
+    /// <summary>
+    /// In proportion to what is the store's there or could be, times how quick the disk is beside the quickest: the one that is furthest below its share. One that has no room for a segment comes
+    /// last.
+    /// </summary>
+    private StoreDisk Choose()
+    {
+        if (_disks.Count == 1) return _home;
+        var quickest = _disks.Min(LatencyMs);
+        var (best, least) = (_home, double.PositiveInfinity);
+        foreach (var disk in _disks)
+        {
+            if (disk.Failure is not null) continue;
+            var (free, own) = (disk.Files.FreeBytes, disk.Segments * _segmentBytes);
+            var filled = free < _segmentBytes ? double.MaxValue : (own + _segmentBytes) / ((own + free) * (quickest / LatencyMs(disk)));
+            if (filled < least) (best, least) = (disk, filled);
+        }
+        return best;
+    }
+
+    private static double LatencyMs(StoreDisk disk) => LatencyFloorMs + Math.Max(disk.WriteMs, disk.SyncMs);
+}

@@ -1,0 +1,103 @@
+using System.Buffers.Binary;
+using System.Collections.Immutable;
+using System.IO.Hashing;
+using System.Text;
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Store;
+
+/// <summary>One further disk that a store counts on.</summary>
+/// <param name="Failed">A write or an fdatasync failed on it: it is not used again until it is forgotten.</param>
+/// <param name="Without">An open has gone on without it, and what that means for each volume is in the checkpoint. Until then the log may go on there.</param>
+/// <param name="ChangedAtMs">When the entry was changed last, for people.</param>
+/// <param name="Path">Where it was seen last. A disk is known by its id.</param>
+public sealed record RosterEntry(Guid Disk, bool Failed, bool Without, ulong ChangedAtMs, string Path);
+
+/// <summary>
+/// Which further disks a store consists of, so that one that is not there is missed. 4096 bytes, little-endian, in one of two slots of the file "disks" of the
+/// home (at 0 and 4096), written in turn; the valid one with the higher write count holds:
+/// <code>
+///   0 magic u64 "MYRDISKS"   8 version u16   10 entries u16   12 zero u32   16 store id (16)   32 write count u64   40 zero
+/// 128 entries of 256 bytes, 15 at most:
+///       0 disk id (16)   16 flags u8 (1 failed, 2 an open went on without it)   17 zero u8   18 length of the path u16   20 zero u32
+///      24 changed at u64 (ms since 1970, UTC)   32 path, UTF-8, 224 bytes at most
+/// 3968 zero   4088 hash u64 of bytes 0-4087
+/// </code>
+/// </summary>
+public sealed record DiskRoster(Guid Store, ulong WriteCount, ImmutableArray<RosterEntry> Entries)
+{
+    public const int SizeBytes = 4096;
+    public const int EntriesMax = 15;
+    public const int PathBytesMax = 224;
+
+    /// <summary>"MYRDISKS".</summary>
+    public const ulong Magic = 0x534B5349_4452594D;
+    public const ushort VersionCurrent = 1;
+    private const int EntriesAt = 128;
+    private const int EntryBytes = 256;
+    private const int PathAt = 32;
+    private const int HashedBytes = 4088;
+    private const byte FailedFlag = 1;
+    private const byte WithoutFlag = 2;
+
+    public RosterEntry? Find(Guid disk) => Entries.FirstOrDefault(entry => entry.Disk == disk);
+
+    /// <summary>With this entry in place of the one of the same disk, or behind the others.</summary>
+    public DiskRoster With(RosterEntry entry)
+    {
+        var at = Entries.Select((known, index) => (known, index)).Where(each => each.known.Disk == entry.Disk).Select(each => each.index).FirstOrDefault(-1);
+        return this with { Entries = at < 0 ? Entries.Add(entry) : Entries.SetItem(at, entry) };
+    }
+
+    public void Encode(Span<byte> to)
+    {
+        Invariant.That(Entries.Length <= EntriesMax, "a roster has too many disks");
+        to[..SizeBytes].Clear();
+        BinaryPrimitives.WriteUInt64LittleEndian(to, Magic);
+        BinaryPrimitives.WriteUInt16LittleEndian(to[8..], VersionCurrent);
+        BinaryPrimitives.WriteUInt16LittleEndian(to[10..], (ushort)Entries.Length);
+        Store.TryWriteBytes(to[16..]);
+        BinaryPrimitives.WriteUInt64LittleEndian(to[32..], WriteCount);
+        for (var index = 0; index < Entries.Length; index++) EncodeEntry(Entries[index], to.Slice(EntriesAt + (index * EntryBytes), EntryBytes));
+        BinaryPrimitives.WriteUInt64LittleEndian(to[HashedBytes..], XxHash3.HashToUInt64(to[..HashedBytes]));
+    }
+
+    /// <summary>Malformed: nothing was ever written there, or it makes no sense; BadChecksum; Unsupported: a version that this program does not know.</summary>
+    public static IoStatus TryDecode(ReadOnlySpan<byte> from, out DiskRoster? roster)
+    {
+        roster = null;
+        if (from.Length < SizeBytes || BinaryPrimitives.ReadUInt64LittleEndian(from) != Magic) return IoStatus.Malformed;
+        if (BinaryPrimitives.ReadUInt64LittleEndian(from[HashedBytes..]) != XxHash3.HashToUInt64(from[..HashedBytes])) return IoStatus.BadChecksum;
+        if (BinaryPrimitives.ReadUInt16LittleEndian(from[8..]) != VersionCurrent) return IoStatus.Unsupported;
+        var count = BinaryPrimitives.ReadUInt16LittleEndian(from[10..]);
+        if (count > EntriesMax) return IoStatus.Malformed;
+        var entries = ImmutableArray.CreateBuilder<RosterEntry>(count);
+        for (var index = 0; index < count; index++)
+        {
+            if (DecodeEntry(from.Slice(EntriesAt + (index * EntryBytes), EntryBytes)) is not { } entry || entries.Any(known => known.Disk == entry.Disk)) return IoStatus.Malformed;
+            entries.Add(entry);
+        }
+        roster = new DiskRoster(new Guid(from[16..32]), BinaryPrimitives.ReadUInt64LittleEndian(from[32..]), entries.MoveToImmutable());
+        return IoStatus.Ok;
+    }
+
+    private static void EncodeEntry(RosterEntry entry, Span<byte> to)
+    {
+        var path = Encoding.UTF8.GetBytes(entry.Path);
+        Invariant.That(path.Length <= PathBytesMax, "a disk's path is too long for the roster");
+        entry.Disk.TryWriteBytes(to);
+        to[16] = (byte)((entry.Failed ? FailedFlag : 0) | (entry.Without ? WithoutFlag : 0));
+        BinaryPrimitives.WriteUInt16LittleEndian(to[18..], (ushort)path.Length);
+        BinaryPrimitives.WriteUInt64LittleEndian(to[24..], entry.ChangedAtMs);
+        path.CopyTo(to[PathAt..]);
+    }
+
+    private static RosterEntry? DecodeEntry(ReadOnlySpan<byte> from)
+    {
+        var length = BinaryPrimitives.ReadUInt16LittleEndian(from[18..]);
+        var disk = new Guid(from[..16]);
+        if (length > PathBytesMax || disk == Guid.Empty || from[16] > (FailedFlag | WithoutFlag)) return null;
+        return new RosterEntry(disk, (from[16] & FailedFlag) != 0, (from[16] & WithoutFlag) != 0, BinaryPrimitives.ReadUInt64LittleEndian(from[24..]),
+            Encoding.UTF8.GetString(from.Slice(PathAt, length)));
+    }
+}

@@ -1,0 +1,48 @@
+namespace Cluster.Node.Store;
+
+/// <summary>A file of a <see cref="DiskPool"/>: knows its disk, times what is written there, and notes what fails.</summary>
+public sealed class PoolFile(StoreDisk disk, IDiskFile file, Func<bool> readsCount) : IDiskFile
+{
+    public StoreDisk Disk => disk;
+
+    public long LengthBytes => file.LengthBytes;
+
+    public DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
+    {
+        var began = disk.Now;
+        var result = file.Write(offsetBytes, vectors);
+        if (result.IsOk) disk.OnWritten(began);
+        else disk.Note(in result);
+        return result;
+    }
+
+    public DiskResult Read(long offsetBytes, Span<byte> to)
+    {
+        var result = file.Read(offsetBytes, to);
+        if (result.IsOk) return result;
+        // While a store is opened, what can't be read is the log or a header, without which there is no store.
+        if (readsCount()) disk.Note(in result);
+        else disk.NoteRead(in result);
+        return result;
+    }
+
+    public DiskResult TryReadCached(long offsetBytes, Span<byte> to) => file.TryReadCached(offsetBytes, to);
+
+    public DiskResult Sync()
+    {
+        var began = disk.Now;
+        var result = file.Sync();
+        if (result.IsOk) disk.OnSynced(began);
+        else disk.Note(in result);
+        return result;
+    }
+
+    public DiskResult Preallocate(long lengthBytes)
+    {
+        var result = file.Preallocate(lengthBytes);
+        disk.Note(in result);
+        return result;
+    }
+
+    public void Dispose() => file.Dispose();
+}

@@ -1,0 +1,90 @@
+using Cluster.Messages.Model;
+using Cluster.Node.Store;
+
+namespace Cluster.Tests.Simulation.Store;
+
+/// <summary>
+/// One directory of a simulated disk as a disk of its own: several disks that lose their power at one moment. The home of a store has the empty prefix, the others one such as "d1/". It can be taken
+/// away, and made to fail.
+/// </summary>
+public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDisk
+{
+    private bool _locked;
+
+    public string Description => prefix.Length == 0 ? "home" : prefix;
+
+    /// <summary>Every call on it fails.</summary>
+    public bool IsGone { get; set; }
+
+    /// <summary>Writes and syncs fail, reads do not.</summary>
+    public bool FailsWrites { get; set; }
+
+    /// <summary>Reads of files whose names begin with this fail; "": of none.</summary>
+    public string FailsReadsOf { get; set; } = "";
+
+    public long FreeBytes => IsGone ? 0 : FreeLimit - (Names.Sum(name => disk.Content(prefix + name).LongLength));
+
+    public long FreeLimit { get; set; } = 1L << 40;
+
+    public ulong FileSystem => (ulong)prefix.GetHashCode(StringComparison.Ordinal);
+
+    private IEnumerable<string> Names => disk.Names.Where(name => IsIn(prefix, name)).Select(name => name[prefix.Length..]);
+
+    public static bool IsIn(string prefix, string name) => name.StartsWith(prefix, StringComparison.Ordinal) && !name.AsSpan(prefix.Length).Contains('/');
+
+    public DiskResult TryLock()
+    {
+        if (IsGone) return Gone;
+        if (_locked) return DiskResult.Failed(IoStatus.Busy, "locked");
+        _locked = true;
+        return DiskResult.Done();
+    }
+
+    public DiskResult Open(string name, bool create, out IDiskFile? file)
+    {
+        file = null;
+        if (IsGone || (create && FailsWrites)) return Gone;
+        var result = disk.Open(prefix + name, create, out var opened);
+        if (result.IsOk) file = new Handle(this, opened!, FailsReadsOf.Length > 0 && name.StartsWith(FailsReadsOf, StringComparison.Ordinal));
+        return result;
+    }
+
+    public DiskResult List(List<string> names)
+    {
+        if (IsGone) return Gone;
+        names.AddRange(Names);
+        return DiskResult.Done();
+    }
+
+    public DiskResult Delete(string name) => IsGone ? Gone : disk.Delete(prefix + name);
+
+    public DiskResult Rename(string from, string to) => IsGone ? Gone : disk.Rename(prefix + from, prefix + to);
+
+    public DiskResult SyncDirectory() => IsGone || FailsWrites ? Gone : disk.SyncDirectory(prefix);
+
+    public void Dispose() => _locked = false;
+
+    public void Restart() => _locked = false;
+
+    private static DiskResult Gone => DiskResult.Failed(IoStatus.DeviceError, "the disk is gone");
+
+    private sealed class Handle(SimulatedDirectory directory, IDiskFile file, bool failsReads) : IDiskFile
+    {
+        public long LengthBytes => file.LengthBytes;
+
+        private bool CanWrite => directory is { IsGone: false, FailsWrites: false };
+
+        public DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors) => CanWrite ? file.Write(offsetBytes, vectors) : Gone;
+
+        public DiskResult Read(long offsetBytes, Span<byte> to) => directory.IsGone || failsReads ? Gone : file.Read(offsetBytes, to);
+
+        public DiskResult TryReadCached(long offsetBytes, Span<byte> to) => directory.IsGone ? new DiskResult(IoStatus.Busy, 0, null) : file.TryReadCached(offsetBytes, to);
+
+        public DiskResult Sync() => CanWrite ? file.Sync() : Gone;
+
+        public DiskResult Preallocate(long lengthBytes) => !CanWrite ? Gone
+            : lengthBytes - file.LengthBytes > directory.FreeBytes ? DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space") : file.Preallocate(lengthBytes);
+
+        public void Dispose() => file.Dispose();
+    }
+}
