@@ -99,6 +99,10 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     [InlineData(200063UL)]
     // A copy lost its link after it had answered a scrub, and was sent what was bad before it was aligned again: it dropped it, and the scrub waited for its answer for good.
     [InlineData(1017195UL)]
+    // "Blocks were lost": both copies in sync were made to fail a read, once each. The simulation's fault.
+    [InlineData(2000335UL)]
+    // What rotted was below a flush watermark that was itself not on media yet, where bad bytes are a torn tail. The simulation's fault.
+    [InlineData(2004285UL)]
     public void Seeds_that_once_failed(ulong seed) => Assert.True(SimRun.RunOverStore(seed).Asked > 0);
 
     [Theory(DisplayName = "Seeds that once broke a promise")]

@@ -34,8 +34,11 @@ internal sealed class SimBlockStorage : ISimStorage
     private bool _isMediaKnown;
     private bool _hasPowerFailure;
 
-    /// <summary>Below it lies what may rot: it is on media, and an entry of the log says so, so that bad bytes there are no torn tail.</summary>
+    /// <summary>Below it lies what may rot: it is on media, and so is an entry of the log that says so, so that bad bytes there are no torn tail, also after a loss of power.</summary>
     private LogPosition _noted;
+
+    /// <summary>An entry written by that operation says it of all below.</summary>
+    private (LogPosition Below, long Operation) _noting;
 
     /// <summary>What the next open must find.</summary>
     private ulong _kept;
@@ -159,7 +162,7 @@ internal sealed class SimBlockStorage : ISimStorage
         // What was staged so far is written by this; what is staged as its answer is not yet.
         var (state, noted) = (_volume?.States.Count - 1, _store.NotedDurable);
         var worked = _store.Run();
-        if (!_store.HasFailed) _noted = noted;
+        if (_node.World.Profile.Rots && !_store.HasFailed && _disk.FirstMissing(SegmentTable.Prefix) > _noting.Operation) (_noted, _noting) = (_noting.Below, (noted, _disk.Operations));
         if (worked && !_store.HasFailed && state > _written[^1].State) _written.Add(new Written(_disk.Operations, state.Value));
         if (_store.CheckpointsWritten != _checkpointsSeen && !_disk.IsOff) CheckMedia();
         return worked;
@@ -200,6 +203,8 @@ internal sealed class SimBlockStorage : ISimStorage
 
     public bool IsIntact => _volume is null || (!Committed().Any(block => block.Value == BadValue)
         && _volume.Real.Snapshots.All(snapshot => CommittedIn(snapshot) is not { } seen || !seen.Any(block => block.Value == BadValue)));
+
+    public int ReadsFailed => _disk.ReadsFailed;
 
     public void Calm() => (_disk.PowerOffAt, _disk.FailReads, _disk.FailWrites, _disk.FailSyncs) = (0, 0, 0, 0);
 
@@ -247,7 +252,7 @@ internal sealed class SimBlockStorage : ISimStorage
 
     private void Adopt(bool isNew)
     {
-        (_noted, _checkpointsSeen) = (default, _store!.CheckpointsWritten);
+        (_noted, _noting, _checkpointsSeen) = (default, default, _store!.CheckpointsWritten);
         _volume = _store.Find(SimWorld.Volume) is VolumeStore real ? new SimBlockVolume(this, _node, real, isNew) : null;
         _written.Clear();
         if (_volume is not null) _written.Add(new Written(_disk.Operations, 0));

@@ -74,6 +74,8 @@ internal sealed partial class SimHistory(SimWorld world)
 
     public int Lost { get; private set; }
 
+    private int _readsExcused;
+
     /// <summary>A test has made copies differ: no scrub may find that otherwise.</summary>
     public bool MayDiffer { get; set; }
 
@@ -104,7 +106,11 @@ internal sealed partial class SimHistory(SimWorld world)
     public void OnRepair(in RepairEvent repair)
     {
         // Blocks rot on one copy at a time: while that one alone is in sync, nobody else can be asked.
-        (Mended, Lost) = (Mended + repair.Mended, Lost + (world.Journal.State.InSync.Length > 1 ? repair.Lost : 0));
+        // The same goes for a copy whose disk failed a read, once, beside one on which the block had rotted or failed too: each such failure excuses one block.
+        var failures = world.Replicas.Sum(node => node.Storage.ReadsFailed);
+        var excused = Math.Clamp(failures - _readsExcused, 0, repair.Lost);
+        _readsExcused += excused;
+        (Mended, Lost) = (Mended + repair.Mended, Lost + (world.Journal.State.InSync.Length > 1 ? repair.Lost - excused : 0));
         if (repair.Lost > 0) world.Say("repair", $"{repair.Lost} of the blocks {repair.Range} are good on no copy ({repair.Cause})");
     }
 

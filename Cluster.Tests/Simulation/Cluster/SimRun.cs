@@ -122,7 +122,7 @@ internal static class SimRun
     public static SimResult RunResizing(ulong seed)
     {
         var profile = seed % 3 == 2 ? RealProfileOf(seed) : ProfileOf(seed);
-        return Run(seed, profile with { Resizes = true, ChangesCopies = false, TakesSnapshots = seed % 7 == 0, Rots = false });
+        return Run(seed, profile with { Resizes = true, ChangesCopies = false, TakesSnapshots = seed % 7 == 0 });
     }
 
     private static SimResult Run(ulong seed, SimProfile profile)

@@ -74,6 +74,9 @@ internal interface ISimStorage
     {
     }
 
+    /// <summary>Reads that the disk was made to fail, once each: the bytes are good.</summary>
+    int ReadsFailed => 0;
+
     /// <summary>A bit of the block's bytes flips on media. False: there is nothing here that can rot.</summary>
     bool Rot(ulong block) => false;
 

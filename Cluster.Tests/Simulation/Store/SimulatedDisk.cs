@@ -65,6 +65,9 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
 
     public int FailReads { get; set; }
 
+    /// <summary>Reads that have failed by it.</summary>
+    public int ReadsFailed { get; private set; }
+
     /// <summary>A process that starts anew may find that the page cache has dropped what failed syncs have left there.</summary>
     public bool EvictsLost { get; set; }
 
@@ -286,7 +289,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         public DiskResult Read(long offsetBytes, Span<byte> to)
         {
             if (IsDead) return Off;
-            if (Take(() => disk.FailReads, left => disk.FailReads = left))
+            if (Take(() => disk.FailReads, left => (disk.FailReads, disk.ReadsFailed) = (left, disk.ReadsFailed + 1)))
                 return DiskResult.Failed(IoStatus.DeviceError, "read: injected error");
             var count = (int)Math.Clamp(file.Content.LongLength - offsetBytes, 0, to.Length);
             file.Content.AsSpan((int)Math.Min(offsetBytes, file.Content.LongLength), count).CopyTo(to);
