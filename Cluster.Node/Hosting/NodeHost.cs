@@ -111,6 +111,7 @@ public sealed partial class NodeHost
             Failovers = new FailoverMetrics(_metrics),
             Snapshots = new SnapshotMetrics(_metrics),
         };
+        runtime.OwnedVolumes.Expose(_metrics);
         var (bridge, meshPort) = await StartMeshAsync(runtime, () => member.Directory, () => member.Value);
         member.Directory = StartDirectory(journal, bridge);
         member.Value = StartAkka(journal.Log);

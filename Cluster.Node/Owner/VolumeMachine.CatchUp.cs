@@ -29,7 +29,7 @@ public sealed partial class VolumeMachine
     /// </summary>
     private void StartNextCatchUp()
     {
-        if (Phase != VolumePhase.Serving || _effects.Local is not { } local || IsRestoreUncommitted) return;
+        if (Phase != VolumePhase.Serving || _effects.Local is not { } local) return;
         foreach (var session in _replicas.Values)
         {
             if (session.CatchUp is not null) return;
@@ -41,6 +41,29 @@ public sealed partial class VolumeMachine
             BeginCatchUp(session, local, plan);
             return;
         }
+    }
+
+    /// <summary>
+    /// A copy that is only partly there must not apply a restore: half of a snapshot would become the newest version of blocks that no later batch looks at. It gets the outcome as changes like any
+    /// other, by a catch-up that begins behind the restore. One that began before may have the record, and knows of no watermark that commits it. To wait with catch-ups until a restore is committed
+    /// would be no way: where too few copies are in sync it waits for one of them.
+    /// </summary>
+    private void KeepFromRestores(ulong upTo)
+    {
+        foreach (var session in _replicas.Values)
+        {
+            if (session is { CatchUp: not null, Phase: not ReplicaPhase.Joining } && HasRestore(upTo)) AbandonCatchUp(session, "the volume is put back to a snapshot");
+        }
+    }
+
+    private bool HasRestore(ulong upTo)
+    {
+        for (var sequence = _pending.Base + 1; sequence <= upTo; sequence++)
+        {
+            ref var record = ref _pending[sequence];
+            if (record.Header.Kind == RecordKind.Marker && SnapshotMarker.TryDecode(record.Buffer!.Span[record.Header.PayloadOffset..]) is { RestoreFrom: not 0 }) return true;
+        }
+        return false;
     }
 
     /// <summary>Null: it waits for its turn.</summary>
@@ -293,18 +316,23 @@ public sealed partial class VolumeMachine
 
     // ---- what users see ----
 
+    /// <summary>Every state of <see cref="StateName"/>, for metrics.</summary>
+    public static string[] States { get; } = ["healthy", "degraded", "held", "moving", "recovering", "offline", "deleted"];
+
+    /// <summary>In one word how the volume is; on the loop.</summary>
+    public string StateName => Phase switch
+    {
+        VolumePhase.Serving => IsGathering || _state.InSync.Length < _state.InSyncMin || _isHeldForRoom ? "held" : _state.InSync.Length < Spec.Replicas ? "degraded" : "healthy",
+        VolumePhase.Draining => "moving",
+        VolumePhase.Stopped => _state.Deleted ? "deleted" : "offline",
+        _ => "recovering",
+    };
+
     /// <summary>A snapshot for the actor and the API; the caller passes it on.</summary>
     public VolumeView View()
     {
         var replicas = _state.Replicas.Select(ViewOf).ToImmutableArray();
-        var state = Phase switch
-        {
-            VolumePhase.Serving => IsGathering || _state.InSync.Length < _state.InSyncMin || _isHeldForRoom ? "held" : _state.InSync.Length < Spec.Replicas ? "degraded" : "healthy",
-            VolumePhase.Draining => "moving",
-            VolumePhase.Stopped => _state.Deleted ? "deleted" : "offline",
-            _ => "recovering",
-        };
-        return new VolumeView(Volume, Spec, state, IsServing ? _effects.NodeName : "", _epoch, _state.Version, Committed, replicas, _state.Attachment,
+        return new VolumeView(Volume, Spec, StateName, IsServing ? _effects.NodeName : "", _epoch, _state.Version, Committed, replicas, _state.Attachment,
             IsServing ? ServingReason() : _waitReason, _state.InSyncMin, _effects.Local?.Space);
     }
 

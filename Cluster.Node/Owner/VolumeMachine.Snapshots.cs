@@ -49,9 +49,6 @@ public sealed partial class VolumeMachine
     /// </summary>
     private bool IsMarkerOnItsWay => _marker is { IsOnMedia: false };
 
-    /// <summary>No copy that is only partly there may be given it to apply.</summary>
-    private bool IsRestoreUncommitted => _marker is { RestoreFrom: not 0 } marker && Committed < marker.Sequence;
-
     /// <summary>What sessions are told to be committed, and claim when they open at another owner (R13): not a marker that is on no media. It touches no block.</summary>
     private ulong CommittedForSessions => IsMarkerOnItsWay ? Math.Min(Committed, _marker!.Sequence - 1) : Committed;
 
@@ -93,11 +90,6 @@ public sealed partial class VolumeMachine
         {
             answer(refused.Status, refused.Sentence);
             return;
-        }
-        // What a copy in mid catch-up has of the snapshot may be half of it. It gets the outcome as changes like any other, by a catch-up that begins after this.
-        foreach (var session in _replicas.Values)
-        {
-            if (session is { CatchUp: not null, Phase: not ReplicaPhase.Joining }) AbandonCatchUp(session, "the volume is put back to a snapshot");
         }
         _effects.Log($"the volume is put back to snapshot {sequence} at {_pending.Last + 1}");
         AppendMarker(new MarkerOperation(_pending.Last + 1) { RestoreFrom = sequence, Answer = answer });

@@ -161,6 +161,7 @@ public sealed partial class VolumeMachine
             if (IsRequired(session)) upTo = Math.Min(upTo, session.Aligned ? session.Sure(media) : 0);
         }
         if (upTo <= _pending.Base) return;
+        KeepFromRestores(upTo);
         // The local map first: a read that starts after an answer must see what was answered.
         if (_effects.Local is not { } local || !local.Commit(_epoch, upTo))
         {

@@ -68,6 +68,9 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
 
     public RepairMetrics RepairMetrics { get; init; } = new(new Api.Metrics());
 
+    /// <summary>Any thread reads what it counts.</summary>
+    public OwnedVolumes OwnedVolumes { get; init; } = new();
+
     public SnapshotMetrics Snapshots { get; init; } = new(new Api.Metrics());
 
     public FailoverMetrics Failovers { get; init; } = new(new Api.Metrics());
@@ -222,9 +225,17 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     private void Tick()
     {
         foreach (var owner in _owners.Values.ToArray()) owner.Machine.OnTick();
+        CountStates();
         TickSeekers();
         _claims.OnTick(_loop.FreshNowMs());
         _loop.Schedule(TickMs, Tick);
+    }
+
+    private void CountStates()
+    {
+        OwnedVolumes.Begin();
+        foreach (var owner in _owners.Values) OwnedVolumes.Add(owner.Machine);
+        OwnedVolumes.End();
     }
 
     [LoggerMessage(Level = LogLevel.Error, Message = "a frame of kind {Kind} from node {Peer} has no place to go; it was dropped")]

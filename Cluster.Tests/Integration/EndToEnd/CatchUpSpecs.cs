@@ -40,6 +40,8 @@ public sealed class CatchUpSpecs : IDisposable
         var seen = await LocalCluster.WaitForVolumeAsync(front, "db", "far enough", volume => volume.Replicas.Any(replica =>
             replica.Node == away && replica.State == "catching-up" && replica.CatchUpBytesSent >= KillAtBytes));
         Assert.Contains(seen.Replicas, replica => replica is { CatchUpBytesPerSecond: > 0, CatchUpEtaSeconds: >= 0, CatchUpBytesTotal: >= DeltaBytes });
+        // Counted at each tick of the node.
+        await LocalCluster.WaitForAsync(() => CounterAsync(front.Api, "myrmidon_volumes{state=\"degraded\"}"), degraded => degraded == 1, "the metrics do not tell that the volume is degraded");
         await cluster.KillAsync(away);
         Assert.Equal(0UL, await CounterAsync(front.Api, "myrmidon_catch_up_ended_total"));
         await cluster.StartNodeAsync(away);
@@ -51,6 +53,8 @@ public sealed class CatchUpSpecs : IDisposable
         Assert.Equal(0, await probe.CountWrongAsync(CancellationToken.None));
         Assert.Equal((2UL, 1UL, 1UL), (await CounterAsync(front.Api, "myrmidon_catch_up_started_total"), await CounterAsync(front.Api, "myrmidon_catch_up_resumed_total"),
             await CounterAsync(front.Api, "myrmidon_catch_up_ended_total")));
+        await LocalCluster.WaitForAsync(() => CounterAsync(front.Api, "myrmidon_volumes{state=\"healthy\"}"), healthy => healthy == 1, "the metrics do not tell that the volume is healthy");
+        Assert.Equal(0UL, await CounterAsync(front.Api, "myrmidon_volumes{state=\"degraded\"}"));
         // Once from the start it would have been at least the delta more.
         Assert.InRange(await CounterAsync(front.Api, "myrmidon_catch_up_bytes_total"), DeltaBytes, KillAtBytes + (28 * MiB));
         // The copy that was caught up serves all by itself.

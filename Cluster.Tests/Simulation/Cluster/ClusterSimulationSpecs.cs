@@ -103,6 +103,8 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     [InlineData(2000335UL)]
     // What rotted was below a flush watermark that was itself not on media yet, where bad bytes are a torn tail. The simulation's fault.
     [InlineData(2004285UL)]
+    // A restore waited for a second copy in sync, and every catch-up for the restore: nothing was committed any more.
+    [InlineData(2001139UL)]
     public void Seeds_that_once_failed(ulong seed) => Assert.True(SimRun.RunOverStore(seed).Asked > 0);
 
     [Theory(DisplayName = "Seeds that once broke a promise")]
