@@ -45,7 +45,7 @@ public sealed partial class VolumeMachine
 
     /// <summary>
     /// The first half of a snapshot of a group: appends its marker and holds all writes behind it, until <see cref="CommitSnapshot"/>, <see cref="AbortSnapshot"/>, or for
-    /// <see cref="Limits.GroupHoldMs"/>. Answers once: when the marker is on media everywhere, or the rest of "Volume NAME: ...".
+    /// <see cref="Limits.GroupHoldMs"/> at most, and half the hold time: a client gives its I/O up after that. Answers once: when the marker is on media everywhere, or the rest of "Volume NAME: ...".
     /// </summary>
     public void PrepareSnapshot(Guid attempt, string name, Action<PreparedSnapshot> answer)
     {
@@ -55,7 +55,7 @@ public sealed partial class VolumeMachine
             return;
         }
         var now = _effects.NowMs;
-        MakeSnapshot(name, new GroupHold(attempt, now, now + Limits.GroupHoldMs, answer));
+        MakeSnapshot(name, new GroupHold(attempt, now, now + Math.Min(Limits.GroupHoldMs, Spec.HoldMs / 2), answer));
     }
 
     /// <summary>

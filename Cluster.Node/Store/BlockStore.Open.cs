@@ -55,6 +55,12 @@ public sealed partial class BlockStore
     {
         var disk = environment.Disk;
         LogPosition? cleanEnd = superblock.Current.CleanStop && !superblock.MayBeOld ? superblock.Current.CleanEnd : null;
+        if (cleanEnd is null && disk.RefusalWithoutLog() is { } refusal)
+        {
+            // Before the open is counted: nothing is changed.
+            superblock.Dispose();
+            return Refused(IoStatus.Conflict, $"the store at {disk.Description} can't be opened: {refusal}");
+        }
         var opened = CountOpen(environment, superblock, out var suspect);
         if (opened.IsOk) opened = disk.Attach(superblock);
         if (!opened.IsOk)

@@ -119,6 +119,17 @@ public sealed partial class DiskPool
         return WriteRoster();
     }
 
+    /// <summary>
+    /// A disk that was named, is not there, and may have the end of the log: to go on without it would give up every copy of the node for good, and where it was only mounted late, or on all nodes at
+    /// once, for nothing. So that is done only with one that was seen to fail, or that is not named any more. Null, or why the store is not opened.
+    /// </summary>
+    internal string? RefusalWithoutLog()
+    {
+        var missing = _absent.Find(disk => disk is { IsNew: true, State: DiskState.Missing } && _given.Any(given => given.Description == disk.Path));
+        return missing is null ? null : $"its disk {missing.Id} at {missing.Path} is missing ({missing.Problem}), and the store was not stopped in order, so that the end of its log may be there: "
+            + "put the disk back; if it is gone for good, take it out of myrmidon.disks, and the store goes on without it, with its copies made anew from others";
+    }
+
     private ulong NowMs => (ulong)_options.Clock.GetUtcNow().ToUnixTimeMilliseconds();
 
     private string? LookAtLabel(IDisk disk, List<string> names)

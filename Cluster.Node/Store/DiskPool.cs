@@ -35,7 +35,7 @@ public sealed partial class DiskPool : IDisk
     public string Description => _home.Path;
 
     /// <summary>Of all disks that take segments; directories of one file system count once.</summary>
-    public long FreeBytes => _disks.Where(disk => disk.Failure is null).GroupBy(disk => disk.Files.FileSystem).Sum(same => same.Max(disk => disk.Files.FreeBytes));
+    public long FreeBytes => _disks.Where(disk => disk.IsHome || disk.Failure is null).GroupBy(disk => disk.Files.FileSystem).Sum(same => same.Max(disk => disk.Files.FreeBytes));
 
     public ulong FileSystem => _home.Files.FileSystem;
 

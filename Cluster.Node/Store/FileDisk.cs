@@ -68,7 +68,7 @@ public sealed class FileDisk(string directory, bool mustExist = false) : IDisk
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            return DiskResult.Failed(IsFull(error) ? IoStatus.NoSpace : IoStatus.DeviceError, error.Message);
+            return DiskResult.Failed(IsFull(error) ? IoStatus.NoSpace : IoStatus.DeviceError, error.Message) with { IsOfProcess = IsOfProcess(error) };
         }
     }
 
@@ -114,6 +114,9 @@ public sealed class FileDisk(string directory, bool mustExist = false) : IDisk
             return DiskResult.Failed(IsFull(error) ? IoStatus.NoSpace : IoStatus.DeviceError, error.Message);
         }
     }
+
+    /// <summary>Too many open files, no memory, or no right to it: the disk is none the worse, and is not to be given up for it.</summary>
+    private static bool IsOfProcess(Exception error) => error is UnauthorizedAccessException || (error.HResult & 0xFFFF) is LibC.ErrorManyFiles or LibC.ErrorManyFilesOfSystem or LibC.ErrorNoMemory;
 
     /// <summary>.NET keeps errno in the low bits of HResult on Unix.</summary>
     private static bool IsFull(Exception error) => (error.HResult & 0xFFFF) is LibC.ErrorNoSpace or LibC.ErrorQuota;

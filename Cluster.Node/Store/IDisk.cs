@@ -17,6 +17,9 @@ public readonly record struct DiskResult(IoStatus Status, int Count, string? Det
 {
     public bool IsOk => Status == IoStatus.Ok;
 
+    /// <summary>Of a failure: too many open files, no memory, or no right to it. The disk is none the worse for it.</summary>
+    public bool IsOfProcess { get; init; }
+
     public static DiskResult Done(int count = 0) => new(IoStatus.Ok, count, null);
 
     public static DiskResult Failed(IoStatus status, string detail) => new(status, 0, detail);

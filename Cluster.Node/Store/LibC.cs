@@ -9,6 +9,9 @@ namespace Cluster.Node.Store;
 internal static unsafe partial class LibC
 {
     public const int NoWait = 8;
+    public const int ErrorNoMemory = 12;
+    public const int ErrorManyFilesOfSystem = 23;
+    public const int ErrorManyFiles = 24;
     public const int ErrorNoSpace = 28;
     public const int ErrorQuota = 122;
     private const int ErrorInterrupted = 4;

@@ -119,7 +119,8 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
         if (scanner.Prefix.Kind != EntryKind.Record) return;
         ref readonly var header = ref scanner.Header;
         var place = new EntryPlace(segment.Index, scanner.EntryOffsetBytes);
-        if (StoreRecord.MovesBlocks(header.Kind) && scanner.PayloadStatus == IoStatus.Ok) store.MoveDetached(in header, scanner.Record, place);
+        // Also where one of its blocks is bad: the others must be found where they are now, and that one's reads fail.
+        if (StoreRecord.MovesBlocks(header.Kind)) store.MoveDetached(in header, scanner.Record, place);
         if (header.Kind == StoreRecordKind.Clone)
         {
             ApplyClone(scanner);

@@ -58,10 +58,10 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
 
     internal void OnSynced(long began) => Add(ref _syncMs, began);
 
-    /// <summary>NoSpace is no failure of the disk.</summary>
+    /// <summary>NoSpace is no failure of the disk, nor is what the process lacks.</summary>
     internal void Note(in DiskResult result)
     {
-        if (result.IsOk || result.Status != IoStatus.DeviceError) return;
+        if (result.IsOk || result.Status != IoStatus.DeviceError || result.IsOfProcess) return;
         Interlocked.Increment(ref _errors);
         _failure ??= result.Detail ?? "a call failed";
     }

@@ -1,6 +1,7 @@
 using System.Net;
 using Cluster.Csi.Attach;
 using Cluster.Node.Hosting.Options;
+using Cluster.Node.Store;
 using static Cluster.Node.Cli.Preflight.HostChecks;
 
 namespace Cluster.Node.Cli.Preflight;
@@ -94,6 +95,9 @@ internal static class NodeChecks
         var (free, total) = (SizeText.Format((ulong)room.AvailableBytes), SizeText.Format((ulong)room.TotalBytes));
         var found = $"{free} of {total} are free";
         if (options.CapacityBytes > room.TotalBytes) return Finding.Fail("data-room", $"{found}, and myrmidon.capacity is {SizeText.Format((ulong)options.CapacityBytes)}", "a larger disk, or a smaller --capacity");
+        // A node that is there starts with what room there is: that is when it is needed most.
+        if (room.AvailableBytes < RoomMinBytes && host.Exists(Path.Combine(options.DataDirectory, "store", SuperblockFile.Name)))
+            return Finding.Warn("data-room", $"{found}: the node that is here starts, and holds writes when its store is full", "trim or delete data, or make room");
         if (room.AvailableBytes < RoomMinBytes) return Finding.Fail("data-room", found, $"make room: a store needs {SizeText.Format((ulong)RoomMinBytes)}");
         return room.AvailableBytes < RoomWantedBytes ? Finding.Warn("data-room", found, "enough for a try; give a node a disk of its own") : Finding.Ok("data-room", found);
     }

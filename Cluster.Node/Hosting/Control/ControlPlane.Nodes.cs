@@ -64,6 +64,8 @@ public sealed partial class ControlPlane
     private static List<string> Reasons(IReadOnlyList<NodeResource> nodes, IReadOnlyList<VolumeResource> volumes) =>
     [
         .. nodes.Where(node => node.State != "up").Select(node => $"Node {node.Name} is {node.State}."),
+        // Its copies are in sync, and others may be the only ones that have these blocks good.
+        .. nodes.Where(node => node.MissingBytes > 0).Select(node => $"Node {node.Name} misses blocks. {Unmended(node)}"),
         .. volumes.Where(volume => volume.State is not ("healthy" or "deleting"))
             .Select(volume => $"Volume {new VolumeName(volume.Namespace, volume.Name)} is {volume.State}{Because(volume.Reason)}"),
     ];

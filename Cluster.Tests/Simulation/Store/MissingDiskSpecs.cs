@@ -99,6 +99,28 @@ public sealed class MissingDiskSpecs
         }
     }
 
+    [Fact(DisplayName = "After a kill, a store is not opened without a disk that it is told to use: nothing is given up, and it has all once the disk is there")]
+    public void Named_and_missing()
+    {
+        var rig = DiskPoolSpecs.FilledBehindCheckpoint(3);
+        rig.Disk.Restart(PowerLoss.LoseAll);
+        (rig.Directories[2].IsGone, rig.Directories[2].IsStillNamed) = (true, true);
+        var opens = rig.Disk.Operations;
+        for (var attempt = 0; attempt < 2; attempt++)
+        {
+            var refused = rig.TryOpen();
+            Assert.Equal(IoStatus.Conflict, refused.Status);
+            Assert.Contains("d2/ is missing", refused.Reason, StringComparison.Ordinal);
+            Assert.Contains("myrmidon.disks", refused.Reason, StringComparison.Ordinal);
+            rig.Disk.Dispose();
+        }
+        Assert.Equal(opens, rig.Disk.Operations);
+        rig.Directories[2].IsGone = false;
+        rig.Open();
+        Assert.Null(rig.Find().Damage);
+        Assert.All(rig.Store.Disks, disk => Assert.Equal(DiskState.InUse, disk.State));
+    }
+
     [Fact(DisplayName = "A volume whose making is in the part of the log that is gone is not there at all (R5): it is never an empty one")]
     public void Made_in_what_is_gone()
     {

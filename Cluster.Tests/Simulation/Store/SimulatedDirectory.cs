@@ -16,6 +16,9 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     /// <summary>Every call on it fails.</summary>
     public bool IsGone { get; set; }
 
+    /// <summary>Gone or not, it is one of those that the store is told to use.</summary>
+    public bool IsStillNamed { get; set; }
+
     /// <summary>Writes and syncs fail, reads do not.</summary>
     public bool FailsWrites { get; set; }
 

@@ -44,7 +44,7 @@ public sealed class StoreRig
         Loop.Clear();
         foreach (var directory in Directories) directory.Restart();
         IDisk home = Directories.Count == 0 ? Disk : Directories[0];
-        var result = BlockStore.Open(Options, Loop, home, new LoopDiskScheduler(Loop), NullLogger.Instance, [.. Directories.Skip(1)]);
+        var result = BlockStore.Open(Options, Loop, home, new LoopDiskScheduler(Loop), NullLogger.Instance, [.. Directories.Skip(1).Where(directory => !directory.IsGone || directory.IsStillNamed)]);
         if (result.Store is null) return result;
         Store = result.Store;
         Loop.AddPhase(TurnPhase.Store, Store);

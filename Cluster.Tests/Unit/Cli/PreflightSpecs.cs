@@ -92,6 +92,11 @@ public sealed class PreflightSpecs
         await ExpectAsync("data-room", "warn", "a disk of its own");
         _host.Space = new FileSystemRoom(1L << 40, 511L << 20);
         await ExpectAsync("data-room", "fail", "512MiB");
+        // A node that is there must be able to start.
+        var superblock = Path.Combine(Options().DataDirectory, "store", "superblock");
+        _host.Files.Add(superblock);
+        await ExpectAsync("data-room", "warn", "make room");
+        _host.Files.Remove(superblock);
         _host.Space = new FileSystemRoom(1L << 30, 1L << 30);
         Assert.Equal(FindingLevel.Fail, (await FindingAsync("data-room", Options() with { CapacityBytes = 2L << 30 })).Level);
         _host.Texts["/proc/self/mountinfo"] = "21 1 8:1 / / ro,relatime shared:1 - ext4 /dev/sda1 rw\n";

@@ -76,7 +76,8 @@ public sealed class GroupSnapshotSpecs
         // Guards TickGroup, and CommitSnapshot: UntilMs.
         using var rig = Prepared();
         rig.Write(1, 3);
-        rig.Tick(Limits.GroupHoldMs - 1);
+        const int HoldMs = OwnerRig.HoldMs / 2;
+        rig.Tick(HoldMs - 1);
         Assert.Equal(1UL, rig.Machine.Sequence);
         rig.NowMs++;
         Assert.Equal(IoStatus.Missing, rig.Machine.CommitSnapshot(Attempt).Status);
@@ -84,7 +85,7 @@ public sealed class GroupSnapshotSpecs
         Assert.Empty(rig.Proposals);
         // The write, and a marker that leaves out what was never journaled.
         Assert.Equal((3UL, 0), (rig.Machine.Sequence, rig.Machine.HeldWrites));
-        Assert.Equal([((long)Limits.GroupHoldMs, false)], rig.GroupHolds);
+        Assert.Equal([((long)HoldMs, false)], rig.GroupHolds);
         rig.Snapshots = [];
         OnMedia(rig, 3);
         Assert.Equal((IoStatus.Ok, IoStatus.Missing), (rig.AnswerTo(1), rig.Machine.CommitSnapshot(Attempt).Status));

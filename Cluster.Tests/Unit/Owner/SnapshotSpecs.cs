@@ -188,10 +188,10 @@ public sealed class SnapshotSpecs
         Assert.Equal([7UL], KeptAt(next, 9));
     }
 
-    [Fact(DisplayName = "R19: a copy that catches up never gets a restore to apply, and no catch-up begins until it is committed")]
+    [Fact(DisplayName = "R19: a copy that catches up never gets a restore to apply: it begins anew behind the restore, before any frame says that this is committed")]
     public void R19_no_restore_for_a_copy_that_catches_up()
     {
-        // Guards RestoreSnapshot: AbandonCatchUp; StartNextCatchUp: IsRestoreUncommitted.
+        // Guards TryCommit: KeepFromRestores.
         using var rig = OwnerRig.Serving(3);
         Make(rig, "a", 3);
         rig.LinkDown(2);
@@ -208,17 +208,39 @@ public sealed class SnapshotSpecs
         IoStatus? answer = null;
         rig.Machine.RestoreSnapshot(1, (status, _) => answer = status);
         Assert.True(MarkerAt(rig, 1, 2) is { Creates: false, RestoreFrom: 1, Kept: [1] });
-        rig.Promised(2, last: 1, lastEpoch: 1, catchingUp: true);
-        rig.Tick(5000 - VolumeMachine.ReturnGraceMs);
-        Assert.Empty(rig.Links[2].Of(FrameKind.Append));
-        Assert.Single(rig.Links[2].Of(FrameKind.CatchUpBegin));
-
         OnMedia(rig, 2, 2);
         Assert.Equal(IoStatus.Ok, answer);
-        rig.Tick();
+        Assert.All(rig.Links[2].Of(FrameKind.Append), frame => Assert.InRange(frame.Header.Argument, 0UL, 1UL));
+        rig.Promised(2, last: 1, lastEpoch: 1, catchingUp: true);
+        rig.Tick(5000 - VolumeMachine.ReturnGraceMs);
+        Assert.Equal(2, rig.Links[2].Of(FrameKind.CatchUpBegin).Count());
         Assert.True(CatchUpBody.TryDecode(rig.Links[2].Of(FrameKind.CatchUpBegin).Last().Body, out var begin));
         Assert.Equal((1UL, 2UL), (begin.From, begin.Join));
-        Assert.Empty(rig.Links[2].Of(FrameKind.Append));
+    }
+
+    [Fact(DisplayName = "R19: a restore that waits for copies to come in sync keeps none of them from being caught up")]
+    public void R19_a_restore_waits_for_copies()
+    {
+        // Guards StartNextCatchUp: it asks for no restore.
+        using var rig = OwnerRig.Serving(3);
+        Make(rig, "a", 3);
+        CloseSession(rig);
+        rig.Tick(VolumeMachine.ReturnGraceMs);
+        IoStatus? answer = null;
+        rig.Machine.RestoreSnapshot(1, (status, _) => answer = status);
+        foreach (var index in new[] { 1, 2 })
+        {
+            rig.Appended(index, 1, status: IoStatus.DeviceError);
+            rig.Journal();
+            rig.Stamped(0);
+        }
+        Assert.Single(rig.State.InSync);
+        Assert.Null(answer);
+        rig.LinkDown(2);
+        rig.LinkUp(2);
+        rig.Promised(2, last: 1, lastEpoch: 1);
+        rig.Tick(2000);
+        Assert.Single(rig.Links[2].Of(FrameKind.CatchUpBegin));
     }
 
     [Fact(DisplayName = "R19: a volume is not put back under those who use it, or may be on their way back, and none of them is let in before it is done")]
