@@ -21,7 +21,7 @@ public class CsiKilledNodeSpecs
     {
         RootTools.Require("mkfs.ext4", "losetup");
         await using var cluster = await LocalCluster.StartAsync(nodes: 1);
-        var kubelet = new Kubelet(cluster);
+        await using var kubelet = new Kubelet(cluster);
         await kubelet.CreateAsync();
         foreach (var moment in Moments)
         {
@@ -43,7 +43,7 @@ public class CsiKilledNodeSpecs
     {
         RootTools.Require("mkfs.ext4", "losetup");
         await using var cluster = await LocalCluster.StartAsync(nodes: 1);
-        var kubelet = new Kubelet(cluster);
+        await using var kubelet = new Kubelet(cluster);
         await kubelet.CreateAsync();
         foreach (var moment in Moments)
         {
@@ -54,7 +54,7 @@ public class CsiKilledNodeSpecs
         }
     }
 
-    private sealed class Kubelet(LocalCluster cluster)
+    private sealed class Kubelet(LocalCluster cluster) : IAsyncDisposable
     {
         private readonly DevNode _node = cluster.Nodes[0];
         private readonly string _staging = Directory.CreateDirectory(Path.Combine(cluster.Directory, "staging")).FullName;
@@ -85,6 +85,14 @@ public class CsiKilledNodeSpecs
                 // It has ended since it was listed, or is no process.
                 return "";
             }
+        }
+
+        /// <summary>What a test that failed has left must not hide why it failed.</summary>
+        public async ValueTask DisposeAsync()
+        {
+            foreach (var mount in MountTable.Read().Where(mount => mount.Path.StartsWith(cluster.Directory, StringComparison.Ordinal)).Reverse())
+                await Tool.RunAsync("umount", "--lazy", mount.Path);
+            foreach (var loop in LoopDevices.Read().Where(loop => loop.BackingFile.StartsWith(cluster.Directory, StringComparison.Ordinal))) await Tool.RunAsync("losetup", "--detach", loop.Path);
         }
 
         public async Task KilledWithinAsync(int milliseconds, string call, bool again = true)
