@@ -89,7 +89,7 @@ public sealed partial class BlockStore
         var options = environment.Options;
         var first = new Superblock
         {
-            SegmentBytes = (uint)options.SegmentBytesFor(options.CapacityBytes > 0 ? options.CapacityBytes : environment.Disk.FreeBytes),
+            SegmentBytes = (uint)options.SegmentBytes,
             StoreId = options.NewId(),
             DiskId = options.NewId(),
             CleanStop = true,

@@ -73,10 +73,17 @@ public sealed class MutantSpecs(ITestOutputHelper output)
         const string tests = "Cluster.Tests.Simulation";
         if (runs == MutantRuns.StoreAlone)
         {
-            foreach (var run in StoreRuns) assembly.GetType($"{tests}.Store.{run}", throwOnError: true)!.GetMethod("Run", [typeof(int)])!.Invoke(null, [seed]);
+            foreach (var run in StoreRuns) RunStore(assembly.GetType($"{tests}.Store.{run}", throwOnError: true)!, seed);
             return;
         }
         var method = runs switch { MutantRuns.OverStore => "RunOverStore", MutantRuns.Resizing => "RunResizing", _ => "Run" };
         assembly.GetType($"{tests}.Volumes.SimRun", throwOnError: true)!.GetMethod(method, [typeof(ulong)])!.Invoke(null, [(ulong)seed]);
+    }
+
+    /// <summary>What a run takes beside its seed has a default.</summary>
+    private static void RunStore(Type run, int seed)
+    {
+        var method = run.GetMethod("Run", BindingFlags.Public | BindingFlags.Static)!;
+        method.Invoke(null, [seed, .. method.GetParameters().Skip(1).Select(_ => Type.Missing)]);
     }
 }
