@@ -7,7 +7,7 @@ namespace Cluster.Tests.Simulation.Mutants;
 /// <param name="Seeds">It must be caught within this many seeds.</param>
 internal sealed record Mutant(string Name, string Rule, string File, string Text, string Replacement, int Seeds = Mutant.SeedsDefault, MutantRuns Runs = MutantRuns.Cluster)
 {
-    public const int SeedsDefault = 400;
+    public const int SeedsDefault = 4000;
 
     public override string ToString() => $"{Rule}: {Name}";
 }

@@ -4,8 +4,8 @@ namespace Cluster.Tests.Simulation.Mutants;
 internal static class StoreMutants
 {
     private const string Store = "Cluster.Node/Store/";
-    private const int Seeds = 150;
-    private const int AloneSeeds = 20;
+    private const int Seeds = 1500;
+    private const int AloneSeeds = 200;
 
     public static IReadOnlyList<Mutant> All { get; } =
     [
