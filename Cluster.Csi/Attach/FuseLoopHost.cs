@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net.Sockets;
-using Cluster.Csi.Fuse;
 using Cluster.Messages.Model;
 using Microsoft.Extensions.Logging;
 
@@ -11,6 +9,10 @@ namespace Cluster.Csi.Attach;
 internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList<string> daemon, ILogger logger)
 {
     private const int LogLines = 5;
+
+    private readonly DeviceJobs _jobs = new(daemon);
+
+    public NbdAddress Server => server;
 
     public IReadOnlyList<FuseLoopState> Of(VolumeId volume) => [.. All().Where(state => state.Identity.Volume == volume)];
 
@@ -100,28 +102,6 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList
         return Look(directory).AsDevice() ?? AttachResult<AttachedDevice>.Error(AttachStatus.NotFound, $"{device.Path} went away while it was being resized");
     }
 
-    /// <summary>Reads the device, but only where the volume has something stored.</summary>
-    public AttachResult<bool> HoldsData(AttachedDevice device, CancellationToken cancellation)
-    {
-        using var block = Native.Open(device.Path, device.ReadOnly ? Native.ReadOnly : Native.ReadWrite, out var error);
-        // What the device's own cache still holds must be in the volume before that is asked.
-        if (error == 0 && !device.ReadOnly) error = Native.Sync(block);
-        if (error != 0) return AttachResult<bool>.Error(AttachStatus.Failed, $"{device.Path} can't be flushed: error {error}");
-        try
-        {
-            var export = new AttachTarget(device.Identity, device.FullName, device.SizeBytes, 0).ExportName;
-            foreach (var (offset, length) in AllocationQuery.Stored(server, export))
-            {
-                if (DataScan.HasNonZero(block, (long)offset, (long)Math.Min(length, device.SizeBytes - Math.Min(offset, device.SizeBytes)), cancellation)) return true;
-            }
-            return false;
-        }
-        catch (Exception e) when (e is IOException or SocketException)
-        {
-            return AttachResult<bool>.Error(AttachStatus.Failed, $"{device.Path} can't be looked through: {e.Message}");
-        }
-    }
-
     /// <summary>The daemon's arguments; the path's is what it is known by.</summary>
     internal IEnumerable<string> Arguments(DeviceDirectory directory, AttachTarget target)
     {
@@ -195,7 +175,7 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList
     }
 
     /// <summary>Detaches the loop device. InUse while it is mounted or open, unless forced: then its mounts leave the tree at once.</summary>
-    private static async Task<AttachResult<Done>> ReleaseAsync(LoopDevice loop, DeviceDirectory directory, bool force, CancellationToken cancellation)
+    private async Task<AttachResult<Done>> ReleaseAsync(LoopDevice loop, DeviceDirectory directory, bool force, CancellationToken cancellation)
     {
         for (var layer = 0; layer < AttachLimits.MountLayersMax; layer++)
         {
@@ -208,8 +188,10 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList
         if (!force)
         {
             // One that something has claimed (a mount in another namespace, a device over it) is not marked for going.
-            using var claim = Native.Open(loop.Path, Native.ReadOnly | Native.Exclusive, out var error);
-            if (error == Native.Busy) return AttachResult<Done>.Error(AttachStatus.InUse, $"{loop.Path} is in use by something that is not mounted here");
+            var device = new AttachedDevice(directory.Identity, "", loop.Path, loop.SizeBytes, loop.ReadOnly, AttacherKind.FuseLoop);
+            var job = new DeviceJob(DeviceJobKind.Claim, AttachedDeviceNote.Of(device), FileSystemKind.Unset, [], server, "");
+            var claim = await _jobs.RunAsync(job, cancellation).ConfigureAwait(false);
+            if (claim.Status == AttachStatus.InUse) return AttachResult<Done>.Error(AttachStatus.InUse, $"{loop.Path} is in use by something that is not mounted here");
         }
         var detached = await HostProgram.RunAsync("losetup", ["--detach", loop.Path], cancellation).ConfigureAwait(false);
         for (var waited = Stopwatch.StartNew(); ; await Task.Delay(AttachLimits.PollMs, cancellation).ConfigureAwait(false))

@@ -35,9 +35,16 @@ internal static class HostProgram
     /// <summary>
     /// Runs it to its end. Cancelled, it is killed, and the cancellation thrown: what it did or not is found out by whoever looks next.
     /// </summary>
-    public static async Task<ProgramRun> RunAsync(string program, string[] arguments, int atMostMs, CancellationToken cancellation)
+    public static Task<ProgramRun> RunAsync(string program, string[] arguments, int atMostMs, CancellationToken cancellation) =>
+        HostPrograms.Find(program) is { } file ? RunAsync(program, file, arguments, null, atMostMs, cancellation)
+            : Task.FromResult(new ProgramRun(program, NoProgram, "", Missing(program)!));
+
+    /// <summary>Runs a process of this program that gets one line, and whose input ends when this process does.</summary>
+    public static Task<ProgramRun> WorkAsync(IReadOnlyList<string> command, string line, int atMostMs, CancellationToken cancellation) =>
+        RunAsync(string.Join(' ', command), command[0], [.. command.Skip(1)], line, atMostMs, cancellation);
+
+    private static async Task<ProgramRun> RunAsync(string program, string file, string[] arguments, string? line, int atMostMs, CancellationToken cancellation)
     {
-        if (HostPrograms.Find(program) is not { } file) return new ProgramRun(program, NoProgram, "", Missing(program)!);
         var start = new ProcessStartInfo(file, arguments)
         {
             RedirectStandardInput = true,
@@ -57,7 +64,8 @@ internal static class HostProgram
             return new ProgramRun(program, NoProgram, "", failure.Message);
         }
         using var process = started!;
-        process.StandardInput.Close();
+        if (line is null) process.StandardInput.Close();
+        else await TellAsync(process, line).ConfigureAwait(false);
         var (output, error) = (ReadAsync(process.StandardOutput), ReadAsync(process.StandardError));
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         limit.CancelAfter(atMostMs);
@@ -86,6 +94,19 @@ internal static class HostProgram
         catch (OperationCanceledException)
         {
             // It goes when its device answers; until then a device that it holds is in use.
+        }
+    }
+
+    private static async Task TellAsync(Process process, string line)
+    {
+        try
+        {
+            await process.StandardInput.WriteLineAsync(line).ConfigureAwait(false);
+            await process.StandardInput.FlushAsync().ConfigureAwait(false);
+        }
+        catch (IOException)
+        {
+            // It has ended already; its exit says why.
         }
     }
 

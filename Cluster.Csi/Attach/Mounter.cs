@@ -12,8 +12,14 @@ public sealed class Mounter : IMounter
     /// <param name="attacher">Tells whether a device without a signature is blank.</param>
     /// <param name="scratch">A directory for images of file systems that are being made.</param>
     public Mounter(IAttacher attacher, string scratch)
+        : this(attacher.HoldsDataAsync, scratch)
     {
-        _prober = new DeviceProber(attacher.HoldsDataAsync);
+    }
+
+    /// <param name="holdsData">Whether any byte of a device without a signature is not zero.</param>
+    internal Mounter(Func<AttachedDevice, CancellationToken, Task<AttachResult<bool>>> holdsData, string scratch)
+    {
+        _prober = new DeviceProber(holdsData);
         _formatter = new Formatter(scratch);
     }
 
@@ -28,9 +34,7 @@ public sealed class Mounter : IMounter
     public async Task<AttachResult<Done>> FormatAsync(
         AttachedDevice device, FileSystemKind fileSystem, IReadOnlyList<string> options, CancellationToken cancellation)
     {
-        // It is mounted, so it has one: claiming it would fail.
-        if (MountsOf(device.Path) is { IsOk: true, Value: [{ } mount, ..] })
-            return mount.FileSystem == FileSystems.NameOf(fileSystem) ? Done.Ok : Other(device, mount.FileSystem, fileSystem);
+        if (Mounted(device, fileSystem) is { } known) return known;
         var claim = DeviceProber.Claim(device, write: !device.ReadOnly);
         if (!claim.IsOk) return claim.To<Done>();
         using var claimed = claim.Value!;
@@ -167,6 +171,11 @@ public sealed class Mounter : IMounter
         return new(AttachStatus.Ok,
             [.. mounts.Where(mount => mount.Major == held.Mount.Major && mount.Minor == held.Mount.Minor && mount.Root == held.Root && mount.Path != file)], "");
     }
+
+    /// <summary>What a format of a device that is mounted answers: it has a file system, and claiming it would fail. Null when it is not mounted.</summary>
+    internal AttachResult<Done>? Mounted(AttachedDevice device, FileSystemKind fileSystem) =>
+        MountsOf(device.Path) is not { IsOk: true, Value: [{ } mount, ..] } ? null
+        : mount.FileSystem == FileSystems.NameOf(fileSystem) ? Done.Ok : Other(device, mount.FileSystem, fileSystem);
 
     private static bool IsThis(MountEntry there, MountRequest request) =>
         there.Source == request.Device.Path && there.Root == "/" && there.FileSystem == FileSystems.NameOf(request.FileSystem)

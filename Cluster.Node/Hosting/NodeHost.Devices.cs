@@ -22,8 +22,9 @@ public sealed partial class NodeHost
     /// </summary>
     private async Task StartDevicesAsync(DataDirectory directory, NbdServer nbd, OwnerGateway gateway, CancellationToken cancellation)
     {
-        var attacher = new FuseLoopAttacher(directory.Attach, ListenForDevices(directory, nbd), DeviceProcess.Command, _loggers);
-        var mounter = new Mounter(attacher, Path.Combine(directory.Attach, "scratch"));
+        var address = ListenForDevices(directory, nbd);
+        var attacher = new FuseLoopAttacher(directory.Attach, address, DeviceProcess.Command, _loggers);
+        var mounter = new ApartMounter(DeviceProcess.Command, address, Path.Combine(directory.Attach, "scratch"));
         var volumes = new HostVolumes(_control, gateway);
         var devices = new VolumeDevices(volumes, attacher, mounter);
         _devices.Open(devices, _options.Name);

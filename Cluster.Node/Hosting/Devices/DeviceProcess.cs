@@ -6,7 +6,7 @@ using Cluster.Node.Cli;
 
 namespace Cluster.Node.Hosting.Devices;
 
-/// <summary>`myrmidon device --ARGUMENTS`: the process behind one device of this host. Started by a node, never by hand, and outlives it.</summary>
+/// <summary>`myrmidon device --ARGUMENTS`: the process behind one device of this host. Started by a node, never by hand, and outlives it. `myrmidon device --work`: see <see cref="DeviceWork"/>.</summary>
 public static partial class DeviceProcess
 {
     public const string Verb = "device";
@@ -18,6 +18,7 @@ public static partial class DeviceProcess
 
     public static int Run(string[] args)
     {
+        if (args is [DeviceWork.Option]) return DeviceWork.RunAsync(Console.In, Console.Out).GetAwaiter().GetResult();
         if (Read(args) is not { } options)
         {
             Console.Error.WriteLine("myrmidon: device is run by nodes; use: myrmidon volume attach");

@@ -66,6 +66,13 @@ internal sealed class DeviceRig : IAsyncDisposable
         _server.Start(null, Address.UnixPath);
     }
 
+    /// <summary>The volume answers what it has held (<see cref="MemoryDevice.Held"/>), and from now on at once.</summary>
+    public void AnswerAgain() => _loop.Loop.Post(() =>
+    {
+        Volume.Release();
+        Volume.Held = null;
+    });
+
     public Task StopServerAsync() => _server!.Stop();
 
     public async Task<AttachedDevice> AttachAsync(ulong generation = 1, bool readOnly = false, int holdMs = HoldMs) =>

@@ -1,3 +1,4 @@
+using System.Globalization;
 using Cluster.Csi.Attach;
 using Cluster.Csi.Csi.V1;
 using Cluster.Node.Cli.Dev;
@@ -12,9 +13,11 @@ namespace Cluster.Tests.Chaos.Hosts;
 public class CsiKilledNodeSpecs
 {
     private const string Volume = "pg";
+    private const int Stop = 19;
+    private const int Continue = 18;
 
     /// <summary>After that many milliseconds of a call; a stage of a new volume takes about half a second.</summary>
-    private static readonly int[] Moments = [0, 130, 450];
+    private static readonly int[] Moments = [0, 40, 130, 200, 300, 450];
 
     [Fact(DisplayName = "A node that is killed in the middle of a call of the kubelet goes on when it is back: the same call, made again, ends; what was written is there; nothing is left in the end")]
     public async Task Killed_within()
@@ -54,6 +57,31 @@ public class CsiKilledNodeSpecs
         }
     }
 
+    [Fact(DisplayName = "A node that is killed while its new device answers nothing is gone at once: it does not wait, in the kernel, for the device that waits for it")]
+    public async Task Killed_while_the_device_is_silent()
+    {
+        RootTools.Require("mkfs.ext4", "losetup");
+        await using var cluster = await LocalCluster.StartAsync(nodes: 1);
+        await using var kubelet = new Kubelet(cluster);
+        await kubelet.CreateAsync();
+        await kubelet.CallAsync("publish");
+        using (var client = kubelet.Connect())
+        {
+            var running = kubelet.CallAsync(client, "stage");
+            // The device's process is stopped between two of its answers: whatever the stage does with the device from then on waits.
+            await LocalCluster.WaitForAsync(() => Task.FromResult(kubelet.ReadsOfDevice()), reads => reads > 0, "the stage never read the device");
+            kubelet.SignalDevice(Stop);
+            await LocalCluster.WaitForAsync(() => Task.FromResult(kubelet.WaitsForDevice() || running.IsCompleted), waits => waits, "nothing waited for the device");
+            Assert.False(running.IsCompleted, "the stage was over before its device could be stopped");
+            await cluster.KillAsync(kubelet.NodeName);
+            await Assert.ThrowsAsync<RpcException>(() => running);
+        }
+        kubelet.SignalDevice(Continue);
+        await cluster.StartNodeAsync(kubelet.NodeName);
+        foreach (var call in new[] { "stage", "node-publish", "node-unpublish", "unstage", "unpublish" }) await kubelet.CallAsync(call);
+        Assert.Equal("", kubelet.Leftovers());
+    }
+
     private sealed class Kubelet(LocalCluster cluster) : IAsyncDisposable
     {
         private readonly DevNode _node = cluster.Nodes[0];
@@ -67,6 +95,53 @@ public class CsiKilledNodeSpecs
         {
             using var client = Connect();
             _volume = await client.Controller.CreateVolumeAsync(new CreateVolumeRequest { Name = Volume, CapacityRange = new() { RequiredBytes = CsiHost.VolumeBytes }, VolumeCapabilities = { CsiNode.Mount() } });
+        }
+
+        public string NodeName => _node.Name;
+
+        private string DeviceMark => $"--path={LoopDevices.Read().Single(IsOwn).BackingFile}";
+
+        private bool IsOwn(LoopDevice loop) => loop.BackingFile.StartsWith(cluster.Directory, StringComparison.Ordinal);
+
+        /// <summary>How many reads the volume's device has done; 0 as long as there is none.</summary>
+        public long ReadsOfDevice() => LoopDevices.Read().FirstOrDefault(IsOwn) is { } loop
+            ? long.Parse(File.ReadAllText($"/sys/block/{Path.GetFileName(loop.Path)}/stat").Split(' ', StringSplitOptions.RemoveEmptyEntries)[0], CultureInfo.InvariantCulture) : 0;
+
+        public void SignalDevice(int signal) => Assert.True(DaemonProcess.Signal(DeviceMark, signal));
+
+        /// <summary>Whether a thread of the node, or of a program that it runs, waits in the kernel for a page of the device or for its turn with it.</summary>
+        public bool WaitsForDevice() => Directory.EnumerateDirectories("/proc").Where(IsNodeOrChild).SelectMany(process => Threads(process)).Any(state => state == 'D');
+
+        private bool IsNodeOrChild(string process)
+        {
+            var name = Path.GetFileName(process);
+            return name == $"{_node.Pid}" || (StatusOf(process, "PPid:") is { } parent && parent == $"{_node.Pid}");
+        }
+
+        private static IEnumerable<char> Threads(string process)
+        {
+            try
+            {
+                return [.. Directory.EnumerateDirectories(Path.Combine(process, "task")).Select(thread => StatusOf(thread, "State:") is { Length: > 0 } state ? state[0] : ' ')];
+            }
+            catch (DirectoryNotFoundException)
+            {
+                // It has ended since it was listed.
+                return [];
+            }
+        }
+
+        private static string? StatusOf(string process, string field)
+        {
+            try
+            {
+                return File.ReadLines(Path.Combine(process, "status")).FirstOrDefault(line => line.StartsWith(field, StringComparison.Ordinal))?[field.Length..].Trim();
+            }
+            catch (IOException)
+            {
+                // It has ended since it was listed, or is no process.
+                return null;
+            }
         }
 
         /// <summary>Loop devices, mounts and processes of devices in this cluster's directory.</summary>
@@ -87,9 +162,10 @@ public class CsiKilledNodeSpecs
             }
         }
 
-        /// <summary>What a test that failed has left must not hide why it failed.</summary>
+        /// <summary>What a test that failed has left must not hide why it failed: a device that is stopped would hold up whoever looks at it, and the killed node.</summary>
         public async ValueTask DisposeAsync()
         {
+            foreach (var loop in LoopDevices.Read().Where(IsOwn)) DaemonProcess.Signal($"--path={loop.BackingFile}", Native.Kill);
             foreach (var mount in MountTable.Read().Where(mount => mount.Path.StartsWith(cluster.Directory, StringComparison.Ordinal)).Reverse())
                 await Tool.RunAsync("umount", "--lazy", mount.Path);
             foreach (var loop in LoopDevices.Read().Where(loop => loop.BackingFile.StartsWith(cluster.Directory, StringComparison.Ordinal))) await Tool.RunAsync("losetup", "--detach", loop.Path);
@@ -134,9 +210,9 @@ public class CsiKilledNodeSpecs
             }, left => left.Length == 0, $"{call} never ended well");
         }
 
-        private CsiClient Connect() => new(Path.Combine(cluster.Nodes[0].Data, "csi.sock"));
+        public CsiClient Connect() => new(Path.Combine(cluster.Nodes[0].Data, "csi.sock"));
 
-        private async Task CallAsync(CsiClient client, string call)
+        public async Task CallAsync(CsiClient client, string call)
         {
             var (volume, capability) = (_volume!.Volume.VolumeId, CsiNode.Mount());
             switch (call)
