@@ -1,3 +1,5 @@
+using System.Globalization;
+using System.Text.Json;
 using System.Text.RegularExpressions;
 using Cluster.Tests.Architecture;
 
@@ -40,6 +42,28 @@ public sealed partial class ChartSpecs
         var values = Kustomize.Load(Path.Combine(Repository.Root, Chart, "values.yaml")).Single().Children.Keys.Select(key => key.ToString()).Order(StringComparer.Ordinal);
         var used = Regex.Matches(Repository.Read($"{Chart}/templates/objects.yaml"), @"\.Values\.([A-Za-z]+)").Select(match => match.Groups[1].Value).Distinct().Order(StringComparer.Ordinal);
         Assert.Equal(values, used);
+    }
+
+    [Fact(DisplayName = "Every value of the chart has a rule, which the default keeps, and too few nodes for a majority of the hosts are refused")]
+    public void Values_have_rules()
+    {
+        using var schema = JsonDocument.Parse(Repository.Read($"{Chart}/values.schema.json"));
+        var rules = schema.RootElement.GetProperty("properties");
+        var values = Kustomize.Load(Path.Combine(Repository.Root, Chart, "values.yaml")).Single().Children.ToDictionary(pair => pair.Key.ToString(), pair => pair.Value.ToString());
+        Assert.Equal(values.Keys.Order(StringComparer.Ordinal), rules.EnumerateObject().Select(rule => rule.Name).Order(StringComparer.Ordinal));
+        Assert.Equal(values.Keys.Order(StringComparer.Ordinal), schema.RootElement.GetProperty("required").EnumerateArray().Select(name => name.GetString()!).Order(StringComparer.Ordinal));
+        foreach (var rule in rules.EnumerateObject())
+        {
+            var value = values[rule.Name];
+            Assert.True(rule.Value.GetProperty("type").GetString() switch
+            {
+                "integer" => int.TryParse(value, out var number) && number >= rule.Value.GetProperty("minimum").GetInt32() && (!rule.Value.TryGetProperty("maximum", out var most) || number <= most.GetInt32()),
+                "boolean" => value is "true" or "false",
+                _ => !rule.Value.TryGetProperty("pattern", out var pattern) || Regex.IsMatch(value, pattern.GetString()!),
+            }, $"{rule.Name}: {value}");
+        }
+        Assert.True(int.Parse(values["hosts"], CultureInfo.InvariantCulture) < 2 * int.Parse(values["bootstrapExpect"], CultureInfo.InvariantCulture));
+        Assert.StartsWith("{{- if le (mul 2 (int .Values.bootstrapExpect)) (int .Values.hosts) }}\n{{- fail ", Repository.Read($"{Chart}/templates/objects.yaml"), StringComparison.Ordinal);
     }
 
     private static string Sample(string value) => value switch
