@@ -77,6 +77,9 @@ internal sealed class SessionRequest
     /// <summary>Times that what was read failed its checksum.</summary>
     public int BadReads;
 
+    /// <summary>When it was issued, if its time is sampled (<see cref="LoopStages.Sample"/>); 0 if not.</summary>
+    public long SampledAt;
+
     /// <summary>It was handed to a link: it may have been applied.</summary>
     public bool Sent;
 
@@ -86,7 +89,7 @@ internal sealed class SessionRequest
         (RecordKind, RecordFlags) = (RecordKind.Invalid, RecordFlags.None);
         (Operation, Edit, FromBytes, ToBytes) = (null, null, 0, 0);
         (Record, DescriptorCount, PayloadLength, OutstandingBytes) = (null, 0, 0, 0);
-        (Attempts, BadReads, Sent) = (0, 0, false);
+        (Attempts, BadReads, Sent, SampledAt) = (0, 0, false, 0);
     }
 }
 

@@ -60,6 +60,8 @@ public sealed partial class VolumeSession
             return;
         }
         if (IsSentAway(header.Status)) return;
+        Loop.Stages.Ended(WaitOf(request.Kind), request.SampledAt);
+        request.SampledAt = 0;
         switch (header.Kind)
         {
             case FrameKind.ClientAck:
@@ -75,6 +77,9 @@ public sealed partial class VolumeSession
         if (_state == State.Ready) _attempts = 0;
         TrimKept();
     }
+
+    private static LoopWait WaitOf(FrameKind kind) =>
+        kind == FrameKind.ClientWrite ? LoopWait.OwnerWrite : kind == FrameKind.ClientFlush ? LoopWait.OwnerFlush : LoopWait.OwnerRead;
 
     /// <summary>The owner answers nothing to this session any more, or not now.</summary>
     private bool IsSentAway(IoStatus status)

@@ -168,6 +168,7 @@ public sealed partial class VolumeSession
         ref var slot = ref Slot(request.Id);
         Invariant.That(slot is null, "the session's window of request ids overflowed");
         slot = request;
+        request.SampledAt = Loop.Stages.Sample();
         _outstandingBytes += request.OutstandingBytes;
         Send(request);
     }

@@ -20,6 +20,9 @@ internal sealed class NbdCommand
     public int ChunksOpen;
     public IoStatus Status;
 
+    /// <summary>When it was parsed, if its time is sampled (<see cref="LoopStages.Sample"/>); 0 if not.</summary>
+    public long SampledAt;
+
     /// <summary>The flag DONE went out with the last data.</summary>
     public bool DoneSent;
 

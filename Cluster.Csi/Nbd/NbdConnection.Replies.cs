@@ -1,6 +1,7 @@
 using System.Buffers.Binary;
 using System.Text;
 using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
 
 namespace Cluster.Csi.Nbd;
 
@@ -36,9 +37,23 @@ internal sealed partial class NbdConnection
         else if (command.Type == NbdCommandType.Read && IsGathered(command)) SendGathered(command);
         else if (command.Type == NbdCommandType.Read) SendDone(command);
         else if (command.Type != NbdCommandType.BlockStatus) SendSimple(command.Cookie, NbdError.None);
+        CountEnded(command, error);
         Recycle(command);
         CloseIfDrained();
         Resume();
+    }
+
+    private void CountEnded(NbdCommand command, NbdError error)
+    {
+        _server.Statistics.Ended(command.Type, command.LengthBytes, error != NbdError.None);
+        if (command.SampledAt == 0) return;
+        var wait = command.Type switch
+        {
+            NbdCommandType.Read => LoopWait.Read,
+            NbdCommandType.Flush => LoopWait.Flush,
+            _ => LoopWait.Write,
+        };
+        _loop.Stages.Ended(wait, command.SampledAt);
     }
 
     private void SendGathered(NbdCommand command)

@@ -58,6 +58,7 @@ internal sealed partial class NbdConnection
         }
         var command = _server.Rent();
         command.Begin(U64(bytes, 8), type, flags, U64(bytes, 16), U32(bytes, 24));
+        command.SampledAt = _loop.Stages.Sample();
         _commands++;
         var (error, reason) = Check(command);
         if (error != NbdError.None) RefuseCommand(command, error, reason);

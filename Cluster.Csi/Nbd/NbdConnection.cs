@@ -35,6 +35,8 @@ internal sealed partial class NbdConnection : ISocketEvents
 
     public NbdConnection(NbdServer server, ILoop loop) => (_server, _loop) = (server, loop);
 
+    LoopStage ISocketEvents.Stage => LoopStage.FrontEnd;
+
     public void Start(ILoopSocket socket)
     {
         _socket = socket;

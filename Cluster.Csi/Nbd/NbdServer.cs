@@ -46,6 +46,9 @@ public sealed class NbdServer
     /// <summary>Where TCP clients connect, once started.</summary>
     public EndPoint? EndPoint { get; private set; }
 
+    /// <summary>Any thread.</summary>
+    public NbdStatistics Statistics { get; } = new();
+
     /// <summary>Clients connected now. Any thread, roughly.</summary>
     public int Connections => _connections.Count;
 

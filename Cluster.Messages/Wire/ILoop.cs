@@ -19,6 +19,9 @@ public interface ILoop
     /// <summary>Whether the caller is on this loop's thread. Any thread.</summary>
     bool IsCurrent { get; }
 
+    /// <summary>Where its time goes. Loops that are not measured have <see cref="LoopStages.Off"/>.</summary>
+    LoopStages Stages => LoopStages.Off;
+
     /// <summary>Runs <paramref name="work"/> in an early turn. Any thread. For control; data stays on its loop.</summary>
     void Post(Action work);
 
@@ -85,6 +88,9 @@ public enum CloseReason : byte
 
 public interface ISocketEvents
 {
+    /// <summary>Whose time the socket's work is.</summary>
+    LoopStage Stage => LoopStage.Other;
+
     void OnConnected(ILoopSocket socket);
 
     /// <summary>Bytes may be read with <see cref="ILoopSocket.Receive"/>; called again in the next turn as long as some are left.</summary>

@@ -66,6 +66,8 @@ public enum BlockEncoding : byte
 public struct RecordHeader
 {
     public const int SizeBytes = 128;
+    /// <summary>Where <see cref="Sequence"/> stands.</summary>
+    public const int SequenceOffset = 40;
     private const int HashedBytes = 120;
 
     /// <summary>"MYRR".</summary>
@@ -114,7 +116,7 @@ public struct RecordHeader
         BinaryPrimitives.WriteUInt32LittleEndian(record[24..], Slice);
         BinaryPrimitives.WriteUInt32LittleEndian(record[28..], Layer);
         BinaryPrimitives.WriteUInt64LittleEndian(record[32..], Epoch);
-        BinaryPrimitives.WriteUInt64LittleEndian(record[40..], Sequence);
+        BinaryPrimitives.WriteUInt64LittleEndian(record[SequenceOffset..], Sequence);
         BinaryPrimitives.WriteUInt64LittleEndian(record[48..], Session.Generation);
         BinaryPrimitives.WriteUInt64LittleEndian(record[56..], Session.Incarnation);
         BinaryPrimitives.WriteUInt64LittleEndian(record[64..], RequestId);
@@ -151,7 +153,7 @@ public struct RecordHeader
         header.Slice = BinaryPrimitives.ReadUInt32LittleEndian(record[24..]);
         header.Layer = BinaryPrimitives.ReadUInt32LittleEndian(record[28..]);
         header.Epoch = BinaryPrimitives.ReadUInt64LittleEndian(record[32..]);
-        header.Sequence = BinaryPrimitives.ReadUInt64LittleEndian(record[40..]);
+        header.Sequence = BinaryPrimitives.ReadUInt64LittleEndian(record[SequenceOffset..]);
         header.Session = new SessionId(BinaryPrimitives.ReadUInt64LittleEndian(record[48..]), BinaryPrimitives.ReadUInt64LittleEndian(record[56..]));
         header.RequestId = BinaryPrimitives.ReadUInt64LittleEndian(record[64..]);
         header.AnsweredBelow = BinaryPrimitives.ReadUInt64LittleEndian(record[72..]);

@@ -2,6 +2,7 @@ using System.CommandLine;
 using System.CommandLine.Help;
 using System.CommandLine.Invocation;
 using System.CommandLine.Parsing;
+using Cluster.Node.Cli.Bench;
 using Cluster.Node.Cli.Chaos;
 using Cluster.Node.Cli.Demo;
 using Cluster.Node.Cli.Dev;
@@ -49,6 +50,7 @@ public static class CommandLine
             StatusCommand.Build(),
             DevCommands.Build(),
             DemoCommand.Build(),
+            BenchCommand.Build(),
             ChaosCommand.Build(),
             RecoverCommand.Build(),
             StoreCommands.Build(),

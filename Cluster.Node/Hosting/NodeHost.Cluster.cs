@@ -88,6 +88,7 @@ public sealed partial class NodeHost
         {
             throw new NodeStartException($"NBD can't listen on port {_options.NbdPort} (myrmidon.nbd-port): {e.Message}", e);
         }
+        StageMetrics.Expose(_metrics, server.Statistics);
         Nbd = server.EndPoint;
         _parts.Add("the NBD server", server.Stop);
         _health.Report("nbd", HealthState.Healthy);

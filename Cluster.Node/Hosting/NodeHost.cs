@@ -31,6 +31,10 @@ public sealed class NodeStartException(string message, Exception? inner = null) 
 /// </summary>
 public sealed partial class NodeHost
 {
+    /// <summary>Names of threads, as metrics tell them; the kernel keeps 15 characters.</summary>
+    private const string LoopThread = "io-loop";
+    private const string DiskThreads = "disk";
+
     private readonly ProvisionedBytes _provisioned = new();
     private readonly NodeOptions _options;
     private readonly Config _operatorFile;
@@ -88,12 +92,14 @@ public sealed partial class NodeHost
         foreach (var part in new[] { "cluster", "journal", "nbd", "placement", "store" }) _health.Report(part, HealthState.Starting, "The node starts.");
         await StartApiAsync(cancellation);
         await StartCsiAsync(directory, cancellation);
-        var loop = new EpollLoop("io-loop", _loggers.CreateLogger("Myrmidon.Loop"), OnLoopFailed);
+        var loop = new EpollLoop(LoopThread, _loggers.CreateLogger("Myrmidon.Loop"), OnLoopFailed);
         _parts.Add("the I/O loop", loop);
         var store = OpenStore(loop, directory);
         loop.Start();
         CheckCluster(store, directory);
         StoreMetrics.Expose(_metrics, store, _provisioned, _options.OverCommitPercent);
+        StageMetrics.Expose(_metrics, loop.Stages);
+        ThreadMetrics.Expose(_metrics, [LoopThread, .. Enum.GetValues<DiskLane>().Select(lane => $"{DiskThreads} {lane}")]);
         var journal = StartJournal(directory, NodeRecovery.ClusterOf(store), out var member);
         _recovery.Open(journal, store, loop, directory.Journal);
         _parts.Add("the recovery", () =>
@@ -170,7 +176,7 @@ public sealed partial class NodeHost
 
     private BlockStore OpenStore(EpollLoop loop, DataDirectory directory)
     {
-        var scheduler = new ThreadDiskScheduler(loop, "disk");
+        var scheduler = new ThreadDiskScheduler(loop, DiskThreads);
         var opened = BlockStore.Open(
             new StoreOptions { CapacityBytes = _options.CapacityBytes }, loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"),
             [.. _options.Disks.Select(path => new FileDisk(path, mustExist: true))]);

@@ -54,6 +54,8 @@ public sealed partial class EpollLoop : ILoop, IAsyncDisposable
         LibC.Control(_epoll, LibC.EpollControlAdd, _wake, LibC.EpollIn);
     }
 
+    public LoopStages Stages { get; } = new();
+
     public long NowMs => Volatile.Read(ref _nowMs);
 
     public bool IsCurrent => Thread.CurrentThread == _thread;
@@ -205,6 +207,7 @@ public sealed partial class EpollLoop : ILoop, IAsyncDisposable
     {
         var events = stackalloc byte[LoopLimits.EventsPerTurnMax * 16];
         var count = LibC.Wait(_epoll, events, LoopLimits.EventsPerTurnMax, TimeoutMs());
+        Stages.BeginTurn();
         Volatile.Write(ref _nowMs, LibC.BootTimeMs());
         Turn++;
         var signalled = false;
@@ -219,6 +222,7 @@ public sealed partial class EpollLoop : ILoop, IAsyncDisposable
         if (signalled && !RunPosted()) return false;
         RunPhases();
         SendQueued();
+        Stages.EndTurn();
         return true;
     }
 

@@ -11,6 +11,7 @@ internal sealed unsafe class LoopSocket : LoopEntry, ILoopSocket
     private readonly EpollLoop _loop;
     private readonly Socket _socket;
     private readonly ISocketEvents _events;
+    private readonly LoopStage _stage;
     private readonly OutQueue _out = new();
     private uint _interest;
     private bool _registered;
@@ -27,6 +28,7 @@ internal sealed unsafe class LoopSocket : LoopEntry, ILoopSocket
     public LoopSocket(EpollLoop loop, Socket socket, ISocketEvents events, EndPoint? remote)
     {
         (_loop, _socket, _events, RemoteEndPoint) = (loop, socket, events, remote);
+        _stage = events.Stage;
         Descriptor = (int)socket.SafeHandle.DangerousGetHandle();
         LibC.SetNonBlocking(Descriptor);
         if (socket.ProtocolType == ProtocolType.Tcp) socket.NoDelay = true;
@@ -65,12 +67,14 @@ internal sealed unsafe class LoopSocket : LoopEntry, ILoopSocket
     public override void OnEvents(uint events)
     {
         if (!IsOpen) return;
+        var before = _loop.Stages.Enter(_stage);
         if (_connecting) FinishConnect();
         else
         {
             if ((events & LibC.EpollOut) != 0) KernelHasRoom();
             if ((events & (LibC.EpollIn | LibC.EpollHangUp | LibC.EpollError)) != 0) BecomeReadable(events);
         }
+        _loop.Stages.Leave(before);
     }
 
     public int Receive(Span<byte> to)
@@ -134,7 +138,9 @@ internal sealed unsafe class LoopSocket : LoopEntry, ILoopSocket
         while (_out.Bytes > 0 && !_kernelFull)
         {
             var pieces = _out.Gather(vectors, LoopLimits.VectorsPerSendMax, out var bytes);
+            var before = _loop.Stages.Enter(_stage);
             var sent = LibC.Send(Descriptor, vectors, pieces);
+            _loop.Stages.Leave(before);
             if (sent < 0 && sent != -LibC.TryAgain)
             {
                 CloseWith((int)-sent);

@@ -37,6 +37,8 @@ internal sealed class MeshConnection : ISocketEvents, IFrameSink
 
     public MeshRole Role => _role;
 
+    LoopStage ISocketEvents.Stage => LoopStage.Mesh;
+
     /// <summary>Set once the handshake is done.</summary>
     public MeshLink? Link { get; private set; }
 
@@ -87,7 +89,11 @@ internal sealed class MeshConnection : ISocketEvents, IFrameSink
             if (!Link.OnPong(header.Argument)) Close(CloseReason.Protocol, "a Pong answers a Ping that was not sent");
         }
         else if (FrameKinds.IsOfConnection(header.Kind)) Close(CloseReason.Protocol, $"{header.Kind} after the handshake");
-        else _node.Events.OnFrame(Link, in header, body, buffer);
+        else
+        {
+            if (header.Kind == FrameKind.AppendAck) Link.OnAppendAck(header.Volume, body);
+            _node.Events.OnFrame(Link, in header, body, buffer);
+        }
         return _socket!.IsOpen;
     }
 
@@ -131,7 +137,7 @@ internal sealed class MeshConnection : ISocketEvents, IFrameSink
     private void BecomeLink(string name, byte version)
     {
         _deadline.Cancel();
-        Link = new MeshLink(_socket!, Peer!.Info.Node, name, version, _node.Loop.FreshNowMs());
+        Link = new MeshLink(_socket!, Peer!.Info.Node, name, version, _node.Loop.FreshNowMs(), _node.Loop.Stages);
         _node.OnHandshakeDone(this);
     }
 

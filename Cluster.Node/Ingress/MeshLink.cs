@@ -1,3 +1,4 @@
+using System.Buffers.Binary;
 using System.Runtime.CompilerServices;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
@@ -11,11 +12,13 @@ namespace Cluster.Node.Ingress;
 public sealed class MeshLink : IFrameLink
 {
     private readonly ILoopSocket _socket;
+    private readonly CopyTimer _copies;
     private long _pingSentMs;
     private bool _down;
 
-    internal MeshLink(ILoopSocket socket, NodeId peer, string peerName, byte version, long nowMs)
+    internal MeshLink(ILoopSocket socket, NodeId peer, string peerName, byte version, long nowMs, LoopStages stages)
     {
+        _copies = new CopyTimer(stages);
         (_socket, Peer, PeerName, Version, Generation, UpSinceMs) = (socket, peer, peerName, version, LinkGeneration.Next(), nowMs);
         ReceivedMs = nowMs;
     }
@@ -68,6 +71,7 @@ public sealed class MeshLink : IFrameLink
         if (!IsUp) return;
         Invariant.That(body.Length <= FrameKinds.BodyBytesMax(header.Kind), "a frame's body is longer than its kind allows");
         if (FrameKinds.CarriesRecord(header.Kind)) header.Flags |= FrameFlags.SelfChecked;
+        if (header.Kind == FrameKind.Append) _copies.OnSent(header.Volume, SequenceOf(body.Span));
         header.Seal(body.Span);
         Span<byte> bytes = stackalloc byte[FrameHeader.SizeBytes];
         header.Encode(bytes);
@@ -100,6 +104,13 @@ public sealed class MeshLink : IFrameLink
     internal void Close(CloseReason reason, string detail) => _socket.Close(reason, detail);
 
     internal void MarkDown() => _down = true;
+
+    internal void OnAppendAck(VolumeId volume, ReadOnlySpan<byte> body)
+    {
+        if (AppendAckBody.TryDecode(body, out var ack)) _copies.OnAnswer(volume, ack.AppendedSequence);
+    }
+
+    private static ulong SequenceOf(ReadOnlySpan<byte> record) => BinaryPrimitives.ReadUInt64LittleEndian(record[RecordHeader.SequenceOffset..]);
 
     internal void SendPing(long nowMs)
     {

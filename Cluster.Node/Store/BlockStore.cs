@@ -63,6 +63,8 @@ public sealed partial class BlockStore : IBlockStore
     /// <summary>The newest flush watermark that an entry carries; that entry may still have to be written.</summary>
     internal LogPosition NotedDurable => _writer.NotedDurable;
 
+    internal LoopStages Stages => _loop.Stages;
+
     internal SegmentTable Segments { get; }
 
     internal StoreIdentity Identity => new(StoreId, OpenCount, _options.NewId);
@@ -102,6 +104,7 @@ public sealed partial class BlockStore : IBlockStore
     public bool Run()
     {
         if (_stopped || HasFailed) return false;
+        var before = Stages.Enter(LoopStage.Replica);
         var worked = WriteAndNotify();
         if (_syncWanted && !_syncing && !_writer.HasStaged && !HasFailed)
         {
@@ -109,6 +112,7 @@ public sealed partial class BlockStore : IBlockStore
             worked = true;
         }
         if (worked || _backgroundDue) RunBackground();
+        Stages.Leave(before);
         return worked || (_syncWanted && !_syncing && !HasFailed);
     }
 
@@ -132,7 +136,15 @@ public sealed partial class BlockStore : IBlockStore
     }
 
     /// <summary>Writes what is staged now, for a read that may want it. The replicas are told at the end of the turn as ever.</summary>
-    internal IoStatus WriteStaged() => !_writer.HasStaged || _writer.Flush().IsOk ? IoStatus.Ok : IoStatus.DeviceError;
+    internal IoStatus WriteStaged() => !_writer.HasStaged || Flush().IsOk ? IoStatus.Ok : IoStatus.DeviceError;
+
+    private DiskResult Flush()
+    {
+        var before = Stages.Enter(LoopStage.Disk);
+        var result = _writer.Flush();
+        Stages.Leave(before);
+        return result;
+    }
 
     internal void RequestSync(VolumeStore volume)
     {
@@ -170,6 +182,7 @@ public sealed partial class BlockStore : IBlockStore
     private void EndSync()
     {
         _syncing = false;
+        if (_sync.Segments.Count > 0) Stages.Add(LoopWait.Sync, _sync.Ticks);
         if (!_sync.Result.IsOk)
         {
             Fail(_sync.Result.Status, _sync.Result.Detail ?? "fdatasync failed");
@@ -187,7 +200,7 @@ public sealed partial class BlockStore : IBlockStore
     private bool WriteAndNotify()
     {
         if (_touched.Count == 0 && !_writer.HasStaged) return false;
-        var result = _writer.Flush();
+        var result = Flush();
         if (!result.IsOk)
         {
             Fail(result.Status, result.Detail ?? "a write failed");

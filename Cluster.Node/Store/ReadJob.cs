@@ -24,6 +24,7 @@ internal sealed class ReadJob(BlockStore store) : DiskJob
     private ulong _token;
     private IoBuffer? _reply;
     private IoStatus _status;
+    private long _queued;
 
     /// <summary>Sets the read up from the map: descriptors into the reply, and the pieces to read.</summary>
     public void Prepare(VolumeId volume, BlockMap map, BlockRange range, IReadCompletion completion, ulong token)
@@ -55,18 +56,27 @@ internal sealed class ReadJob(BlockStore store) : DiskJob
     /// <summary>Whether the page cache gave all of it.</summary>
     public bool TryReadCached()
     {
+        var before = store.Stages.Enter(LoopStage.Disk);
+        var isCached = ReadCached();
+        store.Stages.Leave(before);
+        if (isCached) _status = Verify();
+        return isCached;
+    }
+
+    private bool ReadCached()
+    {
         for (; _next < _pieceCount; _next++)
         {
             ref readonly var piece = ref _pieces[_next];
             if (!piece.Segment.File.TryReadCached(piece.OffsetBytes, _reply!.Span.Slice(piece.ReplyOffset, piece.LengthBytes)).IsOk)
                 return false;
         }
-        _status = Verify();
         return true;
     }
 
     public void HoldSegments()
     {
+        _queued = store.Stages.Now();
         for (var index = 0; index < _pieceCount; index++) _pieces[index].Segment.Readers++;
     }
 
@@ -84,6 +94,7 @@ internal sealed class ReadJob(BlockStore store) : DiskJob
 
     public override void Complete()
     {
+        store.Stages.Ended(LoopWait.DiskRead, _queued);
         for (var index = 0; index < _pieceCount; index++) _pieces[index].Segment.Readers--;
         Deliver();
         store.OnJobDone();

@@ -1,3 +1,5 @@
+using System.Diagnostics;
+
 namespace Cluster.Node.Store;
 
 /// <summary>One fdatasync of all segments written to since the last; serves everybody who waited when it began (group commit).</summary>
@@ -12,7 +14,17 @@ internal sealed class SyncJob(BlockStore store) : DiskJob
 
     public DiskResult Result { get; private set; }
 
+    /// <summary>What it took, in ticks of Stopwatch.</summary>
+    public long Ticks { get; private set; }
+
     public override void Execute()
+    {
+        var began = Stopwatch.GetTimestamp();
+        Sync();
+        Ticks = Stopwatch.GetTimestamp() - began;
+    }
+
+    private void Sync()
     {
         Result = DiskResult.Done();
         // In the order of the log: what is durable is always a prefix of it.

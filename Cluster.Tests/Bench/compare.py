@@ -1,22 +1,28 @@
 #!/usr/bin/env python3
 """
-Measures a volume of three copies beside `qemu-nbd` on a raw file (one copy, no network replication): the same fio jobs, in turn, in one run.
+Measures a volume of three copies beside `qemu-nbd` on a raw file (one copy, no network replication), and beside Ceph RBD where one runs: the same fio jobs, in turn, in one run.
 
     Cluster.Tests/Bench/compare.py                                   every job, 5 times each in turn (15 minutes)
     Cluster.Tests/Bench/compare.py --reps 1 --jobs w4k-qd1,w4k-qd32
-    Cluster.Tests/Bench/compare.py --out docs/performance.md         writes the page as well as printing it
+    Cluster.Tests/Bench/compare.py --p99-max 3 --out docs/performance.md   also rewrites that page between its markers
+    Cluster.Tests/Bench/compare.py --ceph-conf DIR/ceph.conf --ceph-pool rbd3
 
 It runs a cluster of three nodes of its own (`myrmidon dev`, default settings) and a qemu-nbd server in a temporary directory, first looks at
-the idle nodes, then fills both and runs the jobs one system after the other. A row is the median of the repetitions, with the least and the greatest; the ratio is
-the median of the ratios of neighbouring runs. "CPU" is the whole machine's busy time per I/O, client and kernel included. Run it while nothing else runs.
+the idle nodes, then fills all systems and runs each job on one after the other, in the opposite order every other time. A row is the median of the repetitions, with the least
+and the greatest; a ratio is the median of the ratios of neighbouring runs. "CPU" is the whole machine's busy time per I/O, client, kernel and idle systems included. Run it while nothing else runs.
 
-Needs the packages fio, qemu-utils and python3-libnbd. Exit code 0 when every job ran without an error, 1 when one did not, 2 on wrong use.
+Ceph takes part when `rbd` is installed, fio has its engine and the cluster of --ceph-conf (default: $CEPH_CONF, else /etc/ceph/ceph.conf) answers: with an image of its own in
+--ceph-pool, removed at the end. Its number of copies is the pool's, and told. Its servers must run on this machine to be compared in CPU.
+
+Needs the packages fio, qemu-utils, libnbd-bin and python3-libnbd. Exit code 0 when every job ran without an error and no p99 was above its target, 1 else, 2 on wrong use.
 """
 import argparse
+import contextlib
 import datetime
 import json
 import os
 import platform
+import shutil
 import statistics
 import subprocess
 import sys
@@ -43,7 +49,11 @@ WHAT = {
     "w128k-qd8": "128 KiB sequential write, depth 8", "r128k-qd8": "128 KiB sequential read, depth 8",
     "w4k-fsync": "4 KiB random write + fsync, depth 1", "mix70": "4 KiB random, 70 % reads, depth 32",
 }
-REFERENCE, OURS = "qemu-nbd", "myrmidon"
+REFERENCE, OURS, CEPH = "qemu-nbd", "myrmidon", "ceph"
+CEPH_IMAGE = "myrmidon-compare"
+CEPH_ANSWER_S = 10
+# What this script writes of a page; all else is left as it is.
+BEGIN, END = "<!-- compare.py writes from here -->", "<!-- to here -->"
 QEMU_PORT = 10999
 RAMP_S = 1
 FIO_SLACK_S = 60
@@ -66,10 +76,11 @@ def resident_mib(pid):
     return int(line.split()[1]) / 1024
 
 
-def fio(name, uri, size, seconds, arguments):
-    """One job: I/O per second, latencies in us, busy us per I/O. Fails loudly when fio reports an error."""
+def fio(name, target, size, seconds, arguments):
+    """One job on an NBD URI, or with the arguments of another engine: I/O per second, latencies in us, busy us per I/O. Fails loudly when fio reports an error."""
+    engine = ["--ioengine=nbd", f"--uri={target}"] if isinstance(target, str) else target
     before, started = busy_ticks(), time.monotonic()
-    command = ["fio", f"--name={name}", "--output-format=json", "--ioengine=nbd", f"--uri={uri}", f"--size={size}", "--randrepeat=0",
+    command = ["fio", f"--name={name}", "--output-format=json", *engine, f"--size={size}", "--randrepeat=0",
                "--buffer_compress_percentage=0", "--refill_buffers", *arguments]
     if seconds:
         command += ["--time_based", f"--runtime={seconds}", f"--ramp_time={RAMP_S}"]
@@ -77,7 +88,7 @@ def fio(name, uri, size, seconds, arguments):
     elapsed = time.monotonic() - started
     busy = (busy_ticks() - before) / TICKS_PER_S / elapsed
     if done.returncode != 0:
-        raise RuntimeError(f"fio {name} at {uri}: {done.stderr.strip()[-300:] or done.stdout[-300:]}")
+        raise RuntimeError(f"fio {name} with {' '.join(engine)}: {done.stderr.strip()[-300:] or done.stdout[-300:]}")
     job = json.loads(done.stdout[done.stdout.index("{"):])["jobs"][0]
     parts = [job[side] for side in ("read", "write") if job[side]["iops"] > 0]
     iops = sum(part["iops"] for part in parts)
@@ -103,6 +114,52 @@ class Qemu:
         self.process.wait(30)
 
 
+class Ceph:
+    """An image of a pool of a running cluster, made for this run."""
+
+    def __init__(self, conf, pool, size):
+        self.environment, self.pool = {**os.environ, "CEPH_CONF": str(conf)}, pool
+        # fio is told the configuration the same way.
+        os.environ["CEPH_CONF"] = str(conf)
+        self.rbd("create", f"{pool}/{CEPH_IMAGE}", "--size", f"{size}B", "--image-feature", "layering")
+        self.target = ["--ioengine=rbd", "--clientname=admin", f"--pool={pool}", f"--rbdname={CEPH_IMAGE}", "--direct=1"]
+
+    @staticmethod
+    def find(arguments):
+        """The configuration of a cluster that answers, or None and why there is none."""
+        conf = arguments.ceph_conf or Path(os.environ.get("CEPH_CONF", "/etc/ceph/ceph.conf"))
+        if arguments.no_ceph:
+            return None, "--no-ceph"
+        if shutil.which("rbd") is None:
+            return None, "rbd (package ceph-common) is not installed"
+        if not conf.exists():
+            return None, f"there is no {conf}; name another one with --ceph-conf"
+        if "rbd" not in subprocess.run(["fio", "--enghelp"], capture_output=True, text=True).stdout.split():
+            return None, "this fio has no engine rbd"
+        try:
+            asked = subprocess.run(["rbd", "-c", str(conf), "ls", arguments.ceph_pool], capture_output=True, text=True, timeout=CEPH_ANSWER_S)
+        except subprocess.TimeoutExpired:
+            return None, f"the cluster of {conf} does not answer within {CEPH_ANSWER_S} s"
+        if asked.returncode != 0:
+            return None, f"the pool {arguments.ceph_pool} of {conf} can't be used: {asked.stderr.strip()[-200:]}"
+        if CEPH_IMAGE in asked.stdout.split():
+            return None, f"the pool {arguments.ceph_pool} has an image {CEPH_IMAGE}, left by a killed run: remove it"
+        return conf, ""
+
+    def rbd(self, *words):
+        done = subprocess.run(["rbd", *words], env=self.environment, capture_output=True, text=True, timeout=FIO_SLACK_S)
+        if done.returncode != 0:
+            raise RuntimeError(f"rbd {' '.join(words)}: {done.stderr.strip()[-300:]}")
+        return done.stdout
+
+    def copies(self):
+        done = subprocess.run(["ceph", "osd", "pool", "get", self.pool, "size", "-f", "json"], env=self.environment, capture_output=True, text=True, timeout=FIO_SLACK_S)
+        return json.loads(done.stdout)["size"] if done.returncode == 0 else "?"
+
+    def stop(self):
+        self.rbd("rm", "--no-progress", f"{self.pool}/{CEPH_IMAGE}")
+
+
 def idle_table(cluster, seconds):
     """Each node's CPU in percent of one core and its resident memory while nothing is asked of it."""
     pids = {node["name"]: node["pid"] for node in cluster.running()}
@@ -123,38 +180,59 @@ def spread(runs, key, form):
     return form(statistics.median(values)) + (f" ({form(values[0])}-{form(values[-1])})" if len(values) > 1 else "")
 
 
-def job_row(name, runs):
+def ratio(runs, system, other, key="iops"):
+    return statistics.median(mine[key] / its[key] for mine, its in zip(runs[system], runs[other]))
+
+
+def verdict(name, runs, targets):
+    """p99 by p50, the median of the runs' own ratios; with a target whether it is met."""
+    value = statistics.median(run["p99"] / run["p50"] for run in runs[OURS])
+    limit = targets.get(name)
+    return value, limit is None or value <= limit, f" (target {limit:g}: {'met' if value <= limit else 'missed'})" if limit is not None else ""
+
+
+def job_row(name, runs, targets):
     whole = "{:,.0f}".format
-    reference, ours = runs[REFERENCE], runs[OURS]
-    ratios = [mine["iops"] / other["iops"] for mine, other in zip(ours, reference)]
-    cells = [WHAT[name], spread(reference, "iops", whole), spread(ours, "iops", whole), f"{statistics.median(ratios):.2f}"]
-    for key in ("p50", "p99", "cpu"):
-        cells.append(f"{statistics.median(run[key] for run in reference):.0f} / {statistics.median(run[key] for run in ours):.0f}")
+    others = [system for system in runs if system != OURS]
+    cells = [WHAT[name], *(spread(runs[system], "iops", whole) for system in runs), *(f"{ratio(runs, OURS, other):.2f}" for other in others)]
+    for key in ("p50", "p99"):
+        cells.append(" / ".join(whole(statistics.median(run[key] for run in runs[system])) for system in runs))
+    tails = [f"{statistics.median(run['p99'] / run['p50'] for run in runs[system]):.1f}" for system in runs]
+    cells.append(" / ".join(tails) + verdict(name, runs, targets)[2])
+    cells.append(" / ".join(whole(statistics.median(run["cpu"] for run in runs[system])) for system in runs))
     return "| " + " | ".join(cells) + " |"
 
 
-def measure(cluster, arguments):
-    qemu = Qemu(cluster.directory, 2 * arguments.size)
-    try:
-        if cluster.call("POST", "/v1/volumes", {"name": "bench", "sizeBytes": 2 * arguments.size, "replicas": 3}) is None:
-            raise RuntimeError("the volume could not be created")
-        uris = {REFERENCE: qemu.uri, OURS: cluster.running()[0]["nbd"] + "/bench"}
-        for system, uri in uris.items():
-            print(f"filling {system}", file=sys.stderr)
-            fio("fill", uri, arguments.size, 0, ["--rw=write", "--bs=1M", "--iodepth=8"])
-        rows = []
-        for name in arguments.jobs:
-            runs = {system: [] for system in uris}
-            for repetition in range(arguments.reps):
-                for system, uri in uris.items():
-                    run = fio(name, uri, arguments.size, arguments.seconds, JOBS[name])
-                    runs[system].append(run)
-                    print(f"{name} {repetition + 1}/{arguments.reps} {system}: {run['iops']:,.0f} IOPS, p50 {run['p50']:.0f} us, "
-                          f"p99 {run['p99']:.0f} us, {run['cpu']:.0f} us of CPU", file=sys.stderr)
-            rows.append(job_row(name, runs))
-        return rows
-    finally:
-        qemu.stop()
+def columns(systems):
+    others = [system for system in systems if system != OURS]
+    names = ["job", *(f"{system}, IOPS" for system in systems), *(f"{OURS} / {other}" for other in others), "p50, us", "p99, us", "p99 / p50", "CPU, us"]
+    return ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
+
+
+def measure(cluster, arguments, servers):
+    """The table's rows, and the jobs whose p99 was above its target."""
+    if cluster.call("POST", "/v1/volumes", {"name": "bench", "sizeBytes": 2 * arguments.size, "replicas": 3}) is None:
+        raise RuntimeError("the volume could not be created")
+    targets = {REFERENCE: servers[REFERENCE].uri, OURS: cluster.running()[0]["nbd"] + "/bench"}
+    if CEPH in servers:
+        targets[CEPH] = servers[CEPH].target
+    for system, target in targets.items():
+        print(f"filling {system}", file=sys.stderr)
+        fio("fill", target, arguments.size, 0, ["--rw=write", "--bs=1M", "--iodepth=8"])
+    rows, missed = columns(targets), []
+    for name in arguments.jobs:
+        runs = {system: [] for system in targets}
+        for repetition in range(arguments.reps):
+            # What drifts with time meets both neighbours alike.
+            for system in list(targets)[::-1 if repetition % 2 else 1]:
+                run = fio(name, targets[system], arguments.size, arguments.seconds, JOBS[name])
+                runs[system].append(run)
+                print(f"{name} {repetition + 1}/{arguments.reps} {system}: {run['iops']:,.0f} IOPS, p50 {run['p50']:.0f} us, "
+                      f"p99 {run['p99']:.0f} us, {run['cpu']:.0f} us of CPU", file=sys.stderr)
+        rows.append(job_row(name, runs, arguments.p99_max))
+        if not verdict(name, runs, arguments.p99_max)[1]:
+            missed.append(name)
+    return rows, missed
 
 
 def machine():
@@ -163,17 +241,44 @@ def machine():
     return f"{os.cpu_count()} cores ({model}), {memory:.0f} GiB, Linux {platform.release()}, {subprocess.check_output(['fio', '--version'], text=True).strip()}"
 
 
-def page(arguments, load, idle, rows, loaded):
+def section(arguments, load, idle, rows, loaded, ceph):
     words = " ".join(argument for argument in sys.argv[1:])
+    beside = f" Ceph: RBD in {arguments.ceph_pool}, {ceph} copies, fio's engine rbd, no NBD." if ceph else ""
     return "\n".join([
-        "# Performance", "",
         "Three nodes, three copies, default settings, checksums on, all nodes and the client on one machine, through NBD. Beside it `qemu-nbd` on a raw file:",
-        "one copy, no replication, the page cache. Made by:", "", "```", f"Cluster.Tests/Bench/compare.py {words}".rstrip(), "```", "",
-        f"{datetime.date.today().isoformat()}, {machine()}; load average at the start {load:.2f}. {arguments.reps} runs of {arguments.seconds} s each, in turn;",
+        f"one copy, no replication, the page cache.{beside} Made by:", "", "```", f"Cluster.Tests/Bench/compare.py {words}".rstrip(), "```", "",
+        f"{datetime.date.today().isoformat()}, {machine()}; commit {commit()}; load average at the start {load:.2f}. {arguments.reps} runs of {arguments.seconds} s each, in turn;",
         "median (least-greatest). Ratios are medians of neighbouring runs. CPU: busy microseconds of the whole machine per I/O, client included.", "",
-        f"| job | {REFERENCE}, IOPS | {OURS}, IOPS | ratio | p50, us | p99, us | CPU, us |", "|---|---|---|---|---|---|---|", *rows, "",
-        f"p50, p99 and CPU: {REFERENCE} / {OURS}.", "", "## Idle", "",
-        f"Over {arguments.idle} s, no volume, nothing asked:", "", *idle, "", loaded, ""])
+        *rows, "", "p50, p99, p99 / p50 and CPU: in the order of the IOPS columns.", "", "## Idle", "",
+        f"Over {arguments.idle} s, no volume, nothing asked:", "", *idle, "", loaded])
+
+
+def commit():
+    done = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    return done.stdout.strip() if done.returncode == 0 else "unknown"
+
+
+def put(page, made):
+    """The page with what stands between its markers replaced. None: it has not one of each, in order."""
+    before, begin, rest = page.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or BEGIN in rest or END in before + after:
+        return None
+    return f"{before}{BEGIN}\n\n{made}\n\n{END}{after}"
+
+
+def p99_targets(text):
+    """A number for every job, or JOB=NUMBER with commas between them."""
+    try:
+        if "=" not in text:
+            return {job: float(text) for job in JOBS}
+        targets = {job: float(limit) for job, _, limit in (part.partition("=") for part in text.split(","))}
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a target: write a number such as 3, or JOB=NUMBER,JOB=NUMBER") from None
+    unknown = [job for job in targets if job not in JOBS]
+    if unknown:
+        raise argparse.ArgumentTypeError(f"'{unknown[0]}' is not a job: use some of {', '.join(JOBS)}")
+    return targets
 
 
 def parse():
@@ -183,13 +288,19 @@ def parse():
     parser.add_argument("--idle", type=int, default=30, help="seconds over which the idle nodes are watched; default: 30")
     parser.add_argument("--size", type=int, default=1 << 30, help="bytes that the jobs work on; default: 1 GiB")
     parser.add_argument("--jobs", default=",".join(JOBS), help="which, with commas between them; default: all")
-    parser.add_argument("--out", type=Path, help="also write the page to this file")
+    parser.add_argument("--out", type=Path, help=f"also write the result into this page, between the lines {BEGIN} and {END}")
+    parser.add_argument("--p99-max", type=p99_targets, default={}, metavar="LIST", help="p99 / p50 that a job may have at most: a number, or JOB=NUMBER,JOB=NUMBER")
+    parser.add_argument("--ceph-conf", type=Path, help="configuration of a running Ceph; default: $CEPH_CONF, else /etc/ceph/ceph.conf")
+    parser.add_argument("--ceph-pool", default="rbd", help="an RBD pool of it; default: rbd")
+    parser.add_argument("--no-ceph", action="store_true", help="leave Ceph out even if it runs")
     parser.add_argument("--port-offset", type=int, default=0, help="added to every port of the cluster; default: 0")
     arguments = parser.parse_args()
     arguments.jobs = [job for job in arguments.jobs.split(",") if job]
     for job in arguments.jobs:
         if job not in JOBS:
             parser.error(f"'{job}' is not a job: use some of {', '.join(JOBS)}")
+    if arguments.out and put(arguments.out.read_text() if arguments.out.exists() else "", "") is None:
+        parser.error(f"{arguments.out} has no lines {BEGIN} and {END}: put them where the table is to go")
     if min(arguments.reps, arguments.seconds, arguments.idle) < 1:
         parser.error("--reps, --seconds and --idle must be at least 1")
     return arguments
@@ -198,21 +309,29 @@ def parse():
 def main():
     arguments = parse()
     load = os.getloadavg()[0]
-    with tempfile.TemporaryDirectory(prefix="myrmidon-bench-") as directory:
-        cluster = Cluster(str(ROOT / "myrmidon"), directory, arguments.port_offset)
+    conf, why = Ceph.find(arguments)
+    print(f"Ceph is left out: {why}" if conf is None else f"Ceph takes part: {conf}", file=sys.stderr)
+    with tempfile.TemporaryDirectory(prefix="myrmidon-bench-") as directory, contextlib.ExitStack() as servers:
         try:
+            cluster = Cluster(str(ROOT / "myrmidon"), directory, arguments.port_offset)
+            servers.callback(cluster.stop)
             idle = idle_table(cluster, arguments.idle)
-            rows = measure(cluster, arguments)
-            text = page(arguments, load, idle, rows, loaded_row(cluster))
+            systems = {REFERENCE: Qemu(directory, 2 * arguments.size)}
+            servers.callback(systems[REFERENCE].stop)
+            if conf is not None:
+                systems[CEPH] = Ceph(conf, arguments.ceph_pool, 2 * arguments.size)
+                servers.callback(systems[CEPH].stop)
+            rows, missed = measure(cluster, arguments, systems)
+            text = section(arguments, load, idle, rows, loaded_row(cluster), systems[CEPH].copies() if conf is not None else 0)
         except RuntimeError as error:
             print(f"compare: {error}", file=sys.stderr)
             return 1
-        finally:
-            cluster.stop()
     print(text)
     if arguments.out:
-        arguments.out.write_text(text)
-    return 0
+        arguments.out.write_text(put(arguments.out.read_text(), text))
+    if missed:
+        print(f"compare: p99 / p50 is above its target in {', '.join(missed)}", file=sys.stderr)
+    return 1 if missed else 0
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ using Cluster.Node.Store;
 namespace Cluster.Node.Hosting.Volumes;
 
 /// <summary>The replica of this process as its owner sees it. Loop thread only.</summary>
-internal sealed class LocalReplica(ReplicaMachine machine) : ILocalReplica
+internal sealed class LocalReplica(ReplicaMachine machine, LoopStages stages) : ILocalReplica
 {
     private readonly IVolumeStore _store = machine.Store;
     private Completion? _completion;
@@ -21,8 +21,10 @@ internal sealed class LocalReplica(ReplicaMachine machine) : ILocalReplica
     public void Read(BlockRange range, ILocalReads reads, ulong token)
     {
         // One owner reads at a time: its completion is made once, not per read.
-        if (_completion?.Reads != reads) _completion = new Completion(reads);
+        if (_completion?.Reads != reads) _completion = new Completion(reads, stages);
+        var before = stages.Enter(LoopStage.Replica);
         _store.Read(range, _completion, token);
+        stages.Leave(before);
     }
 
     public ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents) =>
@@ -64,10 +66,15 @@ internal sealed class LocalReplica(ReplicaMachine machine) : ILocalReplica
 
     public (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence) => _store.ReadTail(sequence);
 
-    private sealed class Completion(ILocalReads reads) : IReadCompletion
+    private sealed class Completion(ILocalReads reads, LoopStages stages) : IReadCompletion
     {
         public ILocalReads Reads => reads;
 
-        public void OnRead(ulong token, IoStatus status, IoBuffer? reply) => reads.OnLocalRead(token, status, reply);
+        public void OnRead(ulong token, IoStatus status, IoBuffer? reply)
+        {
+            var before = stages.Enter(LoopStage.Owner);
+            reads.OnLocalRead(token, status, reply);
+            stages.Leave(before);
+        }
     }
 }

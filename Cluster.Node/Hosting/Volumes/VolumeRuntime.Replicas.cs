@@ -16,7 +16,9 @@ public sealed partial class VolumeRuntime
         public bool Run()
         {
             if (runtime._acknowledging.Count == 0) return false;
+            var before = runtime._loop.Stages.Enter(LoopStage.Replica);
             for (var index = 0; index < runtime._acknowledging.Count; index++) runtime._acknowledging[index].Acknowledge();
+            runtime._loop.Stages.Leave(before);
             runtime._acknowledging.Clear();
             return true;
         }
@@ -65,7 +67,7 @@ public sealed partial class VolumeRuntime
     private void AddReplica(IVolumeStore volume)
     {
         var machine = new ReplicaMachine(volume, this);
-        _replicas.Add(volume.Volume, new ReplicaEntry(machine, new LocalReplica(machine)));
+        _replicas.Add(volume.Volume, new ReplicaEntry(machine, new LocalReplica(machine, _loop.Stages)));
     }
 
     private void ToReplica(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)

@@ -99,6 +99,13 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
 
     public void OnFrame(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
     {
+        var before = _loop.Stages.Enter(StageOf(header.Kind));
+        Deliver(from, in header, body, buffer);
+        _loop.Stages.Leave(before);
+    }
+
+    private void Deliver(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
+    {
         switch (header.Kind)
         {
             case FrameKind.SessionOpen or FrameKind.SessionClose or FrameKind.ClientWrite or FrameKind.ClientRead or FrameKind.ClientFlush
@@ -131,6 +138,15 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
                 break;
         }
     }
+
+    /// <summary>Whose the frames of many I/Os are.</summary>
+    private static LoopStage StageOf(FrameKind kind) => kind switch
+    {
+        FrameKind.ClientWrite or FrameKind.ClientRead or FrameKind.ClientFlush or FrameKind.ClientStatus or FrameKind.AppendAck => LoopStage.Owner,
+        FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientStatusReply or FrameKind.ClientCommitted => LoopStage.FrontEnd,
+        FrameKind.Append or FrameKind.Sync or FrameKind.CatchUpRecord => LoopStage.Replica,
+        _ => LoopStage.Other,
+    };
 
     public void OnLinkUp(IFrameLink link)
     {

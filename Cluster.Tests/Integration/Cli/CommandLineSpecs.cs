@@ -206,6 +206,11 @@ public sealed class CommandLineSpecs : IAsyncLifetime
     [InlineData(ExitCode.Usage, "Did you mean 'myrmidon volume list'?", "volume", "lst")]
     [InlineData(ExitCode.Usage, "Option '--size' is required.", "volume", "create", "db")]
     [InlineData(ExitCode.Usage, "write GiB (1024-based)", "volume", "create", "db", "--size", "10G")]
+    [InlineData(ExitCode.Usage, "There is no job 'wirte': use write,read,seqwrite,seqread,fsync,mix.", "bench", "--jobs", "wirte")]
+    [InlineData(ExitCode.Usage, "'0' is not a depth: use 1 to 256.", "bench", "--depth", "0")]
+    [InlineData(ExitCode.Usage, "'1000' is not a block size", "bench", "--block-size", "1000")]
+    [InlineData(ExitCode.Usage, "--overwrite says that a volume's data may be lost: name that volume with --volume.", "bench", "--overwrite")]
+    [InlineData(ExitCode.Usage, "--replicas is for a volume of the bench's own", "bench", "--volume", "db", "--replicas", "2")]
     [InlineData(ExitCode.Usage, "The volume name \"Db\"", "volume", "show", "Db")]
     [InlineData(ExitCode.Usage, "The label 'a' is given twice", "volume", "create", "db", "--size", "1GiB", "--label", "a=1", "--label",
         "a=2")]

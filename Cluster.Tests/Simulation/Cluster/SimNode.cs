@@ -341,7 +341,7 @@ internal sealed class SimNode : IReplicaEffects
     private void AdoptReplica()
     {
         Machine = new ReplicaMachine(Store!, this);
-        Local = new LocalReplica(Machine);
+        Local = new LocalReplica(Machine, LoopStages.Off);
     }
 
     private void Die(Action toDisk)

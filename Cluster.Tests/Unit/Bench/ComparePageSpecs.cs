@@ -1,0 +1,40 @@
+using Cluster.Tests.Architecture;
+using Cluster.Tests.Integration.Nbd;
+
+namespace Cluster.Tests.Unit.Bench;
+
+/// <summary>What `Cluster.Tests/Bench/compare.py` does with the page that it writes into.</summary>
+public class ComparePageSpecs
+{
+    private const string Start = "import sys\nsys.dont_write_bytecode = True\nsys.path.insert(0, \"Cluster.Tests/Bench\")\nimport compare\n";
+
+    [Fact(DisplayName = "The comparison replaces what stands between its markers and keeps the rest of the page, time after time; a page without them is refused")]
+    public Task Page() => PythonAsync("""
+        page = f"# Head\n\nbefore\n{compare.BEGIN}\nold\n{compare.END}\n\n## After\n"
+        once = compare.put(page, "| new |")
+        assert once == f"# Head\n\nbefore\n{compare.BEGIN}\n\n| new |\n\n{compare.END}\n\n## After\n", once
+        assert compare.put(once, "| new |") == once
+        for wrong in ["no markers", compare.BEGIN, compare.END, compare.END + compare.BEGIN, page + compare.BEGIN, page + compare.END, page + page]:
+            assert compare.put(wrong, "x") is None, wrong
+        own = open("docs/performance.md").read()
+        put = compare.put(own, "x")
+        assert put is not None and "## The store by itself" in put and "qemu-nbd, IOPS" not in put
+        """);
+
+    [Fact(DisplayName = "A row of the comparison has medians in the systems' order, ratios of neighbouring runs, and whether p99 by p50 meets its target")]
+    public Task Row() => PythonAsync("""
+        def run(iops, p50, p99):
+            return {"iops": iops, "p50": p50, "p99": p99, "cpu": 50}
+        runs = {"qemu-nbd": [run(1000, 10, 20), run(4000, 10, 40), run(2000, 10, 30)], "myrmidon": [run(500, 20, 80), run(1000, 20, 40), run(1500, 20, 60)]}
+        row = compare.job_row("w4k-qd1", runs, {"w4k-qd1": 2.5})
+        assert row == "| 4 KiB random write, depth 1 | 2,000 (1,000-4,000) | 1,000 (500-1,500) | 0.50 | 10 / 20 | 30 / 60 | 3.0 / 3.0 (target 2.5: missed) | 50 / 50 |", row
+        assert compare.columns(runs)[0].count("|") == row.count("|")
+        assert compare.verdict("w4k-qd1", runs, {"w4k-qd1": 3}) == (3, True, " (target 3: met)")
+        assert compare.verdict("w4k-qd1", runs, {})[1:] == (True, "")
+        assert compare.p99_targets("r4k-qd1=2,mix70=4") == {"r4k-qd1": 2.0, "mix70": 4.0} and compare.p99_targets("3")["mix70"] == 3
+        """);
+
+    private static Task PythonAsync(string script) => ClientTool.Run("/usr/bin/python3", "-c", $"import os\nos.chdir({Quoted(Repository.Root)})\n{Start}{script}");
+
+    private static string Quoted(string text) => $"\"{text.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}\"";
+}

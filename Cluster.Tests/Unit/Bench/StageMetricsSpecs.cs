@@ -1,0 +1,173 @@
+using System.Diagnostics;
+using Cluster.Csi.Nbd;
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
+using Cluster.Node.Api;
+using Cluster.Node.Cli.Bench;
+using Cluster.Node.Hosting.Volumes;
+using Cluster.Node.Ingress;
+using Microsoft.Extensions.Logging.Abstractions;
+
+namespace Cluster.Tests.Unit.Bench;
+
+public class StageMetricsSpecs
+{
+    private static readonly TimeSpan Work = TimeSpan.FromMilliseconds(1);
+
+    [Fact(DisplayName = "Time counts for the innermost stage, and what is sampled stands for all turns")]
+    public void Stages()
+    {
+        var stages = new LoopStages();
+        for (var turn = 0; turn < LoopStages.SampleTurns; turn++)
+        {
+            stages.BeginTurn();
+            var outer = stages.Enter(LoopStage.Mesh);
+            Spin();
+            var inner = stages.Enter(LoopStage.Owner);
+            Spin();
+            stages.Leave(inner);
+            Spin();
+            stages.Leave(outer);
+            stages.EndTurn();
+        }
+        var atLeast = Work.TotalSeconds * LoopStages.SampleTurns;
+        Assert.True(stages.SecondsOf(LoopStage.Mesh) >= 2 * atLeast, $"mesh {stages.SecondsOf(LoopStage.Mesh)}");
+        Assert.True(stages.SecondsOf(LoopStage.Owner) >= atLeast, $"owner {stages.SecondsOf(LoopStage.Owner)}");
+        Assert.Equal(0, stages.SecondsOf(LoopStage.Disk));
+        Assert.Equal((LoopStages.SampleTurns, LoopStages.SampleTurns), (stages.EntriesOf(LoopStage.Mesh), stages.EntriesOf(LoopStage.Owner)));
+        Assert.Equal(LoopStages.SampleTurns, stages.Turns);
+        Assert.True(stages.BusySeconds >= 3 * atLeast);
+    }
+
+    [Fact(DisplayName = "What passes between turns is waiting")]
+    public void Waiting()
+    {
+        var stages = new LoopStages();
+        stages.BeginTurn();
+        stages.EndTurn();
+        Spin();
+        stages.BeginTurn();
+        stages.EndTurn();
+        Assert.True(stages.WaitingSeconds >= Work.TotalSeconds);
+    }
+
+    [Fact(DisplayName = "One I/O in so many is timed, also when two parts of each ask in turn")]
+    public void Samples()
+    {
+        var stages = new LoopStages();
+        var sampled = new int[2];
+        for (var ask = 0; ask < 2 * LoopStages.SampleIos * 10; ask++)
+        {
+            if (stages.Sample() != 0) sampled[ask % 2]++;
+        }
+        Assert.Equal([10, 10], sampled);
+    }
+
+    [Fact(DisplayName = "A loop that is not measured counts nothing")]
+    public void Off()
+    {
+        LoopStages.Off.BeginTurn();
+        LoopStages.Off.Leave(LoopStages.Off.Enter(LoopStage.Owner));
+        LoopStages.Off.Ended(LoopWait.Write, LoopStages.Off.Sample());
+        LoopStages.Off.Add(LoopWait.Sync, 5);
+        LoopStages.Off.EndTurn();
+        Assert.Equal((0, 0, 0, 0, 0), (LoopStages.Off.BusySeconds, LoopStages.Off.Turns, LoopStages.Off.EntriesOf(LoopStage.Owner), LoopStages.Off.CountOf(LoopWait.Write), LoopStages.Off.CountOf(LoopWait.Sync)));
+    }
+
+    [Fact(DisplayName = "Measuring allocates nothing")]
+    public void Allocates_nothing()
+    {
+        var (stages, nbd) = (new LoopStages(), new NbdStatistics());
+        var timer = new CopyTimer(stages);
+        void Turn(ulong sequence)
+        {
+            stages.BeginTurn();
+            var began = stages.Sample();
+            var before = stages.Enter(LoopStage.Owner);
+            timer.OnSent(new VolumeId(1), sequence);
+            timer.OnAnswer(new VolumeId(1), sequence);
+            stages.Leave(before);
+            stages.Ended(LoopWait.Write, began);
+            nbd.Ended(NbdCommandType.Write, 4096, failed: false);
+            stages.EndTurn();
+        }
+        Turn(1);
+        var allocated = GC.GetAllocatedBytesForCurrentThread();
+        for (ulong sequence = 2; sequence < 1000; sequence++) Turn(sequence);
+        Assert.Equal(0, GC.GetAllocatedBytesForCurrentThread() - allocated);
+        Assert.True(stages.CountOf(LoopWait.Write) > 0 && stages.CountOf(LoopWait.Replica) > 0);
+    }
+
+    [Fact(DisplayName = "One record at a time is timed to a copy, until that has it; answers of other volumes and of earlier records do not count")]
+    public void Copies()
+    {
+        var stages = new LoopStages();
+        var timer = new CopyTimer(stages);
+        timer.OnSent(new VolumeId(1), 5);
+        timer.OnSent(new VolumeId(2), 1);
+        timer.OnAnswer(new VolumeId(2), 9);
+        timer.OnAnswer(new VolumeId(1), 4);
+        Assert.Equal(0, stages.CountOf(LoopWait.Replica));
+        timer.OnAnswer(new VolumeId(1), 6);
+        timer.OnAnswer(new VolumeId(1), 7);
+        Assert.Equal(1, stages.CountOf(LoopWait.Replica));
+    }
+
+    [Fact(DisplayName = "The bench finds on a node's page what it reads there")]
+    public async Task Page()
+    {
+        var (metrics, nbd) = (new Metrics(), new NbdStatistics());
+        await using var loop = new EpollLoop("io-loop", NullLogger.Instance, _ => { });
+        StageMetrics.Expose(metrics, loop.Stages);
+        StageMetrics.Expose(metrics, nbd);
+        loop.Start();
+        await OnLoop(loop, () => 0);
+        ThreadMetrics.Expose(metrics, ["io-loop"]);
+        var before = MetricsPage.Parse(metrics.Write());
+        // Enough turns that one of them is sampled.
+        for (var turn = 0; turn < 2 * LoopStages.SampleTurns; turn++)
+        {
+            await OnLoop(loop, () =>
+            {
+                var stage = loop.Stages.Enter(LoopStage.FrontEnd);
+                Spin();
+                loop.Stages.Leave(stage);
+                loop.Stages.Add(LoopWait.Sync, Stopwatch.Frequency / 100);
+                nbd.Ended(NbdCommandType.Write, 4096, failed: false);
+                return 0;
+            });
+        }
+        await OnLoop(loop, () => 0);
+        var figures = NodeFigures.Between("a", before, MetricsPage.Parse(metrics.Write()));
+        Assert.True(figures.LoopSeconds > figures.BusySeconds && figures.BusySeconds >= Work.TotalSeconds * LoopStages.SampleTurns, figures.ToString());
+        Assert.Equal(LoopStage.FrontEnd, figures.Busiest);
+        Assert.True(figures.ShareOf(LoopStage.FrontEnd) > 0.5);
+        Assert.Equal(0.01, figures.WaitSeconds[LoopWait.Sync], 6);
+        Assert.Equal(0.02 * LoopStages.SampleTurns, figures.SyncSeconds, 6);
+        Assert.Equal(2 * LoopStages.SampleTurns, figures.Commands["write"]);
+        Assert.True(figures.LoopCpuSeconds > 0 && figures.ProcessCpuSeconds > 0, "the kernel tells no CPU of the loop's thread");
+        Assert.True(figures.CpuSecondsOf(LoopStage.FrontEnd) > 0);
+    }
+
+    [Fact(DisplayName = "A page is read by name and label; comments and what is no number are passed over")]
+    public void Text()
+    {
+        var page = MetricsPage.Parse("# HELP a b\n# TYPE a counter\na{x=\"y z\"} 1.5\na{x=\"w\"} 2\nb 3e2\nnonsense\n");
+        Assert.Equal((1.5, 2, 300, 0), (page["a", "x", "y z"], page["a", "x", "w"], page["b"], page["c"]));
+        Assert.True(page.Has("b") && !page.Has("nonsense"));
+    }
+
+    private static async Task<T> OnLoop<T>(EpollLoop loop, Func<T> work)
+    {
+        var done = new TaskCompletionSource<T>(TaskCreationOptions.RunContinuationsAsynchronously);
+        loop.Post(() => done.SetResult(work()));
+        return await done.Task;
+    }
+
+    private static void Spin()
+    {
+        for (var began = Stopwatch.GetTimestamp(); Stopwatch.GetElapsedTime(began) < Work;)
+        {
+        }
+    }
+}
