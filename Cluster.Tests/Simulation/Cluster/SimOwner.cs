@@ -157,9 +157,7 @@ internal sealed class SimOwner : IVolumeEffects
         if (_node.Owner == this && !IsStopped) Machine.OnWake();
     });
 
-    public void OnThrottled(ulong ios, ulong waitedMs)
-    {
-    }
+    public void OnThrottled(ulong ios, ulong waitedMs) => _node.World.History.Throttled += ios;
 
     public string NameOf(NodeId node) => node.ToString();
 
