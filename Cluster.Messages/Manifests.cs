@@ -59,7 +59,7 @@ public static class Manifests
         Of<VolumeProtocol.Locate>("volume.locate/1"),
         Of<VolumeProtocol.Located>("volume.located/1"),
         Of<VolumeProtocol.Describe>("volume.describe/1"),
-        Of<VolumeView>("volume.view/4"),
+        Of<VolumeView>("volume.view/5"),
         Of<VolumeProtocol.Attach>("volume.attach/2"),
         Of<VolumeProtocol.Attached>("volume.attached/1"),
         Of<VolumeProtocol.Detach>("volume.detach/2"),
@@ -97,6 +97,7 @@ public static class Manifests
         Of<PlacementProtocol.CordonNode>("placement.cordon-node/1"),
         Of<PlacementProtocol.RegisterNode>("placement.register-node/4"),
         Of<PlacementProtocol.ReportNode>("placement.report-node/4"),
+        Of<PlacementProtocol.ReportAway>("placement.report-away/1"),
         Of<PlacementProtocol.WhichAreDeleted>("placement.which-are-deleted/2"),
         Of<PlacementProtocol.Found>("placement.found/2"),
         Of<PlacementProtocol.VolumeList>("placement.volume-list/2"),
@@ -115,13 +116,13 @@ public static class Manifests
         typeof(VolumeId), typeof(NodeId), typeof(ReplicaId), typeof(Epoch), typeof(IoStatus), typeof(FailureModeKind),
             typeof(AttachmentMode),
         typeof(VolumeSpec), typeof(VolumeSource), typeof(VolumeRevision), typeof(ReplicaPlacement), typeof(Attachment), typeof(ReplicaView),
-        typeof(NodeDescription), typeof(NodeReport), typeof(DiskReport), typeof(HeldCopy), typeof(VolumeProtocol.ScrubCounts), typeof(VolumeSpace),
+        typeof(NodeDescription), typeof(NodeReport), typeof(DiskReport), typeof(HeldCopy), typeof(AwayVolume), typeof(VolumeProtocol.ScrubCounts), typeof(VolumeSpace), typeof(VolumeThrottling),
         typeof(VolumeProtocol.SnapshotEntry), typeof(BlockRange),
         typeof(NodeEntry), typeof(VolumeEntry), typeof(CataloguePhase), typeof(RefusalKind),
         typeof(Guid), typeof(KeyValuePair<string, string>), typeof(ImmutableSortedDictionary<string, string>),
         typeof(ImmutableArray<ReplicaPlacement>), typeof(ImmutableArray<ReplicaView>), typeof(ImmutableArray<HeldCopy>),
         typeof(ImmutableArray<VolumeEntry>), typeof(ImmutableArray<NodeEntry>), typeof(ImmutableArray<DiskReport>), typeof(ImmutableArray<ReplicaId>), typeof(ReplicaId[]), typeof(ImmutableArray<NodeId>),
-        typeof(ImmutableArray<VolumeProtocol.SnapshotEntry>), typeof(ImmutableArray<BlockRange>),
+        typeof(ImmutableArray<VolumeProtocol.SnapshotEntry>), typeof(ImmutableArray<BlockRange>), typeof(ImmutableArray<AwayVolume>),
     ];
 
     private static KeyValuePair<string, Type> Of<T>(string manifest) => new(manifest, typeof(T));

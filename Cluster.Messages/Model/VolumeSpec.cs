@@ -37,6 +37,14 @@ public sealed record VolumeSpec(
     /// <summary>Looked up anew each time.</summary>
     public bool ReadLease => Labels.GetValueOrDefault(ReadLeaseLabel) != "off";
 
+    /// <summary>"preferred" (also without it): the owner follows the node whose front end alone uses the volume; "off": it stays where it is.</summary>
+    public const string LocalityLabel = "myrmidon.dev/locality";
+
+    public const string LocalityOff = "off";
+
+    /// <summary>Looked up anew each time.</summary>
+    public bool FollowsFrontEnd => Labels.GetValueOrDefault(LocalityLabel) != LocalityOff;
+
     public ulong SizeBlocks => (SizeBytes + Limits.BlockBytes - 1) >> Limits.BlockBytesLog2;
 
     /// <summary>Copies that must be in sync before a write is acknowledged (R7).</summary>

@@ -73,6 +73,12 @@ public static class PlacementProtocol
     public sealed record ReportNode(NodeId Node, NodeReport Report) : IPlacementCommand;
 
     /// <summary>
+    /// Volumes that the node owns and that only the front end of another node uses, which has an in-sync copy: in place of what it reported before. Sent every second while there are any, and
+    /// once more when there are none. No answer.
+    /// </summary>
+    public sealed record ReportAway(NodeId Node, ImmutableArray<AwayVolume> Volumes) : IPlacementCommand;
+
+    /// <summary>
     /// Which of these are gone for ever: their volume has a tombstone, or the copy itself was journaled out of it (R22). Answered after a read through
     /// the journal's barrier by <see cref="Deleted"/>; no answer means ask again.
     /// </summary>
@@ -98,6 +104,11 @@ public static class PlacementProtocol
     /// <summary>One sentence that names the input and what would be right.</summary>
     public sealed record Refused(RefusalKind Kind, string Reason) : IControlMessage;
 }
+
+/// <summary>A volume that is used away from its owner.</summary>
+/// <param name="FrontEnd">The only node with sessions of it.</param>
+/// <param name="Generation">Of its attachment.</param>
+public sealed record AwayVolume(VolumeId Volume, NodeId FrontEnd, ulong Generation);
 
 /// <summary>A copy that a node holds, as its header names it.</summary>
 public sealed record HeldCopy(VolumeId Volume, ReplicaId Replica);

@@ -178,10 +178,17 @@ public sealed record ReplicaView(string Replica, string Node, string State, ulon
 /// <param name="InSyncMin">Copies that must be in sync now for a write to be acknowledged.</param>
 /// <param name="Space">Of the owner's copy; null while it has none.</param>
 /// <param name="Snapshots">How many there are, as journaled; filled in by the actor.</param>
+/// <param name="Usage">From where it is used, and why its owner is or is not there; empty: from nowhere.</param>
+/// <param name="Throttling">Null: it has no limits.</param>
 public sealed record VolumeView(
     VolumeId Id, VolumeSpec Spec, string State, string Owner, ulong Epoch, ulong InSyncVersion, ulong Sequence,
     ImmutableArray<ReplicaView> Replicas, Attachment Attachment, string Reason, int InSyncMin,
-    VolumeSpace? Space = null, int Snapshots = 0) : IControlMessage;
+    VolumeSpace? Space = null, int Snapshots = 0, string Usage = "", VolumeThrottling? Throttling = null) : IControlMessage;
+
+/// <summary>Since its owner began to serve it.</summary>
+/// <param name="Ios">Requests that have waited for the volume's limits, for <paramref name="WaitedMs"/> in all.</param>
+/// <param name="Waiting">Those that wait now.</param>
+public sealed record VolumeThrottling(ulong Ios, ulong WaitedMs, int Waiting);
 
 /// <summary>Bytes of one copy: of the blocks written, of those as stored, of what only snapshots still have, and of what a clone shares with the volume that it came from.</summary>
 public sealed record VolumeSpace(long UsedBytes, long StoredBytes, long SnapshotBytes, long SharedBytes = 0);

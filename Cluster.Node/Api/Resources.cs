@@ -58,8 +58,27 @@ public sealed record VolumeResource
     /// <summary>How many snapshots it has; 0 while its owner does not answer.</summary>
     public int Snapshots { get; init; }
 
+    /// <summary>From which nodes it is used, and why its owner is or is not there; empty: from none.</summary>
+    public string Usage { get; init; } = "";
+
+    /// <summary>What waited for its limits (labels iops-max and bandwidth-max); null: it has none, or no owner tells.</summary>
+    public VolumeThrottlingResource? Throttling { get; init; }
+
     /// <summary>Changes with every change of size, labels, attachment or placement; the ETag is this in quotes.</summary>
     public required string Revision { get; init; }
+}
+
+/// <summary>Since its owner began to serve it.</summary>
+public sealed record VolumeThrottlingResource
+{
+    /// <summary>Requests that waited.</summary>
+    public required ulong Ios { get; init; }
+
+    /// <summary>How long they did, all together.</summary>
+    public required ulong WaitedMilliseconds { get; init; }
+
+    /// <summary>Requests that wait now.</summary>
+    public required int Waiting { get; init; }
 }
 
 /// <summary>What a volume was cloned from. It may be gone, or its name given to another one.</summary>

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Cluster;
 using Akka.Cluster.Sharding;
@@ -40,7 +41,7 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
             system, view, directory.NameOf, address => IsUp(cluster, address), volume => SightOf(volume, runtime, directory));
         var keeper = StartKeeper(system, runtime, view);
         var region = VolumeSharding.Start(system, id => HomeOf(id, keeper, runtime), strategy);
-        var placement = StartPlacement(system, options, region, log);
+        var placement = StartPlacement(system, options, region, log, moves, runtime.Failovers.CountFollowed);
         system.ActorOf(Props.Create(() => new MembershipWatch(directory, runtime.OnTakenOut, onTakenOut)), "membership");
         Func<bool> isHost = () => cluster.SelfAddress.Equals(ClusterMember.OldestOf(cluster));
         Action leave = () => cluster.Down(cluster.SelfAddress);
@@ -54,11 +55,13 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
     /// <summary>Completes when placement knows the node and may use it.</summary>
     /// <param name="report">What the node has now; quick, any thread.</param>
     /// <param name="onProvisioned">Hears the sizes of the volumes with a copy on the node; any thread.</param>
-    public Task RegisterAsync(ActorSystem system, NodeDescription description, Func<NodeReport> report, Action<ulong> onProvisioned)
+    /// <param name="away">See <see cref="VolumeRuntime.AwayVolumes"/>.</param>
+    public Task RegisterAsync(ActorSystem system, NodeDescription description, Func<NodeReport> report, Action<ulong> onProvisioned,
+        Func<ImmutableArray<AwayVolume>> away)
     {
         var placement = Placement;
         var known = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
-        system.ActorOf(Props.Create(() => new NodeActor(placement, description, report, known, onProvisioned)), "node");
+        system.ActorOf(Props.Create(() => new NodeActor(placement, description, report, known, onProvisioned, away)), "node");
         return known.Task;
     }
 
@@ -66,10 +69,12 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
     /// The singleton's manager and proxy. A placement that lost a compare and set, or whose journal failed, stops; its supervisor starts
     /// it anew here while this node is the singleton's host.
     /// </summary>
-    private static IActorRef StartPlacement(ActorSystem system, NodeOptions options, IActorRef region, IMetaLog log)
+    private static IActorRef StartPlacement(
+        ActorSystem system, NodeOptions options, IActorRef region, IMetaLog log, VolumeMoves moves, Action<bool> onFollowed)
     {
         var setup = new PlacementSetup(
-            region, options.ReplaceAfter, options.ReplacementsMax, () => log.ReadBarrierAsync(CancellationToken.None), TimeProvider.System);
+            region, options.ReplaceAfter, options.ReplacementsMax, () => log.ReadBarrierAsync(CancellationToken.None), TimeProvider.System)
+        { LocalitySettle = options.LocalitySettle, Moves = moves, OnFollowed = onFollowed };
         var supervised = BackoffSupervisor.Props(Backoff.OnStop(
             Props.Create(() => new PlacementActor(setup)), "catalogue", PlacementPauseMin, PlacementPauseMax, PlacementPauseJitter,
             maxNrOfRetries: -1));

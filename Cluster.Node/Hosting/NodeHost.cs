@@ -116,6 +116,7 @@ public sealed partial class NodeHost
             RepairMetrics = new RepairMetrics(_metrics),
             Failovers = new FailoverMetrics(_metrics),
             Snapshots = new SnapshotMetrics(_metrics),
+            LimitMetrics = new LimitMetrics(_metrics),
         };
         runtime.OwnedVolumes.Expose(_metrics);
         var (bridge, meshPort) = await StartMeshAsync(runtime, () => member.Directory, () => member.Value);
@@ -127,7 +128,7 @@ public sealed partial class NodeHost
         var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, EndTakenOut, _loggers);
         var (gateway, nbd, sessions) = StartNbd(runtime, actors);
         var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store),
-            bytes => _provisioned.Value = bytes);
+            bytes => _provisioned.Value = bytes, () => runtime.AwayVolumes);
         OpenControl(formed.ClusterId, journal, member, actors, sessions, runtime.Snapshots);
         await known.WaitAsync(cancellation);
         await StartDevicesAsync(directory, nbd, gateway, cancellation);

@@ -73,6 +73,15 @@ public interface IVolumeEffects
     /// <summary>A planned move of the owner to a node with an in-sync copy, soon.</summary>
     void MoveOwner(NodeId node, string name, string reason);
 
+    /// <summary>Calls <see cref="VolumeMachine.OnWake"/> after so many milliseconds, once.</summary>
+    void Wake(int afterMs);
+
+    /// <summary>So many requests have waited since the last call, so long in all, for the volume's limits. For metrics.</summary>
+    void OnThrottled(ulong ios, ulong waitedMs);
+
+    /// <summary>For people: the node's name if it is known, else its id.</summary>
+    string NameOf(NodeId node);
+
     /// <summary>Something that <see cref="VolumeMachine.View"/> shows has changed.</summary>
     void OnChanged();
 }

@@ -333,7 +333,8 @@ public sealed partial class VolumeMachine
     {
         var replicas = _state.Replicas.Select(ViewOf).ToImmutableArray();
         return new VolumeView(Volume, Spec, StateName, IsServing ? _effects.NodeName : "", _epoch, _state.Version, Committed, replicas, _state.Attachment,
-            IsServing ? ServingReason() : _waitReason, _state.InSyncMin, _effects.Local?.Space);
+            IsServing ? ServingReason() : _waitReason, _state.InSyncMin, _effects.Local?.Space)
+        { Usage = IsServing ? Usage : "", Throttling = IsServing ? ThrottlingView : null };
     }
 
     private string ServingReason() => IsGathering ? GatheringReason() : _isHeldForRoom && RoomReason() is { Length: > 0 } room ? room : SlowReason();

@@ -32,23 +32,38 @@ public sealed partial class VolumeMachine
 
     private void OnClientRead(ClientRoute from, in FrameHeader frame, ReadOnlySpan<byte> body)
     {
-        var status = AdmitRead(from, body, out var read);
+        if (!ClientReadBody.TryDecode(body, out var read))
+        {
+            from.Send(FrameKind.ClientReadReply, Volume, _epoch, frame.RequestId, IoStatus.Malformed, default);
+            return;
+        }
+        var status = AdmitRead(from, in read);
+        if (status != IoStatus.Ok || Passes(ChargeOf(in read))) StartRead(from, frame.RequestId, read);
+        else if (!Throttle(read.Session, new Throttled(from, frame.RequestId, default, null, read, ChargeOf(in read), _effects.NowMs)))
+            from.Send(FrameKind.ClientReadReply, Volume, _epoch, frame.RequestId, IoStatus.Busy, default);
+    }
+
+    private void StartRead(ClientRoute from, ulong requestId, in ClientReadBody read)
+    {
+        var status = from.Link is null ? IoStatus.Offline : AdmitRead(from, in read);
         if (status == IoStatus.Ok && read.Range.Count > Limits.RecordBlocksMax) status = IoStatus.OutOfRange;
         if (status == IoStatus.Ok && (_reads.Count + _heldReads.Count >= ReadsMax || _effects.Local is null)) status = IoStatus.Busy;
         if (status != IoStatus.Ok)
         {
-            from.Send(FrameKind.ClientReadReply, Volume, _epoch, frame.RequestId, status, default);
+            from.Send(FrameKind.ClientReadReply, Volume, _epoch, requestId, status, default);
             return;
         }
         var token = ++_readToken;
-        _reads.Add(token, new ReadInFlight(from, frame.RequestId, read.Session, read.Range, FrameKind.ClientReadReply));
+        _reads.Add(token, new ReadInFlight(from, requestId, read.Session, read.Range, FrameKind.ClientReadReply));
         _localReads ??= new LocalReads(this);
         _effects.Local!.Read(read.Range, _localReads, token);
     }
 
-    private IoStatus AdmitRead(ClientRoute from, ReadOnlySpan<byte> body, out ClientReadBody read)
+    private IoStatus AdmitRead(ClientRoute from, ReadOnlySpan<byte> body, out ClientReadBody read) =>
+        ClientReadBody.TryDecode(body, out read) ? AdmitRead(from, in read) : IoStatus.Malformed;
+
+    private IoStatus AdmitRead(ClientRoute from, in ClientReadBody read)
     {
-        if (!ClientReadBody.TryDecode(body, out read)) return IoStatus.Malformed;
         var status = AdmitSession(from.Link!, read.Session);
         if (status != IoStatus.Ok) return status;
         return read.Range.Count == 0 || read.Range.End > Spec.SizeBlocks ? IoStatus.OutOfRange : IoStatus.Ok;

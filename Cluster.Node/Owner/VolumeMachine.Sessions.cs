@@ -30,6 +30,9 @@ public sealed partial class VolumeMachine
         public long? LostAtMs { get; set; }
 
         public ulong HighestRequestId { get; set; }
+
+        /// <summary>What waits for the volume's limits, in the order of its arrival.</summary>
+        public Queue<Throttled> Waiting { get; } = new();
     }
 
     /// <summary>A frame of kinds 10-23 from a front end.</summary>
@@ -72,10 +75,21 @@ public sealed partial class VolumeMachine
             if (_state.Attachment.Mode == AttachmentMode.Exclusive) FenceOthers(open.Session);
             // What a fenced session had sequenced is committed before its successor sees anything: nothing may change under the new one's feet.
             if (_pending.Base < _fencedUpTo) status = IoStatus.Offline;
-            else if (_sessions.TryGetValue(open.Session, out var known)) (known.Route, known.LostAtMs) = (from, null);
+            else if (_sessions.TryGetValue(open.Session, out var known)) Reopen(known, from);
             else _sessions.Add(open.Session, new ClientSession(from) { HighestRequestId = _pending.HighestRequestOf(open.Session) });
         }
         SendOpened(from, requestId, status);
+    }
+
+    private void Reopen(ClientSession session, ClientRoute from)
+    {
+        DropThrottled(session);
+        (session.Route, session.LostAtMs) = (from, null);
+    }
+
+    private void RemoveSession(SessionId id)
+    {
+        if (_sessions.Remove(id, out var session)) DropThrottled(session);
     }
 
     private IoStatus AdmitOpen(ClientRoute from, in SessionOpenBody open)
@@ -94,7 +108,7 @@ public sealed partial class VolumeMachine
         foreach (var (id, session) in _sessions)
         {
             if (session.Link is not null) continue;
-            _sessions.Remove(id);
+            RemoveSession(id);
             return IoStatus.Ok;
         }
         return IoStatus.Busy;
@@ -121,7 +135,7 @@ public sealed partial class VolumeMachine
         foreach (var (id, other) in _sessions.Where(pair => pair.Key != session).ToList())
         {
             SendNotice(other.Route, IoStatus.StaleSession);
-            _sessions.Remove(id);
+            RemoveSession(id);
             _fencedUpTo = _pending.Last;
             NoteFenced(id);
             _effects.Log($"session {id} is fenced by session {session}");
@@ -137,7 +151,7 @@ public sealed partial class VolumeMachine
     private void OnSessionClose(ClientRoute from, ReadOnlySpan<byte> body)
     {
         if (!SessionOpenBody.TryDecode(body, out var close)) return;
-        if (_sessions.TryGetValue(close.Session, out var session) && session.Route == from) _sessions.Remove(close.Session);
+        if (_sessions.TryGetValue(close.Session, out var session) && session.Route == from) RemoveSession(close.Session);
         ForgetPresenters((id, presenter) => id == close.Session && presenter.From == from, null);
     }
 
@@ -154,7 +168,9 @@ public sealed partial class VolumeMachine
     {
         foreach (var session in _sessions.Values)
         {
-            if (session.Link == link) (session.Route, session.LostAtMs) = (default, _effects.NowMs);
+            if (session.Link != link) continue;
+            DropThrottled(session);
+            (session.Route, session.LostAtMs) = (default, _effects.NowMs);
         }
         _pending.ForgetLink(link);
         DropHeldWrites(link);
@@ -168,7 +184,7 @@ public sealed partial class VolumeMachine
         foreach (var (id, session) in _sessions.Where(pair => pair.Key.Generation != _state.Attachment.Generation).ToList())
         {
             SendNotice(session.Route, IoStatus.StaleSession);
-            _sessions.Remove(id);
+            RemoveSession(id);
         }
         ForgetPresenters((id, _) => id.Generation != _state.Attachment.Generation, IoStatus.StaleSession);
         _effects.Log($"attachment generation {_state.Attachment.Generation}: {_state.Attachment.Mode} {_state.Attachment.NodeName}");
@@ -177,11 +193,13 @@ public sealed partial class VolumeMachine
     private void OnSpecChanged(SpecChanged journaled)
     {
         (_specBytes, _readLease) = (VolumeSpecCodec.Encode(Spec), Spec.ReadLease);
+        SetLimits();
         foreach (var session in _sessions.Values)
         {
             SendNotice(session.Route, IoStatus.Ok);
         }
         SettleShrink(journaled);
+        PumpThrottled();
         if (!IsOpened) return;
         // P7: what is written beyond the old size must not be lost with the journal.
         _stampsOwed = true;
@@ -193,6 +211,7 @@ public sealed partial class VolumeMachine
         foreach (var session in _sessions.Values)
         {
             SendNotice(session.Route, notice);
+            DropThrottled(session);
         }
         _sessions.Clear();
         StopGathering(notice);

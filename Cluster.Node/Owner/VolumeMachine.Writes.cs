@@ -33,6 +33,13 @@ public sealed partial class VolumeMachine
             return;
         }
         if (IsReplay(from, in record)) return;
+        if (Passes(ChargeOf(in record))) Order(from, ref record, buffer);
+        else if (!Throttle(record.Session, new Throttled(from, record.RequestId, record, buffer, default, ChargeOf(in record), _effects.NowMs)))
+            SendClientAck(from, record.RequestId, IoStatus.Busy, 0);
+    }
+
+    private void Order(ClientRoute from, ref RecordHeader record, IoBuffer buffer)
+    {
         if (MustHold(in record)) Hold(from, in record, buffer);
         else GiveSequence(from, ref record, buffer);
     }

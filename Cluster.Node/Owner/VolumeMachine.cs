@@ -48,6 +48,7 @@ public sealed partial class VolumeMachine
         Invariant.That(state.Spec is not null, "a volume's machine was started before the volume was created");
         (_state, _effects) = (state, effects);
         (_specBytes, _readLease) = (VolumeSpecCodec.Encode(state.Spec), state.Spec.ReadLease);
+        SetLimits();
     }
 
     public VolumePhase Phase { get; private set; }
@@ -175,6 +176,8 @@ public sealed partial class VolumeMachine
         PumpDrops();
         PumpProposals();
         RetryHeldReads();
+        PumpThrottled();
+        TellThrottled();
         TickGathers();
         TickScrub();
         TickSlow(now);

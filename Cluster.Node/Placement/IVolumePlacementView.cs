@@ -6,7 +6,7 @@ namespace Cluster.Node.Placement;
 /// <summary>Which nodes may own a volume, as its journal says.</summary>
 /// <param name="Replicas">Nodes that hold a copy, by name and in the order of their ids.</param>
 /// <param name="InSync">Those whose copy is in the in-sync set; empty until the first epoch opened.</param>
-/// <param name="Attached">The node of an exclusive attachment, or "".</param>
+/// <param name="Attached">The node of an exclusive attachment, or ""; also "" when the volume's label locality is off.</param>
 /// <param name="Claimer">Who claimed the volume last, or "".</param>
 /// <param name="Epoch">The epoch that it claimed.</param>
 public sealed record VolumeWhereabouts(

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Event;
 using Cluster.Messages.Protocol;
@@ -20,18 +21,22 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
     private readonly NodeDescription _description;
     private readonly Func<NodeReport> _report;
     private readonly TaskCompletionSource _known;
+    private readonly Func<ImmutableArray<AwayVolume>> _away;
     private NodeReport? _sent;
     private int _roundsUnchanged;
     private bool _registered;
+    private bool _saidAway;
     private string _refusal = "";
 
     /// <param name="placement">The singleton's proxy.</param>
     /// <param name="report">What the node has now; quick, called on the actor's turn.</param>
     /// <param name="known">Completed when placement knows the node for the first time.</param>
     /// <param name="onProvisioned">Hears the sizes of the volumes with a copy on the node, as placement has them.</param>
-    public NodeActor(IActorRef placement, NodeDescription description, Func<NodeReport> report, TaskCompletionSource known, Action<ulong> onProvisioned)
+    /// <param name="away">The volumes that the node owns and that only another one uses; quick, called on the actor's turn.</param>
+    public NodeActor(IActorRef placement, NodeDescription description, Func<NodeReport> report, TaskCompletionSource known, Action<ulong> onProvisioned,
+        Func<ImmutableArray<AwayVolume>> away)
     {
-        (_placement, _description, _report, _known) = (placement, description, report, known);
+        (_placement, _description, _report, _known, _away) = (placement, description, report, known, away);
         Receive<Round>(_ => OnRound());
         Receive<PlacementProtocol.Registered>(_ => OnRegistered());
         Receive<PlacementProtocol.ReportTaken>(taken => onProvisioned(taken.ProvisionedBytes));
@@ -55,9 +60,18 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
             _placement.Tell(new PlacementProtocol.RegisterNode(_description, report));
             return;
         }
+        ReportAway();
         if (_sent is not null && !Differs(_sent, report) && ++_roundsUnchanged < RoundsUnchangedMax) return;
         (_sent, _roundsUnchanged) = (report, 0);
         _placement.Tell(new PlacementProtocol.ReportNode(_description.Id, report));
+    }
+
+    private void ReportAway()
+    {
+        var away = _away();
+        if (away.Length == 0 && !_saidAway) return;
+        _saidAway = away.Length > 0;
+        _placement.Tell(new PlacementProtocol.ReportAway(_description.Id, away));
     }
 
     private void OnRegistered()

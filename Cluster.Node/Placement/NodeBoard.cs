@@ -44,6 +44,11 @@ public sealed class NodeBoard(TimeProvider time)
         return reachable ? "up" : "unreachable";
     }
 
+    /// <summary>A node that may take over owners without need: up, wanted (neither cordoned nor being drained), and no disk of its store is missing or failing.</summary>
+    public bool IsFitToOwn(KnownNode node) =>
+        !node.Cordoned && StateOf(node.Description) == "up" && _reports.GetValueOrDefault(node.Description.Id) is { MissingBytes: 0 } report
+        && report.Disks.All(disk => disk.State == "in-use");
+
     public IReadOnlyList<CandidateNode> Candidates(PlacementState state)
     {
         var copies = CopiesByNode(state);

@@ -13,13 +13,23 @@ namespace Cluster.Node.Placement;
 /// <param name="Region">Where <see cref="IVolumeCommand"/>s go.</param>
 /// <param name="ReadBarrier">Completes once all that the journal committed before is visible (R22); throws when no quorum answers.</param>
 public sealed record PlacementSetup(
-    IActorRef Region, TimeSpan ReplaceAfter, int ReplacementsMax, Func<Task> ReadBarrier, TimeProvider Time);
+    IActorRef Region, TimeSpan ReplaceAfter, int ReplacementsMax, Func<Task> ReadBarrier, TimeProvider Time)
+{
+    /// <summary>A volume is used from one node for so long before its owner follows.</summary>
+    public TimeSpan LocalitySettle { get; init; } = TimeSpan.FromSeconds(10);
+
+    /// <summary>Null: owners stay.</summary>
+    public IFollowMoves? Moves { get; init; }
+
+    /// <summary>An owner has followed who uses its volume (true), or did not get there in time. For metrics; any thread.</summary>
+    public Action<bool> OnFollowed { get; init; } = _ => { };
+}
 
 /// <summary>
 /// The catalogue: a cluster singleton whose state is journaled under "placement". A shell around <see cref="PlacementMachine"/>. Two of
 /// them at one time are harmless: the journal's compare and set stops the older one at its next event.
 /// </summary>
-public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
+public sealed partial class PlacementActor : ReceivePersistentActor, IWithTimers
 {
     public const string StreamId = "placement";
 
@@ -43,18 +53,23 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
 
     public PlacementActor(PlacementSetup setup)
     {
-        (_setup, _board) = (setup, new NodeBoard(setup.Time));
+        (_setup, _board, _locality) = (setup, new NodeBoard(setup.Time), new LocalityPlan(setup.LocalitySettle));
         _waker = Context.ActorOf(Props.Create(() => new VolumeWaker(setup.Region)), "waker");
         Recover<PlacementEvent>(e => _state = _state.Apply(e));
         Recover<RecoveryCompleted>(_ => OnRecovered());
         CommandVolumes();
         CommandNodes();
+        CommandLocality();
         Command<OrderDone>(OnOrderDone);
         Command<OrderRefused>(OnOrderRefused);
         Command<BarrierPassed>(passed => passed.Caller.Tell(
             new PlacementProtocol.Deleted([.. passed.Copies.Where(_state.IsGone)])));
         Command<BarrierFailed>(failed => _log.Warning("Tombstones can't be told now: {0}", failed.Reason));
-        Command<ReplaceTick>(_ => ReplaceNext());
+        Command<ReplaceTick>(_ =>
+        {
+            ReplaceNext();
+            FollowNext();
+        });
     }
 
     public override string PersistenceId => StreamId;
@@ -144,7 +159,10 @@ public sealed class PlacementActor : ReceivePersistentActor, IWithTimers
             case RemovalWithdrawn withdrawn: RefreshOrder(withdrawn.Volume); break;
             case ShrinkAsked asked: RefreshOrder(asked.Spec.Id); break;
             case ShrinkWithdrawn withdrawn: RefreshOrder(withdrawn.Volume); break;
-            case VolumeRemoved removed: Settle(removed.Volume); break;
+            case VolumeRemoved removed:
+                Settle(removed.Volume);
+                _ = _setup.Moves?.ForgetVolumeAsync(removed.Volume);
+                break;
             case VolumeConfirmed confirmed: Settle(confirmed.Volume); break;
             case RespecificationConfirmed confirmed: Settle(confirmed.Volume); break;
             case CopiesConfirmed confirmed: Settle(confirmed.Volume); break;

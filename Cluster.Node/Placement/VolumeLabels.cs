@@ -23,6 +23,16 @@ public static class VolumeLabels
     public const string SnapshotEvery = Prefix + "snapshot-every";
     public const string SnapshotKeep = Prefix + "snapshot-keep";
 
+    public const string IopsMax = Prefix + "iops-max";
+    public const string BandwidthMax = Prefix + "bandwidth-max";
+    public const string Burst = Prefix + "burst";
+
+    /// <summary>What a connection may have on its way is through long before the usual hold time.</summary>
+    private const int IopsMaxMin = 10;
+    private const int IopsMaxMax = 1_000_000;
+    private const long BandwidthMaxMin = 1L << 20;
+    private const long BandwidthMaxMax = 100L << 30;
+
     /// <summary>One less than a volume can have: the new one is made before the oldest goes.</summary>
     private const int SnapshotKeepMax = Limits.SnapshotsMax - 1;
 
@@ -39,9 +49,12 @@ public static class VolumeLabels
         [SnapshotKeep] = new($"1 to {SnapshotKeepMax}", (p, v) => Number(v, SnapshotKeepMax) is { } n ? p with { SnapshotKeep = n } : null),
         [Prefix + "encryption"] = new("off in this version", (p, v) => v == "off" ? p : null),
         [VolumeSpec.ReadLeaseLabel] = new("on or off", (p, v) => OnOff(v) is null ? null : p),
-        [Prefix + "iops-max"] = new("absent in this version", (_, _) => null),
-        [Prefix + "bandwidth-max"] = new("absent in this version", (_, _) => null),
-        [Prefix + "locality"] = new("absent in this version", (_, _) => null),
+        [IopsMax] = new($"a number of I/Os per second from {IopsMaxMin} to {IopsMaxMax}",
+            (p, v) => Number(v, IopsMaxMax) is { } n && n >= IopsMaxMin ? p with { IopsMax = n } : null),
+        [BandwidthMax] = new("bytes per second as a size from 1MiB to 100GiB, such as 50MiB", ReadBandwidth),
+        [Burst] = new("a duration from 1s to 1h, such as 30s",
+            (p, v) => Duration(v) is { } time && time <= TimeSpan.FromHours(1) ? p with { Burst = time } : null),
+        [VolumeSpec.LocalityLabel] = new("preferred or off", ReadLocality),
         [Prefix + "sync"] = new("absent in this version", (_, _) => null),
     }.ToFrozenDictionary(StringComparer.Ordinal);
 
@@ -95,6 +108,16 @@ public static class VolumeLabels
     {
         "preferred" => policy with { ZoneSpread = ZoneSpread.Preferred },
         "required" => policy with { ZoneSpread = ZoneSpread.Required },
+        _ => null,
+    };
+
+    private static VolumePolicy? ReadBandwidth(VolumePolicy policy, string value) =>
+        Quantities.TrySize(value, out var bytes) && bytes is >= BandwidthMaxMin and <= BandwidthMaxMax ? policy with { BandwidthMax = bytes } : null;
+
+    private static VolumePolicy? ReadLocality(VolumePolicy policy, string value) => value switch
+    {
+        "preferred" => policy with { FollowsFrontEnd = true },
+        VolumeSpec.LocalityOff => policy with { FollowsFrontEnd = false },
         _ => null,
     };
 

@@ -36,5 +36,17 @@ public sealed record VolumePolicy
     /// <summary>How many of the schedule's snapshots are kept. Null: 24 if there is a schedule, else all.</summary>
     public int? SnapshotKeep { get; init; }
 
+    /// <summary>The owner moves to the node whose front end alone uses the volume (<see cref="VolumeSpec.FollowsFrontEnd"/>).</summary>
+    public bool FollowsFrontEnd { get; init; } = true;
+
+    /// <summary>I/Os per second; null: no limit.</summary>
+    public long? IopsMax { get; init; }
+
+    /// <summary>Bytes per second; null: no limit.</summary>
+    public long? BandwidthMax { get; init; }
+
+    /// <summary>An idle volume saves what its limits give in this time. Null: next to nothing.</summary>
+    public TimeSpan? Burst { get; init; }
+
     public const int ReplicasDefault = 3;
 }

@@ -62,6 +62,8 @@ class Cluster:
     def __init__(self, program, directory, offset):
         self.program, self.directory = program, Path(directory)
         self.log = open(self.directory / "dev.log", "w")
+        # Owners stay where a fault is to find them.
+        (Path(directory) / "node.conf").write_text("myrmidon.locality-settle = 1h\n")
         self.process = subprocess.Popen([program, "dev", "--nodes", "3", "--data", str(directory), "--port-offset", str(offset)],
                                         stdout=self.log, stderr=self.log)
         try:

@@ -1,5 +1,7 @@
+using System.Collections.Immutable;
 using System.Globalization;
 using Cluster.Node.Api;
+using Cluster.Node.Placement;
 
 namespace Cluster.Node.Cli.Output;
 
@@ -40,9 +42,24 @@ internal static class Describe
         yield return ("Copies", $"{Copies(volume)}, acknowledges with at least {volume.InSyncMin}");
         foreach (var replica in volume.Replicas) yield return ($"  {replica.Node}", ReplicaLine(replica));
         yield return ("Attachment", volume.Attachment.Node is { } node ? $"{volume.Attachment.Mode}, on {node}" : volume.Attachment.Mode);
+        if (volume.Usage.Length > 0) yield return ("Used", volume.Usage);
+        if (LimitsOf(volume) is { Length: > 0 } limits) yield return ("Limits", limits);
         if (volume.Snapshots > 0) yield return ("Snapshots", string.Create(CultureInfo.InvariantCulture, $"{volume.Snapshots}"));
         foreach (var (key, value) in volume.Labels.OrderBy(label => label.Key, StringComparer.Ordinal)) yield return ("Label",
             $"{key}={value}");
+    }
+
+    private static string LimitsOf(VolumeResource volume)
+    {
+        if (VolumeLabels.Read(volume.Labels.ToImmutableSortedDictionary(StringComparer.Ordinal)).Policy is not { } policy) return "";
+        List<string> limits = [];
+        if (policy.IopsMax is { } ios) limits.Add(string.Create(CultureInfo.InvariantCulture, $"{ios} I/Os per second"));
+        if (policy.BandwidthMax is { } bytes) limits.Add($"{SizeText.Format((ulong)bytes)} per second");
+        if (limits.Count == 0) return "";
+        if (policy.Burst is { } burst) limits.Add(string.Create(CultureInfo.InvariantCulture, $"bursts of what {burst.TotalSeconds} s save"));
+        if (volume.Throttling is { } waited)
+            limits.Add(string.Create(CultureInfo.InvariantCulture, $"{waited.Ios} requests have waited {waited.WaitedMilliseconds} ms in all, {waited.Waiting} wait"));
+        return string.Join(", ", limits);
     }
 
     public static string TextOf(VolumeSourceResource source) => source.Snapshot is { } snapshot ? $"snapshot {source.Volume}/{snapshot}" : $"volume {source.Volume}";

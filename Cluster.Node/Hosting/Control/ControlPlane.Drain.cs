@@ -49,7 +49,7 @@ public sealed partial class ControlPlane
         {
             var isName = VolumeName.TryParse(move.Volume.FullName, out var name, out _);
             Invariant.That(isName, "a volume's full name is not one");
-            return (move, await MoveAsync(name, move.Target, cancellation));
+            return (move, await MoveAsync(name, move.Target, isPinned: false, cancellation));
         }));
 
     private async Task<ControlResult<DrainPlan>> PlanDrainAsync(string name, CancellationToken cancellation)

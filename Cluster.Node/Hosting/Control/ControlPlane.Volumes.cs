@@ -128,14 +128,18 @@ public sealed partial class ControlPlane
     /// <summary>
     /// The wish is journaled, the shard allocation strategy fulfils it, and this waits until the owner says that it serves there.
     /// </summary>
-    public async Task<ControlResult<VolumeResource>> MoveAsync(VolumeName name, string node, CancellationToken cancellation)
+    public Task<ControlResult<VolumeResource>> MoveAsync(VolumeName name, string node, CancellationToken cancellation) =>
+        MoveAsync(name, node, isPinned: true, cancellation);
+
+    /// <param name="isPinned">An operator wants it there: the owner does not go back to who uses the volume by itself, for a while.</param>
+    private async Task<ControlResult<VolumeResource>> MoveAsync(VolumeName name, string node, bool isPinned, CancellationToken cancellation)
     {
         if (_parts is not { } parts) return NotReady;
         var found = await FindAsync(parts, name, null, cancellation);
         if (!found.IsOk) return FailureOf(found);
         var entry = found.Value!.Entry;
         var now = await DescribeAsync(parts, entry, cancellation);
-        if (now.Owner == node) return now;
+        if (now.Owner == node) return isPinned && await PinAsync(parts, name, now, node, entry.Id, cancellation) is { } unpinned ? unpinned : now;
         if (!now.Replicas.Any(replica => replica.Node == node && replica.State == "in-sync"))
             return new ControlFailure(ControlStatus.Conflict,
                 $"Volume {name} can't move to '{node}', which holds no in-sync copy; in sync are {InSyncNodes(now)}.");
@@ -144,15 +148,34 @@ public sealed partial class ControlPlane
         if (target.Value!.Cordoned)
             return new ControlFailure(ControlStatus.Conflict,
                 $"Volume {name} can't move to '{node}', which is cordoned; `myrmidon node uncordon {node}` takes it back.");
+        // Before the move, so that none that is made by itself gets in between.
+        if (isPinned && await PinAsync(parts, name, now, node, entry.Id, cancellation) is { } failure) return failure;
         try
         {
             await parts.Moves.RequestAsync(entry.Id, node, cancellation);
         }
         catch (MetaLogUnavailableException e)
         {
-            return new ControlFailure(ControlStatus.Unavailable, $"The journal took no move of volume {name}: {e.Message}");
+            return NoMove(name, e);
         }
         return await AwaitOwnerAsync(parts, name, entry, node, cancellation);
+    }
+
+    private static ControlFailure NoMove(VolumeName name, MetaLogUnavailableException e) =>
+        new(ControlStatus.Unavailable, $"The journal took no move of volume {name}: {e.Message}");
+
+    private static async Task<ControlFailure?> PinAsync(
+        ControlParts parts, VolumeName name, VolumeResource now, string node, VolumeId id, CancellationToken cancellation)
+    {
+        try
+        {
+            await parts.Moves.PinAsync(id, node, now.Attachment.Generation, cancellation);
+            return null;
+        }
+        catch (MetaLogUnavailableException e)
+        {
+            return NoMove(name, e);
+        }
     }
 
     private static async Task<ControlResult<VolumeResource>> AwaitOwnerAsync(

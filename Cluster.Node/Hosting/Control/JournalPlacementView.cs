@@ -91,7 +91,7 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
     private static VolumeWhereabouts Whereabouts(VolumeState state)
     {
         var inSync = state.Replicas.Where(replica => state.Member(replica.Id) is not null).Select(replica => replica.NodeName);
-        var attached = state.Attachment.Mode == AttachmentMode.Exclusive ? state.Attachment.NodeName : "";
+        var attached = state.Attachment.Mode == AttachmentMode.Exclusive && state.Spec is not { FollowsFrontEnd: false } ? state.Attachment.NodeName : "";
         return new VolumeWhereabouts(
             [.. state.Replicas.Select(replica => replica.NodeName)], [.. inSync], attached, state.EpochNodeName, state.Epoch.Value);
     }

@@ -40,6 +40,9 @@ internal static class VolumeResources
             Source = spec.Source is { } source ? Of(source) : null,
             Sequence = view?.Sequence ?? 0,
             Snapshots = view?.Snapshots ?? 0,
+            Usage = view?.Usage ?? "",
+            Throttling = view?.Throttling is { } waited
+                ? new VolumeThrottlingResource { Ios = waited.Ios, WaitedMilliseconds = waited.WaitedMs, Waiting = waited.Waiting } : null,
             Revision = RevisionOf(entry, view),
         };
     }

@@ -59,6 +59,8 @@ public sealed record NodeOptions
 
     public int ReplacementsMax { get; init; }
 
+    public TimeSpan LocalitySettle { get; init; }
+
     public RepairOptions Repair { get; init; } = new();
 
     public TimeSpan JournalReplaceAfter { get; init; }

@@ -47,6 +47,8 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
             Quantities.TryDuration(v, out var t) ? o with { ReplaceAfter = t } : null),
         new("replacements-max", false, "a number from 1 to 64", (o, v) =>
             Number(v, 1, 64) is { } n ? o with { ReplacementsMax = n } : null),
+        new("locality-settle", false, "a duration from 1s to 1h, such as 10s", (o, v) =>
+            Quantities.TryDuration(v, out var t) && t >= TimeSpan.FromSeconds(1) && t <= TimeSpan.FromHours(1) ? o with { LocalitySettle = t } : null),
         new("repair.scrub-bytes-per-second", false, Quantities.SizeForm, (o, v) =>
             Quantities.TrySize(v, out var bytes) && bytes > 0 ? o with { Repair = o.Repair with { ScrubBytesPerSecond = bytes } } : null),
         new("repair.scrub-interval", false, Quantities.DurationForm, (o, v) =>

@@ -47,6 +47,10 @@ public sealed class FailoverMetrics(Metrics metrics)
     public void CountPresented(int writes) => metrics.AddCounter("myrmidon_owner_restored_writes_total",
         "Writes that all copies had lost with their power and that sessions presented again.").Add(writes);
 
+    /// <summary>As the node that hosts placement, an owner has followed who uses its volume, or did not get there in time.</summary>
+    public void CountFollowed(bool isMade) => metrics.AddCounter("myrmidon_locality_moves_total",
+        "Owners that placement, on this node, moved to who uses their volumes, by what came of it.", ("result", isMade ? "made" : "failed")).Add();
+
     /// <summary>What this node's front ends keep.</summary>
     public void Expose(KeptBudget kept)
     {

@@ -26,6 +26,7 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
     private readonly ILogger _logger;
     private readonly long _recoveredMs;
     private readonly long _startedMs;
+    private readonly Action _wake;
     private ulong _sizeBytes;
 
     public OwnerShell(VolumeRuntime runtime, VolumeState state, IActorRef actor, TimeSpan recovery, ILogger logger)
@@ -38,6 +39,7 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
         _local = runtime.LocalOf(Volume);
         (SnapshotCount, _sizeBytes) = (state.Snapshots.Length, state.Spec.SizeBytes);
         Machine = new VolumeMachine(state, this);
+        _wake = Machine.OnWake;
     }
 
     public VolumeId Volume { get; }
@@ -124,6 +126,12 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
     public void OnGroupHold(long heldMs, bool isCommitted) => _runtime.Snapshots.CountHold(heldMs, isCommitted);
 
     public void MoveOwner(NodeId node, string name, string reason) => _runtime.MoveOwner(Volume, name);
+
+    public void Wake(int afterMs) => _runtime.Loop.Schedule(afterMs, _wake);
+
+    public void OnThrottled(ulong ios, ulong waitedMs) => _runtime.LimitMetrics.Count(FullName, ios, waitedMs);
+
+    public string NameOf(NodeId node) => _runtime.NameOf(node);
 
     public void OnChanged()
     {

@@ -1,5 +1,7 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
 using Cluster.Messages.Wire;
 using Cluster.Node.Ingress;
 using Cluster.Node.Owner;
@@ -37,6 +39,12 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
 {
     private const int TickMs = 100;
 
+    /// <summary>Between two looks at which volumes are used elsewhere, in ticks.</summary>
+    private const int AwayTicks = 10;
+
+    /// <summary>Volumes told at one time; of more, the others have their turn once these have moved.</summary>
+    private const int AwayMax = 256;
+
     private readonly ILoop _loop;
     private readonly IBlockStore _store;
     private readonly ILogger _logger;
@@ -46,6 +54,10 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     private readonly HashSet<NodeId> _everLinked = [];
     private readonly List<ReplicaMachine> _acknowledging = [];
     private IMeshLinks? _mesh;
+    private int _ticks;
+    private volatile AwayList _away = new([]);
+
+    private sealed record AwayList(ImmutableArray<AwayVolume> Volumes);
 
     private sealed record ReplicaEntry(ReplicaMachine Machine, LocalReplica Local);
 
@@ -72,6 +84,8 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     public OwnedVolumes OwnedVolumes { get; init; } = new();
 
     public SnapshotMetrics Snapshots { get; init; } = new(new Api.Metrics());
+
+    public LimitMetrics LimitMetrics { get; init; } = new(new Api.Metrics());
 
     public FailoverMetrics Failovers { get; init; } = new(new Api.Metrics());
 
@@ -218,6 +232,24 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
 
     private bool IsOwner(OwnerShell owner) => _owners.TryGetValue(owner.Volume, out var known) && known == owner;
 
+    /// <summary>Volumes that this node owns and that only another one uses (<see cref="VolumeMachine.Away"/>), as of a second ago. Any thread.</summary>
+    public ImmutableArray<AwayVolume> AwayVolumes => _away.Volumes;
+
+    private void LookForAway()
+    {
+        if (++_ticks % AwayTicks != 0) return;
+        ImmutableArray<AwayVolume>.Builder? away = null;
+        foreach (var owner in _owners.Values)
+        {
+            if (owner.Machine.Away is not { } one) continue;
+            away ??= ImmutableArray.CreateBuilder<AwayVolume>();
+            away.Add(one);
+            if (away.Count == AwayMax) break;
+        }
+        if (away is not null) _away = new AwayList(away.ToImmutable());
+        else if (_away.Volumes.Length > 0) _away = new AwayList([]);
+    }
+
     public int OwnedCount => _owners.Count;
 
     private void ToOwner(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
@@ -242,6 +274,7 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     {
         foreach (var owner in _owners.Values.ToArray()) owner.Machine.OnTick();
         CountStates();
+        LookForAway();
         TickSeekers();
         _claims.OnTick(_loop.FreshNowMs());
         _loop.Schedule(TickMs, Tick);

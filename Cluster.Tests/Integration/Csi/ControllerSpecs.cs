@@ -189,12 +189,17 @@ public class ControllerSpecs(CsiNode node) : IClassFixture<CsiNode>
         var request = new ControllerModifyVolumeRequest { VolumeId = volume.VolumeId };
         request.MutableParameters["compression"] = "off";
         request.MutableParameters["myrmidon.dev/hold-time"] = "30s";
+        request.MutableParameters["iops-max"] = "500";
         for (var again = 0; again < 2; again++) await node.Controller.ControllerModifyVolumeAsync(request);
-        var labels = (await node.Nodes.GetAsync(0, $"/v1/volumes/{volume.VolumeId}")).Body.GetProperty("labels");
+        var shown = (await node.Nodes.GetAsync(0, $"/v1/volumes/{volume.VolumeId}")).Body;
+        var labels = shown.GetProperty("labels");
+        Assert.Equal(0, shown.GetProperty("throttling").GetProperty("ios").GetInt32());
+        Assert.Equal("500", labels.GetProperty("myrmidon.dev/iops-max").GetString());
         Assert.Equal("off", labels.GetProperty("myrmidon.dev/compression").GetString());
         Assert.Equal("30s", labels.GetProperty("myrmidon.dev/hold-time").GetString());
         await Refused(StatusCode.InvalidArgument, wrong => wrong.MutableParameters["NoSuchKey"] = "NoSuchValue");
         await Refused(StatusCode.InvalidArgument, wrong => wrong.MutableParameters["hold-time"] = "for ever");
+        await Refused(StatusCode.InvalidArgument, wrong => wrong.MutableParameters["bandwidth-max"] = "1KiB");
         await Refused(StatusCode.InvalidArgument, wrong => wrong.MutableParameters["replicas"] = "3");
         await Refused(StatusCode.InvalidArgument, wrong => wrong.VolumeId = "");
         await Refused(StatusCode.NotFound, wrong => wrong.VolumeId = Missing);

@@ -16,6 +16,9 @@ internal sealed class LocalCluster : IAsyncDisposable
 
     private const int OffsetStep = 100;
     private const int PollMs = 50;
+
+    /// <summary>Tests that break the owner's node, or another one, know which that is for as long as they run.</summary>
+    private const string OwnersStay = "myrmidon.locality-settle = 1h";
     private static readonly TimeSpan WaitMax = TimeSpan.FromSeconds(90);
 
     private readonly DevCluster _cluster;
@@ -29,7 +32,7 @@ internal sealed class LocalCluster : IAsyncDisposable
 
     public string Directory => _cluster.File.Directory;
 
-    /// <param name="settings">Of all nodes, as in hocon/myrmidon.conf; empty: the defaults.</param>
+    /// <param name="settings">Of all nodes, as in hocon/myrmidon.conf, beside <see cref="OwnersStay"/>.</param>
     /// <param name="disks">Further disks of each node: directories disk-1 and so on in its own.</param>
     public static async Task<LocalCluster> StartAsync(int nodes = 3, string settings = "", int disks = 0)
     {
@@ -38,7 +41,8 @@ internal sealed class LocalCluster : IAsyncDisposable
         {
             for (var disk = 1; disk <= disks; disk++) System.IO.Directory.CreateDirectory(Path.Combine(new ClusterFile(directory).DataOf(node), $"disk-{disk}"));
         }
-        if (settings.Length > 0) await System.IO.File.WriteAllTextAsync(new ClusterFile(directory).SettingsPath, settings);
+        var all = settings.Contains("locality-settle", StringComparison.Ordinal) ? settings : $"{OwnersStay}\n{settings}";
+        await System.IO.File.WriteAllTextAsync(new ClusterFile(directory).SettingsPath, all);
         return new LocalCluster(await DevCluster.StartAsync(directory, nodes, FreeOffset(nodes), CancellationToken.None),
             ownsDirectory: true);
     }
@@ -120,6 +124,19 @@ internal sealed class LocalCluster : IAsyncDisposable
 
     /// <summary>The end of every node's log, for a test that failed.</summary>
     public string Logs() => string.Join('\n', Nodes.Select(node => $"{node.Name}\n{NodeProcess.Tail(File.LogOf(node.Name), 40)}"));
+
+    /// <summary>All that the nodes have logged so far.</summary>
+    public string FullLogs()
+    {
+        var text = new System.Text.StringBuilder();
+        foreach (var node in Nodes)
+        {
+            using var log = new FileStream(File.LogOf(node.Name), FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+            using var reader = new StreamReader(log);
+            text.AppendLine(reader.ReadToEnd());
+        }
+        return text.ToString();
+    }
 
     public async ValueTask DisposeAsync()
     {

@@ -20,6 +20,7 @@ public class PlacementActorSpecs : TestKit
         akka.test.single-expect-default = 20s
         """);
 
+    private readonly Moves _moves = new();
     private readonly TestProbe _region;
     private readonly Func<Task> _barrier;
     private Task _barrierTask = Task.CompletedTask;
@@ -135,6 +136,59 @@ public class PlacementActorSpecs : TestKit
         Assert.Contains("known are node-0", ExpectMsg<PlacementProtocol.Refused>().Reason, StringComparison.Ordinal);
     }
 
+    [Fact(DisplayName = "An owner follows who uses its volume: the move is asked for, its end is looked for and counted; not to a cordoned node, nor for a volume that is gone")]
+    public void Follows()
+    {
+        var (volume, node) = (Ready("pg"), new NodeId(new Guid(1, 0, 0, new byte[8])));
+        var owner = new NodeId(new Guid(9, 0, 0, new byte[8]));
+        _placement.Tell(new PlacementProtocol.CordonNode("node-0", true), TestActor);
+        ExpectMsg<PlacementProtocol.NodeList>();
+        void Report(VolumeId id) => _placement.Tell(new PlacementProtocol.ReportAway(owner, [new AwayVolume(id, node, 0)]), TestActor);
+        Report(new VolumeId(99));
+        Report(volume);
+        // Longer than between two looks of the plan.
+        ExpectNoMsg(TimeSpan.FromMilliseconds(1500));
+        Assert.Empty(_moves.Asked);
+        _placement.Tell(new PlacementProtocol.CordonNode("node-0", false), TestActor);
+        ExpectMsg<PlacementProtocol.NodeList>();
+        AwaitAssert(() =>
+        {
+            Report(volume);
+            Assert.Equal((volume, "node-0"), Assert.Single(_moves.Asked));
+        }, TimeSpan.FromSeconds(20));
+        var asked = _region.FishForMessage<VolumeProtocol.Locate>(locate => locate.Volume == volume, TimeSpan.FromSeconds(20));
+        _region.Reply(new VolumeProtocol.Located(asked.Volume, node, "node-0", 4));
+        AwaitAssert(() => Assert.True(Assert.Single(_moves.Results)), TimeSpan.FromSeconds(20));
+        _placement.Tell(new PlacementProtocol.DeleteVolume("pg"), TestActor);
+        _region.FishForMessage<VolumeProtocol.Delete>(_ => true);
+        _region.Reply(new VolumeProtocol.Done(volume));
+        FishForMessage<PlacementProtocol.Removed>(_ => true);
+        AwaitAssert(() => Assert.Equal(volume, Assert.Single(_moves.Forgotten)));
+    }
+
+    private sealed class Moves : IFollowMoves
+    {
+        public System.Collections.Concurrent.ConcurrentQueue<(VolumeId Volume, string Node)> Asked { get; } = new();
+
+        public System.Collections.Concurrent.ConcurrentQueue<VolumeId> Forgotten { get; } = new();
+
+        public System.Collections.Concurrent.ConcurrentQueue<bool> Results { get; } = new();
+
+        public Task<FollowAnswer> AskAsync(VolumeId volume, ulong generation, string owner, string node)
+        {
+            Asked.Enqueue((volume, node));
+            return Task.FromResult(FollowAnswer.Asked);
+        }
+
+        public Task WithdrawAsync(VolumeId volume, string node) => Task.CompletedTask;
+
+        public Task ForgetVolumeAsync(VolumeId volume)
+        {
+            Forgotten.Enqueue(volume);
+            return Task.CompletedTask;
+        }
+    }
+
     private VolumeId Ready(string name)
     {
         _placement.Tell(Volume(name), TestActor);
@@ -150,7 +204,12 @@ public class PlacementActorSpecs : TestKit
 
     private IActorRef StartPlacement()
     {
-        var setup = new PlacementSetup(_region, TimeSpan.FromMinutes(10), 4, () => _barrier(), TimeProvider.System);
+        var setup = new PlacementSetup(_region, TimeSpan.FromMinutes(10), 4, () => _barrier(), TimeProvider.System)
+        {
+            LocalitySettle = TimeSpan.FromMilliseconds(1),
+            Moves = _moves,
+            OnFollowed = _moves.Results.Enqueue,
+        };
         return Sys.ActorOf(Props.Create(() => new PlacementActor(setup)));
     }
 

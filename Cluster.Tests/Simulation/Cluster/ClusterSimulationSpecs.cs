@@ -12,6 +12,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     private const int SeedsDefault = 2000;
     private const int StoreSeedsDefault = 300;
     private const int ResizeSeedsDefault = 400;
+    private const int LimitedSeedsDefault = 150;
 
     [Fact(DisplayName = "No seed breaks a promise, and each ends with all copies in sync, the same, and everything answered")]
     public void No_seed_breaks_a_promise()
@@ -55,6 +56,14 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         output.WriteLine($"{Summary(results)}; sizes: {sizes}");
         if (results.Count < 100) return;
         Assert.True(Math.Min(sizes["Shrunk"], sizes["Grown"]) > results.Count && sizes["Beyond"] > results.Count && sizes["Conflict"] > results.Count / 2, $"the size hardly ever changed: {sizes}");
+    }
+
+    [Fact(DisplayName = "Of a volume with limits no seed breaks a promise: what waits for them is done once, by whoever owns the volume then, and gives its buffers back")]
+    public void No_seed_breaks_a_promise_with_limits()
+    {
+        var results = SeedRange.Run("SIM_LIMITED_SEEDS", LimitedSeedsDefault, SimRun.RunLimited);
+        output.WriteLine($"{Summary(results)}; {results.Sum(result => (long)result.Throttled)} throttled");
+        Assert.True(results.Sum(result => (long)result.Throttled) > 50L * results.Count, "hardly anything waited for the limits");
     }
 
     [Fact(DisplayName = "Over the program's own store on a disk that fails: no seed breaks a promise, and each ends with all copies in sync, the same, and everything answered")]

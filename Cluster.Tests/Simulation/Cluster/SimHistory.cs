@@ -59,6 +59,9 @@ internal sealed partial class SimHistory(SimWorld world)
     /// <summary>Times that writes were held for long because a copy had no room.</summary>
     public int HeldForRoom { get; set; }
 
+    /// <summary>Requests that waited for the volume's limits.</summary>
+    public ulong Throttled { get; set; }
+
     /// <summary>Tombstones dropped because every copy had passed them (R20).</summary>
     public int Forgotten { get; set; }
 

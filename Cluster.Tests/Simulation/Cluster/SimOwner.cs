@@ -152,6 +152,15 @@ internal sealed class SimOwner : IVolumeEffects
 
     public void OnGroupHold(long heldMs, bool isCommitted) => _node.World.History.Snapshots.Add(isCommitted ? "Released" : "HeldInVain");
 
+    public void Wake(int afterMs) => _node.Post(afterMs * 1000L, () =>
+    {
+        if (_node.Owner == this && !IsStopped) Machine.OnWake();
+    });
+
+    public void OnThrottled(ulong ios, ulong waitedMs) => _node.World.History.Throttled += ios;
+
+    public string NameOf(NodeId node) => node.ToString();
+
     public void MoveOwner(NodeId node, string name, string reason) => _node.World.Director.Move(_node.World.Replicas.FirstOrDefault(other => other.Id == node) ?? _node);
 
     public void OnChanged()

@@ -8,7 +8,10 @@ namespace Cluster.Tests.Simulation.Volumes;
 /// <summary>What one seed came to.</summary>
 internal sealed record SimResult(ulong Seed, ulong TraceHash, int Asked, int Writes, int Reads, int Flushes, int Conflicts, int Replays, int Faults, int Servings,
     int CatchUps, int TailRecords, int Depositions, int Frames, long VirtualMs, int Attachments, int PowerLosses, int Losses, int Resumes, int SlowCopies, int SlowOwners,
-    int HeldForRoom, int Forgotten, int Presented, SimClaimCounts EarlyClaims, SimTally Kinds, SimTally Copies, SimTally Snapshots, SimTally Sizes, SimStoreCounts Stores);
+    int HeldForRoom, int Forgotten, int Presented, SimClaimCounts EarlyClaims, SimTally Kinds, SimTally Copies, SimTally Snapshots, SimTally Sizes, SimStoreCounts Stores)
+{
+    public ulong Throttled { get; init; }
+}
 
 /// <summary>Owners that were replaced early, by how they were lost.</summary>
 internal readonly record struct SimClaimCounts(int Lost, int Dead, int Silent, int Restarted, int Released)
@@ -125,6 +128,9 @@ internal static class SimRun
         return Run(seed, profile with { Resizes = true, ChangesCopies = false, TakesSnapshots = seed % 7 == 0 });
     }
 
+    /// <summary>The volume has a limit at which requests wait most of the time, for less than the hold time.</summary>
+    public static SimResult RunLimited(ulong seed) => Run(seed, ProfileOf(seed) with { IopsMax = seed % 2 == 0 ? 40 : 100 });
+
     private static SimResult Run(ulong seed, SimProfile profile)
     {
         var before = BufferPool.Shared.RentedBytes;
@@ -174,7 +180,8 @@ internal static class SimRun
             faults.Count, history.Servings, history.CatchUps, world.Network.CountOf(FrameKind.TailRecord),
             world.Network.CountOf(FrameKind.Deposed), world.Network.Delivered, world.NowMs,
             (int)world.Journal.State.Attachment.Generation, faults.PowerLosses, history.ToldOfLoss, history.Resumes, history.SlowCopies, history.SlowOwners,
-            history.HeldForRoom, history.Forgotten, history.Presented, SimClaimCounts.Of(world.Director.EarlyClaims), faults.Kinds, history.Copies, history.Snapshots, history.Sizes, CountsOf(world));
+            history.HeldForRoom, history.Forgotten, history.Presented, SimClaimCounts.Of(world.Director.EarlyClaims), faults.Kinds, history.Copies, history.Snapshots, history.Sizes, CountsOf(world))
+        { Throttled = history.Throttled };
     }
 
     private static SimStoreCounts CountsOf(SimWorld world)

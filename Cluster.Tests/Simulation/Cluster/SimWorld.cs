@@ -1,6 +1,8 @@
 using System.Collections.Immutable;
+using System.Globalization;
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
+using Cluster.Node.Placement;
 using Cluster.Node.Repair;
 
 namespace Cluster.Tests.Simulation.Volumes;
@@ -73,6 +75,9 @@ internal sealed record SimProfile
     /// <summary>The volume gets smaller and larger while the run goes on.</summary>
     public bool Resizes { get; init; }
 
+    /// <summary>The volume has this limit (label iops-max); 0: none.</summary>
+    public int IopsMax { get; init; }
+
     /// <summary>Start and move owners without being told to.</summary>
     public bool Directed { get; init; } = true;
 }
@@ -94,7 +99,7 @@ internal sealed class SimWorld
     {
         (Seed, Profile, Random) = (seed, profile, new SimRandom(seed));
         Spec = new VolumeSpec(Volume, VolumeSpec.DefaultNamespace, "simulated", profile.Blocks * Limits.BlockBytes, profile.Replicas,
-            profile.FailureMode, profile.FailureThreshold, HoldMs, false, Labels(profile.ReadLease));
+            profile.FailureMode, profile.FailureThreshold, HoldMs, false, Labels(profile));
         History = new SimHistory(this);
         Network = new SimNetwork(this);
         for (var index = 0; index < profile.Replicas; index++) Nodes.Add(new SimNode(this, index, hasDisk: true));
@@ -120,6 +125,9 @@ internal sealed class SimWorld
     public static ImmutableSortedDictionary<string, string> Labels(bool readLease) => readLease
         ? ImmutableSortedDictionary<string, string>.Empty
         : ImmutableSortedDictionary<string, string>.Empty.Add(VolumeSpec.ReadLeaseLabel, "off");
+
+    private static ImmutableSortedDictionary<string, string> Labels(SimProfile profile) => profile.IopsMax == 0 ? Labels(profile.ReadLease)
+        : Labels(profile.ReadLease).Add(VolumeLabels.IopsMax, profile.IopsMax.ToString(CultureInfo.InvariantCulture));
 
     public ulong Seed { get; }
 

@@ -20,6 +20,8 @@ internal enum MutantRuns : byte
     OverStore,
     /// <summary>The cluster, whose volume gets smaller and larger.</summary>
     Resizing,
+    /// <summary>The cluster, whose volume has limits.</summary>
+    Limited,
     /// <summary>The store alone, against its model.</summary>
     StoreAlone,
 }

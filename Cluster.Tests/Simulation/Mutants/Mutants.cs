@@ -75,6 +75,8 @@ internal static class Mutants
             "if (_windows.Contains(record.Session, record.RequestId))", "if (false)"),
         new("a replay of a pending record is sequenced again", "R12", $"{Owner}.Writes.cs",
             "        if (sequence == 0) return false;\n        _pending[sequence].ReplyTo = from;\n        return true;", "        return false;"),
+        new("what waits for the volume's limits stays when its session is over or opens anew, and is done again", "R12", $"{Owner}.Throttle.cs",
+            "if (session.Waiting.Count == 0) return;", "return;", Runs: MutantRuns.Limited),
         new("a volume shrinks before what was beyond its new end, and its trim, is on media", "C20", $"{Owner}.Resize.cs",
             "if (Committed < shrink.Point || DurableEverywhere() < shrink.Point)", "if (Committed < shrink.Point)", Runs: MutantRuns.Resizing),
         new("a volume shrinks before what was sequenced beyond its new end is committed", "C20", $"{Owner}.Resize.cs",

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using System.Runtime.CompilerServices;
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
@@ -5,6 +6,7 @@ using Cluster.Node.Hosting.Control;
 using Cluster.Node.Hosting.Serialization;
 using Cluster.Node.Journal;
 using Cluster.Node.Owner;
+using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Cluster.Tests.Unit.Hosting;
 
@@ -48,6 +50,21 @@ public sealed class JournalFoldsSpecs
         Add(30);
         _log.Keep(10, 15);
         await Assert.ThrowsAsync<InvariantException>(() => new JournalFolds(_log).ReadAsync(Volume, default));
+    }
+
+    [Fact(DisplayName = "The node that a volume is attached to comes first where its owner is to be, unless the label locality is off")]
+    public async Task Attached()
+    {
+        var (node, other) = (new NodeId(new Guid(1, 0, 0, new byte[8])), new NodeId(new Guid(2, 0, 0, new byte[8])));
+        ReplicaPlacement[] copies = [new(new ReplicaId(1), other, "a", other.Value), new(new ReplicaId(2), node, "b", node.Value)];
+        var labels = ImmutableSortedDictionary<string, string>.Empty;
+        var spec = new VolumeSpec(Volume, VolumeSpec.DefaultNamespace, "pg", 1 << 20, 2, FailureModeKind.Soft, 1, 1000, false, labels);
+        var view = new JournalPlacementView(_log, new VolumeMoves(_log), NullLogger<JournalPlacementView>.Instance);
+        _log.Add(new VolumeCreated(Volume, spec, [.. copies]));
+        _log.Add(new AttachmentChanged(Volume, new Attachment(1, AttachmentMode.Exclusive, node, "b")));
+        Assert.Equal("b", (await view.LookAsync(Volume)).Attached);
+        _log.Add(new SpecChanged(Volume, spec with { Labels = labels.Add(VolumeSpec.LocalityLabel, VolumeSpec.LocalityOff) }, 1));
+        Assert.Equal("", (await view.LookAsync(Volume)).Attached);
     }
 
     private void Add(int count)

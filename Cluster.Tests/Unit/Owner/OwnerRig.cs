@@ -193,6 +193,8 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     public void Read(ulong requestId, ulong block) =>
         Client(null, FrameKind.ClientRead, requestId, new ClientReadBody(Session, new BlockRange(block, 1)).Encode(new byte[32]));
 
+    public int ReadsWaiting => _reads.Count;
+
     /// <summary>The disk answers the oldest read.</summary>
     public void AnswerRead()
     {
@@ -284,6 +286,17 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     public List<(long HeldMs, bool IsCommitted)> GroupHolds { get; } = [];
 
     public void OnGroupHold(long heldMs, bool isCommitted) => GroupHolds.Add((heldMs, isCommitted));
+
+    /// <summary>When the machine wants to be woken, or null.</summary>
+    public long? WakeAtMs { get; set; }
+
+    public void Wake(int afterMs) => WakeAtMs = NowMs + afterMs;
+
+    public List<(ulong Ios, ulong Ms)> ThrottledTold { get; } = [];
+
+    public void OnThrottled(ulong ios, ulong waitedMs) => ThrottledTold.Add((ios, waitedMs));
+
+    public string NameOf(NodeId node) => Array.IndexOf(Nodes, node) is >= 0 and var index ? $"n{index}" : "front";
 
     public void MoveOwner(NodeId node, string name, string reason) => Moves.Add(node);
 

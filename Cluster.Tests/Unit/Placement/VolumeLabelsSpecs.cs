@@ -19,6 +19,7 @@ public class VolumeLabelsSpecs
         var policy = Read(("myrmidon.dev/replicas", "5"), ("myrmidon.dev/failure-mode", "2"), ("myrmidon.dev/compression", "off"),
             ("myrmidon.dev/hold-time", "30s"), ("myrmidon.dev/replace-after", "1h"), ("myrmidon.dev/zone-spread", "required"),
             ("myrmidon.dev/snapshot-every", "15m"), ("myrmidon.dev/snapshot-keep", "96"),
+            ("myrmidon.dev/locality", "off"), ("myrmidon.dev/iops-max", "1000000"), ("myrmidon.dev/bandwidth-max", "1.5MiB"), ("myrmidon.dev/burst", "1h"),
             ("myrmidon.dev/encryption", "off"), ("team", "db"), ("myrmidon.dev/of-a-later-version", "x"));
         Assert.Equal(new VolumePolicy
         {
@@ -31,6 +32,10 @@ public class VolumeLabelsSpecs
             ZoneSpread = ZoneSpread.Required,
             SnapshotEvery = TimeSpan.FromMinutes(15),
             SnapshotKeep = 96,
+            FollowsFrontEnd = false,
+            IopsMax = 1_000_000,
+            BandwidthMax = 3 << 19,
+            Burst = TimeSpan.FromHours(1),
         }, policy);
     }
 
@@ -61,7 +66,17 @@ public class VolumeLabelsSpecs
     [InlineData("snapshot-keep", "2048", "1 to 2047")]
     [InlineData("snapshots-keep", "3", "did you mean myrmidon.dev/snapshot-keep")]
     [InlineData("encryption", "on", "off in this version")]
-    [InlineData("iops-max", "100", "absent in this version")]
+    [InlineData("iops-max", "9", "from 10 to 1000000")]
+    [InlineData("iops-max", "1000001", "from 10 to 1000000")]
+    [InlineData("iops-max", "1e3", "I/Os per second")]
+    [InlineData("bandwidth-max", "1023KiB", "from 1MiB to 100GiB")]
+    [InlineData("bandwidth-max", "101GiB", "from 1MiB to 100GiB")]
+    [InlineData("bandwidth-max", "50MB", "such as 50MiB")]
+    [InlineData("bandwith-max", "50MiB", "did you mean myrmidon.dev/bandwidth-max")]
+    [InlineData("burst", "500ms", "from 1s to 1h")]
+    [InlineData("burst", "61m", "from 1s to 1h")]
+    [InlineData("locality", "on", "preferred or off")]
+    [InlineData("sync", "always", "absent in this version")]
     [InlineData("replica", "3", "did you mean myrmidon.dev/replicas")]
     public void Illegal_values(string label, string value, string says)
     {
