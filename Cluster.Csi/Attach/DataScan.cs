@@ -1,4 +1,6 @@
 using System.Buffers;
+using System.Net.Sockets;
+using Cluster.Csi.Fuse;
 using Microsoft.Win32.SafeHandles;
 
 namespace Cluster.Csi.Attach;
@@ -6,6 +8,28 @@ namespace Cluster.Csi.Attach;
 /// <summary>Looks through devices and files that may be huge and mostly empty.</summary>
 internal static class DataScan
 {
+    /// <summary>Reads the device, but only where the volume has something stored.</summary>
+    public static AttachResult<bool> OfDevice(NbdAddress server, AttachedDevice device, CancellationToken cancellation)
+    {
+        using var block = Native.Open(device.Path, device.ReadOnly ? Native.ReadOnly : Native.ReadWrite, out var error);
+        // What the device's own cache still holds must be in the volume before that is asked.
+        if (error == 0 && !device.ReadOnly) error = Native.Sync(block);
+        if (error != 0) return AttachResult<bool>.Error(AttachStatus.Failed, $"{device.Path} can't be flushed: error {error}");
+        try
+        {
+            var export = new AttachTarget(device.Identity, device.FullName, device.SizeBytes, 0).ExportName;
+            foreach (var (offset, length) in AllocationQuery.Stored(server, export))
+            {
+                if (HasNonZero(block, (long)offset, (long)Math.Min(length, device.SizeBytes - Math.Min(offset, device.SizeBytes)), cancellation)) return true;
+            }
+            return false;
+        }
+        catch (Exception e) when (e is IOException or SocketException)
+        {
+            return AttachResult<bool>.Error(AttachStatus.Failed, $"{device.Path} can't be looked through: {e.Message}");
+        }
+    }
+
     /// <summary>Whether any byte of the range is not zero. Throws IOException.</summary>
     public static bool HasNonZero(SafeFileHandle file, long offset, long length, CancellationToken cancellation)
     {

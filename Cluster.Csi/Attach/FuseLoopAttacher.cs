@@ -120,7 +120,7 @@ public sealed class FuseLoopAttacher : IAttacher
     }
 
     public Task<AttachResult<bool>> HoldsDataAsync(AttachedDevice device, CancellationToken cancellation) =>
-        Task.Run(() => _host.HoldsData(device, cancellation), cancellation);
+        Task.Run(() => DataScan.OfDevice(_host.Server, device, cancellation), cancellation);
 
     public async Task<AttachResult<Done>> RecoverAsync(CancellationToken cancellation)
     {
@@ -134,4 +134,7 @@ public sealed class FuseLoopAttacher : IAttacher
         }
         return Done.Ok;
     }
+
+    /// <summary>The daemons keep their connections themselves.</summary>
+    public Task WatchAsync(CancellationToken cancellation) => Task.CompletedTask;
 }

@@ -1,7 +1,5 @@
 using System.Diagnostics;
 using System.Globalization;
-using System.Net.Sockets;
-using Cluster.Csi.Fuse;
 using Cluster.Messages.Model;
 using Microsoft.Extensions.Logging;
 
@@ -11,6 +9,8 @@ namespace Cluster.Csi.Attach;
 internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList<string> daemon, ILogger logger)
 {
     private const int LogLines = 5;
+
+    public NbdAddress Server => server;
 
     public IReadOnlyList<FuseLoopState> Of(VolumeId volume) => [.. All().Where(state => state.Identity.Volume == volume)];
 
@@ -98,28 +98,6 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList
         var looked = await HostProgram.RunAsync("losetup", ["--set-capacity", device.Path], cancellation).ConfigureAwait(false);
         if (!looked.IsOk) return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, looked.Reason);
         return Look(directory).AsDevice() ?? AttachResult<AttachedDevice>.Error(AttachStatus.NotFound, $"{device.Path} went away while it was being resized");
-    }
-
-    /// <summary>Reads the device, but only where the volume has something stored.</summary>
-    public AttachResult<bool> HoldsData(AttachedDevice device, CancellationToken cancellation)
-    {
-        using var block = Native.Open(device.Path, device.ReadOnly ? Native.ReadOnly : Native.ReadWrite, out var error);
-        // What the device's own cache still holds must be in the volume before that is asked.
-        if (error == 0 && !device.ReadOnly) error = Native.Sync(block);
-        if (error != 0) return AttachResult<bool>.Error(AttachStatus.Failed, $"{device.Path} can't be flushed: error {error}");
-        try
-        {
-            var export = new AttachTarget(device.Identity, device.FullName, device.SizeBytes, 0).ExportName;
-            foreach (var (offset, length) in AllocationQuery.Stored(server, export))
-            {
-                if (DataScan.HasNonZero(block, (long)offset, (long)Math.Min(length, device.SizeBytes - Math.Min(offset, device.SizeBytes)), cancellation)) return true;
-            }
-            return false;
-        }
-        catch (Exception e) when (e is IOException or SocketException)
-        {
-            return AttachResult<bool>.Error(AttachStatus.Failed, $"{device.Path} can't be looked through: {e.Message}");
-        }
     }
 
     /// <summary>The daemon's arguments; the path's is what it is known by.</summary>

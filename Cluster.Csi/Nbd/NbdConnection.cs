@@ -35,6 +35,12 @@ internal sealed partial class NbdConnection : ISocketEvents
 
     public NbdConnection(NbdServer server, ILoop loop) => (_server, _loop) = (server, loop);
 
+    /// <summary>It uses that export with simple replies, as the kernel's client does.</summary>
+    public bool IsDeviceOf(string export) => _exportName == export && _device is not null && !_structured;
+
+    /// <summary>It uses that export, in whatever way.</summary>
+    public bool IsOf(string export) => _exportName == export;
+
     public void Start(ILoopSocket socket)
     {
         _socket = socket;

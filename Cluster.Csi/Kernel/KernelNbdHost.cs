@@ -1,0 +1,226 @@
+using System.Diagnostics;
+using System.Net.Sockets;
+using System.Runtime.InteropServices;
+using Cluster.Csi.Attach;
+using Cluster.Csi.Fuse;
+using Cluster.Csi.Nbd;
+using Cluster.Messages.Model;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Csi.Kernel;
+
+/// <summary>Devices of the kernel's NBD client on this host: looked at, made, connected again and taken away. One caller per volume at a time; calls block.</summary>
+internal sealed class KernelNbdHost(string root, NbdAddress server, IDeviceLinks links, ILogger logger)
+{
+    private const int MsPerSecond = 1000;
+
+    public NbdAddress Server => server;
+
+    public IReadOnlyList<KernelNbdState> Of(VolumeId volume) => [.. All().Where(state => state.Identity.Volume == volume)];
+
+    /// <summary>Every device that there is any part of, by the directories and by what the kernel keeps as the backend.</summary>
+    public IReadOnlyList<KernelNbdState> All()
+    {
+        var devices = new Dictionary<DeviceIdentity, KernelNbdDevice>();
+        foreach (var device in KernelNbdDevices.Read())
+        {
+            if (DeviceDirectory.IdentityOfBackend(root, device.Backend) is { } identity) devices[identity] = device;
+        }
+        return [.. DeviceDirectory.All(root).Select(directory => directory.Identity).Concat(devices.Keys).Distinct()
+            .OrderBy(identity => identity.Volume).ThenBy(identity => identity.Generation)
+            .Select(identity => new KernelNbdState(new DeviceDirectory(root, identity), devices.GetValueOrDefault(identity)))];
+    }
+
+    public KernelNbdState Look(DeviceIdentity identity)
+    {
+        var directory = new DeviceDirectory(root, identity);
+        return new KernelNbdState(directory, KernelNbdDevices.Read().FirstOrDefault(device => device.Backend == directory.Path));
+    }
+
+    /// <summary>Makes what is missing of the device.</summary>
+    public AttachResult<AttachedDevice> Make(AttachTarget target)
+    {
+        var state = Look(target.Identity);
+        if (state is { IsGoing: true, Device: { } going })
+            return AttachResult<AttachedDevice>.Error(AttachStatus.InUse, $"{going.Path} is being detached, and somebody still has it open");
+        if (state.AsDevice() is { } there) return there;
+        state.Directory.Delete();
+        state.Directory.Make(target);
+        try
+        {
+            using var link = NbdLink.Connect(server, target.ExportName);
+            var flags = (ulong)(link.Flags | (target.ReadOnly ? NbdTransmissionFlags.ReadOnly : 0));
+            var seconds = (ulong)((target.HoldMs + AttachLimits.DeadConnectionMarginMs + MsPerSecond - 1) / MsPerSecond);
+            var made = NbdNetlink.Connect(new NbdDeviceConfig(state.Directory.Path, link.SizeBytes, Limits.BlockBytes, flags, seconds), link.Descriptor);
+            if (!made.IsOk) return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, $"volume {target.FullName} can't be attached: {made.Reason}");
+        }
+        catch (Exception e) when (e is IOException or SocketException)
+        {
+            return AttachResult<AttachedDevice>.Error(AttachStatus.Refused, $"volume {target.FullName} can't be attached: {e.Message}");
+        }
+        state = Look(target.Identity);
+        if (state.Device is not { } kernel)
+            return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, $"the device of volume {target.FullName} went away while it was being attached");
+        KernelNbdDevices.SetRequestTimer(kernel, AttachLimits.RequestTimerMs);
+        var device = state.AsDevice()!;
+        AttachLog.Attached(logger, target.FullName, target.Identity.ToString(), device.Path);
+        return device;
+    }
+
+    /// <summary>
+    /// A new connection for a device that has none. NotFound when the export is gone for good: the device is then cut off, so that its I/O fails, and taken away when nobody
+    /// uses it.
+    /// </summary>
+    public async Task<AttachResult<Done>> ReconnectAsync(KernelNbdState state, CancellationToken cancellation)
+    {
+        if (state.Device is not { } device) return Done.Ok;
+        if (state.Export is not { } export) return AttachResult<Done>.Error(AttachStatus.Failed, $"which volume {device.Path} belongs to is not known any more: {state.Directory.Path} was damaged");
+        try
+        {
+            // Nothing that an old connection still holds may come behind what the kernel sends again on the new one.
+            await links.DropAsync(export).WaitAsync(cancellation).ConfigureAwait(false);
+            using var link = NbdLink.Connect(server, export);
+            KernelNbdDevices.SetRequestTimer(device, AttachLimits.RequestTimerMs);
+            var given = NbdNetlink.Reconnect(device.Index, state.Directory.Path, link.Descriptor);
+            if (!given.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be connected again: {given.Reason}");
+            AttachLog.Reconnected(logger, device.Path, state.Identity.ToString());
+            return Done.Ok;
+        }
+        catch (NbdRefusedException refused) when (refused.IsFinal)
+        {
+            AttachLog.CutOff(logger, device.Path, state.Identity.ToString(), refused.Message);
+            await CutOffAsync(state, device, cancellation).ConfigureAwait(false);
+            return AttachResult<Done>.Error(AttachStatus.NotFound, refused.Message);
+        }
+        catch (Exception e) when (e is IOException or SocketException or UnauthorizedAccessException)
+        {
+            return AttachResult<Done>.Error(AttachStatus.Refused, e.Message);
+        }
+    }
+
+    public Task<bool> IsServedAsync(string export) => links.IsServedAsync(export);
+
+    /// <summary>Takes away what is there of the device.</summary>
+    public async Task<AttachResult<Done>> RemoveAsync(KernelNbdState state, bool force, CancellationToken cancellation)
+    {
+        try
+        {
+            if (state.Device is { } device)
+            {
+                force |= state.IsGoing;
+                var released = await ReleaseAsync(state, device, force, cancellation).ConfigureAwait(false);
+                if (!released.IsOk) return released;
+            }
+            state.Directory.Delete();
+            return Done.Ok;
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            return AttachResult<Done>.Error(AttachStatus.Failed, $"{state.Directory.Path} can't be removed: {e.Message}");
+        }
+    }
+
+    /// <summary>
+    /// The kernel is told the new size as soon as the node knows it. It waits for all I/O that is on its way before it takes the size, so that some is seen to be answered first: were
+    /// the node to go away in the middle, nothing could end that wait.
+    /// </summary>
+    public async Task<AttachResult<AttachedDevice>> ResizeAsync(AttachedDevice device, ulong sizeBytes, CancellationToken cancellation)
+    {
+        var state = Look(device.Identity);
+        if (state is not { Device: { } kernel, Export: { } export, IsGoing: false })
+            return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, $"nothing serves {device.Path} any more: detach it and attach it again");
+        var late = AttachResult<AttachedDevice>.Error(AttachStatus.TimedOut, $"{device.Path} does not show the new size yet: resize it again");
+        try
+        {
+            var waited = Stopwatch.StartNew();
+            while (SizeOf(export) < sizeBytes)
+            {
+                if (waited.ElapsedMilliseconds > AttachLimits.ResizeMs) return late;
+                await Task.Delay(AttachLimits.ResizePollMs, cancellation).ConfigureAwait(false);
+            }
+            if (ReadFirst(kernel) is { } error) return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, error);
+            var told = NbdNetlink.Resize(kernel.Index, state.Directory.Path, sizeBytes);
+            if (!told.IsOk) return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, $"{device.Path} keeps its size: {told.Reason}");
+            return Look(device.Identity).AsDevice() ?? AttachResult<AttachedDevice>.Error(AttachStatus.NotFound, $"{device.Path} went away while it was being resized");
+        }
+        catch (Exception e) when (e is IOException or SocketException)
+        {
+            return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, $"{device.Path} keeps its size: {e.Message}");
+        }
+    }
+
+    private ulong SizeOf(string export)
+    {
+        using var link = NbdLink.Connect(server, export, allocation: true);
+        return link.SizeBytes;
+    }
+
+    /// <summary>By way of the volume, not of the host's memory. Why not, or null.</summary>
+    private static unsafe string? ReadFirst(KernelNbdDevice device)
+    {
+        using var file = Native.Open(device.Path, Native.ReadOnly | Native.Direct, out var error);
+        if (error != 0) return $"{device.Path} can't be opened: error {error}";
+        var block = NativeMemory.AlignedAlloc(Limits.BlockBytes, Limits.BlockBytes);
+        try
+        {
+            RandomAccess.Read(file, new Span<byte>(block, Limits.BlockBytes), 0);
+            return null;
+        }
+        finally
+        {
+            NativeMemory.AlignedFree(block);
+        }
+    }
+
+    /// <summary>All its I/O fails from now on, also what waits. Our own end goes first: the kernel could wait for room in it.</summary>
+    private async Task<NetlinkResult> CutOffAsync(KernelNbdState state, KernelNbdDevice device, CancellationToken cancellation)
+    {
+        state.Directory.SetGone();
+        if (state.Export is { } export) await links.DropAsync(export).WaitAsync(cancellation).ConfigureAwait(false);
+        return NbdNetlink.Disconnect(device.Index);
+    }
+
+    /// <summary>Frees the kernel's device. InUse while it is mounted or open, unless forced: then its mounts leave the tree at once, and its I/O fails.</summary>
+    private async Task<AttachResult<Done>> ReleaseAsync(KernelNbdState state, KernelNbdDevice device, bool force, CancellationToken cancellation)
+    {
+        for (var layer = 0; layer < AttachLimits.MountLayersMax; layer++)
+        {
+            var mounts = MountTable.Read().Where(mount => mount.Major == device.Major && mount.Minor == device.Minor).ToArray();
+            if (mounts.Length == 0) break;
+            if (!force) return AttachResult<Done>.Error(AttachStatus.InUse, $"{device.Path} is mounted at {mounts[^1].Path}");
+            // Cut off first: a lazy unmount that nobody holds writes back, and would wait for a node that is not there.
+            await CutOffAsync(state, device, cancellation).ConfigureAwait(false);
+            var unmounted = await HostProgram.RunAsync("umount", ["--lazy", mounts[^1].Path], cancellation).ConfigureAwait(false);
+            if (!unmounted.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, unmounted.Reason);
+        }
+        var claim = force ? Done.Ok : await ClaimAsync(state, device, cancellation).ConfigureAwait(false);
+        if (!claim.IsOk) return claim;
+        if (force)
+        {
+            var cut = await CutOffAsync(state, device, cancellation).ConfigureAwait(false);
+            if (!cut.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be detached: {cut.Reason}");
+        }
+        for (var waited = Stopwatch.StartNew(); ; await Task.Delay(AttachLimits.PollMs, cancellation).ConfigureAwait(false))
+        {
+            if (Look(state.Identity).Device is null) return Done.Ok;
+            if (waited.ElapsedMilliseconds > AttachLimits.ReleaseMs)
+                return AttachResult<Done>.Error(AttachStatus.InUse, $"{device.Path} is still open{(KernelNbdDevices.Holder(device) is { } holder ? $" in {holder}" : "")}; it goes when its last user closes it");
+        }
+    }
+
+    /// <summary>Cuts it off while nobody can mount it, once nobody has it open and all that was written is with the volume.</summary>
+    private async Task<AttachResult<Done>> ClaimAsync(KernelNbdState state, KernelNbdDevice device, CancellationToken cancellation)
+    {
+        using var claim = Native.Open(device.Path, (device.ReadOnly ? Native.ReadOnly : Native.ReadWrite) | Native.Exclusive, out var error);
+        if (error == Native.Busy) return AttachResult<Done>.Error(AttachStatus.InUse, $"{device.Path} is in use by something that is not mounted here");
+        if (error != 0) return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be opened: error {error}");
+        for (var waited = Stopwatch.StartNew(); KernelNbdDevices.Holder(device) is { } holder; await Task.Delay(AttachLimits.PollMs, cancellation).ConfigureAwait(false))
+        {
+            if (waited.ElapsedMilliseconds > AttachLimits.HolderMs) return AttachResult<Done>.Error(AttachStatus.InUse, $"{device.Path} is open in {holder}");
+        }
+        if (!device.ReadOnly && Native.Sync(claim) is not 0 and var unsynced)
+            return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be flushed (error {unsynced}): detach it by force, what it holds is lost then");
+        var cut = await CutOffAsync(state, device, cancellation).ConfigureAwait(false);
+        return cut.IsOk ? Done.Ok : AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be detached: {cut.Reason}");
+    }
+}
