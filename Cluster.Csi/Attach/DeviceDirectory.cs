@@ -48,10 +48,6 @@ internal sealed class DeviceDirectory(string root, DeviceIdentity identity)
         return DeviceIdentity.TryParse(System.IO.Path.GetFileName(directory), out var identity) ? identity : null;
     }
 
-    /// <summary>The identity of a device of the kernel's NBD client, whose backend is its directory here.</summary>
-    public static DeviceIdentity? IdentityOfBackend(string root, string backend) =>
-        System.IO.Path.GetDirectoryName(backend) == root && DeviceIdentity.TryParse(System.IO.Path.GetFileName(backend), out var identity) ? identity : null;
-
     public void SetGone()
     {
         Directory.CreateDirectory(Path);

@@ -7,7 +7,7 @@ namespace Cluster.Csi.Kernel;
 
 /// <summary>
 /// Devices of the kernel's own NBD client. This process shakes hands with the node's NBD server over a socket, which the kernel then takes; no process of ours is in
-/// the way of I/O. The kernel keeps the device and whose it is (its backend: the directory of the device) when this process ends, and holds I/O; the next process finds it in /sys
+/// the way of I/O. The kernel keeps the device and whose it is (<see cref="BackendName"/>) when this process ends, and holds I/O; the next process finds it in /sys
 /// and gives it a new socket. What there is is read from there at every call.
 /// <para>
 /// One connection per device. With several the kernel gives a connection up, and sends what it carried again on another, whenever an answer takes longer than its timer: each hold
@@ -26,16 +26,18 @@ public sealed class KernelNbdAttacher : IAttacher
     {
         Directory.CreateDirectory(directory);
         _logger = loggers.CreateLogger("Myrmidon.Attach");
-        _host = new KernelNbdHost(Native.RealPath(directory) ?? Path.GetFullPath(directory), server, links, _logger);
+        var root = Native.RealPath(directory) ?? Path.GetFullPath(directory);
+        _host = new KernelNbdHost(root, BackendName.Of(root), server, links, _logger);
     }
 
     public AttacherKind Kind => AttacherKind.KernelNbd;
 
-    public AttachResult<Done> Supported() => Supported(Environment.IsPrivilegedProcess);
+    public AttachResult<Done> Supported() => Environment.IsPrivilegedProcess ? Look()
+        : AttachResult<Done>.Error(AttachStatus.NotSupported, "devices need root: run the node as root");
 
-    internal static AttachResult<Done> Supported(bool isPrivileged)
+    /// <summary>Whether this host has what it needs, whoever asks.</summary>
+    public static AttachResult<Done> Look()
     {
-        if (!isPrivileged) return AttachResult<Done>.Error(AttachStatus.NotSupported, "devices need root: run the node as root");
         var family = NbdNetlink.Family();
         if (!family.IsOk) return AttachResult<Done>.Error(AttachStatus.NotSupported, family.Reason);
         // A container may see the kernel's family, but not its devices.

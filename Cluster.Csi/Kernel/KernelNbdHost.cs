@@ -10,7 +10,7 @@ using Microsoft.Extensions.Logging;
 namespace Cluster.Csi.Kernel;
 
 /// <summary>Devices of the kernel's NBD client on this host: looked at, made, connected again and taken away. One caller per volume at a time; calls block.</summary>
-internal sealed class KernelNbdHost(string root, NbdAddress server, IDeviceLinks links, ILogger logger)
+internal sealed class KernelNbdHost(string root, BackendName name, NbdAddress server, IDeviceLinks links, ILogger logger)
 {
     private const int MsPerSecond = 1000;
 
@@ -18,13 +18,13 @@ internal sealed class KernelNbdHost(string root, NbdAddress server, IDeviceLinks
 
     public IReadOnlyList<KernelNbdState> Of(VolumeId volume) => [.. All().Where(state => state.Identity.Volume == volume)];
 
-    /// <summary>Every device that there is any part of, by the directories and by what the kernel keeps as the backend.</summary>
+    /// <summary>Every device that there is any part of, by the directories and by whose the kernel says that it is.</summary>
     public IReadOnlyList<KernelNbdState> All()
     {
         var devices = new Dictionary<DeviceIdentity, KernelNbdDevice>();
         foreach (var device in KernelNbdDevices.Read())
         {
-            if (DeviceDirectory.IdentityOfBackend(root, device.Backend) is { } identity) devices[identity] = device;
+            if (name.IdentityOf(device.Backend) is { } identity) devices[identity] = device;
         }
         return [.. DeviceDirectory.All(root).Select(directory => directory.Identity).Concat(devices.Keys).Distinct()
             .OrderBy(identity => identity.Volume).ThenBy(identity => identity.Generation)
@@ -33,8 +33,8 @@ internal sealed class KernelNbdHost(string root, NbdAddress server, IDeviceLinks
 
     public KernelNbdState Look(DeviceIdentity identity)
     {
-        var directory = new DeviceDirectory(root, identity);
-        return new KernelNbdState(directory, KernelNbdDevices.Read().FirstOrDefault(device => device.Backend == directory.Path));
+        var backend = name.For(identity);
+        return new KernelNbdState(new DeviceDirectory(root, identity), KernelNbdDevices.Read().FirstOrDefault(device => device.Backend == backend));
     }
 
     /// <summary>Makes what is missing of the device.</summary>
@@ -51,7 +51,7 @@ internal sealed class KernelNbdHost(string root, NbdAddress server, IDeviceLinks
             using var link = NbdLink.Connect(server, target.ExportName);
             var flags = (ulong)(link.Flags | (target.ReadOnly ? NbdTransmissionFlags.ReadOnly : 0));
             var seconds = (ulong)((target.HoldMs + AttachLimits.DeadConnectionMarginMs + MsPerSecond - 1) / MsPerSecond);
-            var made = NbdNetlink.Connect(new NbdDeviceConfig(state.Directory.Path, link.SizeBytes, Limits.BlockBytes, flags, seconds), link.Descriptor);
+            var made = NbdNetlink.Connect(new NbdDeviceConfig(name.For(target.Identity), link.SizeBytes, Limits.BlockBytes, flags, seconds), link.Descriptor);
             if (!made.IsOk) return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, $"volume {target.FullName} can't be attached: {made.Reason}");
         }
         catch (Exception e) when (e is IOException or SocketException)
@@ -81,7 +81,7 @@ internal sealed class KernelNbdHost(string root, NbdAddress server, IDeviceLinks
             await links.DropAsync(export).WaitAsync(cancellation).ConfigureAwait(false);
             using var link = NbdLink.Connect(server, export);
             KernelNbdDevices.SetRequestTimer(device, AttachLimits.RequestTimerMs);
-            var given = NbdNetlink.Reconnect(device.Index, state.Directory.Path, link.Descriptor);
+            var given = NbdNetlink.Reconnect(device.Index, device.Backend, link.Descriptor);
             if (!given.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be connected again: {given.Reason}");
             AttachLog.Reconnected(logger, device.Path, state.Identity.ToString());
             return Done.Ok;
@@ -139,7 +139,7 @@ internal sealed class KernelNbdHost(string root, NbdAddress server, IDeviceLinks
                 await Task.Delay(AttachLimits.ResizePollMs, cancellation).ConfigureAwait(false);
             }
             if (ReadFirst(kernel) is { } error) return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, error);
-            var told = NbdNetlink.Resize(kernel.Index, state.Directory.Path, sizeBytes);
+            var told = NbdNetlink.Resize(kernel.Index, kernel.Backend, sizeBytes);
             if (!told.IsOk) return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, $"{device.Path} keeps its size: {told.Reason}");
             return Look(device.Identity).AsDevice() ?? AttachResult<AttachedDevice>.Error(AttachStatus.NotFound, $"{device.Path} went away while it was being resized");
         }
