@@ -43,7 +43,7 @@ public static class AttachLimits
     /// <summary>How often devices of the kernel's NBD client are looked at: whether each still has its connection.</summary>
     public const int WatchMs = 250;
 
-    /// <summary>Who opens a device only to look at it (udev, blkid) is done within this.</summary>
+    /// <summary>A device of the kernel's NBD client that goes with its last user is gone within this, unless somebody else than who only looks at it (udev, blkid) has it open.</summary>
     public const int HolderMs = 3_000;
 
     /// <summary>Layers of mounts at one path that are taken away in one call.</summary>

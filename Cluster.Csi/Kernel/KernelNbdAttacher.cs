@@ -22,12 +22,13 @@ public sealed class KernelNbdAttacher : IAttacher
     private readonly ILogger _logger;
 
     /// <param name="directory">Of this node's devices of this kind; made if it is missing. No other node may have it.</param>
-    public KernelNbdAttacher(string directory, NbdAddress server, IDeviceLinks links, ILoggerFactory loggers)
+    /// <param name="onReconnected">A device was given a new connection. Any thread.</param>
+    public KernelNbdAttacher(string directory, NbdAddress server, IDeviceLinks links, ILoggerFactory loggers, Action? onReconnected = null)
     {
         Directory.CreateDirectory(directory);
         _logger = loggers.CreateLogger("Myrmidon.Attach");
         var root = Native.RealPath(directory) ?? Path.GetFullPath(directory);
-        _host = new KernelNbdHost(root, BackendName.Of(root), server, links, _logger);
+        _host = new KernelNbdHost(root, BackendName.Of(root), server, links, _logger, onReconnected);
     }
 
     public AttacherKind Kind => AttacherKind.KernelNbd;
@@ -122,10 +123,13 @@ public sealed class KernelNbdAttacher : IAttacher
 
     public async Task<AttachResult<Done>> RecoverAsync(CancellationToken cancellation)
     {
-        foreach (var state in _host.All().Where(state => state.Device is null || state.IsGoing || state.Export is null))
+        foreach (var found in _host.All().Where(IsLeftOver))
         {
-            using var held = await _locks.EnterAsync(state.Identity.Volume, cancellation).ConfigureAwait(false);
-            var removed = await RemoveAsync(_host.Look(state.Identity), force: false, cancellation).ConfigureAwait(false);
+            using var held = await _locks.EnterAsync(found.Identity.Volume, cancellation).ConfigureAwait(false);
+            // Looked at again: it may have become a device meanwhile.
+            var state = _host.Look(found.Identity);
+            if (!IsLeftOver(state)) continue;
+            var removed = await RemoveAsync(state, force: false, cancellation).ConfigureAwait(false);
             if (!removed.IsOk) AttachLog.NotCleaned(_logger, state.Identity.ToString(), removed.Reason);
         }
         return Done.Ok;
@@ -174,6 +178,8 @@ public sealed class KernelNbdAttacher : IAttacher
         var connected = await _host.ReconnectAsync(state, cancellation).ConfigureAwait(false);
         if (connected.Status is not (AttachStatus.Ok or AttachStatus.NotFound)) AttachLog.NotReconnected(_logger, state.Device.Path, identity.ToString(), connected.Reason);
     }
+
+    private static bool IsLeftOver(KernelNbdState state) => state.Device is null || state.IsGoing || state.Export is null;
 
     private static bool IsPart(KernelNbdState state, string fullName) => state.Device is null && state.Directory.ReadNote()?.FullName == fullName;
 

@@ -10,7 +10,7 @@ using Microsoft.Extensions.Logging;
 namespace Cluster.Csi.Kernel;
 
 /// <summary>Devices of the kernel's NBD client on this host: looked at, made, connected again and taken away. One caller per volume at a time; calls block.</summary>
-internal sealed class KernelNbdHost(string root, BackendName name, NbdAddress server, IDeviceLinks links, ILogger logger)
+internal sealed class KernelNbdHost(string root, BackendName name, NbdAddress server, IDeviceLinks links, ILogger logger, Action? onReconnected)
 {
     private const int MsPerSecond = 1000;
 
@@ -83,6 +83,7 @@ internal sealed class KernelNbdHost(string root, BackendName name, NbdAddress se
             KernelNbdDevices.SetRequestTimer(device, AttachLimits.RequestTimerMs);
             var given = NbdNetlink.Reconnect(device.Index, device.Backend, link.Descriptor);
             if (!given.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be connected again: {given.Reason}");
+            onReconnected?.Invoke();
             AttachLog.Reconnected(logger, device.Path, state.Identity.ToString());
             return Done.Ok;
         }
@@ -193,34 +194,43 @@ internal sealed class KernelNbdHost(string root, BackendName name, NbdAddress se
             var unmounted = await HostProgram.RunAsync("umount", ["--lazy", mounts[^1].Path], cancellation).ConfigureAwait(false);
             if (!unmounted.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, unmounted.Reason);
         }
-        var claim = force ? Done.Ok : await ClaimAsync(state, device, cancellation).ConfigureAwait(false);
-        if (!claim.IsOk) return claim;
-        if (force)
-        {
-            var cut = await CutOffAsync(state, device, cancellation).ConfigureAwait(false);
-            if (!cut.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be detached: {cut.Reason}");
-        }
-        for (var waited = Stopwatch.StartNew(); ; await Task.Delay(AttachLimits.PollMs, cancellation).ConfigureAwait(false))
-        {
-            if (Look(state.Identity).Device is null) return Done.Ok;
-            if (waited.ElapsedMilliseconds > AttachLimits.ReleaseMs)
-                return AttachResult<Done>.Error(AttachStatus.InUse, $"{device.Path} is still open{(KernelNbdDevices.Holder(device) is { } holder ? $" in {holder}" : "")}; it goes when its last user closes it");
-        }
+        if (!force) return await LetGoAsync(state, device, cancellation).ConfigureAwait(false);
+        var cut = await CutOffAsync(state, device, cancellation).ConfigureAwait(false);
+        if (!cut.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be detached: {cut.Reason}");
+        return await GoneAsync(state, AttachLimits.ReleaseMs, cancellation).ConfigureAwait(false) ? Done.Ok
+            : AttachResult<Done>.Error(AttachStatus.InUse, $"{device.Path} is still open{In(device)}; it goes when its last user closes it");
     }
 
-    /// <summary>Cuts it off while nobody can mount it, once nobody has it open and all that was written is with the volume.</summary>
-    private async Task<AttachResult<Done>> ClaimAsync(KernelNbdState state, KernelNbdDevice device, CancellationToken cancellation)
+    /// <summary>
+    /// The kernel is told that the device goes with its last user, and if that is not this process, that it stays after all. Nobody is cut off that way, be he in a container whose
+    /// processes are not seen from here.
+    /// </summary>
+    private async Task<AttachResult<Done>> LetGoAsync(KernelNbdState state, KernelNbdDevice device, CancellationToken cancellation)
     {
-        using var claim = Native.Open(device.Path, (device.ReadOnly ? Native.ReadOnly : Native.ReadWrite) | Native.Exclusive, out var error);
-        if (error == Native.Busy) return AttachResult<Done>.Error(AttachStatus.InUse, $"{device.Path} is in use by something that is not mounted here");
-        if (error != 0) return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be opened: error {error}");
-        for (var waited = Stopwatch.StartNew(); KernelNbdDevices.Holder(device) is { } holder; await Task.Delay(AttachLimits.PollMs, cancellation).ConfigureAwait(false))
+        using (var claim = Native.Open(device.Path, (device.ReadOnly ? Native.ReadOnly : Native.ReadWrite) | Native.Exclusive, out var error))
         {
-            if (waited.ElapsedMilliseconds > AttachLimits.HolderMs) return AttachResult<Done>.Error(AttachStatus.InUse, $"{device.Path} is open in {holder}");
+            if (error == Native.Busy) return AttachResult<Done>.Error(AttachStatus.InUse, $"{device.Path} is in use by something that is not mounted here");
+            if (error != 0) return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be opened: error {error}");
+            if (!device.ReadOnly && Native.Sync(claim) is not 0 and var unsynced)
+                return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be flushed (error {unsynced}): detach it by force, what it holds is lost then");
+            var released = NbdNetlink.Release(device.Index, device.Backend, onClose: true);
+            if (!released.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be detached: {released.Reason}");
         }
-        if (!device.ReadOnly && Native.Sync(claim) is not 0 and var unsynced)
-            return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be flushed (error {unsynced}): detach it by force, what it holds is lost then");
-        var cut = await CutOffAsync(state, device, cancellation).ConfigureAwait(false);
-        return cut.IsOk ? Done.Ok : AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be detached: {cut.Reason}");
+        if (await GoneAsync(state, AttachLimits.HolderMs, cancellation).ConfigureAwait(false)) return Done.Ok;
+        var holder = In(device);
+        var kept = NbdNetlink.Release(device.Index, device.Backend, onClose: false);
+        // Refused if it went in this moment.
+        return !kept.IsOk && Look(state.Identity).Device is null ? Done.Ok : AttachResult<Done>.Error(AttachStatus.InUse, $"{device.Path} is open{holder}");
     }
+
+    private async Task<bool> GoneAsync(KernelNbdState state, int ms, CancellationToken cancellation)
+    {
+        for (var waited = Stopwatch.StartNew(); Look(state.Identity).Device is not null; await Task.Delay(AttachLimits.PollMs, cancellation).ConfigureAwait(false))
+        {
+            if (waited.ElapsedMilliseconds > ms) return false;
+        }
+        return true;
+    }
+
+    private static string In(KernelNbdDevice device) => KernelNbdDevices.Holder(device) is { } holder ? $" in {holder}" : "";
 }

@@ -18,6 +18,7 @@ internal static class NbdMessages
     public const ushort SizeBytes = 2;
     public const ushort BlockBytes = 3;
     public const ushort ServerFlags = 5;
+    public const ushort ClientFlags = 6;
     public const ushort Sockets = 7;
     public const ushort DeadConnectionTimeout = 8;
     public const ushort DeviceList = 9;
@@ -28,6 +29,9 @@ internal static class NbdMessages
     public const ushort ControlFamilyId = 1;
     public const ushort ControlFamilyName = 2;
     public const ushort ControlAttributeMax = 5;
+
+    /// <summary>Of <see cref="ClientFlags"/>: the kernel cuts the device off itself when its last user closes it.</summary>
+    private const ulong DisconnectOnClose = 2;
 
     private const byte ControlVersion = 2;
     private const byte CommandGetFamily = 3;
@@ -51,9 +55,13 @@ internal static class NbdMessages
             .U64(SizeBytes, config.SizeBytes).U64(BlockBytes, config.BlockBytes).U64(ServerFlags, config.ServerFlags)
             .U64(DeadConnectionTimeout, config.DeadConnectionSeconds).Text(Backend, config.Backend), sockets);
 
-    /// <summary>Gives the device new sockets in place of dead ones; refused if the device is another backend's.</summary>
+    /// <summary>Gives the device new sockets in place of dead ones; refused if the device is another backend's. A release that was begun is taken back.</summary>
     public static NetlinkMessage Reconnect(ushort family, uint sequence, uint index, string backend, ReadOnlyMemory<int> sockets) =>
-        WithSockets(new NetlinkMessage(family, CommandReconfigure, Version, sequence).U32(Index, index).Text(Backend, backend), sockets);
+        WithSockets(Release(family, sequence, index, backend, onClose: false), sockets);
+
+    /// <summary>Whether the device goes when its last user closes it.</summary>
+    public static NetlinkMessage Release(ushort family, uint sequence, uint index, string backend, bool onClose) =>
+        new NetlinkMessage(family, CommandReconfigure, Version, sequence).U32(Index, index).U64(ClientFlags, onClose ? DisconnectOnClose : 0).Text(Backend, backend);
 
     public static NetlinkMessage Resize(ushort family, uint sequence, uint index, string backend, ulong sizeBytes) =>
         new NetlinkMessage(family, CommandReconfigure, Version, sequence).U32(Index, index).U64(SizeBytes, sizeBytes).Text(Backend, backend);

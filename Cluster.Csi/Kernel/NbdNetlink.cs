@@ -61,6 +61,9 @@ internal sealed unsafe partial class NbdNetlink
     public static NetlinkResult Reconnect(uint index, string backend, params int[] sockets) =>
         WithFamily((family, sequence) => NbdMessages.Reconnect(family, sequence, index, backend, sockets));
 
+    public static NetlinkResult Release(uint index, string backend, bool onClose) =>
+        WithFamily((family, sequence) => NbdMessages.Release(family, sequence, index, backend, onClose));
+
     public static NetlinkResult Resize(uint index, string backend, ulong sizeBytes) =>
         WithFamily((family, sequence) => NbdMessages.Resize(family, sequence, index, backend, sizeBytes));
 

@@ -24,8 +24,9 @@ public sealed partial class NodeHost
     private async Task StartDevicesAsync(DataDirectory directory, NbdServer nbd, OwnerGateway gateway, CancellationToken cancellation)
     {
         var address = ListenForDevices(directory, nbd);
+        var reconnects = _metrics.AddCounter("myrmidon_device_reconnects_total", "New connections for devices of the kernel's NBD client that had lost theirs, as after each start of the node.");
         var attacher = new ChosenAttacher(_options.Attacher,
-            new KernelNbdAttacher(Path.Combine(directory.Attach, "kernel"), address, nbd, _loggers),
+            new KernelNbdAttacher(Path.Combine(directory.Attach, "kernel"), address, nbd, _loggers, () => reconnects.Add()),
             new FuseLoopAttacher(directory.Attach, address, DeviceProcess.Command, _loggers));
         var mounter = new Mounter(attacher, Path.Combine(directory.Attach, "scratch"));
         var volumes = new HostVolumes(_control, gateway);

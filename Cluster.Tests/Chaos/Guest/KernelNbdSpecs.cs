@@ -28,7 +28,7 @@ public class KernelNbdSpecs(KernelNbdSpecs.GuestRun guest) : IClassFixture<Kerne
 
     public sealed class GuestRun : IAsyncLifetime
     {
-        private static readonly TimeSpan TimeMax = TimeSpan.FromMinutes(5);
+        private static readonly TimeSpan TimeMax = TimeSpan.FromMinutes(8);
 
         private string _console = "";
 

@@ -59,6 +59,6 @@ END
 chmod +x "$initrd/init" "$root/init"
 mkfs.ext4 -q -O ^has_journal -d "$root" "$out/root.img" 1G
 (cd "$initrd" && find . | cpio -o -H newc --quiet) >"$out/initrd.cpio"
-exec qemu-system-x86_64 -machine q35,accel=tcg -cpu max -smp 2 -m 1024 -nographic -no-reboot -nodefaults -serial stdio -nic none \
+exec qemu-system-x86_64 -machine q35,accel=tcg -cpu Nehalem -smp 2 -m 1024 -nographic -no-reboot -nodefaults -serial stdio -nic none \
   -kernel "$(printf '%s\n' "$kernel"/boot/vmlinuz-* | tail -n 1)" -initrd "$out/initrd.cpio" -append "console=ttyS0 panic=-1 quiet mitigations=off no_timer_check" \
   -drive "file=$out/root.img,format=raw,if=none,id=root,cache=unsafe" -device virtio-blk-pci,drive=root
