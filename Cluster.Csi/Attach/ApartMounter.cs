@@ -15,20 +15,20 @@ public sealed class ApartMounter(IReadOnlyList<string> command, NbdAddress serve
     public async Task<AttachResult<DeviceProbe>> ProbeAsync(AttachedDevice device, CancellationToken cancellation)
     {
         var outcome = await RunAsync(DeviceJobKind.Probe, device, FileSystemKind.Unset, [], cancellation).ConfigureAwait(false);
-        return outcome is { Status: AttachStatus.Ok, Probe: { } probe } ? probe : AttachResult<DeviceProbe>.Error(Failed(outcome.Status), outcome.Reason);
+        return outcome is { Status: AttachStatus.Ok, Probe: { } probe } ? probe : AttachResult<DeviceProbe>.Error(DeviceJobs.Failed(outcome.Status), outcome.Reason);
     }
 
     public async Task<AttachResult<Done>> FormatAsync(AttachedDevice device, FileSystemKind fileSystem, IReadOnlyList<string> options, CancellationToken cancellation)
     {
         // It is the usual case of a stage that is asked for again, and needs no look at the device.
         if (_mounter.Mounted(device, fileSystem) is { } known) return known;
-        return Result(await RunAsync(DeviceJobKind.Format, device, fileSystem, options, cancellation).ConfigureAwait(false));
+        return DeviceJobs.Result(await RunAsync(DeviceJobKind.Format, device, fileSystem, options, cancellation).ConfigureAwait(false));
     }
 
     public async Task<AttachResult<Done>> GrowUnmountedAsync(AttachedDevice device, FileSystemKind fileSystem, CancellationToken cancellation)
     {
         if (fileSystem != FileSystemKind.Ext4 || MountsOf(device.Path).Value!.Count > 0) return Done.Ok;
-        return Result(await RunAsync(DeviceJobKind.Grow, device, fileSystem, [], cancellation).ConfigureAwait(false));
+        return DeviceJobs.Result(await RunAsync(DeviceJobKind.Grow, device, fileSystem, [], cancellation).ConfigureAwait(false));
     }
 
     public Task<AttachResult<Done>> CheckAsync(AttachedDevice device, FileSystemKind fileSystem, CancellationToken cancellation) =>
@@ -50,12 +50,6 @@ public sealed class ApartMounter(IReadOnlyList<string> command, NbdAddress serve
     public AttachResult<IReadOnlyList<MountEntry>> MountsOf(string devicePath) => _mounter.MountsOf(devicePath);
 
     public AttachResult<IReadOnlyList<MountEntry>> BindsOf(string devicePath) => _mounter.BindsOf(devicePath);
-
-    private static AttachResult<Done> Result(DeviceOutcome outcome) =>
-        outcome.Status == AttachStatus.Ok ? Done.Ok : AttachResult<Done>.Error(Failed(outcome.Status), outcome.Reason);
-
-    /// <summary>A status that is no error came with no value, or from another version of the program.</summary>
-    private static AttachStatus Failed(AttachStatus status) => status > AttachStatus.Ok && Enum.IsDefined(status) ? status : AttachStatus.Failed;
 
     private Task<DeviceOutcome> RunAsync(DeviceJobKind kind, AttachedDevice device, FileSystemKind fileSystem, IReadOnlyList<string> options, CancellationToken cancellation) =>
         _jobs.RunAsync(new DeviceJob(kind, AttachedDeviceNote.Of(device), fileSystem, [.. options], server, scratch), cancellation);

@@ -30,6 +30,22 @@ public static class AttachLimits
 
     public const int PollMs = 20;
 
+    /// <summary>
+    /// The kernel's NBD client holds new I/O for so much longer than the volume's hold time while the node is away: whether to fail it is the node's decision if there is one.
+    /// </summary>
+    public const int DeadConnectionMarginMs = 30_000;
+
+    /// <summary>
+    /// What was on its way when the node went away is sent again within this after the node is back. Every time it passes without an answer the kernel logs a line, so not less.
+    /// </summary>
+    public const int RequestTimerMs = 5_000;
+
+    /// <summary>How often devices of the kernel's NBD client are looked at: whether each still has its connection.</summary>
+    public const int WatchMs = 250;
+
+    /// <summary>A device of the kernel's NBD client that goes with its last user is gone within this, unless somebody else than who only looks at it (udev, blkid) has it open.</summary>
+    public const int HolderMs = 3_000;
+
     /// <summary>Layers of mounts at one path that are taken away in one call.</summary>
     public const int MountLayersMax = 64;
 

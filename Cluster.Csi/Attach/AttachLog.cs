@@ -15,4 +15,13 @@ internal static partial class AttachLog
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Identity} is left of a dead attachment and is not taken away: {Reason}")]
     public static partial void NotCleaned(ILogger logger, string identity, string reason);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "{Device} ({Identity}) has a connection to this node again")]
+    public static partial void Reconnected(ILogger logger, string device, string identity);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Device} ({Identity}) has no connection to this node, its I/O waits, and a new one is tried again: {Reason}")]
+    public static partial void NotReconnected(ILogger logger, string device, string identity, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Device} ({Identity}) is cut off, its I/O fails: {Reason}")]
+    public static partial void CutOff(ILogger logger, string device, string identity, string reason);
 }

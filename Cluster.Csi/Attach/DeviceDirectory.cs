@@ -7,12 +7,12 @@ internal sealed record DeviceNote(int Version, string FullName, ulong SizeBytes,
 
 /// <summary>
 /// The directory of one device, ROOT/v12.7: the identity is its name. Files: note.json; export, an empty file that the FUSE file is mounted
-/// over; daemon.log. Nothing in it outlives the device.
+/// over; daemon.log; of a device of the kernel's NBD client, gone: it was cut off for good, and only waits for its last user. Nothing in it outlives the device.
 /// </summary>
 internal sealed class DeviceDirectory(string root, DeviceIdentity identity)
 {
     private const int NoteVersion = 1;
-    private static readonly string[] Files = ["note.json", "note.json.new", "export", "daemon.log"];
+    private static readonly string[] Files = ["note.json", "note.json.new", "export", "daemon.log", "gone"];
 
     public DeviceIdentity Identity => identity;
 
@@ -24,6 +24,11 @@ internal sealed class DeviceDirectory(string root, DeviceIdentity identity)
     public string Log => System.IO.Path.Combine(Path, "daemon.log");
 
     public bool Exists => Directory.Exists(Path);
+
+    /// <summary>Set before the device is cut off, as the kernel does not tell that from a lost connection.</summary>
+    public bool IsGone => File.Exists(Gone);
+
+    private string Gone => System.IO.Path.Combine(Path, "gone");
 
     /// <summary>Those there are under the root, of any state. Other names are none of ours.</summary>
     public static IEnumerable<DeviceDirectory> All(string root)
@@ -41,6 +46,12 @@ internal sealed class DeviceDirectory(string root, DeviceIdentity identity)
         if (System.IO.Path.GetFileName(backingFile) != "export" || System.IO.Path.GetDirectoryName(backingFile) is not { } directory) return null;
         if (System.IO.Path.GetDirectoryName(directory) != root) return null;
         return DeviceIdentity.TryParse(System.IO.Path.GetFileName(directory), out var identity) ? identity : null;
+    }
+
+    public void SetGone()
+    {
+        Directory.CreateDirectory(Path);
+        File.WriteAllBytes(Gone, []);
     }
 
     public void Make(AttachTarget target)

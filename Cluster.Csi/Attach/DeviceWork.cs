@@ -1,5 +1,6 @@
 using System.Text.Json;
 using System.Text.Json.Serialization;
+using Cluster.Csi.Kernel;
 
 namespace Cluster.Csi.Attach;
 
@@ -11,6 +12,8 @@ internal enum DeviceJobKind
     Format,
     Grow,
     Claim,
+    ReadFirst,
+    LetGo,
 }
 
 /// <summary>One job, as it goes to the process: one line of JSON on its standard input.</summary>
@@ -50,6 +53,12 @@ internal sealed class DeviceJobs(IReadOnlyList<string> command)
         }
         return new DeviceOutcome(AttachStatus.Failed, $"{job.Device.Path} could not be looked at: {run.Reason}");
     }
+
+    public static AttachResult<Done> Result(DeviceOutcome outcome) =>
+        outcome.Status == AttachStatus.Ok ? Done.Ok : AttachResult<Done>.Error(Failed(outcome.Status), outcome.Reason);
+
+    /// <summary>A status that is no error came with no value, or from another version of the program.</summary>
+    public static AttachStatus Failed(AttachStatus status) => status > AttachStatus.Ok && Enum.IsDefined(status) ? status : AttachStatus.Failed;
 }
 
 /// <summary>
@@ -94,6 +103,10 @@ public static class DeviceWork
                 var claimed = DeviceProber.Claim(device, write: false);
                 claimed.Value?.Dispose();
                 return new DeviceOutcome(claimed.Status, claimed.Reason);
+            case DeviceJobKind.ReadFirst:
+                return KernelNbdJobs.ReadFirst(device);
+            case DeviceJobKind.LetGo:
+                return KernelNbdJobs.LetGo(device, job.Options);
             default:
                 return new DeviceOutcome(AttachStatus.Invalid, $"there is no job {job.Kind}");
         }

@@ -134,4 +134,7 @@ public sealed class FuseLoopAttacher : IAttacher
         }
         return Done.Ok;
     }
+
+    /// <summary>The daemons keep their connections themselves.</summary>
+    public Task WatchAsync(CancellationToken cancellation) => Task.CompletedTask;
 }

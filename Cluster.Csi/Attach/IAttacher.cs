@@ -50,4 +50,20 @@ public interface IAttacher
     /// After the start of a node: connects what the kernel still has to this process again, and takes away what nothing serves and nobody uses.
     /// </summary>
     Task<AttachResult<Done>> RecoverAsync(CancellationToken cancellation);
+
+    /// <summary>Keeps the devices served until it is cancelled, which ends it without an exception; one that needs nothing for that ends at once.</summary>
+    Task WatchAsync(CancellationToken cancellation);
+}
+
+/// <summary>This node's NBD server, as far as devices look at its connections. Any thread.</summary>
+public interface IDeviceLinks
+{
+    /// <summary>Whether some client uses that export with simple replies, as the kernel does.</summary>
+    Task<bool> IsServedAsync(string export);
+
+    /// <summary>
+    /// Ends every connection of the export. When the task ends, nothing that came by one of them and was not read yet will ever be: a client that sends the same
+    /// again by a new connection is not overtaken by what it sent before.
+    /// </summary>
+    Task DropAsync(string export);
 }

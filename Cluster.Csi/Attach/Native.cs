@@ -11,6 +11,9 @@ internal static unsafe partial class Native
 
     /// <summary>On a block device: EBUSY while somebody else has claimed it (a mount, a format, a device over it).</summary>
     public const int Exclusive = 0x80;
+
+    /// <summary>O_DIRECT, which differs between architectures.</summary>
+    public static readonly int Direct = RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x10000 : 0x4000;
     public const int CloseOnExec = 0x80000;
     public const int SeekData = 3;
     public const int SeekHole = 4;

@@ -31,6 +31,16 @@ internal sealed class NbdLink : IDisposable
 
     private NbdLink(Socket socket) => _socket = socket;
 
+    /// <summary>The socket, for whoever takes the connection over after the handshake; nothing but replies to its own requests comes on it.</summary>
+    public int Descriptor
+    {
+        get
+        {
+            if (_from != _end) throw new IOException("the NBD server sends what nobody asked for");
+            return (int)_socket.Handle;
+        }
+    }
+
     public ulong SizeBytes { get; private set; }
 
     public NbdTransmissionFlags Flags { get; private set; }

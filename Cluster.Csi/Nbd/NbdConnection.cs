@@ -37,6 +37,12 @@ internal sealed partial class NbdConnection : ISocketEvents
 
     LoopStage ISocketEvents.Stage => LoopStage.FrontEnd;
 
+    /// <summary>It uses that export with simple replies, as the kernel's client does.</summary>
+    public bool IsDeviceOf(string export) => _exportName == export && _device is not null && !_structured;
+
+    /// <summary>It uses that export, in whatever way.</summary>
+    public bool IsOf(string export) => _exportName == export;
+
     public void Start(ILoopSocket socket)
     {
         _socket = socket;

@@ -1,5 +1,6 @@
 using System.Net;
 using System.Net.Sockets;
+using Cluster.Csi.Attach;
 using Cluster.Csi.Client;
 using Cluster.Messages.Protocol;
 using Cluster.Messages.Wire;
@@ -11,7 +12,7 @@ namespace Cluster.Csi.Nbd;
 /// The NBD front end of a node: every volume is an export, on TCP and on a Unix socket. <see cref="Start"/>, <see cref="Stop"/>: any
 /// thread; all else on the loop.
 /// </summary>
-public sealed class NbdServer
+public sealed class NbdServer : IDeviceLinks
 {
     private readonly ILoop _loop;
     private readonly List<ILoopListener> _listeners = [];
@@ -84,6 +85,24 @@ public sealed class NbdServer
         _loop.Post(() =>
         {
             foreach (var connection in _connections.ToArray()) connection.Close(CloseReason.Local, "the server stops");
+            done.SetResult();
+        });
+        return done.Task;
+    }
+
+    public Task<bool> IsServedAsync(string export)
+    {
+        var answer = new TaskCompletionSource<bool>(TaskCreationOptions.RunContinuationsAsynchronously);
+        _loop.Post(() => answer.SetResult(_connections.Any(connection => connection.IsDeviceOf(export))));
+        return answer.Task;
+    }
+
+    public Task DropAsync(string export)
+    {
+        var done = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
+        _loop.Post(() =>
+        {
+            foreach (var connection in _connections.Where(connection => connection.IsOf(export)).ToArray()) connection.Close(CloseReason.Local, "its device goes, or gets another connection");
             done.SetResult();
         });
         return done.Task;

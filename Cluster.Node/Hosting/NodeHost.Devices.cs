@@ -3,6 +3,7 @@ using System.Text;
 using Cluster.Csi.Attach;
 using Cluster.Csi.Csi;
 using Cluster.Csi.Docker;
+using Cluster.Csi.Kernel;
 using Cluster.Csi.Nbd;
 using Cluster.Node.Hosting.Devices;
 using Cluster.Node.Hosting.FrontEnds;
@@ -23,12 +24,16 @@ public sealed partial class NodeHost
     private async Task StartDevicesAsync(DataDirectory directory, NbdServer nbd, OwnerGateway gateway, CancellationToken cancellation)
     {
         var address = ListenForDevices(directory, nbd);
-        var attacher = new FuseLoopAttacher(directory.Attach, address, DeviceProcess.Command, _loggers);
+        var reconnects = _metrics.AddCounter("myrmidon_device_reconnects_total", "New connections for devices of the kernel's NBD client that had lost theirs, as after each start of the node.");
+        var attacher = new ChosenAttacher(_options.Attacher,
+            new KernelNbdAttacher(Path.Combine(directory.Attach, "kernel"), address, nbd, DeviceProcess.Command, _loggers, () => reconnects.Add()),
+            new FuseLoopAttacher(directory.Attach, address, DeviceProcess.Command, _loggers));
         var mounter = new ApartMounter(DeviceProcess.Command, address, Path.Combine(directory.Attach, "scratch"));
         var volumes = new HostVolumes(_control, gateway);
         var devices = new VolumeDevices(volumes, attacher, mounter);
         _devices.Open(devices, _options.Name);
         _csiDevices = new HostDevices(attacher, mounter);
+        LogAttacher(attacher.Kind == AttacherKind.KernelNbd ? "the kernel's NBD client" : "FUSE and loop devices");
         // Beside the start: what is stuck in the kernel may take its time to go.
         var recovery = new CancellationTokenSource();
         var recovering = RecoverAsync(attacher, recovery.Token);
@@ -43,8 +48,10 @@ public sealed partial class NodeHost
         await StartDockerAsync(directory, devices, volumes, cancellation);
     }
 
-    private async Task RecoverAsync(FuseLoopAttacher attacher, CancellationToken cancellation)
+    private async Task RecoverAsync(ChosenAttacher attacher, CancellationToken cancellation)
     {
+        // What waits for a connection is not to wait for what takes its time to go.
+        var watching = Task.Run(() => attacher.WatchAsync(cancellation), CancellationToken.None);
         try
         {
             var recovered = await attacher.RecoverAsync(cancellation);
@@ -54,6 +61,7 @@ public sealed partial class NodeHost
         {
             // The node stops; its next start looks again.
         }
+        await watching;
     }
 
     /// <summary>Like the API, from the first moment: it says that the node starts until it can serve.</summary>
@@ -125,6 +133,9 @@ public sealed partial class NodeHost
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Docker's volume plug-in does not listen: the path {Socket} is too long for a socket; set myrmidon.docker-socket")]
     private partial void LogNoDocker(string socket);
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "new devices of this host are made by {Attacher}")]
+    private partial void LogAttacher(string attacher);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "devices of an earlier run could not be looked after: {Reason}")]
     private partial void LogNotRecovered(string reason);

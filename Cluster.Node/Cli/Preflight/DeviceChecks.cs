@@ -14,7 +14,10 @@ internal static class DeviceChecks
 
     public static IEnumerable<Finding> All(IPreflightHost host, PreflightRequest request)
     {
-        IEnumerable<Finding> all = [Capabilities(host), Fuse(host), Loop(host), Nbd(host), Tools(host)];
+        var attacher = request.Options.Attacher;
+        var kernelError = attacher == AttacherChoice.FuseLoop ? "" : host.KernelNbdError;
+        var isKernel = attacher == AttacherChoice.KernelNbd || (attacher == AttacherChoice.Auto && kernelError.Length == 0);
+        IEnumerable<Finding> all = [Capabilities(host), Needed(Fuse(host), !isKernel), Needed(Loop(host), !isKernel), Nbd(attacher, kernelError), Tools(host)];
         foreach (var finding in all)
         {
             yield return finding.Level == FindingLevel.Fail && !request.Kubernetes
@@ -50,10 +53,19 @@ internal static class DeviceChecks
             : Finding.Ok("loop", "/dev/loop-control opens; the kernel makes devices as they are needed");
     }
 
-    /// <summary>No failure: the node's own devices do not use it.</summary>
-    private static Finding Nbd(IPreflightHost host) => Finding.Ok("nbd", host.Exists("/sys/module/nbd") || host.Exists("/dev/nbd0")
-        ? "the kernel's NBD client is there, for nbd-client on this host"
-        : "the kernel's NBD client is not loaded; only nbd-client on this host needs it (modprobe nbd), the node does not");
+    private static Finding Needed(Finding finding, bool isNeeded) => isNeeded || finding.Level == FindingLevel.Ok ? finding
+        : Finding.Ok(finding.Check, $"{finding.Found}; not needed, as devices are made by the kernel's NBD client");
+
+    /// <summary>What devices are made by, and why.</summary>
+    private static Finding Nbd(AttacherChoice choice, string kernelError) => (choice, kernelError) switch
+    {
+        (AttacherChoice.FuseLoop, _) => Finding.Ok("nbd", "devices are made by FUSE and loop devices, as the setting attacher says"),
+        (AttacherChoice.KernelNbd, "") => Finding.Ok("nbd", "devices are made by the kernel's NBD client, as the setting attacher says"),
+        (AttacherChoice.KernelNbd, _) => Finding.Fail("nbd", $"the setting attacher asks for the kernel's NBD client, but {kernelError}",
+            "modprobe nbd; echo nbd > /etc/modules-load.d/myrmidon-nbd.conf (or set attacher to auto)"),
+        (_, "") => Finding.Ok("nbd", "devices are made by the kernel's NBD client, which this host has"),
+        _ => Finding.Ok("nbd", $"devices are made by FUSE and loop devices: {kernelError}"),
+    };
 
     private static Finding Tools(IPreflightHost host)
     {

@@ -31,6 +31,9 @@ internal interface IPreflightHost
     /// <summary>Why the file can't be opened for reading and writing; empty: it can.</summary>
     string OpenError(string path);
 
+    /// <summary>Why the kernel's NBD client can't be used; empty: it can. Asking loads the module if the host has it.</summary>
+    string KernelNbdError { get; }
+
     /// <summary>The program's file in the system's directories, or null.</summary>
     string? FindProgram(string name);
 

@@ -3,6 +3,7 @@ using System.Net;
 using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using Cluster.Csi.Attach;
+using Cluster.Csi.Kernel;
 using Cluster.Node.Store;
 
 namespace Cluster.Node.Cli.Preflight;
@@ -47,6 +48,8 @@ internal sealed partial class LinuxPreflightHost : IPreflightHost
             return e.Message;
         }
     }
+
+    public string KernelNbdError => KernelNbdAttacher.Look().Reason;
 
     public string? FindProgram(string name) => HostPrograms.Find(name);
 

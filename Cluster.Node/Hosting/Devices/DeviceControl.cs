@@ -64,7 +64,7 @@ public sealed class DeviceControl : IDeviceControl
         Device = view.Device.Path,
         SizeBytes = view.Device.SizeBytes,
         ReadOnly = view.Device.ReadOnly,
-        Kind = view.Device.Kind == AttacherKind.KernelNbd ? "kernel-nbd" : "fuse-loop",
+        Kind = view.Device.Kind == AttacherKind.KernelNbd ? Attachers.KernelNbd : Attachers.FuseLoop,
         Served = view.Device.IsServed,
         Mounts = [.. view.Mounts.Select(mount => new MountResource { Path = mount.Path, FileSystem = mount.FileSystem, Options = mount.Options, ReadOnly = mount.IsReadOnly })],
     };

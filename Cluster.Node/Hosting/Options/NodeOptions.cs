@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Cluster.Csi.Attach;
 using Cluster.Node.Repair;
 using Microsoft.Extensions.Logging;
 
@@ -46,6 +47,9 @@ public sealed record NodeOptions
 
     /// <summary>Path, "" for one in the data directory, or "off".</summary>
     public string DockerSocket { get; init; } = "";
+
+    /// <summary>How new devices of this host are made.</summary>
+    public AttacherChoice Attacher { get; init; } = AttacherChoice.Auto;
 
     public int MeshPort { get; init; }
 

@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using System.Globalization;
 using System.Net;
+using Cluster.Csi.Attach;
 using Microsoft.Extensions.Logging;
 
 namespace Cluster.Node.Hosting.Options;
@@ -39,6 +40,7 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
         new("nbd-socket", true, "a path of at most 107 bytes", (o, v) => v.Length <= 107 ? o with { NbdSocket = v } : null),
         new("csi-socket", true, "off, or a path of at most 107 bytes", (o, v) => v.Length <= 107 ? o with { CsiSocket = v } : null),
         new("docker-socket", true, "off, or a path of at most 107 bytes", (o, v) => v.Length <= 107 ? o with { DockerSocket = v } : null),
+        new("attacher", true, "auto, kernel-nbd or fuse-loop", (o, v) => Attachers.TryParse(v, out var attacher) ? o with { Attacher = attacher } : null),
         new("mesh-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { MeshPort = port } : null),
         new("remote-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { RemotePort = port } : null),
         new("journal-port", true, PortForm, (o, v) => Port(v) is { } port ? o with { JournalPort = port } : null),

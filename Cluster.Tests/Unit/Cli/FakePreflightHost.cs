@@ -27,6 +27,8 @@ internal sealed class FakePreflightHost : IPreflightHost
 
     public HashSet<string> Programs { get; } = [.. HostPrograms.Packages.Keys];
 
+    public string KernelNbdError { get; set; } = "the kernel has no NBD client: modprobe nbd";
+
     public FileSystemRoom? Space { get; set; } = new(1L << 40, 1L << 39);
 
     public DirectoryProbe Probe { get; set; } = new("", "", 0.4, InUse: false);

@@ -176,6 +176,23 @@ public sealed class PreflightSpecs
         Assert.Empty(used.Except(HostPrograms.Packages.Keys, StringComparer.Ordinal));
     }
 
+    [Theory(DisplayName = "It says which attacher makes devices here, and why; what that does not need is no failure")]
+    [InlineData(AttacherChoice.Auto, "", "ok", "the kernel's NBD client, which this host has", "ok")]
+    [InlineData(AttacherChoice.Auto, "no client", "ok", "FUSE and loop devices: no client", "fail")]
+    [InlineData(AttacherChoice.KernelNbd, "", "ok", "as the setting attacher says", "ok")]
+    [InlineData(AttacherChoice.KernelNbd, "no client", "fail", "but no client", "ok")]
+    [InlineData(AttacherChoice.FuseLoop, "", "ok", "FUSE and loop devices, as the setting attacher says", "fail")]
+    public async Task Attacher(AttacherChoice choice, string error, string level, string found, string fuse)
+    {
+        _host.KernelNbdError = error;
+        _host.Files.Remove("/dev/fuse");
+        var report = await RunAsync(kubernetes: true, Options() with { Attacher = choice });
+        var nbd = report.Findings.Single(finding => finding.Check == "nbd");
+        Assert.Equal(level, nbd.Level.ToString().ToLowerInvariant());
+        Assert.Contains(found, nbd.Found, StringComparison.Ordinal);
+        Assert.Equal(fuse, report.Findings.Single(finding => finding.Check == "fuse").Level.ToString().ToLowerInvariant());
+    }
+
     private static IEnumerable<string> ProgramsIn(string source) =>
         System.Text.RegularExpressions.Regex.Matches(source, "RunAsync\\(\"(?<program>[a-z0-9._]+)\"").Select(match => match.Groups["program"].Value);
 
