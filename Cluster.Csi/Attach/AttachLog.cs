@@ -22,6 +22,15 @@ internal static partial class AttachLog
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Device} ({Identity}) has no connection to this node, its I/O waits, and a new one is tried again: {Reason}")]
     public static partial void NotReconnected(ILogger logger, string device, string identity, string reason);
 
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Device} ({Identity}) is cut off, which can't be noted: {Reason}")]
+    public static partial void NotMarked(ILogger logger, string device, string identity, string reason);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "{Device} ({Identity}) had data that could not be written any more (error {Error}); it is detached all the same")]
+    public static partial void DetachedUnwritten(ILogger logger, string device, string identity, string error);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "devices could not be looked after now, which is tried again: {Reason}")]
+    public static partial void NotWatched(ILogger logger, string reason);
+
     [LoggerMessage(Level = LogLevel.Warning, Message = "{Device} ({Identity}) is cut off, its I/O fails: {Reason}")]
     public static partial void CutOff(ILogger logger, string device, string identity, string reason);
 }

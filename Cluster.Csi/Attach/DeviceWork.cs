@@ -17,7 +17,11 @@ internal enum DeviceJobKind
 }
 
 /// <summary>One job, as it goes to the process: one line of JSON on its standard input.</summary>
-internal sealed record DeviceJob(DeviceJobKind Kind, AttachedDeviceNote Device, FileSystemKind FileSystem, string[] Options, NbdAddress Server, string Scratch);
+/// <param name="Version">Of the two programs, which an upgrade in place may have made different ones: <see cref="Current"/>.</param>
+internal sealed record DeviceJob(DeviceJobKind Kind, AttachedDeviceNote Device, FileSystemKind FileSystem, string[] Options, NbdAddress Server, string Scratch, int Version = DeviceJob.Current)
+{
+    public const int Current = 1;
+}
 
 /// <summary><see cref="AttachedDevice"/> with the identity as its text.</summary>
 internal sealed record AttachedDeviceNote(string Identity, string FullName, string Path, ulong SizeBytes, bool ReadOnly, AttacherKind Kind)
@@ -42,7 +46,7 @@ internal sealed class DeviceJobs(IReadOnlyList<string> command)
     public async Task<DeviceOutcome> RunAsync(DeviceJob job, CancellationToken cancellation)
     {
         var line = JsonSerializer.Serialize(job, DeviceWorkJson.Default.DeviceJob);
-        var run = await HostProgram.WorkAsync([.. command, DeviceWork.Option], line, AttachLimits.CheckMs, cancellation).ConfigureAwait(false);
+        var run = await HostProgram.WorkAsync([.. command, DeviceWork.Option], line, job.Kind is DeviceJobKind.Format or DeviceJobKind.Grow ? AttachLimits.CheckMs : AttachLimits.ProgramMs, cancellation).ConfigureAwait(false);
         try
         {
             if (run.IsOk && JsonSerializer.Deserialize(run.Output, DeviceWorkJson.Default.DeviceOutcome) is { } outcome) return outcome;
@@ -87,6 +91,8 @@ public static class DeviceWork
 
     private static async Task<DeviceOutcome> DoAsync(DeviceJob job, AttachedDevice device)
     {
+        if (job.Version != DeviceJob.Current)
+            return new DeviceOutcome(AttachStatus.NotSupported, $"the program was replaced by another version while the node ran (its jobs are version {job.Version}, the program's {DeviceJob.Current}): restart the node");
         var mounter = new Mounter((asked, stop) => Task.Run(() => DataScan.OfDevice(job.Server, asked, stop), stop), job.Scratch);
         switch (job.Kind)
         {

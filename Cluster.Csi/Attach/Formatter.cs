@@ -12,15 +12,20 @@ internal sealed class Formatter(string scratch)
     /// <summary>Zeroes are not written to a device that is blank, in pieces of this.</summary>
     private const int PieceBytes = 64 << 10;
 
+    /// <summary>Zeroed by one call.</summary>
+    private const ulong ZeroBytes = 1UL << 30;
+
     /// <param name="claimed">The device, opened so that nobody else has it; it may be closed afterwards.</param>
     /// <param name="unfinished">The device has a marker, and may have more from the format that put it there.</param>
     public async Task<AttachResult<Done>> FormatAsync(
         AttachedDevice device, SafeFileHandle claimed, FileSystemKind kind, IReadOnlyList<string> options, bool unfinished, CancellationToken cancellation)
     {
         var program = $"mkfs.{FileSystems.NameOf(kind)}";
-        if (HostProgram.Missing(program, "blkdiscard") is { } missing) return AttachResult<Done>.Error(AttachStatus.NotSupported, missing);
+        if (HostProgram.Missing(program) is { } missing) return AttachResult<Done>.Error(AttachStatus.NotSupported, missing);
         Directory.CreateDirectory(scratch);
-        var image = Path.Combine(scratch, $"format-{device.Identity}.img");
+        // A name of its own: a program that outlived an earlier format may still write to that one's.
+        foreach (var left in Directory.EnumerateFiles(scratch, $"format-{device.Identity}-*.img")) File.Delete(left);
+        var image = Path.Combine(scratch, $"format-{device.Identity}-{Guid.NewGuid():N}.img");
         try
         {
             if (!TryMakeSparse(image, (long)device.SizeBytes))
@@ -37,9 +42,9 @@ internal sealed class Formatter(string scratch)
             Flush(claimed);
             if (unfinished)
             {
-                var rest = $"{FormatMarker.SizeBytes}";
-                var zeroed = await HostProgram.RunAsync("blkdiscard", ["--force", "--zeroout", "--offset", rest, device.Path], AttachLimits.CheckMs, cancellation).ConfigureAwait(false);
-                if (!zeroed.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, zeroed.Reason);
+                // By this process, which has the device claimed until the last of it is done: a program that outlived it could zero what was made later.
+                var error = await Task.Run(() => Zero(claimed, device.SizeBytes, cancellation), cancellation).ConfigureAwait(false);
+                if (error != 0) return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be zeroed: error {error}");
             }
             await Task.Run(() => Copy(image, claimed, cancellation), cancellation).ConfigureAwait(false);
             return Done.Ok;
@@ -97,6 +102,16 @@ internal sealed class Formatter(string scratch)
         Flush(to);
         RandomAccess.Write(to, first, 0);
         Flush(to);
+    }
+
+    private static int Zero(SafeFileHandle device, ulong sizeBytes, CancellationToken cancellation)
+    {
+        for (ulong at = FormatMarker.SizeBytes; at < sizeBytes; at += ZeroBytes)
+        {
+            cancellation.ThrowIfCancellationRequested();
+            if (Native.Zero(device, at, Math.Min(ZeroBytes, sizeBytes - at)) is not 0 and var error) return error;
+        }
+        return 0;
     }
 
     private static void WriteNonZero(SafeFileHandle to, ReadOnlySpan<byte> chunk, long offset)

@@ -192,6 +192,7 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList
             var job = new DeviceJob(DeviceJobKind.Claim, AttachedDeviceNote.Of(device), FileSystemKind.Unset, [], server, "");
             var claim = await _jobs.RunAsync(job, cancellation).ConfigureAwait(false);
             if (claim.Status == AttachStatus.InUse) return AttachResult<Done>.Error(AttachStatus.InUse, $"{loop.Path} is in use by something that is not mounted here");
+            if (claim.Status is not (AttachStatus.Ok or AttachStatus.NotFound)) return DeviceJobs.Result(claim);
         }
         var detached = await HostProgram.RunAsync("losetup", ["--detach", loop.Path], cancellation).ConfigureAwait(false);
         for (var waited = Stopwatch.StartNew(); ; await Task.Delay(AttachLimits.PollMs, cancellation).ConfigureAwait(false))

@@ -66,6 +66,8 @@ internal static class HostProgram
         using var process = started!;
         if (line is null) process.StandardInput.Close();
         else await TellAsync(process, line).ConfigureAwait(false);
+        // The process's own disposal leaves open what was used of these.
+        using var input = process.StandardInput;
         var (output, error) = (ReadAsync(process.StandardOutput), ReadAsync(process.StandardError));
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         limit.CancelAfter(atMostMs);
@@ -112,6 +114,7 @@ internal static class HostProgram
 
     private static async Task<string> ReadAsync(StreamReader from)
     {
+        using var closed = from;
         var kept = new StringBuilder();
         var buffer = new char[4096];
         for (int count; (count = await from.ReadAsync(buffer).ConfigureAwait(false)) > 0;)

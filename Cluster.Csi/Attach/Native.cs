@@ -26,6 +26,9 @@ internal static unsafe partial class Native
     public const int WindowChanged = 28;
     public const int Kill = 9;
 
+    /// <summary>BLKZEROOUT, _IO(0x12, 127): a range as two u64, offset and length in bytes (linux/fs.h).</summary>
+    private const ulong ZeroOut = 0x127f;
+
     private const int PathMax = 4096;
     private const int PidfdSendSignalCall = 424;
     private const int PidfdOpenCall = 434;
@@ -47,6 +50,13 @@ internal static unsafe partial class Native
     }
 
     public static int Sync(SafeFileHandle file) => SyncCall(file) == 0 ? 0 : Marshal.GetLastPInvokeError();
+
+    /// <summary>Zeroes a range of a block device. 0, or the error number.</summary>
+    public static int Zero(SafeFileHandle device, ulong offset, ulong length)
+    {
+        var range = stackalloc ulong[2] { offset, length };
+        return ControlCall(device, ZeroOut, range) == 0 ? 0 : Marshal.GetLastPInvokeError();
+    }
 
     /// <summary>The path without symbolic links, as the kernel will show it; null if there is none.</summary>
     public static string? RealPath(string path)
@@ -86,6 +96,9 @@ internal static unsafe partial class Native
 
     [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
     private static partial long SeekCall(SafeFileHandle file, long offset, int whence);
+
+    [LibraryImport("libc", EntryPoint = "ioctl", SetLastError = true)]
+    private static partial int ControlCall(SafeFileHandle file, ulong request, ulong* argument);
 
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
     private static partial int SyncCall(SafeFileHandle file);

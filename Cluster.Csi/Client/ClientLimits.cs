@@ -38,8 +38,11 @@ public static class ClientLimits
     /// <summary>An owner to which this session has presented what it kept answers within this, or is looked for anew.</summary>
     public const int PresentMs = Limits.PresentMsMax + SessionOpenMs;
 
-    /// <summary>Pause before a request that the owner had no room for goes again.</summary>
+    /// <summary>Pause before a request that the owner had no room for goes again; doubled each time that nothing else was answered meanwhile...</summary>
     public const int BusyPauseMs = 5;
+
+    /// <summary>...up to this.</summary>
+    public const int BusyPauseMsMax = 160;
 
     /// <summary>
     /// Blocks whose content is remembered after a partial write, so that the next one (a log's tail) need not read them: 256 KiB a

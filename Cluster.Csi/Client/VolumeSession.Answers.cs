@@ -10,6 +10,7 @@ public sealed partial class VolumeSession
     private readonly List<ulong> _busy = [];
     private readonly Action _sendBusy;
     private ILoopTimer? _busyTimer;
+    private int _busyPauseMs = ClientLimits.BusyPauseMs;
 
     void IFrameHandler.OnFrame(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
     {
@@ -59,6 +60,7 @@ public sealed partial class VolumeSession
             SendAgainLater(request);
             return;
         }
+        _busyPauseMs = ClientLimits.BusyPauseMs;
         if (IsSentAway(header.Status)) return;
         Loop.Stages.Ended(WaitOf(request.Kind), request.SampledAt);
         request.SampledAt = 0;
@@ -105,7 +107,9 @@ public sealed partial class VolumeSession
     private void SendAgainLater(SessionRequest request)
     {
         _busy.Add(request.Id);
-        _busyTimer ??= Loop.Schedule(ClientLimits.BusyPauseMs, _sendBusy);
+        if (_busyTimer is not null) return;
+        _busyTimer = Loop.Schedule(_busyPauseMs, _sendBusy);
+        _busyPauseMs = Math.Min(_busyPauseMs * 2, ClientLimits.BusyPauseMsMax);
     }
 
     private void SendBusy()

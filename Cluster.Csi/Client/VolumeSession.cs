@@ -283,7 +283,8 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     private void CloseIfUnused()
     {
         if (_users > 0 || _pending > 0 || _state == State.Closed) return;
-        if (_state == State.Ready) SendOpen(FrameKind.SessionClose);
+        // Also while it is being opened: the owner may have it, and would take its node for one that uses the volume.
+        if (_state is State.Ready or State.Opening) SendOpen(FrameKind.SessionClose);
         DropLink();
         _state = State.Closed;
         CancelTimers();

@@ -1,3 +1,4 @@
+using System.Text;
 using Cluster.Csi.Attach;
 
 namespace Cluster.Csi.Kernel;
@@ -20,7 +21,12 @@ internal sealed class BackendName
         var file = Path.Combine(directory, "id");
         if (!File.Exists(file))
         {
-            File.WriteAllText(file + ".new", Guid.NewGuid().ToString("N"));
+            using (var made = new FileStream(file + ".new", FileMode.Create, FileAccess.Write))
+            {
+                made.Write(Encoding.ASCII.GetBytes(Guid.NewGuid().ToString("N")));
+                // No loss of power leaves an empty one.
+                made.Flush(flushToDisk: true);
+            }
             File.Move(file + ".new", file);
         }
         var text = File.ReadAllText(file);

@@ -129,7 +129,8 @@ public sealed class KernelNbdAttacher : IAttacher
             using var held = await _locks.EnterAsync(found.Identity.Volume, cancellation).ConfigureAwait(false);
             // Looked at again: it may have become a device meanwhile.
             var state = _host.Look(found.Identity);
-            if (!IsLeftOver(state)) continue;
+            // One that was cut off and is still mounted goes with its last user: what is under its mount is not for whoever uses it.
+            if (!IsLeftOver(state) || (state.Device is { } device && MountTable.Read().Any(mount => mount.Major == device.Major && mount.Minor == device.Minor))) continue;
             var removed = await RemoveAsync(state, force: false, cancellation).ConfigureAwait(false);
             if (!removed.IsOk) AttachLog.NotCleaned(_logger, state.Identity.ToString(), removed.Reason);
         }
@@ -143,7 +144,7 @@ public sealed class KernelNbdAttacher : IAttacher
         {
             for (; ; await Task.Delay(AttachLimits.WatchMs, cancellation).ConfigureAwait(false))
             {
-                foreach (var state in _host.All())
+                foreach (var state in Known())
                 {
                     if (busy.TryGetValue(state.Identity, out var before) && !before.IsCompleted) continue;
                     if (!await NeedsCareAsync(state).WaitAsync(cancellation).ConfigureAwait(false)) busy.TryRemove(state.Identity, out _);
@@ -158,6 +159,20 @@ public sealed class KernelNbdAttacher : IAttacher
         await Task.WhenAll(busy.Values.Select(task => task.ContinueWith(_ => { }, TaskScheduler.Default))).ConfigureAwait(false);
     }
 
+    /// <summary>What there is, or nothing this time.</summary>
+    private IReadOnlyList<KernelNbdState> Known()
+    {
+        try
+        {
+            return _host.All();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            AttachLog.NotWatched(_logger, e.Message);
+            return [];
+        }
+    }
+
     private async Task<bool> NeedsCareAsync(KernelNbdState state)
     {
         // One that goes has lost its last user: what is left of it is its directory.
@@ -166,6 +181,18 @@ public sealed class KernelNbdAttacher : IAttacher
     }
 
     private async Task CareAsync(DeviceIdentity identity, CancellationToken cancellation)
+    {
+        try
+        {
+            await LookAfterAsync(identity, cancellation).ConfigureAwait(false);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            AttachLog.NotWatched(_logger, e.Message);
+        }
+    }
+
+    private async Task LookAfterAsync(DeviceIdentity identity, CancellationToken cancellation)
     {
         using var held = await _locks.EnterAsync(identity.Volume, cancellation).ConfigureAwait(false);
         // Looked at again: whoever had the lock may have taken it away, or connected it.

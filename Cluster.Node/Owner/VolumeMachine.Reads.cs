@@ -38,7 +38,8 @@ public sealed partial class VolumeMachine
             return;
         }
         var status = AdmitRead(from, in read);
-        if (status != IoStatus.Ok || Passes(ChargeOf(in read))) StartRead(from, frame.RequestId, read);
+        // One that is too large is refused, and paid for by nobody.
+        if (status != IoStatus.Ok || read.Range.Count > Limits.RecordBlocksMax || Passes(ChargeOf(in read))) StartRead(from, frame.RequestId, read);
         else if (!Throttle(read.Session, new Throttled(from, frame.RequestId, default, null, read, ChargeOf(in read), _effects.NowMs)))
             from.Send(FrameKind.ClientReadReply, Volume, _epoch, frame.RequestId, IoStatus.Busy, default);
     }

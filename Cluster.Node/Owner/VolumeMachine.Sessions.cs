@@ -98,7 +98,7 @@ public sealed partial class VolumeMachine
         if (Phase == VolumePhase.Draining || _deleting) return IoStatus.Offline;
         // Nothing changes under a session's feet, and what it reads is on media (R13).
         if (_marker is { RestoreFrom: not 0 }) return IoStatus.Offline;
-        if (open.Session.Generation != _state.Attachment.Generation) return IoStatus.StaleSession;
+        if (Generation(open.Session) is not IoStatus.Ok and var other) return other;
         if (_state.Attachment.Mode == AttachmentMode.Exclusive && _state.Attachment.Node != from.Link!.Peer) return IoStatus.StaleSession;
         if (_fenced.Contains(open.Session)) return IoStatus.StaleSession;
         if (HasLost(in open)) return IoStatus.DataLost;
@@ -155,10 +155,14 @@ public sealed partial class VolumeMachine
         ForgetPresenters((id, presenter) => id == close.Session && presenter.From == from, null);
     }
 
+    /// <summary>One that is newer than any known here was given by the journal, so that this is not the volume's owner any more (R18): the session is not over.</summary>
+    private IoStatus Generation(SessionId id) => id.Generation == _state.Attachment.Generation ? IoStatus.Ok
+        : id.Generation < _state.Attachment.Generation ? IoStatus.StaleSession : IoStatus.NotOwner;
+
     private IoStatus AdmitSession(IFrameLink from, SessionId id)
     {
         if (Phase != VolumePhase.Serving) return Phase == VolumePhase.Stopped ? IoStatus.NotOwner : IoStatus.Offline;
-        if (id.Generation != _state.Attachment.Generation) return IoStatus.StaleSession;
+        if (Generation(id) is not IoStatus.Ok and var other) return other;
         if (_sessions.TryGetValue(id, out var session)) return session.Link == from ? IoStatus.Ok : IoStatus.Offline;
         // Unknown here: it opens first. Under an exclusive attachment it was fenced, or never was the one.
         return IoStatus.Offline;

@@ -9,7 +9,10 @@ namespace Cluster.Node.Owner;
 // so that the sum of several is within the limit (docs/adr/0013-limits-are-kept-by-the-owner.md).
 public sealed partial class VolumeMachine
 {
-    /// <summary>Requests and bytes of writes that wait at one time; what comes beyond is refused as Busy, and the front end sends it again.</summary>
+    /// <summary>
+    /// Requests and bytes of writes that wait at one time; what comes beyond is refused as Busy, and the front end sends it again. A session of which nothing waits may always have one request
+    /// wait, and so its turn, however much others have sent.
+    /// </summary>
     public const int ThrottledMax = Limits.PendingRecordsMax;
 
     public const long ThrottledBytesMax = Limits.PendingBytesMax;
@@ -56,8 +59,8 @@ public sealed partial class VolumeMachine
     /// <summary>False when no more may wait.</summary>
     private bool Throttle(SessionId id, in Throttled request)
     {
-        if (_throttled >= ThrottledMax || _throttledBytes >= ThrottledBytesMax) return false;
         var session = _sessions[id];
+        if (session.Waiting.Count > 0 && (_throttled >= ThrottledMax || _throttledBytes >= ThrottledBytesMax)) return false;
         request.Buffer?.AddReference();
         if (session.Waiting.Count == 0) _turns.Enqueue(session);
         session.Waiting.Enqueue(request);

@@ -142,8 +142,8 @@ public sealed class LocalityPlan(TimeSpan settle)
         if (!_volumes.TryGetValue(id, out var volume) || volume.Move is not { } move) return;
         End(volume);
         if (isPinned && volume.Away == move) volume.PinnedUntilMs = nowMs + (PinnedAgain * _settleMs);
-        // Nothing has moved.
-        (volume.PauseMs, volume.NotBeforeMs) = (0, isPinned ? long.MinValue : nowMs + _settleMs);
+        // Nothing has moved. It goes behind those that have not been asked for yet.
+        (volume.PauseMs, volume.SinceMs, volume.NotBeforeMs) = (0, nowMs, isPinned ? long.MinValue : nowMs + _settleMs);
     }
 
     /// <summary>Moves that took too long. They are not under way any more; the wish is to be taken back.</summary>

@@ -66,6 +66,8 @@ public sealed class VolumeAllocationStrategy(
             var servedBy = OwnerChoice.ServedBy(view.Last(volume), sightOf(volume));
             // A wish is fulfilled when the volume is served there, not when its shard is.
             if (move == owner && (servedBy is null || servedBy == owner)) await view.ForgetMoveAsync(volume, owner);
+            // Nor is one that can't be fulfilled any more, the copy there having been replaced: it would stand in the way of every later one.
+            else if (move is not null && view.Last(volume).Replicas is { Length: > 0 } replicas && !replicas.Contains(move)) await view.ForgetMoveAsync(volume, move);
             if (rebalanceInProgress.Contains(volume.ToString())) continue;
             // It is at home: whatever it was taken away for is over.
             _handedTo.TryRemove(volume, out _);

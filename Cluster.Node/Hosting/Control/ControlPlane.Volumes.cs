@@ -139,7 +139,7 @@ public sealed partial class ControlPlane
         if (!found.IsOk) return FailureOf(found);
         var entry = found.Value!.Entry;
         var now = await DescribeAsync(parts, entry, cancellation);
-        if (now.Owner == node) return isPinned && await PinAsync(parts, name, now, node, entry.Id, cancellation) is { } unpinned ? unpinned : now;
+        if (now.Owner == node) return isPinned && await StayAsync(parts, name, now, node, entry.Id, cancellation) is { } unpinned ? unpinned : now;
         if (!now.Replicas.Any(replica => replica.Node == node && replica.State == "in-sync"))
             return new ControlFailure(ControlStatus.Conflict,
                 $"Volume {name} can't move to '{node}', which holds no in-sync copy; in sync are {InSyncNodes(now)}.");
@@ -163,6 +163,22 @@ public sealed partial class ControlPlane
 
     private static ControlFailure NoMove(VolumeName name, MetaLogUnavailableException e) =>
         new(ControlStatus.Unavailable, $"The journal took no move of volume {name}: {e.Message}");
+
+    /// <summary>An operator wants it where it is: what was asked for before, and is not made yet, counts no more.</summary>
+    private static async Task<ControlFailure?> StayAsync(
+        ControlParts parts, VolumeName name, VolumeResource now, string node, VolumeId id, CancellationToken cancellation)
+    {
+        if (await PinAsync(parts, name, now, node, id, cancellation) is { } failure) return failure;
+        try
+        {
+            await parts.Moves.RequestAsync(id, node, cancellation);
+            return null;
+        }
+        catch (MetaLogUnavailableException e)
+        {
+            return NoMove(name, e);
+        }
+    }
 
     private static async Task<ControlFailure?> PinAsync(
         ControlParts parts, VolumeName name, VolumeResource now, string node, VolumeId id, CancellationToken cancellation)

@@ -49,7 +49,7 @@ public sealed record NodeOptions
     public string DockerSocket { get; init; } = "";
 
     /// <summary>How new devices of this host are made.</summary>
-    public AttacherChoice Attacher { get; init; } = AttacherChoice.Auto;
+    public AttacherChoice Attacher { get; init; } = AttacherChoice.FuseLoop;
 
     public int MeshPort { get; init; }
 

@@ -42,8 +42,8 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     /// <summary>Between two looks at which volumes are used elsewhere, in ticks.</summary>
     private const int AwayTicks = 10;
 
-    /// <summary>Volumes told at one time; of more, the others have their turn once these have moved.</summary>
-    private const int AwayMax = 256;
+    /// <summary>Volumes told at one time, some 60 B each; of more, the others have their turn once these have moved.</summary>
+    private const int AwayMax = 4096;
 
     private readonly ILoop _loop;
     private readonly IBlockStore _store;

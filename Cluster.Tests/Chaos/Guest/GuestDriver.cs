@@ -201,6 +201,11 @@ internal sealed class GuestDriver(string root)
         Assert.StartsWith("ok", await AskAsync("attach 3"), StringComparison.Ordinal);
         Assert.Equal("ok", await AskAsync("detach"));
         AssertNothingLeft();
+        // One that is fenced while its node lives fails each flush, and is let go of all the same.
+        Assert.StartsWith("ok", await AskAsync("attach 3"), StringComparison.Ordinal);
+        Assert.Equal("ok", await AskAsync("fence"));
+        Assert.Equal("ok", await AskAsync("detach"));
+        AssertNothingLeft();
     }
 
     /// <summary>The errno of a read; 0: it went well.</summary>

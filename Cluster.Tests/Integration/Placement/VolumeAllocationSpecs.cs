@@ -92,6 +92,14 @@ public sealed class VolumeAllocationSpecs(VolumeAllocationSpecs.SystemFixture fi
         Assert.Equal(("b", 1), (world.Shard, world.HandOffs));
     }
 
+    [Fact(DisplayName = "A move to a node that has no copy any more is forgotten: it would stand in the way of every later one")]
+    public async Task Move_to_nowhere()
+    {
+        var world = new World(fixture.System, "a", "a", "gone", "", stale: false);
+        await world.RoundAsync();
+        Assert.Equal(("a", "a", null), (world.Shard, world.Serves, world.Move));
+    }
+
     /// <param name="stale">What the coordinator hears of an owner that hands off comes after the shard was allocated anew.</param>
     private sealed class World(ActorSystem system, string? shard, string? serves, string? move, string attached, bool stale) : IVolumePlacementView
     {

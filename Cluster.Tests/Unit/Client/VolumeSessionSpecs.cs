@@ -457,6 +457,52 @@ public class VolumeSessionSpecs
         Assert.Equal(1, Sent(FrameKind.SessionClose));
     }
 
+    [Fact(DisplayName = "A session that ends while an owner opens it says so: the owner would count its node among the volume's users")]
+    public void Close_while_it_opens()
+    {
+        Owner.Kill(survive: 0);
+        _loop.Run();
+        Assert.False(_session.IsReady);
+        Assert.Equal(1, Owner.Link!.ToOwnerCount);
+        _session.Close();
+        Assert.True(_session.IsOver);
+        Owner.Settle();
+        Assert.Equal([FrameKind.SessionOpen, FrameKind.SessionClose], Owner.Arrived.TakeLast(2).Select(frame => frame.Header.Kind));
+    }
+
+    [Fact(DisplayName = "A request that the owner has no room for goes again after pauses that grow as long as nothing else is answered")]
+    public void Busy_pauses()
+    {
+        Owner.Refusal = IoStatus.Busy;
+        var write = Submit(ProbeRequest.Write(0, Pattern(Block)));
+        var times = new List<long>();
+        for (var seen = 0; times.Count < 9; _loop.Advance(1))
+        {
+            Owner.Settle();
+            if (Sent(FrameKind.ClientWrite) == seen) continue;
+            seen = Sent(FrameKind.ClientWrite);
+            times.Add(_loop.NowMs);
+        }
+        long[] pauses = [.. times.Zip(times.Skip(1), (one, next) => next - one)];
+        Assert.InRange(pauses[0], ClientLimits.BusyPauseMs, ClientLimits.BusyPauseMs + 1);
+        Assert.Equal([.. pauses.Order()], pauses);
+        Assert.InRange(pauses[^1], ClientLimits.BusyPauseMsMax, ClientLimits.BusyPauseMsMax + 1);
+        Owner.Refusal = null;
+        _loop.Advance(ClientLimits.BusyPauseMsMax);
+        Owner.Settle();
+        Assert.Equal(IoStatus.Ok, write.Status);
+        Owner.Refusal = IoStatus.Busy;
+        Submit(ProbeRequest.Write(0, Pattern(Block)));
+        Owner.Settle();
+        var before = Sent(FrameKind.ClientWrite);
+        _loop.Advance(ClientLimits.BusyPauseMs);
+        Owner.Settle();
+        Assert.Equal(before + 1, Sent(FrameKind.ClientWrite));
+        Owner.Refusal = null;
+        _loop.Advance(ClientLimits.BusyPauseMsMax);
+        Owner.Settle();
+    }
+
     [Fact(DisplayName = "The longest gap is the pause that a waiting client saw, the one under way included")]
     public void Gap()
     {

@@ -52,6 +52,22 @@ public sealed class CatchUpSpecs
         Assert.Equal((1, 1), (rig.Repair.CatchUpsStarted, rig.Repair.CatchUpsResumed));
     }
 
+    [Fact(DisplayName = "An owner that is caught up from does not follow who uses the volume: that would cut the catch-up off")]
+    public void Stays_meanwhile()
+    {
+        using var rig = Degraded();
+        rig.Changes.Enqueue((new ChangePosition(true, 45), KiB));
+        rig.Changes.Enqueue((null, KiB));
+        rig.LinkUp(2);
+        rig.Promised(2, catchingUp: true, catchUpTo: 1, catchUpCursor: 40);
+        rig.CaughtUp(2, 0);
+        Assert.Equal(1, rig.Repair.CatchUpsStarted);
+        rig.Machine.OnLinkDown(rig.Front);
+        rig.Open(new SessionId(0, 6), rig.Links[1]);
+        Assert.Null(rig.Machine.Away);
+        Assert.Contains("a catch-up", rig.Machine.View().Usage, StringComparison.Ordinal);
+    }
+
     [Fact(DisplayName = "R8: a cursor of another order, or beyond this one's end, counts for nothing")]
     public void R8_a_cursor_of_another_order()
     {

@@ -95,6 +95,33 @@ public sealed class ThrottleSpecs
         Assert.Equal(IoStatus.Busy, rig.AnswerTo(VolumeMachine.ThrottledMax + 10));
     }
 
+    [Fact(DisplayName = "A front end gets its turn though others keep all places taken: one request of it waits in any case")]
+    public void Never_starved()
+    {
+        using var rig = Limited((Iops, "10"));
+        var (late, session) = (new RecordingLink(rig.Nodes[0]), new SessionId(0, 7));
+        rig.Open(session, late);
+        for (ulong id = 1; id <= VolumeMachine.ThrottledMax + 10; id++) Read(rig, id, 1);
+        Read(rig, 1, 1, session, late);
+        Read(rig, 2, 1, session, late);
+        Assert.Equal(VolumeMachine.ThrottledMax + 1, rig.Machine.ThrottledNow);
+        Assert.Equal((IoStatus.Unset, IoStatus.Busy), (rig.AnswerTo(1, late), rig.AnswerTo(2, late)));
+        for (var end = rig.NowMs + 300; rig.NowMs < end; Wake(rig)) AnswerReads(rig);
+        Assert.Equal(IoStatus.Ok, rig.AnswerTo(1, late));
+    }
+
+    [Fact(DisplayName = "A read of more than a record may have is refused at once and counts for nothing: the next one does not wait for it")]
+    public void Refused_counts_not()
+    {
+        using var rig = Limited((Bandwidth, "1MiB"));
+        Read(rig, 1, Limits.RecordBlocksMax + 1);
+        Assert.Equal(IoStatus.OutOfRange, rig.AnswerTo(1));
+        Read(rig, 2, 1);
+        Assert.Equal(0, rig.Machine.ThrottledNow);
+        AnswerReads(rig);
+        Assert.Equal(IoStatus.Ok, rig.AnswerTo(2));
+    }
+
     [Fact(DisplayName = "R12: what waited when its connection was lost is forgotten, and done once when it comes again")]
     public void Sent_again()
     {

@@ -155,6 +155,23 @@ public sealed class LocalityPlanSpecs
         Assert.Equal(Settle, UntilMove(1) - asked);
     }
 
+    [Fact(DisplayName = "Volumes whose moves nobody takes don't keep others from theirs")]
+    public void Others_first()
+    {
+        for (ulong id = 1; id <= 60; id++) Away(id, A, B);
+        var asked = new HashSet<ulong>();
+        for (var seconds = 0; seconds < 30; seconds++)
+        {
+            foreach (var move in Pass(1000))
+            {
+                asked.Add(move.Away.Volume.Value);
+                if (move.Away.Volume.Value <= 50) _plan.OnNotAsked(move.Away.Volume, isPinned: false, _now);
+                else Made(move.Away.Volume.Value, A, B);
+            }
+        }
+        Assert.Equal(60, asked.Count);
+    }
+
     private static NodeId Node(int number) => new(new Guid(number, 0, 0, new byte[8]));
 
     private bool Fit(AwayVolume away) => !_unfit.Contains(away.FrontEnd);
