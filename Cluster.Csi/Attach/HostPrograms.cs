@@ -14,7 +14,6 @@ public static class HostPrograms
         ["umount"] = "mount",
         ["blkid"] = "util-linux",
         ["wipefs"] = "util-linux",
-        ["blkdiscard"] = "util-linux",
         ["setsid"] = "util-linux",
         ["mkfs.ext4"] = "e2fsprogs",
         ["e2fsck"] = "e2fsprogs",
