@@ -64,10 +64,10 @@ internal static class HostProgram
             return new ProgramRun(program, NoProgram, "", failure.Message);
         }
         using var process = started!;
-        if (line is null) process.StandardInput.Close();
-        else await TellAsync(process, line).ConfigureAwait(false);
-        // The process's own disposal leaves open what was used of these.
-        using var input = process.StandardInput;
+        // The process's own disposal leaves open what was used of these. The stream below the writer: a writer that could not write tries again when it is disposed.
+        await using var input = process.StandardInput.BaseStream;
+        if (line is null) input.Close();
+        else await TellAsync(input, line).ConfigureAwait(false);
         var (output, error) = (ReadAsync(process.StandardOutput), ReadAsync(process.StandardError));
         using var limit = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         limit.CancelAfter(atMostMs);
@@ -99,12 +99,12 @@ internal static class HostProgram
         }
     }
 
-    private static async Task TellAsync(Process process, string line)
+    private static async Task TellAsync(Stream input, string line)
     {
         try
         {
-            await process.StandardInput.WriteLineAsync(line).ConfigureAwait(false);
-            await process.StandardInput.FlushAsync().ConfigureAwait(false);
+            await input.WriteAsync(Encoding.UTF8.GetBytes(line + '\n')).ConfigureAwait(false);
+            await input.FlushAsync().ConfigureAwait(false);
         }
         catch (IOException)
         {

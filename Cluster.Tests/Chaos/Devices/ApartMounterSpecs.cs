@@ -63,5 +63,17 @@ public class ApartMounterSpecs
         Assert.NotEqual(0, await DeviceWork.RunAsync(nothing, TextWriter.Null));
     }
 
+    [Fact(DisplayName = "A process that ends before it has read its job is an error that gives its exit, not a broken pipe")]
+    public async Task Ends_unread()
+    {
+        await using var rig = new DeviceRig();
+        var device = await rig.AttachAsync();
+        // More than a pipe holds: the writer is still at it when the process ends.
+        string[] options = [new('x', 1 << 20)];
+        var unread = await new ApartMounter(["/bin/false"], rig.Address, rig.Root).FormatAsync(device, FileSystemKind.Ext4, options, default);
+        Assert.Equal(AttachStatus.Failed, unread.Status);
+        Assert.Contains("exit 1", unread.Reason, StringComparison.Ordinal);
+    }
+
     private static ApartMounter Apart(DeviceRig rig) => new(DeviceProcess.Command, rig.Address, Path.Combine(rig.Root, "scratch"));
 }
