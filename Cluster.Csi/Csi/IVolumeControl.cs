@@ -43,6 +43,9 @@ public interface IVolumeControl
     /// <summary>All volumes, in any order.</summary>
     Task<CsiResult<IReadOnlyList<VolumeFacts>>> ListAsync(CancellationToken cancellation);
 
+    /// <summary>Full names of the volumes that have a label of this key, as the catalogue has it: no owner is asked, so one that is silent costs no time.</summary>
+    Task<CsiResult<IReadOnlyList<string>>> ListWithLabelAsync(string key, CancellationToken cancellation);
+
     /// <summary>FAILED_PRECONDITION while it is attached or open, or has snapshots.</summary>
     Task<CsiResult<VolumeFacts>> DeleteAsync(string fullName, CancellationToken cancellation);
 

@@ -33,6 +33,7 @@ internal sealed class VolumePublication(IVolumeControl control)
                 $"Volume {volume.FullName} is published on {request.NodeId} in another way ({noted.Write(same.Generation)}); unpublish it first.");
         if (await HolderAsync(volume, access, request.NodeId, nodes.Value!, cancellation).ConfigureAwait(false) is { } holder) return CsiError.Precondition(
             $"Volume {volume.FullName} is published on node {holder} and in use there; unpublish it there first.");
+        if (await FullAsync(volume, request.NodeId, cancellation).ConfigureAwait(false) is { } full) return full;
         return access.IsExclusive
             ? await PublishAloneAsync(volume, access, request.NodeId, cancellation).ConfigureAwait(false)
             : await PublishReaderAsync(volume, access, request.NodeId, nodes.Value!, cancellation).ConfigureAwait(false);
@@ -71,6 +72,16 @@ internal sealed class VolumePublication(IVolumeControl control)
             if (await control.IsUsedByAsync(volume.FullName, known, cancellation).ConfigureAwait(false)) return holder.Node;
         }
         return null;
+    }
+
+    /// <summary>By their notes; of calls at one time more may pass than there is room for, and the node itself refuses what is too much (<see cref="NodeStaging"/>).</summary>
+    private async Task<CsiError?> FullAsync(VolumeFacts volume, string node, CancellationToken cancellation)
+    {
+        var noted = await control.ListWithLabelAsync(Publication.LabelOf(node), cancellation).ConfigureAwait(false);
+        if (noted.Error is { } unknown) return unknown;
+        var others = noted.Value!.Count(name => name != volume.FullName);
+        return others < CsiLimits.VolumesPerNodeMax ? null
+            : CsiError.Exhausted($"Node {node} has {others} volumes published, the most that it may have; unpublish one there first, or publish {volume.FullName} on another node.");
     }
 
     /// <summary>

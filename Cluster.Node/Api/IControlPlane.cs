@@ -11,6 +11,9 @@ public interface IControlPlane
     /// <summary>All volumes, or those of one namespace, sorted by namespace and name.</summary>
     Task<ControlResult<IReadOnlyList<VolumeResource>>> ListVolumesAsync(string? scope, CancellationToken cancellation);
 
+    /// <summary>Those that have a label of this key and are not being deleted. From the catalogue alone: no owner is asked.</summary>
+    Task<ControlResult<IReadOnlyList<VolumeName>>> ListVolumesWithAsync(string label, CancellationToken cancellation);
+
     Task<ControlResult<VolumeResource>> GetVolumeAsync(VolumeName name, CancellationToken cancellation);
 
     /// <summary>Answers the volume as it was. Conflict while it is attached to a node or a client has it open, unless forced: then those are cut off.</summary>

@@ -50,6 +50,15 @@ public sealed partial class ControlPlane
             .ToArray();
     }
 
+    public async Task<ControlResult<IReadOnlyList<VolumeName>>> ListVolumesWithAsync(string label, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var list = await AskPlacementAsync<PlacementProtocol.VolumeList>(parts, new PlacementProtocol.ListVolumes(""), AskMax, cancellation);
+        if (!list.IsOk) return new ControlFailure(list.Status, list.Reason);
+        return list.Value!.Volumes.Where(entry => entry.Phase != CataloguePhase.Deleting && entry.Spec.Labels.ContainsKey(label))
+            .Select(entry => new VolumeName(entry.Spec.Namespace, entry.Spec.Name)).ToArray();
+    }
+
     public async Task<ControlResult<VolumeResource>> GetVolumeAsync(VolumeName name, CancellationToken cancellation)
     {
         if (_parts is not { } parts) return NotReady;

@@ -66,6 +66,12 @@ public sealed partial class CsiVolumeControl(string nodeName, string zone, ICont
         return list.IsOk ? list.Value!.Select(Facts).ToArray() : Error(list.Status, list.Reason);
     }
 
+    public async Task<CsiResult<IReadOnlyList<string>>> ListWithLabelAsync(string key, CancellationToken cancellation)
+    {
+        var list = await control.ListVolumesWithAsync(key, cancellation);
+        return list.IsOk ? list.Value!.Select(name => name.ToString()).ToArray() : Error(list.Status, list.Reason);
+    }
+
     public Task<CsiResult<VolumeFacts>> DeleteAsync(string fullName, CancellationToken cancellation) =>
         WithVolumeAsync(fullName, name => control.DeleteVolumeAsync(name, null, force: false, cancellation));
 

@@ -54,6 +54,9 @@ internal sealed class OneVolumeControl : IVolumeControl
     public Task<CsiResult<IReadOnlyList<NodeFacts>>> ListNodesAsync(CancellationToken cancellation) =>
         Task.FromResult<CsiResult<IReadOnlyList<NodeFacts>>>(new NodeFacts[] { new(NodeName, "", true, true, 1, null) });
 
+    public Task<CsiResult<IReadOnlyList<string>>> ListWithLabelAsync(string key, CancellationToken cancellation) =>
+        Task.FromResult<CsiResult<IReadOnlyList<string>>>(Volume.Labels.ContainsKey(key) ? new[] { Volume.FullName } : []);
+
     public Task<bool> IsUsedByAsync(string fullName, NodeFacts node, CancellationToken cancellation) => Task.FromResult(false);
 
     // ---- what no call of a node or of a publication asks ----

@@ -75,6 +75,11 @@ public sealed partial class FakeControlPlane : IControlPlane
             : Answer<IReadOnlyList<VolumeResource>>(
                 new(ControlStatus.Ok, [.. _volumes.Values.Where(v => scope is null || v.Namespace == scope)], ""));
 
+    public Task<ControlResult<IReadOnlyList<VolumeName>>> ListVolumesWithAsync(string label, CancellationToken cancellation) =>
+        Fails<IReadOnlyList<VolumeName>>(out var failed)
+            ? failed
+            : Answer<IReadOnlyList<VolumeName>>(new(ControlStatus.Ok, [.. _volumes.Where(pair => pair.Value.Labels.ContainsKey(label)).Select(pair => pair.Key)], ""));
+
     public Task<ControlResult<VolumeResource>> GetVolumeAsync(VolumeName name, CancellationToken cancellation) =>
         Change(name, null, volume => volume);
 

@@ -50,6 +50,31 @@ public class ControllerSpecs(CsiNode node) : IClassFixture<CsiNode>
         await CsiClient.FailsAsync(StatusCode.InvalidArgument, node.Controller.ListVolumesAsync(new ListVolumesRequest { MaxEntries = -1 }));
     }
 
+    [Fact(DisplayName = "A node has no more volumes published than it says it may have: one more is RESOURCE_EXHAUSTED, until another one goes")]
+    public async Task Full_node()
+    {
+        const int AtOnce = 8;
+        var most = (int)(await node.Client.Node.NodeGetInfoAsync(new NodeGetInfoRequest())).MaxVolumesPerNode;
+        var others = (await node.Controller.ListVolumesAsync(new ListVolumesRequest())).Entries.Count(entry => entry.Status.PublishedNodeIds.Contains("node-0"));
+        var volumes = new string[most - others + 1];
+        await Parallel.ForAsync(0, volumes.Length, new ParallelOptions { MaxDegreeOfParallelism = AtOnce }, async (index, cancellation) =>
+        {
+            volumes[index] = (await node.CreateAsync()).VolumeId;
+            if (index < volumes.Length - 1) await node.Controller.ControllerPublishVolumeAsync(PublishRequest(volumes[index]), cancellationToken: cancellation);
+        });
+        var refused = await CsiClient.FailsAsync(StatusCode.ResourceExhausted, node.Controller.ControllerPublishVolumeAsync(PublishRequest(volumes[^1])));
+        Assert.Contains($"node-0 has {most} volumes", refused, StringComparison.Ordinal);
+        // What is published there already is none more.
+        await node.Controller.ControllerPublishVolumeAsync(PublishRequest(volumes[0]));
+        await UnpublishAsync(volumes[0], "node-0");
+        await node.Controller.ControllerPublishVolumeAsync(PublishRequest(volumes[^1]));
+        await Parallel.ForEachAsync(volumes, new ParallelOptions { MaxDegreeOfParallelism = AtOnce }, async (volume, _) =>
+        {
+            await UnpublishAsync(volume, "node-0");
+            await node.DeleteAsync(volume);
+        });
+    }
+
     [Fact(DisplayName = "A volume tells its condition and where it is published; publishing twice is one publication, and in another way ALREADY_EXISTS")]
     public async Task Published()
     {
