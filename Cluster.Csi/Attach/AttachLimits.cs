@@ -8,6 +8,11 @@ public static class AttachLimits
 
     public const int CheckMs = 3_600_000;
 
+    /// <summary>
+    /// What a file system has not written back is given so long when its device is taken away by force. A device that answers needs less; one that does not must not make anybody wait.
+    /// </summary>
+    public const int ForcedUnmountMs = 5_000;
+
     /// <summary>A program that was killed is waited for so long.</summary>
     public const int KilledMs = 5_000;
 

@@ -65,6 +65,8 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList
         if (!stuck.IsOk && !force) return stuck;
         // Forced, what it holds fails now; what was acknowledged is with the owner (P1).
         if (force && !await DaemonProcess.EndAsync(Mark(state.Directory), now: true, cancellation).ConfigureAwait(false)) return Stays(state);
+        // What waited for an answer of the device has failed by now.
+        if (stuck.Status == AttachStatus.Failed && state.Loop is { } left) stuck = await ReleaseAsync(left, state.Directory, force, cancellation).ConfigureAwait(false);
         if (!stuck.IsOk) return stuck;
         for (var layer = 0; layer < AttachLimits.MountLayersMax && MountTable.At(MountTable.Read(), state.Directory.Export) is not null; layer++)
         {
@@ -182,7 +184,7 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList
             var mounts = MountTable.Read().Where(mount => mount.Major == loop.Major && mount.Minor == loop.Minor).ToArray();
             if (mounts.Length == 0) break;
             if (!force) return AttachResult<Done>.Error(AttachStatus.InUse, $"{loop.Path} is mounted at {mounts[^1].Path}");
-            var unmounted = await HostProgram.RunAsync("umount", ["--lazy", mounts[^1].Path], cancellation).ConfigureAwait(false);
+            var unmounted = await HostProgram.RunAsync("umount", ["--lazy", mounts[^1].Path], AttachLimits.ForcedUnmountMs, cancellation).ConfigureAwait(false);
             if (!unmounted.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, unmounted.Reason);
         }
         if (!force)

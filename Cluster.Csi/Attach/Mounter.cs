@@ -112,7 +112,7 @@ public sealed class Mounter : IMounter
         for (var layer = 0; layer < AttachLimits.MountLayersMax; layer++)
         {
             if (MountTable.At(MountTable.Read(), path) is null) return Done.Ok;
-            var run = await HostProgram.RunAsync("umount", force ? ["--lazy", path] : [path], cancellation).ConfigureAwait(false);
+            var run = await (force ? HostProgram.RunAsync("umount", ["--lazy", path], AttachLimits.ForcedUnmountMs, cancellation) : HostProgram.RunAsync("umount", [path], cancellation)).ConfigureAwait(false);
             if (run.IsOk) continue;
             if (MountTable.At(MountTable.Read(), path) is null) return Done.Ok;
             return run.Error.Contains("busy", StringComparison.Ordinal)

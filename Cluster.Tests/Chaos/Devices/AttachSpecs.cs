@@ -154,6 +154,29 @@ public class AttachSpecs
         await rig.AttachAsync(3);
     }
 
+    [Fact(DisplayName = "A mounted device that does not answer is taken away by force soon: what its file system has not written back is given seconds, then fails")]
+    public async Task Forced_while_it_is_silent()
+    {
+        await using var rig = new DeviceRig();
+        var device = await rig.AttachAsync();
+        DeviceRig.Ok(await rig.Mounter.FormatAsync(device, FileSystemKind.Ext4, [], default));
+        var mount = Path.Combine(rig.Root, "mnt");
+        DeviceRig.Ok(await rig.Mounter.MountAsync(new MountRequest(device, mount, FileSystemKind.Ext4, []), default));
+        using (var file = new FileStream(Path.Combine(mount, "file"), FileMode.Create))
+        {
+            file.Write(new byte[4096]);
+            file.Flush(flushToDisk: true);
+            rig.Volume.Held = [];
+            // Stays in the host's memory until somebody writes it back.
+            file.Write(new byte[1 << 20]);
+        }
+        // Less than what a program that hangs is given.
+        var detached = await rig.Attacher.DetachAsync(device.Identity.Volume, force: true, default).WaitAsync(TimeSpan.FromMilliseconds(AttachLimits.ProgramMs / 2));
+        Assert.True(detached.IsOk, detached.Reason);
+        Assert.Equal(AttachStatus.NotFound, rig.Mounter.MountedAt(mount).Status);
+        rig.AnswerAgain();
+    }
+
     [Fact(DisplayName = "A device that somebody has open is not taken away under him, unless by force: then his I/O fails")]
     public async Task Open_device()
     {
