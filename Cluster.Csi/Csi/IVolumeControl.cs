@@ -46,6 +46,11 @@ public interface IVolumeControl
     /// <summary>Full names of the volumes that have a label of this key, as the catalogue has it: no owner is asked, so one that is silent costs no time.</summary>
     Task<CsiResult<IReadOnlyList<string>>> ListWithLabelAsync(string key, CancellationToken cancellation);
 
+    /// <summary>
+    /// The labels and annotations "myrmidon.dev/..." of a claim of Kubernetes; none where that is not asked, or when the claim is gone. UNAVAILABLE when it does not answer.
+    /// </summary>
+    Task<CsiResult<ImmutableSortedDictionary<string, string>>> ReadClaimAsync(string scope, string claim, CancellationToken cancellation);
+
     /// <summary>FAILED_PRECONDITION while it is attached or open, or has snapshots.</summary>
     Task<CsiResult<VolumeFacts>> DeleteAsync(string fullName, CancellationToken cancellation);
 

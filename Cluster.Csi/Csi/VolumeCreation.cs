@@ -27,6 +27,8 @@ internal sealed class VolumeCreation(IVolumeControl control)
         bytes = Math.Max(bytes, smallest);
         if (!CapacityRanges.Holds(request.CapacityRange, bytes))
             return CsiError.OutOfRange($"Volume {name} begins with {smallest} bytes, more than the capacity_range allows.");
+        // After the hash: the same request finds its volume whatever was done to the claim since.
+        if (await AddClaimAsync(labels, cancellation).ConfigureAwait(false) is { } noClaim) return noClaim;
         labels[VolumeParameters.RequestLabel] = hash;
         if (name != request.Name) labels[VolumeParameters.NameLabel] = request.Name;
         var created = await control.CreateAsync(new NewVolume(name, bytes, labels.ToImmutable(), source.Value.Source), cancellation).ConfigureAwait(false);
@@ -59,6 +61,13 @@ internal sealed class VolumeCreation(IVolumeControl control)
         return CapacityRanges.Holds(request.CapacityRange, volume.SizeBytes)
             ? new CreateVolumeResponse { Volume = VolumeMessages.Of(volume, request.VolumeContentSource) }
             : CsiError.Exists($"Volume {volume.FullName} exists with {volume.SizeBytes} bytes, which is not within the capacity_range.");
+    }
+
+    private async Task<CsiError?> AddClaimAsync(ImmutableSortedDictionary<string, string>.Builder labels, CancellationToken cancellation)
+    {
+        if (!labels.TryGetValue(VolumeParameters.ClaimKey, out var claim) || !labels.TryGetValue(VolumeParameters.ClaimNamespaceKey, out var scope)) return null;
+        var read = await control.ReadClaimAsync(scope, claim, cancellation).ConfigureAwait(false);
+        return read.Error ?? VolumeParameters.AddClaim(read.Value!, $"{scope}/{claim}", control, labels);
     }
 
     /// <summary>A conflict is a volume that another request has made meanwhile, or a cluster that has no room for this one.</summary>

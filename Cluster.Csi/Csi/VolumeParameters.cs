@@ -25,8 +25,11 @@ internal static class VolumeParameters
 
     private const string FileSystemKey = "csi.storage.k8s.io/fstype";
 
-    private static readonly ImmutableSortedSet<string> OfClaims = ImmutableSortedSet.Create(
-        StringComparer.Ordinal, "csi.storage.k8s.io/pvc/name", "csi.storage.k8s.io/pvc/namespace", "csi.storage.k8s.io/pv/name");
+    public const string ClaimKey = "csi.storage.k8s.io/pvc/name";
+
+    public const string ClaimNamespaceKey = "csi.storage.k8s.io/pvc/namespace";
+
+    private static readonly ImmutableSortedSet<string> OfClaims = ImmutableSortedSet.Create(StringComparer.Ordinal, ClaimKey, ClaimNamespaceKey, "csi.storage.k8s.io/pv/name");
 
     private static readonly ImmutableSortedSet<string> OfSnapshots = ImmutableSortedSet.Create(StringComparer.Ordinal,
         "csi.storage.k8s.io/volumesnapshot/name", "csi.storage.k8s.io/volumesnapshot/namespace", "csi.storage.k8s.io/volumesnapshotcontent/name");
@@ -51,6 +54,23 @@ internal static class VolumeParameters
             labels[label] = value;
         }
         return control.CheckLabels(labels.ToImmutable()) is { } reason ? CsiError.Invalid(reason) : null;
+    }
+
+    /// <summary>
+    /// Adds what the claim asks for; null when all of it is known and the classes say nothing else. What a class says holds: who may make claims must not be able to lift the limits
+    /// that whoever made the class has set.
+    /// </summary>
+    public static CsiError? AddClaim(ImmutableSortedDictionary<string, string> claim, string name, IVolumeControl control, ImmutableSortedDictionary<string, string>.Builder labels)
+    {
+        foreach (var (key, value) in claim)
+        {
+            if (!control.KnownLabels.Contains(key))
+                return CsiError.Invalid($"The claim {name} has '{Cut(key)}', which is unknown; known are {string.Join(", ", control.KnownLabels)}.");
+            if (labels.TryGetValue(key, out var other) && other != value)
+                return CsiError.Invalid($"The claim {name} asks for {key} '{Cut(value)}', its class for '{Cut(other)}'; a claim can't change what its class says.");
+            labels[key] = value;
+        }
+        return control.CheckLabels(labels.ToImmutable()) is { } reason ? CsiError.Invalid($"The claim {name}: {reason}") : null;
     }
 
     /// <summary>Null when a snapshot can be made with them: there are none of its own.</summary>

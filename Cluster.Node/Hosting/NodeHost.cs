@@ -45,6 +45,7 @@ public sealed partial class NodeHost
     private readonly Metrics _metrics = new();
     private readonly ControlPlane _control = new();
     private readonly DeviceControl _devices = new();
+    private readonly ClaimReader? _claims;
     private readonly CsiVolumeControl _csi;
     private readonly NodeRecovery _recovery;
     private readonly CancellationTokenSource _standDown = new();
@@ -57,7 +58,9 @@ public sealed partial class NodeHost
         (_options, _operatorFile, _loggers) = (options, operatorFile, loggers);
         _log = loggers.CreateLogger("Myrmidon.Node");
         _parts = new StopList(_log);
-        _csi = new CsiVolumeControl(options.Name, options.Zone, _control, _health);
+        _claims = ClaimReader.Of(options, Environment.GetEnvironmentVariable);
+        if (_claims is not null) _parts.Add("the reader of claims", _claims);
+        _csi = new CsiVolumeControl(options.Name, options.Zone, _control, _health, _claims);
         _recovery = new NodeRecovery(options.Name, era =>
         {
             EraToPutAside = era;

@@ -11,7 +11,7 @@ using Grpc.Core;
 namespace Cluster.Node.Hosting.FrontEnds;
 
 /// <summary>The CSI driver's way to the control plane of its node. Any thread.</summary>
-public sealed partial class CsiVolumeControl(string nodeName, string zone, IControlPlane control, Health health) : IVolumeControl
+public sealed partial class CsiVolumeControl(string nodeName, string zone, IControlPlane control, Health health, ClaimReader? claims) : IVolumeControl
 {
     private volatile IMetaLog? _log;
 
@@ -71,6 +71,9 @@ public sealed partial class CsiVolumeControl(string nodeName, string zone, ICont
         var list = await control.ListVolumesWithAsync(key, cancellation);
         return list.IsOk ? list.Value!.Select(name => name.ToString()).ToArray() : Error(list.Status, list.Reason);
     }
+
+    public async Task<CsiResult<ImmutableSortedDictionary<string, string>>> ReadClaimAsync(string scope, string claim, CancellationToken cancellation) =>
+        claims is null ? ImmutableSortedDictionary<string, string>.Empty : await claims.ReadAsync(scope, claim, VolumeLabels.Prefix, cancellation);
 
     public Task<CsiResult<VolumeFacts>> DeleteAsync(string fullName, CancellationToken cancellation) =>
         WithVolumeAsync(fullName, name => control.DeleteVolumeAsync(name, null, force: false, cancellation));

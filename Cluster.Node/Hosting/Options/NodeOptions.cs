@@ -45,6 +45,12 @@ public sealed record NodeOptions
     /// <summary>Path, "" for one in the data directory, or "off".</summary>
     public string CsiSocket { get; init; } = "";
 
+    /// <summary>"auto", "off", or an https address.</summary>
+    public string KubernetesApi { get; init; } = "auto";
+
+    /// <summary>Directory with `token` and `ca.crt`.</summary>
+    public string KubernetesCredentials { get; init; } = "";
+
     /// <summary>Path, "" for one in the data directory, or "off".</summary>
     public string DockerSocket { get; init; } = "";
 

@@ -132,5 +132,5 @@ public static class NodeSettings
     }
 
     /// <summary>Kubernetes gives each pod variables such as MYRMIDON_API_PORT=tcp://10.0.0.1:5705 for a service "myrmidon-api".</summary>
-    private static bool IsServiceLink(string value) => value.Contains("://", StringComparison.Ordinal);
+    private static bool IsServiceLink(string value) => ((string[])["tcp://", "udp://", "sctp://"]).Any(scheme => value.StartsWith(scheme, StringComparison.Ordinal));
 }

@@ -71,6 +71,8 @@ internal sealed class OneVolumeControl : IVolumeControl
 
     public Task<CsiResult<IReadOnlyList<VolumeFacts>>> ListAsync(CancellationToken cancellation) => throw new NotSupportedException();
 
+    public Task<CsiResult<ImmutableSortedDictionary<string, string>>> ReadClaimAsync(string scope, string claim, CancellationToken cancellation) => throw new NotSupportedException();
+
     public Task<CsiResult<VolumeFacts>> DeleteAsync(string fullName, CancellationToken cancellation) => throw new NotSupportedException();
 
     public Task<CsiResult<string>> ReserveSnapshotNameAsync(string snapshot, string fullName, CancellationToken cancellation) => throw new NotSupportedException();

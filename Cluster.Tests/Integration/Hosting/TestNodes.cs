@@ -22,6 +22,9 @@ internal sealed class TestNodes(int count) : IAsyncDisposable
     private readonly Dictionary<int, NodeHost> _running = [];
     private readonly HttpClient _http = new();
 
+    /// <summary>Settings of all nodes beside those that every test has.</summary>
+    public Dictionary<string, string> More { get; } = [];
+
     public Task StartAllAsync() => Task.WhenAll(Enumerable.Range(0, count).Select(StartAsync));
 
     public async Task StartAsync(int index)
@@ -131,7 +134,7 @@ internal sealed class TestNodes(int count) : IAsyncDisposable
             flags["seeds"] = string.Join(',', _journalPorts.Select(port => $"127.0.0.1:{port}"));
             flags["bootstrap-expect"] = count.ToString(System.Globalization.CultureInfo.InvariantCulture);
         }
-        var settings = NodeSettings.Load(flags, new Dictionary<string, string>(), null);
+        var settings = NodeSettings.Load(flags, More.ToDictionary(pair => NodeSetting.All.Single(setting => setting.Key == pair.Key).Variable, pair => pair.Value), null);
         Assert.Equal("", settings.Error);
         return settings.Options!;
     }

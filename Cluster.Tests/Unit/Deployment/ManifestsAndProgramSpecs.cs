@@ -110,7 +110,7 @@ public sealed partial class ManifestsAndProgramSpecs
     [Fact(DisplayName = "Parameters of StorageClasses and VolumeAttributesClasses are ones that the driver takes")]
     public void Parameters_are_known()
     {
-        var control = new CsiVolumeControl("node-0", "", new ControlPlane(), new Health(TimeProvider.System));
+        var control = new CsiVolumeControl("node-0", "", new ControlPlane(), new Health(TimeProvider.System), null);
         var classes = Manifests.Of("StorageClass").Concat(Manifests.Of("VolumeAttributesClass")).ToArray();
         Assert.True(classes.Length >= 2);
         foreach (var one in classes)
