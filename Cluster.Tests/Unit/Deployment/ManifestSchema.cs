@@ -50,7 +50,8 @@ internal static class ManifestSchema
         ["Container"] = "name!:string image!:string command:[string] args:[string] env:[Env] ports:[Port] resources:Resources startupProbe:Probe livenessProbe:Probe readinessProbe:Probe lifecycle:Lifecycle "
             + "securityContext!:Security volumeMounts:[Mount]",
         ["Env"] = "name!:string value:string valueFrom:EnvSource",
-        ["EnvSource"] = "fieldRef!:FieldRef", ["FieldRef"] = "fieldPath!:string",
+        ["EnvSource"] = "fieldRef!:FieldRef",
+        ["FieldRef"] = "fieldPath!:string",
         ["Port"] = "name!:string containerPort!:int",
         ["Resources"] = "requests!:Amounts limits:Amounts",
         ["Amounts"] = "cpu:string memory!:string",
@@ -62,10 +63,6 @@ internal static class ManifestSchema
         ["Security"] = "privileged:bool runAsUser:int runAsGroup:int allowPrivilegeEscalation:bool readOnlyRootFilesystem:bool capabilities:Capabilities",
         ["Capabilities"] = "drop!:[string]",
         ["Mount"] = "name!:string mountPath!:string mountPropagation:Bidirectional|HostToContainer readOnly:bool",
-        ["Volume"] = "name!:string hostPath:HostPath projected:Projected",
-        ["Projected"] = "sources!:[Source]", ["Source"] = "serviceAccountToken:TokenSource configMap:ConfigMapSource",
-        ["TokenSource"] = "path!:string expirationSeconds!:int", ["ConfigMapSource"] = "name!:string items!:[KeyPath]", ["KeyPath"] = "key!:string path!:string",
-        ["HostPath"] = "path!:string type!:Directory|DirectoryOrCreate",
         ["BudgetSpec"] = "maxUnavailable!:int selector!:Selector",
         ["Rule"] = "apiGroups!:[text] resources!:[string] verbs!:[string]",
         ["RoleRef"] = "apiGroup!:string kind!:ClusterRole|Role name!:string",
@@ -77,6 +74,17 @@ internal static class ManifestSchema
         ["RuleGroup"] = "name!:string rules!:[Alert]",
         ["Alert"] = "alert!:string expr!:string for:string labels!:{} annotations!:Annotations",
         ["Annotations"] = "summary!:string description!:string",
+    };
+
+    private static readonly Dictionary<string, string> VolumeTypes = new(StringComparer.Ordinal)
+    {
+        ["Volume"] = "name!:string hostPath:HostPath projected:Projected",
+        ["HostPath"] = "path!:string type!:Directory|DirectoryOrCreate",
+        ["Projected"] = "sources!:[Source]",
+        ["Source"] = "serviceAccountToken:TokenSource configMap:ConfigMapSource",
+        ["TokenSource"] = "path!:string expirationSeconds!:int",
+        ["ConfigMapSource"] = "name!:string items!:[KeyPath]",
+        ["KeyPath"] = "key!:string path!:string",
     };
 
     /// <summary>Every mistake, with its place.</summary>
@@ -107,7 +115,7 @@ internal static class ManifestSchema
             return list.Children.Count == 0 ? [$"{at} is empty"] : list.Children.SelectMany((item, index) => CheckValue(item, type.Trim('[', ']'), string.Create(CultureInfo.InvariantCulture, $"{at}[{index}]")));
         }
         if (type == "{}") return value is YamlMappingNode texts ? texts.Children.SelectMany(child => CheckValue(child.Value, "string", $"{at}.{child.Key}")) : [$"{at} is not a map"];
-        if (Types.TryGetValue(type, out var fields)) return value is YamlMappingNode map ? CheckMap(map, fields, at) : [$"{at} is not a map"];
+        if (Types.TryGetValue(type, out var fields) || VolumeTypes.TryGetValue(type, out fields)) return value is YamlMappingNode map ? CheckMap(map, fields, at) : [$"{at} is not a map"];
         if (value is not YamlScalarNode scalar) return [$"{at} is not a plain value"];
         return Fits(scalar, type) ? [] : [$"{at} is {scalar.Value}, which is not {type}"];
     }

@@ -98,6 +98,10 @@ public sealed class ManifestSpecs
         Assert.Equal(["persistentvolumeclaims", "get"], rule.Texts("resources").Concat(rule.Texts("verbs")));
         var with = Manifests.Node.PodSpec()!.Items("containers").Concat(Manifests.Node.PodSpec()!.Items("initContainers")).Where(container => container.Items("volumeMounts").Any(mount => mount.Text("name") == "claims"));
         Assert.Equal("myrmidon", Assert.Single(with).Text("name"));
+        // The files that the node looks for.
+        var sources = Manifests.Node.PodSpec()!.Items("volumes").Single(volume => volume.Text("name") == "claims").Items("projected", "sources").ToArray();
+        Assert.Equal("token", sources[0].Text("serviceAccountToken", "path"));
+        Assert.Equal(("kube-root-ca.crt", "ca.crt"), (sources[1].Text("configMap", "name"), Assert.Single(sources[1].Items("configMap", "items")).Text("path")));
     }
 
     [Fact(DisplayName = "Mounts name volumes of their pod and ports of probes and services exist; every volume is mounted")]
