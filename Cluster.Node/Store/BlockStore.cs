@@ -29,11 +29,10 @@ public sealed partial class BlockStore : IBlockStore
     private bool _syncing;
     private bool _stopped;
 
-    private BlockStore(StoreEnvironment environment, SuperblockFile superblock, bool suspect)
+    private BlockStore(StoreEnvironment environment, SuperblockFile superblock)
     {
         (_options, _loop, _disk, _scheduler, _logger) = environment;
         _superblock = superblock;
-        Suspect = suspect;
         Segments = new SegmentTable(_disk, (int)superblock.Current.SegmentBytes);
         _sync = new SyncJob(this);
         _cleaner = new Cleaner(this);
@@ -45,7 +44,7 @@ public sealed partial class BlockStore : IBlockStore
 
     public ulong OpenCount => Opens.Count;
 
-    public bool Suspect { get; }
+    public bool Suspect { get; private set; }
 
     /// <summary>The open count at which the store was last found suspect; 0: never.</summary>
     public ulong SuspectSince => _superblock.Current.SuspectSince;
@@ -104,6 +103,7 @@ public sealed partial class BlockStore : IBlockStore
     public bool Run()
     {
         if (_stopped || HasFailed) return false;
+        WatchLater();
         var before = Stages.Enter(LoopStage.Replica);
         var worked = WriteAndNotify();
         if (_syncWanted && !_syncing && !_writer.HasStaged && !HasFailed)

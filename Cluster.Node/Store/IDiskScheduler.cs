@@ -6,6 +6,8 @@ public enum DiskLane
     Sync = 0,
     Read = 1,
     Background = 2,
+    /// <summary>Probes of disks that were slow: nothing else waits for one that hangs.</summary>
+    Probe = 3,
 }
 
 /// <summary>Work that may block on the device. Reused by its owner after it has completed.</summary>

@@ -28,6 +28,7 @@ public sealed unsafe class LogWriter : IDisposable
     private int _vectorCount;
     private int _heldCount;
     private uint _stagedBytes;
+    private bool _leaves;
 
     /// <param name="last">Where the log ends; the first segment taken is chained to it.</param>
     public LogWriter(SegmentTable segments, StoreIdentity identity, LogPosition last, ulong nextNumber)
@@ -105,6 +106,15 @@ public sealed unsafe class LogWriter : IDisposable
         return status;
     }
 
+    /// <summary>The log goes on in another segment, whatever room this one has. On anything but Ok it stays where it is.</summary>
+    public IoStatus Leave()
+    {
+        _leaves = true;
+        var status = StageWatermark();
+        _leaves = false;
+        return status;
+    }
+
     /// <summary>Writes what is staged. After a failure nothing is retried.</summary>
     public DiskResult Flush()
     {
@@ -135,7 +145,7 @@ public sealed unsafe class LogWriter : IDisposable
         _arena.Release();
     }
 
-    private bool Fits(int recordBytes) =>
+    private bool Fits(int recordBytes) => !_leaves &&
         _active!.EndBytes + EntryPrefix.Align((uint)(EntryPrefix.SizeBytes + recordBytes)) <= (uint)_segments.SegmentBytes;
 
     private IoStatus Begin(int recordBytes, SpaceClass space, out EntryPlace place)

@@ -25,7 +25,15 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     /// <summary>Reads of files whose names begin with this fail; "": of none.</summary>
     public string FailsReadsOf { get; set; } = "";
 
-    public long FreeBytes => IsGone ? 0 : FreeLimit - (Names.Sum(name => disk.Content(prefix + name).LongLength));
+    /// <summary>Reads fail, of open files too.</summary>
+    public bool FailsReads { get; set; }
+
+    /// <summary>Each write, sync and read takes so long, by this clock.</summary>
+    public int DelayMs { get; set; }
+
+    public SlowClock? Clock { get; set; }
+
+    public long FreeBytes => IsGone ? 0 : FreeLimit - (Names.Sum(name => disk.RoomOf(prefix + name)));
 
     public long FreeLimit { get; set; } = 1L << 40;
 
@@ -77,16 +85,31 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
 
         private bool CanWrite => directory is { IsGone: false, FailsWrites: false };
 
-        public DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors) => CanWrite ? file.Write(offsetBytes, vectors) : Gone;
+        public DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
+        {
+            directory.Clock?.Pass(directory.DelayMs);
+            return CanWrite ? file.Write(offsetBytes, vectors) : Gone;
+        }
 
-        public DiskResult Read(long offsetBytes, Span<byte> to) => directory.IsGone || failsReads ? Gone : file.Read(offsetBytes, to);
+        public DiskResult Read(long offsetBytes, Span<byte> to)
+        {
+            directory.Clock?.Pass(directory.DelayMs);
+            return directory.IsGone || directory.FailsReads || failsReads ? Gone : file.Read(offsetBytes, to);
+        }
 
         public DiskResult TryReadCached(long offsetBytes, Span<byte> to) => directory.IsGone ? new DiskResult(IoStatus.Busy, 0, null) : file.TryReadCached(offsetBytes, to);
 
-        public DiskResult Sync() => CanWrite ? file.Sync() : Gone;
+        public DiskResult Sync()
+        {
+            directory.Clock?.Pass(directory.DelayMs);
+            return CanWrite ? file.Sync() : Gone;
+        }
 
         public DiskResult Preallocate(long lengthBytes) => !CanWrite ? Gone
             : lengthBytes - file.LengthBytes > directory.FreeBytes ? DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space") : file.Preallocate(lengthBytes);
+
+        public DiskResult Keep(long lengthBytes) => !CanWrite ? Gone
+            : lengthBytes - file.LengthBytes > directory.FreeBytes ? DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space") : file.Keep(lengthBytes);
 
         public void Dispose() => file.Dispose();
     }
