@@ -8,7 +8,7 @@ namespace Cluster.Node.Store;
 /// </summary>
 public sealed partial class BlockStore
 {
-    /// <summary>What is reserved is a multiple of this, and so much more than a checkpoint of now takes: one part in so many.</summary>
+    /// <summary>What a checkpoint may need is told in multiples of this, and so much more is reserved: one part in so many. So it is reserved anew only now and then.</summary>
     private const int KeepStepBytes = 64 * 1024;
     private const int KeepMoreParts = 8;
 
@@ -35,7 +35,7 @@ public sealed partial class BlockStore
         _disk.HomeKeptBytes = Math.Max(0, _keepBytes - _keptBytes);
         if (IsStopping || _isKeeping || _keptBytes >= _keepBytes || _loop.NowMs < _keepNotBeforeMs) return;
         _isKeeping = true;
-        Submit(DiskLane.Background, new KeepJob(this, _disk, _keepBytes));
+        Submit(DiskLane.Background, new KeepJob(this, _disk, _keepBytes + (_keepBytes / KeepMoreParts)));
     }
 
     /// <summary>It was written to what was reserved, or was deleted when it could not be.</summary>
@@ -61,7 +61,7 @@ public sealed partial class BlockStore
             // What is the store's own may be spared; the rest is others'.
             if (!IsStopping && !_isRetiring && job.Result.Status == IoStatus.NoSpace) BeginRetire(OneOf(_disk.Disks[0]));
             if (_keepProblem.Length == 0) StoreLog.NoCheckpointRoom(_logger, _disk.Description, job.Bytes >> 10, _disk.Disks[0].Files.FreeBytes >> 10, job.Result.Detail ?? "");
-            _keepProblem = $"it has no room for the store's next checkpoint ({job.Bytes >> 10} KiB): something else fills its file system, and the log is kept as long as none can be written";
+            _keepProblem = $"it has no room for the store's next checkpoint ({_keepBytes >> 10} KiB): something else fills its file system, and the log is kept as long as none can be written";
         }
         _disk.HomeKeptBytes = Math.Max(0, _keepBytes - _keptBytes);
         Describe();
@@ -79,13 +79,12 @@ public sealed partial class BlockStore
         };
     }
 
-    /// <summary>As <see cref="CheckpointWriter"/> would write it now, and some more.</summary>
+    /// <summary>As <see cref="CheckpointWriter"/> would write it now, at most about that.</summary>
     private long EstimateCheckpoint()
     {
         var bytes = CheckpointRoom.OfSegments(Segments.All.Count);
         foreach (var volume in _volumes.Values) bytes += CheckpointRoom.Of(volume.Map) + CheckpointRoom.OfState(volume);
         foreach (var map in _detached) bytes += CheckpointRoom.Of(map);
-        bytes += bytes / KeepMoreParts;
         return (bytes + KeepStepBytes - 1) / KeepStepBytes * KeepStepBytes;
     }
 }

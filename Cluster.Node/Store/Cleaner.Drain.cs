@@ -55,8 +55,8 @@ internal sealed partial class Cleaner
     private void GoOnDraining()
     {
         _drainTimer = null;
-        // Space comes first, and a disk may be used again meanwhile: what is left waits.
-        if (store.IsStopping || !store.MayDrain || _source is not { IsAvoided: true }) Stop();
+        // Space comes first, and a disk may be used again meanwhile: what is left waits. One that died meanwhile may be free, and its file deleted.
+        if (store.IsStopping || !store.MayDrain || _source is not { IsAvoided: true } source || source.Number != _sourceNumber) Stop();
         else store.Submit(DiskLane.Background, new ReadWindow(this));
     }
 

@@ -81,18 +81,22 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
 
     private sealed class Handle(SimulatedDirectory directory, IDiskFile file, bool failsReads) : IDiskFile
     {
+        private bool _isClosed;
+
         public long LengthBytes => file.LengthBytes;
 
         private bool CanWrite => directory is { IsGone: false, FailsWrites: false };
 
         public DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
         {
+            ObjectDisposedException.ThrowIf(_isClosed, this);
             directory.Clock?.Pass(directory.DelayMs);
             return CanWrite ? file.Write(offsetBytes, vectors) : Gone;
         }
 
         public DiskResult Read(long offsetBytes, Span<byte> to)
         {
+            ObjectDisposedException.ThrowIf(_isClosed, this);
             directory.Clock?.Pass(directory.DelayMs);
             return directory.IsGone || directory.FailsReads || failsReads ? Gone : file.Read(offsetBytes, to);
         }
@@ -101,6 +105,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
 
         public DiskResult Sync()
         {
+            ObjectDisposedException.ThrowIf(_isClosed, this);
             directory.Clock?.Pass(directory.DelayMs);
             return CanWrite ? file.Sync() : Gone;
         }
@@ -111,6 +116,10 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
         public DiskResult Keep(long lengthBytes) => !CanWrite ? Gone
             : lengthBytes - file.LengthBytes > directory.FreeBytes ? DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space") : file.Keep(lengthBytes);
 
-        public void Dispose() => file.Dispose();
+        public void Dispose()
+        {
+            _isClosed = true;
+            file.Dispose();
+        }
     }
 }
