@@ -185,28 +185,6 @@ public sealed class DrainSpecs
         Assert.True(rig.Loop.NowMs - began > 3000, $"it took {rig.Loop.NowMs - began} ms");
     }
 
-    [Fact(DisplayName = "A segment that dies, and is deleted, while its drain rests is not read any more")]
-    public void Dies_at_rest()
-    {
-        var rig = new StoreRig(2, new StoreOptions { SegmentBytes = 1 << 20, CapacityBytes = 64 << 20, DrainBytesPerSecond = 10_000 }, disks: 2);
-        DiskPoolSpecs.Fill(rig.Open(), 1200);
-        // Behind a checkpoint what dies is free without another one.
-        rig.StopClean();
-        rig.Open();
-        Drain(rig);
-        rig.Loop.Advance(1000);
-        Assert.True(rig.Store.DrainedBytes > 0);
-        var volume = rig.Find();
-        Assert.Equal(IoStatus.Ok, StoreRig.Append(volume, StoreRig.Trim(volume.Volume, volume.LastSequence + 1, new BlockRange(0, 1200), 1, volume.CommitWatermark)));
-        volume.Commit(volume.LastSequence);
-        rig.Sync(volume);
-        UntilDrained(rig);
-        // What it was to read next is no file any more; its rest ends here at the latest.
-        for (var second = 0; second < 200; second++) rig.Loop.Advance(1000);
-        Assert.Null(rig.Store.FailureReason);
-        DiskPoolSpecs.CheckAll(DiskPoolSpecs.Fill(rig, 100), 100);
-    }
-
     [Theory(DisplayName = "The power goes at each write, sync, deletion and rename of a drain in turn: what was flushed is there, and the drain goes on to its end, or was never ordered")]
     [InlineData(PowerLoss.LoseAll)]
     [InlineData(PowerLoss.Torn)]
