@@ -93,7 +93,8 @@ public sealed partial class BlockStore
             return;
         }
         if (!HasFailed) WriteAndNotify();
-        if (!HasFailed && WriteStaged() != IoStatus.Ok) Fail(IoStatus.DeviceError, "the last write failed");
+        if (!HasFailed) _ = WriteStaged();
+        FailWithLog();
         _stopped = true;
         _stopDone = done;
         _watermarkTimer?.Cancel();
@@ -247,6 +248,7 @@ public sealed partial class BlockStore
         if (_stopDone is not { } done) return;
         _stopDone = null;
         _cleaner.Stop();
+        FailWithLog();
         if (!HasFailed) StopClean();
         else if (_isNoteOwed) _superblock.Write(_superblock.Current with { SyncFailed = true });
         if (HasFailed) _disk.NoteFailed();

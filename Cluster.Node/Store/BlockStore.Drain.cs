@@ -18,6 +18,11 @@ public sealed partial class BlockStore
     private bool _hasAvoided;
     private bool _isDrainDue;
     private bool _isRetiring;
+
+    /// <summary>Of segments that are not in the table any more: files that could not be deleted, and disks whose deletions are not on media. Tried again once a second.</summary>
+    private readonly List<Segment> _undeleted = [];
+    private readonly HashSet<StoreDisk> _undurable = [];
+    private string _retireFailure = "";
     private long _drainedBytes;
 
     /// <summary>Encoded bytes that were moved from disks that are to be emptied, since the open. Any thread.</summary>
@@ -49,9 +54,22 @@ public sealed partial class BlockStore
             else StoreLog.DrainEnds(_logger, disk.Id, _disk.Description, disk.Path);
             if (drains) Avoid(disk);
         }
+        TakeBack(index, drains);
         _orders.Add((index, drains, done));
         MarkOne();
         if (!_isMarking) AnswerOrders(-1, "");
+    }
+
+    /// <summary>Orders that want the opposite, and are not carried out yet.</summary>
+    private void TakeBack(int index, bool drains)
+    {
+        for (var at = _orders.Count - 1; at >= 0; at--)
+        {
+            var order = _orders[at];
+            if (order.Index != index || order.Drains == drains) continue;
+            _orders.RemoveAt(at);
+            order.Done(new DrainAnswer(IoStatus.Conflict, $"the order was taken back by a later one before it was noted ({(drains ? "drain" : "undrain")} of disk {_disk.Disks[index].Id})", null));
+        }
     }
 
     private DrainAnswer? RefusalToDrain(int index, Guid id)
@@ -65,23 +83,20 @@ public sealed partial class BlockStore
             : new DrainAnswer(IoStatus.Missing, $"the store has no disk {id}", null);
     }
 
-    /// <param name="failed">The disk of which that could not be noted; negative: there is none.</param>
+    /// <param name="failed">The disk with which that did not work; negative: there is none.</param>
+    /// <param name="failure">Why.</param>
     private void AnswerOrders(int failed, string failure)
     {
         for (var at = _orders.Count - 1; at >= 0; at--)
         {
             var (index, drains, done) = _orders[at];
             var hasFailed = index == failed || IsStopping;
-            if (!hasFailed && _marked[index].Drained != drains) continue;
+            if (!hasFailed && !(_isMarkKnown[index] && _marked[index].Drained == drains)) continue;
             _orders.RemoveAt(at);
-            var disk = _disk.Disks[index];
-            if (hasFailed)
-            {
-                disk.IsDrained = _marked[index].Drained;
-                if (disk is { IsDrained: false, IsSuspect: false, IsAvoided: true }) UseAgain(disk);
-            }
-            else Describe();
-            done(hasFailed ? new DrainAnswer(IoStatus.DeviceError, $"that could not be noted: {(failure.Length > 0 ? failure : "the store stops")}", null) : new DrainAnswer(IoStatus.Ok, "", DiskAt(index)));
+            // Avoided it stays until it is known what is on media.
+            if (hasFailed) _disk.Disks[index].IsDrained = _marked[index].Drained;
+            Describe();
+            done(hasFailed ? new DrainAnswer(IoStatus.DeviceError, failure.Length > 0 ? failure : "the store stops", null) : new DrainAnswer(IoStatus.Ok, "", DiskAt(index)));
         }
     }
 
@@ -120,7 +135,7 @@ public sealed partial class BlockStore
         // After an open the log ends where no segment is active.
         var isThere = _writer.Active?.IsAvoided ?? Segments.All.Any(segment => segment is { IsAvoided: true, Number: > 0 });
         if (isThere && Segments.FreeCount > 0 && MayDrain && _writer.Leave() == IoStatus.Ok && WriteStaged() == IoStatus.Ok) _syncWanted = true;
-        if (MayDrain && !_isRetiring) BeginRetire(Segments.RetireAvoided);
+        if (MayDrain && !_isRetiring) BeginRetire(NextToRetire);
         if (MayDrain && !_cleaner.IsBusy) _cleaner.TryBeginDrain(_writer.End.Number);
         Volatile.Write(ref _drainedBytes, _cleaner.DrainedBytes);
     }
@@ -129,42 +144,84 @@ public sealed partial class BlockStore
     private bool DrainNeedsCheckpoint()
     {
         if (_cleaner.IsBusy || _reclaiming.Count > 0 || (MayDrain && _cleaner.DrainCandidate(_writer.End.Number) is not null)) return false;
-        return _isReclaimRefused || !Segments.All.Any(segment => segment.IsAvoided && IsReclaimable(segment));
+        if (!_isReclaimRefused && Segments.All.Any(segment => segment.IsAvoided && IsReclaimable(segment))) return false;
+        // One by one, as they die, they are not worth it: the last of them are.
+        var (behind, isLast) = (0L, true);
+        foreach (var segment in Segments.All)
+        {
+            if (!segment.IsAvoided || segment.Number == 0 || segment.Number >= _writer.End.Number) continue;
+            if (segment is { IsDead: true, Readers: 0 }) behind += Segments.SegmentBytes;
+            else isLast = false;
+        }
+        return isLast || behind >= FreesTimesItself * _checkpointBytes;
     }
 
     private void BeginRetire(Func<Segment?> next)
     {
         List<Segment>? retired = null;
         while (next() is { } segment) (retired ??= []).Add(segment);
-        if (retired is null) return;
+        if (retired is not null) Retire(retired, []);
+    }
+
+    /// <summary>Only as long as what was promised has its room without it (R21).</summary>
+    private Segment? NextToRetire() => _writer.LastingRoomBytes >= _grantedBytes ? Segments.RetireAvoided(_cleaner.Source) : null;
+
+    private void RetireAgain()
+    {
+        if (_isRetiring || (_undeleted.Count == 0 && _undurable.Count == 0)) return;
+        Retire([.. _undeleted], [.. _undurable]);
+        _undeleted.Clear();
+    }
+
+    private void Retire(List<Segment> segments, List<StoreDisk> unsynced)
+    {
         _isRetiring = true;
-        Submit(DiskLane.Background, new RetireJob(this, _disk, retired));
+        Submit(DiskLane.Drain, new RetireJob(this, _disk, segments, unsynced));
     }
 
     internal void OnRetired(RetireJob job)
     {
         (_isRetiring, _isDrainDue, _backgroundDue) = (false, true, true);
-        if (!job.Result.IsOk) StoreLog.RetireFailed(_logger, _disk.Description, job.Result.Detail ?? "");
+        _undeleted.AddRange(job.Undeleted);
+        foreach (var disk in job.Synced) _undurable.Remove(disk);
+        foreach (var disk in job.Unsynced) _undurable.Add(disk);
+        var failure = job.Result.IsOk ? "" : job.Result.Detail ?? "a call failed";
+        if (failure.Length > 0 && failure != _retireFailure) StoreLog.RetireFailed(_logger, _disk.Description, failure);
+        _retireFailure = failure;
         UpdateCapacity();
         MarkOne();
         OnJobDone();
     }
 }
 
-/// <summary>Deletes the files of segments that are free and not in the table any more.</summary>
-internal sealed class RetireJob(BlockStore store, DiskPool disks, IReadOnlyList<Segment> segments) : DiskJob
+/// <summary>Deletes the files of segments that are free and not in the table any more, and makes that durable: the disk may be taken away once it is empty, and not with names that a loss of power brings back.</summary>
+/// <param name="unsynced">Disks of which earlier deletions are not on media.</param>
+internal sealed class RetireJob(BlockStore store, DiskPool disks, IReadOnlyList<Segment> segments, IReadOnlyList<StoreDisk> unsynced) : DiskJob
 {
+    /// <summary>The first failure.</summary>
     public DiskResult Result { get; private set; } = DiskResult.Done();
+
+    public List<Segment> Undeleted { get; } = [];
+
+    public List<StoreDisk> Synced { get; } = [];
+
+    public List<StoreDisk> Unsynced { get; } = [];
 
     public override void Execute()
     {
+        var touched = new HashSet<StoreDisk>(unsynced);
         foreach (var segment in segments)
         {
-            var disk = (segment.File as PoolFile)?.Disk;
             segment.File.Dispose();
             var result = disks.Delete(segment.Name);
-            // The disk may be taken away once it is empty: not with names that a loss of power brings back.
-            if (result.IsOk && disk is not null) result = disk.Files.SyncDirectory();
+            if (!result.IsOk) Undeleted.Add(segment);
+            else if (segment.File is PoolFile known) touched.Add(known.Disk);
+            if (Result.IsOk) Result = result;
+        }
+        foreach (var disk in touched)
+        {
+            var result = disk.Files.SyncDirectory();
+            (result.IsOk ? Synced : Unsynced).Add(disk);
             if (Result.IsOk) Result = result;
         }
     }

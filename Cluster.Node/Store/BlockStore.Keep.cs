@@ -75,7 +75,7 @@ public sealed partial class BlockStore
         {
             if (isTaken) return null;
             isTaken = true;
-            return Segments.RetireOf(disk);
+            return Segments.RetireOf(disk, _cleaner.Source);
         };
     }
 

@@ -62,7 +62,7 @@ public sealed partial class BlockStore
             return Refused(IoStatus.Conflict, $"the store at {disk.Description} can't be opened: {refusal}");
         }
         var store = new BlockStore(environment, superblock);
-        var failure = store.Read(out var reading);
+        var failure = store.Read(cleanEnd, out var reading);
         // Nothing was changed so far: an open that is refused uses up no stop in order.
         failure ??= store.Begin();
         failure ??= store.GoOn(reading!, cleanEnd);
@@ -153,7 +153,8 @@ public sealed partial class BlockStore
     private sealed record Reading(List<FoundSegment> Found, HashSet<Segment> Named, LogRecovery Recovery, LogPosition Start, ulong NumberMax, List<string> Short);
 
     /// <summary>Changes nothing on the disks.</summary>
-    private RecoveryFailure? Read(out Reading? reading)
+    /// <param name="cleanEnd">Where the log ended at the last stop; null: that was not in order.</param>
+    private RecoveryFailure? Read(LogPosition? cleanEnd, out Reading? reading)
     {
         reading = null;
         var names = new List<string>();
@@ -169,7 +170,7 @@ public sealed partial class BlockStore
         var numberMax = found.Count == 0 ? 0 : found.Max(each => each.Number);
         var lastCleanEnd = _superblock.Current.CleanEnd;
         var recovery = new LogRecovery(found, _volumes, AddVolume, this, Segments.SegmentBytes);
-        recovery.Run(start, lastCleanEnd > start ? lastCleanEnd : start);
+        recovery.Run(start, lastCleanEnd > start ? lastCleanEnd : start, cleanEnd);
         if (recovery.Failure is not null) return new RecoveryFailure(IoStatus.DeviceError, recovery.Failure);
         reading = new Reading(found, named, recovery, start, numberMax, shorts);
         return null;

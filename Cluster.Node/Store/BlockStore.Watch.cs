@@ -16,8 +16,14 @@ public sealed partial class BlockStore
     private DiskWindow[] _windows = [];
     private string[] _reasons = [];
 
-    /// <summary>What the list of disks has on media, by disk.</summary>
+    /// <summary>What the list of disks had on media when it was last known, by disk; it is not known from a write that failed on.</summary>
     private DiskMark[] _marked = [];
+    private bool[] _isMarkKnown = [];
+
+    /// <summary>The label was found before a mark that lets the disk be used again; and why it was not.</summary>
+    private bool[] _isChecked = [];
+    private string[] _strange = [];
+    private bool _isChecking;
     private long[] _calledMs = [];
     private DiskProbe? _probe;
     private bool _isProbing;
@@ -39,6 +45,9 @@ public sealed partial class BlockStore
             _reasons[index] = "it was suspect before this start, and is used again when it was well for long";
             if (disks[index].IsSuspect) _health.Remember(index, _loop.NowMs);
         }
+        (_isMarkKnown, _isChecked, _strange) = (new bool[disks.Count], new bool[disks.Count], new string[disks.Count]);
+        Array.Fill(_isMarkKnown, true);
+        Array.Fill(_strange, "");
         BeginKeeping();
         Describe();
         (_hasAvoided, _isDrainDue) = (disks.Any(disk => disk.IsAvoided), true);
@@ -59,6 +68,7 @@ public sealed partial class BlockStore
         if (_health.Observe(_loop.NowMs, _windows)) ApplyVerdicts();
         _disk.Share();
         ProbeOne();
+        RetireAgain();
         MarkOne();
         KeepRoom();
         Describe();
@@ -114,10 +124,14 @@ public sealed partial class BlockStore
         Submit(DiskLane.Probe, _probe);
     }
 
-    internal void OnProbed()
+    /// <summary>The stop waits for none, nor for a check.</summary>
+    internal void OnProbed(DiskProbe probe)
     {
         _isProbing = false;
-        OnJobDone();
+        for (var index = 0; index < _disk.Disks.Count; index++)
+        {
+            if (_disk.Disks[index] == probe.Disk) _strange[index] = probe.Label.IsOk ? "" : probe.Label.Detail ?? "";
+        }
     }
 
     /// <summary>Brings what is on media of one disk to what is wanted.</summary>
@@ -127,14 +141,45 @@ public sealed partial class BlockStore
         for (var index = 1; index < _disk.Disks.Count; index++)
         {
             var disk = _disk.Disks[index];
-            // A segment may be on its way there, or its name be gone in the page cache only.
-            var isEmpty = (disk.IsDrained || disk.IsSuspect) && disk is { Segments: 0, Failure: null } && !_sparePending && !_isRetiring;
+            var isUsed = disk is { IsDrained: false, IsSuspect: false };
+            // A segment may be on its way there, or its name be gone in the page cache only. And first it must be known why the disk is avoided: a mark that fails may be there in whole.
+            var isEmpty = !isUsed && _isMarkKnown[index] && _marked[index] is { Drained: true } or { Suspect: true }
+                && disk is { Segments: 0, Failure: null } && !_sparePending && !_isRetiring && !_undurable.Contains(disk);
             var wanted = new DiskMark(disk.Id, disk.IsDrained, disk.IsSuspect, isEmpty);
-            if (wanted == _marked[index]) continue;
-            _isMarking = true;
+            if (_isMarkKnown[index] && wanted == _marked[index])
+            {
+                // An order was taken back before it was noted.
+                if (isUsed && disk.IsAvoided) UseAgain(disk);
+                continue;
+            }
+            if (isUsed && !_isChecked[index])
+            {
+                Check(index);
+                continue;
+            }
+            (_isMarking, _isChecked[index]) = (true, false);
             Submit(DiskLane.Sync, new DiskMarkJob(this, _disk, index, wanted));
             return;
         }
+    }
+
+    /// <summary>That it is still there, before it is used again.</summary>
+    private void Check(int index)
+    {
+        if (_isChecking) return;
+        _isChecking = true;
+        Submit(DiskLane.Probe, new DiskCheckJob(this, _disk.Disks[index], index));
+    }
+
+    internal void OnChecked(DiskCheckJob job)
+    {
+        _isChecking = false;
+        if (IsStopping) return;
+        _isChecked[job.Index] = job.Result.IsOk;
+        _strange[job.Index] = job.Result.Detail ?? "";
+        if (job.Result.IsOk) MarkOne();
+        else AnswerOrders(job.Index, $"the disk can't be used: {job.Result.Detail}");
+        Describe();
     }
 
     internal void OnMarked(DiskMarkJob job)
@@ -144,14 +189,16 @@ public sealed partial class BlockStore
         var failure = job.Result.IsOk ? "" : job.Result.Detail ?? "its list of disks can't be written";
         if (failure.Length > 0 && failure != _markFailure) StoreLog.MarkFailed(_logger, _disk.Description, disk.Id, failure);
         _markFailure = failure;
+        _isMarkKnown[job.Index] = job.Result.IsOk;
         if (job.Result.IsOk)
         {
+            var before = _marked[job.Index];
             _marked[job.Index] = job.Mark;
-            if (job.Mark.Empty && !disk.IsEmpty) StoreLog.DiskEmpty(_logger, _disk.Description, disk.Id, disk.Path);
+            if (job.Mark is { Empty: true, Drained: true } && before is not { Empty: true, Drained: true }) StoreLog.DiskEmpty(_logger, _disk.Description, disk.Id, disk.Path);
             disk.IsEmpty = job.Mark.Empty;
             if (job.Mark is { Drained: false, Suspect: false } && disk is { IsDrained: false, IsSuspect: false, IsAvoided: true }) UseAgain(disk);
         }
-        AnswerOrders(job.Result.IsOk ? -1 : job.Index, failure);
+        AnswerOrders(job.Result.IsOk ? -1 : job.Index, $"that could not be noted: {failure}");
         Describe();
         if (job.Result.IsOk) MarkOne();
         OnJobDone();
@@ -165,7 +212,8 @@ public sealed partial class BlockStore
             var parts = new List<string>();
             if (disk.IsSuspect) parts.Add(_reasons[index]);
             if (disk is { IsSuspect: true, IsHome: true }) parts.Add("it is the store's home, which can't be drained");
-            if (disk.IsAvoided) parts.Add(WhatIsLeft(disk));
+            if (_strange[index].Length > 0) parts.Add(_strange[index]);
+            if (disk.IsAvoided) parts.Add(disk is { IsDrained: false, IsSuspect: false } ? "it is used again once the store's list of disks says so on media" : WhatIsLeft(disk));
             if (disk.IsHome && _keepProblem.Length > 0) parts.Add(_keepProblem);
             disk.Problem = string.Join("; ", parts);
         }
@@ -173,6 +221,8 @@ public sealed partial class BlockStore
 
     private string WhatIsLeft(StoreDisk disk)
     {
+        // What is suspect is used again by itself.
+        if (disk is { Segments: 0, IsDrained: false }) return "nothing of the store is on it now: drain it before it is taken away";
         if (disk.Segments == 0) return disk.IsEmpty ? "nothing of the store is on it: it can be taken away" : "nothing of the store is on it";
         var (stuck, bytes) = (0, 0L);
         foreach (var segment in Segments.All)
@@ -185,6 +235,18 @@ public sealed partial class BlockStore
         if (stuck > 0) return left + string.Create(CultureInfo.InvariantCulture, $", {stuck} of them with blocks that are bad or can't be reached: a scrub mends them from other copies");
         return MayDrain ? left : left + ", and the other disks have no room for it";
     }
+}
+
+/// <summary>Looks through the path whether the disk is there. In the lane of the probes: it may hang.</summary>
+internal sealed class DiskCheckJob(BlockStore store, StoreDisk disk, int index) : DiskJob
+{
+    public int Index => index;
+
+    public DiskResult Result { get; private set; }
+
+    public override void Execute() => Result = disk.CheckLabel();
+
+    public override void Complete() => store.OnChecked(this);
 }
 
 /// <summary>Notes on media why a disk is avoided. In the lane of <see cref="DiskNoteJob"/>: both write the list.</summary>

@@ -18,18 +18,18 @@ internal sealed partial class Cleaner
     public bool TryBeginDrain(ulong endNumber)
     {
         if (_restTimer is not null || DrainCandidate(endNumber) is not { } best) return false;
-        (_drains, _skipsBad, _windowAtBytes) = (true, false, DrainedBytes);
+        (_drains, _windowAtBytes) = (true, DrainedBytes);
         Begin(best);
         return true;
     }
 
-    /// <summary>One without uncommitted records (R4), and not one of which all that could be moved was.</summary>
+    /// <summary>One without uncommitted records (R4), and not one of which all that could be moved was, nor of a disk that does not answer.</summary>
     public Segment? DrainCandidate(ulong endNumber)
     {
         Segment? best = null;
         foreach (var segment in store.Segments.All)
         {
-            if (!segment.IsAvoided || segment.Number == 0 || segment.Number >= endNumber || segment is not { IsDead: false, TailRecords: 0, IsStuck: false }) continue;
+            if (!segment.IsAvoided || segment.IsHung || segment.Number == 0 || segment.Number >= endNumber || segment is not { IsDead: false, TailRecords: 0, IsStuck: false }) continue;
             if (best is null || segment.LiveBytes < best.LiveBytes) best = segment;
         }
         return best;
@@ -56,8 +56,8 @@ internal sealed partial class Cleaner
     {
         _drainTimer = null;
         // Space comes first, and a disk may be used again meanwhile: what is left waits. One that died meanwhile may be free, and its file deleted.
-        if (store.IsStopping || !store.MayDrain || _source is not { IsAvoided: true } source || source.Number != _sourceNumber) Stop();
-        else store.Submit(DiskLane.Background, new ReadWindow(this));
+        if (store.IsStopping || !store.MayDrain || _source is not { IsAvoided: true, IsHung: false } source || source.Number != _sourceNumber) Stop();
+        else ReadNext();
     }
 
     /// <summary>Of one segment: the next one waits as long as the last window may take.</summary>

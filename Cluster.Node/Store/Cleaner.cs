@@ -19,6 +19,9 @@ internal sealed partial class Cleaner(BlockStore store)
 
     public bool IsBusy => _source is not null;
 
+    /// <summary>The segment that is read; null: there is none.</summary>
+    public Segment? Source => _source;
+
     public int SegmentsCleaned { get; private set; }
 
     /// <summary>Encoded bytes of blocks that were copied.</summary>
@@ -43,10 +46,13 @@ internal sealed partial class Cleaner(BlockStore store)
 
     private void Begin(Segment best)
     {
-        (_source, _sourceNumber) = (best, best.Number);
+        (_source, _sourceNumber, _skipsBad) = (best, best.Number, false);
         _scanner = new LogScanner(best.File, best.Seed, best.Number, SegmentHeader.SizeBytes, (uint)store.Segments.SegmentBytes);
-        store.Submit(DiskLane.Background, new ReadWindow(this));
+        ReadNext();
     }
+
+    /// <summary>A disk that is to be emptied may hang: no checkpoint waits for it.</summary>
+    private void ReadNext() => store.Submit(_drains ? DiskLane.Drain : DiskLane.Background, new ReadWindow(this));
 
     public void Stop()
     {
@@ -79,7 +85,7 @@ internal sealed partial class Cleaner(BlockStore store)
         else if (status != IoStatus.Ok) Stop();
         else if (atEnd || source.IsDead) Finish(source);
         else if (_drains) PauseDrain();
-        else store.Submit(DiskLane.Background, new ReadWindow(this));
+        else ReadNext();
     }
 
     private (IoStatus Status, bool AtEnd) CopyWindow(Segment source, LogScanner scanner)

@@ -6,7 +6,8 @@ namespace Cluster.Node.Store;
 /// <summary>A disk that the store counts on, or was told to use, and that it does not use.</summary>
 /// <param name="Problem">One sentence without its full stop.</param>
 /// <param name="IsNew">No open has gone on without it yet: the end of the log may be there.</param>
-internal sealed record AbsentDisk(Guid Id, string Path, DiskState State, string Problem, bool IsNew);
+/// <param name="IsEmpty">Nothing of the store is on it: it is only told of.</param>
+internal sealed record AbsentDisk(Guid Id, string Path, DiskState State, string Problem, bool IsNew, bool IsEmpty);
 
 /// <summary>What is to be on media of a disk.</summary>
 internal readonly record struct DiskMark(Guid Disk, bool Drained, bool Suspect, bool Empty);
@@ -24,6 +25,10 @@ public sealed partial class DiskPool
     private readonly List<(string Path, string Problem)> _unreadable = [];
     private readonly List<AbsentDisk> _absent = [];
     private DiskRoster? _roster;
+
+    /// <summary>As it was found: what an open that comes to nothing goes by.</summary>
+    private DiskRoster? _found;
+    private bool _isAttached;
     private bool _isRosterChanged;
 
     /// <summary>What it goes on without.</summary>
@@ -111,6 +116,7 @@ public sealed partial class DiskPool
     /// </summary>
     internal DiskResult Attach(SuperblockFile superblock)
     {
+        _isAttached = true;
         var synced = DiskRosterFile.Sync(_home.Files);
         if (!synced.IsOk) return synced;
         _isRosterChanged |= !_roster!.Entries.IsEmpty;
@@ -133,7 +139,9 @@ public sealed partial class DiskPool
     /// <summary>Notes on media which further disks failed, so that the next open does not use them. Blocks; one thread at a time.</summary>
     internal DiskResult NoteFailed()
     {
-        if (_roster is null) return DiskResult.Done();
+        if (_roster is null || !HasFailed) return DiskResult.Done();
+        // The open was not counted: nothing else that it found is noted.
+        if (!_isAttached) (_roster, _isRosterChanged) = (_found!, false);
         foreach (var disk in _disks.Where(disk => disk is { IsHome: false, Failure: not null }))
         {
             if (_roster.Find(disk.Id) is { Failed: false } entry) Enter(entry with { Failed = true, ChangedAtMs = NowMs });
@@ -182,6 +190,7 @@ public sealed partial class DiskPool
         var isExpected = (superblock.Incompatible & Superblock.SeveralDisks) != 0;
         if (status == IoStatus.Missing && !isExpected) _roster = new DiskRoster(superblock.StoreId, 0, []);
         else if (status != IoStatus.Ok) return $"the list of its disks ({DiskRosterFile.Name}) can't be used: {reason}";
+        _found = _roster;
         return _roster!.Store == superblock.StoreId ? null : $"the list of its disks ({DiskRosterFile.Name}) is that of store {_roster.Store}";
     }
 
@@ -225,7 +234,7 @@ public sealed partial class DiskPool
         return _given.Any(disk => disk.Description == entry.Path) ? "another disk is in its place" : "no directory that was named is it: name it in myrmidon.disks";
     }
 
-    private void Miss(RosterEntry entry, DiskState state, string problem) => _absent.Add(new AbsentDisk(entry.Disk, entry.Path, state, problem, IsNew: entry is { Without: false, Empty: false }));
+    private void Miss(RosterEntry entry, DiskState state, string problem) => _absent.Add(new AbsentDisk(entry.Disk, entry.Path, state, problem, IsNew: entry is { Without: false, Empty: false }, entry.Empty));
 
     private void Use(IDisk disk, RosterEntry entry) => _disks.Add(new StoreDisk(disk, isHome: false, _options.Clock)
     {

@@ -2,7 +2,7 @@ namespace Cluster.Node.Store;
 
 /// <summary>
 /// Asks a disk that has nothing to do, and was slow or erred, how it is now: 4 KiB and an fdatasync in a file of its own. Timed like the store's own calls; a failure is an error of the disk, and spoils
-/// nothing. On a lane of its own: neither a checkpoint nor a flush waits for a disk that hangs.
+/// nothing. On a lane of its own: neither a checkpoint nor a flush waits for a disk that hangs, nor does a stop.
 /// </summary>
 internal sealed class DiskProbe(BlockStore store) : DiskJob
 {
@@ -12,9 +12,15 @@ internal sealed class DiskProbe(BlockStore store) : DiskJob
 
     public StoreDisk? Disk { get; set; }
 
+    /// <summary>Not Ok: it is not there any more, and was not asked.</summary>
+    public DiskResult Label { get; private set; }
+
     public override void Execute()
     {
         var disk = Disk!;
+        // Through the path, which may lead elsewhere by now: what is quick there says nothing of the disk, and nothing of the store's is to be put there.
+        Label = disk.CheckLabel();
+        if (!Label.IsOk) return;
         var result = disk.Files.Open(FileName, create: true, out var file);
         if (result.IsOk)
         {
@@ -32,5 +38,5 @@ internal sealed class DiskProbe(BlockStore store) : DiskJob
         disk.NoteRead(in result);
     }
 
-    public override void Complete() => store.OnProbed();
+    public override void Complete() => store.OnProbed(this);
 }

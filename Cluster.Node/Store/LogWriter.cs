@@ -73,16 +73,18 @@ public sealed unsafe class LogWriter : IDisposable
     /// <summary>
     /// Bytes of data entries that surely fit, whatever their sizes: the end of a segment stays empty when it is too short for the next one.
     /// </summary>
-    public long DataRoomBytes
+    public long DataRoomBytes => RoomIn(_segments.AvailableCount);
+
+    /// <summary>The same without segments that go with their disk.</summary>
+    public long LastingRoomBytes => RoomIn(_segments.LastingCount);
+
+    private long RoomIn(int available)
     {
-        get
-        {
-            const int entryBytesMax = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes + Limits.RecordBytesMax;
-            var segments = _segments.AvailableCount - SegmentTable.Reserve(SpaceClass.Data);
-            if (segments < 0) return 0;
-            var here = _active is null ? 0 : Math.Max(0, _segments.SegmentBytes - _active.EndBytes - entryBytesMax);
-            return here + ((long)segments * (_segments.SegmentBytes - SegmentHeader.SizeBytes - entryBytesMax));
-        }
+        const int entryBytesMax = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes + Limits.RecordBytesMax;
+        var segments = available - SegmentTable.Reserve(SpaceClass.Data);
+        if (segments < 0) return 0;
+        var here = _active is null ? 0 : Math.Max(0, _segments.SegmentBytes - _active.EndBytes - entryBytesMax);
+        return here + ((long)segments * (_segments.SegmentBytes - SegmentHeader.SizeBytes - entryBytesMax));
     }
 
     /// <summary>Stages a record as the next entry. Ok, NoSpace or DeviceError; on anything but Ok nothing was staged.</summary>

@@ -18,6 +18,9 @@ public sealed class Segment(int index, string name, Guid id, IDiskFile file)
     /// <summary>Its disk is to be emptied: it is not used anew.</summary>
     public bool IsAvoided => File is PoolFile { Disk.IsAvoided: true };
 
+    /// <summary>A call on its disk does not return.</summary>
+    public bool IsHung => File is PoolFile { Disk.IsHung: true };
+
     public bool IsOn(StoreDisk disk) => File is PoolFile known && known.Disk == disk;
 
     /// <summary>Its file is gone, or goes: the slot is not used any more.</summary>

@@ -52,7 +52,10 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
     public int AvoidedCount => _avoided.Count;
 
     /// <summary>Segments that can still be taken into use.</summary>
-    public int AvailableCount => _free.Count + _avoided.Count + Math.Max(0, SegmentsMax - Count);
+    public int AvailableCount => LastingCount + _avoided.Count;
+
+    /// <summary>The same without those that go with their disk.</summary>
+    public int LastingCount => _free.Count + Math.Max(0, SegmentsMax - Count);
 
     /// <summary>One that goes with its disk may be replaced.</summary>
     public bool CanCreate => Count - _avoided.Count < SegmentsMax;
@@ -127,22 +130,23 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
     private readonly List<Segment> _sorting = [];
 
     /// <summary>Takes a free segment out of the table for good, for its file to be deleted: one of a disk that is to be emptied, once the others make the reserve.</summary>
-    public Segment? RetireAvoided()
+    /// <param name="except">The cleaner may be reading it.</param>
+    public Segment? RetireAvoided(Segment? except = null)
     {
-        if (_avoided.Count == 0 || _free.Count <= Reserve(SpaceClass.Data)) return null;
+        if (_avoided.Count == 0 || _free.Count <= Reserve(SpaceClass.Data) || _avoided.Peek() == except || _avoided.Peek().IsHung) return null;
         var segment = _avoided.Dequeue();
         Retire(segment);
         return segment;
     }
 
     /// <summary>The same of one disk, that has to give room, beyond the reserve.</summary>
-    public Segment? RetireOf(StoreDisk disk)
+    public Segment? RetireOf(StoreDisk disk, Segment? except)
     {
         if (_free.Count <= Reserve(SpaceClass.Data) + 1) return null;
         for (var left = _free.Count; left > 0; left--)
         {
             var segment = _free.Dequeue();
-            if (segment.IsOn(disk))
+            if (segment.IsOn(disk) && segment != except)
             {
                 Retire(segment);
                 return segment;
@@ -156,6 +160,8 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
     {
         segment.IsRetired = true;
         _retired++;
+        // Whether there is room for another in its place, only the file system knows: it is asked again before that is counted on.
+        SegmentsMax = Math.Max(0, SegmentsMax - 1);
     }
 
     /// <summary>A free segment that leaves the reserve whole; segments are made on the spot if too few are ready. NoSpace;

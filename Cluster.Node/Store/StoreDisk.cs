@@ -28,6 +28,9 @@ public sealed record StoreDiskFacts(Guid Id, string Path, DiskState State, bool 
 /// <summary>One disk that a store uses: where its files are, how quick it was lately, and what went wrong. Any thread.</summary>
 public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
 {
+    /// <summary>See <see cref="IsHung"/>.</summary>
+    private const double HungMs = 5000;
+
     private long _errors;
     private long _errorsSeen;
     private int _segments;
@@ -96,6 +99,18 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
     internal DiskMeter Syncs { get; } = new(clock);
 
     internal DiskMeter Reads { get; } = new(clock);
+
+    /// <summary>A call on it is under way for so long that nothing more is asked of it that can wait.</summary>
+    internal bool IsHung => Math.Max(Reads.UnderWayMs, Math.Max(Writes.UnderWayMs, Syncs.UnderWayMs)) >= HungMs;
+
+    /// <summary>Whether what is at its path is still this disk, and not the directory that its file system was mounted on. Blocks; the home is not asked.</summary>
+    internal DiskResult CheckLabel()
+    {
+        if (isHome) return DiskResult.Done();
+        var status = DiskLabel.TryRead(files, out var label, out var reason);
+        if (status == IoStatus.Ok && label.Disk == Id) return DiskResult.Done();
+        return DiskResult.Failed(IoStatus.DeviceError, status == IoStatus.Ok ? $"disk {label.Disk} is at {Path} now" : $"there is no label of it at {Path} ({(reason.Length > 0 ? reason : "it is empty")}): is its file system mounted?");
+    }
 
     internal void CountSegments(int more) => Interlocked.Add(ref _segments, more);
 

@@ -6,13 +6,14 @@ namespace Cluster.Tests.Simulation.Store;
 /// <summary>An open that is refused leaves the store as it was: the next one finds the stop before it.</summary>
 public sealed class RefusedOpenSpecs
 {
-    [Theory(DisplayName = "An open that is refused changes nothing, and the next one still knows that the last stop was in order: a checkpoint or a segment that can't be read, a checkpoint with bad bytes, a disk of another store, a new disk that can't be labelled, a copied segment")]
+    [Theory(DisplayName = "An open that is refused changes nothing, and the next one still knows that the last stop was in order: a checkpoint or a segment that can't be read, a checkpoint with bad bytes, a disk of another store, a new disk that can't be labelled, a copied segment, a checkpoint that can't be read where a disk is at another path than before")]
     [InlineData("checkpoint unread")]
     [InlineData("checkpoint bad")]
     [InlineData("segment unread")]
     [InlineData("strange disk")]
     [InlineData("read-only new disk")]
     [InlineData("copied segment")]
+    [InlineData("moved disk")]
     public void Nothing_is_used_up(string fault)
     {
         var rig = DiskPoolSpecs.Filled(2);
@@ -76,11 +77,26 @@ public sealed class RefusedOpenSpecs
             case "read-only new disk":
                 rig.Directories = [home, further, new SimulatedDirectory(rig.Disk, "d9/") { FailsWrites = true }];
                 return () => { };
+            case "moved disk":
+                home.FailsReadsOf = CheckpointWriter.Name;
+                Move(rig, "d1/", "d5/");
+                rig.Directories = [home, new SimulatedDirectory(rig.Disk, "d5/")];
+                return () =>
+                {
+                    home.FailsReadsOf = "";
+                    Move(rig, "d5/", "d1/");
+                };
             default:
                 var segment = rig.Disk.Names.First(name => SegmentTable.IdOf(name) is not null);
                 Assert.True(rig.Disk.Open($"d1/{segment}", create: true, out _).IsOk);
                 return () => rig.Disk.Delete($"d1/{segment}");
         }
+    }
+
+    private static void Move(StoreRig rig, string from, string to)
+    {
+        foreach (var name in rig.Disk.Names.Where(name => name.StartsWith(from, StringComparison.Ordinal)).ToArray()) rig.Disk.Rename(name, to + name[from.Length..]);
+        rig.Disk.SyncDirectory();
     }
 
     private static Superblock SuperblockOf(StoreRig rig)

@@ -63,6 +63,26 @@ public sealed class SlowDiskSpecs
         Assert.Equal(DiskState.InUse, DrainSpecs.Drain(rig, drains: false).Disk!.State);
     }
 
+    [Fact(DisplayName = "A suspect disk whose file system was unmounted is not used again, however quick the bare directory in its place is; nothing is written there; mounted again, and well, it is")]
+    public void Unmounted()
+    {
+        var rig = Rig(3);
+        rig.Directories[1].DelayMs = SlowMs;
+        UntilSuspect(rig);
+        UntilEmpty(rig);
+        rig.Directories[1].DelayMs = 1;
+        foreach (var name in rig.Disk.Names.Where(name => name.StartsWith("d1/", StringComparison.Ordinal)).ToArray()) rig.Disk.Rename(name, "away/" + name[3..]);
+        Work(rig, 3 * DiskHealthPolicy.WellMs / 1000, blocks: 1);
+        Assert.Equal(DiskState.Suspect, DrainSpecs.Disk(rig).State);
+        Assert.DoesNotContain(rig.Disk.Names, name => name.StartsWith("d1/", StringComparison.Ordinal));
+        foreach (var name in rig.Disk.Names.Where(name => name.StartsWith("away/", StringComparison.Ordinal)).ToArray()) rig.Disk.Rename(name, "d1/" + name[5..]);
+        for (var second = 0; DrainSpecs.Disk(rig).State != DiskState.InUse; second++)
+        {
+            Assert.True(second < 4 * DiskHealthPolicy.ErrorsRefillMs / 1000, $"it is never used again: {DrainSpecs.Disk(rig)}");
+            Work(rig, 1, blocks: 1);
+        }
+    }
+
     [Fact(DisplayName = "When all disks are slow none is suspect")]
     public void All_slow()
     {
@@ -215,7 +235,9 @@ public sealed class SlowDiskSpecs
             rig.Loop.Advance(1000);
         }
         rig.Loop.Advance(1000);
-        Assert.Contains("can be taken away", DrainSpecs.Disk(rig).Problem, StringComparison.Ordinal);
+        // What is only suspect is used again by itself.
+        Assert.Contains("drain it before it is taken away", DrainSpecs.Disk(rig).Problem, StringComparison.Ordinal);
+        Assert.DoesNotContain("can be taken away", DrainSpecs.Disk(rig).Problem, StringComparison.Ordinal);
     }
 
     private static int[] SegmentsOf(StoreRig rig) => [.. rig.Store.Disks.Select(disk => disk.Segments)];
