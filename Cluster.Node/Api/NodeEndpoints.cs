@@ -25,10 +25,10 @@ internal static class NodeEndpoints
             .Produces<DrainResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409);
         nodes.MapPost("/{name}/disks/{disk}/drain", (IControlPlane control, string name, string disk, CancellationToken cancellation) => DrainDiskAsync(control, name, disk, true, cancellation))
             .WithName("DrainDisk").WithSummary("Move what is on a disk of a node's store to its other disks, and put nothing new there; answers at once, with what is left")
-            .Produces<DiskResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409);
+            .Produces<DiskResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409).ProducesProblem(503);
         nodes.MapPost("/{name}/disks/{disk}/undrain", (IControlPlane control, string name, string disk, CancellationToken cancellation) => DrainDiskAsync(control, name, disk, false, cancellation))
             .WithName("UndrainDisk").WithSummary("Use a disk of a node's store again that was to be drained")
-            .Produces<DiskResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409);
+            .Produces<DiskResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409).ProducesProblem(503);
         routes.MapGet("/v1/open-volumes", (IControlPlane control) => Answers.Of(control.ListOpenVolumes())).WithTags("Nodes")
             .WithName("ListOpenVolumes").WithSummary("Volumes that the answering node's front ends have open now")
             .Produces<IReadOnlyList<OpenVolumeResource>>().ProducesProblem(503);

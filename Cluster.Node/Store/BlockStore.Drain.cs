@@ -6,7 +6,11 @@ namespace Cluster.Node.Store;
 /// <summary>What became of an operator's order about a disk.</summary>
 /// <param name="Status">Ok; Missing: the store has no such disk; Conflict: it can't be drained; DeviceError.</param>
 /// <param name="Reason">One sentence without its full stop, or "".</param>
-public sealed record DrainAnswer(IoStatus Status, string Reason, StoreDiskFacts? Disk);
+/// <param name="Facts">How the disk is; null: it is not carried out. Asks its file system: not on the loop.</param>
+public sealed record DrainAnswer(IoStatus Status, string Reason, Func<StoreDiskFacts>? Facts)
+{
+    public StoreDiskFacts? Disk => Facts?.Invoke();
+}
 
 /// <summary>
 /// Disks that are to be emptied: the log leaves them, the cleaner moves what is live there, and their free segments are deleted. None of it is needed for anything: a crash leaves a store with fewer or
@@ -96,7 +100,7 @@ public sealed partial class BlockStore
             // Avoided it stays until it is known what is on media.
             if (hasFailed) _disk.Disks[index].IsDrained = _marked[index].Drained;
             Describe();
-            done(hasFailed ? new DrainAnswer(IoStatus.DeviceError, failure.Length > 0 ? failure : "the store stops", null) : new DrainAnswer(IoStatus.Ok, "", DiskAt(index)));
+            done(hasFailed ? new DrainAnswer(IoStatus.DeviceError, failure.Length > 0 ? failure : "the store stops", null) : new DrainAnswer(IoStatus.Ok, "", () => DiskAt(index)));
         }
     }
 

@@ -18,6 +18,9 @@ public sealed partial class BlockStore
     private long _keptBytes;
     private long _keepNotBeforeMs;
     private bool _isKeeping;
+
+    /// <summary>The file system can't reserve: the store's own segments leave the room, and nothing is reserved of it.</summary>
+    private bool _cannotKeep;
     private string _keepProblem = "";
 
     /// <summary>What the next checkpoint may need, and what of that is reserved. Any thread; true lately.</summary>
@@ -33,7 +36,7 @@ public sealed partial class BlockStore
     {
         Volatile.Write(ref _keepBytes, EstimateCheckpoint());
         _disk.HomeKeptBytes = Math.Max(0, _keepBytes - _keptBytes);
-        if (IsStopping || _isKeeping || _keptBytes >= _keepBytes || _loop.NowMs < _keepNotBeforeMs) return;
+        if (IsStopping || _isKeeping || _cannotKeep || _keptBytes >= _keepBytes || _loop.NowMs < _keepNotBeforeMs) return;
         _isKeeping = true;
         Submit(DiskLane.Background, new KeepJob(this, _disk, _keepBytes + (_keepBytes / KeepMoreParts)));
     }
@@ -49,18 +52,19 @@ public sealed partial class BlockStore
     internal void OnKept(KeepJob job)
     {
         _isKeeping = false;
+        _cannotKeep |= job.Result.Status == IoStatus.Unsupported;
         if (job.Result.IsOk)
         {
             Volatile.Write(ref _keptBytes, job.Bytes);
             if (_keepProblem.Length > 0) StoreLog.CheckpointRoomAgain(_logger, _disk.Description);
             _keepProblem = "";
         }
-        else
+        else if (!_cannotKeep)
         {
             _keepNotBeforeMs = _loop.NowMs + KeepRetryMs;
             // What is the store's own may be spared; the rest is others'.
             if (!IsStopping && !_isRetiring && job.Result.Status == IoStatus.NoSpace) BeginRetire(OneOf(_disk.Disks[0]));
-            if (_keepProblem.Length == 0) StoreLog.NoCheckpointRoom(_logger, _disk.Description, job.Bytes >> 10, _disk.Disks[0].Files.FreeBytes >> 10, job.Result.Detail ?? "");
+            if (_keepProblem.Length == 0) StoreLog.NoCheckpointRoom(_logger, _disk.Description, job.Bytes >> 10, _disk.Disks[0].FreeBytes >> 10, job.Result.Detail ?? "");
             _keepProblem = $"it has no room for the store's next checkpoint ({_keepBytes >> 10} KiB): something else fills its file system, and the log is kept as long as none can be written";
         }
         _disk.HomeKeptBytes = Math.Max(0, _keepBytes - _keptBytes);

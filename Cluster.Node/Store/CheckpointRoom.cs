@@ -26,13 +26,15 @@ internal static class CheckpointRoom
 
     public static long OfState(VolumeStore volume) => FramesBytes + volume.Header.Length + volume.Windows.EncodedBytes + (3L * (volume.Damage?.Length ?? 0)) + ((long)volume.Tail.Count * TailBytes);
 
-    /// <summary>Reserves so many bytes in the file that the next checkpoint is written to. Blocks; the thread that writes checkpoints.</summary>
+    /// <summary>
+    /// Reserves so many bytes in the file that the next checkpoint is written to. Its name need not be durable: what a crash takes is reserved anew. Unsupported: the file system can't. Blocks; the
+    /// thread that writes checkpoints.
+    /// </summary>
     public static DiskResult Keep(IDisk disk, long bytes)
     {
         var result = OpenNew(disk, out var file);
         if (!result.IsOk) return result;
         result = file!.Keep(bytes);
-        if (result.IsOk) result = disk.SyncDirectoryOf(CheckpointWriter.NewName);
         file.Dispose();
         return result;
     }

@@ -41,7 +41,7 @@ public sealed partial class DiskPool : IDisk
     /// <summary>What the home's file system must have free besides: room for the next checkpoint that is not reserved yet.</summary>
     internal long HomeKeptBytes { get => Volatile.Read(ref _homeKeptBytes); set => Volatile.Write(ref _homeKeptBytes, value); }
 
-    private long FreeOfAll => _disks.Where(disk => disk.IsHome || (disk.Failure is null && !disk.IsAvoided)).GroupBy(disk => disk.Files.FileSystem).Sum(same => same.Max(disk => disk.Files.FreeBytes));
+    private long FreeOfAll => _disks.Where(disk => disk.IsHome || (disk.Failure is null && !disk.IsAvoided)).GroupBy(disk => disk.FileSystem).Sum(same => same.Max(disk => disk.FreeBytes));
 
     public ulong FileSystem => _home.Files.FileSystem;
 
@@ -174,7 +174,7 @@ public sealed partial class DiskPool : IDisk
         foreach (var disk in _disks)
         {
             if ((disk.Failure is not null && !disk.IsHome) || disk.IsAvoided) continue;
-            var (free, own) = (disk.Files.FreeBytes, disk.Segments * _segmentBytes);
+            var (free, own) = (disk.FreeBytes, disk.Segments * _segmentBytes);
             if (disk.IsHome && HomeKeptBytes > 0 && free - HomeKeptBytes < _segmentBytes) continue;
             var filled = free < _segmentBytes ? double.MaxValue : (own + _segmentBytes) / ((own + free) * (quickest / WeightedMs(disk)));
             if (filled < least) (best, least) = (disk, filled);

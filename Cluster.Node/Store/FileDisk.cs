@@ -197,7 +197,7 @@ internal sealed class FileDiskFile(string name, SafeFileHandle handle) : IDiskFi
         while (LibC.Fallocate(handle, LibC.KeepSize, 0, lengthBytes) != 0)
         {
             if (LibC.WasInterrupted) continue;
-            return LibC.IsUnsupported ? DiskResult.Done() : LibC.Failure($"fallocate of {name}");
+            return LibC.IsUnsupported ? DiskResult.Failed(IoStatus.Unsupported, $"fallocate of {name}: the file system reserves no space") : LibC.Failure($"fallocate of {name}");
         }
         return DiskResult.Done();
     }

@@ -33,6 +33,8 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
 
     private long _errors;
     private long _errorsSeen;
+    private long _freeBytes;
+    private ulong _fileSystem;
     private int _segments;
     private volatile string? _failure;
     private volatile string _problem = "";
@@ -100,6 +102,25 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
 
     internal DiskMeter Reads { get; } = new(clock);
 
+    /// <summary>Of its file system; of one that does not answer, what they were when it did.</summary>
+    public long FreeBytes
+    {
+        get
+        {
+            if (!IsHung) Volatile.Write(ref _freeBytes, files.FreeBytes);
+            return Volatile.Read(ref _freeBytes);
+        }
+    }
+
+    public ulong FileSystem
+    {
+        get
+        {
+            if (!IsHung) Volatile.Write(ref _fileSystem, files.FileSystem);
+            return Volatile.Read(ref _fileSystem);
+        }
+    }
+
     /// <summary>A call on it is under way for so long that nothing more is asked of it that can wait.</summary>
     internal bool IsHung => Math.Max(Reads.UnderWayMs, Math.Max(Writes.UnderWayMs, Syncs.UnderWayMs)) >= HungMs;
 
@@ -144,7 +165,7 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
         return new DiskWindow(calls, latency, more);
     }
 
-    internal StoreDiskFacts Facts(long segmentBytes) => new(Id, Path, State, IsHome, files.FreeBytes, Segments, segmentBytes, Writes.MeanMs, Syncs.MeanMs, Reads.MeanMs, Errors, Failure ?? Problem);
+    internal StoreDiskFacts Facts(long segmentBytes) => new(Id, Path, State, IsHome, FreeBytes, Segments, segmentBytes, Writes.MeanMs, Syncs.MeanMs, Reads.MeanMs, Errors, Failure ?? Problem);
 
     private static void Add(DiskMeter meter, ref int calls, ref double latency)
     {

@@ -16,7 +16,8 @@ public sealed class DiskActor : ReceiveActor
         Receive<DiskProtocol.Drain>(command =>
         {
             var (sender, self) = (Sender, Self);
-            loop.Post(() => store.Drain(command.Disk, command.Drains, answer => sender.Tell(Of(answer), self)));
+            // The report asks the disk's file system, which may take long.
+            loop.Post(() => store.Drain(command.Disk, command.Drains, answer => Task.Run(() => Of(answer)).PipeTo(sender, self)));
         });
     }
 

@@ -31,7 +31,7 @@ internal static class StoreMetrics
         metrics.AddGauge("myrmidon_store_missing_bytes", "Encoded bytes of blocks that lie on a disk that is missing, and are not mended from other copies yet.", () => store.MissingBytes);
         metrics.AddCounter("myrmidon_store_drained_bytes_total", "Encoded bytes of blocks that were moved from disks that are suspect or drained.", () => store.DrainedBytes);
         metrics.AddGauge("myrmidon_store_checkpoint_room_bytes", "What the next checkpoint may need of the store's own directory.", () => store.CheckpointReserve.Bytes);
-        metrics.AddGauge("myrmidon_store_checkpoint_room_missing_bytes", "What of that could not be reserved: something else fills the file system.",
+        metrics.AddGauge("myrmidon_store_checkpoint_room_missing_bytes", "What of that is not reserved: something else fills the file system, or it can't reserve space.",
             () => store.CheckpointReserve.Bytes - store.CheckpointReserve.ReservedBytes);
         ExposeDisks(metrics, store);
     }

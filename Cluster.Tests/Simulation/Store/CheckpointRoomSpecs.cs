@@ -54,6 +54,17 @@ public sealed class CheckpointRoomSpecs
         Assert.Equal(before, rig.Find().CommitWatermark);
     }
 
+    [Fact(DisplayName = "Where the file system can't reserve space nothing counts as reserved, nothing is reported as wrong, and the store's own segments leave the room")]
+    public void Not_supported()
+    {
+        var rig = new StoreRig(6, new StoreOptions { CapacityBytes = 20 * SegmentBytes });
+        rig.Disk.CannotKeep = true;
+        DiskPoolSpecs.Fill(rig.Open(), 500);
+        rig.Loop.Advance(3000);
+        Assert.True(rig.Store.CheckpointReserve.Bytes > 0);
+        Assert.Equal((0L, ""), (rig.Store.CheckpointReserve.ReservedBytes, rig.Store.Disks[0].Problem));
+    }
+
     [Fact(DisplayName = "When others take what the next checkpoint needs, that is told, with how much it is; when there is room again it is reserved and told no more")]
     public void Taken_by_others()
     {

@@ -170,6 +170,19 @@ public sealed class DrainFaultSpecs
         DiskPoolSpecs.CheckAll(rig);
     }
 
+    [Fact(DisplayName = "Random drains under writes, with losses of power and disks that are taken away: nothing is lost, and a segment that is lost otherwise is told")]
+    public void At_random()
+    {
+        var taken = 0;
+        for (var seed = 1; seed <= 60; seed++)
+        {
+            var run = new DrainRun(seed);
+            run.Execute();
+            taken += run.Taken;
+        }
+        Assert.True(taken > 20, $"too tame: {taken} disks were taken away");
+    }
+
     private static void Overwrite(StoreRig rig, ulong block)
     {
         var volume = rig.Find();

@@ -259,7 +259,8 @@ public sealed class DrainSpecs
     internal static DrainAnswer Drain(StoreRig rig, bool drains = true, string at = "d1/")
     {
         DrainAnswer? answer = null;
-        rig.Store.Drain(Disk(rig, at).Id, drains, given => answer = given);
+        // As the disk is then, and not once the drain has gone on.
+        rig.Store.Drain(Disk(rig, at).Id, drains, given => answer = given.Disk is { } disk ? given with { Facts = () => disk } : given);
         rig.Loop.Settle();
         Assert.NotNull(answer);
         return answer;

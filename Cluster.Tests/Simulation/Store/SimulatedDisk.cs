@@ -64,6 +64,9 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
     /// <summary>Nothing is written to a file of this name, for want of room; "": to all is.</summary>
     public string FullFor { get; set; } = "";
 
+    /// <summary>Its file system reserves no space without a change of a file's length.</summary>
+    public bool CannotKeep { get; set; }
+
     public int FailWrites { get; set; }
 
     public int FailReads { get; set; }
@@ -340,6 +343,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         public DiskResult Keep(long lengthBytes)
         {
             if (IsDead) return Off;
+            if (disk.CannotKeep) return DiskResult.Failed(IoStatus.Unsupported, "fallocate: not supported");
             if (disk.FullFor == name || (lengthBytes > file.RoomBytes && !disk.HasRoom(lengthBytes - file.RoomBytes))) return DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space");
             if (!disk.Operate()) return Off;
             file.KeptBytes = Math.Max(file.KeptBytes, lengthBytes);
