@@ -142,6 +142,7 @@ public sealed partial class BlockStore
         {
             var disk = _disk.Disks[index];
             var isUsed = disk is { IsDrained: false, IsSuspect: false };
+            _isChecked[index] &= isUsed;
             // A segment may be on its way there, or its name be gone in the page cache only. And first it must be known why the disk is avoided: a mark that fails may be there in whole.
             var isEmpty = !isUsed && _isMarkKnown[index] && _marked[index] is { Drained: true } or { Suspect: true }
                 && disk is { Segments: 0, Failure: null } && !_sparePending && !_isRetiring && !_undurable.Contains(disk);
@@ -178,7 +179,7 @@ public sealed partial class BlockStore
         _isChecked[job.Index] = job.Result.IsOk;
         _strange[job.Index] = job.Result.Detail ?? "";
         if (job.Result.IsOk) MarkOne();
-        else AnswerOrders(job.Index, $"the disk can't be used: {job.Result.Detail}");
+        else if (_disk.Disks[job.Index] is { IsDrained: false, IsSuspect: false }) AnswerOrders(job.Index, $"the disk can't be used: {job.Result.Detail}");
         Describe();
     }
 

@@ -59,6 +59,19 @@ public sealed class RealThreadsSpecs
         }
     }
 
+    [Fact(DisplayName = "A probe of a disk that hangs holds up no stop: the other threads end all the same")]
+    public async Task Hanging_probe()
+    {
+        await using var loop = new EpollLoop("probe test", NullLogger.Instance, error => Assert.Fail(error.ToString()));
+        loop.Start();
+        var probe = new HangingJob();
+        var scheduler = new ThreadDiskScheduler(loop, "probe test");
+        scheduler.Submit(DiskLane.Probe, probe);
+        await probe.Begun.Task.WaitAsync(TimeSpan.FromSeconds(30));
+        await Task.Run(scheduler.Dispose).WaitAsync(TimeSpan.FromSeconds(30));
+        probe.End.Set();
+    }
+
     private static async Task<BlockStore> RunAsync(string directory, Func<ILoop, BlockStore, Task> work, params string[] further)
     {
         var options = new StoreOptions
@@ -97,6 +110,23 @@ public sealed class RealThreadsSpecs
         var reader = new Reader((VolumeStore)store.Find(StoreRig.Volume)!);
         loop.Post(reader.Begin);
         return reader.Done.Task;
+    }
+
+    private sealed class HangingJob : DiskJob
+    {
+        public TaskCompletionSource Begun { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public ManualResetEventSlim End { get; } = new();
+
+        public override void Execute()
+        {
+            Begun.SetResult();
+            End.Wait();
+        }
+
+        public override void Complete()
+        {
+        }
     }
 
     /// <summary>Appends a few records, waits for their flush, reads one block back, and goes on.</summary>
