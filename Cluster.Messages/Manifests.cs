@@ -108,6 +108,8 @@ public static class Manifests
         Of<PlacementProtocol.ReportTaken>("placement.report-taken/1"),
         Of<PlacementProtocol.Deleted>("placement.deleted/2"),
         Of<PlacementProtocol.Refused>("placement.refused/1"),
+        Of<DiskProtocol.Drain>("disk.drain/1"),
+        Of<DiskProtocol.Disk>("disk.disk/1"),
     ];
 
     /// <summary>Types that may stand inside a control message, beside the primitive ones.</summary>

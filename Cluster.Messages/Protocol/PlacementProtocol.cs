@@ -132,7 +132,7 @@ public sealed record NodeReport(long CapacityBytes, long UsedBytes, long Availab
     public long MissingBytes { get; init; }
 }
 
-/// <summary>One disk of a node's store. State: in-use, failing, missing or failed. Bytes and latencies as of lately; Problem: one sentence without its full stop, or "".</summary>
+/// <summary>One disk of a node's store. State: in-use, failing, missing, failed, suspect, draining or drained. Bytes and latencies as of lately; Problem: one sentence without its full stop, or "".</summary>
 public sealed record DiskReport(Guid Id, string Path, string State, long FreeBytes, long UsedBytes, double WriteMs, double SyncMs, long Errors, string Problem);
 
 /// <summary>A node as users see it. State: up, unreachable or down.</summary>

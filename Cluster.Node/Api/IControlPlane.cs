@@ -76,6 +76,12 @@ public interface IControlPlane
     /// </summary>
     Task<ControlResult<DrainResource>> DrainNodeAsync(string name, TimeSpan atMost, CancellationToken cancellation);
 
+    /// <summary>
+    /// Has a disk of a node's store emptied, or used again; answers the disk as it is then, once that is on the node's media. Idempotent. NotFound: no such node or disk; Conflict: the disk is
+    /// the store's home, or is not in use.
+    /// </summary>
+    Task<ControlResult<DiskResource>> DrainDiskAsync(string name, string disk, bool drains, CancellationToken cancellation);
+
     Task<ControlResult<StatusResource>> GetStatusAsync(CancellationToken cancellation);
 
     /// <summary>Volumes that this node's front ends have open now.</summary>

@@ -23,6 +23,12 @@ internal static class NodeEndpoints
         nodes.MapPost("/{name}/drain", DrainAsync).WithName("DrainNode")
             .WithSummary("Cordon a node and move its owners to other nodes; answers when that is done, or how far it is when the time is over")
             .Produces<DrainResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409);
+        nodes.MapPost("/{name}/disks/{disk}/drain", (IControlPlane control, string name, string disk, CancellationToken cancellation) => DrainDiskAsync(control, name, disk, true, cancellation))
+            .WithName("DrainDisk").WithSummary("Move what is on a disk of a node's store to its other disks, and put nothing new there; answers at once, with what is left")
+            .Produces<DiskResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409).ProducesProblem(503);
+        nodes.MapPost("/{name}/disks/{disk}/undrain", (IControlPlane control, string name, string disk, CancellationToken cancellation) => DrainDiskAsync(control, name, disk, false, cancellation))
+            .WithName("UndrainDisk").WithSummary("Use a disk of a node's store again that was to be drained")
+            .Produces<DiskResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409).ProducesProblem(503);
         routes.MapGet("/v1/open-volumes", (IControlPlane control) => Answers.Of(control.ListOpenVolumes())).WithTags("Nodes")
             .WithName("ListOpenVolumes").WithSummary("Volumes that the answering node's front ends have open now")
             .Produces<IReadOnlyList<OpenVolumeResource>>().ProducesProblem(503);
@@ -57,6 +63,9 @@ internal static class NodeEndpoints
         if (RequestChecks.Check(request) is { } failure) return Answers.Problem(failure.Status, failure.Reason);
         return Answers.Of(await control.DrainNodeAsync(name, TimeSpan.FromSeconds(request.TimeoutSeconds), cancellation));
     }
+
+    private static async Task<IResult> DrainDiskAsync(IControlPlane control, string name, string disk, bool drains, CancellationToken cancellation) =>
+        Answers.Of(await control.DrainDiskAsync(name, disk, drains, cancellation));
 
     private static async Task<IResult> CordonAsync(IControlPlane control, string name, bool cordoned, CancellationToken cancellation) =>
         Answers.Of(await control.SetCordonedAsync(name, cordoned, cancellation));

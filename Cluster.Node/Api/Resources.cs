@@ -233,10 +233,13 @@ public sealed record DiskResource
     /// <summary>Directory, on the node's host.</summary>
     public required string Path { get; init; }
 
-    /// <summary>in-use, failing (a call failed: no new data goes there), missing (the store goes on without it) or failed (it is left alone until it is forgotten).</summary>
+    /// <summary>
+    /// in-use, failing (a call failed: no new data goes there), missing (the store goes on without it), failed (it is left alone until it is forgotten), suspect (much slower than the others, or
+    /// erring: no new data goes there, and what is there is moved away, unless it is the store's own directory), draining (an operator wants that) or drained (and nothing is left on it).
+    /// </summary>
     public required string State { get; init; }
 
-    /// <summary>One sentence; empty when nothing is wrong.</summary>
+    /// <summary>One sentence: what is wrong, or how far a drain is; else empty.</summary>
     public string Problem { get; init; } = "";
 
     public ulong FreeBytes { get; init; }
@@ -249,7 +252,7 @@ public sealed record DiskResource
 
     public double SyncMs { get; init; }
 
-    /// <summary>Calls that failed since the node started.</summary>
+    /// <summary>Calls that failed, and blocks with bad bytes, since the node started.</summary>
     public long Errors { get; init; }
 }
 

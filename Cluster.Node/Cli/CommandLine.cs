@@ -47,6 +47,7 @@ public static class CommandLine
             VolumeCommands.Build(),
             SnapshotCommands.Build(),
             NodeCommands.Build(),
+            DiskCommands.Build(),
             StatusCommand.Build(),
             DevCommands.Build(),
             DemoCommand.Build(),

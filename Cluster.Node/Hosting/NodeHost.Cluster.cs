@@ -114,7 +114,7 @@ public sealed partial class NodeHost
         string? PlacementHost() => cluster.Oldest is { } oldest ? directory.NameOf(oldest) : null;
         _control.Open(new ControlParts(
             _options.Name, clusterId, actors.Placement, actors.Volumes, journal.Log, actors.Moves, PlacementHost)
-        { OpenVolumes = sessions.Open, OnGroup = (group, volumes, failure) => ReportGroup(snapshots, group, volumes, failure) });
+        { OpenVolumes = sessions.Open, DisksAt = address => DiskActor.At(cluster.System, address), OnGroup = (group, volumes, failure) => ReportGroup(snapshots, group, volumes, failure) });
         _csi.Open(journal.Log);
         _health.AddProbe("cluster", () =>
             cluster.Self.IsUp ? (HealthState.Healthy, "") : (HealthState.Unhealthy, "This node is no member of its cluster."));

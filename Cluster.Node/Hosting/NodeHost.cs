@@ -128,6 +128,7 @@ public sealed partial class NodeHost
         await RegisterAsync(journal, member.Value, meshPort, cancellation);
         member.Directory.ReadSoon();
         await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
+        member.Value.System.ActorOf(Akka.Actor.Props.Create(() => new DiskActor(loop, store)), DiskActor.Name);
         var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, EndTakenOut, _loggers);
         var (gateway, nbd, sessions) = StartNbd(runtime, actors);
         var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store),

@@ -44,10 +44,10 @@ public sealed class NodeBoard(TimeProvider time)
         return reachable ? "up" : "unreachable";
     }
 
-    /// <summary>A node that may take over owners without need: up, wanted (neither cordoned nor being drained), and no disk of its store is missing or failing.</summary>
+    /// <summary>A node that may take over owners without need: up, wanted (neither cordoned nor being drained), and no disk of its store is missing, failing or suspect.</summary>
     public bool IsFitToOwn(KnownNode node) =>
         !node.Cordoned && StateOf(node.Description) == "up" && _reports.GetValueOrDefault(node.Description.Id) is { MissingBytes: 0 } report
-        && report.Disks.All(disk => disk.State == "in-use");
+        && report.Disks.All(disk => disk.State is "in-use" or "draining" or "drained");
 
     public IReadOnlyList<CandidateNode> Candidates(PlacementState state)
     {

@@ -93,12 +93,14 @@ public sealed partial class BlockStore
             return;
         }
         if (!HasFailed) WriteAndNotify();
-        if (!HasFailed && WriteStaged() != IoStatus.Ok) Fail(IoStatus.DeviceError, "the last write failed");
+        if (!HasFailed) _ = WriteStaged();
+        FailWithLog();
         _stopped = true;
         _stopDone = done;
         _watermarkTimer?.Cancel();
         _capacityTimer?.Cancel();
         _noteTimer?.Cancel();
+        _watchTimer?.Cancel();
         if (_jobsUnderWay == 0) EndStop();
     }
 
@@ -126,6 +128,8 @@ public sealed partial class BlockStore
             NoteCheckpoint(job.Snapshot);
             FreeDeadSegments(job.Snapshot);
         }
+        _isDrainDue = true;
+        OnKeptUsed();
         OnJobDone();
     }
 
@@ -169,7 +173,7 @@ public sealed partial class BlockStore
     /// <summary>Bytes of the longest record that still goes into the segment where the log is.</summary>
     internal int LogRoomBytes => _writer.SegmentRoomBytes;
 
-    internal void OnCleanerStepped() => _backgroundDue = true;
+    internal void OnCleanerStepped() => (_backgroundDue, _isDrainDue) = (true, true);
 
     internal void LogCleanerSkip(Segment segment, string reason) =>
         StoreLog.CleanerSkipped(_logger, _disk.Description, segment.Name, reason);
@@ -179,13 +183,15 @@ public sealed partial class BlockStore
         _backgroundDue = false;
         if (HasFailed || _stopped) return;
         var isLow = Segments.AvailableCount < CleanBelow;
-        var dead = isLow ? Segments.CountDead(_writer.End.Number) : 0;
+        var drains = TakeDrainDue();
+        var dead = isLow || drains ? Segments.CountDead(_writer.End.Number, onlyAvoided: !isLow) : 0;
         if (dead > 0) BeginReclaim();
         var sinceCheckpoint = _writer.AppendedBytes - _checkpointAtBytes;
-        var isDue = (dead > 0 && NeedsCheckpoint()) || sinceCheckpoint >= Math.Max(_options.CheckpointIntervalBytes, CheckpointSizesBetween * _checkpointBytes);
+        var isDue = (dead > 0 && (isLow ? NeedsCheckpoint() : DrainNeedsCheckpoint())) || sinceCheckpoint >= Math.Max(_options.CheckpointIntervalBytes, CheckpointSizesBetween * _checkpointBytes);
         if (isDue && _checkpoint is null && _loop.NowMs >= _checkpointNotBeforeMs) BeginCheckpoint();
         var hasRoom = Segments.AvailableCount > 0 || dead == 0;
         if (isLow && hasRoom && !_cleaner.IsBusy && Segments.AvailableCount + dead < CleanBelow) _cleaner.TryBegin(_writer.End.Number);
+        if (drains) StepDrain();
         LookForCapacity();
         PrepareSpare();
         UpdateUsage();
@@ -231,7 +237,7 @@ public sealed partial class BlockStore
     /// <summary>The next segment is made off the loop, before the log needs it.</summary>
     private void PrepareSpare()
     {
-        if (_sparePending || Segments.FreeCount > SegmentTable.Reserve(SpaceClass.Data) || !Segments.CanCreate || _writer.Active is null)
+        if (_sparePending || Segments.FreeCount > SegmentTable.Reserve(SpaceClass.Data) || !Segments.CanCreate || (_writer.Active is null && Segments.AvoidedCount == 0))
             return;
         _sparePending = true;
         Submit(DiskLane.Background, new SpareJob(this, _disk, _options.NewId(), Segments.SegmentBytes));
@@ -242,6 +248,7 @@ public sealed partial class BlockStore
         if (_stopDone is not { } done) return;
         _stopDone = null;
         _cleaner.Stop();
+        FailWithLog();
         if (!HasFailed) StopClean();
         else if (_isNoteOwed) _superblock.Write(_superblock.Current with { SyncFailed = true });
         if (HasFailed) _disk.NoteFailed();
@@ -292,7 +299,7 @@ public sealed partial class BlockStore
 
     private void UpdateUsage()
     {
-        Volatile.Write(ref _usedBytes, (long)(Segments.Count - Segments.FreeCount) * Segments.SegmentBytes);
+        Volatile.Write(ref _usedBytes, (long)(Segments.Count - Segments.FreeCount - Segments.AvoidedCount) * Segments.SegmentBytes);
         var usable = Math.Max(0, Segments.AvailableCount - SegmentTable.Reserve(SpaceClass.Data));
         Volatile.Write(ref _availableBytes, (long)usable * Segments.SegmentBytes);
         Volatile.Write(ref _liveBytes, Segments.LiveBytes);

@@ -17,8 +17,8 @@ public sealed partial class BlockStore
     /// <summary>A volume was given less than it may need.</summary>
     private bool _isRoomWanted;
 
-    /// <summary>Bytes that nobody was promised.</summary>
-    internal long UnpromisedBytes => HasFailed || _stopped ? 0 : Math.Max(0, _writer.DataRoomBytes - _grantedBytes);
+    /// <summary>Bytes that nobody was promised. What goes with its disk is not promised as long as it goes.</summary>
+    internal long UnpromisedBytes => HasFailed || _stopped ? 0 : Math.Max(0, (MayDrain ? _writer.LastingRoomBytes : _writer.DataRoomBytes) - _grantedBytes);
 
     /// <summary>What to add to a volume's promise of that many bytes.</summary>
     internal long TakeCredit(long has)

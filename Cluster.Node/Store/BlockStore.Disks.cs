@@ -1,3 +1,5 @@
+using Cluster.Messages.Model;
+
 namespace Cluster.Node.Store;
 
 /// <summary>
@@ -26,7 +28,11 @@ public sealed partial class BlockStore
     /// <summary>Called on the loop when the store has failed because of a disk without which it can be opened anew, once that is noted on media.</summary>
     public Action<string>? DiskFailed { get; set; }
 
-    internal bool LacksDisks => _disk.Absent.Count > 0;
+    /// <summary>A disk is missing that has something of the store.</summary>
+    internal bool LacksDisks => _disk.Absent.Any(disk => !disk.IsEmpty);
+
+    /// <summary>The end of the log may be on a disk that is missing: what that means for each volume is settled by itself (<see cref="DamageWithoutLog"/>).</summary>
+    internal bool LacksLog => _disk.LacksLog;
 
     /// <summary>Lets go of the disks of a store that never ran.</summary>
     internal void CloseDisks() => _disk.Dispose();
@@ -62,17 +68,36 @@ public sealed partial class BlockStore
         foreach (var volume in _volumes.Values) volume.MarkDamaged($"the end of the log may be on a disk that is missing ({paths})");
     }
 
-    /// <summary>What the absence of disks means is put into a checkpoint, and after that they are not asked for any more: the log does not go on there.</summary>
+    /// <summary>
+    /// What the absence of disks means is put into a checkpoint, and after that they are not asked for any more: the log does not go on there. It goes on elsewhere first, so that no checkpoint from
+    /// here on ends in a segment that is missing for that reason: one whose segment is missing then has lost it otherwise.
+    /// </summary>
     private RecoveryFailure? GoOnWithoutDisks()
     {
         Volatile.Write(ref _missingBytes, Segments.MissingBytes);
         if (!_disk.LacksLog) return null;
+        UpdateCapacity();
+        if (BeginLog() is { } failed) return new RecoveryFailure(failed.Status, $"the log could not go on without the missing disks: {failed.Detail}");
         var snapshot = TakeSnapshot();
         var result = CheckpointWriter.Write(_disk, snapshot, out var bytes);
         if (result.IsOk) result = _disk.GoOnWithout();
         if (!result.IsOk) return new RecoveryFailure(result.Status, $"a checkpoint without the missing disks could not be written: {result.Detail}");
-        (_checkpointBytes, _checkpointAtBytes) = (bytes, 0);
+        (_checkpointBytes, _checkpointAtBytes) = (bytes, _writer.AppendedBytes);
         NoteCheckpoint(snapshot);
+        return null;
+    }
+
+    /// <summary>An entry in a segment of this open, on media. With no room for a segment there will be no log either: it ends where it did.</summary>
+    private DiskResult? BeginLog()
+    {
+        var status = _writer.StageWatermark();
+        if (status == IoStatus.NoSpace) return null;
+        var result = status == IoStatus.Ok ? _writer.Flush() : DiskResult.Failed(status, "no segment can be made");
+        if (result.IsOk) result = _writer.Active!.File.Sync();
+        if (!result.IsOk) return result;
+        _writer.Durable = _writer.End;
+        foreach (var segment in _writer.Dirty) segment.IsDirty = false;
+        _writer.Dirty.Clear();
         return null;
     }
 }

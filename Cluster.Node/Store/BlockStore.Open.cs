@@ -61,15 +61,11 @@ public sealed partial class BlockStore
             superblock.Dispose();
             return Refused(IoStatus.Conflict, $"the store at {disk.Description} can't be opened: {refusal}");
         }
-        var opened = CountOpen(environment, superblock, out var suspect);
-        if (opened.IsOk) opened = disk.Attach(superblock);
-        if (!opened.IsOk)
-        {
-            superblock.Dispose();
-            return Refused(opened.Status, $"the superblock at {disk.Description} can't be written: {opened.Detail}");
-        }
-        var store = new BlockStore(environment, superblock, suspect);
-        var failure = store.Recover(cleanEnd);
+        var store = new BlockStore(environment, superblock);
+        var failure = store.Read(cleanEnd, out var reading);
+        // Nothing was changed so far: an open that is refused uses up no stop in order.
+        failure ??= store.Begin();
+        failure ??= store.GoOn(reading!, cleanEnd);
         disk.OnOpened();
         if (failure is null) return new StoreOpenResult(IoStatus.Ok, "", store);
         store.CloseFiles();
@@ -98,18 +94,29 @@ public sealed partial class BlockStore
         return (result.Status, created, result.Detail ?? "");
     }
 
+    /// <summary>From here on the disks are changed: new ones are labelled, the open is counted, and the list of disks is made true.</summary>
+    private RecoveryFailure? Begin()
+    {
+        var labelled = _disk.Label(StoreId);
+        if (!labelled.IsOk) return new RecoveryFailure(labelled.Status, labelled.Detail ?? "");
+        var opened = CountOpen(_options, _superblock, out var suspect);
+        Suspect = suspect;
+        if (opened.IsOk) opened = _disk.Attach(_superblock);
+        return opened.IsOk ? null : new RecoveryFailure(opened.Status, $"its superblock can't be written: {opened.Detail}");
+    }
+
     /// <summary>The open is counted and marked on media before the store is used (R5), and whether the host came back without a clean stop, or an
     /// fdatasync had failed, is kept (R9).</summary>
-    private static DiskResult CountOpen(StoreEnvironment environment, SuperblockFile file, out bool suspect)
+    private static DiskResult CountOpen(StoreOptions options, SuperblockFile file, out bool suspect)
     {
         var before = file.Current;
-        var bootId = environment.Options.BootId != Guid.Empty ? environment.Options.BootId
+        var bootId = options.BootId != Guid.Empty ? options.BootId
             : Guid.Parse(File.ReadAllText(BootIdPath).Trim());
         // With one slot lost, the other may be older by one write: no count is given out twice, no clean stop is believed, and the lost one
         // may have noted a failed sync.
         suspect = before.SyncFailed || file.MayBeOld || (!before.CleanStop && before.BootId != bootId);
         // The mark of the open that may have been is not known.
-        var opens = (file.MayBeOld ? before.Opens.Next(0) : before.Opens).Next(environment.Options.NewMark());
+        var opens = (file.MayBeOld ? before.Opens.Next(0) : before.Opens).Next(options.NewMark());
         return file.Write(before with
         {
             Opens = opens,
@@ -140,25 +147,41 @@ public sealed partial class BlockStore
 
     private sealed record RecoveryFailure(IoStatus Status, string Reason);
 
+    /// <summary>What an open reads before it changes anything.</summary>
+    /// <param name="Named">What the checkpoint on media names stays until the next one is there, even if the log behind it has newer blocks.</param>
+    /// <param name="Short">Names of segments that have not got their space.</param>
+    private sealed record Reading(List<FoundSegment> Found, HashSet<Segment> Named, LogRecovery Recovery, LogPosition Start, ulong NumberMax, List<string> Short);
+
+    /// <summary>Changes nothing on the disks.</summary>
     /// <param name="cleanEnd">Where the log ended at the last stop; null: that was not in order.</param>
-    private RecoveryFailure? Recover(LogPosition? cleanEnd)
+    private RecoveryFailure? Read(LogPosition? cleanEnd, out Reading? reading)
     {
+        reading = null;
         var names = new List<string>();
         var listed = _disk.List(names);
         if (!listed.IsOk) return new RecoveryFailure(listed.Status, listed.Detail ?? "a disk can't be listed");
         names.Sort(StringComparer.Ordinal);
         foreach (var absent in _disk.Absent) StoreLog.DiskAbsent(_logger, _disk.Description, absent.Id, absent.Path, absent.Problem);
-        var failure = FindSegments(names, out var found);
+        var failure = FindSegments(names, out var found, out var shorts);
         if (failure is not null) return failure;
         failure = LoadCheckpoint(ref found, out var start);
         if (failure is not null) return failure;
-        // What the checkpoint on media names stays until the next one is there, even if the log behind it has newer blocks.
         var named = Segments.All.Where(segment => !segment.IsDead).ToHashSet();
         var numberMax = found.Count == 0 ? 0 : found.Max(each => each.Number);
         var lastCleanEnd = _superblock.Current.CleanEnd;
         var recovery = new LogRecovery(found, _volumes, AddVolume, this, Segments.SegmentBytes);
-        recovery.Run(start, lastCleanEnd > start ? lastCleanEnd : start);
+        recovery.Run(start, lastCleanEnd > start ? lastCleanEnd : start, cleanEnd);
         if (recovery.Failure is not null) return new RecoveryFailure(IoStatus.DeviceError, recovery.Failure);
+        reading = new Reading(found, named, recovery, start, numberMax, shorts);
+        return null;
+    }
+
+    /// <param name="cleanEnd">Where the log ended at the last stop; null: that was not in order.</param>
+    private RecoveryFailure? GoOn(Reading reading, LogPosition? cleanEnd)
+    {
+        var (found, named, recovery, start, numberMax, _) = reading;
+        var failure = MakeNamesDurable(reading.Short);
+        if (failure is not null) return failure;
         if (recovery.WasCut) StoreLog.Cut(_logger, _disk.Description, recovery.End);
         failure = MakeDurable(recovery);
         if (failure is not null) return failure;
@@ -177,9 +200,25 @@ public sealed partial class BlockStore
         failure = GoOnWithoutDisks();
         if (failure is not null) return failure;
         Recovered = new RecoveredLog(_checkpointNumber, start, recovery.End, recovery.ReplayedBytes, recovery.WasCut);
+        BeginWatch();
         UpdateCapacity();
         StoreLog.Opened(_logger, _disk.Description, _volumes.Count, Segments.All.Count, recovery.End, OpenCount);
         return null;
+    }
+
+    /// <summary>
+    /// A killed process may have left names that a loss of power would undo: of a segment that the log is to go on in, or of the checkpoint that says which segments are free. Segments that it
+    /// left without their space go.
+    /// </summary>
+    private RecoveryFailure? MakeNamesDurable(List<string> shorts)
+    {
+        foreach (var name in shorts)
+        {
+            var result = _disk.Delete(name);
+            if (!result.IsOk) return new RecoveryFailure(result.Status, result.Detail ?? name);
+        }
+        var synced = _disk.SyncDirectory();
+        return synced.IsOk ? null : new RecoveryFailure(synced.Status, synced.Detail ?? "fsync of the directory failed");
     }
 
     /// <summary>
@@ -240,9 +279,9 @@ public sealed partial class BlockStore
         return volume;
     }
 
-    private RecoveryFailure? FindSegments(List<string> names, out List<FoundSegment> found)
+    private RecoveryFailure? FindSegments(List<string> names, out List<FoundSegment> found, out List<string> shorts)
     {
-        found = [];
+        (found, shorts) = ([], []);
         Span<byte> start = stackalloc byte[SegmentHeader.SizeBytes + EntryPrefix.SizeBytes];
         foreach (var name in names)
         {
@@ -255,8 +294,7 @@ public sealed partial class BlockStore
             if (IsShort(file, start))
             {
                 file.Dispose();
-                result = _disk.Delete(name);
-                if (!result.IsOk) return new RecoveryFailure(result.Status, result.Detail ?? name);
+                shorts.Add(name);
                 continue;
             }
             var segment = Segments.Add(id, file);
@@ -268,10 +306,7 @@ public sealed partial class BlockStore
                 ? new FoundSegment(segment, true, header.Number, header.Previous)
                 : new FoundSegment(segment, false, EntryPrefix.PeekNumber(start[SegmentHeader.SizeBytes..], segment.Seed), default));
         }
-        // A killed process may have left names that a loss of power would undo: of a segment that the log is to go on in, or of the
-        // checkpoint that says which segments are free.
-        var synced = _disk.SyncDirectory();
-        return synced.IsOk ? null : new RecoveryFailure(synced.Status, synced.Detail ?? "fsync of the directory failed");
+        return null;
     }
 
     /// <summary>Made by a process that was killed before the file had its space: it holds nothing, and is no reserve.</summary>

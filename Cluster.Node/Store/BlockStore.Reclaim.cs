@@ -75,7 +75,7 @@ public sealed partial class BlockStore
             SegmentsFreed++;
         }
         _reclaiming.Clear();
-        _backgroundDue = true;
+        (_backgroundDue, _isDrainDue) = (true, true);
     }
 
     /// <summary>What died since the last checkpoint began is free only after the next one.</summary>

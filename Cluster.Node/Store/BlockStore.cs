@@ -29,11 +29,10 @@ public sealed partial class BlockStore : IBlockStore
     private bool _syncing;
     private bool _stopped;
 
-    private BlockStore(StoreEnvironment environment, SuperblockFile superblock, bool suspect)
+    private BlockStore(StoreEnvironment environment, SuperblockFile superblock)
     {
         (_options, _loop, _disk, _scheduler, _logger) = environment;
         _superblock = superblock;
-        Suspect = suspect;
         Segments = new SegmentTable(_disk, (int)superblock.Current.SegmentBytes);
         _sync = new SyncJob(this);
         _cleaner = new Cleaner(this);
@@ -45,7 +44,7 @@ public sealed partial class BlockStore : IBlockStore
 
     public ulong OpenCount => Opens.Count;
 
-    public bool Suspect { get; }
+    public bool Suspect { get; private set; }
 
     /// <summary>The open count at which the store was last found suspect; 0: never.</summary>
     public ulong SuspectSince => _superblock.Current.SuspectSince;
@@ -103,7 +102,8 @@ public sealed partial class BlockStore : IBlockStore
     /// <summary>Writes the batch of the turn, tells the replicas, and begins the fdatasync that they wait for.</summary>
     public bool Run()
     {
-        if (_stopped || HasFailed) return false;
+        if (_stopped || HasFailed || FailWithLog()) return false;
+        WatchLater();
         var before = Stages.Enter(LoopStage.Replica);
         var worked = WriteAndNotify();
         if (_syncWanted && !_syncing && !_writer.HasStaged && !HasFailed)
@@ -112,6 +112,7 @@ public sealed partial class BlockStore : IBlockStore
             worked = true;
         }
         if (worked || _backgroundDue) RunBackground();
+        worked |= FailWithLog();
         Stages.Leave(before);
         return worked || (_syncWanted && !_syncing && !HasFailed);
     }
@@ -152,10 +153,11 @@ public sealed partial class BlockStore : IBlockStore
         AddUnsynced(volume);
     }
 
-    /// <summary>Every job calls <see cref="OnJobDone"/> last: the stop waits for all.</summary>
+    /// <summary>Every job calls <see cref="OnJobDone"/> last, but for probes: the stop waits for all of these.</summary>
     internal void Submit(DiskLane lane, DiskJob job)
     {
-        _jobsUnderWay++;
+        // A probe may hang for good.
+        if (lane != DiskLane.Probe) _jobsUnderWay++;
         _scheduler.Submit(lane, job);
     }
 
@@ -171,6 +173,14 @@ public sealed partial class BlockStore : IBlockStore
         StoreLog.Failed(_logger, _disk.Description, reason);
         foreach (var volume in _volumes.Values.ToArray()) volume.Events?.OnFailed(status, reason);
         NoteFailedDisks();
+    }
+
+    /// <summary>A write of the log failed, whoever it was for: nothing that was to lie there or behind is there.</summary>
+    private bool FailWithLog()
+    {
+        if (HasFailed || _writer.Failure is not { } failure) return false;
+        Fail(failure.Status, failure.Detail ?? "a write failed");
+        return true;
     }
 
     internal void OnSyncDone()

@@ -30,11 +30,7 @@ internal sealed class CheckpointWriter
     public static DiskResult Write(IDisk disk, CheckpointSnapshot snapshot, out long bytes)
     {
         bytes = 0;
-        var names = new List<string>();
-        var result = disk.List(names);
-        if (result.IsOk && names.Contains(NewName)) result = disk.Delete(NewName);
-        if (!result.IsOk) return result;
-        result = disk.Open(NewName, create: true, out var file);
+        var result = CheckpointRoom.OpenNew(disk, out var file);
         if (!result.IsOk) return result;
         var writer = new CheckpointWriter(file!);
         writer.WriteAll(snapshot);

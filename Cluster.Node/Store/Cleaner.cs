@@ -8,7 +8,7 @@ namespace Cluster.Node.Store;
 /// the loop copies what the maps still have there. The segment itself is free only after a checkpoint without it is on media, which is
 /// after its copies are. Loop only.
 /// </summary>
-internal sealed class Cleaner(BlockStore store)
+internal sealed partial class Cleaner(BlockStore store)
 {
     /// <summary>A segment with more live bytes than this, in percent, is not worth its copy.</summary>
     private const int LiveMaxPercent = 90;
@@ -18,6 +18,9 @@ internal sealed class Cleaner(BlockStore store)
     private ulong _sourceNumber;
 
     public bool IsBusy => _source is not null;
+
+    /// <summary>The segment that is read; null: there is none.</summary>
+    public Segment? Source => _source;
 
     public int SegmentsCleaned { get; private set; }
 
@@ -37,14 +40,23 @@ internal sealed class Cleaner(BlockStore store)
             if (isCandidate && (best is null || segment.LiveBytes < best.LiveBytes)) best = segment;
         }
         if (best is null) return false;
-        (_source, _sourceNumber) = (best, best.Number);
-        _scanner = new LogScanner(best.File, best.Seed, best.Number, SegmentHeader.SizeBytes, (uint)store.Segments.SegmentBytes);
-        store.Submit(DiskLane.Background, new ReadWindow(this));
+        Begin(best);
         return true;
     }
 
+    private void Begin(Segment best)
+    {
+        (_source, _sourceNumber, _skipsBad) = (best, best.Number, false);
+        _scanner = new LogScanner(best.File, best.Seed, best.Number, SegmentHeader.SizeBytes, (uint)store.Segments.SegmentBytes);
+        ReadNext();
+    }
+
+    /// <summary>A disk that is to be emptied may hang: no checkpoint waits for it.</summary>
+    private void ReadNext() => store.Submit(_drains ? DiskLane.Drain : DiskLane.Background, new ReadWindow(this));
+
     public void Stop()
     {
+        EndDrain();
         _scanner?.Dispose();
         (_scanner, _source) = (null, null);
         store.OnCleanerStepped();
@@ -52,7 +64,7 @@ internal sealed class Cleaner(BlockStore store)
 
     private void EndJob() => store.OnJobDone();
 
-    private void OnWindowRead(bool wasRead)
+    private void OnWindowRead(bool wasRead, bool hasEnded)
     {
         if (_source is not { } source || _scanner is not { } scanner) return;
         if (store.IsStopping || source.Number != _sourceNumber)
@@ -66,20 +78,27 @@ internal sealed class Cleaner(BlockStore store)
             Skip(source, scanner.FailureDetail ?? "it could not be read");
             return;
         }
-        var (status, atEnd) = CopyWindow(source, scanner);
+        var (status, atEnd) = hasEnded ? (IoStatus.Ok, true) : CopyWindow(source, scanner);
         var staged = StagePack();
         if (status == IoStatus.Ok) status = staged;
         if (status == IoStatus.BadChecksum) Skip(source, "some of its live blocks are bad");
         else if (status != IoStatus.Ok) Stop();
         else if (atEnd || source.IsDead) Finish(source);
-        else store.Submit(DiskLane.Background, new ReadWindow(this));
+        else if (_drains) PauseDrain();
+        else ReadNext();
     }
 
     private (IoStatus Status, bool AtEnd) CopyWindow(Segment source, LogScanner scanner)
     {
         while (scanner.HasNextLoaded())
         {
-            if (scanner.Next() != ScanStep.Entry) return (IoStatus.Ok, true);
+            var step = scanner.Next();
+            if (step == ScanStep.Bad && _drains)
+            {
+                _skipsBad = true;
+                return (IoStatus.Ok, false);
+            }
+            if (step != ScanStep.Entry) return (IoStatus.Ok, true);
             var status = scanner.Prefix.Kind == EntryKind.Record ? Copy(source, scanner) : IoStatus.Ok;
             if (status != IoStatus.Ok) return (status, false);
         }
@@ -89,7 +108,7 @@ internal sealed class Cleaner(BlockStore store)
     /// <summary>All entries were seen: what is live now lies where no entry is, behind bad bytes.</summary>
     private void Finish(Segment source)
     {
-        if (!source.IsDead) Skip(source, "some of its live blocks lie behind bad bytes");
+        if (!source.IsDead) Skip(source, _drains ? $"{source.LiveBlocks} of its blocks are bad or lie in a record that is" : "some of its live blocks lie behind bad bytes");
         else
         {
             SegmentsCleaned++;
@@ -132,7 +151,12 @@ internal sealed class Cleaner(BlockStore store)
             if (descriptor.Length > 0 && map.TryFindAt(block, source.Index, start + (uint)offset, out var entry))
             {
                 // Bad bytes are left where they are: their reads say so, and a repair writes them anew.
-                if (scanner.PayloadStatus != IoStatus.Ok) return scanner.PayloadStatus;
+                if (scanner.PayloadStatus != IoStatus.Ok && !_drains) return scanner.PayloadStatus;
+                if (scanner.PayloadStatus != IoStatus.Ok && !entry.Descriptor.Matches(header.Volume, 0, block, record.Slice(offset, descriptor.Length)))
+                {
+                    offset += descriptor.Length;
+                    continue;
+                }
                 var status = Gather(header.Volume, block, entry.Sequence, in descriptor, record.Slice(offset, descriptor.Length));
                 if (status != IoStatus.Ok) return status;
             }
@@ -154,7 +178,11 @@ internal sealed class Cleaner(BlockStore store)
     {
         if (_pack.Count == 0) return IoStatus.Ok;
         var status = store.Relocate(_pack);
-        if (status == IoStatus.Ok) MovedBytes += _pack.LengthBytes;
+        if (status == IoStatus.Ok)
+        {
+            MovedBytes += _pack.LengthBytes;
+            if (_drains) DrainedBytes += _pack.LengthBytes;
+        }
         _pack.Begin(default, 0);
         return status;
     }
@@ -162,13 +190,20 @@ internal sealed class Cleaner(BlockStore store)
     private sealed class ReadWindow(Cleaner cleaner) : DiskJob
     {
         private readonly LogScanner _scanner = cleaner._scanner!;
+        private readonly bool _skipsBad = cleaner.TakeSkip();
+        private bool _hasEnded;
         private bool _wasRead;
 
-        public override void Execute() => _wasRead = _scanner.Prefetch();
+        public override void Execute()
+        {
+            // Behind bad bytes, from where the next entry begins; if there is none, the scan ends where it stands.
+            _hasEnded = _skipsBad && !_scanner.TrySkipToNextEntry();
+            _wasRead = _hasEnded ? _scanner.FailureDetail is null : _scanner.Prefetch();
+        }
 
         public override void Complete()
         {
-            cleaner.OnWindowRead(_wasRead);
+            cleaner.OnWindowRead(_wasRead, _hasEnded);
             cleaner.EndJob();
         }
     }

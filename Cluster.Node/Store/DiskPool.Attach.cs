@@ -6,11 +6,15 @@ namespace Cluster.Node.Store;
 /// <summary>A disk that the store counts on, or was told to use, and that it does not use.</summary>
 /// <param name="Problem">One sentence without its full stop.</param>
 /// <param name="IsNew">No open has gone on without it yet: the end of the log may be there.</param>
-internal sealed record AbsentDisk(Guid Id, string Path, DiskState State, string Problem, bool IsNew);
+/// <param name="IsEmpty">Nothing of the store is on it: it is only told of.</param>
+internal sealed record AbsentDisk(Guid Id, string Path, DiskState State, string Problem, bool IsNew, bool IsEmpty);
+
+/// <summary>What is to be on media of a disk.</summary>
+internal readonly record struct DiskMark(Guid Disk, bool Drained, bool Suspect, bool Empty);
 
 /// <summary>
-/// How an open finds out which directories are the store's disks. First all of them are looked at, and nothing is changed: what does not fit refuses the open. Then, with the open counted,
-/// labels, roster and the superblock's feature are written, in this order, before a segment is put on a new disk.
+/// How an open finds out which directories are the store's disks. First all of them are looked at, and nothing is changed: what does not fit refuses the open. Then labels are written, and, with the
+/// open counted, roster and the superblock's feature, in this order, before a segment is put on a new disk.
 /// </summary>
 public sealed partial class DiskPool
 {
@@ -21,6 +25,10 @@ public sealed partial class DiskPool
     private readonly List<(string Path, string Problem)> _unreadable = [];
     private readonly List<AbsentDisk> _absent = [];
     private DiskRoster? _roster;
+
+    /// <summary>As it was found: what an open that comes to nothing goes by.</summary>
+    private DiskRoster? _found;
+    private bool _isAttached;
     private bool _isRosterChanged;
 
     /// <summary>What it goes on without.</summary>
@@ -36,7 +44,7 @@ public sealed partial class DiskPool
     {
         if (index < _disks.Count) return _disks[index].Facts(_segmentBytes);
         var absent = _absent[index - _disks.Count];
-        return new StoreDiskFacts(absent.Id, absent.Path, absent.State, false, 0, 0, _segmentBytes, 0, 0, 0, absent.Problem);
+        return new StoreDiskFacts(absent.Id, absent.Path, absent.State, false, 0, 0, _segmentBytes, 0, 0, 0, 0, absent.Problem);
     }
 
     /// <summary>Reads what each directory says of itself. Null, or why the store can't be opened over them.</summary>
@@ -75,23 +83,43 @@ public sealed partial class DiskPool
             if (!known.TryAdd(label.Disk, disk.Description)) return $"{known[label.Disk]} and {disk.Description} are one disk by their labels ({label.Disk}): one is a copy; take it away";
             if (Take(disk, label) is { } refusal) return refusal;
         }
-        foreach (var entry in _roster!.Entries.Where(entry => !known.ContainsKey(entry.Disk))) Miss(entry, entry.Failed ? DiskState.Failed : DiskState.Missing, WhyMissing(entry));
+        foreach (var entry in _roster!.Entries.Where(entry => !known.ContainsKey(entry.Disk)))
+        {
+            // Nothing of the store is on it, and nobody names its place any more: it was taken away.
+            if (entry.Empty && !_given.Any(given => given.Description == entry.Path)) (_roster, _isRosterChanged) = (_roster.Without(entry.Disk), true);
+            else Miss(entry, entry.Failed ? DiskState.Failed : DiskState.Missing, WhyMissing(entry));
+        }
         var strange = _unreadable.Find(each => !_absent.Exists(missing => missing.Path == each.Path));
         return strange.Problem is null ? CheckBlank() : $"{strange.Path} is named as a disk of the store, and can't be used: {strange.Problem}";
     }
 
-    /// <summary>Makes the roster true, and new disks ready. The feature of the superblock is set last: what is to be used must be missed when it is gone.</summary>
-    internal DiskResult Attach(SuperblockFile superblock)
+    /// <summary>Labels new disks: a crash behind it leaves disks of this store that its list does not have, which the next open takes. An error is a sentence for the operator.</summary>
+    internal DiskResult Label(Guid store)
     {
         foreach (var disk in _blank)
         {
-            var label = new DiskLabel(_options.NewId(), superblock.Current.StoreId, NowMs);
+            var label = new DiskLabel(_options.NewId(), store, NowMs);
             var result = disk.TryLock();
             if (result.IsOk) result = label.Write(disk);
             if (!result.IsOk) return DiskResult.Failed(result.Status, $"{disk.Description} can't be taken into use as a disk of the store: {result.Detail}");
-            Use(disk, label.Disk);
-            Enter(new RosterEntry(label.Disk, Failed: false, Without: false, NowMs, disk.Description));
+            var entry = new RosterEntry(label.Disk, Failed: false, Without: false, NowMs, disk.Description);
+            Use(disk, entry);
+            Enter(entry);
         }
+        _blank.Clear();
+        return DiskResult.Done();
+    }
+
+    /// <summary>
+    /// Makes the roster true, and durable what was read of it: a process that was killed may have left it in the page cache only, and a failed fdatasync may have called that clean. The feature of the superblock is set last: what is to be used must be missed
+    /// when it is gone.
+    /// </summary>
+    internal DiskResult Attach(SuperblockFile superblock)
+    {
+        _isAttached = true;
+        var synced = DiskRosterFile.Sync(_home.Files);
+        if (!synced.IsOk) return synced;
+        _isRosterChanged |= !_roster!.Entries.IsEmpty;
         var written = WriteRoster();
         if (!written.IsOk || _roster!.Entries.IsEmpty || (superblock.Current.Incompatible & Superblock.SeveralDisks) != 0) return written;
         return superblock.Write(superblock.Current with { Incompatible = superblock.Current.Incompatible | Superblock.SeveralDisks });
@@ -111,12 +139,25 @@ public sealed partial class DiskPool
     /// <summary>Notes on media which further disks failed, so that the next open does not use them. Blocks; one thread at a time.</summary>
     internal DiskResult NoteFailed()
     {
-        if (_roster is null) return DiskResult.Done();
+        if (_roster is null || !HasFailed) return DiskResult.Done();
+        // The open was not counted: nothing else that it found is noted.
+        if (!_isAttached) (_roster, _isRosterChanged) = (_found!, false);
         foreach (var disk in _disks.Where(disk => disk is { IsHome: false, Failure: not null }))
         {
             if (_roster.Find(disk.Id) is { Failed: false } entry) Enter(entry with { Failed = true, ChangedAtMs = NowMs });
         }
         return WriteRoster();
+    }
+
+    /// <summary>Notes on media why a disk is avoided, and that nothing is on it. Blocks; one thread at a time, that of <see cref="NoteFailed"/>.</summary>
+    internal DiskResult Mark(DiskMark mark)
+    {
+        if (_roster?.Find(mark.Disk) is not { } entry) return DiskResult.Done();
+        var before = (_roster, _isRosterChanged);
+        Enter(entry with { Drained = mark.Drained, Suspect = mark.Suspect, Empty = mark.Empty, ChangedAtMs = NowMs });
+        var result = WriteRoster();
+        if (!result.IsOk) (_roster, _isRosterChanged) = before;
+        return result;
     }
 
     /// <summary>
@@ -149,6 +190,7 @@ public sealed partial class DiskPool
         var isExpected = (superblock.Incompatible & Superblock.SeveralDisks) != 0;
         if (status == IoStatus.Missing && !isExpected) _roster = new DiskRoster(superblock.StoreId, 0, []);
         else if (status != IoStatus.Ok) return $"the list of its disks ({DiskRosterFile.Name}) can't be used: {reason}";
+        _found = _roster;
         return _roster!.Store == superblock.StoreId ? null : $"the list of its disks ({DiskRosterFile.Name}) is that of store {_roster.Store}";
     }
 
@@ -168,8 +210,9 @@ public sealed partial class DiskPool
             return null;
         }
         if (PathRefusal(disk) is { } refusal) return refusal;
-        Use(disk, label.Disk);
-        if (entry is null || entry.Without || entry.Path != disk.Description) Enter(new RosterEntry(label.Disk, false, false, NowMs, disk.Description));
+        var now = (entry ?? new RosterEntry(label.Disk, false, false, 0, "")) with { Without = false, Path = disk.Description };
+        Use(disk, now);
+        if (now != entry) Enter(now with { ChangedAtMs = NowMs });
         return _roster!.Entries.Length > DiskRoster.EntriesMax ? TooMany : null;
     }
 
@@ -185,13 +228,22 @@ public sealed partial class DiskPool
     {
         var at = _unreadable.Find(each => each.Path == entry.Path);
         if (at.Problem is not null) return at.Problem;
+        if (entry.Empty && _blank.Exists(disk => disk.Description == entry.Path))
+            return "its directory is empty, and it was drained before: if another disk is to take its place, myrmidon store forget lets it";
         if (_blank.Exists(disk => disk.Description == entry.Path)) return "its directory is empty: is its file system mounted?";
         return _given.Any(disk => disk.Description == entry.Path) ? "another disk is in its place" : "no directory that was named is it: name it in myrmidon.disks";
     }
 
-    private void Miss(RosterEntry entry, DiskState state, string problem) => _absent.Add(new AbsentDisk(entry.Disk, entry.Path, state, problem, IsNew: !entry.Without));
+    private void Miss(RosterEntry entry, DiskState state, string problem) => _absent.Add(new AbsentDisk(entry.Disk, entry.Path, state, problem, IsNew: entry is { Without: false, Empty: false }, entry.Empty));
 
-    private void Use(IDisk disk, Guid id) => _disks.Add(new StoreDisk(disk, isHome: false, _options.Clock) { Id = id });
+    private void Use(IDisk disk, RosterEntry entry) => _disks.Add(new StoreDisk(disk, isHome: false, _options.Clock)
+    {
+        Id = entry.Disk,
+        IsDrained = entry.Drained,
+        IsSuspect = entry.Suspect,
+        IsAvoided = entry.Drained || entry.Suspect,
+        IsEmpty = entry.Empty,
+    });
 
     private void Enter(RosterEntry entry) => (_roster, _isRosterChanged) = (_roster!.With(entry), true);
 

@@ -9,7 +9,7 @@ namespace Cluster.Node.Store;
 public sealed partial class DiskPool : IDisk
 {
     /// <summary>Added to every disk's latency before they are compared: differences below it say nothing about a disk.</summary>
-    private const double LatencyFloorMs = 2;
+    internal const double LatencyFloorMs = 2;
 
     private readonly Lock _gate = new();
 
@@ -23,6 +23,7 @@ public sealed partial class DiskPool : IDisk
     /// <summary>In use, home first. Set before any other thread has the pool.</summary>
     private readonly List<StoreDisk> _disks;
     private long _segmentBytes = StoreOptions.SegmentBytesMin;
+    private long _homeKeptBytes;
     private volatile bool _isOpening = true;
 
     /// <param name="further">Disks beside the home, in any order; what each is, its label says.</param>
@@ -35,7 +36,12 @@ public sealed partial class DiskPool : IDisk
     public string Description => _home.Path;
 
     /// <summary>Of all disks that take segments; directories of one file system count once.</summary>
-    public long FreeBytes => _disks.Where(disk => disk.IsHome || disk.Failure is null).GroupBy(disk => disk.Files.FileSystem).Sum(same => same.Max(disk => disk.Files.FreeBytes));
+    public long FreeBytes => Math.Max(0, FreeOfAll - HomeKeptBytes);
+
+    /// <summary>What the home's file system must have free besides: room for the next checkpoint that is not reserved yet.</summary>
+    internal long HomeKeptBytes { get => Volatile.Read(ref _homeKeptBytes); set => Volatile.Write(ref _homeKeptBytes, value); }
+
+    private long FreeOfAll => _disks.Where(disk => disk.IsHome || (disk.Failure is null && !disk.IsAvoided)).GroupBy(disk => disk.FileSystem).Sum(same => same.Max(disk => disk.FreeBytes));
 
     public ulong FileSystem => _home.Files.FileSystem;
 
@@ -53,7 +59,9 @@ public sealed partial class DiskPool : IDisk
         if (disk is null)
         {
             if (!create) return DiskResult.Failed(IoStatus.Missing, $"{name} is on none of the store's disks");
-            (disk, isNew) = (Choose(), true);
+            if (Choose() is not { } chosen)
+                return DiskResult.Failed(IoStatus.NoSpace, $"what {_home.Path} has free is kept for the next checkpoint, and no other disk of the store has room for a segment");
+            (disk, isNew) = (chosen, true);
         }
         var result = disk.Files.Open(name, create, out var opened);
         if (!result.IsOk)
@@ -157,22 +165,29 @@ public sealed partial class DiskPool : IDisk
 
     /// <summary>
     /// In proportion to what is the store's there or could be, times how quick the disk is beside the quickest: the one that is furthest below its share. One that has no room for a segment comes
-    /// last.
+    /// last. Null: only the home is left, and what it has free is kept.
     /// </summary>
-    private StoreDisk Choose()
+    private StoreDisk? Choose()
     {
-        if (_disks.Count == 1) return _home;
-        var quickest = _disks.Min(LatencyMs);
-        var (best, least) = (_home, double.PositiveInfinity);
+        var quickest = _disks.Where(disk => !disk.IsAvoided).Min(WeightedMs);
+        var (best, least) = ((StoreDisk?)null, double.PositiveInfinity);
         foreach (var disk in _disks)
         {
-            if (disk.Failure is not null) continue;
-            var (free, own) = (disk.Files.FreeBytes, disk.Segments * _segmentBytes);
-            var filled = free < _segmentBytes ? double.MaxValue : (own + _segmentBytes) / ((own + free) * (quickest / LatencyMs(disk)));
+            if ((disk.Failure is not null && !disk.IsHome) || disk.IsAvoided) continue;
+            var (free, own) = (disk.FreeBytes, disk.Segments * _segmentBytes);
+            if (disk.IsHome && HomeKeptBytes > 0 && free - HomeKeptBytes < _segmentBytes) continue;
+            var filled = free < _segmentBytes ? double.MaxValue : (own + _segmentBytes) / ((own + free) * (quickest / WeightedMs(disk)));
             if (filled < least) (best, least) = (disk, filled);
         }
         return best;
     }
 
-    private static double LatencyMs(StoreDisk disk) => LatencyFloorMs + Math.Max(disk.WriteMs, disk.SyncMs);
+    /// <summary>How quick each disk is beside the quickest, for the free segments that there are already. Loop only.</summary>
+    internal void Share()
+    {
+        var quickest = _disks.Where(disk => !disk.IsAvoided).Min(WeightedMs);
+        foreach (var disk in _disks) disk.Share = Math.Min(1, quickest / WeightedMs(disk));
+    }
+
+    private static double WeightedMs(StoreDisk disk) => LatencyFloorMs + disk.LatencyMs;
 }

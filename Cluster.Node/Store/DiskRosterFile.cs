@@ -25,6 +25,16 @@ public static class DiskRosterFile
         return result.Status;
     }
 
+    /// <summary>Whatever was read of it is on media when it answers Ok, unless an fdatasync of it had failed.</summary>
+    public static DiskResult Sync(IDisk home)
+    {
+        var result = home.Open(Name, create: false, out var file);
+        if (!result.IsOk) return result.Status == IoStatus.Missing ? DiskResult.Done() : result;
+        result = file!.Sync();
+        file.Dispose();
+        return result.IsOk ? home.SyncDirectory() : result;
+    }
+
     /// <summary>On media when it answers Ok. The write count is set here.</summary>
     public static DiskResult Write(IDisk home, DiskRoster next, out DiskRoster put)
     {
@@ -53,7 +63,7 @@ public static class DiskRosterFile
         if (status != IoStatus.Ok) return $"the list of disks at {home.Description} can't be used: {reason}";
         if (roster!.Find(disk) is not { } entry)
             return $"the store at {home.Description} knows no disk {disk}; it has {string.Join(", ", roster.Entries.Select(known => $"{known.Disk} ({known.Path})"))}";
-        if (!entry.Without) return $"disk {disk} at {entry.Path} is in use, or the end of the log may be on it: start the node once without it first";
+        if (entry is { Without: false, Empty: false }) return $"disk {disk} at {entry.Path} is in use, or the end of the log may be on it: start the node once without it first";
         var result = Write(home, roster with { Entries = roster.Entries.Remove(entry) }, out _);
         return result.IsOk ? null : $"the list of disks at {home.Description} can't be written: {result.Detail}";
     }

@@ -55,9 +55,12 @@ internal sealed class EachReadJob : DiskJob
             ref readonly var entry = ref _entries[index];
             var bytes = _reply.Span.Slice(at, entry.LengthBytes);
             var block = _range.First + (ulong)index;
-            var isGood = segment.File.ReadExactly(entry.OffsetBytes, bytes).IsOk && entry.Descriptor.Matches(_writtenAs[index], 0, block, bytes);
+            var isRead = segment.File.ReadExactly(entry.OffsetBytes, bytes).IsOk;
+            var isGood = isRead && entry.Descriptor.Matches(_writtenAs[index], 0, block, bytes);
             if (!isGood)
             {
+                // A read that failed was counted where it failed; bad bytes are known here only.
+                if (isRead) segment.CountBad();
                 _bad |= 1UL << index;
                 continue;
             }

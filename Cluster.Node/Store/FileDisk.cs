@@ -192,5 +192,15 @@ internal sealed class FileDiskFile(string name, SafeFileHandle handle) : IDiskFi
         return DiskResult.Done();
     }
 
+    public DiskResult Keep(long lengthBytes)
+    {
+        while (LibC.Fallocate(handle, LibC.KeepSize, 0, lengthBytes) != 0)
+        {
+            if (LibC.WasInterrupted) continue;
+            return LibC.IsUnsupported ? DiskResult.Failed(IoStatus.Unsupported, $"fallocate of {name}: the file system reserves no space") : LibC.Failure($"fallocate of {name}");
+        }
+        return DiskResult.Done();
+    }
+
     public void Dispose() => handle.Dispose();
 }

@@ -80,4 +80,7 @@ public interface IDiskFile : IDisposable
 
     /// <summary>Reserves space so that the file has at least this length.</summary>
     DiskResult Preallocate(long lengthBytes);
+
+    /// <summary>Reserves space for so many bytes from its start on, without a change of its length: writes up to there find room. Unsupported: the file system can't do it.</summary>
+    DiskResult Keep(long lengthBytes);
 }

@@ -6,6 +6,10 @@ public enum DiskLane
     Sync = 0,
     Read = 1,
     Background = 2,
+    /// <summary>Probes of disks that were slow: nothing else waits for one that hangs.</summary>
+    Probe = 3,
+    /// <summary>Reads and deletions on disks that are emptied: checkpoints do not wait for one that hangs.</summary>
+    Drain = 4,
 }
 
 /// <summary>Work that may block on the device. Reused by its owner after it has completed.</summary>

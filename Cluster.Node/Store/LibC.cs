@@ -9,6 +9,9 @@ namespace Cluster.Node.Store;
 internal static unsafe partial class LibC
 {
     public const int NoWait = 8;
+
+    /// <summary>FALLOC_FL_KEEP_SIZE.</summary>
+    public const int KeepSize = 1;
     public const int ErrorNoMemory = 12;
     public const int ErrorManyFilesOfSystem = 23;
     public const int ErrorManyFiles = 24;

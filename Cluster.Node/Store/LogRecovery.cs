@@ -45,15 +45,17 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
 
     /// <param name="start">Everything below is in the volumes already.</param>
     /// <param name="watermark">Everything below is known to have been flushed.</param>
-    public void Run(LogPosition start, LogPosition watermark)
+    /// <param name="cleanEnd">Where the log ended at the last stop; null: that was not in order.</param>
+    public void Run(LogPosition start, LogPosition watermark, LogPosition? cleanEnd)
     {
         End = start;
         var next = start.Number == 0 ? SuccessorOf(start, ref watermark) : Find(start.Number);
         if (start.Number != 0 && next is null)
         {
-            // On a disk that is missing: the log ended there when an open went on without the disk, or what it may have had behind is damage by itself (BlockStore.Disks.cs).
-            if (!store.LacksDisks) DamageAll($"segment {start.Number} of the log is missing");
             next = SuccessorOf(start, ref watermark);
+            // It may be on a disk that is missing: what the log may have had behind is damage by itself then (BlockStore.Disks.cs), unless it is known to have ended there.
+            var endedThere = store.LacksDisks && (start == cleanEnd || next?.Previous == start);
+            if (!store.LacksLog && !endedThere) DamageAll($"segment {start.Number} of the log is missing");
         }
         while (next is not null && Failure is null && !WasCut)
         {

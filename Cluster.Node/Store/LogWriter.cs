@@ -28,6 +28,7 @@ public sealed unsafe class LogWriter : IDisposable
     private int _vectorCount;
     private int _heldCount;
     private uint _stagedBytes;
+    private bool _leaves;
 
     /// <param name="last">Where the log ends; the first segment taken is chained to it.</param>
     public LogWriter(SegmentTable segments, StoreIdentity identity, LogPosition last, ulong nextNumber)
@@ -72,16 +73,18 @@ public sealed unsafe class LogWriter : IDisposable
     /// <summary>
     /// Bytes of data entries that surely fit, whatever their sizes: the end of a segment stays empty when it is too short for the next one.
     /// </summary>
-    public long DataRoomBytes
+    public long DataRoomBytes => RoomIn(_segments.AvailableCount);
+
+    /// <summary>The same without segments that go with their disk.</summary>
+    public long LastingRoomBytes => RoomIn(_segments.LastingCount);
+
+    private long RoomIn(int available)
     {
-        get
-        {
-            const int entryBytesMax = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes + Limits.RecordBytesMax;
-            var segments = _segments.AvailableCount - SegmentTable.Reserve(SpaceClass.Data);
-            if (segments < 0) return 0;
-            var here = _active is null ? 0 : Math.Max(0, _segments.SegmentBytes - _active.EndBytes - entryBytesMax);
-            return here + ((long)segments * (_segments.SegmentBytes - SegmentHeader.SizeBytes - entryBytesMax));
-        }
+        const int entryBytesMax = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes + Limits.RecordBytesMax;
+        var segments = available - SegmentTable.Reserve(SpaceClass.Data);
+        if (segments < 0) return 0;
+        var here = _active is null ? 0 : Math.Max(0, _segments.SegmentBytes - _active.EndBytes - entryBytesMax);
+        return here + ((long)segments * (_segments.SegmentBytes - SegmentHeader.SizeBytes - entryBytesMax));
     }
 
     /// <summary>Stages a record as the next entry. Ok, NoSpace or DeviceError; on anything but Ok nothing was staged.</summary>
@@ -102,6 +105,15 @@ public sealed unsafe class LogWriter : IDisposable
     {
         var status = Begin(0, SpaceClass.Last, out _);
         if (status == IoStatus.Ok) AddPrefix(EntryKind.Watermark, 0, 0, 0);
+        return status;
+    }
+
+    /// <summary>The log goes on in another segment, whatever room this one has. On anything but Ok it stays where it is.</summary>
+    public IoStatus Leave()
+    {
+        _leaves = true;
+        var status = StageWatermark();
+        _leaves = false;
         return status;
     }
 
@@ -135,7 +147,7 @@ public sealed unsafe class LogWriter : IDisposable
         _arena.Release();
     }
 
-    private bool Fits(int recordBytes) =>
+    private bool Fits(int recordBytes) => !_leaves &&
         _active!.EndBytes + EntryPrefix.Align((uint)(EntryPrefix.SizeBytes + recordBytes)) <= (uint)_segments.SegmentBytes;
 
     private IoStatus Begin(int recordBytes, SpaceClass space, out EntryPlace place)

@@ -18,6 +18,8 @@ internal sealed class MissingFile(string name) : IDiskFile
 
     public DiskResult Preallocate(long lengthBytes) => Missing;
 
+    public DiskResult Keep(long lengthBytes) => Missing;
+
     public void Dispose()
     {
     }

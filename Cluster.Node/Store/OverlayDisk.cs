@@ -121,6 +121,8 @@ internal sealed class OverlayDisk(IDisk below) : IDisk
             return DiskResult.Done();
         }
 
+        public DiskResult Keep(long lengthBytes) => DiskResult.Done();
+
         /// <summary>The file stays: it may be opened again.</summary>
         public void Dispose()
         {

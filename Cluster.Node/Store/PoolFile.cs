@@ -1,6 +1,6 @@
 namespace Cluster.Node.Store;
 
-/// <summary>A file of a <see cref="DiskPool"/>: knows its disk, times what is written there, and notes what fails.</summary>
+/// <summary>A file of a <see cref="DiskPool"/>: knows its disk, times what it does, and notes what fails.</summary>
 public sealed class PoolFile(StoreDisk disk, IDiskFile file, Func<bool> readsCount) : IDiskFile
 {
     public StoreDisk Disk => disk;
@@ -9,16 +9,18 @@ public sealed class PoolFile(StoreDisk disk, IDiskFile file, Func<bool> readsCou
 
     public DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
     {
-        var began = disk.Now;
+        var began = disk.Writes.Begin();
         var result = file.Write(offsetBytes, vectors);
-        if (result.IsOk) disk.OnWritten(began);
-        else disk.Note(in result);
+        disk.Writes.End(began, result.IsOk);
+        disk.Note(in result);
         return result;
     }
 
     public DiskResult Read(long offsetBytes, Span<byte> to)
     {
+        var began = disk.Reads.Begin();
         var result = file.Read(offsetBytes, to);
+        disk.Reads.End(began, result.IsOk);
         if (result.IsOk) return result;
         // While a store is opened, what can't be read is the log or a header, without which there is no store.
         if (readsCount()) disk.Note(in result);
@@ -30,16 +32,23 @@ public sealed class PoolFile(StoreDisk disk, IDiskFile file, Func<bool> readsCou
 
     public DiskResult Sync()
     {
-        var began = disk.Now;
+        var began = disk.Syncs.Begin();
         var result = file.Sync();
-        if (result.IsOk) disk.OnSynced(began);
-        else disk.Note(in result);
+        disk.Syncs.End(began, result.IsOk);
+        disk.Note(in result);
         return result;
     }
 
     public DiskResult Preallocate(long lengthBytes)
     {
         var result = file.Preallocate(lengthBytes);
+        disk.Note(in result);
+        return result;
+    }
+
+    public DiskResult Keep(long lengthBytes)
+    {
+        var result = file.Keep(lengthBytes);
         disk.Note(in result);
         return result;
     }

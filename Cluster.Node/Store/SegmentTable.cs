@@ -25,12 +25,16 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
 
     private readonly List<Segment> _all = [];
     private readonly Queue<Segment> _free = new();
+
+    /// <summary>Free ones on disks that are to be emptied: used when nothing else is left, and deleted once the others make the reserve.</summary>
+    private readonly Queue<Segment> _avoided = new();
     private int _missing;
+    private int _retired;
 
     public IReadOnlyList<Segment> All => _all;
 
     /// <summary>Those whose file is there.</summary>
-    public int Count => _all.Count - _missing;
+    public int Count => _all.Count - _missing - _retired;
 
     /// <summary>Bytes of blocks that lie on disks that are missing.</summary>
     public long MissingBytes => _missing == 0 ? 0 : _all.Where(segment => segment.IsMissing).Sum(segment => segment.LiveBytes);
@@ -42,12 +46,19 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
     /// <summary>Segments that the capacity allows.</summary>
     public int SegmentsMax { get; private set; }
 
+    /// <summary>Free ones, but for those that go with their disk.</summary>
     public int FreeCount => _free.Count;
 
-    /// <summary>Segments that can still be taken into use.</summary>
-    public int AvailableCount => _free.Count + Math.Max(0, SegmentsMax - Count);
+    public int AvoidedCount => _avoided.Count;
 
-    public bool CanCreate => Count < SegmentsMax;
+    /// <summary>Segments that can still be taken into use.</summary>
+    public int AvailableCount => LastingCount + _avoided.Count;
+
+    /// <summary>The same without those that go with their disk.</summary>
+    public int LastingCount => _free.Count + Math.Max(0, SegmentsMax - Count);
+
+    /// <summary>One that goes with its disk may be replaced.</summary>
+    public bool CanCreate => Count - _avoided.Count < SegmentsMax;
 
     /// <summary>The file system refused a segment that the capacity allows; no more are tried until the capacity is set anew.</summary>
     public bool IsRefused { get; private set; }
@@ -100,7 +111,57 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         if (segment.IsMissing) return;
         segment.IsStuck = false;
         segment.IsDirty = false;
-        _free.Enqueue(segment);
+        if (segment.IsAvoided) _avoided.Enqueue(segment);
+        else _free.Enqueue(segment);
+    }
+
+    /// <summary>Which disks are to be emptied has changed.</summary>
+    public void SortFree()
+    {
+        for (var left = _free.Count + _avoided.Count; left > 0; left--)
+        {
+            var segment = _free.Count > 0 ? _free.Dequeue() : _avoided.Dequeue();
+            _sorting.Add(segment);
+        }
+        foreach (var segment in _sorting) (segment.IsAvoided ? _avoided : _free).Enqueue(segment);
+        _sorting.Clear();
+    }
+
+    private readonly List<Segment> _sorting = [];
+
+    /// <summary>Takes a free segment out of the table for good, for its file to be deleted: one of a disk that is to be emptied, once the others make the reserve.</summary>
+    /// <param name="except">The cleaner may be reading it.</param>
+    public Segment? RetireAvoided(Segment? except = null)
+    {
+        if (_avoided.Count == 0 || _free.Count <= Reserve(SpaceClass.Data) || _avoided.Peek() == except || _avoided.Peek().IsHung) return null;
+        var segment = _avoided.Dequeue();
+        Retire(segment);
+        return segment;
+    }
+
+    /// <summary>The same of one disk, that has to give room, beyond the reserve.</summary>
+    public Segment? RetireOf(StoreDisk disk, Segment? except)
+    {
+        if (_free.Count <= Reserve(SpaceClass.Data) + 1) return null;
+        for (var left = _free.Count; left > 0; left--)
+        {
+            var segment = _free.Dequeue();
+            if (segment.IsOn(disk) && segment != except)
+            {
+                Retire(segment);
+                return segment;
+            }
+            _free.Enqueue(segment);
+        }
+        return null;
+    }
+
+    private void Retire(Segment segment)
+    {
+        segment.IsRetired = true;
+        _retired++;
+        // Whether there is room for another in its place, only the file system knows: it is asked again before that is counted on.
+        SegmentsMax = Math.Max(0, SegmentsMax - 1);
     }
 
     /// <summary>A free segment that leaves the reserve whole; segments are made on the spot if too few are ready. NoSpace;
@@ -110,21 +171,42 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         segment = null;
         while (_free.Count <= Reserve(space))
         {
-            if (!CanCreate) return DiskResult.Failed(IoStatus.NoSpace, "the store's capacity is used up");
-            var id = newId();
-            var result = Create(disk, id, SegmentBytes, out var file);
-            if (!result.IsOk)
+            var result = CanCreate ? Create(disk, newId(), out segment) : DiskResult.Failed(IoStatus.NoSpace, "the store's capacity is used up");
+            if (result.IsOk)
             {
-                if (result.Status == IoStatus.NoSpace) Refuse();
-                return result;
+                Free(segment!);
+                continue;
             }
-            Free(Add(id, file!));
+            segment = null;
+            if (result.Status != IoStatus.NoSpace) return result;
+            if (CanCreate) Refuse();
+            // Better on a disk that is to be emptied than nowhere.
+            if (_free.Count + _avoided.Count <= Reserve(space)) return result;
+            break;
         }
-        segment = _free.Dequeue();
+        segment = _free.Count > 0 ? NextFree() : _avoided.Dequeue();
         return DiskResult.Done();
     }
 
-    public void Refuse() => (SegmentsMax, IsRefused) = (Count, true);
+    /// <summary>The one that is free for longest, but those of a slow disk only so often as its share says, as long as others have some.</summary>
+    private Segment NextFree()
+    {
+        for (var left = _free.Count; left > 0; left--)
+        {
+            if (_free.Peek().IsTurn()) break;
+            _free.Enqueue(_free.Dequeue());
+        }
+        return _free.Dequeue();
+    }
+
+    private DiskResult Create(IDisk disk, Guid id, out Segment? made)
+    {
+        var result = Create(disk, id, SegmentBytes, out var file);
+        made = result.IsOk ? Add(id, file!) : null;
+        return result;
+    }
+
+    public void Refuse() => (SegmentsMax, IsRefused) = (Count - _avoided.Count, true);
 
     public void Allow(int segmentsMax) => (SegmentsMax, IsRefused) = (segmentsMax, false);
 
@@ -145,11 +227,13 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
     }
 
     /// <summary>Segments below this number of the log that hold nothing and wait for a checkpoint to be free.</summary>
-    public int CountDead(ulong endNumber)
+    /// <param name="onlyAvoided">Only on disks that are to be emptied.</param>
+    public int CountDead(ulong endNumber, bool onlyAvoided = false)
     {
         var count = 0;
         foreach (var segment in _all)
         {
+            if (onlyAvoided && !segment.IsAvoided) continue;
             if (segment.Number > 0 && segment.Number < endNumber && segment is { IsDead: true, Readers: 0 }) count++;
         }
         return count;

@@ -78,6 +78,8 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
 
     public long Blocks { get; private set; }
 
+    public int PageCount => _pages.Count;
+
     public bool TryGet(ulong block, out MapEntry entry)
     {
         entry = default;

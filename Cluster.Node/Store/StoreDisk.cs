@@ -11,23 +11,37 @@ public enum DiskState : byte
     Missing = 3,
     /// <summary>It failed before this open: it is left alone until it is forgotten.</summary>
     Failed = 4,
+    /// <summary>It is much slower than the others, or errs: it gets no new segments, and what it has is moved away. The home, which can't be without, is only reported.</summary>
+    Suspect = 5,
+    /// <summary>An operator wants it empty: as Suspect, until the operator says otherwise.</summary>
+    Draining = 6,
+    /// <summary>The same, and nothing of the store is on it: it can be taken away.</summary>
+    Drained = 7,
 }
 
 /// <summary>One disk of a store, as operators see it. Bytes and latencies are those of lately; any thread.</summary>
+/// <param name="Segments">Files of segments, free ones included.</param>
 /// <param name="Problem">One sentence without its full stop, or "".</param>
-public sealed record StoreDiskFacts(Guid Id, string Path, DiskState State, bool IsHome, long FreeBytes, int Segments, long SegmentBytes, double WriteMs, double SyncMs, long Errors,
+public sealed record StoreDiskFacts(Guid Id, string Path, DiskState State, bool IsHome, long FreeBytes, int Segments, long SegmentBytes, double WriteMs, double SyncMs, double ReadMs, long Errors,
     string Problem);
 
 /// <summary>One disk that a store uses: where its files are, how quick it was lately, and what went wrong. Any thread.</summary>
 public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
 {
-    /// <summary>Weight of the newest measurement in the running mean.</summary>
-    private const double NewestPart = 1.0 / 16;
-    private double _writeMs;
-    private double _syncMs;
+    /// <summary>See <see cref="IsHung"/>.</summary>
+    private const double HungMs = 5000;
+
     private long _errors;
+    private long _errorsSeen;
+    private long _freeBytes;
+    private ulong _fileSystem;
     private int _segments;
     private volatile string? _failure;
+    private volatile string _problem = "";
+    private volatile bool _isAvoided;
+    private volatile bool _isDrained;
+    private volatile bool _isSuspect;
+    private volatile bool _isEmpty;
 
     public IDisk Files => files;
 
@@ -43,20 +57,83 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
     /// <summary>How the first call failed; null: none did since the open.</summary>
     public string? Failure => _failure;
 
-    /// <summary>Running means; 0 before the first.</summary>
-    public double WriteMs => Volatile.Read(ref _writeMs);
-
-    public double SyncMs => Volatile.Read(ref _syncMs);
-
+    /// <summary>Calls that failed, and blocks whose bytes were bad, since the open.</summary>
     public long Errors => Interlocked.Read(ref _errors);
 
-    internal long Now => clock.GetTimestamp();
+    /// <summary>It gets no new segments, and those that it has are emptied.</summary>
+    public bool IsAvoided { get => _isAvoided; internal set => _isAvoided = value; }
+
+    /// <summary>An operator wants it empty.</summary>
+    public bool IsDrained { get => _isDrained; internal set => _isDrained = value; }
+
+    /// <summary>By <see cref="DiskHealthPolicy"/>.</summary>
+    public bool IsSuspect { get => _isSuspect; internal set => _isSuspect = value; }
+
+    /// <summary>It is known on media that nothing of the store is on it.</summary>
+    public bool IsEmpty { get => _isEmpty; internal set => _isEmpty = value; }
+
+    /// <summary>How often a free segment of it is used when its turn comes: 1 for the quickest disk, a tenth for one that is ten times slower. Loop only.</summary>
+    internal double Share { get; set; } = 1;
+
+    private double _turns;
+
+    /// <summary>Loop only.</summary>
+    internal bool IsTurn()
+    {
+        _turns += Share;
+        if (_turns < 1) return false;
+        _turns--;
+        return true;
+    }
+
+    /// <summary>What is wrong with it as long as no call has failed, in one sentence without its full stop; or "".</summary>
+    public string Problem { get => _problem; internal set => _problem = value; }
+
+    /// <summary>Greatest running mean of writes and syncs, or what one is under way for; 0 before the first.</summary>
+    public double LatencyMs => Math.Max(Math.Max(Writes.MeanMs, Syncs.MeanMs), Math.Max(Writes.UnderWayMs, Syncs.UnderWayMs));
+
+    public DiskState State => _failure is not null ? DiskState.Failing
+        : _isDrained ? _isEmpty ? DiskState.Drained : DiskState.Draining
+        : _isSuspect ? DiskState.Suspect : DiskState.InUse;
+
+    internal DiskMeter Writes { get; } = new(clock);
+
+    internal DiskMeter Syncs { get; } = new(clock);
+
+    internal DiskMeter Reads { get; } = new(clock);
+
+    /// <summary>Of its file system; of one that does not answer, what they were when it did.</summary>
+    public long FreeBytes
+    {
+        get
+        {
+            if (!IsHung) Volatile.Write(ref _freeBytes, files.FreeBytes);
+            return Volatile.Read(ref _freeBytes);
+        }
+    }
+
+    public ulong FileSystem
+    {
+        get
+        {
+            if (!IsHung) Volatile.Write(ref _fileSystem, files.FileSystem);
+            return Volatile.Read(ref _fileSystem);
+        }
+    }
+
+    /// <summary>A call on it is under way for so long that nothing more is asked of it that can wait.</summary>
+    internal bool IsHung => Math.Max(Reads.UnderWayMs, Math.Max(Writes.UnderWayMs, Syncs.UnderWayMs)) >= HungMs;
+
+    /// <summary>Whether what is at its path is still this disk, and not the directory that its file system was mounted on. Blocks; the home is not asked.</summary>
+    internal DiskResult CheckLabel()
+    {
+        if (isHome) return DiskResult.Done();
+        var status = DiskLabel.TryRead(files, out var label, out var reason);
+        if (status == IoStatus.Ok && label.Disk == Id) return DiskResult.Done();
+        return DiskResult.Failed(IoStatus.DeviceError, status == IoStatus.Ok ? $"disk {label.Disk} is at {Path} now" : $"there is no label of it at {Path} ({(reason.Length > 0 ? reason : "it is empty")}): is its file system mounted?");
+    }
 
     internal void CountSegments(int more) => Interlocked.Add(ref _segments, more);
-
-    internal void OnWritten(long began) => Add(ref _writeMs, began);
-
-    internal void OnSynced(long began) => Add(ref _syncMs, began);
 
     /// <summary>NoSpace is no failure of the disk, nor is what the process lacks.</summary>
     internal void Note(in DiskResult result)
@@ -69,16 +146,33 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
     /// <summary>A read that failed spoils the blocks it was for, and no more.</summary>
     internal void NoteRead(in DiskResult result)
     {
-        if (result.Status == IoStatus.DeviceError) Interlocked.Increment(ref _errors);
+        if (result.Status == IoStatus.DeviceError) CountError();
     }
 
-    internal StoreDiskFacts Facts(long segmentBytes) => new(Id, Path, Failure is null ? DiskState.InUse : DiskState.Failing, IsHome, files.FreeBytes, Segments, segmentBytes,
-        WriteMs, SyncMs, Errors, Failure ?? "");
+    /// <summary>A read failed or gave bad bytes, or a probe failed.</summary>
+    internal void CountError() => Interlocked.Increment(ref _errors);
 
-    /// <summary>Two threads at once may lose one measurement: it is a mean.</summary>
-    private void Add(ref double mean, long began)
+    /// <summary>What it did since the last call of this. One thread.</summary>
+    internal DiskWindow TakeWindow()
     {
-        var (ms, before) = (clock.GetElapsedTime(began).TotalMilliseconds, Volatile.Read(ref mean));
-        Volatile.Write(ref mean, before == 0 ? ms : before + ((ms - before) * NewestPart));
+        var (calls, latency) = (0, 0.0);
+        Add(Writes, ref calls, ref latency);
+        Add(Syncs, ref calls, ref latency);
+        Add(Reads, ref calls, ref latency);
+        var errors = Errors;
+        var more = (int)Math.Min(errors - _errorsSeen, int.MaxValue);
+        _errorsSeen = errors;
+        return new DiskWindow(calls, latency, more);
+    }
+
+    internal StoreDiskFacts Facts(long segmentBytes) => new(Id, Path, State, IsHome, FreeBytes, Segments, segmentBytes, Writes.MeanMs, Syncs.MeanMs, Reads.MeanMs, Errors, Failure ?? Problem);
+
+    private static void Add(DiskMeter meter, ref int calls, ref double latency)
+    {
+        var (ended, mean) = meter.TakeWindow();
+        var underWay = meter.UnderWayMs;
+        if (underWay < DiskHealthPolicy.WindowMs) underWay = 0;
+        calls += ended + (underWay > 0 ? 1 : 0);
+        latency = Math.Max(latency, Math.Max(mean, underWay));
     }
 }

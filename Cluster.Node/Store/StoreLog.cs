@@ -42,4 +42,32 @@ internal static partial class StoreLog
 
     [LoggerMessage(9, LogLevel.Information, "The store at {Disk} has ample space again: it holds {LiveMiB} MiB of data, of {CapacityMiB} MiB")]
     public static partial void SpaceAgain(ILogger logger, string disk, long liveMiB, long capacityMiB);
+
+    [LoggerMessage(13, LogLevel.Warning, "Disk {Disk} of the store at {Store}, at {Path}, is suspect: {Reason}. {Consequence}")]
+    public static partial void DiskSuspect(ILogger logger, Guid disk, string store, string path, string reason, string consequence);
+
+    [LoggerMessage(14, LogLevel.Information, "Disk {Disk} of the store at {Store}, at {Path}, was well for long: it is not suspect any more")]
+    public static partial void DiskWell(ILogger logger, Guid disk, string store, string path);
+
+    [LoggerMessage(15, LogLevel.Information, "Disk {Disk} of the store at {Store}, at {Path}, is drained from now on: {Segments} segments are there")]
+    public static partial void DrainBegins(ILogger logger, Guid disk, string store, string path, int segments);
+
+    [LoggerMessage(16, LogLevel.Information, "Disk {Disk} of the store at {Store}, at {Path}, is not to be drained any more")]
+    public static partial void DrainEnds(ILogger logger, Guid disk, string store, string path);
+
+    [LoggerMessage(17, LogLevel.Information, "Nothing of the store at {Store} is on its disk {Disk}, at {Path}, any more: it can be taken away")]
+    public static partial void DiskEmpty(ILogger logger, string store, Guid disk, string path);
+
+    [LoggerMessage(18, LogLevel.Error, "The store at {Store} could not note how its disk {Disk} is, it tries again: {Reason}")]
+    public static partial void MarkFailed(ILogger logger, string store, Guid disk, string reason);
+
+    [LoggerMessage(19, LogLevel.Warning, "The store at {Store} could not delete a segment of a disk that is drained: {Reason}")]
+    public static partial void RetireFailed(ILogger logger, string store, string reason);
+
+    [LoggerMessage(20, LogLevel.Warning,
+        "The file system of the store at {Store} has no room for its next checkpoint, of {NeededKiB} KiB with {FreeKiB} KiB free ({Reason}): something else fills it; make room, or the log is kept and grows")]
+    public static partial void NoCheckpointRoom(ILogger logger, string store, long neededKiB, long freeKiB, string reason);
+
+    [LoggerMessage(21, LogLevel.Information, "The file system of the store at {Store} has room for the next checkpoint again")]
+    public static partial void CheckpointRoomAgain(ILogger logger, string store);
 }

@@ -29,6 +29,9 @@ public sealed record StoreOptions
     /// </summary>
     public int CleanBelowFreePercent { get; init; } = 3;
 
+    /// <summary>Bytes of blocks a second that are moved from disks that are to be emptied, at most.</summary>
+    public int DrainBytesPerSecond { get; init; } = 32 << 20;
+
     /// <summary>How long after a flush, with no write following, its watermark is noted in the log.</summary>
     public int WatermarkDelayMs { get; init; } = 500;
 

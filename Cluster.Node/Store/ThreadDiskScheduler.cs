@@ -23,6 +23,8 @@ public sealed class ThreadDiskScheduler : IDiskScheduler, IDisposable
     public void Dispose()
     {
         foreach (var lane in _lanes) lane.Stop();
+        // A probe may hang for good, and nobody waits for it.
+        foreach (var lane in _lanes.Where((_, index) => index != (int)DiskLane.Probe)) lane.Join();
     }
 
     private sealed class Lane
@@ -56,8 +58,9 @@ public sealed class ThreadDiskScheduler : IDiskScheduler, IDisposable
                 _stopping = true;
                 Monitor.Pulse(_jobs);
             }
-            _thread.Join();
         }
+
+        public void Join() => _thread.Join();
 
         private void Work()
         {

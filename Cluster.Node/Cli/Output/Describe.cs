@@ -104,7 +104,7 @@ internal static class Describe
         yield return ("Version", Or(node.Version));
     }
 
-    private static string DiskLine(DiskResource disk) => disk.State is "in-use" or "failing"
+    private static string DiskLine(DiskResource disk) => disk.State is not ("missing" or "failed")
         ? string.Create(CultureInfo.InvariantCulture,
             $"{disk.Path}: {disk.State}, {SizeText.Format(disk.UsedBytes)} of segments, {SizeText.Format(disk.FreeBytes)} free, write {disk.WriteMs:0.0} ms, sync {disk.SyncMs:0.0} ms, {disk.Errors} errors ({disk.Id}){(disk.Problem.Length > 0 ? $": {disk.Problem}" : "")}")
         : $"{disk.Path}: {disk.State}, {disk.Problem} ({disk.Id})";

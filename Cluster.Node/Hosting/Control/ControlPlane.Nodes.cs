@@ -31,6 +31,17 @@ public sealed partial class ControlPlane
         return list.IsOk ? Of(list.Value!.Nodes[0]) : new ControlFailure(list.Status, list.Reason);
     }
 
+    public async Task<ControlResult<DiskResource>> DrainDiskAsync(string name, string disk, bool drains, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var node = await FindNodeAsync(parts, name, cancellation);
+        if (!node.IsOk) return new ControlFailure(node.Status, node.Reason);
+        if (!Guid.TryParse(disk, out var id)) return new ControlFailure(ControlStatus.Invalid, $"'{disk}' is not a disk's id: `myrmidon disk list` shows them.");
+        if (node.Value!.State != "up") return new ControlFailure(ControlStatus.Unavailable, $"Node {name} is {node.Value!.State}: its disks can be told nothing now.");
+        var answer = await AskAsync<DiskProtocol.Disk>(parts.DisksAt(node.Value!.Description.AkkaAddress), new DiskProtocol.Drain(id, drains), $"Node {name}", AskMax, cancellation);
+        return answer.IsOk ? Of(answer.Value!.Report) : new ControlFailure(answer.Status, answer.Reason);
+    }
+
     public ControlResult<IReadOnlyList<OpenVolumeResource>> ListOpenVolumes() => _parts is not { } parts ? NotReady
         : parts.OpenVolumes().Order(StringComparer.Ordinal).Select(name => new OpenVolumeResource(name)).ToArray();
 
@@ -83,9 +94,12 @@ public sealed partial class ControlPlane
         node.OverCommitPercent is not { } percent || (UInt128)node.ProvisionedBytes * 100 <= (UInt128)node.CapacityBytes * (uint)percent ? null
             : $"Node {node.Name} has promised {SizeText.Format(node.ProvisionedBytes)}, beyond its limit of {percent} % of {SizeText.Format(node.CapacityBytes)}; no new volume goes there.";
 
-    private static IEnumerable<string> DiskWarnings(NodeResource node) => node.Disks.Where(disk => disk.State != "in-use").Select(disk => disk.State == "failing"
-        ? $"Node {node.Name}: disk {disk.Id} at {disk.Path} is failing, no new data goes there. {disk.Problem}"
-        : $"Node {node.Name} goes on without disk {disk.Id}, last at {disk.Path}, which is {disk.State}: {disk.Problem} {Unmended(node)}");
+    private static IEnumerable<string> DiskWarnings(NodeResource node) => node.Disks.Where(disk => disk.State != "in-use" || disk.Problem.Length > 0).Select(disk => disk.State switch
+    {
+        "failing" => $"Node {node.Name}: disk {disk.Id} at {disk.Path} is failing, no new data goes there. {disk.Problem}",
+        "in-use" or "suspect" or "draining" or "drained" => $"Node {node.Name}: disk {disk.Id} at {disk.Path} is {disk.State}: {disk.Problem}",
+        _ => $"Node {node.Name} goes on without disk {disk.Id}, last at {disk.Path}, which is {disk.State}: {disk.Problem} {Unmended(node)}",
+    });
 
     private static string Unmended(NodeResource node) => node.MissingBytes == 0 ? "All blocks that were there have been mended or superseded."
         : $"{SizeText.Format(node.MissingBytes)} of blocks on missing disks are not mended from other copies yet: a read or a scrub does it.";

@@ -19,6 +19,9 @@ public sealed record ControlParts(
     /// <summary>A group snapshot of these volumes was made, or failed for that reason. For the log and for metrics.</summary>
     public Action<string, IEnumerable<string>, string?> OnGroup { get; init; } = (_, _, _) => { };
 
+    /// <summary>The way to the disks of the node with this address.</summary>
+    public Func<string, ICanTell> DisksAt { get; init; } = _ => ActorRefs.Nobody;
+
     /// <summary>What the journal says of volumes.</summary>
     internal JournalFolds Folds { get; } = new(Log);
 }
@@ -51,7 +54,7 @@ public sealed partial class ControlPlane : IControlPlane
 
     /// <summary>The answer, or why there is none. Refusals of both protocols become failures.</summary>
     private static async Task<ControlResult<T>> AskAsync<T>(
-        IActorRef whom, object what, string whomSentence, TimeSpan atMost, CancellationToken cancellation)
+        ICanTell whom, object what, string whomSentence, TimeSpan atMost, CancellationToken cancellation)
         where T : class
     {
         object answer;

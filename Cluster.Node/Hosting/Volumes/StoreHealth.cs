@@ -12,7 +12,8 @@ internal static class StoreHealth
     public static (HealthState State, string Reason) Of(BlockStore store)
     {
         if (store.FailureReason is { } reason) return (HealthState.Unhealthy, $"The store takes no more writes until the node is started anew: {reason}.");
-        var wrong = store.Disks.Where(disk => disk.State != DiskState.InUse).ToArray();
+        // What an operator drains is as wanted.
+        var wrong = store.Disks.Where(disk => disk.State is not (DiskState.InUse or DiskState.Draining or DiskState.Drained) || (disk.State == DiskState.InUse && disk.Problem.Length > 0)).ToArray();
         return wrong.Length == 0 ? (HealthState.Healthy, "")
             : (HealthState.Degraded, string.Join(' ', wrong.Select(disk => $"Disk {disk.Id} at {disk.Path} is {TextOf(disk.State)}: {disk.Problem}.")));
     }
@@ -22,11 +23,14 @@ internal static class StoreHealth
         DiskState.InUse => "in-use",
         DiskState.Failing => "failing",
         DiskState.Missing => "missing",
+        DiskState.Suspect => "suspect",
+        DiskState.Draining => "draining",
+        DiskState.Drained => "drained",
         _ => "failed",
     };
 
-    public static ImmutableArray<DiskReport> Report(BlockStore store) =>
-    [
-        .. store.Disks.Select(disk => new DiskReport(disk.Id, disk.Path, TextOf(disk.State), disk.FreeBytes, disk.Segments * disk.SegmentBytes, disk.WriteMs, disk.SyncMs, disk.Errors, disk.Problem)),
-    ];
+    public static ImmutableArray<DiskReport> Report(BlockStore store) => [.. store.Disks.Select(Report)];
+
+    public static DiskReport Report(StoreDiskFacts disk) =>
+        new(disk.Id, disk.Path, TextOf(disk.State), disk.FreeBytes, disk.Segments * disk.SegmentBytes, disk.WriteMs, disk.SyncMs, disk.Errors, disk.Problem);
 }

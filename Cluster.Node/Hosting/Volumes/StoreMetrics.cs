@@ -29,6 +29,10 @@ internal static class StoreMetrics
         metrics.AddGauge("myrmidon_store_write_amplification", "Bytes written to log and checkpoints by those that were not copies of the cleaner, since the store was opened.",
             () => Amplification(store.Activity));
         metrics.AddGauge("myrmidon_store_missing_bytes", "Encoded bytes of blocks that lie on a disk that is missing, and are not mended from other copies yet.", () => store.MissingBytes);
+        metrics.AddCounter("myrmidon_store_drained_bytes_total", "Encoded bytes of blocks that were moved from disks that are suspect or drained.", () => store.DrainedBytes);
+        metrics.AddGauge("myrmidon_store_checkpoint_room_bytes", "What the next checkpoint may need of the store's own directory.", () => store.CheckpointReserve.Bytes);
+        metrics.AddGauge("myrmidon_store_checkpoint_room_missing_bytes", "What of that is not reserved: something else fills the file system, or it can't reserve space.",
+            () => store.CheckpointReserve.Bytes - store.CheckpointReserve.ReservedBytes);
         ExposeDisks(metrics, store);
     }
 
@@ -40,12 +44,13 @@ internal static class StoreMetrics
         {
             var at = index;
             (string, string)[] labels = [("disk", disks[index].Id.ToString("N")), ("path", disks[index].Path)];
-            metrics.AddGauge("myrmidon_disk_state", "1 in use, 2 failing (no new data goes there), 3 missing, 4 failed: the store goes on without those.", () => (double)store.DiskAt(at).State, labels);
+            metrics.AddGauge("myrmidon_disk_state", "1 in use, 2 failing (no new data goes there), 3 missing, 4 failed (the store goes on without those), 5 suspect, 6 draining, 7 drained (empty).", () => (double)store.DiskAt(at).State, labels);
             metrics.AddGauge("myrmidon_disk_free_bytes", "Bytes that the file system of the disk has free.", () => store.DiskAt(at).FreeBytes, labels);
             metrics.AddGauge("myrmidon_disk_segments", "Segment files on the disk, free ones included.", () => store.DiskAt(at).Segments, labels);
             metrics.AddGauge("myrmidon_disk_write_seconds", "Running mean of what a write to the disk took lately.", () => store.DiskAt(at).WriteMs / 1000, labels);
             metrics.AddGauge("myrmidon_disk_sync_seconds", "Running mean of what an fdatasync of the disk took lately.", () => store.DiskAt(at).SyncMs / 1000, labels);
-            metrics.AddCounter("myrmidon_disk_errors_total", "Calls on the disk that failed since the node started.", () => store.DiskAt(at).Errors, labels);
+            metrics.AddGauge("myrmidon_disk_read_seconds", "Running mean of what a read from the disk took lately that the page cache did not have.", () => store.DiskAt(at).ReadMs / 1000, labels);
+            metrics.AddCounter("myrmidon_disk_errors_total", "Calls on the disk that failed, and blocks with bad bytes, since the node started.", () => store.DiskAt(at).Errors, labels);
         }
     }
 

@@ -74,6 +74,26 @@ public sealed class DiskFormatSpecs
         Assert.Equal(roster.Entries.AsEnumerable(), decoded.Entries);
     }
 
+    [Fact(DisplayName = "A list of disks in which one is suspect, drained or empty is of version 2, with those bytes; its flags make no sense in version 1")]
+    public void RosterDrained_bytes()
+    {
+        var roster = new DiskRoster(A, 9,
+        [
+            new RosterEntry(B, false, false, 1_700_000_000_000, "/disks/one") { Drained = true, Empty = true },
+            new RosterEntry(C, false, true, 5, "/disks/two") { Suspect = true },
+        ]);
+        var bytes = new byte[DiskRoster.SizeBytes];
+        roster.Encode(bytes);
+        Check(bytes);
+        Assert.Equal(IoStatus.Ok, DiskRoster.TryDecode(bytes, out var decoded));
+        Assert.Equal(roster.Entries.AsEnumerable(), decoded!.Entries);
+        bytes[8] = 1;
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(DiskRoster.SizeBytes - 8), XxHash3.HashToUInt64(bytes.AsSpan(0, DiskRoster.SizeBytes - 8)));
+        Assert.Equal(IoStatus.Malformed, DiskRoster.TryDecode(bytes, out _));
+        (roster with { Entries = [.. roster.Entries.Select(entry => entry with { Drained = false, Suspect = false, Empty = false })] }).Encode(bytes);
+        Assert.Equal(1, bytes[8]);
+    }
+
     [Fact(DisplayName = "The segment header's bytes are those of version 1")]
     public void Segment_bytes()
     {

@@ -200,7 +200,7 @@ public sealed class ApiSpecs : IAsyncLifetime
         var document = (await _http.GetFromJsonAsync<JsonObject>("/openapi/v1.json"))!;
         string[] expected =
         [
-            "/metrics", "/v1/devices", "/v1/health", "/v1/nodes", "/v1/nodes/{name}", "/v1/nodes/{name}/cordon", "/v1/nodes/{name}/drain", "/v1/nodes/{name}/uncordon",
+            "/metrics", "/v1/devices", "/v1/health", "/v1/nodes", "/v1/nodes/{name}", "/v1/nodes/{name}/cordon", "/v1/nodes/{name}/disks/{disk}/drain", "/v1/nodes/{name}/disks/{disk}/undrain", "/v1/nodes/{name}/drain", "/v1/nodes/{name}/uncordon",
             "/v1/open-volumes", "/v1/recovery", "/v1/recovery/stand-down", "/v1/snapshot-groups", "/v1/snapshot-groups/{group}", "/v1/status",
             "/v1/volumes", "/v1/volumes/{name}", "/v1/volumes/{name}/attach", "/v1/volumes/{name}/changed-blocks", "/v1/volumes/{name}/detach",
                 "/v1/volumes/{name}/device", "/v1/volumes/{name}/events",

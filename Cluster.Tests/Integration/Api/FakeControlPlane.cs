@@ -22,6 +22,8 @@ public sealed partial class FakeControlPlane : IControlPlane
                 Nbd = "nbd://127.0.0.1:10809",
                 CapacityBytes = 1UL << 40,
                 FreeBytes = 1UL << 39,
+                Disks = [Disk($"0{name[^1]}1e2d3c4b5a69788796a5b4c3d2e1f0", "/var/lib/store"), Disk($"1{name[^1]}1e2d3c4b5a69788796a5b4c3d2e1f0", "/disks/1"),
+                    Disk($"1{name[^1]}2e2d3c4b5a69788796a5b4c3d2e1f0", "/disks/2")],
             };
         }
     }
@@ -194,6 +196,19 @@ public sealed partial class FakeControlPlane : IControlPlane
             Waits = StuckDrain ? ["volume db can move nowhere yet"] : [],
         });
     }
+
+    public Task<ControlResult<DiskResource>> DrainDiskAsync(string name, string disk, bool drains, CancellationToken cancellation)
+    {
+        if (Fails<DiskResource>(out var failed)) return failed;
+        if (!_nodes.TryGetValue(name, out var node)) return Answer<DiskResource>(new ControlFailure(ControlStatus.NotFound, $"There is no node '{name}'."));
+        if (node.Disks.FirstOrDefault(each => each.Id == disk) is not { } found) return Answer<DiskResource>(new ControlFailure(ControlStatus.NotFound, $"The store has no disk {disk}."));
+        if (found == node.Disks[0]) return Answer<DiskResource>(new ControlFailure(ControlStatus.Conflict, $"Disk {disk} is the store's home and can't be drained."));
+        var changed = found with { State = drains ? "draining" : "in-use", Problem = drains ? "7 segments are left on it." : "" };
+        _nodes[name] = node with { Disks = [.. node.Disks.Select(each => each.Id == disk ? changed : each)] };
+        return Answer<DiskResource>(changed);
+    }
+
+    private static DiskResource Disk(string id, string path) => new() { Id = id, Path = path, State = "in-use" };
 
     public ControlResult<IReadOnlyList<OpenVolumeResource>> ListOpenVolumes() =>
         Failure is { } failure ? failure : _volumes.Keys.Select(name => new OpenVolumeResource(name.ToString())).ToArray();

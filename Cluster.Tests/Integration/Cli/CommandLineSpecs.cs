@@ -152,6 +152,29 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         Assert.Contains("it holds an only copy", error, StringComparison.Ordinal);
     }
 
+    [Fact(DisplayName = "Disks of all nodes are listed, and one is drained and used again, by its path, its id, or the beginning of that; what is not one disk is refused with those that there are")]
+    public async Task Disk_verbs_work()
+    {
+        await OkAsync("/disks/2", "disk", "list");
+        await OkAsync("in-use", "disk", "list", "--node", "node-1");
+        await OkAsync("is draining: 7 segments are left on it.", "disk", "drain", "node-1", "/disks/2");
+        await OkAsync("/disks/2: draining", "node", "show", "node-1");
+        await OkAsync("at /disks/2, is in-use.", "disk", "undrain", "node-1", "112e2d3c");
+        await OkAsync("at /disks/1, is draining", "disk", "drain", "node-1", "111e2d3c4b5a69788796a5b4c3d2e1f0");
+        await FailsAsync(ExitCode.NotFound, "Node node-1 has no disk '/disks/3'; it has", "disk", "drain", "node-1", "/disks/3");
+        await FailsAsync(ExitCode.NotFound, "Node node-1 has no disk '11'", "disk", "drain", "node-1", "11");
+        await FailsAsync(ExitCode.Conflict, "is the store's home", "disk", "drain", "node-1", "/var/lib/store");
+        await FailsAsync(ExitCode.NotFound, "Did you mean \"node-1\"?", "disk", "drain", "nod-1", "/disks/2");
+        await FailsAsync(ExitCode.NotFound, "There is no node", "disk", "list", "--node", "other");
+    }
+
+    private async Task FailsAsync(int code, string sentence, params string[] args)
+    {
+        var (exit, output, error) = await RunAsync(args);
+        Assert.True(code == exit, $"{exit}: {output}{error}");
+        Assert.Contains(sentence, error, StringComparison.Ordinal);
+    }
+
     [Fact(DisplayName = "A drain for a restart leaves the node as cordoned as it was, also when it gives up")]
     public async Task Drain_for_a_restart()
     {

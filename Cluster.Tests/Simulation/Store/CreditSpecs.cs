@@ -31,6 +31,35 @@ public sealed class CreditSpecs
         Assert.Null(rig.Store.FailureReason);
     }
 
+    [Fact(DisplayName = "R21: what was promised is kept while a disk is drained that had the room for it: its free segments go only as long as the others have that much")]
+    public void A_promise_outlasts_a_drain()
+    {
+        var rig = new StoreRig(2, new StoreOptions { FileSystemReservePercent = 0 }, disks: 2);
+        (rig.Directories[0].FreeLimit, rig.Directories[1].FreeLimit) = (12 * SegmentBytes, 120 * SegmentBytes);
+        rig.Open();
+        var volumes = Enumerable.Range(1, 16).Select(id => rig.Create(new VolumeId((ulong)id))).ToArray();
+        for (var block = 0UL; block < 2000; block++)
+        {
+            Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volumes[0], block, StoreRig.Bytes(block)));
+            if (block % 20 == 0) rig.Loop.Settle();
+        }
+        Assert.Equal(IoStatus.Ok, StoreRig.Append(volumes[0], StoreRig.Trim(volumes[0].Volume, volumes[0].LastSequence + 1, new BlockRange(0, 2000))));
+        volumes[0].Commit(volumes[0].LastSequence);
+        rig.Sync(volumes[0]);
+        var granted = volumes.Select(volume => volume.Grant()).ToArray();
+        DrainSpecs.Drain(rig);
+        for (var step = 0; step < 200; step++) rig.Loop.Advance(200);
+        for (var index = 0; index < volumes.Length; index++)
+        {
+            for (var left = granted[index]; left >= OneBlock; left -= OneBlock)
+            {
+                Assert.Equal((IoStatus.Ok, index, granted[index]), (StoreRig.AppendBlock(volumes[index], volumes[index].LastSequence, StoreRig.Bytes(1)), index, granted[index]));
+                rig.Loop.Settle();
+            }
+        }
+        Assert.Null(rig.Store.FailureReason);
+    }
+
     [Fact(DisplayName = "R21: promises of all volumes together are never more than there is room for, and leave most of it to who writes")]
     public void Promises_are_bounded()
     {

@@ -38,8 +38,7 @@ public sealed class ReclaimSpecs
         (quiet, busy) = (rig.Find(), rig.Find(new VolumeId(8)));
         var first = rig.Store.Segments.All.Single(segment => segment.Number == 1);
         rig.Loop.Settle();
-        // Room for the segments that are still to be made, and not for another checkpoint.
-        rig.Disk.CapacityBytes = rig.Disk.UsedBytes + ((segments - rig.Store.Segments.All.Count) * (long)StoreOptions.SegmentBytesMin) + Limits.BlockBytes;
+        rig.Disk.FullFor = CheckpointWriter.NewName;
 
         quiet.Commit(quiet.LastSequence);
         // Trimmed, it has nothing that the cleaner would move, and no record of its own behind this one.
@@ -53,7 +52,7 @@ public sealed class ReclaimSpecs
         Assert.True(rig.Store.SegmentsFreed > 3, $"{rig.Store.SegmentsFreed} segments were freed");
         Assert.Equal(hasTail, first.Number == 1);
 
-        rig.Disk.CapacityBytes = long.MaxValue;
+        rig.Disk.FullFor = "";
         rig.Restart(PowerLoss.ProcessOnly);
         quiet = rig.Find();
         Assert.Null(quiet.Damage);

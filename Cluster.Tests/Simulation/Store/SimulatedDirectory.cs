@@ -22,10 +22,26 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     /// <summary>Writes and syncs fail, reads do not.</summary>
     public bool FailsWrites { get; set; }
 
+    /// <summary>Writes to files whose names begin with this fail; "": to none.</summary>
+    public string FailsWritesOf { get; set; } = "";
+
+    /// <summary>The next so many deletions find no room for what they have to write, or syncs of the directory fail.</summary>
+    public int FailDeletes { get; set; }
+
+    public int FailDirectorySyncs { get; set; }
+
     /// <summary>Reads of files whose names begin with this fail; "": of none.</summary>
     public string FailsReadsOf { get; set; } = "";
 
-    public long FreeBytes => IsGone ? 0 : FreeLimit - (Names.Sum(name => disk.Content(prefix + name).LongLength));
+    /// <summary>Reads fail, of open files too.</summary>
+    public bool FailsReads { get; set; }
+
+    /// <summary>Each write, sync and read takes so long, by this clock.</summary>
+    public int DelayMs { get; set; }
+
+    public SlowClock? Clock { get; set; }
+
+    public long FreeBytes => IsGone ? 0 : FreeLimit - (Names.Sum(name => disk.RoomOf(prefix + name)));
 
     public long FreeLimit { get; set; } = 1L << 40;
 
@@ -48,7 +64,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
         file = null;
         if (IsGone || (create && FailsWrites)) return Gone;
         var result = disk.Open(prefix + name, create, out var opened);
-        if (result.IsOk) file = new Handle(this, opened!, FailsReadsOf.Length > 0 && name.StartsWith(FailsReadsOf, StringComparison.Ordinal));
+        if (result.IsOk) file = new Handle(this, opened!, name, FailsReadsOf.Length > 0 && name.StartsWith(FailsReadsOf, StringComparison.Ordinal));
         return result;
     }
 
@@ -59,11 +75,23 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
         return DiskResult.Done();
     }
 
-    public DiskResult Delete(string name) => IsGone ? Gone : disk.Delete(prefix + name);
+    public DiskResult Delete(string name)
+    {
+        if (IsGone) return Gone;
+        if (FailDeletes == 0) return disk.Delete(prefix + name);
+        FailDeletes--;
+        return DiskResult.Failed(IoStatus.NoSpace, "unlink: no space");
+    }
 
     public DiskResult Rename(string from, string to) => IsGone ? Gone : disk.Rename(prefix + from, prefix + to);
 
-    public DiskResult SyncDirectory() => IsGone || FailsWrites ? Gone : disk.SyncDirectory(prefix);
+    public DiskResult SyncDirectory()
+    {
+        if (IsGone || FailsWrites) return Gone;
+        if (FailDirectorySyncs == 0) return disk.SyncDirectory(prefix);
+        FailDirectorySyncs--;
+        return DiskResult.Failed(IoStatus.DeviceError, "fsync of the directory: injected error");
+    }
 
     public void Dispose() => _locked = false;
 
@@ -71,23 +99,48 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
 
     private static DiskResult Gone => DiskResult.Failed(IoStatus.DeviceError, "the disk is gone");
 
-    private sealed class Handle(SimulatedDirectory directory, IDiskFile file, bool failsReads) : IDiskFile
+    private sealed class Handle(SimulatedDirectory directory, IDiskFile file, string name, bool failsReads) : IDiskFile
     {
+        private bool _isClosed;
+
         public long LengthBytes => file.LengthBytes;
 
         private bool CanWrite => directory is { IsGone: false, FailsWrites: false };
 
-        public DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors) => CanWrite ? file.Write(offsetBytes, vectors) : Gone;
+        public DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
+        {
+            ObjectDisposedException.ThrowIf(_isClosed, this);
+            directory.Clock?.Pass(directory.DelayMs);
+            var fails = directory.FailsWritesOf.Length > 0 && name.StartsWith(directory.FailsWritesOf, StringComparison.Ordinal);
+            return CanWrite && !fails ? file.Write(offsetBytes, vectors) : Gone;
+        }
 
-        public DiskResult Read(long offsetBytes, Span<byte> to) => directory.IsGone || failsReads ? Gone : file.Read(offsetBytes, to);
+        public DiskResult Read(long offsetBytes, Span<byte> to)
+        {
+            ObjectDisposedException.ThrowIf(_isClosed, this);
+            directory.Clock?.Pass(directory.DelayMs);
+            return directory.IsGone || directory.FailsReads || failsReads ? Gone : file.Read(offsetBytes, to);
+        }
 
         public DiskResult TryReadCached(long offsetBytes, Span<byte> to) => directory.IsGone ? new DiskResult(IoStatus.Busy, 0, null) : file.TryReadCached(offsetBytes, to);
 
-        public DiskResult Sync() => CanWrite ? file.Sync() : Gone;
+        public DiskResult Sync()
+        {
+            ObjectDisposedException.ThrowIf(_isClosed, this);
+            directory.Clock?.Pass(directory.DelayMs);
+            return CanWrite ? file.Sync() : Gone;
+        }
 
         public DiskResult Preallocate(long lengthBytes) => !CanWrite ? Gone
             : lengthBytes - file.LengthBytes > directory.FreeBytes ? DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space") : file.Preallocate(lengthBytes);
 
-        public void Dispose() => file.Dispose();
+        public DiskResult Keep(long lengthBytes) => !CanWrite ? Gone
+            : lengthBytes - file.LengthBytes > directory.FreeBytes ? DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space") : file.Keep(lengthBytes);
+
+        public void Dispose()
+        {
+            _isClosed = true;
+            file.Dispose();
+        }
     }
 }

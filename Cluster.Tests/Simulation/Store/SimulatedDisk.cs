@@ -42,7 +42,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
 
     public ulong FileSystem => 1;
 
-    public long UsedBytes => _names.Values.Sum(file => file.Content.LongLength);
+    public long UsedBytes => _names.Values.Sum(file => file.RoomBytes);
 
     /// <summary>Calls so far that change the disk.</summary>
     public long Operations { get; private set; }
@@ -60,6 +60,12 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
 
     /// <summary>The next so many syncs, writes or reads fail with EIO.</summary>
     public int FailSyncs { get; set; }
+
+    /// <summary>Nothing is written to a file of this name, for want of room; "": to all is.</summary>
+    public string FullFor { get; set; } = "";
+
+    /// <summary>Its file system reserves no space without a change of a file's length.</summary>
+    public bool CannotKeep { get; set; }
 
     public int FailWrites { get; set; }
 
@@ -102,7 +108,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
             if (!Operate()) return Off;
             _names.Add(name, found = new SimulatedFile { NamedAt = Operations });
         }
-        file = new Handle(this, found);
+        file = new Handle(this, found, name);
         return DiskResult.Done();
     }
 
@@ -218,6 +224,9 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
 
     public byte[] Content(string name) => _names[name].Content;
 
+    /// <summary>What the file takes of the disk: its bytes, or what is reserved for it.</summary>
+    public long RoomOf(string name) => _names[name].RoomBytes;
+
     /// <summary>Silent corruption: one bit, on media too.</summary>
     public void FlipBit(string name, long bit) => _names[name].FlipBit(bit);
 
@@ -255,7 +264,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         return true;
     }
 
-    private sealed class Handle(SimulatedDisk disk, SimulatedFile file) : IDiskFile
+    private sealed class Handle(SimulatedDisk disk, SimulatedFile file, string name) : IDiskFile
     {
         private readonly int _generation = disk.Generation;
 
@@ -270,7 +279,8 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
                 return DiskResult.Failed(IoStatus.DeviceError, "write: injected error");
             long total = 0;
             foreach (var vector in vectors) total += (long)vector.LengthBytes;
-            if (offsetBytes + total > file.Content.LongLength && !disk.HasRoom(offsetBytes + total - file.Content.LongLength))
+            if (disk.FullFor == name) return DiskResult.Failed(IoStatus.NoSpace, "write: no space");
+            if (offsetBytes + total > file.RoomBytes && !disk.HasRoom(offsetBytes + total - file.RoomBytes))
                 return DiskResult.Failed(IoStatus.NoSpace, "write: no space");
             var goesOff = !disk.Operate();
             var limit = goesOff || (disk.ShortWrites && disk.Next(4) == 0) ? (long)disk.Next((ulong)total + 1) : total;
@@ -322,11 +332,21 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         public DiskResult Preallocate(long lengthBytes)
         {
             if (IsDead) return Off;
-            if (lengthBytes > file.Content.LongLength && !disk.HasRoom(lengthBytes - file.Content.LongLength))
+            if (lengthBytes > file.RoomBytes && !disk.HasRoom(lengthBytes - file.RoomBytes))
                 return DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space");
             if (disk.DiesAtPreallocate) disk.IsOff = true;
             if (!disk.Operate()) return Off;
             file.Resize(lengthBytes);
+            return DiskResult.Done();
+        }
+
+        public DiskResult Keep(long lengthBytes)
+        {
+            if (IsDead) return Off;
+            if (disk.CannotKeep) return DiskResult.Failed(IoStatus.Unsupported, "fallocate: not supported");
+            if (disk.FullFor == name || (lengthBytes > file.RoomBytes && !disk.HasRoom(lengthBytes - file.RoomBytes))) return DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space");
+            if (!disk.Operate()) return Off;
+            file.KeptBytes = Math.Max(file.KeptBytes, lengthBytes);
             return DiskResult.Done();
         }
 

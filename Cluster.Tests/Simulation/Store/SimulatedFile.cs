@@ -20,6 +20,12 @@ internal sealed class SimulatedFile
     /// <summary>When its name was given to it.</summary>
     public long NamedAt { get; set; }
 
+    /// <summary>Room that is reserved for it from its start on, whatever its length.</summary>
+    public long KeptBytes { get; set; }
+
+    /// <summary>What it takes of the disk.</summary>
+    public long RoomBytes => Math.Max(Content.LongLength, KeptBytes);
+
     public bool IsDirty => _unsynced.Count > 0;
 
     /// <summary>The first operation whose bytes are not all on media; none: the greatest number.</summary>

@@ -22,7 +22,7 @@ public sealed class StoreRig
             SegmentBytes = options?.SegmentBytes is { } bytes and < (64 << 20) ? bytes : StoreOptions.SegmentBytesMin,
             BootId = new Guid(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11),
             NewId = () => new Guid((int)_ids++, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1),
-            Clock = new StoppedClock(),
+            Clock = options?.Clock is { } clock && clock != TimeProvider.System ? clock : new StoppedClock(),
         };
     }
 
@@ -238,4 +238,18 @@ internal sealed class StoppedClock : TimeProvider
     public override DateTimeOffset GetUtcNow() => DateTimeOffset.FromUnixTimeMilliseconds(1_700_000_000_000);
 
     public override long GetTimestamp() => 0;
+}
+
+/// <summary>What a disk takes moves it.</summary>
+public sealed class SlowClock : TimeProvider
+{
+    private long _ms;
+
+    public override DateTimeOffset GetUtcNow() => DateTimeOffset.FromUnixTimeMilliseconds(1_700_000_000_000 + _ms);
+
+    public override long TimestampFrequency => 1000;
+
+    public override long GetTimestamp() => _ms;
+
+    public void Pass(int ms) => _ms += ms;
 }

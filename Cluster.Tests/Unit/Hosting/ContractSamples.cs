@@ -120,5 +120,7 @@ internal static class ContractSamples
         new PlacementProtocol.ReportTaken(Node, 300),
         new PlacementProtocol.Deleted([new HeldCopy(Volume, new ReplicaId(1))]),
         new PlacementProtocol.Refused(RefusalKind.NotFound, "no such volume"),
+        new DiskProtocol.Drain(Store, true),
+        new DiskProtocol.Disk(Report.Disks[0]),
     ];
 }

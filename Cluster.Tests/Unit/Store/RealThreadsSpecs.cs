@@ -28,7 +28,51 @@ public sealed class RealThreadsSpecs
         }
     }
 
-    private static async Task<BlockStore> RunAsync(string directory, Func<ILoop, BlockStore, Task> work)
+    [Fact(DisplayName = "On real threads and files, a disk is drained under writes: it has no segment left, and with its directory gone all is there")]
+    public async Task Drained()
+    {
+        var directory = Directory.CreateTempSubdirectory("myrmidon-drain-");
+        try
+        {
+            var (home, further) = (directory.CreateSubdirectory("home").FullName, directory.CreateSubdirectory("disk").FullName);
+            var store = await RunAsync(home, async (loop, opened) =>
+            {
+                var writing = Write(loop, opened);
+                // It is drained once it has something.
+                using var timer = new PeriodicTimer(TimeSpan.FromMilliseconds(5));
+                using var atMost = new CancellationTokenSource(TimeSpan.FromSeconds(60));
+                while (opened.DiskAt(1).Segments < 2) await timer.WaitForNextTickAsync(atMost.Token);
+                var answer = new TaskCompletionSource<DrainAnswer>(TaskCreationOptions.RunContinuationsAsynchronously);
+                loop.Post(() => opened.Drain(opened.DiskAt(1).Id, drains: true, answer.SetResult));
+                Assert.Equal(IoStatus.Ok, (await answer.Task).Status);
+                await writing;
+                while (opened.DiskAt(1).State != DiskState.Drained) await timer.WaitForNextTickAsync(atMost.Token);
+            }, further);
+            Assert.True(store.SegmentsFreed > 0);
+            Assert.Empty(Directory.GetFiles(further, "segment-*"));
+            Directory.Delete(further, recursive: true);
+            await RunAsync(home, ReadAll);
+        }
+        finally
+        {
+            directory.Delete(recursive: true);
+        }
+    }
+
+    [Fact(DisplayName = "A probe of a disk that hangs holds up no stop: the other threads end all the same")]
+    public async Task Hanging_probe()
+    {
+        await using var loop = new EpollLoop("probe test", NullLogger.Instance, error => Assert.Fail(error.ToString()));
+        loop.Start();
+        var probe = new HangingJob();
+        var scheduler = new ThreadDiskScheduler(loop, "probe test");
+        scheduler.Submit(DiskLane.Probe, probe);
+        await probe.Begun.Task.WaitAsync(TimeSpan.FromSeconds(30));
+        await Task.Run(scheduler.Dispose).WaitAsync(TimeSpan.FromSeconds(30));
+        probe.End.Set();
+    }
+
+    private static async Task<BlockStore> RunAsync(string directory, Func<ILoop, BlockStore, Task> work, params string[] further)
     {
         var options = new StoreOptions
         {
@@ -39,7 +83,7 @@ public sealed class RealThreadsSpecs
         };
         await using var loop = new EpollLoop("store test", NullLogger.Instance, error => Assert.Fail(error.ToString()));
         using var scheduler = new ThreadDiskScheduler(loop, "store test");
-        var opened = BlockStore.Open(options, loop, new FileDisk(directory), scheduler, NullLogger.Instance);
+        var opened = BlockStore.Open(options, loop, new FileDisk(directory), scheduler, NullLogger.Instance, [.. further.Select(each => new FileDisk(each, mustExist: true))]);
         Assert.True(opened.Store is not null, opened.Reason);
         loop.Start();
         loop.Post(() => loop.AddPhase(TurnPhase.Store, opened.Store));
@@ -66,6 +110,23 @@ public sealed class RealThreadsSpecs
         var reader = new Reader((VolumeStore)store.Find(StoreRig.Volume)!);
         loop.Post(reader.Begin);
         return reader.Done.Task;
+    }
+
+    private sealed class HangingJob : DiskJob
+    {
+        public TaskCompletionSource Begun { get; } = new(TaskCreationOptions.RunContinuationsAsynchronously);
+
+        public ManualResetEventSlim End { get; } = new();
+
+        public override void Execute()
+        {
+            Begun.SetResult();
+            End.Wait();
+        }
+
+        public override void Complete()
+        {
+        }
     }
 
     /// <summary>Appends a few records, waits for their flush, reads one block back, and goes on.</summary>
