@@ -182,7 +182,7 @@ public sealed partial class NodeHost
     {
         var scheduler = new ThreadDiskScheduler(loop, DiskThreads);
         var opened = BlockStore.Open(
-            new StoreOptions { CapacityBytes = _options.CapacityBytes }, loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"),
+            new StoreOptions { CapacityBytes = _options.CapacityBytes, MapCacheBytes = _options.MapCacheBytes }, loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"),
             [.. _options.Disks.Select(path => new FileDisk(path, mustExist: true))]);
         if (opened.Store is not { } store)
         {

@@ -112,6 +112,8 @@ public sealed partial class BlockStore
     {
         (_checkpoint, _checkpointIsWriting) = (null, false);
         Segments.ReleaseSnapshot();
+        Maps.OnSnapshotReleased();
+        if (job.Lost is { } lost) Maps.OnUnreadable(lost, job.Result.Detail ?? "it can't be read");
         _backgroundDue = true;
         if (!job.Result.IsOk)
         {
@@ -120,7 +122,7 @@ public sealed partial class BlockStore
         }
         else
         {
-            _checkpointBytes = job.LengthBytes;
+            NoteCheckpointBytes(job.LengthBytes);
             _checkpointedBytes += job.LengthBytes;
             CheckpointsWritten++;
             NoteCheckpoint(job.Snapshot);
@@ -186,6 +188,7 @@ public sealed partial class BlockStore
         if (isDue && _checkpoint is null && _loop.NowMs >= _checkpointNotBeforeMs) BeginCheckpoint();
         var hasRoom = Segments.AvailableCount > 0 || dead == 0;
         if (isLow && hasRoom && !_cleaner.IsBusy && Segments.AvailableCount + dead < CleanBelow) _cleaner.TryBegin(_writer.End.Number);
+        Maps.Shrink();
         LookForCapacity();
         PrepareSpare();
         UpdateUsage();
@@ -260,7 +263,7 @@ public sealed partial class BlockStore
             _superblock.Write(_superblock.Current with { SyncFailed = true });
             return;
         }
-        if (_writer.AppendedBytes > _checkpointAtBytes) CheckpointWriter.Write(_disk, TakeSnapshot(), out _);
+        if (_writer.AppendedBytes > _checkpointAtBytes) CheckpointWriter.Write(_disk, TakeSnapshot(), Maps.File, out _);
         _superblock.Write(_superblock.Current with { CleanStop = true, CleanEnd = _writer.End });
     }
 

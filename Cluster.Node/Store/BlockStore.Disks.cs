@@ -68,10 +68,11 @@ public sealed partial class BlockStore
         Volatile.Write(ref _missingBytes, Segments.MissingBytes);
         if (!_disk.LacksLog) return null;
         var snapshot = TakeSnapshot();
-        var result = CheckpointWriter.Write(_disk, snapshot, out var bytes);
+        var result = CheckpointWriter.Write(_disk, snapshot, Maps.File, out var bytes);
         if (result.IsOk) result = _disk.GoOnWithout();
         if (!result.IsOk) return new RecoveryFailure(result.Status, $"a checkpoint without the missing disks could not be written: {result.Detail}");
-        (_checkpointBytes, _checkpointAtBytes) = (bytes, 0);
+        _checkpointAtBytes = 0;
+        NoteCheckpointBytes(bytes);
         NoteCheckpoint(snapshot);
         return null;
     }

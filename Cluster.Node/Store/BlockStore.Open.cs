@@ -147,6 +147,9 @@ public sealed partial class BlockStore
         var listed = _disk.List(names);
         if (!listed.IsOk) return new RecoveryFailure(listed.Status, listed.Detail ?? "a disk can't be listed");
         names.Sort(StringComparer.Ordinal);
+        // Of a process that was killed; of no use to any other.
+        if (names.Contains(MapPageFile.Name)) listed = _disk.Delete(MapPageFile.Name);
+        if (!listed.IsOk) return new RecoveryFailure(listed.Status, listed.Detail ?? $"{MapPageFile.Name} can't be deleted");
         foreach (var absent in _disk.Absent) StoreLog.DiskAbsent(_logger, _disk.Description, absent.Id, absent.Path, absent.Problem);
         var failure = FindSegments(names, out var found);
         if (failure is not null) return failure;
@@ -171,11 +174,13 @@ public sealed partial class BlockStore
             volume.OnRecovered();
         }
         SettleClones();
+        Maps.DrainReleases();
         SettleSegments(found, recovery, named);
         _writer = new LogWriter(Segments, Identity, recovery.End, NextNumber(Math.Max(numberMax, start.Number))) { Durable = recovery.End };
         _checkpointAtBytes = -recovery.ReplayedBytes;
         failure = GoOnWithoutDisks();
         if (failure is not null) return failure;
+        Maps.IsOpening = false;
         Recovered = new RecoveredLog(_checkpointNumber, start, recovery.End, recovery.ReplayedBytes, recovery.WasCut);
         UpdateCapacity();
         StoreLog.Opened(_logger, _disk.Description, _volumes.Count, Segments.All.Count, recovery.End, OpenCount);
@@ -225,7 +230,8 @@ public sealed partial class BlockStore
         if (status != IoStatus.Ok) return new RecoveryFailure(status, reason);
         using var checkpoint = loaded!;
         (found, start) = (checkpoint.Found, checkpoint.Position);
-        (_checkpointNumber, _checkpointBytes) = (checkpoint.Number, checkpoint.LengthBytes);
+        _checkpointNumber = checkpoint.Number;
+        NoteCheckpointBytes(checkpoint.LengthBytes);
         NoteCheckpoint(checkpoint);
         _hasLostEntries = checkpoint.HasLost;
         return null;
@@ -298,5 +304,6 @@ public sealed partial class BlockStore
     {
         _superblock.Dispose();
         foreach (var segment in Segments.All) segment.File.Dispose();
+        Maps.Dispose();
     }
 }

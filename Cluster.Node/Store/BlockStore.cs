@@ -35,6 +35,7 @@ public sealed partial class BlockStore : IBlockStore
         _superblock = superblock;
         Suspect = suspect;
         Segments = new SegmentTable(_disk, (int)superblock.Current.SegmentBytes);
+        Maps = new MapCache(this, Segments, _disk, _options.MapCacheBytes);
         _sync = new SyncJob(this);
         _cleaner = new Cleaner(this);
     }

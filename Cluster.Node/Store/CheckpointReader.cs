@@ -94,6 +94,7 @@ internal sealed class CheckpointReader : IDisposable
                 reason = $"the checkpoint makes no sense before byte {at}";
                 return IoStatus.Malformed;
             }
+            _store.Maps.Yield();
             if (frame.Kind != CheckpointFrameKind.End) continue;
             LengthBytes = at;
             JoinBases();
@@ -156,7 +157,7 @@ internal sealed class CheckpointReader : IDisposable
 
     private void BeginDetached(VolumeId volume)
     {
-        _detached = new BlockMap(_store.Segments, volume);
+        _detached = new BlockMap(_store.Segments, volume, _store.Maps);
         _allDetached.Add(_detached);
     }
 

@@ -89,7 +89,13 @@ internal sealed class Cleaner(BlockStore store)
     /// <summary>All entries were seen: what is live now lies where no entry is, behind bad bytes.</summary>
     private void Finish(Segment source)
     {
-        if (!source.IsDead) Skip(source, "some of its live blocks lie behind bad bytes");
+        if (!source.IsDead && store.Maps.IsReleasing)
+        {
+            // They may be nobody's any more: once that is known it is tried again.
+            source.IsStuck = true;
+            Stop();
+        }
+        else if (!source.IsDead) Skip(source, "some of its live blocks lie behind bad bytes");
         else
         {
             SegmentsCleaned++;

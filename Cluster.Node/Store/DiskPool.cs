@@ -39,6 +39,8 @@ public sealed partial class DiskPool : IDisk
 
     public ulong FileSystem => _home.Files.FileSystem;
 
+    public long HomeFreeBytes => _home.Files.FreeBytes;
+
     /// <summary>Those that are in use; the home is the first.</summary>
     public IReadOnlyList<StoreDisk> Disks => _disks;
 

@@ -80,4 +80,9 @@ public interface IDiskFile : IDisposable
 
     /// <summary>Reserves space so that the file has at least this length.</summary>
     DiskResult Preallocate(long lengthBytes);
+
+    /// <summary>A hint that the bytes will be read soon: they may be brought into the page cache. Does not wait for the device.</summary>
+    void WillNeed(long offsetBytes, long lengthBytes)
+    {
+    }
 }

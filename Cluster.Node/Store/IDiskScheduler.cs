@@ -6,6 +6,9 @@ public enum DiskLane
     Sync = 0,
     Read = 1,
     Background = 2,
+
+    /// <summary>Pages of the maps, which memory waits for: not behind a checkpoint that has all of them.</summary>
+    Map = 3,
 }
 
 /// <summary>Work that may block on the device. Reused by its owner after it has completed.</summary>

@@ -93,6 +93,12 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         return segment;
     }
 
+    /// <summary>The cleaner may try all of them again, but for those that are not there.</summary>
+    public void Unstick()
+    {
+        foreach (var segment in _all) segment.IsStuck = segment.IsMissing;
+    }
+
     public void Free(Segment segment)
     {
         Invariant.That(segment is { IsDead: true, Readers: 0 }, "a segment in use was freed");

@@ -29,6 +29,11 @@ public sealed record StoreOptions
     /// </summary>
     public int CleanBelowFreePercent { get; init; } = 3;
 
+    /// <summary>Bytes of memory for the maps' pages (<see cref="MapCache"/>); those beyond are in the page file.</summary>
+    public long MapCacheBytes { get; init; } = MapCacheBytesDefault;
+
+    public const long MapCacheBytesDefault = 128L << 20;
+
     /// <summary>How long after a flush, with no write following, its watermark is noted in the log.</summary>
     public int WatermarkDelayMs { get; init; } = 500;
 

@@ -29,6 +29,8 @@ public sealed partial class VolumeStore
         var isBaseAsked = IsBaseAsked(since);
         for (var number = NextChanged(from >> MapPage.BlocksLog2, isBaseAsked); number != ulong.MaxValue; number = NextChanged(number + 1, isBaseAsked))
         {
+            if (!isBaseAsked && Map.Peek(number).SequenceMax <= since) continue;
+            Map.Yield();
             var page = isBaseAsked ? Map.View(number) : Map.Page(number);
             if (page.SequenceMax <= since) continue;
             var pageFirst = number << MapPage.BlocksLog2;
@@ -83,8 +85,9 @@ public sealed partial class VolumeStore
         {
             var block = pageFirst + (ulong)(at + index);
             var isThere = Map.Find(block, out var entry, out var holder);
-            Invariant.That(isThere, "a page shows a block that the map does not have");
-            var status = PutBlock(holder, in entry, block, buffer.Span[(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes))..], buffer.Span[offset..]);
+            Invariant.That(isThere || Damage is not null, "a page shows a block that the map does not have");
+            // The page of the map below that had its bytes was lost by this look.
+            var status = !isThere ? IoStatus.BadChecksum : PutBlock(holder, in entry, block, buffer.Span[(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes))..], buffer.Span[offset..]);
             if (status != IoStatus.Ok)
             {
                 buffer.Release();
@@ -173,6 +176,7 @@ public sealed partial class VolumeStore
         for (var number = below.NextPageAt(snapshot, from >> MapPage.BlocksLog2); number != ulong.MaxValue; number = below.NextPageAt(snapshot, number + 1))
         {
             var pageFirst = number << MapPage.BlocksLog2;
+            Map.Yield();
             for (var block = Math.Max(from, pageFirst); block < pageFirst + MapPage.Blocks; block++)
             {
                 if (Map.SeerOfBase(block) is not (> 0 and var seer) || !below.FindAt(snapshot, block, out var entry, out var holder)) continue;

@@ -76,6 +76,11 @@ public sealed partial class VolumeStore
             : range.Count is 0 or > Limits.RecordBlocksMax || range.End > Limits.BlockIndexMax ? IoStatus.OutOfRange
             : _store.IsStopping ? IoStatus.DeviceError
             : _store.WriteStaged();
+        if (status == IoStatus.Ok)
+        {
+            Map.ReachAll(range);
+            if (Damage is not null) status = IoStatus.BadChecksum;
+        }
         if (status != IoStatus.Ok) completion.OnReadEach(token, status, 0, null);
         else _store.Submit(background ? DiskLane.Background : DiskLane.Read, new EachReadJob(_store, this, range, snapshot, completion, token));
     }
@@ -87,6 +92,7 @@ public sealed partial class VolumeStore
     /// </summary>
     public (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header)
     {
+        if (Refusal() is null) Map.ReachAll(header.Range);
         if (Refusal() is { } refusal) return (refusal, 0);
         Invariant.That((header.Flags & RecordFlags.Resync) != 0 && header.Sequence > 0, "a repair carries a resync record with its sequence");
         var status = Check(record, in header);

@@ -32,6 +32,12 @@ public sealed partial class VolumeStore
         _store.LogDamage(Volume, reason);
     }
 
+    /// <summary>It was marked as damaged while it ran: the replica is out (R10).</summary>
+    internal void TellDamaged(string reason)
+    {
+        if (Damage is not null && !IsDeleted) Events?.OnFailed(IoStatus.BadChecksum, reason);
+    }
+
     /// <summary>The replay is over and all of it is on media.</summary>
     internal void OnRecovered()
     {

@@ -65,6 +65,9 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
 
     public int FailReads { get; set; }
 
+    /// <summary>Not reads and writes of the file of this name; "": of all.</summary>
+    public string FaultsSpare { get; init; } = "";
+
     /// <summary>Reads that have failed by it.</summary>
     public int ReadsFailed { get; private set; }
 
@@ -102,7 +105,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
             if (!Operate()) return Off;
             _names.Add(name, found = new SimulatedFile { NamedAt = Operations });
         }
-        file = new Handle(this, found);
+        file = new Handle(this, found, name == FaultsSpare);
         return DiskResult.Done();
     }
 
@@ -180,7 +183,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
     /// </summary>
     public SimulatedDisk Copy(bool media)
     {
-        var copy = new SimulatedDisk(_random);
+        var copy = new SimulatedDisk(_random) { FaultsSpare = FaultsSpare };
         foreach (var (name, file) in media ? _durableNames : _names) copy._names.Add(name, file.Copy(media));
         copy.MakeNamesDurable();
         return copy;
@@ -255,7 +258,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         return true;
     }
 
-    private sealed class Handle(SimulatedDisk disk, SimulatedFile file) : IDiskFile
+    private sealed class Handle(SimulatedDisk disk, SimulatedFile file, bool isSpared) : IDiskFile
     {
         private readonly int _generation = disk.Generation;
 
@@ -266,7 +269,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         public unsafe DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
         {
             if (IsDead) return Off;
-            if (Take(() => disk.FailWrites, left => disk.FailWrites = left))
+            if (!isSpared && Take(() => disk.FailWrites, left => disk.FailWrites = left))
                 return DiskResult.Failed(IoStatus.DeviceError, "write: injected error");
             long total = 0;
             foreach (var vector in vectors) total += (long)vector.LengthBytes;
@@ -289,7 +292,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         public DiskResult Read(long offsetBytes, Span<byte> to)
         {
             if (IsDead) return Off;
-            if (Take(() => disk.FailReads, left => (disk.FailReads, disk.ReadsFailed) = (left, disk.ReadsFailed + 1)))
+            if (!isSpared && Take(() => disk.FailReads, left => (disk.FailReads, disk.ReadsFailed) = (left, disk.ReadsFailed + 1)))
                 return DiskResult.Failed(IoStatus.DeviceError, "read: injected error");
             var count = (int)Math.Clamp(file.Content.LongLength - offsetBytes, 0, to.Length);
             file.Content.AsSpan((int)Math.Min(offsetBytes, file.Content.LongLength), count).CopyTo(to);

@@ -13,6 +13,9 @@ public sealed class StoreModelRun
 {
     private const int LivesOfASeed = 12;
 
+    /// <summary>By the seed: every fourth keeps so many pages of the maps in memory, 1 to 3, the others all.</summary>
+    private const int BySeed = -1;
+
     private static readonly VolumeId[] Ids = [new(1), new(2), new(77), new(78), new(79)];
     private readonly Random _random;
     private readonly List<ModelStep> _steps = [];
@@ -24,10 +27,13 @@ public sealed class StoreModelRun
     private ulong _contents;
     private bool _goesOff;
 
-    public StoreModelRun(int seed, StoreOptions? options = null, int disks = 1)
+    /// <param name="mapPages">So many pages of the maps are kept in memory; 0: all.</param>
+    public StoreModelRun(int seed, StoreOptions? options = null, int disks = 1, int mapPages = 0)
     {
         _random = new Random(seed);
-        Rig = new StoreRig((ulong)seed, options ?? DefaultOptions(seed), disks: disks);
+        var chosen = options ?? DefaultOptions(seed);
+        if (mapPages > 0) chosen = chosen with { MapCacheBytes = (long)mapPages * MapCache.PageBytes };
+        Rig = new StoreRig((ulong)seed, chosen, disks: disks);
         Rig.Open();
     }
 
@@ -46,10 +52,12 @@ public sealed class StoreModelRun
     };
 
     /// <summary>Twelve lives of one store, each ended by a stop, a kill or a loss of power. Throws, naming the seed, where the store is not its model.</summary>
-    public static (int Cleaned, int Freed, int Checkpoints) Run(int seed, int disks = 1)
+    public static (int Cleaned, int Freed, int Checkpoints, MapCacheFacts Maps) Run(int seed, int disks = 1, int mapPages = BySeed)
     {
+        if (mapPages == BySeed) mapPages = seed % 4 == 1 ? 1 + (seed / 4 % 3) : 0;
         var (cleaned, freed, checkpoints) = (0, 0, 0);
-        var run = new StoreModelRun(seed, disks: disks);
+        var maps = default(MapCacheFacts);
+        var run = new StoreModelRun(seed, disks: disks, mapPages: mapPages);
         run.Rig.Disk.ShortWrites = seed % 2 == 0;
         run.Rig.Disk.UncachedOneIn = seed % 3 == 0 ? 4 : 0;
         var random = new Random(-seed);
@@ -60,6 +68,16 @@ public sealed class StoreModelRun
                 run.Live(random);
                 var store = run.Rig.Store;
                 (cleaned, freed, checkpoints) = (cleaned + store.SegmentsCleaned, freed + store.SegmentsFreed, checkpoints + store.CheckpointsWritten);
+                var facts = store.Maps.Facts;
+                maps = maps with
+                {
+                    Evictions = maps.Evictions + facts.Evictions,
+                    Written = maps.Written + facts.Written,
+                    LoadsInPlace = maps.LoadsInPlace + facts.LoadsInPlace,
+                    LoadsByThread = maps.LoadsByThread + facts.LoadsByThread,
+                    // A disk without power gives nothing back.
+                    LostPages = maps.LostPages + (run.Rig.Disk.IsOff ? 0 : facts.LostPages),
+                };
                 run.End(random);
             }
             catch (Exception error)
@@ -68,7 +86,7 @@ public sealed class StoreModelRun
             }
         }
         run.CompareCopies();
-        return (cleaned, freed, checkpoints);
+        return (cleaned, freed, checkpoints, maps);
     }
 
     private void Live(Random random)
