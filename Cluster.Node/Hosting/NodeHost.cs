@@ -192,7 +192,7 @@ public sealed partial class NodeHost
         _parts.Add("the disk threads", scheduler);
         _parts.Add("the store", store);
         _health.AddProbe("store", () => StoreHealth.Of(store));
-        store.DiskFailed = reason => End($"{reason}; the node starts anew without it.", startsAnew: true);
+        store.StartsAnew = reason => End(reason, startsAnew: true);
         return store;
     }
 

@@ -45,6 +45,9 @@ public sealed partial class BlockMap
     /// <summary>Pages that one look counts: 128 MiB of blocks, a few milliseconds.</summary>
     private const int PagesCountedMax = 64;
 
+    /// <summary>Pages that it reads back for that at most, and some of the one that it is at: metrics ask for it.</summary>
+    private const int PagesReadMax = 4;
+
     /// <summary>Below this page all is counted.</summary>
     private ulong _sharedUpTo;
 
@@ -213,8 +216,10 @@ public sealed partial class BlockMap
     public void CountShared()
     {
         if (Base is not { } below || _sharedUpTo == ulong.MaxValue || cache is { IsClosed: true }) return;
-        for (var counted = 0; counted < PagesCountedMax; counted++)
+        var loads = cache?.LoadsInPlace ?? 0;
+        for (var counted = 0; counted < PagesCountedMax && (cache?.LoadsInPlace ?? 0) - loads < PagesReadMax; counted++)
         {
+            Yield();
             var number = below.Map.NextPageAt(below.Snapshot, _sharedUpTo);
             _sharedUpTo = number == ulong.MaxValue ? number : number + 1;
             if (number == ulong.MaxValue) return;

@@ -23,6 +23,9 @@ public sealed partial class BlockMap
         }
     }
 
+    /// <summary>The map's own page of the block, if it is not in memory.</summary>
+    internal MapPage? AbsentPage(ulong block) => _pages.TryGetValue(block >> MapPage.BlocksLog2, out var page) && !page.IsResident ? page : null;
+
     /// <summary>The blocks are about to be written or trimmed: what is not in memory of the pages at both ends of the range is asked for, so that it is there when the change is committed.</summary>
     internal void Advise(BlockRange range)
     {

@@ -112,8 +112,8 @@ public sealed partial class BlockStore
     {
         (_checkpoint, _checkpointIsWriting) = (null, false);
         Segments.ReleaseSnapshot();
-        Maps.OnSnapshotReleased();
-        if (job.Lost is { } lost) Maps.OnUnreadable(lost, job.Result.Detail ?? "it can't be read");
+        Maps.OnSnapshotReleased(job.Lost?.Slot ?? -1);
+        if (job.Lost is { } lost) Maps.OnUnreadable(in lost, job.Result.Detail ?? "it can't be read");
         _backgroundDue = true;
         if (!job.Result.IsOk)
         {

@@ -23,8 +23,11 @@ public sealed partial class BlockStore
 
     private long _missingBytes;
 
-    /// <summary>Called on the loop when the store has failed because of a disk without which it can be opened anew, once that is noted on media.</summary>
-    public Action<string>? DiskFailed { get; set; }
+    /// <summary>
+    /// Called on the loop, with why, when the store has failed and is as it should be once it is opened anew: without a disk that failed, once that is noted on media, or with maps that are read
+    /// from checkpoint and log again.
+    /// </summary>
+    public Action<string>? StartsAnew { get; set; }
 
     internal bool LacksDisks => _disk.Absent.Count > 0;
 
@@ -37,7 +40,7 @@ public sealed partial class BlockStore
         foreach (var disk in _disk.Disks.Where(disk => disk is { IsHome: false, Failure: not null }))
         {
             StoreLog.DiskFailed(_logger, _disk.Description, disk.Id, disk.Path, disk.Failure!);
-            if (result.IsOk) DiskFailed?.Invoke($"Disk {disk.Id} of the store, at {disk.Path}, has failed ({disk.Failure})");
+            if (result.IsOk) StartsAnew?.Invoke($"Disk {disk.Id} of the store, at {disk.Path}, has failed ({disk.Failure}); the node starts anew without it.");
         }
         OnJobDone();
     }

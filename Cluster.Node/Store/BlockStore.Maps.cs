@@ -31,25 +31,27 @@ public sealed partial class BlockStore
     internal void OnMapCacheStuck(string reason) => StoreLog.MapPagesKept(_logger, _disk.Description, Maps.ResidentPages, Maps.BudgetPages, reason);
 
     /// <summary>
-    /// The entries of a page are gone, and with them what the map's volume holds: it, and the clones that stand on it, are damaged from this moment on, so that nothing is answered from what is
-    /// left. The replicas hear of it in an event of their own: this is in the midst of an operation on the map.
+    /// The entries of a page are gone, from memory only: checkpoint and log have them. The store has failed (R10), so that it stays like that: no checkpoint, no reclaim, no record comes from what
+    /// is left of the map. Its volume, and the clones that stand on it, answer nothing more from this moment on; the replicas hear of it in an event of their own, as this is in the midst of an
+    /// operation on the map.
     /// </summary>
     internal void OnPageLost(BlockMap map, ulong number, string reason)
     {
-        // One page says it all; if the disk is gone, so is every other one.
-        if (map.IsDamaged) return;
         var blocks = new BlockRange(number << MapPage.BlocksLog2, MapPage.Blocks);
-        StoreLog.MapPageLost(_logger, map.Volume, _disk.Description, number, blocks.First, blocks.End - 1, reason);
+        var what = $"page {number} of the map of volume {map.Volume}, blocks {blocks.First} to {blocks.End - 1}, can't be read back ({reason})";
         map.IsDamaged = true;
         foreach (var volume in _volumes.Values)
         {
-            var what = volume.Map == map ? $"page {number} of its map (blocks {blocks.First} to {blocks.End - 1}) can't be read back: {reason}"
-                : volume.Map.HasDamagedBase ? "the volume that it was cloned from is damaged on this node"
-                : null;
-            if (what is null || volume.Damage is not null) continue;
-            volume.MarkDamaged(what);
-            if (!Maps.IsOpening) _loop.Post(() => volume.TellDamaged(what));
+            if (volume.Map == map || volume.Map.HasDamagedBase) volume.StopAnswering(what);
         }
+        // Whoever still asks a store that has stopped gets no answer, and that is all.
+        if (Maps.IsClosed || !BeginFailure(what) || Maps.IsOpening) return;
+        _loop.Post(() =>
+        {
+            if (_stopped) return;
+            TellFailed(IoStatus.DeviceError, what);
+            StartsAnew?.Invoke($"The store at {_disk.Description} has failed: {what}. The node starts anew and reads the maps from checkpoint and log.");
+        });
     }
 
     internal void OnReleaseFailed(string reason) => StoreLog.MapPageLeaked(_logger, _disk.Description, reason);
@@ -57,7 +59,7 @@ public sealed partial class BlockStore
     /// <summary>Segments that the cleaner could not empty because of blocks that nobody had any more can be tried again.</summary>
     internal void OnReleasesDone()
     {
-        Segments.Unstick();
+        Segments.OnReleased();
         _backgroundDue = true;
     }
 
@@ -65,7 +67,7 @@ public sealed partial class BlockStore
 
     internal void Return(PagedRead read) => _pagedReads.Push(read);
 
-    private void NoteCheckpointBytes(long bytes) => (_checkpointBytes, Maps.File.ReserveBytes) = (bytes, CheckpointsReserved * bytes);
+    internal void NoteCheckpointBytes(long bytes) => (_checkpointBytes, Maps.File.ReserveBytes) = (bytes, CheckpointsReserved * bytes);
 }
 
 /// <summary>A client's read that waits for pages of its volume's map. Pooled; the sessions' limits bound them.</summary>

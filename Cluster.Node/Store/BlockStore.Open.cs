@@ -161,7 +161,7 @@ public sealed partial class BlockStore
         var lastCleanEnd = _superblock.Current.CleanEnd;
         var recovery = new LogRecovery(found, _volumes, AddVolume, this, Segments.SegmentBytes);
         recovery.Run(start, lastCleanEnd > start ? lastCleanEnd : start);
-        if (recovery.Failure is not null) return new RecoveryFailure(IoStatus.DeviceError, recovery.Failure);
+        if (recovery.Failure is not null || HasFailed) return new RecoveryFailure(IoStatus.DeviceError, recovery.Failure ?? FailureReason!);
         if (recovery.WasCut) StoreLog.Cut(_logger, _disk.Description, recovery.End);
         failure = MakeDurable(recovery);
         if (failure is not null) return failure;
@@ -175,6 +175,8 @@ public sealed partial class BlockStore
         }
         SettleClones();
         Maps.DrainReleases();
+        // Nothing that an open without all of its maps knows may get into a checkpoint; the next one reads them anew.
+        if (HasFailed) return new RecoveryFailure(IoStatus.DeviceError, FailureReason!);
         SettleSegments(found, recovery, named);
         _writer = new LogWriter(Segments, Identity, recovery.End, NextNumber(Math.Max(numberMax, start.Number))) { Durable = recovery.End };
         _checkpointAtBytes = -recovery.ReplayedBytes;

@@ -4,10 +4,10 @@ namespace Cluster.Node.Store;
 internal sealed class CheckpointJob(BlockStore store, IDisk disk, CheckpointSnapshot snapshot) : DiskJob
 {
     private long _bytes;
-    private MapPage? _lost;
+    private PageImage? _lost;
 
-    /// <summary>A page of a map that could not be read back: there is no checkpoint, and the map is damaged.</summary>
-    public MapPage? Lost => _lost;
+    /// <summary>A page of a map that could not be read back: there is no checkpoint.</summary>
+    public PageImage? Lost => _lost;
 
     public CheckpointSnapshot Snapshot => snapshot;
 

@@ -73,6 +73,8 @@ internal sealed class CheckpointReader : IDisposable
     {
         reason = "";
         long at = 0;
+        // Before the first page of it goes to the page file: what that leaves free is known from here on.
+        _store.NoteCheckpointBytes(_file.LengthBytes);
         for (uint index = 0; ; index++)
         {
             var status = ReadFrame(at, index, out var frame, out var bodyIsGood);

@@ -27,7 +27,10 @@ internal sealed class CheckpointWriter
 
     private readonly MapPageFile _evicted;
     private MapEntry[]? _read;
-    private MapPage? _lost;
+    private PageImage? _lost;
+
+    /// <summary>So many pages that are not in memory are asked for ahead of the one that is written.</summary>
+    private const int PagesAhead = 64;
 
     private CheckpointWriter(IDiskFile file, MapPageFile evicted) => (_file, _evicted) = (file, evicted);
 
@@ -38,7 +41,7 @@ internal sealed class CheckpointWriter
     /// <param name="evicted">Has the pages that are not in memory.</param>
     /// <param name="bytes">How long it is.</param>
     /// <param name="lost">Not null: this one could not be read there, and there is no checkpoint: it would leave the page's blocks out.</param>
-    public static DiskResult Write(IDisk disk, CheckpointSnapshot snapshot, MapPageFile evicted, out long bytes, out MapPage? lost)
+    public static DiskResult Write(IDisk disk, CheckpointSnapshot snapshot, MapPageFile evicted, out long bytes, out PageImage? lost)
     {
         lost = null;
         bytes = 0;
@@ -105,8 +108,10 @@ internal sealed class CheckpointWriter
             writer.U32(0);
             Frame(CheckpointFrameKind.Base, map.Volume, writer.Length);
         }
+        for (var index = 0; index < Math.Min(PagesAhead, map.Pages.Length); index++) Advise(in map.Pages[index]);
         for (var index = 0; index < map.Pages.Length; index++)
         {
+            if (index + PagesAhead < map.Pages.Length) Advise(in map.Pages[index + PagesAhead]);
             WritePage(map.Volume, in map.Pages[index]);
             // What is written is not kept from being freed.
             map.Pages[index] = default;
@@ -193,13 +198,18 @@ internal sealed class CheckpointWriter
         Frame(CheckpointFrameKind.Page, volume, writer.Length);
     }
 
+    private void Advise(in PageImage page)
+    {
+        if (page.Entries is null && _result.IsOk) _evicted.Advise(page.Slot);
+    }
+
     private MapEntry[]? EntriesOf(in PageImage page)
     {
         if (page.Entries is not null) return page.Entries;
         _read ??= new MapEntry[MapPage.Blocks];
         var result = _evicted.Read(page.Slot, page.Hash, _read);
         if (result.IsOk) return _read;
-        (_result, _lost) = (result, page.Page);
+        (_result, _lost) = (result, page);
         return null;
     }
 

@@ -58,6 +58,12 @@ public sealed partial class DiskPool : IDisk
             (disk, isNew) = (Choose(), true);
         }
         var result = disk.Files.Open(name, create, out var opened);
+        if (name == MapPageFile.Name)
+        {
+            // It may fail, and be slow, without a word about the disk: nothing that is to last is there.
+            file = opened;
+            return result;
+        }
         if (!result.IsOk)
         {
             disk.Note(in result);

@@ -19,9 +19,9 @@ public interface IVolumeStore
     ReadOnlyMemory<byte> Header { get; }
 
     /// <summary>
-    /// Not null: the log or the checkpoint was found corrupt below its flush watermark, or, at any time, a page of the map could not be read back, so this replica can't say what it holds; the
-    /// text says what and where. It must not vote or serve: appends give DeviceError, reads BadChecksum. <see cref="SetPosition"/> with discardAll clears it (a
-    /// full resync).
+    /// Not null: the log or the checkpoint was found corrupt below its flush watermark, so this replica can't say what it holds; the text says what and where. It must not vote or serve: appends give
+    /// DeviceError, reads BadChecksum. <see cref="SetPosition"/> with discardAll clears it (a full resync). Or, at any time, a page of the map could not be read back: then the store has failed, and
+    /// the replica is whole when it is opened anew.
     /// </summary>
     string? Damage { get; }
 
@@ -207,7 +207,7 @@ public interface IVolumeStoreEvents
     /// <summary>fdatasync covered all up to here, and headers up to this number.</summary>
     void OnDurable(ulong durableSequence, ulong headerNumber);
 
-    /// <summary>A write or an fdatasync of this volume's data failed, or it is damaged from now on: nothing is retried, the replica is out (R10).</summary>
+    /// <summary>A write or an fdatasync failed, or a page of a map could not be read back: nothing is retried, the replica is out (R10).</summary>
     void OnFailed(IoStatus status, string reason);
 
     /// <summary>There is room again that <see cref="IVolumeStore.Grant"/> can promise.</summary>

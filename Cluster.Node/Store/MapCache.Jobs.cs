@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using Cluster.Messages.Model;
 
 namespace Cluster.Node.Store;
 
@@ -28,7 +29,7 @@ public sealed partial class MapCache
     /// <summary>Pages whose maps are gone, and that were not read yet: their segments still count what they have.</summary>
     internal bool IsReleasing => _releases.Count > 0 || _isReleasing;
 
-    /// <summary>Pages that are to be read back on the disk's read thread, for one client's read.</summary>
+    /// <summary>Pages that are to be read back on a disk thread, for one client's read or the cleaner.</summary>
     internal LoadJob TakeLoadJob() => _loadJobs.TryPop(out var job) ? job : new LoadJob(this);
 
     /// <summary>Of an open, at its end: all that was trimmed or deleted is given back before it is asked which segments are free. Blocks.</summary>
@@ -42,21 +43,22 @@ public sealed partial class MapCache
         }
     }
 
-    private void Collect(MapPage page)
+    private void Collect(MapPage page, int slot)
     {
         page.IsWriting = true;
         _writing++;
-        _evict.Add(page, TakeSlot());
+        _evict.Add(page, slot);
     }
 
     private bool WriteInPlace(MapPage page)
     {
-        var (slot, hash) = (TakeSlot(), MapPageFile.HashOf(page.Entries));
+        if (TakeSlot() is not (>= 0 and var slot)) return false;
+        var hash = MapPageFile.HashOf(page.Entries);
         var result = _file.Write(slot, page.Entries);
         if (!result.IsOk)
         {
-            _freeSlots.Push(slot);
-            OnWriteFailed(result);
+            GiveSlot(slot);
+            OnWriteFailed(result, slot);
             return false;
         }
         _written++;
@@ -64,10 +66,12 @@ public sealed partial class MapCache
         return true;
     }
 
-    private void OnWriteFailed(DiskResult result)
+    private void OnWriteFailed(DiskResult result, int slot)
     {
         _writeFailures++;
-        _noWriteBeforeMs = _store.NowMs + WriteRetryMs;
+        // Without room the file is of use as far as it goes.
+        if (result.Status == IoStatus.NoSpace && !_file.Has(slot)) _noGrowthBeforeMs = _store.NowMs + WriteRetryMs;
+        else _noWriteBeforeMs = _store.NowMs + WriteRetryMs;
         _store.OnMapCacheStuck(result.Detail ?? "a write failed");
     }
 
@@ -80,7 +84,7 @@ public sealed partial class MapCache
             // Changed meanwhile, it has other entries or none; and nobody has these any more, but perhaps a checkpoint.
             var isSame = page.IsWriting && page.Resident == entries;
             if (isSame) StopWriting(page);
-            if (!isSame || index >= job.Done) _freeSlots.Push(slot);
+            if (!isSame || index >= job.Done) GiveSlot(slot);
             else
             {
                 Place(page, slot, job.Hashes[index]);
@@ -88,7 +92,7 @@ public sealed partial class MapCache
             }
         }
         _written += job.Done;
-        if (!job.Result.IsOk) OnWriteFailed(job.Result);
+        if (!job.Result.IsOk) OnWriteFailed(job.Result, job.Slots[job.Done]);
         job.Clear();
         _store.OnMapCacheFull();
         _store.OnJobDone();
@@ -131,13 +135,16 @@ public sealed partial class MapCache
         for (var index = 0; index < job.Count; index++)
         {
             var page = job.Pages[index]!;
-            if (!job.Results[index].IsOk) _store.OnReleaseFailed(job.Results[index].Detail ?? "it can't be read");
-            else
+            if (!job.Results[index].IsOk)
             {
-                foreach (ref readonly var entry in job.Entries[index].AsSpan())
-                {
-                    if (entry.IsMapped) _segments.RemoveLive(in entry);
-                }
+                // Nor is the slot used again.
+                Place(page, -1, 0);
+                _store.OnReleaseFailed(job.Results[index].Detail ?? "it can't be read");
+                continue;
+            }
+            foreach (ref readonly var entry in job.Entries[index].AsSpan())
+            {
+                if (entry.IsMapped) _segments.RemoveLive(in entry);
             }
             Unplace(page);
         }
@@ -234,11 +241,11 @@ public sealed partial class MapCache
         }
     }
 
-    /// <summary>Reads pages back for a client's read. Pooled; as many as there are reads under way.</summary>
+    /// <summary>Reads pages back for a client's read, or for the cleaner. Pooled; as many as there are reads under way, and one.</summary>
     internal sealed class LoadJob(MapCache cache) : DiskJob
     {
-        /// <summary>Two of the volume's own, and two of each map below it.</summary>
-        public const int PagesMax = 2 * (BlockStore.CloneDepthMax + 1);
+        /// <summary>A read wants two of the volume's own, and two of each map below it; the cleaner one for each block of a record. More are read in place.</summary>
+        public const int PagesMax = Limits.RecordBlocksMax;
 
         private readonly int[] _slots = new int[PagesMax];
         private readonly ulong[] _hashes = new ulong[PagesMax];
@@ -259,7 +266,7 @@ public sealed partial class MapCache
 
         public void Add(MapPage page)
         {
-            if (Count == PagesMax) return;
+            if (Count == PagesMax || page is not { Map: not null, IsResident: false }) return;
             (Pages[Count], _slots[Count], _hashes[Count], Stamps[Count]) = (page, page.Slot, page.Hash, page.Stamp);
             Entries[Count++] = cache.TakeEntries(isCleared: false);
         }

@@ -6,7 +6,7 @@ namespace Cluster.Node.Store;
 
 /// <summary>What the cache of a store's maps does. Any thread; each number is one that was true lately, and counters are since the open.</summary>
 /// <param name="LoadsInPlace">Pages that the loop itself read back, and waited for if the system did not have them in its page cache.</param>
-/// <param name="LoadsByThread">Pages that a disk thread read back for a client's read.</param>
+/// <param name="LoadsByThread">Pages that a disk thread read back, for a client's read or the cleaner.</param>
 public readonly record struct MapCacheFacts(long BudgetBytes, long ResidentPages, long EvictedPages, long Evictions, long Written, long WriteFailures,
     long LoadsInPlace, long LoadsByThread, double LoadSecondsInPlace, double LoadSecondsByThread, long LostPages, long FileBytes);
 
@@ -51,6 +51,9 @@ public sealed partial class MapCache : IDisposable
     private readonly List<MapPage> _resident = [];
     private readonly Stack<int> _freeSlots = new();
 
+    /// <summary>Nobody's, and beyond the end of the page file, which could not grow to them.</summary>
+    private readonly Stack<int> _slotsBeyond = new();
+
     /// <summary>Given back while a checkpoint is written that may still read them.</summary>
     private readonly List<int> _retiredSlots = [];
     private readonly Stack<MapEntry[]> _spares = new();
@@ -61,6 +64,7 @@ public sealed partial class MapCache : IDisposable
     private bool _isEvicting;
     private bool _isReleasing;
     private long _noWriteBeforeMs;
+    private long _noGrowthBeforeMs;
 
     internal MapCache(BlockStore store, SegmentTable segments, DiskPool disk, long budgetBytes)
     {
@@ -105,7 +109,7 @@ public sealed partial class MapCache : IDisposable
         var stage = IsOpening ? default : _store.Stages.Enter(LoopStage.Disk);
         var began = Stopwatch.GetTimestamp();
         var entries = TakeEntries(isCleared: false);
-        var result = _file.Read(page.Slot, page.Hash, entries);
+        var result = IsClosed ? DiskResult.Failed(IoStatus.DeviceError, "the store is closed") : _file.Read(page.Slot, page.Hash, entries);
         _loadsInPlace++;
         _ticksInPlace += Stopwatch.GetTimestamp() - began;
         if (!IsOpening) _store.Stages.Leave(stage);
@@ -117,7 +121,7 @@ public sealed partial class MapCache : IDisposable
     internal bool TryLoadCached(MapPage page)
     {
         var entries = TakeEntries(isCleared: false);
-        if (!_file.TryReadCached(page.Slot, page.Hash, entries))
+        if (IsClosed || !_file.TryReadCached(page.Slot, page.Hash, entries))
         {
             GiveEntries(entries);
             return false;
@@ -163,16 +167,21 @@ public sealed partial class MapCache : IDisposable
         if (!IsOpening) BeginRelease();
     }
 
-    /// <summary>A checkpoint could not read it. If that is still what there is of it, it is lost.</summary>
-    internal void OnUnreadable(MapPage page, string reason)
+    /// <summary>A checkpoint could not read this of a page. If that is still what there is of the page, it is lost; else the next checkpoint has what there is now.</summary>
+    internal void OnUnreadable(in PageImage image, string reason)
     {
-        if (page is { Map: not null, IsResident: false }) Lose(page, reason);
+        var page = image.Page;
+        if (page is { Map: not null, IsResident: false } && page.Slot == image.Slot && page.Hash == image.Hash) Lose(page, reason);
     }
 
     /// <summary>The checkpoint under way has ended: it reads no slot any more.</summary>
-    internal void OnSnapshotReleased()
+    /// <param name="badSlot">It could not read this one, which is not used any more; -1: none.</param>
+    internal void OnSnapshotReleased(int badSlot)
     {
-        foreach (var slot in _retiredSlots) _freeSlots.Push(slot);
+        foreach (var slot in _retiredSlots)
+        {
+            if (slot != badSlot) _freeSlots.Push(slot);
+        }
         _retiredSlots.Clear();
     }
 
@@ -190,7 +199,7 @@ public sealed partial class MapCache : IDisposable
         {
             if (NextVictim() is not { } page) continue;
             if (page.Slot >= 0) Drop(page);
-            else if (_evict.Count < EvictJob.PagesMax && CanWrite) Collect(page);
+            else if (_evict.Count < EvictJob.PagesMax && CanWrite && TakeSlot() is >= 0 and var slot) Collect(page, slot);
         }
         if (_evict.Count > 0)
         {
@@ -221,6 +230,8 @@ public sealed partial class MapCache : IDisposable
     }
 
     private bool CanWrite => _store.NowMs >= _noWriteBeforeMs;
+
+    private bool CanGrow => _store.NowMs >= _noGrowthBeforeMs;
 
     /// <summary>The checkpoint under way has the entries.</summary>
     private bool IsHeld(MapPage page) => _segments.IsSnapshotHeld && page.Snapshot < _segments.Snapshot;
@@ -282,7 +293,8 @@ public sealed partial class MapCache : IDisposable
         page.IsLost = true;
         _evictedPages--;
         _lostPages++;
-        Unplace(page);
+        // What gave bad bytes is not used again.
+        Place(page, -1, 0);
         _store.OnPageLost(page.Map!, page.Number, reason);
     }
 
@@ -308,7 +320,24 @@ public sealed partial class MapCache : IDisposable
         Place(page, -1, 0);
     }
 
-    private int TakeSlot() => _freeSlots.TryPop(out var slot) ? slot : _slotCount++;
+    /// <summary>-1: there is none without a longer page file, and that could not grow lately.</summary>
+    private int TakeSlot()
+    {
+        if (_freeSlots.TryPop(out var slot)) return slot;
+        var isKnown = _slotsBeyond.TryPeek(out slot);
+        if (!isKnown) slot = _slotCount;
+        if (!_file.Has(slot) && !CanGrow) return -1;
+        if (isKnown) _slotsBeyond.Pop();
+        else _slotCount++;
+        return slot;
+    }
+
+    /// <summary>A slot that was taken, and into which nothing was written that counts.</summary>
+    private void GiveSlot(int slot)
+    {
+        if (_file.Has(slot)) _freeSlots.Push(slot);
+        else _slotsBeyond.Push(slot);
+    }
 
     private MapEntry[] TakeEntries(bool isCleared)
     {

@@ -24,6 +24,9 @@ internal sealed class MapPageFile(DiskPool disk) : IDisposable
 
     public long LengthBytes => Volatile.Read(ref _lengthBytes);
 
+    /// <summary>The file is that long; a slot that it does not have yet makes it grow.</summary>
+    public bool Has(int slot) => (slot + 1L) * SlotBytes <= LengthBytes;
+
     /// <summary>What it leaves free of the home's file system: room for the next checkpoint.</summary>
     public long ReserveBytes
     {
@@ -40,8 +43,14 @@ internal sealed class MapPageFile(DiskPool disk) : IDisposable
         return result.IsOk ? _file!.WriteAll((long)slot * SlotBytes, MemoryMarshal.AsBytes(entries)) : result;
     }
 
-    /// <summary>BadChecksum: it is not what was written there.</summary>
+    /// <summary>BadChecksum: it is not what was written there. Tried twice: an error of the moment must not cost a start of the node.</summary>
     public DiskResult Read(int slot, ulong hash, Span<MapEntry> to)
+    {
+        var result = ReadOnce(slot, hash, to);
+        return result.IsOk ? result : ReadOnce(slot, hash, to);
+    }
+
+    private DiskResult ReadOnce(int slot, ulong hash, Span<MapEntry> to)
     {
         var result = _file!.ReadExactly((long)slot * SlotBytes, MemoryMarshal.AsBytes(to));
         return !result.IsOk ? result : HashOf(to) == hash ? result : DiskResult.Failed(IoStatus.BadChecksum, $"slot {slot} of {Name} does not match its checksum");

@@ -93,10 +93,10 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         return segment;
     }
 
-    /// <summary>The cleaner may try all of them again, but for those that are not there.</summary>
-    public void Unstick()
+    /// <summary>What pages that are gone had in segments was given back.</summary>
+    public void OnReleased()
     {
-        foreach (var segment in _all) segment.IsStuck = segment.IsMissing;
+        foreach (var segment in _all) segment.AwaitsReleases = false;
     }
 
     public void Free(Segment segment)
@@ -104,7 +104,7 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         Invariant.That(segment is { IsDead: true, Readers: 0 }, "a segment in use was freed");
         segment.Number = 0;
         if (segment.IsMissing) return;
-        segment.IsStuck = false;
+        (segment.IsStuck, segment.AwaitsReleases) = (false, false);
         segment.IsDirty = false;
         _free.Enqueue(segment);
     }

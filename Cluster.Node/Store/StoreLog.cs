@@ -43,9 +43,6 @@ internal static partial class StoreLog
     [LoggerMessage(9, LogLevel.Information, "The store at {Disk} has ample space again: it holds {LiveMiB} MiB of data, of {CapacityMiB} MiB")]
     public static partial void SpaceAgain(ILogger logger, string disk, long liveMiB, long capacityMiB);
 
-    [LoggerMessage(13, LogLevel.Error, "Volume {Volume} at {Disk}: page {Page} of its map, blocks {First} to {Last}, can't be read back ({Reason}). The copy here is out; it is read anew from checkpoint and log when the node starts, or copied from another node")]
-    public static partial void MapPageLost(ILogger logger, Cluster.Messages.Model.VolumeId volume, string disk, ulong page, ulong first, ulong last, string reason);
-
     [LoggerMessage(14, LogLevel.Warning, "The store at {Disk} keeps {Pages} pages of its maps in memory, more than the {Budget} of map-cache: they can't be written to the page file ({Reason}); it tries again")]
     public static partial void MapPagesKept(ILogger logger, string disk, int pages, int budget, string reason);
 

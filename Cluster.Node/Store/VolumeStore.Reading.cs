@@ -35,6 +35,7 @@ public sealed partial class VolumeStore
     }
 
     private IoStatus RefusalOfRead(BlockRange range) => IsDeleted ? IoStatus.Deleted
+        : _store.Maps.IsClosed ? IoStatus.DeviceError
         : Damage is not null ? IoStatus.BadChecksum
         : range.Count is 0 or > Limits.RecordBlocksMax || range.End > Limits.BlockIndexMax ? IoStatus.OutOfRange
         : _store.WriteStaged();

@@ -32,10 +32,11 @@ public sealed partial class VolumeStore
         _store.LogDamage(Volume, reason);
     }
 
-    /// <summary>It was marked as damaged while it ran: the replica is out (R10).</summary>
-    internal void TellDamaged(string reason)
+    /// <summary>A page of its map is lost until the store is opened anew; nothing on media says so, and nothing will.</summary>
+    internal void StopAnswering(string reason)
     {
-        if (Damage is not null && !IsDeleted) Events?.OnFailed(IoStatus.BadChecksum, reason);
+        Damage ??= reason;
+        Map.IsDamaged = true;
     }
 
     /// <summary>The replay is over and all of it is on media.</summary>

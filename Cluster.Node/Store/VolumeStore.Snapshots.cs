@@ -32,6 +32,7 @@ public sealed partial class VolumeStore
         Invariant.That(range.Count <= Limits.RecordBlocksMax, "a digest of too many blocks was asked for");
         Span<ulong> words = stackalloc ulong[3 * Limits.RecordBlocksMax];
         var count = 0;
+        if (!ReachForAnswer(range)) return UnknownDigest;
         for (var block = range.First; block < range.End; block++)
         {
             if (!Map.FindAt(snapshot, block, out var entry, out _) || entry.LengthBytes == 0) continue;

@@ -68,6 +68,11 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
     /// <summary>Not reads and writes of the file of this name; "": of all.</summary>
     public string FaultsSpare { get; init; } = "";
 
+    /// <summary>Reads and writes of the file of this name only; "": of all.</summary>
+    public string FaultsOnly { get; set; } = "";
+
+    private bool Spares(string name) => name == FaultsSpare || (FaultsOnly.Length > 0 && name != FaultsOnly);
+
     /// <summary>Reads that have failed by it.</summary>
     public int ReadsFailed { get; private set; }
 
@@ -105,7 +110,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
             if (!Operate()) return Off;
             _names.Add(name, found = new SimulatedFile { NamedAt = Operations });
         }
-        file = new Handle(this, found, name == FaultsSpare);
+        file = new Handle(this, found, name);
         return DiskResult.Done();
     }
 
@@ -258,7 +263,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         return true;
     }
 
-    private sealed class Handle(SimulatedDisk disk, SimulatedFile file, bool isSpared) : IDiskFile
+    private sealed class Handle(SimulatedDisk disk, SimulatedFile file, string name) : IDiskFile
     {
         private readonly int _generation = disk.Generation;
 
@@ -269,7 +274,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         public unsafe DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
         {
             if (IsDead) return Off;
-            if (!isSpared && Take(() => disk.FailWrites, left => disk.FailWrites = left))
+            if (!disk.Spares(name) && Take(() => disk.FailWrites, left => disk.FailWrites = left))
                 return DiskResult.Failed(IoStatus.DeviceError, "write: injected error");
             long total = 0;
             foreach (var vector in vectors) total += (long)vector.LengthBytes;
@@ -292,7 +297,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         public DiskResult Read(long offsetBytes, Span<byte> to)
         {
             if (IsDead) return Off;
-            if (!isSpared && Take(() => disk.FailReads, left => (disk.FailReads, disk.ReadsFailed) = (left, disk.ReadsFailed + 1)))
+            if (!disk.Spares(name) && Take(() => disk.FailReads, left => (disk.FailReads, disk.ReadsFailed) = (left, disk.ReadsFailed + 1)))
                 return DiskResult.Failed(IoStatus.DeviceError, "read: injected error");
             var count = (int)Math.Clamp(file.Content.LongLength - offsetBytes, 0, to.Length);
             file.Content.AsSpan((int)Math.Min(offsetBytes, file.Content.LongLength), count).CopyTo(to);

@@ -17,6 +17,11 @@ public sealed class StoreModelRun
     private const int BySeed = -1;
 
     private static readonly VolumeId[] Ids = [new(1), new(2), new(77), new(78), new(79)];
+
+    /// <summary>Steps to a bit that flips, and slots from the first on in one of which that is.</summary>
+    private const int FlipOneIn = 20;
+    private const int FlippedSlots = 16;
+    private readonly Random? _flips;
     private readonly Random _random;
     private readonly List<ModelStep> _steps = [];
     private readonly HashSet<(VolumeId Volume, ulong Block, ulong Sequence)> _used = [];
@@ -27,10 +32,15 @@ public sealed class StoreModelRun
     private ulong _contents;
     private bool _goesOff;
 
+    /// <param name="seed">Decides all.</param>
+    /// <param name="options">Null: by the seed.</param>
+    /// <param name="disks">Of the store.</param>
     /// <param name="mapPages">So many pages of the maps are kept in memory; 0: all.</param>
-    public StoreModelRun(int seed, StoreOptions? options = null, int disks = 1, int mapPages = 0)
+    /// <param name="losesPages">Bits flip in those that are not.</param>
+    public StoreModelRun(int seed, StoreOptions? options = null, int disks = 1, int mapPages = 0, bool losesPages = false)
     {
         _random = new Random(seed);
+        _flips = losesPages ? new Random(seed + 1) : null;
         var chosen = options ?? DefaultOptions(seed);
         if (mapPages > 0) chosen = chosen with { MapCacheBytes = (long)mapPages * MapCache.PageBytes };
         Rig = new StoreRig((ulong)seed, chosen, disks: disks);
@@ -52,12 +62,12 @@ public sealed class StoreModelRun
     };
 
     /// <summary>Twelve lives of one store, each ended by a stop, a kill or a loss of power. Throws, naming the seed, where the store is not its model.</summary>
-    public static (int Cleaned, int Freed, int Checkpoints, MapCacheFacts Maps) Run(int seed, int disks = 1, int mapPages = BySeed)
+    public static (int Cleaned, int Freed, int Checkpoints, MapCacheFacts Maps) Run(int seed, int disks = 1, int mapPages = BySeed, bool losesPages = false)
     {
         if (mapPages == BySeed) mapPages = seed % 4 == 1 ? 1 + (seed / 4 % 3) : 0;
         var (cleaned, freed, checkpoints) = (0, 0, 0);
         var maps = default(MapCacheFacts);
-        var run = new StoreModelRun(seed, disks: disks, mapPages: mapPages);
+        var run = new StoreModelRun(seed, disks: disks, mapPages: mapPages, losesPages: losesPages);
         run.Rig.Disk.ShortWrites = seed % 2 == 0;
         run.Rig.Disk.UncachedOneIn = seed % 3 == 0 ? 4 : 0;
         var random = new Random(-seed);
@@ -99,16 +109,23 @@ public sealed class StoreModelRun
 
     private void End(Random random)
     {
-        if (!Rig.Disk.IsOff && random.Next(3) == 0) Compare();
-        if (!Rig.Disk.IsOff && random.Next(4) == 0) StopAndReopen();
+        // A page may be bad, and nobody has seen it.
+        if (!IsOver && _flips is null && random.Next(3) == 0) Compare();
+        if (!IsOver && random.Next(4) == 0) StopAndReopen();
         else Crash((PowerLoss)(_goesOff ? random.Next(1, 3) : random.Next(3)));
         Compare();
     }
 
-    /// <summary>Steps until the count is reached or the disk went off.</summary>
+    private bool IsOver => Rig.Disk.IsOff || Rig.Store.FailureReason is not null;
+
+    /// <summary>Steps until the count is reached, the disk went off, or the store failed.</summary>
     public void Steps(int count)
     {
-        for (var step = 0; step < count && !Rig.Disk.IsOff; step++) Step();
+        for (var step = 0; step < count && !IsOver; step++)
+        {
+            Step();
+            if (_flips?.Next(FlipOneIn) == 0 && Rig.Store.Maps.Facts.FileBytes > 0) Rig.Disk.FlipBit(MapPageFile.Name, _flips.NextInt64(FlippedSlots * MapPageFile.SlotBytes * 8L));
+        }
     }
 
     public void Step()
