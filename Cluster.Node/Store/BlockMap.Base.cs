@@ -288,10 +288,12 @@ public sealed partial class BlockMap
         var newest = _layers[^1].Sequence;
         Tombstones.RemoveUpTo(ulong.MaxValue);
         foreach (var layer in _layers) layer.Tombstones.RemoveUpTo(ulong.MaxValue);
-        foreach (var number in PageNumbers().ToArray())
+        var numbers = PageNumbers().ToArray().Where(number => Peek(number).SequenceMax > newest).ToArray();
+        for (var at = 0; at < numbers.Length; at++)
         {
-            if (Peek(number).SequenceMax <= newest) continue;
+            var number = numbers[at];
             Yield();
+            AskAhead(numbers, at);
             var page = Writable(number);
             for (var index = 0; index < MapPage.Blocks; index++)
             {

@@ -11,6 +11,9 @@ public sealed partial class BlockMap
     /// <summary>Entries that are <see cref="MapEntry.IsLost"/>; only while a store is opened.</summary>
     private long _lostEntries;
 
+    /// <summary>Pages that a long change asks for ahead of itself: the device is kept busy while the loop is.</summary>
+    private const int PagesAhead = 32;
+
     /// <summary>Adds the pages, of this map and of those below, that a look at the range may read and that are not in memory.</summary>
     internal void FindAbsent(BlockRange range, List<MapPage> absent)
     {
@@ -45,6 +48,16 @@ public sealed partial class BlockMap
             {
                 if (map._pages.TryGetValue(number, out var page)) map.Reached(page);
             }
+        }
+    }
+
+    /// <summary>A long change of these pages, in this order, is at one of them: those that it comes to soon are asked for.</summary>
+    private void AskAhead(ReadOnlySpan<ulong> numbers, int at)
+    {
+        if (cache is not { HasEvicted: true }) return;
+        for (var index = at == 0 ? 0 : at + PagesAhead - 1; index < Math.Min(numbers.Length, at + PagesAhead); index++)
+        {
+            if (_pages.TryGetValue(numbers[index], out var page) && !page.IsResident) cache.Advise(page);
         }
     }
 

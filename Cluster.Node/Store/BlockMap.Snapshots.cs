@@ -86,10 +86,12 @@ public sealed partial class BlockMap
         {
             if (Peek(number).SequenceMax > snapshot) numbers.Add(number);
         }
-        foreach (var number in numbers)
+        ulong[] all = [.. numbers];
+        for (var at = 0; at < all.Length; at++)
         {
             Yield();
-            RestorePage(number, snapshot, sequence);
+            AskAhead(all, at);
+            RestorePage(all[at], snapshot, sequence);
         }
     }
 

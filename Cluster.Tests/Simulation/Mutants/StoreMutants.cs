@@ -52,7 +52,7 @@ internal static class StoreMutants
             "var isSame = page.IsWriting && page.Resident == entries;", "var isSame = page is { Map: not null, IsResident: true };"),
         Plant("a slot that a checkpoint may read is used anew", "maps, P3", "MapCache.cs",
             "if (_segments.IsSnapshotHeld && page.PlacedAt < _segments.Snapshot) _retiredSlots", "if (false) _retiredSlots"),
-        Plant("a page that leaves memory gives away entries that a checkpoint has", "maps, P3", "MapCache.cs",
+        Alone("a page that leaves memory gives away entries that a checkpoint has", "maps, P3", "MapCache.cs",
             "if (!IsHeld(page)) GiveEntries(page.Entries);", "GiveEntries(page.Entries);"),
         Plant("a segment with uncommitted records counts as dead", "R4", "Segment.cs",
             "LiveBlocks == 0 && TailRecords == 0;", "LiveBlocks == 0;"),

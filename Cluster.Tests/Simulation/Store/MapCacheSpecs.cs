@@ -219,6 +219,28 @@ public sealed partial class MapCacheSpecs
         Assert.Equal(loads, rig.Store.Maps.Facts.LoadsInPlace);
     }
 
+    [Fact(DisplayName = "A restore and a checkpoint ask for the pages that they come to, each once, before they read them")]
+    public void Asked_for_ahead()
+    {
+        var rig = Rig(new StoreOptions { CapacityBytes = 60L * StoreOptions.SegmentBytesMin, CheckpointIntervalBytes = 1 << 30 });
+        var volume = rig.Create();
+        for (var page = 0UL; page < 100; page++) Write(rig, volume, page, page);
+        var snapshot = Mark(volume, new SnapshotMarker(true, 0, []));
+        for (var page = 0UL; page < 100; page++) Write(rig, volume, page, page + 100);
+        rig.Loop.Settle();
+        var (evicted, advised) = (rig.Store.Maps.Facts.EvictedPages, rig.Disk.Advised);
+        Mark(volume, new SnapshotMarker(false, snapshot, [snapshot]));
+        // While it goes on, pages that were still there at its beginning may have gone.
+        Assert.InRange(rig.Disk.Advised - advised, evicted, 100);
+        rig.Sync(volume);
+        (evicted, advised) = (rig.Store.Maps.Facts.EvictedPages, rig.Disk.Advised);
+        // The stop writes one.
+        rig.StopClean();
+        Assert.Equal(evicted, rig.Disk.Advised - advised);
+        rig.Open();
+        CheckAll(rig, rig.Find(), 100, 0);
+    }
+
     [Fact(DisplayName = "A segment with bad bytes is left alone, whatever is given back of others")]
     public void Stuck_segments()
     {

@@ -73,6 +73,9 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
 
     private bool Spares(string name) => name == FaultsSpare || (FaultsOnly.Length > 0 && name != FaultsOnly);
 
+    /// <summary>Times that the disk was told what it will be asked for.</summary>
+    public int Advised { get; private set; }
+
     /// <summary>Reads that have failed by it.</summary>
     public int ReadsFailed { get; private set; }
 
@@ -270,6 +273,8 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         public long LengthBytes => file.Content.LongLength;
 
         private bool IsDead => disk.IsOff || _generation != disk.Generation;
+
+        public void WillNeed(long offsetBytes, long lengthBytes) => disk.Advised++;
 
         public unsafe DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
         {
