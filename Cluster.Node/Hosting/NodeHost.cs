@@ -183,7 +183,7 @@ public sealed partial class NodeHost
     {
         var scheduler = new ThreadDiskScheduler(loop, DiskThreads);
         var opened = BlockStore.Open(
-            new StoreOptions { CapacityBytes = _options.CapacityBytes }, loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"),
+            new StoreOptions { CapacityBytes = _options.CapacityBytes, MapCacheBytes = _options.MapCacheBytes }, loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"),
             [.. _options.Disks.Select(path => new FileDisk(path, mustExist: true))]);
         if (opened.Store is not { } store)
         {
@@ -193,7 +193,7 @@ public sealed partial class NodeHost
         _parts.Add("the disk threads", scheduler);
         _parts.Add("the store", store);
         _health.AddProbe("store", () => StoreHealth.Of(store));
-        store.DiskFailed = reason => End($"{reason}; the node starts anew without it.", startsAnew: true);
+        store.StartsAnew = reason => End(reason, startsAnew: true);
         return store;
     }
 

@@ -45,6 +45,9 @@ public sealed partial class BlockMap
     /// <summary>Pages that one look counts: 128 MiB of blocks, a few milliseconds.</summary>
     private const int PagesCountedMax = 64;
 
+    /// <summary>Pages that it reads back for that at most, and some of the one that it is at: metrics ask for it.</summary>
+    private const int PagesReadMax = 4;
+
     /// <summary>Below this page all is counted.</summary>
     private ulong _sharedUpTo;
 
@@ -115,6 +118,12 @@ public sealed partial class BlockMap
         if (entry.Segment != MapEntry.BaseSegment) return true;
         Invariant.That(Base is not null, "an entry names a base that is not there");
         var isThere = Base.Map.FindAt(Base.Snapshot, block, out var under, out holder);
+        if (!isThere && HasDamagedBase)
+        {
+            // The page below could not be read back: the clone is damaged with it, and says no more of this block.
+            (entry, holder) = (default, this);
+            return false;
+        }
         Invariant.That(isThere, "an entry names a block that the base does not have");
         entry = under with { Sequence = entry.Sequence };
         return true;
@@ -161,7 +170,7 @@ public sealed partial class BlockMap
     /// <summary>The page as the volume sees it: its own, or what that and the maps below make together. Read only.</summary>
     public MapPage View(ulong number)
     {
-        if (Base is not { } below || below.Map.NextPageAt(below.Snapshot, number) != number) return _pages[number];
+        if (Base is not { } below || below.Map.NextPageAt(below.Snapshot, number) != number) return Page(number);
         var view = new MapPage();
         for (var index = 0; index < MapPage.Blocks; index++)
         {
@@ -206,9 +215,11 @@ public sealed partial class BlockMap
     /// <summary>Counts some more of what is shared.</summary>
     public void CountShared()
     {
-        if (Base is not { } below || _sharedUpTo == ulong.MaxValue) return;
-        for (var counted = 0; counted < PagesCountedMax; counted++)
+        if (Base is not { } below || _sharedUpTo == ulong.MaxValue || cache is { IsClosed: true }) return;
+        var loads = cache?.LoadsInPlace ?? 0;
+        for (var counted = 0; counted < PagesCountedMax && (cache?.LoadsInPlace ?? 0) - loads < PagesReadMax; counted++)
         {
+            Yield();
             var number = below.Map.NextPageAt(below.Snapshot, _sharedUpTo);
             _sharedUpTo = number == ulong.MaxValue ? number : number + 1;
             if (number == ulong.MaxValue) return;
@@ -238,6 +249,7 @@ public sealed partial class BlockMap
         for (var number = below.NextPageAt(snapshot, range.First >> MapPage.BlocksLog2); number <= last; number = below.NextPageAt(snapshot, number + 1))
         {
             var first = number << MapPage.BlocksLog2;
+            Yield();
             for (var block = Math.Max(first, range.First); block < Math.Min(first + MapPage.Blocks, range.End); block++)
             {
                 if (below.FindAt(snapshot, block, out _, out _)) Put(block, MaskOf(sequence));
@@ -276,8 +288,12 @@ public sealed partial class BlockMap
         var newest = _layers[^1].Sequence;
         Tombstones.RemoveUpTo(ulong.MaxValue);
         foreach (var layer in _layers) layer.Tombstones.RemoveUpTo(ulong.MaxValue);
-        foreach (var number in PageNumbers().ToArray())
+        var numbers = PageNumbers().ToArray().Where(number => Peek(number).SequenceMax > newest).ToArray();
+        for (var at = 0; at < numbers.Length; at++)
         {
+            var number = numbers[at];
+            Yield();
+            AskAhead(numbers, at);
             var page = Writable(number);
             for (var index = 0; index < MapPage.Blocks; index++)
             {

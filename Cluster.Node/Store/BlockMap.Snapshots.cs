@@ -84,9 +84,15 @@ public sealed partial class BlockMap
         }
         foreach (var number in PageNumbers())
         {
-            if (Page(number).SequenceMax > snapshot) numbers.Add(number);
+            if (Peek(number).SequenceMax > snapshot) numbers.Add(number);
         }
-        foreach (var number in numbers) RestorePage(number, snapshot, sequence);
+        ulong[] all = [.. numbers];
+        for (var at = 0; at < all.Length; at++)
+        {
+            Yield();
+            AskAhead(all, at);
+            RestorePage(all[at], snapshot, sequence);
+        }
     }
 
     private void RestorePage(ulong number, ulong snapshot, ulong sequence)
@@ -191,6 +197,7 @@ public sealed partial class BlockMap
             {
                 var first = number << MapPage.BlocksLog2;
                 if (first >= range.End || first + MapPage.Blocks <= range.First) continue;
+                Yield();
                 foreach (var offset in layer.Page(number)!.Indexes.ToArray())
                 {
                     if (range.Contains(first + offset)) EndBefore(first + offset, sequence);
@@ -253,18 +260,7 @@ public sealed partial class BlockMap
     }
 
     /// <summary>Entries in segments that were used anew; none is left once the log behind the checkpoint was replayed.</summary>
-    public long CountLost()
-    {
-        var count = 0L;
-        foreach (var page in _pages.Values)
-        {
-            foreach (ref readonly var entry in page.Entries.AsSpan())
-            {
-                if (entry.IsLost) count++;
-            }
-        }
-        return count + _layers.Sum(layer => layer.CountLost());
-    }
+    public long CountLost() => _lostEntries + _layers.Sum(layer => layer.CountLost());
 
     private static bool IsSamePlace(in MapEntry one, in MapEntry other) => one.Segment == other.Segment && one.OffsetBytes == other.OffsetBytes;
 

@@ -5,9 +5,12 @@ namespace Cluster.Node.Store;
 
 /// <summary>
 /// The committed blocks of one volume: pages for what was written, tombstones for what was trimmed. Per block the higher sequence wins,
-/// whatever the order in which changes arrive (R8). An empty volume of any size holds nothing. What only snapshots see is in the other part. Loop only.
+/// whatever the order in which changes arrive (R8). An empty volume of any size holds nothing. What only snapshots see is in another part, and how pages come and go in memory too. Loop only.
 /// </summary>
-public sealed partial class BlockMap(SegmentTable segments, VolumeId volume)
+/// <param name="segments">Where the blocks lie.</param>
+/// <param name="volume">Whose they are.</param>
+/// <param name="cache">Keeps the pages within its budget; null: all stay in memory.</param>
+public sealed partial class BlockMap(SegmentTable segments, VolumeId volume, MapCache? cache = null)
 {
     private readonly Dictionary<ulong, MapPage> _pages = [];
     private readonly List<ulong> _added = [];
@@ -31,7 +34,7 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume)
     {
         entry = default;
         if (!_pages.TryGetValue(block >> MapPage.BlocksLog2, out var page)) return false;
-        entry = page.Entries[block & (MapPage.Blocks - 1)];
+        entry = Reached(page).Entries[block & (MapPage.Blocks - 1)];
         return entry.IsMapped;
     }
 
@@ -96,25 +99,18 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume)
             for (var number = firstPage; number <= lastPage; number++) TrimPage(number, range, sequence);
             return;
         }
-        foreach (var number in _pages.Keys.Where(number => number >= firstPage && number <= lastPage).ToArray())
-            TrimPage(number, range, sequence);
+        foreach (var number in _pages.Keys.Where(number => number >= firstPage && number <= lastPage).ToArray()) TrimPage(number, range, sequence);
     }
 
     /// <summary>Gives all space back, for a volume that is deleted or starts anew.</summary>
     public void ReleaseAll()
     {
-        foreach (var page in _pages.Values)
-        {
-            foreach (ref readonly var entry in page.Entries.AsSpan())
-            {
-                if (entry.IsMapped) segments.RemoveLive(in entry);
-            }
-        }
+        foreach (var page in _pages.Values) ReleasePage(page);
         foreach (var layer in _layers) layer.ReleaseAll();
         _layers.Clear();
         _pages.Clear();
         _added.Clear();
-        (_sortedCount, StoredBytes, MappedBlocks) = (0, 0, 0);
+        (_sortedCount, StoredBytes, MappedBlocks, _lostEntries) = (0, 0, 0, 0);
         LeaveBase();
     }
 
@@ -132,7 +128,11 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume)
         return _sorted.AsSpan(0, _sortedCount);
     }
 
-    public MapPage Page(ulong number) => _pages[number];
+    /// <summary>With its entries in memory.</summary>
+    public MapPage Page(ulong number) => Reached(_pages[number]);
+
+    /// <summary>As it is: of one that is not in memory only what it holds is known.</summary>
+    internal MapPage Peek(ulong number) => _pages[number];
 
     /// <summary>As read from a checkpoint. False: the page is there already.</summary>
     public bool TryLoad(ulong number, MapPage page)
@@ -140,10 +140,12 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume)
         if (!_pages.TryAdd(number, page)) return false;
         _added.Add(number);
         page.Snapshot = segments.Snapshot;
+        cache?.Adopt(page, this, number);
         StoredBytes += page.StoredBytes;
         foreach (ref readonly var entry in page.Entries.AsSpan())
         {
             if (!entry.IsMapped) continue;
+            if (entry.IsLost) _lostEntries++;
             segments.AddLive(in entry);
             if (!entry.IsMask) MappedBlocks++;
             if (entry.Segment == MapEntry.BaseSegment) SharedBytes += entry.LengthBytes;
@@ -153,9 +155,11 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume)
 
     private void TrimPage(ulong number, BlockRange range, ulong sequence)
     {
-        if (!_pages.ContainsKey(number)) return;
-        var page = Writable(number);
+        if (!_pages.TryGetValue(number, out var known)) return;
+        Yield();
         var first = number << MapPage.BlocksLog2;
+        if (range.First <= first && range.End >= first + MapPage.Blocks && TryDropUnread(number, known, sequence)) return;
+        var page = Writable(number);
         var from = (int)(Math.Max(range.First, first) - first);
         var to = (int)(Math.Min(range.End, first + MapPage.Blocks) - first);
         for (var index = from; index < to; index++)
@@ -173,6 +177,7 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume)
         if (page.Mapped > 0) return;
         _pages.Remove(number);
         _pagesRemoved = true;
+        cache?.Forget(page);
     }
 
     /// <summary>The page, made if need be, and copied first if a checkpoint is being written from it.</summary>
@@ -181,14 +186,11 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume)
         ref var page = ref CollectionsMarshal.GetValueRefOrAddDefault(_pages, number, out var exists);
         if (!exists)
         {
-            page = new MapPage { Snapshot = segments.Snapshot };
+            page = cache?.Make(this, number) ?? new MapPage { Snapshot = segments.Snapshot };
             _added.Add(number);
+            return page;
         }
-        else if (page!.Snapshot < segments.Snapshot)
-        {
-            if (segments.IsSnapshotHeld) page = page.Copy();
-            page.Snapshot = segments.Snapshot;
-        }
+        BeginChange(Reached(page!));
         return page!;
     }
 
@@ -201,6 +203,7 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume)
         if (!entry.IsMask) MappedBlocks++;
         if (entry.Segment == MapEntry.BaseSegment) SharedBytes += entry.LengthBytes;
         StoredBytes += BytesOf(in entry);
+        if (entry.IsLost) _lostEntries++;
         segments.AddLive(in entry);
     }
 
@@ -213,6 +216,7 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume)
         if (!slot.IsMask) MappedBlocks--;
         if (slot.Segment == MapEntry.BaseSegment) SharedBytes -= slot.LengthBytes;
         StoredBytes -= BytesOf(in slot);
+        if (slot.IsLost) _lostEntries--;
         slot = default;
     }
 

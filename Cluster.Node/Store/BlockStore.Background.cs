@@ -114,6 +114,8 @@ public sealed partial class BlockStore
     {
         (_checkpoint, _checkpointIsWriting) = (null, false);
         Segments.ReleaseSnapshot();
+        Maps.OnSnapshotReleased(job.Lost?.Slot ?? -1);
+        if (job.Lost is { } lost) Maps.OnUnreadable(in lost, job.Result.Detail ?? "it can't be read");
         _backgroundDue = true;
         if (!job.Result.IsOk)
         {
@@ -122,7 +124,7 @@ public sealed partial class BlockStore
         }
         else
         {
-            _checkpointBytes = job.LengthBytes;
+            NoteCheckpointBytes(job.LengthBytes);
             _checkpointedBytes += job.LengthBytes;
             CheckpointsWritten++;
             NoteCheckpoint(job.Snapshot);
@@ -192,6 +194,7 @@ public sealed partial class BlockStore
         var hasRoom = Segments.AvailableCount > 0 || dead == 0;
         if (isLow && hasRoom && !_cleaner.IsBusy && Segments.AvailableCount + dead < CleanBelow) _cleaner.TryBegin(_writer.End.Number);
         if (drains) StepDrain();
+        Maps.Shrink();
         LookForCapacity();
         PrepareSpare();
         UpdateUsage();
@@ -267,7 +270,7 @@ public sealed partial class BlockStore
             _superblock.Write(_superblock.Current with { SyncFailed = true });
             return;
         }
-        if (_writer.AppendedBytes > _checkpointAtBytes) CheckpointWriter.Write(_disk, TakeSnapshot(), out _);
+        if (_writer.AppendedBytes > _checkpointAtBytes) CheckpointWriter.Write(_disk, TakeSnapshot(), Maps.File, out _);
         _superblock.Write(_superblock.Current with { CleanStop = true, CleanEnd = _writer.End });
     }
 

@@ -25,8 +25,11 @@ public sealed partial class BlockStore
 
     private long _missingBytes;
 
-    /// <summary>Called on the loop when the store has failed because of a disk without which it can be opened anew, once that is noted on media.</summary>
-    public Action<string>? DiskFailed { get; set; }
+    /// <summary>
+    /// Called on the loop, with why, when the store has failed and is as it should be once it is opened anew: without a disk that failed, once that is noted on media, or with maps that are read
+    /// from checkpoint and log again.
+    /// </summary>
+    public Action<string>? StartsAnew { get; set; }
 
     /// <summary>A disk is missing that has something of the store.</summary>
     internal bool LacksDisks => _disk.Absent.Any(disk => !disk.IsEmpty);
@@ -43,7 +46,7 @@ public sealed partial class BlockStore
         foreach (var disk in _disk.Disks.Where(disk => disk is { IsHome: false, Failure: not null }))
         {
             StoreLog.DiskFailed(_logger, _disk.Description, disk.Id, disk.Path, disk.Failure!);
-            if (result.IsOk) DiskFailed?.Invoke($"Disk {disk.Id} of the store, at {disk.Path}, has failed ({disk.Failure})");
+            if (result.IsOk) StartsAnew?.Invoke($"Disk {disk.Id} of the store, at {disk.Path}, has failed ({disk.Failure}); the node starts anew without it.");
         }
         OnJobDone();
     }
@@ -79,10 +82,11 @@ public sealed partial class BlockStore
         UpdateCapacity();
         if (BeginLog() is { } failed) return new RecoveryFailure(failed.Status, $"the log could not go on without the missing disks: {failed.Detail}");
         var snapshot = TakeSnapshot();
-        var result = CheckpointWriter.Write(_disk, snapshot, out var bytes);
+        var result = CheckpointWriter.Write(_disk, snapshot, Maps.File, out var bytes);
         if (result.IsOk) result = _disk.GoOnWithout();
         if (!result.IsOk) return new RecoveryFailure(result.Status, $"a checkpoint without the missing disks could not be written: {result.Detail}");
-        (_checkpointBytes, _checkpointAtBytes) = (bytes, _writer.AppendedBytes);
+        _checkpointAtBytes = _writer.AppendedBytes;
+        NoteCheckpointBytes(bytes);
         NoteCheckpoint(snapshot);
         return null;
     }

@@ -152,7 +152,7 @@ public sealed partial class BlockStore
     /// <param name="Short">Names of segments that have not got their space.</param>
     private sealed record Reading(List<FoundSegment> Found, HashSet<Segment> Named, LogRecovery Recovery, LogPosition Start, ulong NumberMax, List<string> Short);
 
-    /// <summary>Changes nothing on the disks.</summary>
+    /// <summary>Changes nothing on the disks but the page file of the maps, which is memory.</summary>
     /// <param name="cleanEnd">Where the log ended at the last stop; null: that was not in order.</param>
     private RecoveryFailure? Read(LogPosition? cleanEnd, out Reading? reading)
     {
@@ -161,6 +161,9 @@ public sealed partial class BlockStore
         var listed = _disk.List(names);
         if (!listed.IsOk) return new RecoveryFailure(listed.Status, listed.Detail ?? "a disk can't be listed");
         names.Sort(StringComparer.Ordinal);
+        // Of a process that was killed; of no use to any other.
+        if (names.Contains(MapPageFile.Name)) listed = _disk.Delete(MapPageFile.Name);
+        if (!listed.IsOk) return new RecoveryFailure(listed.Status, listed.Detail ?? $"{MapPageFile.Name} can't be deleted");
         foreach (var absent in _disk.Absent) StoreLog.DiskAbsent(_logger, _disk.Description, absent.Id, absent.Path, absent.Problem);
         var failure = FindSegments(names, out var found, out var shorts);
         if (failure is not null) return failure;
@@ -171,7 +174,7 @@ public sealed partial class BlockStore
         var lastCleanEnd = _superblock.Current.CleanEnd;
         var recovery = new LogRecovery(found, _volumes, AddVolume, this, Segments.SegmentBytes);
         recovery.Run(start, lastCleanEnd > start ? lastCleanEnd : start, cleanEnd);
-        if (recovery.Failure is not null) return new RecoveryFailure(IoStatus.DeviceError, recovery.Failure);
+        if (recovery.Failure is not null || HasFailed) return new RecoveryFailure(IoStatus.DeviceError, recovery.Failure ?? FailureReason!);
         reading = new Reading(found, named, recovery, start, numberMax, shorts);
         return null;
     }
@@ -194,11 +197,15 @@ public sealed partial class BlockStore
             volume.OnRecovered();
         }
         SettleClones();
+        Maps.DrainReleases();
+        // Nothing that an open without all of its maps knows may get into a checkpoint; the next one reads them anew.
+        if (HasFailed) return new RecoveryFailure(IoStatus.DeviceError, FailureReason!);
         SettleSegments(found, recovery, named);
         _writer = new LogWriter(Segments, Identity, recovery.End, NextNumber(Math.Max(numberMax, start.Number))) { Durable = recovery.End };
         _checkpointAtBytes = -recovery.ReplayedBytes;
         failure = GoOnWithoutDisks();
         if (failure is not null) return failure;
+        Maps.IsOpening = false;
         Recovered = new RecoveredLog(_checkpointNumber, start, recovery.End, recovery.ReplayedBytes, recovery.WasCut);
         BeginWatch();
         UpdateCapacity();
@@ -264,7 +271,8 @@ public sealed partial class BlockStore
         if (status != IoStatus.Ok) return new RecoveryFailure(status, reason);
         using var checkpoint = loaded!;
         (found, start) = (checkpoint.Found, checkpoint.Position);
-        (_checkpointNumber, _checkpointBytes) = (checkpoint.Number, checkpoint.LengthBytes);
+        _checkpointNumber = checkpoint.Number;
+        NoteCheckpointBytes(checkpoint.LengthBytes);
         NoteCheckpoint(checkpoint);
         _hasLostEntries = checkpoint.HasLost;
         return null;
@@ -333,5 +341,6 @@ public sealed partial class BlockStore
     {
         _superblock.Dispose();
         foreach (var segment in Segments.All) segment.File.Dispose();
+        Maps.Dispose();
     }
 }

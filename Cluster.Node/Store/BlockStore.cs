@@ -34,6 +34,7 @@ public sealed partial class BlockStore : IBlockStore
         (_options, _loop, _disk, _scheduler, _logger) = environment;
         _superblock = superblock;
         Segments = new SegmentTable(_disk, (int)superblock.Current.SegmentBytes);
+        Maps = new MapCache(this, Segments, _disk, _options.MapCacheBytes);
         _sync = new SyncJob(this);
         _cleaner = new Cleaner(this);
     }
@@ -124,7 +125,7 @@ public sealed partial class BlockStore : IBlockStore
     private IoStatus Stage(VolumeId id, VolumeStore? volume, IoBuffer record, int lengthBytes, SpaceClass space, out EntryPlace place)
     {
         place = default;
-        if (_stopped) return IoStatus.DeviceError;
+        if (_stopped || HasFailed) return IoStatus.DeviceError;
         if (space == SpaceClass.Data && _grantedBytes > 0 && _writer.DataRoomBytes - _grantedBytes < Limits.CreditOf(lengthBytes))
         {
             _backgroundDue = true;
@@ -137,7 +138,7 @@ public sealed partial class BlockStore : IBlockStore
     }
 
     /// <summary>Writes what is staged now, for a read that may want it. The replicas are told at the end of the turn as ever.</summary>
-    internal IoStatus WriteStaged() => !_writer.HasStaged || Flush().IsOk ? IoStatus.Ok : IoStatus.DeviceError;
+    internal IoStatus WriteStaged() => !_writer.HasStaged || (!HasFailed && Flush().IsOk) ? IoStatus.Ok : IoStatus.DeviceError;
 
     private DiskResult Flush()
     {
@@ -168,11 +169,23 @@ public sealed partial class BlockStore : IBlockStore
     /// <summary>The disk is no longer to be trusted: every replica hears of it once, nothing is retried (R10).</summary>
     internal void Fail(IoStatus status, string reason)
     {
-        if (HasFailed) return;
+        if (!BeginFailure(reason)) return;
+        TellFailed(status, reason);
+        NoteFailedDisks();
+    }
+
+    /// <summary>From here on nothing is staged, written, checkpointed or freed. False: it is so already.</summary>
+    private bool BeginFailure(string reason)
+    {
+        if (HasFailed) return false;
         FailureReason = reason;
         StoreLog.Failed(_logger, _disk.Description, reason);
+        return true;
+    }
+
+    private void TellFailed(IoStatus status, string reason)
+    {
         foreach (var volume in _volumes.Values.ToArray()) volume.Events?.OnFailed(status, reason);
-        NoteFailedDisks();
     }
 
     /// <summary>A write of the log failed, whoever it was for: nothing that was to lie there or behind is there.</summary>

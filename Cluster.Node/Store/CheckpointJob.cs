@@ -4,6 +4,10 @@ namespace Cluster.Node.Store;
 internal sealed class CheckpointJob(BlockStore store, IDisk disk, CheckpointSnapshot snapshot) : DiskJob
 {
     private long _bytes;
+    private PageImage? _lost;
+
+    /// <summary>A page of a map that could not be read back: there is no checkpoint.</summary>
+    public PageImage? Lost => _lost;
 
     public CheckpointSnapshot Snapshot => snapshot;
 
@@ -11,7 +15,7 @@ internal sealed class CheckpointJob(BlockStore store, IDisk disk, CheckpointSnap
 
     public DiskResult Result { get; private set; }
 
-    public override void Execute() => Result = CheckpointWriter.Write(disk, snapshot, out _bytes);
+    public override void Execute() => Result = CheckpointWriter.Write(disk, snapshot, store.Maps.File, out _bytes, out _lost);
 
     public override void Complete() => store.OnCheckpointWritten(this);
 }

@@ -73,6 +73,8 @@ internal sealed class CheckpointReader : IDisposable
     {
         reason = "";
         long at = 0;
+        // Before the first page of it goes to the page file: what that leaves free is known from here on.
+        _store.NoteCheckpointBytes(_file.LengthBytes);
         for (uint index = 0; ; index++)
         {
             var status = ReadFrame(at, index, out var frame, out var bodyIsGood);
@@ -94,6 +96,7 @@ internal sealed class CheckpointReader : IDisposable
                 reason = $"the checkpoint makes no sense before byte {at}";
                 return IoStatus.Malformed;
             }
+            _store.Maps.Yield();
             if (frame.Kind != CheckpointFrameKind.End) continue;
             LengthBytes = at;
             JoinBases();
@@ -156,7 +159,7 @@ internal sealed class CheckpointReader : IDisposable
 
     private void BeginDetached(VolumeId volume)
     {
-        _detached = new BlockMap(_store.Segments, volume);
+        _detached = new BlockMap(_store.Segments, volume, _store.Maps);
         _allDetached.Add(_detached);
     }
 

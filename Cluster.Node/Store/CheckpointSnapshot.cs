@@ -3,10 +3,16 @@ using Cluster.Messages.Wire;
 
 namespace Cluster.Node.Store;
 
-/// <summary>One volume as a checkpoint will have it. Pages are shared with the live map, which copies a page before it changes
+/// <summary>A page as it is when the snapshot is taken: its entries, or the slot of the page file that has them and is not used anew before the checkpoint ends.</summary>
+internal readonly record struct PageImage(MapPage Page, ulong Number, MapEntry[]? Entries, int Slot, ulong Hash)
+{
+    public static PageImage Of(MapPage page, ulong number) => new(page, number, page.Resident, page.Slot, page.Hash);
+}
+
+/// <summary>One volume as a checkpoint will have it. Entries are shared with the live map, which copies those of a page before it changes
 /// it.</summary>
 internal sealed record VolumeSnapshot(VolumeId Volume, byte[] State, Tombstone[] Tombstones, TailPlace[] Tail,
-    (ulong Number, MapPage Page)[] Pages, LayerSnapshot[] Layers, BaseSnapshot? Base)
+    PageImage[] Pages, LayerSnapshot[] Layers, BaseSnapshot? Base)
 {
     private const int FixedBytes = 64;
 
@@ -36,8 +42,8 @@ internal sealed record VolumeSnapshot(VolumeId Volume, byte[] State, Tombstone[]
     public static VolumeSnapshot Of(BlockMap map, Func<BlockMap, int> indexOf)
     {
         var numbers = map.PageNumbers();
-        var pages = new (ulong, MapPage)[numbers.Length];
-        for (var index = 0; index < pages.Length; index++) pages[index] = (numbers[index], map.Page(numbers[index]));
+        var pages = new PageImage[numbers.Length];
+        for (var index = 0; index < pages.Length; index++) pages[index] = PageImage.Of(map.Peek(numbers[index]), numbers[index]);
         var below = map.Base is { } under ? new BaseSnapshot(under.Map.Volume, under.Snapshot, indexOf(under.Map)) : null;
         return new VolumeSnapshot(map.Volume, [], map.Tombstones.ToArray(), [], pages, [.. map.Layers.Select(LayerSnapshot.Of)], below) { IsDamaged = map.IsDamaged };
     }

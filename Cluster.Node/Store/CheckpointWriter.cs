@@ -25,17 +25,32 @@ internal sealed class CheckpointWriter
     private uint _frames;
     private DiskResult _result = DiskResult.Done();
 
-    private CheckpointWriter(IDiskFile file) => _file = file;
+    private readonly MapPageFile _evicted;
+    private MapEntry[]? _read;
+    private PageImage? _lost;
 
-    public static DiskResult Write(IDisk disk, CheckpointSnapshot snapshot, out long bytes)
+    /// <summary>So many pages that are not in memory are asked for ahead of the one that is written.</summary>
+    private const int PagesAhead = 64;
+
+    private CheckpointWriter(IDiskFile file, MapPageFile evicted) => (_file, _evicted) = (file, evicted);
+
+    public static DiskResult Write(IDisk disk, CheckpointSnapshot snapshot, MapPageFile evicted, out long bytes) => Write(disk, snapshot, evicted, out bytes, out _);
+
+    /// <param name="disk">The home.</param>
+    /// <param name="snapshot">Of the store.</param>
+    /// <param name="evicted">Has the pages that are not in memory.</param>
+    /// <param name="bytes">How long it is.</param>
+    /// <param name="lost">Not null: this one could not be read there, and there is no checkpoint: it would leave the page's blocks out.</param>
+    public static DiskResult Write(IDisk disk, CheckpointSnapshot snapshot, MapPageFile evicted, out long bytes, out PageImage? lost)
     {
+        lost = null;
         bytes = 0;
         var result = CheckpointRoom.OpenNew(disk, out var file);
         if (!result.IsOk) return result;
-        var writer = new CheckpointWriter(file!);
+        var writer = new CheckpointWriter(file!, evicted);
         writer.WriteAll(snapshot);
         writer._out.Release();
-        result = writer._result;
+        (result, lost) = (writer._result, writer._lost);
         if (result.IsOk) result = file!.Sync();
         file!.Dispose();
         // What is half written must not take the room that a full disk lacks; if it can't go, the next attempt removes it.
@@ -89,7 +104,14 @@ internal sealed class CheckpointWriter
             writer.U32(0);
             Frame(CheckpointFrameKind.Base, map.Volume, writer.Length);
         }
-        foreach (var (number, page) in map.Pages) WritePage(map.Volume, number, page);
+        for (var index = 0; index < Math.Min(PagesAhead, map.Pages.Length); index++) Advise(in map.Pages[index]);
+        for (var index = 0; index < map.Pages.Length; index++)
+        {
+            if (index + PagesAhead < map.Pages.Length) Advise(in map.Pages[index + PagesAhead]);
+            WritePage(map.Volume, in map.Pages[index]);
+            // What is written is not kept from being freed.
+            map.Pages[index] = default;
+        }
         WriteLayers(map);
     }
 
@@ -159,16 +181,32 @@ internal sealed class CheckpointWriter
         }
     }
 
-    private void WritePage(VolumeId volume, ulong number, MapPage page)
+    private void WritePage(VolumeId volume, in PageImage page)
     {
+        if (!_result.IsOk || EntriesOf(in page) is not { } entries) return;
         var writer = new BodyWriter(_body);
-        writer.U64(number);
+        writer.U64(page.Number);
         for (var index = 0; index < MapPage.Blocks; index++)
         {
-            ref readonly var entry = ref page.Entries[index];
+            ref readonly var entry = ref entries[index];
             if (entry.IsMapped) WriteEntry(ref writer, (ushort)index, in entry);
         }
         Frame(CheckpointFrameKind.Page, volume, writer.Length);
+    }
+
+    private void Advise(in PageImage page)
+    {
+        if (page.Entries is null && _result.IsOk) _evicted.Advise(page.Slot);
+    }
+
+    private MapEntry[]? EntriesOf(in PageImage page)
+    {
+        if (page.Entries is not null) return page.Entries;
+        _read ??= new MapEntry[MapPage.Blocks];
+        var result = _evicted.Read(page.Slot, page.Hash, _read);
+        if (result.IsOk) return _read;
+        (_result, _lost) = (result, page);
+        return null;
     }
 
     private void WritePage(VolumeId volume, ulong snapshot, ulong number, SparsePage page)

@@ -29,7 +29,7 @@ internal sealed partial class Cleaner
         Segment? best = null;
         foreach (var segment in store.Segments.All)
         {
-            if (!segment.IsAvoided || segment.IsHung || segment.Number == 0 || segment.Number >= endNumber || segment is not { IsDead: false, TailRecords: 0, IsStuck: false }) continue;
+            if (!segment.IsAvoided || segment.IsHung || segment.Number == 0 || segment.Number >= endNumber || segment is not { IsDead: false, TailRecords: 0, IsStuck: false, AwaitsReleases: false }) continue;
             if (best is null || segment.LiveBytes < best.LiveBytes) best = segment;
         }
         return best;

@@ -6,13 +6,23 @@ namespace Cluster.Node.Store;
 /// <summary>
 /// Moves the live blocks of the emptiest segment to the end of the log, one window of the segment at a time: the disk thread reads it,
 /// the loop copies what the maps still have there. The segment itself is free only after a checkpoint without it is on media, which is
-/// after its copies are. Loop only.
+/// after its copies are. Pages of the maps that are not in memory are read by a disk thread, too, record by record. Loop only.
 /// </summary>
-internal sealed partial class Cleaner(BlockStore store)
+internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
 {
     /// <summary>A segment with more live bytes than this, in percent, is not worth its copy.</summary>
     private const int LiveMaxPercent = 90;
+
+    /// <summary>Pages that one step takes from the page cache; then a disk thread reads on, and the loop does other things first.</summary>
+    private const int CachedLoadsOfAStepMax = 32;
+
     private readonly PackBuilder _pack = new();
+
+    /// <summary>Pages that the record wants at which the scanner is.</summary>
+    private readonly List<MapPage> _absent = [];
+
+    /// <summary>The scanner is at a record whose pages were waited for, and that was not copied yet.</summary>
+    private bool _isAtRecord;
     private LogScanner? _scanner;
     private Segment? _source;
     private ulong _sourceNumber;
@@ -35,7 +45,7 @@ internal sealed partial class Cleaner(BlockStore store)
         foreach (var segment in store.Segments.All)
         {
             var isCandidate = segment.Number > 0 && segment.Number < endNumber && !segment.IsDead && segment.TailRecords == 0
-                && !segment.IsStuck
+                && segment is { IsStuck: false, AwaitsReleases: false }
                 && segment.LiveBytes < limit;
             if (isCandidate && (best is null || segment.LiveBytes < best.LiveBytes)) best = segment;
         }
@@ -58,11 +68,13 @@ internal sealed partial class Cleaner(BlockStore store)
     {
         EndDrain();
         _scanner?.Dispose();
-        (_scanner, _source) = (null, null);
+        (_scanner, _source, _isAtRecord) = (null, null, false);
         store.OnCleanerStepped();
     }
 
     private void EndJob() => store.OnJobDone();
+
+    public void OnPagesLoaded() => OnWindowRead(wasRead: true, hasEnded: false);
 
     private void OnWindowRead(bool wasRead, bool hasEnded)
     {
@@ -83,6 +95,7 @@ internal sealed partial class Cleaner(BlockStore store)
         if (status == IoStatus.Ok) status = staged;
         if (status == IoStatus.BadChecksum) Skip(source, "some of its live blocks are bad");
         else if (status != IoStatus.Ok) Stop();
+        else if (_isAtRecord) LoadAbsent();
         else if (atEnd || source.IsDead) Finish(source);
         else if (_drains) PauseDrain();
         else ReadNext();
@@ -90,25 +103,71 @@ internal sealed partial class Cleaner(BlockStore store)
 
     private (IoStatus Status, bool AtEnd) CopyWindow(Segment source, LogScanner scanner)
     {
-        while (scanner.HasNextLoaded())
+        var loads = 0;
+        while (_isAtRecord || scanner.HasNextLoaded())
         {
-            var step = scanner.Next();
-            if (step == ScanStep.Bad && _drains)
+            if (!_isAtRecord)
             {
-                _skipsBad = true;
-                return (IoStatus.Ok, false);
+                var step = scanner.Next();
+                if (step == ScanStep.Bad && _drains)
+                {
+                    _skipsBad = true;
+                    return (IoStatus.Ok, false);
+                }
+                if (step != ScanStep.Entry) return (IoStatus.Ok, true);
+                if (scanner.Prefix.Kind != EntryKind.Record || !StoreRecord.HasBlocks(scanner.Header.Kind)) continue;
+                store.Maps.Yield();
+                _isAtRecord = LacksPages(scanner, ref loads);
+                if (_isAtRecord) return (IoStatus.Ok, false);
             }
-            if (step != ScanStep.Entry) return (IoStatus.Ok, true);
-            var status = scanner.Prefix.Kind == EntryKind.Record ? Copy(source, scanner) : IoStatus.Ok;
+            // Once is enough: with hardly any memory, what came back may be gone again.
+            _isAtRecord = false;
+            var status = Copy(source, scanner);
             if (status != IoStatus.Ok) return (status, false);
         }
         return (IoStatus.Ok, false);
     }
 
+    /// <summary>Whether a disk thread has to read pages before the record's blocks are looked up.</summary>
+    private bool LacksPages(LogScanner scanner, ref int loads)
+    {
+        _absent.Clear();
+        if (!store.Maps.HasEvicted) return false;
+        ref readonly var header = ref scanner.Header;
+        var blocks = new RecordBlocks(in header, scanner.Record);
+        foreach (var map in store.MapsOf(header.Volume))
+        {
+            MapPage? last = null;
+            for (var index = 0; index < (int)header.DescriptorCount; index++)
+            {
+                if (map.AbsentPage(blocks.BlockAt(index)) is not { } page || page == last) continue;
+                last = page;
+                if (loads < CachedLoadsOfAStepMax && store.Maps.TryLoadCached(page)) loads++;
+                else _absent.Add(page);
+            }
+        }
+        return _absent.Count > 0;
+    }
+
+    private void LoadAbsent()
+    {
+        var job = store.Maps.TakeLoadJob();
+        foreach (var page in _absent) job.Add(page);
+        job.Then = this;
+        _absent.Clear();
+        store.Submit(DiskLane.Map, job);
+    }
+
     /// <summary>All entries were seen: what is live now lies where no entry is, behind bad bytes.</summary>
     private void Finish(Segment source)
     {
-        if (!source.IsDead) Skip(source, _drains ? $"{source.LiveBlocks} of its blocks are bad or lie in a record that is" : "some of its live blocks lie behind bad bytes");
+        if (!source.IsDead && store.Maps.IsReleasing)
+        {
+            // They may be nobody's any more: once that is known it is tried again.
+            source.AwaitsReleases = true;
+            Stop();
+        }
+        else if (!source.IsDead) Skip(source, _drains ? $"{source.LiveBlocks} of its blocks are bad or lie in a record that is" : "some of its live blocks lie behind bad bytes");
         else
         {
             SegmentsCleaned++;
@@ -127,7 +186,6 @@ internal sealed partial class Cleaner(BlockStore store)
     private IoStatus Copy(Segment source, LogScanner scanner)
     {
         ref readonly var header = ref scanner.Header;
-        if (!StoreRecord.HasBlocks(header.Kind)) return IoStatus.Ok;
         foreach (var map in store.MapsOf(header.Volume))
         {
             var status = Copy(map, source, scanner);

@@ -45,6 +45,8 @@ public sealed partial class DiskPool : IDisk
 
     public ulong FileSystem => _home.Files.FileSystem;
 
+    public long HomeFreeBytes => _home.Files.FreeBytes;
+
     /// <summary>Those that are in use; the home is the first.</summary>
     public IReadOnlyList<StoreDisk> Disks => _disks;
 
@@ -64,6 +66,12 @@ public sealed partial class DiskPool : IDisk
             (disk, isNew) = (chosen, true);
         }
         var result = disk.Files.Open(name, create, out var opened);
+        if (name == MapPageFile.Name)
+        {
+            // It may fail, and be slow, without a word about the disk: nothing that is to last is there.
+            file = opened;
+            return result;
+        }
         if (!result.IsOk)
         {
             disk.Note(in result);

@@ -202,5 +202,8 @@ internal sealed class FileDiskFile(string name, SafeFileHandle handle) : IDiskFi
         return DiskResult.Done();
     }
 
+    /// <summary>A hint: that it is refused costs a wait later, and no more.</summary>
+    public void WillNeed(long offsetBytes, long lengthBytes) => _ = LibC.Advise(handle, offsetBytes, lengthBytes, LibC.AdviseWillNeed);
+
     public void Dispose() => handle.Dispose();
 }

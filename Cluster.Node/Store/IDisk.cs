@@ -83,4 +83,9 @@ public interface IDiskFile : IDisposable
 
     /// <summary>Reserves space for so many bytes from its start on, without a change of its length: writes up to there find room. Unsupported: the file system can't do it.</summary>
     DiskResult Keep(long lengthBytes);
+
+    /// <summary>A hint that the bytes will be read soon: they may be brought into the page cache. Does not wait for the device.</summary>
+    void WillNeed(long offsetBytes, long lengthBytes)
+    {
+    }
 }

@@ -6,10 +6,15 @@ public enum DiskLane
     Sync = 0,
     Read = 1,
     Background = 2,
+
+    /// <summary>Pages of the maps, which memory waits for: not behind a checkpoint that has all of them.</summary>
+    Map = 3,
+
     /// <summary>Probes of disks that were slow: nothing else waits for one that hangs.</summary>
-    Probe = 3,
+    Probe = 4,
+
     /// <summary>Reads and deletions on disks that are emptied: checkpoints do not wait for one that hangs.</summary>
-    Drain = 4,
+    Drain = 5,
 }
 
 /// <summary>Work that may block on the device. Reused by its owner after it has completed.</summary>

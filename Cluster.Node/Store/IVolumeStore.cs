@@ -19,9 +19,9 @@ public interface IVolumeStore
     ReadOnlyMemory<byte> Header { get; }
 
     /// <summary>
-    /// Not null: the log or the checkpoint was found corrupt below its flush watermark, so this replica can't say what it holds; the text says what
-    /// and where. It must not vote or serve: appends give DeviceError, reads BadChecksum. <see cref="SetPosition"/> with discardAll clears it (a
-    /// full resync).
+    /// Not null: the log or the checkpoint was found corrupt below its flush watermark, so this replica can't say what it holds; the text says what and where. It must not vote or serve: appends give
+    /// DeviceError, reads BadChecksum. <see cref="SetPosition"/> with discardAll clears it (a full resync). Or, at any time, a page of the map could not be read back: then the store has failed, and
+    /// the replica is whole when it is opened anew.
     /// </summary>
     string? Damage { get; }
 
@@ -110,7 +110,8 @@ public interface IVolumeStore
     /// <summary>
     /// Reads committed blocks: per block a <see cref="ReadDescriptor"/>, then the encoded bytes, one after the other. The
     /// answer comes by <paramref name="completion"/>: at once when the page cache has it, else from the disk thread, on the loop. A block whose checksum does not match
-    /// gives BadChecksum for the whole read. The buffer given is the caller's to release.
+    /// gives BadChecksum for the whole read. Where the map itself has to be read first, the blocks are those of the moment after that; if the position was set meanwhile the answer is
+    /// DeviceError. The buffer given is the caller's to release.
     /// </summary>
     void Read(BlockRange range, IReadCompletion completion, ulong token);
 
@@ -157,7 +158,7 @@ public interface IVolumeStore
     /// </summary>
     ulong NextData(ulong from, ulong end);
 
-    /// <summary>Sequence that last wrote (or trimmed) the block: in the tail if <paramref name="withTail"/>, else as committed; 0 = never.</summary>
+    /// <summary>Sequence that last wrote (or trimmed) the block: in the tail if <paramref name="withTail"/>, else as committed; 0 = never; MaxValue: a damaged one does not know.</summary>
     ulong SequenceOf(ulong block, bool withTail);
 
     /// <summary>Appends the runs of the range that hold data, ascending, at most <paramref name="extentsMax"/>; answers the block up to which it looked.</summary>
@@ -206,7 +207,7 @@ public interface IVolumeStoreEvents
     /// <summary>fdatasync covered all up to here, and headers up to this number.</summary>
     void OnDurable(ulong durableSequence, ulong headerNumber);
 
-    /// <summary>A write or an fdatasync of this volume's data failed: nothing is retried, the replica is out (R10).</summary>
+    /// <summary>A write or an fdatasync failed, or a page of a map could not be read back: nothing is retried, the replica is out (R10).</summary>
     void OnFailed(IoStatus status, string reason);
 
     /// <summary>There is room again that <see cref="IVolumeStore.Grant"/> can promise.</summary>

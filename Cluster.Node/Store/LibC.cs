@@ -5,10 +5,11 @@ using Microsoft.Win32.SafeHandles;
 namespace Cluster.Node.Store;
 
 /// <summary>The system calls that .NET does not offer as they are: preadv2 with RWF_NOWAIT, fdatasync, fallocate, fsync of a
-/// directory.</summary>
+/// directory, posix_fadvise.</summary>
 internal static unsafe partial class LibC
 {
     public const int NoWait = 8;
+    public const int AdviseWillNeed = 3;
 
     /// <summary>FALLOC_FL_KEEP_SIZE.</summary>
     public const int KeepSize = 1;
@@ -63,6 +64,9 @@ internal static unsafe partial class LibC
 
     [LibraryImport("libc", EntryPoint = "fallocate", SetLastError = true)]
     public static partial int Fallocate(SafeFileHandle file, int mode, long offset, long length);
+
+    [LibraryImport("libc", EntryPoint = "posix_fadvise")]
+    public static partial int Advise(SafeFileHandle file, long offset, long length, int advice);
 
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
     public static partial int Fsync(int descriptor);

@@ -85,6 +85,7 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
             if (step == ScanStep.Entry)
             {
                 Apply(scanner, current.Segment);
+                store.Maps.Yield();
                 if (scanner.Prefix.Durable > watermark) watermark = scanner.Prefix.Durable;
                 continue;
             }

@@ -20,6 +20,8 @@ public struct MapEntry
     /// <summary>A trim of a clone's, where its base has something that must not show through.</summary>
     public const int MaskSegment = int.MinValue + 1;
 
+    public const int SizeBytes = 32;
+
     public ulong Sequence;
     public ulong Checksum;
 
@@ -37,43 +39,4 @@ public struct MapEntry
     public readonly bool IsLost => Segment is > MaskSegment and <= LostSegment;
 
     public readonly BlockDescriptor Descriptor => new(Encoding, LengthBytes, Checksum);
-}
-
-/// <summary>
-/// The entries of 512 neighbouring blocks. While a checkpoint is being written from a page, the page is frozen: a change works on a copy.
-/// </summary>
-public sealed class MapPage
-{
-    public const int BlocksLog2 = 9;
-    public const int Blocks = 1 << BlocksLog2;
-
-    public readonly MapEntry[] Entries;
-
-    /// <summary>No entry of the page is newer; may be too high after entries went.</summary>
-    public ulong SequenceMax;
-    public int Mapped;
-    public int StoredBytes;
-
-    /// <summary>The snapshot up to which the page was copied or made: it may be changed in place while no later one is being
-    /// written.</summary>
-    public long Snapshot;
-
-    public MapPage() => Entries = new MapEntry[Blocks];
-
-    private MapPage(MapPage from)
-    {
-        Entries = (MapEntry[])from.Entries.Clone();
-        (SequenceMax, Mapped, StoredBytes) = (from.SequenceMax, from.Mapped, from.StoredBytes);
-    }
-
-    public MapPage Copy() => new(this);
-
-    /// <summary>As read from a checkpoint, into an empty slot.</summary>
-    public void Load(int index, in MapEntry entry)
-    {
-        Entries[index] = entry;
-        Mapped++;
-        if (entry.Segment != MapEntry.BaseSegment) StoredBytes += entry.LengthBytes;
-        SequenceMax = Math.Max(SequenceMax, entry.Sequence);
-    }
 }

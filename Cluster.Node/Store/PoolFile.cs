@@ -53,5 +53,7 @@ public sealed class PoolFile(StoreDisk disk, IDiskFile file, Func<bool> readsCou
         return result;
     }
 
+    public void WillNeed(long offsetBytes, long lengthBytes) => file.WillNeed(offsetBytes, lengthBytes);
+
     public void Dispose() => file.Dispose();
 }

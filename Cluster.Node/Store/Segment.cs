@@ -63,5 +63,8 @@ public sealed class Segment(int index, string name, Guid id, IDiskFile file)
     /// <summary>The cleaner could not move all of it; it is left alone until the next open.</summary>
     public bool IsStuck { get; set; }
 
+    /// <summary>What lives here may be of pages of maps that are gone and were not read yet: the cleaner tries again once they were.</summary>
+    public bool AwaitsReleases { get; set; }
+
     public bool IsDead => LiveBlocks == 0 && TailRecords == 0;
 }

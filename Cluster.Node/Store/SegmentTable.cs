@@ -104,12 +104,18 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         return segment;
     }
 
+    /// <summary>What pages that are gone had in segments was given back.</summary>
+    public void OnReleased()
+    {
+        foreach (var segment in _all) segment.AwaitsReleases = false;
+    }
+
     public void Free(Segment segment)
     {
         Invariant.That(segment is { IsDead: true, Readers: 0 }, "a segment in use was freed");
         segment.Number = 0;
         if (segment.IsMissing) return;
-        segment.IsStuck = false;
+        (segment.IsStuck, segment.AwaitsReleases) = (false, false);
         segment.IsDirty = false;
         if (segment.IsAvoided) _avoided.Enqueue(segment);
         else _free.Enqueue(segment);

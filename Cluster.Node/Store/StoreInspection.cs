@@ -79,7 +79,7 @@ public sealed class StoreInspection : IDisposable
             var text = status == IoStatus.Missing ? $"there is no store at {below.Description}" : $"the superblock at {below.Description} can't be used: {reason}";
             return new InspectionResult(status, text, null);
         }
-        var opened = BlockStore.Open(new StoreOptions { SegmentBytes = (int)superblock!.Current.SegmentBytes }, loop, disk, new LoopDiskScheduler(loop), logger,
+        var opened = BlockStore.Open(new StoreOptions { SegmentBytes = (int)superblock!.Current.SegmentBytes, MapCacheBytes = long.MaxValue }, loop, disk, new LoopDiskScheduler(loop), logger,
             [.. (further ?? []).Select(each => new OverlayDisk(each))]);
         return opened.Store is { } store
             ? new InspectionResult(IoStatus.Ok, "", new StoreInspection(store, superblock.Current))

@@ -70,4 +70,10 @@ internal static partial class StoreLog
 
     [LoggerMessage(21, LogLevel.Information, "The file system of the store at {Store} has room for the next checkpoint again")]
     public static partial void CheckpointRoomAgain(ILogger logger, string store);
+
+    [LoggerMessage(22, LogLevel.Warning, "The store at {Disk} keeps {Pages} pages of its maps in memory, more than the {Budget} of map-cache: they can't be written to the page file ({Reason}); it tries again")]
+    public static partial void MapPagesKept(ILogger logger, string disk, int pages, int budget, string reason);
+
+    [LoggerMessage(23, LogLevel.Warning, "The store at {Disk} can't tell what a trimmed or deleted page of a map had ({Reason}): its space is free after the next start")]
+    public static partial void MapPageLeaked(ILogger logger, string disk, string reason);
 }

@@ -32,6 +32,11 @@ public sealed record StoreOptions
     /// <summary>Bytes of blocks a second that are moved from disks that are to be emptied, at most.</summary>
     public int DrainBytesPerSecond { get; init; } = 32 << 20;
 
+    /// <summary>Bytes of memory for the maps' pages (<see cref="MapCache"/>); those beyond are in the page file.</summary>
+    public long MapCacheBytes { get; init; } = MapCacheBytesDefault;
+
+    public const long MapCacheBytesDefault = 128L << 20;
+
     /// <summary>How long after a flush, with no write following, its watermark is noted in the log.</summary>
     public int WatermarkDelayMs { get; init; } = 500;
 

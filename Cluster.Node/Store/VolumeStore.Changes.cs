@@ -27,8 +27,12 @@ public sealed partial class VolumeStore
         ref int bytes)
     {
         var isBaseAsked = IsBaseAsked(since);
+        var loads = _store.Maps.LoadsInPlace;
         for (var number = NextChanged(from >> MapPage.BlocksLog2, isBaseAsked); number != ulong.MaxValue; number = NextChanged(number + 1, isBaseAsked))
         {
+            if (!isBaseAsked && Map.Peek(number).SequenceMax <= since) continue;
+            if (_store.Maps.LoadsInPlace - loads >= PagesReadMax) return (IoStatus.Ok, new ChangeCursor(StageBlocks, number << MapPage.BlocksLog2));
+            Map.Yield();
             var page = isBaseAsked ? Map.View(number) : Map.Page(number);
             if (page.SequenceMax <= since) continue;
             var pageFirst = number << MapPage.BlocksLog2;
@@ -83,8 +87,9 @@ public sealed partial class VolumeStore
         {
             var block = pageFirst + (ulong)(at + index);
             var isThere = Map.Find(block, out var entry, out var holder);
-            Invariant.That(isThere, "a page shows a block that the map does not have");
-            var status = PutBlock(holder, in entry, block, buffer.Span[(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes))..], buffer.Span[offset..]);
+            Invariant.That(isThere || Damage is not null, "a page shows a block that the map does not have");
+            // The page of the map below that had its bytes was lost by this look.
+            var status = !isThere ? IoStatus.BadChecksum : PutBlock(holder, in entry, block, buffer.Span[(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes))..], buffer.Span[offset..]);
             if (status != IoStatus.Ok)
             {
                 buffer.Release();
@@ -170,9 +175,12 @@ public sealed partial class VolumeStore
     private (IoStatus Status, ChangeCursor? Next) ReadBase(ulong since, ulong upTo, ulong from, int bytesMax, List<IoBuffer> records, int bytes)
     {
         var (below, snapshot) = Map.Base!;
+        var loads = _store.Maps.LoadsInPlace;
         for (var number = below.NextPageAt(snapshot, from >> MapPage.BlocksLog2); number != ulong.MaxValue; number = below.NextPageAt(snapshot, number + 1))
         {
             var pageFirst = number << MapPage.BlocksLog2;
+            if (_store.Maps.LoadsInPlace - loads >= PagesReadMax) return (IoStatus.Ok, new ChangeCursor(StageSnapshots, pageFirst, snapshot));
+            Map.Yield();
             for (var block = Math.Max(from, pageFirst); block < pageFirst + MapPage.Blocks; block++)
             {
                 if (Map.SeerOfBase(block) is not (> 0 and var seer) || !below.FindAt(snapshot, block, out var entry, out var holder)) continue;

@@ -8,19 +8,61 @@ public sealed partial class VolumeStore
 {
     /// <summary>Room in a record for one block more: descriptor and bytes.</summary>
     private const int ChangeBytesPerBlock = BlockDescriptor.SizeBytes + Limits.EncodedBlockBytesMax;
+
+    /// <summary>Pages that one look at what is allocated reads back at most.</summary>
+    private const int PagesReadMax = 64;
     private const int StageTombstones = 0;
     private const int StageBlocks = 1;
     private const int StageSnapshots = 2;
 
+    /// <summary>Counts the times that the position was set: what is committed is not one thing before and after.</summary>
+    private long _repositions;
+
     public void Read(BlockRange range, IReadCompletion completion, ulong token)
     {
-        var status = IsDeleted ? IoStatus.Deleted
-            : Damage is not null ? IoStatus.BadChecksum
-            : range.Count is 0 or > Limits.RecordBlocksMax || range.End > Limits.BlockIndexMax ? IoStatus.OutOfRange
-            : _store.WriteStaged();
-        if (status != IoStatus.Ok)
+        var status = RefusalOfRead(range);
+        if (status != IoStatus.Ok) completion.OnRead(token, status, null);
+        else if (!WaitsForPages(range, completion, token)) ReadMapped(range, completion, token);
+    }
+
+    /// <summary>The pages that the read waited for are in memory. If the replica is not what it was when it was asked, others are to be asked.</summary>
+    internal void ReadLoaded(BlockMap map, long position, BlockRange range, IReadCompletion completion, ulong token)
+    {
+        var status = RefusalOfRead(range);
+        if (status == IoStatus.Ok && (map != Map || position != _repositions)) status = IoStatus.DeviceError;
+        if (status != IoStatus.Ok) completion.OnRead(token, status, null);
+        else ReadMapped(range, completion, token);
+    }
+
+    private IoStatus RefusalOfRead(BlockRange range) => IsDeleted ? IoStatus.Deleted
+        : _store.Maps.IsClosed ? IoStatus.DeviceError
+        : Damage is not null ? IoStatus.BadChecksum
+        : range.Count is 0 or > Limits.RecordBlocksMax || range.End > Limits.BlockIndexMax ? IoStatus.OutOfRange
+        : _store.WriteStaged();
+
+    /// <summary>False: all that the read needs of the map is in memory, or was got from the page cache without waiting.</summary>
+    private bool WaitsForPages(BlockRange range, IReadCompletion completion, ulong token)
+    {
+        if (!_store.Maps.HasEvicted) return false;
+        var absent = _store.AbsentPages;
+        Map.FindAbsent(range, absent);
+        MapCache.LoadJob? job = null;
+        foreach (var page in absent)
         {
-            completion.OnRead(token, status, null);
+            if (!_store.Maps.TryLoadCached(page)) (job ??= _store.Maps.TakeLoadJob()).Add(page);
+        }
+        if (job is null) return false;
+        job.Then = _store.TakePagedRead().Prepare(this, _repositions, range, completion, token);
+        _store.Submit(DiskLane.Read, job);
+        return true;
+    }
+
+    private void ReadMapped(BlockRange range, IReadCompletion completion, ulong token)
+    {
+        Map.ReachAll(range);
+        if (Damage is not null)
+        {
+            completion.OnRead(token, IoStatus.BadChecksum, null);
             return;
         }
         var job = _store.TakeReadJob();
@@ -36,10 +78,21 @@ public sealed partial class VolumeStore
 
     public ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents)
     {
+        var (before, looked) = (extents.Count, LookForAllocated(range, extentsMax, extents));
+        if (Damage is null) return looked;
+        // Part of the map was lost by this look: what is said may not be less than what there is.
+        extents.RemoveRange(before, extents.Count - before);
+        extents.Add((range, true));
+        return range.End;
+    }
+
+    private ulong LookForAllocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents)
+    {
         var limit = extents.Count + extentsMax;
         var at = range.First;
         var number = Map.NextPage(at >> MapPage.BlocksLog2);
-        while (at < range.End)
+        var loads = _store.Maps.LoadsInPlace;
+        while (at < range.End && _store.Maps.LoadsInPlace - loads < PagesReadMax)
         {
             // Up to the next page, or to the end, nothing is mapped.
             var pageFirst = number < ulong.MaxValue ? number << MapPage.BlocksLog2 : ulong.MaxValue;
@@ -96,7 +149,7 @@ public sealed partial class VolumeStore
         }
         foreach (var number in Map.PageNumbers())
         {
-            var page = Map.Page(number);
+            var page = Map.Peek(number);
             if (page.SequenceMax > since && number >= fromBlock >> MapPage.BlocksLog2) total += page.StoredBytes + (page.Mapped * (RecordHeader.SizeBytes + BlockDescriptor.SizeBytes));
         }
         return total + EstimateBelow(Map.Base, since);
@@ -109,6 +162,13 @@ public sealed partial class VolumeStore
         if (Damage is not null) return (IoStatus.BadChecksum, null);
         var written = _store.WriteStaged();
         if (written != IoStatus.Ok) return (written, null);
+        var (status, next) = ReadChangesOf(since, upTo, cursor, bytesMax, records);
+        // Part of the map was lost on the way: the changes are not all.
+        return Damage is null ? (status, next) : (IoStatus.BadChecksum, null);
+    }
+
+    private (IoStatus Status, ChangeCursor? Next) ReadChangesOf(ulong since, ulong upTo, ChangeCursor? cursor, int bytesMax, List<IoBuffer> records)
+    {
         var bytes = 0;
         cursor ??= new ChangeCursor(StageTombstones, 0);
         if (cursor.Stage == StageTombstones)

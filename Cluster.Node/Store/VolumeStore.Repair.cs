@@ -11,11 +11,15 @@ public sealed partial class VolumeStore
     /// <summary>Pages that one look for data takes at most: 512 MiB of zeroes.</summary>
     private const int PagesLookedAtMax = 256;
 
+    /// <summary>Of blocks that are not known: it is that of nothing that is there.</summary>
+    private const ulong UnknownDigest = 0;
+
     public ulong Digest(BlockRange range, ulong snapshot, bool withChecksums)
     {
         Invariant.That(range.Count <= Limits.RecordBlocksMax, "a digest of too many blocks was asked for");
         Span<ulong> words = stackalloc ulong[3 * Limits.RecordBlocksMax];
         var count = 0;
+        if (!ReachForAnswer(range)) return UnknownDigest;
         for (var block = range.First; block < range.End; block++)
         {
             if (!Map.TryGetKept(snapshot, block, out var entry, out _) || entry.LengthBytes == 0) continue;
@@ -23,6 +27,13 @@ public sealed partial class VolumeStore
             count += 3;
         }
         return XxHash3.HashToUInt64(MemoryMarshal.AsBytes(words[..count]));
+    }
+
+    /// <summary>False: pages of the range can't be read back, and what is left of the map says nothing about it.</summary>
+    private bool ReachForAnswer(BlockRange range)
+    {
+        Map.ReachAll(range);
+        return Damage is null;
     }
 
     public ulong NextSnapshot(BlockRange range, ulong below)
@@ -49,6 +60,8 @@ public sealed partial class VolumeStore
     public ulong NextData(ulong from, ulong end)
     {
         var next = NextOfVolume(from, end);
+        // Of a map that has lost pages: there may be something at once.
+        if (Damage is not null) return from;
         foreach (var layer in Map.Layers) next = layer.NextData(from, next, PagesLookedAtMax);
         return next;
     }
@@ -56,10 +69,14 @@ public sealed partial class VolumeStore
     private ulong NextOfVolume(ulong from, ulong end)
     {
         var (looked, last) = (0, (end - 1) >> MapPage.BlocksLog2);
+        var loads = _store.Maps.LoadsInPlace;
         for (var number = Map.NextPage(from >> MapPage.BlocksLog2); number <= last; number = Map.NextPage(number + 1), looked++)
         {
             var pageFirst = number << MapPage.BlocksLog2;
-            if (looked == PagesLookedAtMax) return pageFirst;
+            if (looked == PagesLookedAtMax || _store.Maps.LoadsInPlace - loads >= PagesReadMax) return Math.Min(pageFirst, end);
+            // Of one that holds no bytes nothing is read.
+            if (Map.Base is null && Map.Peek(number).StoredBytes == 0) continue;
+            Map.Yield();
             var page = Map.View(number);
             for (var at = (int)(Math.Max(from, pageFirst) - pageFirst); at < MapPage.Blocks && page.StoredBytes > 0; at++)
             {
@@ -76,6 +93,11 @@ public sealed partial class VolumeStore
             : range.Count is 0 or > Limits.RecordBlocksMax || range.End > Limits.BlockIndexMax ? IoStatus.OutOfRange
             : _store.IsStopping ? IoStatus.DeviceError
             : _store.WriteStaged();
+        if (status == IoStatus.Ok)
+        {
+            Map.ReachAll(range);
+            if (Damage is not null) status = IoStatus.BadChecksum;
+        }
         if (status != IoStatus.Ok) completion.OnReadEach(token, status, 0, null);
         else _store.Submit(background ? DiskLane.Background : DiskLane.Read, new EachReadJob(_store, this, range, snapshot, completion, token));
     }
@@ -87,6 +109,7 @@ public sealed partial class VolumeStore
     /// </summary>
     public (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header)
     {
+        if (Refusal() is null) Map.ReachAll(header.Range);
         if (Refusal() is { } refusal) return (refusal, 0);
         Invariant.That((header.Flags & RecordFlags.Resync) != 0 && header.Sequence > 0, "a repair carries a resync record with its sequence");
         var status = Check(record, in header);

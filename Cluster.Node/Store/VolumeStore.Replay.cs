@@ -32,6 +32,13 @@ public sealed partial class VolumeStore
         _store.LogDamage(Volume, reason);
     }
 
+    /// <summary>A page of its map is lost until the store is opened anew; nothing on media says so, and nothing will.</summary>
+    internal void StopAnswering(string reason)
+    {
+        Damage ??= reason;
+        Map.IsDamaged = true;
+    }
+
     /// <summary>The replay is over and all of it is on media.</summary>
     internal void OnRecovered()
     {

@@ -32,6 +32,7 @@ public sealed partial class VolumeStore
         Invariant.That(range.Count <= Limits.RecordBlocksMax, "a digest of too many blocks was asked for");
         Span<ulong> words = stackalloc ulong[3 * Limits.RecordBlocksMax];
         var count = 0;
+        if (!ReachForAnswer(range)) return UnknownDigest;
         for (var block = range.First; block < range.End; block++)
         {
             if (!Map.FindAt(snapshot, block, out var entry, out _) || entry.LengthBytes == 0) continue;
@@ -59,6 +60,16 @@ public sealed partial class VolumeStore
     }
 
     public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents)
+    {
+        var (before, looked) = (extents.Count, LookForChanged(from, to, range, extentsMax, extents));
+        if (Damage is null) return looked;
+        // Part of the map was lost by this look: nothing that has changed may be left out.
+        extents.RemoveRange(before, extents.Count - before);
+        extents.Add(range);
+        return range.End;
+    }
+
+    private ulong LookForChanged(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents)
     {
         var limit = extents.Count + extentsMax;
         Span<bool> changed = stackalloc bool[MapPage.Blocks];

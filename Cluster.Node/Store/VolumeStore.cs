@@ -14,7 +14,7 @@ public sealed partial class VolumeStore : IVolumeStore
     internal VolumeStore(BlockStore store, VolumeId volume)
     {
         (_store, Volume) = (store, volume);
-        Map = new BlockMap(store.Segments, volume);
+        Map = new BlockMap(store.Segments, volume, store.Maps);
     }
 
     public VolumeId Volume { get; }
@@ -101,6 +101,7 @@ public sealed partial class VolumeStore : IVolumeStore
         var isPromised = cost > 0 && cost <= GrantedBytes;
         status = _store.Stage(this, record, header.TotalBytes, isPromised ? SpaceClass.Control : SpaceOf(header.Kind), out var place);
         if (status != IoStatus.Ok) return status;
+        Map.Advise(header.Range);
         AddToTail(in header, record.Span, place);
         _loggedWatermark = Math.Max(_loggedWatermark, Math.Min(header.CommitWatermark, header.Sequence));
         UnwrittenCredit += cost;
@@ -217,7 +218,9 @@ public sealed partial class VolumeStore : IVolumeStore
                 if (_tail[index].Range.Contains(block)) return CommitWatermark + (ulong)index + 1;
             }
         }
-        return Map.SequenceOf(block);
+        var sequence = Map.SequenceOf(block);
+        // Of a map that has lost pages: none that anybody expects.
+        return Damage is null ? sequence : ulong.MaxValue;
     }
 
     /// <summary>All that was staged is in the file. The machine hears of it only after every replica of the batch has noted it: it may
@@ -433,7 +436,7 @@ public sealed partial class VolumeStore : IVolumeStore
     private void RenewMap()
     {
         _store.Detach(Map);
-        (Map, _snapshots) = (new BlockMap(_store.Segments, Volume), null);
+        (Map, _snapshots) = (new BlockMap(_store.Segments, Volume, _store.Maps), null);
     }
 
     private void Reposition(ulong sequence, ulong lastRecordEpoch, bool discardAll)
@@ -445,6 +448,7 @@ public sealed partial class VolumeStore : IVolumeStore
             Windows = new SessionWindows();
             Damage = null;
         }
+        _repositions++;
         LowerTo(sequence);
         LastSequence = CommitWatermark = AppendedSequence = sequence;
         (_loggedWatermark, _lastMarker) = (sequence, 0);

@@ -33,6 +33,7 @@ internal static class StoreBenchCommand
         var data = new Option<string>("--data") { Description = "A directory that does not exist yet, on the disk to try; removed at the end", HelpName = "DIR", Required = true };
         var size = SizeOption("--size", "What is written and overwritten", SizeDefault);
         var capacity = SizeOption("--capacity", "What the store may use; default: what the file system has. With little more than --size the cleaner has to work", 0);
+        var map = SizeOption("--map-cache", "Memory for the maps, as a node's setting of that name", StoreOptions.MapCacheBytesDefault);
         var time = new Option<TimeSpan>("--time")
         {
             Description = "Of each job, such as 10s or 10m",
@@ -53,7 +54,7 @@ internal static class StoreBenchCommand
             "Measure the store by itself, without network, copies and front end: blocks of 4 KiB that don't compress, in groups of 32, on one thread as in a node.",
             "myrmidon store bench --data /mnt/disk/bench", "myrmidon store bench --data /mnt/disk/bench --size 8700MiB --capacity 10GiB --jobs write,write-80-20 --time 10m")
         {
-            data, size, capacity, time, jobs,
+            data, size, capacity, map, time, jobs,
         };
         var format = ClientOptions.AddFormat(command);
         command.SetAction(async (parsed, cancellation) =>
@@ -67,7 +68,7 @@ internal static class StoreBenchCommand
             }
             var names = parsed.GetValue(jobs)?.Split(',') ?? [.. Jobs.Select(job => job.Name)];
             var chosen = Jobs.Where(job => job.Sequential || names.Contains(job.Name)).ToList();
-            var options = new StoreOptions { CapacityBytes = (long)parsed.GetValue(capacity) };
+            var options = new StoreOptions { CapacityBytes = (long)parsed.GetValue(capacity), MapCacheBytes = (long)parsed.GetValue(map) };
             if (options.Problem() is { } problem)
             {
                 printer.Error($"--capacity is too small: {problem}.");

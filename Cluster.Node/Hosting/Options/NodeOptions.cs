@@ -18,6 +18,9 @@ public sealed record NodeOptions
     /// <summary>0: what the file systems have.</summary>
     public long CapacityBytes { get; init; }
 
+    /// <summary>Memory for the maps of the volumes.</summary>
+    public long MapCacheBytes { get; init; }
+
     /// <summary>0: no limit.</summary>
     public int OverCommitPercent { get; init; }
 

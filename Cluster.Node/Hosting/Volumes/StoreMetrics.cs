@@ -33,7 +33,28 @@ internal static class StoreMetrics
         metrics.AddGauge("myrmidon_store_checkpoint_room_bytes", "What the next checkpoint may need of the store's own directory.", () => store.CheckpointReserve.Bytes);
         metrics.AddGauge("myrmidon_store_checkpoint_room_missing_bytes", "What of that is not reserved: something else fills the file system, or it can't reserve space.",
             () => store.CheckpointReserve.Bytes - store.CheckpointReserve.ReservedBytes);
+        ExposeMaps(metrics, store);
         ExposeDisks(metrics, store);
+    }
+
+    private static void ExposeMaps(Metrics metrics, BlockStore store)
+    {
+        var maps = store.Maps;
+        metrics.AddGauge("myrmidon_map_cache_budget_bytes", "Memory that pages of the maps may take (map-cache).", () => maps.Facts.BudgetBytes);
+        metrics.AddGauge("myrmidon_map_cache_resident_bytes", "Memory that pages of the maps take; more than the budget while they can't be written fast enough, or at all.",
+            () => maps.Facts.ResidentPages * MapCache.PageBytes);
+        metrics.AddGauge("myrmidon_map_cache_resident_pages", "Pages of the maps in memory, of 512 blocks each.", () => maps.Facts.ResidentPages);
+        metrics.AddGauge("myrmidon_map_cache_evicted_pages", "Pages of the maps that are only in the page file.", () => maps.Facts.EvictedPages);
+        metrics.AddGauge("myrmidon_map_cache_file_bytes", "Size of the page file.", () => maps.Facts.FileBytes);
+        metrics.AddCounter("myrmidon_map_cache_evictions_total", "Pages that left memory.", () => maps.Facts.Evictions);
+        metrics.AddCounter("myrmidon_map_cache_written_pages_total", "Pages written to the page file; the others that left memory had not changed.", () => maps.Facts.Written);
+        metrics.AddCounter("myrmidon_map_cache_write_failures_total", "Times that the page file could not be written: memory then takes what it needs.", () => maps.Facts.WriteFailures);
+        (string, string)[] inPlace = [("where", "loop")], byThread = [("where", "read-thread")];
+        metrics.AddCounter("myrmidon_map_cache_loads_total", "Pages read back, by who read them: the loop itself, or a disk thread for a client's read.", () => maps.Facts.LoadsInPlace, inPlace);
+        metrics.AddCounter("myrmidon_map_cache_loads_total", "Pages read back, by who read them: the loop itself, or a disk thread for a client's read.", () => maps.Facts.LoadsByThread, byThread);
+        metrics.AddCounter("myrmidon_map_cache_load_seconds_total", "What that took; the loop does nothing else meanwhile.", () => maps.Facts.LoadSecondsInPlace, inPlace);
+        metrics.AddCounter("myrmidon_map_cache_load_seconds_total", "What that took; the loop does nothing else meanwhile.", () => maps.Facts.LoadSecondsByThread, byThread);
+        metrics.AddCounter("myrmidon_map_cache_lost_pages_total", "Pages that could not be read back: the copies of their volumes here are out.", () => maps.Facts.LostPages);
     }
 
     /// <summary>Which disks there are is settled at the open.</summary>

@@ -14,7 +14,7 @@ public sealed class PromisedSpaceSpecs
     [Fact(DisplayName = "Beyond its over-commit limit a node takes no volume and lets none grow, with its figures in the refusal; node show and metrics tell what is promised")]
     public async Task Limit()
     {
-        await using var cluster = await LocalCluster.StartAsync(nodes: 1, "myrmidon { capacity = 1GiB\n over-commit-percent = 300 }");
+        await using var cluster = await LocalCluster.StartAsync(nodes: 1, "myrmidon { capacity = 1GiB\n over-commit-percent = 300\n map-cache = 48MiB }");
         var node = cluster.Nodes[0];
         await cluster.CreateVolumeAsync("db", 2 * GiB, replicas: 1);
         var refused = await RunAsync(ExitCode.Conflict, node.Api, "volume", "create", "more", "--size", "2GiB");
@@ -25,6 +25,7 @@ public sealed class PromisedSpaceSpecs
         var shown = (await api.GetAsync("/v1/nodes/node-0", default)).As<NodeResource>();
         Assert.Equal((2 * GiB, 300), (shown.ProvisionedBytes, shown.OverCommitPercent));
         using var http = new HttpClient();
+        Assert.Contains($"myrmidon_map_cache_budget_bytes {48UL << 20}\n", await http.GetStringAsync(new Uri(new Uri(node.Api), "/metrics")), StringComparison.Ordinal);
         for (var looked = 0; !(await http.GetStringAsync(new Uri(new Uri(node.Api), "/metrics"))).Contains($"myrmidon_store_provisioned_bytes {2 * GiB}", StringComparison.Ordinal); looked++)
         {
             Assert.True(looked < 200, "the metric does not tell what is promised");

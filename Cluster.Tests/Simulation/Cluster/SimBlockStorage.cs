@@ -15,11 +15,18 @@ internal sealed class SimBlockStorage : ISimStorage
     /// <summary>As many opens back goes a backup.</summary>
     private const int BackupAge = 2;
 
+    /// <summary>Of so many stores one has no memory for pages of its map: the page goes, and comes back, all the time.</summary>
+    private const int WithoutMapMemoryOneIn = 3;
+
+    /// <summary>Makes what is drawn for the map a stream of its own: the others are as they are without it.</summary>
+    private const ulong MapStream = 0x6D61702D70616765;
+
     /// <summary>In place of a block's value: its bytes are bad.</summary>
     public const ulong BadValue = ulong.MaxValue;
 
     private readonly SimNode _node;
     private readonly SimRandom _random;
+    private readonly SimRandom _mapRandom;
     private readonly StoreOptions _options;
     private readonly List<Written> _written = [];
     private readonly Queue<SimulatedDisk> _backups = new();
@@ -58,6 +65,7 @@ internal sealed class SimBlockStorage : ISimStorage
     public SimBlockStorage(SimNode node)
     {
         (_node, _random) = (node, new SimRandom(node.World.Random.Next()));
+        _mapRandom = new SimRandom((node.World.Seed ^ MapStream) + (ulong)node.Index);
         _options = new StoreOptions
         {
             SegmentBytes = StoreOptions.SegmentBytesMin,
@@ -67,6 +75,7 @@ internal sealed class SimBlockStorage : ISimStorage
             WatermarkDelayMs = (int)_random.Between(5, 500),
             NewId = _random.Guid,
             NewMark = () => ++_opens,
+            MapCacheBytes = _mapRandom.Below(WithoutMapMemoryOneIn) == 0 ? 0 : StoreOptions.MapCacheBytesDefault,
         };
         (_disk, _bootId) = (NewDisk(), _random.Guid());
     }
@@ -123,7 +132,7 @@ internal sealed class SimBlockStorage : ISimStorage
         if (_node.World.Faults is { IsOver: false } && _random.Percent(5)) DieWithin(12, _node.World.Profile.PowerLoss && _random.Percent(50));
         ApplyFaults();
         if (_node.World.Profile.LosesDisks) _asFound = _disk.Copy(media: false);
-        _scheduler = new SimDiskScheduler(_node, _random, ApplyFaults);
+        _scheduler = new SimDiskScheduler(_node, _random, _mapRandom, ApplyFaults);
         var opened = BlockStore.Open(_options with { BootId = _bootId }, new SimNodeLoop(_node), _disk, _scheduler, NullLogger.Instance);
         // What was to break the open does not break the process later: nobody would start it again.
         if (!_disk.IsOff) Calm();
@@ -248,7 +257,7 @@ internal sealed class SimBlockStorage : ISimStorage
         return read.IsOk && entry.Descriptor.Matches(SimWorld.Volume, 0, block, encoded) ? BinaryPrimitives.ReadUInt64LittleEndian(encoded) : BadValue;
     }
 
-    private SimulatedDisk NewDisk() => new(_random.Next()) { EvictsLost = _node.World.Profile.PowerLoss, ShortWrites = true, UncachedOneIn = 4 };
+    private SimulatedDisk NewDisk() => new(_random.Next()) { FaultsSpare = MapPageFile.Name, EvictsLost = _node.World.Profile.PowerLoss, ShortWrites = true, UncachedOneIn = 4 };
 
     private void Adopt(bool isNew)
     {
@@ -341,6 +350,7 @@ internal sealed class SimBlockStorage : ISimStorage
             Checkpoints = store.CheckpointsWritten,
             Freed = store.SegmentsFreed,
             Cleaned = store.SegmentsCleaned,
+            MapLoads = store.Maps.Facts.LoadsInPlace + store.Maps.Facts.LoadsByThread,
         };
         (_store, _volume) = (null, null);
         _disk.TurnOff();

@@ -47,9 +47,9 @@ internal sealed class SimNodeLoop(SimNode node) : ILoop
 
 /// <summary>
 /// The disk's threads: each lane in order, each job as long as the disk takes. What a job does to the disk happens as it begins or as it ends: both are
-/// true of some disk.
+/// true of some disk. What pages of maps take is drawn from a stream of its own.
 /// </summary>
-internal sealed class SimDiskScheduler(SimNode node, SimRandom random, Action beforeExecute) : IDiskScheduler
+internal sealed class SimDiskScheduler(SimNode node, SimRandom others, SimRandom maps, Action beforeExecute) : IDiskScheduler
 {
     private readonly long[] _freeAtUs = new long[Enum.GetValues<DiskLane>().Length];
     private readonly List<Pending> _pending = [];
@@ -63,6 +63,7 @@ internal sealed class SimDiskScheduler(SimNode node, SimRandom random, Action be
 
     public void Submit(DiskLane lane, DiskJob job)
     {
+        var random = lane == DiskLane.Map ? maps : others;
         var now = node.World.NowUs;
         var startUs = Math.Max(now, _freeAtUs[(int)lane]);
         var endUs = startUs + (lane == DiskLane.Sync ? node.SyncDelayUs() : node.HasSlowDisk ? random.Between(1_000, 300_000) : random.Between(20, 4_000));

@@ -105,11 +105,11 @@ internal enum SimBackup
 }
 
 /// <summary>What real stores did and went through.</summary>
-internal readonly record struct SimStoreCounts(int Opens, int Refused, int Suspect, int DiedInACall, int Failed, int Checkpoints, int Freed, int Cleaned, int Rotted, int RottedKept)
+internal readonly record struct SimStoreCounts(int Opens, int Refused, int Suspect, int DiedInACall, int Failed, int Checkpoints, int Freed, int Cleaned, int Rotted, int RottedKept, long MapLoads)
 {
     public static SimStoreCounts operator +(SimStoreCounts left, SimStoreCounts right) => new(left.Opens + right.Opens, left.Refused + right.Refused,
         left.Suspect + right.Suspect, left.DiedInACall + right.DiedInACall, left.Failed + right.Failed, left.Checkpoints + right.Checkpoints,
-        left.Freed + right.Freed, left.Cleaned + right.Cleaned, left.Rotted + right.Rotted, left.RottedKept + right.RottedKept);
+        left.Freed + right.Freed, left.Cleaned + right.Cleaned, left.Rotted + right.Rotted, left.RottedKept + right.RottedKept, left.MapLoads + right.MapLoads);
 }
 
 /// <summary>The last sequence on media, and the newest header there.</summary>

@@ -5,13 +5,15 @@ public sealed class CrashEverywhereSpecs
     private const int Steps = 100;
 
     [Theory(DisplayName = "The power goes at each write, sync and rename of a workload in turn: what was flushed is there, and the store goes on")]
-    [InlineData(3, PowerLoss.LoseAll, 1)]
-    [InlineData(4, PowerLoss.Torn, 1)]
-    [InlineData(5, PowerLoss.LoseAll, 2)]
-    [InlineData(6, PowerLoss.Torn, 3)]
-    public void At_every_operation(int seed, PowerLoss loss, int disks)
+    [InlineData(3, PowerLoss.LoseAll, 1, 0)]
+    [InlineData(4, PowerLoss.Torn, 1, 0)]
+    [InlineData(5, PowerLoss.LoseAll, 2, 0)]
+    [InlineData(6, PowerLoss.Torn, 3, 0)]
+    [InlineData(7, PowerLoss.Torn, 1, 1)]
+    [InlineData(9, PowerLoss.LoseAll, 1, 2)]
+    public void At_every_operation(int seed, PowerLoss loss, int disks, int mapPages)
     {
-        var whole = new StoreModelRun(seed, disks: disks);
+        var whole = new StoreModelRun(seed, disks: disks, mapPages: mapPages);
         var first = whole.Rig.Disk.Operations;
         whole.Steps(Steps);
         whole.StopAndReopen();
@@ -19,7 +21,7 @@ public sealed class CrashEverywhereSpecs
         Assert.InRange(last - first, 30, 2000);
         for (var operation = first + 1; operation <= last; operation++)
         {
-            var run = new StoreModelRun(seed, disks: disks);
+            var run = new StoreModelRun(seed, disks: disks, mapPages: mapPages);
             run.Rig.Disk.PowerOffAt = operation;
             run.Steps(Steps);
             if (run.Rig.Disk.IsOff)
@@ -41,15 +43,16 @@ public sealed class CrashEverywhereSpecs
     }
 
     [Theory(DisplayName = "The power goes at each step of an open that follows a crash: the open after that finds the same")]
-    [InlineData(1)]
-    [InlineData(2)]
-    public void During_recovery(int disks)
+    [InlineData(1, 0)]
+    [InlineData(2, 0)]
+    [InlineData(1, 1)]
+    public void During_recovery(int disks, int mapPages)
     {
         for (var seed = 1; seed <= 3; seed++)
         {
             for (var operation = 1; operation <= 12; operation++)
             {
-                var run = new StoreModelRun(seed, disks: disks);
+                var run = new StoreModelRun(seed, disks: disks, mapPages: mapPages);
                 run.Steps(200);
                 run.Rig.Disk.Restart(PowerLoss.Torn);
                 run.Rig.Disk.PowerOffAt = run.Rig.Disk.Operations + operation;

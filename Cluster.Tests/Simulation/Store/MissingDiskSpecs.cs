@@ -160,7 +160,7 @@ public sealed class MissingDiskSpecs
     {
         var rig = DiskPoolSpecs.FilledBehindCheckpoint(2);
         var told = new List<string>();
-        rig.Store.DiskFailed = told.Add;
+        rig.Store.StartsAnew = told.Add;
         rig.Directories[1].FailsWrites = true;
         for (var block = 0UL; rig.Store.FailureReason is null; block++)
         {

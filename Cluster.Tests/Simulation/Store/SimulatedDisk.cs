@@ -71,6 +71,17 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
 
     public int FailReads { get; set; }
 
+    /// <summary>Not reads and writes of the file of this name; "": of all.</summary>
+    public string FaultsSpare { get; init; } = "";
+
+    /// <summary>Reads and writes of the file of this name only; "": of all.</summary>
+    public string FaultsOnly { get; set; } = "";
+
+    private bool Spares(string name) => name == FaultsSpare || (FaultsOnly.Length > 0 && name != FaultsOnly);
+
+    /// <summary>Times that the disk was told what it will be asked for.</summary>
+    public int Advised { get; private set; }
+
     /// <summary>Reads that have failed by it.</summary>
     public int ReadsFailed { get; private set; }
 
@@ -186,7 +197,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
     /// </summary>
     public SimulatedDisk Copy(bool media)
     {
-        var copy = new SimulatedDisk(_random);
+        var copy = new SimulatedDisk(_random) { FaultsSpare = FaultsSpare };
         foreach (var (name, file) in media ? _durableNames : _names) copy._names.Add(name, file.Copy(media));
         copy.MakeNamesDurable();
         return copy;
@@ -272,10 +283,12 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
 
         private bool IsDead => disk.IsOff || _generation != disk.Generation;
 
+        public void WillNeed(long offsetBytes, long lengthBytes) => disk.Advised++;
+
         public unsafe DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
         {
             if (IsDead) return Off;
-            if (Take(() => disk.FailWrites, left => disk.FailWrites = left))
+            if (!disk.Spares(name) && Take(() => disk.FailWrites, left => disk.FailWrites = left))
                 return DiskResult.Failed(IoStatus.DeviceError, "write: injected error");
             long total = 0;
             foreach (var vector in vectors) total += (long)vector.LengthBytes;
@@ -299,7 +312,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         public DiskResult Read(long offsetBytes, Span<byte> to)
         {
             if (IsDead) return Off;
-            if (Take(() => disk.FailReads, left => (disk.FailReads, disk.ReadsFailed) = (left, disk.ReadsFailed + 1)))
+            if (!disk.Spares(name) && Take(() => disk.FailReads, left => (disk.FailReads, disk.ReadsFailed) = (left, disk.ReadsFailed + 1)))
                 return DiskResult.Failed(IoStatus.DeviceError, "read: injected error");
             var count = (int)Math.Clamp(file.Content.LongLength - offsetBytes, 0, to.Length);
             file.Content.AsSpan((int)Math.Min(offsetBytes, file.Content.LongLength), count).CopyTo(to);

@@ -13,7 +13,15 @@ public sealed class StoreModelRun
 {
     private const int LivesOfASeed = 12;
 
+    /// <summary>By the seed: every fourth keeps so many pages of the maps in memory, 1 to 3, the others all.</summary>
+    private const int BySeed = -1;
+
     private static readonly VolumeId[] Ids = [new(1), new(2), new(77), new(78), new(79)];
+
+    /// <summary>Steps to a bit that flips, and slots from the first on in one of which that is.</summary>
+    private const int FlipOneIn = 20;
+    private const int FlippedSlots = 16;
+    private readonly Random? _flips;
     private readonly Random _random;
     private readonly List<ModelStep> _steps = [];
     private readonly HashSet<(VolumeId Volume, ulong Block, ulong Sequence)> _used = [];
@@ -24,10 +32,18 @@ public sealed class StoreModelRun
     private ulong _contents;
     private bool _goesOff;
 
-    public StoreModelRun(int seed, StoreOptions? options = null, int disks = 1)
+    /// <param name="seed">Decides all.</param>
+    /// <param name="options">Null: by the seed.</param>
+    /// <param name="disks">Of the store.</param>
+    /// <param name="mapPages">So many pages of the maps are kept in memory; 0: all.</param>
+    /// <param name="losesPages">Bits flip in those that are not.</param>
+    public StoreModelRun(int seed, StoreOptions? options = null, int disks = 1, int mapPages = 0, bool losesPages = false)
     {
         _random = new Random(seed);
-        Rig = new StoreRig((ulong)seed, options ?? DefaultOptions(seed), disks: disks);
+        _flips = losesPages ? new Random(seed + 1) : null;
+        var chosen = options ?? DefaultOptions(seed);
+        if (mapPages > 0) chosen = chosen with { MapCacheBytes = (long)mapPages * MapCache.PageBytes };
+        Rig = new StoreRig((ulong)seed, chosen, disks: disks);
         Rig.Open();
     }
 
@@ -46,10 +62,12 @@ public sealed class StoreModelRun
     };
 
     /// <summary>Twelve lives of one store, each ended by a stop, a kill or a loss of power. Throws, naming the seed, where the store is not its model.</summary>
-    public static (int Cleaned, int Freed, int Checkpoints) Run(int seed, int disks = 1)
+    public static (int Cleaned, int Freed, int Checkpoints, MapCacheFacts Maps) Run(int seed, int disks = 1, int mapPages = BySeed, bool losesPages = false)
     {
+        if (mapPages == BySeed) mapPages = seed % 4 == 1 ? 1 + (seed / 4 % 3) : 0;
         var (cleaned, freed, checkpoints) = (0, 0, 0);
-        var run = new StoreModelRun(seed, disks: disks);
+        var maps = default(MapCacheFacts);
+        var run = new StoreModelRun(seed, disks: disks, mapPages: mapPages, losesPages: losesPages);
         run.Rig.Disk.ShortWrites = seed % 2 == 0;
         run.Rig.Disk.UncachedOneIn = seed % 3 == 0 ? 4 : 0;
         var random = new Random(-seed);
@@ -60,6 +78,16 @@ public sealed class StoreModelRun
                 run.Live(random);
                 var store = run.Rig.Store;
                 (cleaned, freed, checkpoints) = (cleaned + store.SegmentsCleaned, freed + store.SegmentsFreed, checkpoints + store.CheckpointsWritten);
+                var facts = store.Maps.Facts;
+                maps = maps with
+                {
+                    Evictions = maps.Evictions + facts.Evictions,
+                    Written = maps.Written + facts.Written,
+                    LoadsInPlace = maps.LoadsInPlace + facts.LoadsInPlace,
+                    LoadsByThread = maps.LoadsByThread + facts.LoadsByThread,
+                    // A disk without power gives nothing back.
+                    LostPages = maps.LostPages + (run.Rig.Disk.IsOff ? 0 : facts.LostPages),
+                };
                 run.End(random);
             }
             catch (Exception error)
@@ -68,7 +96,7 @@ public sealed class StoreModelRun
             }
         }
         run.CompareCopies();
-        return (cleaned, freed, checkpoints);
+        return (cleaned, freed, checkpoints, maps);
     }
 
     private void Live(Random random)
@@ -81,16 +109,23 @@ public sealed class StoreModelRun
 
     private void End(Random random)
     {
-        if (!Rig.Disk.IsOff && random.Next(3) == 0) Compare();
-        if (!Rig.Disk.IsOff && random.Next(4) == 0) StopAndReopen();
+        // A page may be bad, and nobody has seen it.
+        if (!IsOver && _flips is null && random.Next(3) == 0) Compare();
+        if (!IsOver && random.Next(4) == 0) StopAndReopen();
         else Crash((PowerLoss)(_goesOff ? random.Next(1, 3) : random.Next(3)));
         Compare();
     }
 
-    /// <summary>Steps until the count is reached or the disk went off.</summary>
+    private bool IsOver => Rig.Disk.IsOff || Rig.Store.FailureReason is not null;
+
+    /// <summary>Steps until the count is reached, the disk went off, or the store failed.</summary>
     public void Steps(int count)
     {
-        for (var step = 0; step < count && !Rig.Disk.IsOff; step++) Step();
+        for (var step = 0; step < count && !IsOver; step++)
+        {
+            Step();
+            if (_flips?.Next(FlipOneIn) == 0 && Rig.Store.Maps.Facts.FileBytes > 0) Rig.Disk.FlipBit(MapPageFile.Name, _flips.NextInt64(FlippedSlots * MapPageFile.SlotBytes * 8L));
+        }
     }
 
     public void Step()

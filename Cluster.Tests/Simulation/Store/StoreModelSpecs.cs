@@ -15,6 +15,37 @@ public sealed class StoreModelSpecs
             $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints");
     }
 
+    [Theory(DisplayName = "The same with memory for hardly any page of the maps: pages come and go all the time, and nothing else is different")]
+    [InlineData(1)]
+    [InlineData(2)]
+    [InlineData(4)]
+    public void Hardly_any_memory(int pages)
+    {
+        var (evictions, written, inPlace, byThread, checkpoints) = (0L, 0L, 0L, 0L, 0);
+        for (var seed = 1; seed <= 30; seed++)
+        {
+            var did = StoreModelRun.Run(seed, disks: 1 + (seed % 2), mapPages: pages);
+            Assert.Equal(0, did.Maps.LostPages);
+            (evictions, written, checkpoints) = (evictions + did.Maps.Evictions, written + did.Maps.Written, checkpoints + did.Checkpoints);
+            (inPlace, byThread) = (inPlace + did.Maps.LoadsInPlace, byThread + did.Maps.LoadsByThread);
+        }
+        Assert.True(Math.Min(evictions, inPlace) > 3000 && written > 1000 && checkpoints > 50, $"the runs are too tame: {evictions} evicted, {written} written, {inPlace} and {byThread} read, {checkpoints} checkpoints");
+    }
+
+    [Theory(DisplayName = "The same while bits of the page file flip: whatever needs a page that is lost fails the store, and the next open has all that was flushed")]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Pages_are_lost(int pages)
+    {
+        var (lost, freed, checkpoints) = (0L, 0, 0);
+        for (var seed = 1; seed <= 40; seed++)
+        {
+            var did = StoreModelRun.Run(seed, mapPages: pages, losesPages: true);
+            (lost, freed, checkpoints) = (lost + did.Maps.LostPages, freed + did.Freed, checkpoints + did.Checkpoints);
+        }
+        Assert.True(lost > 100 && freed > 10 && checkpoints > 10, $"the runs are too tame: {lost} lost, {freed} freed, {checkpoints} checkpoints");
+    }
+
     [Theory(DisplayName = "The same over two and three disks that lose their power together")]
     [InlineData(2)]
     [InlineData(3)]

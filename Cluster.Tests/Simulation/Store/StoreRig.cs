@@ -33,6 +33,9 @@ public sealed class StoreRig
 
     public SimulatedLoop Loop { get; } = new();
 
+    /// <summary>Null: each job runs in a later event of the loop.</summary>
+    public IDiskScheduler? Scheduler { get; set; }
+
     public StoreOptions Options { get; set; }
 
     public BlockStore Store { get; private set; } = null!;
@@ -44,7 +47,7 @@ public sealed class StoreRig
         Loop.Clear();
         foreach (var directory in Directories) directory.Restart();
         IDisk home = Directories.Count == 0 ? Disk : Directories[0];
-        var result = BlockStore.Open(Options, Loop, home, new LoopDiskScheduler(Loop), NullLogger.Instance, [.. Directories.Skip(1).Where(directory => !directory.IsGone || directory.IsStillNamed)]);
+        var result = BlockStore.Open(Options, Loop, home, Scheduler ?? new LoopDiskScheduler(Loop), NullLogger.Instance, [.. Directories.Skip(1).Where(directory => !directory.IsGone || directory.IsStillNamed)]);
         if (result.Store is null) return result;
         Store = result.Store;
         Loop.AddPhase(TurnPhase.Store, Store);

@@ -12,14 +12,25 @@ public sealed class RealThreadsSpecs
     private const ulong Writes = 3000;
     private const ulong Blocks = 200;
 
-    [Fact(DisplayName = "On the real loop, threads and files: flushes, reads, checkpoints and cleaning at the same time, a stop in the middle, and all is there")]
-    public async Task Whole()
+    /// <summary>Each block in a page of its own.</summary>
+    private const ulong Stride = MapPage.Blocks;
+
+    private long _mapCacheBytes;
+
+    [Theory(DisplayName = "On the real loop, threads and files: flushes, reads, checkpoints and cleaning at the same time, a stop in the middle, and all is there; also with memory for a few pages of the map")]
+    [InlineData(0)]
+    [InlineData(10)]
+    public async Task Whole(int mapPages)
     {
+        _mapCacheBytes = mapPages == 0 ? StoreOptions.MapCacheBytesDefault : mapPages * (long)MapCache.PageBytes;
+
         var directory = Directory.CreateTempSubdirectory("myrmidon-store-");
         try
         {
             var written = await RunAsync(directory.FullName, Write);
             Assert.True(written.SegmentsFreed > 0 && written.CheckpointsWritten > 0);
+            if (mapPages > 0) Assert.True(written.Maps.Facts is { Evictions: > 1000, Written: > 1000, LostPages: 0, WriteFailures: 0 } facts && facts.LoadsInPlace + facts.LoadsByThread > 1000, $"{written.Maps.Facts}");
+            Assert.False(File.Exists(Path.Combine(directory.FullName, MapPageFile.Name)));
             await RunAsync(directory.FullName, ReadAll);
         }
         finally
@@ -72,7 +83,7 @@ public sealed class RealThreadsSpecs
         probe.End.Set();
     }
 
-    private static async Task<BlockStore> RunAsync(string directory, Func<ILoop, BlockStore, Task> work, params string[] further)
+    private async Task<BlockStore> RunAsync(string directory, Func<ILoop, BlockStore, Task> work, params string[] further)
     {
         var options = new StoreOptions
         {
@@ -80,6 +91,7 @@ public sealed class RealThreadsSpecs
             CapacityBytes = 24 << 20,
             CheckpointIntervalBytes = 2 << 20,
             CleanBelowFreePercent = 70,
+            MapCacheBytes = _mapCacheBytes,
         };
         await using var loop = new EpollLoop("store test", NullLogger.Instance, error => Assert.Fail(error.ToString()));
         using var scheduler = new ThreadDiskScheduler(loop, "store test");
@@ -147,7 +159,7 @@ public sealed class RealThreadsSpecs
 
         public void OnDurable(ulong durableSequence, ulong headerNumber)
         {
-            if (durableSequence == _volume.LastSequence) _volume.Read(new BlockRange(durableSequence % Blocks, 1), this, durableSequence);
+            if (durableSequence == _volume.LastSequence) _volume.Read(new BlockRange(durableSequence % Blocks * Stride, 1), this, durableSequence);
         }
 
         public void OnFailed(IoStatus status, string reason) => Done.TrySetException(new IOException(reason));
@@ -170,7 +182,7 @@ public sealed class RealThreadsSpecs
             for (var count = 0; count < 7; count++)
             {
                 var sequence = _volume.LastSequence + 1;
-                var status = StoreRig.AppendBlock(_volume, sequence % Blocks, StoreRig.Bytes(sequence), 1, _volume.CommitWatermark);
+                var status = StoreRig.AppendBlock(_volume, sequence % Blocks * Stride, StoreRig.Bytes(sequence), 1, _volume.CommitWatermark);
                 if (status != IoStatus.Ok) Done.TrySetException(new IOException($"append: {status}"));
             }
             _volume.RequestSync();
@@ -196,7 +208,7 @@ public sealed class RealThreadsSpecs
             reply?.Release();
             if (!isRight) Done.TrySetException(new IOException($"block {_block}: {status}"));
             else if (++_block == Blocks) Done.TrySetResult();
-            else volume.Read(new BlockRange(_block, 1), this, _block);
+            else volume.Read(new BlockRange(_block * Stride, 1), this, _block);
         }
     }
 }

@@ -1,0 +1,113 @@
+using Cluster.Messages.Model;
+
+namespace Cluster.Node.Store;
+
+/// <summary>
+/// Pages that are not in memory (<see cref="MapCache"/>). Whatever looks at a page's entries has it read back first, in place; those who can wait ask before which are absent. None leaves memory
+/// within an operation.
+/// </summary>
+public sealed partial class BlockMap
+{
+    /// <summary>Entries that are <see cref="MapEntry.IsLost"/>; only while a store is opened.</summary>
+    private long _lostEntries;
+
+    /// <summary>Pages that a long change asks for ahead of itself: the device is kept busy while the loop is.</summary>
+    private const int PagesAhead = 32;
+
+    /// <summary>Adds the pages, of this map and of those below, that a look at the range may read and that are not in memory.</summary>
+    internal void FindAbsent(BlockRange range, List<MapPage> absent)
+    {
+        for (var number = range.First >> MapPage.BlocksLog2; number <= (range.End - 1) >> MapPage.BlocksLog2; number++)
+        {
+            for (var map = this; map is not null; map = map.Base?.Map)
+            {
+                if (map._pages.TryGetValue(number, out var page) && !page.IsResident) absent.Add(page);
+            }
+        }
+    }
+
+    /// <summary>The map's own page of the block, if it is not in memory.</summary>
+    internal MapPage? AbsentPage(ulong block) => _pages.TryGetValue(block >> MapPage.BlocksLog2, out var page) && !page.IsResident ? page : null;
+
+    /// <summary>The blocks are about to be written or trimmed: what is not in memory of the pages at both ends of the range is asked for, so that it is there when the change is committed.</summary>
+    internal void Advise(BlockRange range)
+    {
+        if (cache is not { HasEvicted: true } || range.Count == 0) return;
+        var (first, last) = (range.First >> MapPage.BlocksLog2, (range.End - 1) >> MapPage.BlocksLog2);
+        if (_pages.TryGetValue(first, out var page) && !page.IsResident) cache.Advise(page);
+        if (last != first && _pages.TryGetValue(last, out page) && !page.IsResident) cache.Advise(page);
+    }
+
+    /// <summary>Reads in place what is absent of the range. What is lost with that makes the map damaged, before anybody relies on it.</summary>
+    internal void ReachAll(BlockRange range)
+    {
+        if (cache is not { HasEvicted: true } || range.Count == 0) return;
+        for (var number = range.First >> MapPage.BlocksLog2; number <= (range.End - 1) >> MapPage.BlocksLog2; number++)
+        {
+            for (var map = this; map is not null; map = map.Base?.Map)
+            {
+                if (map._pages.TryGetValue(number, out var page)) map.Reached(page);
+            }
+        }
+    }
+
+    /// <summary>A long change of these pages, in this order, is at one of them: those that it comes to soon are asked for.</summary>
+    private void AskAhead(ReadOnlySpan<ulong> numbers, int at)
+    {
+        if (cache is not { HasEvicted: true }) return;
+        for (var index = at == 0 ? 0 : at + PagesAhead - 1; index < Math.Min(numbers.Length, at + PagesAhead); index++)
+        {
+            if (_pages.TryGetValue(numbers[index], out var page) && !page.IsResident) cache.Advise(page);
+        }
+    }
+
+    /// <summary>Between two pages of a long look, which holds neither.</summary>
+    internal void Yield() => cache?.Yield();
+
+    private MapPage Reached(MapPage page)
+    {
+        page.IsUsed = true;
+        if (!page.IsResident) cache!.Load(page);
+        return page;
+    }
+
+    private void BeginChange(MapPage page)
+    {
+        if (cache is not null)
+        {
+            cache.BeginChange(page);
+            return;
+        }
+        if (page.Snapshot < segments.Snapshot && segments.IsSnapshotHeld) page.Put((MapEntry[])page.Entries.Clone());
+        page.Snapshot = segments.Snapshot;
+    }
+
+    /// <summary>
+    /// The page is trimmed as a whole and nothing in it is as new as that: it goes without being read, and what it keeps of segments is given back in the background. Not where a snapshot may
+    /// see some of it, nor in a clone, whose entries are not all its own.
+    /// </summary>
+    private bool TryDropUnread(ulong number, MapPage page, ulong sequence)
+    {
+        if (page.IsResident || page.SequenceMax >= sequence || _layers.Count > 0 || Base is not null || _lostEntries > 0) return false;
+        StoredBytes -= page.StoredBytes;
+        MappedBlocks -= page.Mapped;
+        _pages.Remove(number);
+        _pagesRemoved = true;
+        cache!.Release(page);
+        return true;
+    }
+
+    private void ReleasePage(MapPage page)
+    {
+        if (!page.IsResident)
+        {
+            cache!.Release(page);
+            return;
+        }
+        foreach (ref readonly var entry in page.Entries.AsSpan())
+        {
+            if (entry.IsMapped) segments.RemoveLive(in entry);
+        }
+        cache?.Forget(page);
+    }
+}
