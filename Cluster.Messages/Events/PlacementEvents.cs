@@ -13,7 +13,11 @@ public abstract record PlacementEvent;
 /// <summary>A node appeared, or came back with another description.</summary>
 public sealed record NodeRegistered(NodeDescription Node) : PlacementEvent;
 
+/// <summary>By an operator, until an operator takes it back; a cordon for a restart is over with it.</summary>
 public sealed record NodeCordoned(NodeId Node, bool Cordoned) : PlacementEvent;
+
+/// <summary>For as long as the node restarts: its next start takes it back if whoever asked does not.</summary>
+public sealed record NodeCordonedForRestart(NodeId Node) : PlacementEvent;
 
 /// <summary>The volume has its id and its nodes. Its owner is told until it confirms.</summary>
 public sealed record VolumePlaced(VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas) : PlacementEvent;

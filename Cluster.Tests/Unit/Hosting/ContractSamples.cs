@@ -62,6 +62,7 @@ internal static class ContractSamples
         new ShrinkWithdrawn(Volume),
         new CloneStarted(Volume, 0x1122334455667788, "copy", 1_800_000_000_123),
         new CloneEnded(Volume, "copy"),
+        new NodeCordonedForRestart(Node),
     ];
 
     public static readonly ImmutableArray<IControlMessage> ControlMessages =
@@ -107,6 +108,7 @@ internal static class ContractSamples
         new PlacementProtocol.DeleteVolume("pg", Revision, true),
         new PlacementProtocol.ListNodes(),
         new PlacementProtocol.CordonNode("node-1", true),
+        new PlacementProtocol.CordonForRestart("node-1", true),
         new PlacementProtocol.RegisterNode(Description, Report),
         new PlacementProtocol.ReportNode(Node, Report),
         new PlacementProtocol.ReportAway(Node, [new AwayVolume(Volume, Node, 13)]),
