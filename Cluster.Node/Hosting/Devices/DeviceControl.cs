@@ -73,7 +73,7 @@ public sealed class DeviceControl : IDeviceControl
     {
         AttachStatus.NotFound => ControlStatus.NotFound,
         AttachStatus.Invalid => ControlStatus.Invalid,
-        AttachStatus.TimedOut => ControlStatus.TimedOut,
+        AttachStatus.TimedOut or AttachStatus.Running => ControlStatus.TimedOut,
         AttachStatus.Failed => ControlStatus.Unavailable,
         _ => ControlStatus.Conflict,
     }, Sentence(reason));
