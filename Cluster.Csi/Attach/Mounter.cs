@@ -76,10 +76,17 @@ public sealed class Mounter : IMounter
         var (device, path, kind) = (request.Device, request.Path, FileSystems.NameOf(request.FileSystem));
         if (!Path.IsPathFullyQualified(path)) return AttachResult<MountEntry>.Error(AttachStatus.Invalid, $"the path {path} is not absolute");
         if (HostProgram.Missing("mount") is { } missing) return AttachResult<MountEntry>.Error(AttachStatus.NotSupported, missing);
-        if (MountPoint(path) is { } failure) return failure.To<MountEntry>();
-        path = Native.RealPath(path)!;
+        // What is mounted there may be one that has stopped, and answers nothing: the path seems to be absent.
+        if (MountTable.At(MountTable.Read(), path) is null && MountPoint(path) is { } failure) return failure.To<MountEntry>();
+        path = Native.RealPath(path) ?? path;
         var mounts = MountTable.Read();
-        if (MountTable.At(mounts, path) is { } there) return IsThis(there, request) ? there : Taken(there);
+        if (MountTable.At(mounts, path) is { } there)
+        {
+            if (there.Source != device.Path || FileSystemHealth.Trouble(there) is not { Length: > 0 } trouble) return IsThis(there, request) ? there : Taken(there);
+            var cleared = await UnmountStoppedAsync(there, mounts, trouble, cancellation).ConfigureAwait(false);
+            if (!cleared.IsOk) return cleared.To<MountEntry>();
+            mounts = MountTable.Read();
+        }
         if (!mounts.Any(mount => mount.Source == device.Path) && !device.ReadOnly)
         {
             var check = await CheckAsync(device, request.FileSystem, cancellation).ConfigureAwait(false);
@@ -87,8 +94,20 @@ public sealed class Mounter : IMounter
         }
         string[] options = [request.ReadOnly || device.ReadOnly ? "ro" : "rw", .. Needed(request.FileSystem), .. request.Options];
         var run = await HostProgram.RunAsync("mount", ["-t", kind, "-o", string.Join(',', options), device.Path, path], cancellation).ConfigureAwait(false);
-        return run.IsOk ? MountedAt(path) : AttachResult<MountEntry>.Error(AttachStatus.Failed, run.Reason);
+        if (run.IsOk) return MountedAt(path);
+        // EROFS of a mount that is read-only already has one reason in both file systems.
+        return device.ReadOnly && run.Error.Contains("read-only", StringComparison.Ordinal) ? Unclean(device, request.FileSystem) : AttachResult<MountEntry>.Error(AttachStatus.Failed, run.Reason);
     }
+
+    private static AttachResult<MountEntry> Unclean(AttachedDevice device, FileSystemKind fileSystem) => AttachResult<MountEntry>.Error(AttachStatus.Damaged,
+        $"the {FileSystems.NameOf(fileSystem)} of volume {device.FullName} was not unmounted cleanly, and a volume that is published read-only ({device.Path}) can't have its journal replayed: publish it for writing once, or a clone of it, "
+        + $"and unmount it there; or mount it as it is by the mount option {(fileSystem == FileSystemKind.Xfs ? "norecovery" : "noload")}, without what only the journal has");
+
+    /// <summary>It never works again as long as it is mounted anywhere: whoever uses it has to go first.</summary>
+    private async Task<AttachResult<Done>> UnmountStoppedAsync(MountEntry stopped, IReadOnlyList<MountEntry> mounts, string trouble, CancellationToken cancellation) =>
+        mounts.FirstOrDefault(mount => mount.Source == stopped.Source && mount.Path != stopped.Path) is { } other
+            ? AttachResult<Done>.Error(AttachStatus.InUse, $"the file system of {stopped.Source} at {stopped.Path} has {trouble} and is in use at {other.Path} too: end what uses it there, and it is mounted anew")
+            : await UnmountAsync(stopped.Path, force: false, cancellation).ConfigureAwait(false);
 
     /// <summary>Clones and restored snapshots have the UUID of what they were made from, and xfs refuses a second one on a host (mount(8), xfs: nouuid). Which volume it is the device says.</summary>
     private static string[] Needed(FileSystemKind fileSystem) => fileSystem == FileSystemKind.Xfs ? ["nouuid"] : [];

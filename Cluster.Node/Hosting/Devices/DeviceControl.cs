@@ -66,7 +66,7 @@ public sealed class DeviceControl : IDeviceControl
         ReadOnly = view.Device.ReadOnly,
         Kind = view.Device.Kind == AttacherKind.KernelNbd ? Attachers.KernelNbd : Attachers.FuseLoop,
         Served = view.Device.IsServed,
-        Mounts = [.. view.Mounts.Select(mount => new MountResource { Path = mount.Path, FileSystem = mount.FileSystem, Options = mount.Options, ReadOnly = mount.IsReadOnly })],
+        Mounts = [.. view.Mounts.Select(mount => new MountResource { Path = mount.Path, FileSystem = mount.FileSystem, Options = mount.Options, ReadOnly = mount.IsReadOnly, Trouble = FileSystemHealth.Trouble(mount) })],
     };
 
     private static ControlFailure Failure(AttachStatus status, string reason) => new(status switch
