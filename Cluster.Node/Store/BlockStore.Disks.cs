@@ -66,7 +66,8 @@ public sealed partial class BlockStore
     /// <param name="from">Where the checkpoint ends.</param>
     private void DamageWithoutLog(LogPosition from, LogPosition? cleanEnd)
     {
-        if (!_disk.LacksLog || from == cleanEnd) return;
+        // A checkpoint behind the end of a stop that still counts is that of an open without a disk, which wrote nothing else.
+        if (!_disk.LacksLog || from >= cleanEnd) return;
         var paths = string.Join(", ", _disk.Absent.Where(disk => disk.IsNew).Select(disk => disk.Path));
         foreach (var volume in _volumes.Values) volume.MarkDamaged($"the end of the log may be on a disk that is missing ({paths})");
     }
@@ -79,6 +80,8 @@ public sealed partial class BlockStore
     {
         Volatile.Write(ref _missingBytes, Segments.MissingBytes);
         if (!_disk.LacksLog) return null;
+        // The log's segment must not take the room of the checkpoint.
+        BeginKeeping();
         UpdateCapacity();
         if (BeginLog() is { } failed) return new RecoveryFailure(failed.Status, $"the log could not go on without the missing disks: {failed.Detail}");
         var snapshot = TakeSnapshot();
@@ -89,6 +92,18 @@ public sealed partial class BlockStore
         NoteCheckpointBytes(bytes);
         NoteCheckpoint(snapshot);
         return null;
+    }
+
+    /// <summary>
+    /// From here on the log may be written. Where it ends in a segment that is missing, and there was no room for another, only the stop in order says that nothing is missing behind it: that counts until
+    /// there is a segment. The loop waits for the superblock then, once.
+    /// </summary>
+    private DiskResult MakeUsable()
+    {
+        var end = _writer.End.Number;
+        if (!LacksDisks || Segments.All.Any(segment => segment.Number == end && !segment.IsMissing)) return UseUpStop();
+        _writer.BeforeFirst = UseUpStop;
+        return DiskResult.Done();
     }
 
     /// <summary>An entry in a segment of this open, on media. With no room for a segment there will be no log either: it ends where it did.</summary>
