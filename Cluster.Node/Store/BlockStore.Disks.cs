@@ -83,15 +83,23 @@ public sealed partial class BlockStore
         // The log's segment must not take the room of the checkpoint.
         BeginKeeping();
         UpdateCapacity();
+        // What is damaged is on media before anything is: the log's next segment may be one that the missing disk's part of the log led to.
+        if (_volumes.Values.Any(volume => volume.Damage is not null) && WriteCheckpointWithout(out _, out _) is { } unwritten) return unwritten;
         if (BeginLog() is { } failed) return new RecoveryFailure(failed.Status, $"the log could not go on without the missing disks: {failed.Detail}");
-        var snapshot = TakeSnapshot();
-        var result = CheckpointWriter.Write(_disk, snapshot, Maps.File, out var bytes);
-        if (result.IsOk) result = _disk.GoOnWithout();
-        if (!result.IsOk) return new RecoveryFailure(result.Status, $"a checkpoint without the missing disks could not be written: {result.Detail}");
+        if (WriteCheckpointWithout(out var snapshot, out var bytes) is { } failure) return failure;
+        var result = _disk.GoOnWithout();
+        if (!result.IsOk) return new RecoveryFailure(result.Status, $"the list of its disks could not be written: {result.Detail}");
         _checkpointAtBytes = _writer.AppendedBytes;
         NoteCheckpointBytes(bytes);
         NoteCheckpoint(snapshot);
         return null;
+    }
+
+    private RecoveryFailure? WriteCheckpointWithout(out CheckpointSnapshot snapshot, out long bytes)
+    {
+        snapshot = TakeSnapshot();
+        var result = CheckpointWriter.Write(_disk, snapshot, Maps.File, out bytes);
+        return result.IsOk ? null : new RecoveryFailure(result.Status, $"a checkpoint without the missing disks could not be written: {result.Detail}");
     }
 
     /// <summary>
