@@ -7,7 +7,7 @@ public enum DiskLane
     Read = 1,
     Background = 2,
 
-    /// <summary>Pages of the maps, which memory waits for: not behind a checkpoint that has all of them.</summary>
+    /// <summary>Pages of the maps, which memory and clients' reads wait for: not behind a checkpoint that has all of them, nor behind reads of a disk that is slow or hangs.</summary>
     Map = 3,
 
     /// <summary>Probes of disks that were slow: nothing else waits for one that hangs.</summary>

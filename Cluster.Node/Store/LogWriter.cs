@@ -42,6 +42,9 @@ public sealed unsafe class LogWriter : IDisposable
 
     public Segment? Active => _active;
 
+    /// <summary>What must be on media before the first segment is used; null: nothing. It may block. If it fails the log has failed.</summary>
+    public Func<DiskResult>? BeforeFirst { get; set; }
+
     /// <summary>End of what is staged, and after <see cref="Flush"/> of what is written.</summary>
     public LogPosition End => _active is null ? _last : new LogPosition(_active.Number, _active.EndBytes);
 
@@ -175,6 +178,11 @@ public sealed unsafe class LogWriter : IDisposable
         if (!Flush().IsOk) return IoStatus.DeviceError;
         var taken = _segments.Take(_identity.NewId, space, out var next);
         if (!taken.IsOk) return taken.Status == IoStatus.NoSpace ? IoStatus.NoSpace : IoStatus.DeviceError;
+        if (_active is null && BeforeFirst?.Invoke() is { IsOk: false } failed)
+        {
+            Failure = failed;
+            return IoStatus.DeviceError;
+        }
         var header = new SegmentHeader(next!.Id, next.Disk, _identity.StoreId, _nextNumber++, End, (uint)_segments.SegmentBytes,
             _identity.OpenCount);
         _active = next;

@@ -65,8 +65,8 @@ internal static partial class StoreLog
     public static partial void RetireFailed(ILogger logger, string store, string reason);
 
     [LoggerMessage(20, LogLevel.Warning,
-        "The file system of the store at {Store} has no room for its next checkpoint, of {NeededKiB} KiB with {FreeKiB} KiB free ({Reason}): something else fills it; make room, or the log is kept and grows")]
-    public static partial void NoCheckpointRoom(ILogger logger, string store, long neededKiB, long freeKiB, string reason);
+        "The file system of the store at {Store} has no room for its next checkpoint, of {NeededKiB} KiB with {FreeKiB} KiB free ({Reason}): {What}; make room, or the log is kept and grows")]
+    public static partial void NoCheckpointRoom(ILogger logger, string store, long neededKiB, long freeKiB, string reason, string what);
 
     [LoggerMessage(21, LogLevel.Information, "The file system of the store at {Store} has room for the next checkpoint again")]
     public static partial void CheckpointRoomAgain(ILogger logger, string store);

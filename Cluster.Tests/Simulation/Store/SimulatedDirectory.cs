@@ -36,6 +36,9 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     /// <summary>Reads fail, of open files too.</summary>
     public bool FailsReads { get; set; }
 
+    /// <summary>Called by every preallocation, on its thread.</summary>
+    public Action? BeforePreallocate { get; init; }
+
     /// <summary>Each write, sync and read takes so long, by this clock.</summary>
     public int DelayMs { get; set; }
 
@@ -131,8 +134,12 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
             return CanWrite ? file.Sync() : Gone;
         }
 
-        public DiskResult Preallocate(long lengthBytes) => !CanWrite ? Gone
-            : lengthBytes - file.LengthBytes > directory.FreeBytes ? DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space") : file.Preallocate(lengthBytes);
+        public DiskResult Preallocate(long lengthBytes)
+        {
+            directory.BeforePreallocate?.Invoke();
+            if (!CanWrite) return Gone;
+            return lengthBytes - file.LengthBytes > directory.FreeBytes ? DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space") : file.Preallocate(lengthBytes);
+        }
 
         public DiskResult Keep(long lengthBytes) => !CanWrite ? Gone
             : lengthBytes - file.LengthBytes > directory.FreeBytes ? DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space") : file.Keep(lengthBytes);
