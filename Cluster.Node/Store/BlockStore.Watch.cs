@@ -42,6 +42,7 @@ public sealed partial class BlockStore
         _marked = [.. disks.Select(disk => new DiskMark(disk.Id, disk.IsDrained, disk.IsSuspect, disk.IsEmpty))];
         for (var index = 0; index < disks.Count; index++)
         {
+            disks[index].Index = index;
             _reasons[index] = "it was suspect before this start, and is used again when it was well for long";
             if (disks[index].IsSuspect) _health.Remember(index, _loop.NowMs);
         }
@@ -67,6 +68,7 @@ public sealed partial class BlockStore
         }
         if (_health.Observe(_loop.NowMs, _windows)) ApplyVerdicts();
         _disk.Share();
+        _cleaner.LeaveHung();
         ProbeOne();
         RetireAgain();
         MarkOne();

@@ -35,6 +35,14 @@ internal sealed partial class Cleaner
         return best;
     }
 
+    /// <summary>Called once a second: a read that does not return is left, and its disk alone until it does. What else there is to do goes on.</summary>
+    public void LeaveHung()
+    {
+        if (_window is null || _source is not { IsHung: true, PoolDisk: { IsHome: false } disk }) return;
+        store.LogCleanerLeft(_source, disk);
+        Stop();
+    }
+
     private bool TakeSkip()
     {
         var skips = _skipsBad;

@@ -27,6 +27,9 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     private Segment? _source;
     private ulong _sourceNumber;
 
+    /// <summary>Under way on a disk thread.</summary>
+    private ReadWindow? _window;
+
     public bool IsBusy => _source is not null;
 
     /// <summary>The segment that is read; null: there is none.</summary>
@@ -61,18 +64,30 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
         ReadNext();
     }
 
-    /// <summary>A disk that is to be emptied may hang: no checkpoint waits for it.</summary>
-    private void ReadNext() => store.Submit(_drains ? DiskLane.Drain : DiskLane.Background, new ReadWindow(this));
+    private void ReadNext()
+    {
+        _window = new ReadWindow(this, _scanner!, _source!.PoolDisk, TakeSkip());
+        store.SubmitWindow(_source, _window, _drains);
+    }
 
     public void Stop()
     {
         EndDrain();
-        _scanner?.Dispose();
-        (_scanner, _source, _isAtRecord) = (null, null, false);
+        if (_window is { } window) window.Leave();
+        else _scanner?.Dispose();
+        (_scanner, _source, _window, _isAtRecord) = (null, null, null, false);
         store.OnCleanerStepped();
     }
 
-    private void EndJob() => store.OnJobDone();
+    private void OnWindowEnded(ReadWindow window, bool wasRead, bool hasEnded)
+    {
+        if (_window == window)
+        {
+            _window = null;
+            OnWindowRead(wasRead, hasEnded);
+        }
+        store.OnJobDone();
+    }
 
     public void OnPagesLoaded() => OnWindowRead(wasRead: true, hasEnded: false);
 
@@ -245,24 +260,34 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
         return status;
     }
 
-    private sealed class ReadWindow(Cleaner cleaner) : DiskJob
+    private sealed class ReadWindow(Cleaner cleaner, LogScanner scanner, StoreDisk? disk, bool skipsBad) : DiskJob
     {
-        private readonly LogScanner _scanner = cleaner._scanner!;
-        private readonly bool _skipsBad = cleaner.TakeSkip();
         private bool _hasEnded;
         private bool _wasRead;
+        private bool _isLeft;
+
+        /// <summary>The cleaner does not wait for it any more. The scanner stays until the read ends, which may still put bytes there.</summary>
+        public void Leave()
+        {
+            _isLeft = true;
+            if (disk is not null) disk.HasLeftRead = true;
+        }
 
         public override void Execute()
         {
             // Behind bad bytes, from where the next entry begins; if there is none, the scan ends where it stands.
-            _hasEnded = _skipsBad && !_scanner.TrySkipToNextEntry();
-            _wasRead = _hasEnded ? _scanner.FailureDetail is null : _scanner.Prefetch();
+            _hasEnded = skipsBad && !scanner.TrySkipToNextEntry();
+            _wasRead = _hasEnded ? scanner.FailureDetail is null : scanner.Prefetch();
         }
 
         public override void Complete()
         {
-            cleaner.OnWindowRead(_wasRead, _hasEnded);
-            cleaner.EndJob();
+            if (_isLeft)
+            {
+                scanner.Dispose();
+                if (disk is not null) disk.HasLeftRead = false;
+            }
+            cleaner.OnWindowEnded(this, _wasRead, _hasEnded);
         }
     }
 }

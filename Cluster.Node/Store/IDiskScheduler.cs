@@ -10,10 +10,10 @@ public enum DiskLane
     /// <summary>Pages of the maps, which memory waits for: not behind a checkpoint that has all of them.</summary>
     Map = 3,
 
-    /// <summary>Probes of disks that were slow: nothing else waits for one that hangs.</summary>
+    /// <summary>Probes of disks that were slow, a thread for each: nothing else waits for one that hangs.</summary>
     Probe = 4,
 
-    /// <summary>Reads and deletions on disks that are emptied: checkpoints do not wait for one that hangs.</summary>
+    /// <summary>The cleaner's reads of further disks, and deletions of segments: a thread for each disk, so that neither a checkpoint nor another disk waits for one that hangs.</summary>
     Drain = 5,
 }
 
@@ -39,4 +39,8 @@ public abstract class DiskJob
 public interface IDiskScheduler
 {
     void Submit(DiskLane lane, DiskJob job);
+
+    /// <summary>For <see cref="DiskLane.Probe"/> and <see cref="DiskLane.Drain"/>: in order with what there is for the same disk only.</summary>
+    /// <param name="disk">Which of the store's disks, from 0.</param>
+    void Submit(DiskLane lane, int disk, DiskJob job) => Submit(lane, job);
 }

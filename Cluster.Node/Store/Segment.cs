@@ -21,6 +21,9 @@ public sealed class Segment(int index, string name, Guid id, IDiskFile file)
     /// <summary>A call on its disk does not return.</summary>
     public bool IsHung => File is PoolFile { Disk.IsHung: true };
 
+    /// <summary>Null: that is missing, or the store knows of no disks.</summary>
+    internal StoreDisk? PoolDisk => (File as PoolFile)?.Disk;
+
     public bool IsOn(StoreDisk disk) => File is PoolFile known && known.Disk == disk;
 
     /// <summary>Its file is gone, or goes: the slot is not used any more.</summary>

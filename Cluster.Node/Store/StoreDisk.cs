@@ -42,6 +42,7 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
     private volatile bool _isDrained;
     private volatile bool _isSuspect;
     private volatile bool _isEmpty;
+    private volatile bool _hasLeftRead;
 
     public IDisk Files => files;
 
@@ -122,7 +123,7 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
     }
 
     /// <summary>A call on it is under way for so long that nothing more is asked of it that can wait.</summary>
-    internal bool IsHung => Math.Max(Reads.UnderWayMs, Math.Max(Writes.UnderWayMs, Syncs.UnderWayMs)) >= HungMs;
+    internal bool IsHung => _hasLeftRead || Math.Max(Reads.UnderWayMs, Math.Max(Writes.UnderWayMs, Syncs.UnderWayMs)) >= HungMs;
 
     /// <summary>Whether what is at its path is still this disk, and not the directory that its file system was mounted on. Blocks; the home is not asked.</summary>
     internal DiskResult CheckLabel()
@@ -132,6 +133,12 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
         if (status == IoStatus.Ok && label.Disk == Id) return DiskResult.Done();
         return DiskResult.Failed(IoStatus.DeviceError, status == IoStatus.Ok ? $"disk {label.Disk} is at {Path} now" : $"there is no label of it at {Path} ({(reason.Length > 0 ? reason : "it is empty")}): is its file system mounted?");
     }
+
+    /// <summary>A read that nobody waits for has not returned yet: it hangs, also if other calls came back since.</summary>
+    internal bool HasLeftRead { get => _hasLeftRead; set => _hasLeftRead = value; }
+
+    /// <summary>Its place among the disks of the store; 0: the home. Loop only.</summary>
+    internal int Index { get; set; }
 
     internal void CountSegments(int more) => Interlocked.Add(ref _segments, more);
 

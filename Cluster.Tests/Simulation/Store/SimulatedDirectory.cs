@@ -3,6 +3,20 @@ using Cluster.Node.Store;
 
 namespace Cluster.Tests.Simulation.Store;
 
+/// <summary>Kinds of calls on a directory and its files.</summary>
+[Flags]
+public enum SimulatedCalls
+{
+    None = 0,
+    Reads = 1,
+    Writes = 2,
+    Syncs = 4,
+
+    /// <summary>Open, list, delete, and fsync of the directory.</summary>
+    Names = 8,
+    All = Reads | Writes | Syncs | Names,
+}
+
 /// <summary>
 /// One directory of a simulated disk as a disk of its own: several disks that lose their power at one moment. The home of a store has the empty prefix, the others one such as "d1/". It can be taken
 /// away, and made to fail.
@@ -36,6 +50,14 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     /// <summary>Reads fail, of open files too.</summary>
     public bool FailsReads { get; set; }
 
+    /// <summary>These calls do not return, as long as that is so (<see cref="HangingScheduler"/>).</summary>
+    public SimulatedCalls Hangs { get; set; }
+
+    private void Call(SimulatedCalls kind)
+    {
+        while ((Hangs & kind) != 0) HangingScheduler.Hang(Description);
+    }
+
     /// <summary>Each write, sync and read takes so long, by this clock.</summary>
     public int DelayMs { get; set; }
 
@@ -62,6 +84,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     public DiskResult Open(string name, bool create, out IDiskFile? file)
     {
         file = null;
+        Call(SimulatedCalls.Names);
         if (IsGone || (create && FailsWrites)) return Gone;
         var result = disk.Open(prefix + name, create, out var opened);
         if (result.IsOk) file = new Handle(this, opened!, name, FailsReadsOf.Length > 0 && name.StartsWith(FailsReadsOf, StringComparison.Ordinal));
@@ -70,6 +93,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
 
     public DiskResult List(List<string> names)
     {
+        Call(SimulatedCalls.Names);
         if (IsGone) return Gone;
         names.AddRange(Names);
         return DiskResult.Done();
@@ -77,6 +101,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
 
     public DiskResult Delete(string name)
     {
+        Call(SimulatedCalls.Names);
         if (IsGone) return Gone;
         if (FailDeletes == 0) return disk.Delete(prefix + name);
         FailDeletes--;
@@ -87,6 +112,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
 
     public DiskResult SyncDirectory()
     {
+        Call(SimulatedCalls.Names);
         if (IsGone || FailsWrites) return Gone;
         if (FailDirectorySyncs == 0) return disk.SyncDirectory(prefix);
         FailDirectorySyncs--;
@@ -110,6 +136,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
         public DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
         {
             ObjectDisposedException.ThrowIf(_isClosed, this);
+            directory.Call(SimulatedCalls.Writes);
             directory.Clock?.Pass(directory.DelayMs);
             var fails = directory.FailsWritesOf.Length > 0 && name.StartsWith(directory.FailsWritesOf, StringComparison.Ordinal);
             return CanWrite && !fails ? file.Write(offsetBytes, vectors) : Gone;
@@ -118,6 +145,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
         public DiskResult Read(long offsetBytes, Span<byte> to)
         {
             ObjectDisposedException.ThrowIf(_isClosed, this);
+            directory.Call(SimulatedCalls.Reads);
             directory.Clock?.Pass(directory.DelayMs);
             return directory.IsGone || directory.FailsReads || failsReads ? Gone : file.Read(offsetBytes, to);
         }
@@ -127,6 +155,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
         public DiskResult Sync()
         {
             ObjectDisposedException.ThrowIf(_isClosed, this);
+            directory.Call(SimulatedCalls.Syncs);
             directory.Clock?.Pass(directory.DelayMs);
             return CanWrite ? file.Sync() : Gone;
         }
