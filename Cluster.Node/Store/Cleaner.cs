@@ -40,7 +40,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     /// <summary>Encoded bytes of blocks that were copied.</summary>
     public long MovedBytes { get; private set; }
 
-    /// <summary>Takes the emptiest segment that holds no uncommitted record (R4). False: there is none.</summary>
+    /// <summary>Takes the emptiest segment that holds no uncommitted record (R4), of a disk that answers. False: there is none.</summary>
     public bool TryBegin(ulong endNumber)
     {
         var limit = (long)store.Segments.SegmentBytes / 100 * LiveMaxPercent;
@@ -50,7 +50,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
             var isCandidate = segment.Number > 0 && segment.Number < endNumber && !segment.IsDead && segment.TailRecords == 0
                 && segment is { IsStuck: false, AwaitsReleases: false }
                 && segment.LiveBytes < limit;
-            if (isCandidate && (best is null || segment.LiveBytes < best.LiveBytes)) best = segment;
+            if (isCandidate && (best is null || segment.LiveBytes < best.LiveBytes) && !segment.IsHung) best = segment;
         }
         if (best is null) return false;
         Begin(best);
@@ -59,15 +59,15 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
 
     private void Begin(Segment best)
     {
-        (_source, _sourceNumber, _skipsBad) = (best, best.Number, false);
-        _scanner = new LogScanner(best.File, best.Seed, best.Number, SegmentHeader.SizeBytes, (uint)store.Segments.SegmentBytes);
+        (_source, _sourceNumber, _skipsBad, _leavesBad) = (best, best.Number, false, _drains || best.IsAvoided);
+        _scanner = new LogScanner(best.File, best.Seed, best.Number, SegmentHeader.SizeBytes, (uint)store.Segments.SegmentBytes) { PassesUnreadable = _leavesBad };
         ReadNext();
     }
 
     private void ReadNext()
     {
         _window = new ReadWindow(this, _scanner!, _source!.PoolDisk, TakeSkip());
-        store.SubmitWindow(_source, _window, _drains);
+        store.SubmitWindow(_source, _window);
     }
 
     public void Stop()
@@ -86,7 +86,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
             _window = null;
             OnWindowRead(wasRead, hasEnded);
         }
-        store.OnJobDone();
+        store.OnJobDone(window);
     }
 
     public void OnPagesLoaded() => OnWindowRead(wasRead: true, hasEnded: false);
@@ -124,7 +124,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
             if (!_isAtRecord)
             {
                 var step = scanner.Next();
-                if (step == ScanStep.Bad && _drains)
+                if (step == ScanStep.Bad && _leavesBad)
                 {
                     _skipsBad = true;
                     return (IoStatus.Ok, false);
@@ -182,7 +182,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
             source.AwaitsReleases = true;
             Stop();
         }
-        else if (!source.IsDead) Skip(source, _drains ? $"{source.LiveBlocks} of its blocks are bad or lie in a record that is" : "some of its live blocks lie behind bad bytes");
+        else if (!source.IsDead) Skip(source, _leavesBad ? $"{source.LiveBlocks} of its blocks are bad or lie in a record that is" : "some of its live blocks lie behind bad bytes");
         else
         {
             SegmentsCleaned++;
@@ -224,7 +224,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
             if (descriptor.Length > 0 && map.TryFindAt(block, source.Index, start + (uint)offset, out var entry))
             {
                 // Bad bytes are left where they are: their reads say so, and a repair writes them anew.
-                if (scanner.PayloadStatus != IoStatus.Ok && !_drains) return scanner.PayloadStatus;
+                if (scanner.PayloadStatus != IoStatus.Ok && !_leavesBad) return scanner.PayloadStatus;
                 if (scanner.PayloadStatus != IoStatus.Ok && !entry.Descriptor.Matches(header.Volume, 0, block, record.Slice(offset, descriptor.Length)))
                 {
                     offset += descriptor.Length;
@@ -265,6 +265,8 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
         private bool _hasEnded;
         private bool _wasRead;
         private bool _isLeft;
+
+        public override bool MayBeLeft => true;
 
         /// <summary>The cleaner does not wait for it any more. The scanner stays until the read ends, which may still put bytes there.</summary>
         public void Leave()

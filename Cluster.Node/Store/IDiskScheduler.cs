@@ -15,12 +15,18 @@ public enum DiskLane
 
     /// <summary>The cleaner's reads of further disks, and deletions of segments: a thread for each disk, so that neither a checkpoint nor another disk waits for one that hangs.</summary>
     Drain = 5,
+
+    /// <summary>Reads of a scrub or a copy, on any disk: no checkpoint waits for a disk that hangs.</summary>
+    Scrub = 6,
 }
 
 /// <summary>Work that may block on the device. Reused by its owner after it has completed.</summary>
 public abstract class DiskJob
 {
     private Action? _completion;
+
+    /// <summary>It only reads, or deletes what is nobody's any more: a stop does not wait for it on a disk that hangs.</summary>
+    public virtual bool MayBeLeft => false;
 
     /// <summary>The completion as a delegate, made once.</summary>
     public Action Completion => _completion ??= Complete;

@@ -29,11 +29,11 @@ public sealed class Segment(int index, string name, Guid id, IDiskFile file)
     /// <summary>Its file is gone, or goes: the slot is not used any more.</summary>
     public bool IsRetired { get; set; }
 
-    /// <summary>Whether its disk may be written to next; asked once for each segment that is taken.</summary>
-    public bool IsTurn() => File is not PoolFile known || known.Disk.IsTurn();
+    /// <summary>Whether its disk may be written to next, and answers; asked once for each segment that is taken.</summary>
+    public bool IsTurn() => File is not PoolFile known || (!known.Disk.IsHung && known.Disk.IsTurn());
 
     /// <summary>A read found bad bytes of a block here.</summary>
-    public void CountBad() => (File as PoolFile)?.Disk.CountError();
+    public void CountBad(uint offsetBytes) => PoolDisk?.CountErrorAt(Name, offsetBytes);
 
     /// <summary>It is on a disk that is not there: its blocks can't be read, and it is not used anew.</summary>
     public bool IsMissing => File is MissingFile;

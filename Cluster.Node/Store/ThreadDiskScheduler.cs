@@ -40,7 +40,7 @@ public sealed class ThreadDiskScheduler : IDiskScheduler, IDisposable
     }
 
     /// <summary>What these lanes have when the store has stopped is what its stop did not wait for: nothing there may be begun any more.</summary>
-    private static bool MayHang(DiskLane lane) => lane is DiskLane.Probe or DiskLane.Drain;
+    private static bool MayHang(DiskLane lane) => lane is DiskLane.Probe or DiskLane.Drain or DiskLane.Scrub or DiskLane.Read;
 
     private Lane LaneOf(DiskLane lane, int disk)
     {

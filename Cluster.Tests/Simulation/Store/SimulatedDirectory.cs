@@ -42,10 +42,17 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     /// <summary>The next so many deletions find no room for what they have to write, or syncs of the directory fail.</summary>
     public int FailDeletes { get; set; }
 
+    public IoStatus FailDeletesWith { get; set; } = IoStatus.NoSpace;
+
     public int FailDirectorySyncs { get; set; }
 
     /// <summary>Reads of files whose names begin with this fail; "": of none.</summary>
     public string FailsReadsOf { get; set; } = "";
+
+    /// <summary>Reads of any of these bytes fail; the page cache does not have them.</summary>
+    public List<(string Name, long From, long End)> Unreadable { get; } = [];
+
+    private bool IsUnreadable(string name, long from, int length) => Unreadable.Exists(each => each.Name == name && from < each.End && each.From < from + length);
 
     /// <summary>Reads fail, of open files too.</summary>
     public bool FailsReads { get; set; }
@@ -105,7 +112,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
         if (IsGone) return Gone;
         if (FailDeletes == 0) return disk.Delete(prefix + name);
         FailDeletes--;
-        return DiskResult.Failed(IoStatus.NoSpace, "unlink: no space");
+        return DiskResult.Failed(FailDeletesWith, FailDeletesWith == IoStatus.NoSpace ? "unlink: no space" : "unlink: injected error");
     }
 
     public DiskResult Rename(string from, string to) => IsGone ? Gone : disk.Rename(prefix + from, prefix + to);
@@ -147,10 +154,10 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
             ObjectDisposedException.ThrowIf(_isClosed, this);
             directory.Call(SimulatedCalls.Reads);
             directory.Clock?.Pass(directory.DelayMs);
-            return directory.IsGone || directory.FailsReads || failsReads ? Gone : file.Read(offsetBytes, to);
+            return directory.IsGone || directory.FailsReads || failsReads || directory.IsUnreadable(name, offsetBytes, to.Length) ? Gone : file.Read(offsetBytes, to);
         }
 
-        public DiskResult TryReadCached(long offsetBytes, Span<byte> to) => directory.IsGone ? new DiskResult(IoStatus.Busy, 0, null) : file.TryReadCached(offsetBytes, to);
+        public DiskResult TryReadCached(long offsetBytes, Span<byte> to) => directory.IsGone || directory.IsUnreadable(name, offsetBytes, to.Length) ? new DiskResult(IoStatus.Busy, 0, null) : file.TryReadCached(offsetBytes, to);
 
         public DiskResult Sync()
         {
