@@ -72,7 +72,7 @@ public sealed partial class BlockStore
         {
             _keepNotBeforeMs = _loop.NowMs + KeepRetryMs;
             // What is the store's own may be spared; the rest is others'.
-            if (!IsStopping && !_isRetiring && job.Result.Status == IoStatus.NoSpace) BeginRetire(OneOf(_disk.Disks[0]));
+            if (!IsStopping && !_retiring.ContainsKey(_disk.Disks[0]) && job.Result.Status == IoStatus.NoSpace) BeginRetire(OneOf(_disk.Disks[0]));
             if (_keepProblem.Length == 0) StoreLog.NoCheckpointRoom(_logger, _disk.Description, job.Bytes >> 10, _disk.Disks[0].FreeBytes >> 10, job.Result.Detail ?? "", WhatFills);
             _keepProblem = $"it has no room for the store's next checkpoint ({_keepBytes >> 10} KiB): {WhatFills}, and the log is kept as long as none can be written";
         }

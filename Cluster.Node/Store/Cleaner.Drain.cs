@@ -7,6 +7,9 @@ internal sealed partial class Cleaner
 {
     private bool _drains;
     private bool _skipsBad;
+
+    /// <summary>Its disk is to be emptied: bad bytes, and such as can't be read, are left where they are, and all else is moved.</summary>
+    private bool _leavesBad;
     private long _windowAtBytes;
     private ILoopTimer? _drainTimer;
     private ILoopTimer? _restTimer;
@@ -33,6 +36,14 @@ internal sealed partial class Cleaner
             if (best is null || segment.LiveBytes < best.LiveBytes) best = segment;
         }
         return best;
+    }
+
+    /// <summary>Called once a second: a read that does not return is left, and its disk alone until it does. What else there is to do goes on.</summary>
+    public void LeaveHung()
+    {
+        if (_window is null || _source is not { IsHung: true, PoolDisk: { IsHome: false } disk }) return;
+        store.LogCleanerLeft(_source, disk);
+        Stop();
     }
 
     private bool TakeSkip()

@@ -27,6 +27,9 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     private Segment? _source;
     private ulong _sourceNumber;
 
+    /// <summary>Under way on a disk thread.</summary>
+    private ReadWindow? _window;
+
     public bool IsBusy => _source is not null;
 
     /// <summary>The segment that is read; null: there is none.</summary>
@@ -37,7 +40,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     /// <summary>Encoded bytes of blocks that were copied.</summary>
     public long MovedBytes { get; private set; }
 
-    /// <summary>Takes the emptiest segment that holds no uncommitted record (R4). False: there is none.</summary>
+    /// <summary>Takes the emptiest segment that holds no uncommitted record (R4), of a disk that answers. False: there is none.</summary>
     public bool TryBegin(ulong endNumber)
     {
         var limit = (long)store.Segments.SegmentBytes / 100 * LiveMaxPercent;
@@ -47,7 +50,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
             var isCandidate = segment.Number > 0 && segment.Number < endNumber && !segment.IsDead && segment.TailRecords == 0
                 && segment is { IsStuck: false, AwaitsReleases: false }
                 && segment.LiveBytes < limit;
-            if (isCandidate && (best is null || segment.LiveBytes < best.LiveBytes)) best = segment;
+            if (isCandidate && (best is null || segment.LiveBytes < best.LiveBytes) && !segment.IsHung) best = segment;
         }
         if (best is null) return false;
         Begin(best);
@@ -56,23 +59,35 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
 
     private void Begin(Segment best)
     {
-        (_source, _sourceNumber, _skipsBad) = (best, best.Number, false);
-        _scanner = new LogScanner(best.File, best.Seed, best.Number, SegmentHeader.SizeBytes, (uint)store.Segments.SegmentBytes);
+        (_source, _sourceNumber, _skipsBad, _leavesBad) = (best, best.Number, false, _drains || best.IsAvoided);
+        _scanner = new LogScanner(best.File, best.Seed, best.Number, SegmentHeader.SizeBytes, (uint)store.Segments.SegmentBytes) { PassesUnreadable = _leavesBad };
         ReadNext();
     }
 
-    /// <summary>A disk that is to be emptied may hang: no checkpoint waits for it.</summary>
-    private void ReadNext() => store.Submit(_drains ? DiskLane.Drain : DiskLane.Background, new ReadWindow(this));
+    private void ReadNext()
+    {
+        _window = new ReadWindow(this, _scanner!, _source!.PoolDisk, TakeSkip());
+        store.SubmitWindow(_source, _window);
+    }
 
     public void Stop()
     {
         EndDrain();
-        _scanner?.Dispose();
-        (_scanner, _source, _isAtRecord) = (null, null, false);
+        if (_window is { } window) window.Leave();
+        else _scanner?.Dispose();
+        (_scanner, _source, _window, _isAtRecord) = (null, null, null, false);
         store.OnCleanerStepped();
     }
 
-    private void EndJob() => store.OnJobDone();
+    private void OnWindowEnded(ReadWindow window, bool wasRead, bool hasEnded)
+    {
+        if (_window == window)
+        {
+            _window = null;
+            OnWindowRead(wasRead, hasEnded);
+        }
+        store.OnJobDone(window);
+    }
 
     public void OnPagesLoaded() => OnWindowRead(wasRead: true, hasEnded: false);
 
@@ -109,7 +124,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
             if (!_isAtRecord)
             {
                 var step = scanner.Next();
-                if (step == ScanStep.Bad && _drains)
+                if (step == ScanStep.Bad && _leavesBad)
                 {
                     _skipsBad = true;
                     return (IoStatus.Ok, false);
@@ -167,7 +182,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
             source.AwaitsReleases = true;
             Stop();
         }
-        else if (!source.IsDead) Skip(source, _drains ? $"{source.LiveBlocks} of its blocks are bad or lie in a record that is" : "some of its live blocks lie behind bad bytes");
+        else if (!source.IsDead) Skip(source, _leavesBad ? $"{source.LiveBlocks} of its blocks are bad or lie in a record that is" : "some of its live blocks lie behind bad bytes");
         else
         {
             SegmentsCleaned++;
@@ -209,7 +224,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
             if (descriptor.Length > 0 && map.TryFindAt(block, source.Index, start + (uint)offset, out var entry))
             {
                 // Bad bytes are left where they are: their reads say so, and a repair writes them anew.
-                if (scanner.PayloadStatus != IoStatus.Ok && !_drains) return scanner.PayloadStatus;
+                if (scanner.PayloadStatus != IoStatus.Ok && !_leavesBad) return scanner.PayloadStatus;
                 if (scanner.PayloadStatus != IoStatus.Ok && !entry.Descriptor.Matches(header.Volume, 0, block, record.Slice(offset, descriptor.Length)))
                 {
                     offset += descriptor.Length;
@@ -245,24 +260,36 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
         return status;
     }
 
-    private sealed class ReadWindow(Cleaner cleaner) : DiskJob
+    private sealed class ReadWindow(Cleaner cleaner, LogScanner scanner, StoreDisk? disk, bool skipsBad) : DiskJob
     {
-        private readonly LogScanner _scanner = cleaner._scanner!;
-        private readonly bool _skipsBad = cleaner.TakeSkip();
         private bool _hasEnded;
         private bool _wasRead;
+        private bool _isLeft;
+
+        public override bool MayBeLeft => true;
+
+        /// <summary>The cleaner does not wait for it any more. The scanner stays until the read ends, which may still put bytes there.</summary>
+        public void Leave()
+        {
+            _isLeft = true;
+            if (disk is not null) disk.HasLeftRead = true;
+        }
 
         public override void Execute()
         {
             // Behind bad bytes, from where the next entry begins; if there is none, the scan ends where it stands.
-            _hasEnded = _skipsBad && !_scanner.TrySkipToNextEntry();
-            _wasRead = _hasEnded ? _scanner.FailureDetail is null : _scanner.Prefetch();
+            _hasEnded = skipsBad && !scanner.TrySkipToNextEntry();
+            _wasRead = _hasEnded ? scanner.FailureDetail is null : scanner.Prefetch();
         }
 
         public override void Complete()
         {
-            cleaner.OnWindowRead(_wasRead, _hasEnded);
-            cleaner.EndJob();
+            if (_isLeft)
+            {
+                scanner.Dispose();
+                if (disk is not null) disk.HasLeftRead = false;
+            }
+            cleaner.OnWindowEnded(this, _wasRead, _hasEnded);
         }
     }
 }

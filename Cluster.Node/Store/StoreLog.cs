@@ -27,6 +27,12 @@ internal static partial class StoreLog
     [LoggerMessage(6, LogLevel.Warning, "The cleaner at {Disk} left segment {Segment} alone: {Reason}")]
     public static partial void CleanerSkipped(ILogger logger, string disk, string segment, string reason);
 
+    [LoggerMessage(25, LogLevel.Warning, "The stop of the store at {Store} does not wait for {Jobs} reads or deletions: disks that do not answer: {Paths}")]
+    public static partial void StopLeaves(ILogger logger, string store, string paths, int jobs);
+
+    [LoggerMessage(24, LogLevel.Warning, "The cleaner of the store at {Store} left segment {Segment} alone: disk {Disk}, at {Path}, does not answer. It goes on there once that does")]
+    public static partial void CleanerLeft(ILogger logger, string store, string segment, Guid disk, string path);
+
     [LoggerMessage(8, LogLevel.Warning, "The store at {Disk} holds {LiveMiB} MiB of data, of {CapacityMiB} MiB: {Consequence}; trim or delete data, or add disk space")]
     public static partial void SpaceLow(ILogger logger, string disk, long liveMiB, long capacityMiB, string consequence);
 
