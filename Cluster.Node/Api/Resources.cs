@@ -272,6 +272,9 @@ public sealed record DrainResource
 
     /// <summary>What it waits for, one sentence each; empty when it is done.</summary>
     public IReadOnlyList<string> Waits { get; init; } = [];
+
+    /// <summary>Before a restart: volumes that no other node can serve, one sentence each. They stay, are not counted as left, and are away until the node is back.</summary>
+    public IReadOnlyList<string> Stays { get; init; } = [];
 }
 
 /// <summary>The cluster at a glance, as the answering node sees it.</summary>
