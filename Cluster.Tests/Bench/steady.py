@@ -52,7 +52,7 @@ def raw(directory, arguments):
 
 
 def created(cluster, name, bytes):
-    if cluster.call("POST", "/v1/volumes", {"name": name, "sizeBytes": bytes, "replicas": 3}) is None:
+    if cluster.call("POST", "/v1/volumes", {"name": name, "sizeBytes": bytes, "replicas": 3}, at=cluster.names()[0]) is None:
         raise RuntimeError(f"the volume {name} could not be created")
     wait_for(f"{name} is in sync", lambda: cluster.in_sync([name]))
 
@@ -74,7 +74,7 @@ def flood(cluster, seconds, size):
 
 
 def measure(kind, arguments, directory):
-    settings = f"myrmidon.capacity = {6 * arguments.size}\n" if kind == "cleaning" else ""
+    settings = f"myrmidon.capacity = {6 * arguments.size}B\n" if kind == "cleaning" else ""
     place = Path(directory) / kind
     place.mkdir()
     cluster = Cluster(str(ROOT / "myrmidon"), place, arguments.port_offset, settings)
@@ -83,7 +83,7 @@ def measure(kind, arguments, directory):
         uri = cluster.running()[0]["nbd"] + "/steady"
         fio("fill", uri, arguments.size, 0, ["--rw=write", "--bs=1M", "--iodepth=8"])
         if kind == "cleaning":
-            ballast = int(6 * arguments.size * 0.85) - arguments.size
+            ballast = (int(6 * arguments.size * 0.85) - arguments.size) >> 20 << 20
             created(cluster, "ballast", ballast)
             fio("fill", cluster.running()[0]["nbd"] + "/ballast", ballast, 0, ["--rw=write", "--bs=1M", "--iodepth=8"])
             # Until the pool has no free segment left that was never used.
