@@ -60,7 +60,7 @@ public sealed class NodeBoard(TimeProvider time)
         var id = node.Description.Id;
         var report = _reports.GetValueOrDefault(id) ?? new NodeReport(0, 0, 0, 0, Guid.Empty, "");
         var (copies, provisionedBytes) = CopiesByNode(state).GetValueOrDefault(id);
-        return new NodeEntry(node.Description, report, StateOf(node.Description), node.Cordoned, copies, provisionedBytes);
+        return new NodeEntry(node.Description, report, StateOf(node.Description), node.Cordoned, node.ForRestart, copies, provisionedBytes);
     }
 
     /// <summary>Sizes of the volumes with a copy on the node, or one on its way; the most there can be instead of more.</summary>
