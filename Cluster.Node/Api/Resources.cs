@@ -193,6 +193,9 @@ public sealed record NodeResource
     /// <summary>True: no new copies are placed here.</summary>
     public bool Cordoned { get; init; }
 
+    /// <summary>True: it is cordoned until it has started anew, and takes itself back then.</summary>
+    public bool CordonedForRestart { get; init; }
+
     public string? Zone { get; init; }
 
     /// <summary>Base address of the node's REST API.</summary>

@@ -127,7 +127,11 @@ public sealed class CommandLineSpecs : IAsyncLifetime
     {
         await OkAsync("nbd://127.0.0.1:10809", "node", "list");
         await OkAsync("Node node-1 is cordoned.", "node", "cordon", "node-1");
-        await OkAsync("up, cordoned", "node", "show", "node-1");
+        await OkAsync("up, cordoned (no new copies", "node", "show", "node-1");
+        await OkAsync("Node node-1 is uncordoned.", "node", "uncordon", "node-1");
+        await _control.DrainNodeAsync("node-1", TimeSpan.Zero, forRestart: true, CancellationToken.None);
+        await OkAsync("up, cordoned for its restart (no new copies", "node", "show", "node-1");
+        await OkAsync("up, cordoned for restart", "node", "list");
         await OkAsync("Node node-1 is uncordoned.", "node", "uncordon", "node-1");
         await OkAsync("2 of 2 up", "status");
     }
