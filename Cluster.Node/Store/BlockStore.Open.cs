@@ -89,7 +89,7 @@ public sealed partial class BlockStore
         var options = environment.Options;
         var first = new Superblock
         {
-            SegmentBytes = (uint)options.SegmentBytes,
+            SegmentBytes = (uint)options.SegmentBytesFor(options.CapacityBytes > 0 ? options.CapacityBytes : environment.Disk.FreeBytes),
             StoreId = options.NewId(),
             DiskId = options.NewId(),
             CleanStop = true,
@@ -172,7 +172,7 @@ public sealed partial class BlockStore
         }
         SettleClones();
         SettleSegments(found, recovery, named);
-        _writer = new LogWriter(Segments, Identity, recovery.End, NextNumber(Math.Max(numberMax, start.Number))) { Durable = recovery.End };
+        _writer = new LogWriter(Segments, Identity, recovery.End, NextNumber(Math.Max(numberMax, start.Number))) { Durable = recovery.End, Leaving = LinkCold };
         _checkpointAtBytes = -recovery.ReplayedBytes;
         failure = GoOnWithoutDisks();
         if (failure is not null) return failure;
@@ -292,6 +292,9 @@ public sealed partial class BlockStore
             each.Segment.Number = each.Number;
             each.Segment.EndBytes = each.Segment.WrittenBytes = (uint)Segments.SegmentBytes;
         }
+        // When each was filled nobody knows any more, but for the order.
+        var age = 0L;
+        foreach (var segment in Segments.All.Where(segment => segment.Number > 0).OrderByDescending(segment => segment.Number)) segment.SealedAtBytes = -(age += Segments.SegmentBytes);
     }
 
     internal void CloseFiles()

@@ -199,7 +199,7 @@ public sealed partial class BlockStore : IBlockStore
 
     private bool WriteAndNotify()
     {
-        if (_touched.Count == 0 && !_writer.HasStaged) return false;
+        if (_touched.Count == 0 && !_writer.HasStaged && _writer.Failure is null) return false;
         var result = Flush();
         if (!result.IsOk)
         {

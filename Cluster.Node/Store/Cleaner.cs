@@ -4,76 +4,148 @@ using Cluster.Messages.Wire;
 namespace Cluster.Node.Store;
 
 /// <summary>
-/// Moves the live blocks of the emptiest segment to the end of the log, one window of the segment at a time: the disk thread reads it,
-/// the loop copies what the maps still have there. The segment itself is free only after a checkpoint without it is on media, which is
-/// after its copies are. Loop only.
+/// Moves the live blocks of a segment away, one window of it at a time: the disk thread reads it, the loop copies what the maps still have there. They go to a segment beside the log, apart from what
+/// clients write, or to the end of the log when there is no room for that (<see cref="ColdSegment"/>). The source itself is free only after its copies are on media in the log. Which source, and how fast:
+/// <see cref="CleanerPolicy"/>. Loop only.
 /// </summary>
 internal sealed class Cleaner(BlockStore store)
 {
-    /// <summary>A segment with more live bytes than this, in percent, is not worth its copy.</summary>
-    private const int LiveMaxPercent = 90;
     private readonly PackBuilder _pack = new();
+    private readonly List<ColdSegment> _closing = [];
     private LogScanner? _scanner;
     private Segment? _source;
     private ulong _sourceNumber;
+    private ColdSegment? _cold;
 
-    public bool IsBusy => _source is not null;
+    /// <summary>The one that has the newest block of this source.</summary>
+    private ColdSegment? _last;
+    private bool _isStepping;
+    private bool _waits;
+    private long _clientBytesBefore;
+    private long _readBytes;
+
+    /// <summary>A source is under way, or the end of what was moved.</summary>
+    public bool IsBusy => _source is not null || _isStepping;
 
     public int SegmentsCleaned { get; private set; }
 
     /// <summary>Encoded bytes of blocks that were copied.</summary>
     public long MovedBytes { get; private set; }
 
-    /// <summary>Takes the emptiest segment that holds no uncommitted record (R4). False: there is none.</summary>
+    /// <summary>What was taken up by live blocks in the last source.</summary>
+    public long OccupiedBytes { get; private set; }
+
+    /// <summary>How often it has waited for what clients write.</summary>
+    public long Waits { get; private set; }
+
+    /// <summary>Takes the segment that is best by <see cref="CleanerPolicy"/> of those that hold no uncommitted record (R4), or under pressure the emptiest; what it moves must fit. False: there is none.</summary>
     public bool TryBegin(ulong endNumber)
     {
-        var limit = (long)store.Segments.SegmentBytes / 100 * LiveMaxPercent;
-        Segment? best = null;
-        foreach (var segment in store.Segments.All)
-        {
-            var isCandidate = segment.Number > 0 && segment.Number < endNumber && !segment.IsDead && segment.TailRecords == 0
-                && !segment.IsStuck
-                && segment.LiveBytes < limit;
-            if (isCandidate && (best is null || segment.LiveBytes < best.LiveBytes)) best = segment;
-        }
-        if (best is null) return false;
-        (_source, _sourceNumber) = (best, best.Number);
+        if (Choose(endNumber) is not { } best) return false;
+        (_source, _sourceNumber, _last) = (best, best.Number, null);
+        OccupiedBytes = CleanerPolicy.Occupied(best.LiveBytes, best.LiveBlocks);
+        (_clientBytesBefore, _readBytes) = (ClientBytes, 0);
         _scanner = new LogScanner(best.File, best.Seed, best.Number, SegmentHeader.SizeBytes, (uint)store.Segments.SegmentBytes);
-        store.Submit(DiskLane.Background, new ReadWindow(this));
+        Step();
         return true;
+    }
+
+    /// <summary>Clients have written, or there is less room: what waited for that goes on.</summary>
+    public void GoOn()
+    {
+        if (!_waits || MustWait) return;
+        _waits = false;
+        Step();
+    }
+
+    /// <summary>What was moved is needed: the segment that it is in takes no more.</summary>
+    public void CloseCold()
+    {
+        if (IsBusy || _cold is null or { IsGone: true }) return;
+        CloseCurrent();
+        Step();
     }
 
     public void Stop()
     {
         _scanner?.Dispose();
-        (_scanner, _source) = (null, null);
+        (_scanner, _source, _waits) = (null, null, false);
+        if (_closing.Count > 0 && !store.IsStopping) Step();
         store.OnCleanerStepped();
     }
 
-    private void EndJob() => store.OnJobDone();
-
-    private void OnWindowRead(bool wasRead)
+    private Segment? Choose(ulong endNumber)
     {
-        if (_source is not { } source || _scanner is not { } scanner) return;
+        var (segmentBytes, room, pressed) = ((long)store.Segments.SegmentBytes, store.CleanerRoomBytes, store.IsPressed);
+        var (best, most) = ((Segment?)null, 0.0);
+        foreach (var segment in store.Segments.All)
+        {
+            var isCandidate = segment.Number > 0 && segment.Number < endNumber && !segment.IsDead && segment.TailRecords == 0
+                && !segment.IsStuck && !segment.IsMoving;
+            if (!isCandidate) continue;
+            var occupied = CleanerPolicy.Occupied(segment.LiveBytes, segment.LiveBlocks);
+            if (!CleanerPolicy.IsWorth(occupied, segmentBytes)) continue;
+            if (pressed && segment.LiveBytes + ((long)segment.LiveBlocks * CleanerPolicy.BlockOverheadBytesMax) > room) continue;
+            var score = pressed ? segmentBytes - occupied : CleanerPolicy.Score(occupied, segmentBytes, store.LogBytes - segment.SealedAtBytes);
+            if (best is null || score > most) (best, most) = (segment, score);
+        }
+        return best;
+    }
+
+    private long ClientBytes => store.LogBytes - store.CleanedBytes;
+
+    private bool MustWait => !store.IsUrgent && _source is not null
+        && _readBytes > CleanerPolicy.Allowance(ClientBytes - _clientBytesBefore, OccupiedBytes, store.Segments.SegmentBytes);
+
+    private void Step()
+    {
+        if (_isStepping) return;
+        _isStepping = true;
+        store.Submit(DiskLane.Background, new StepJob(this));
+    }
+
+    private void OnStepped(StepJob job)
+    {
+        _isStepping = false;
+        foreach (var cold in job.Written)
+        {
+            store.OnColdWritten(cold);
+        }
+        _closing.RemoveAll(cold => cold.IsReady || cold.IsGone);
+        if (_source is not { } source || _scanner is not { } scanner)
+        {
+            if (_closing.Count > 0 && !store.IsStopping) Step();
+            store.OnCleanerStepped();
+            return;
+        }
         if (store.IsStopping || source.Number != _sourceNumber)
         {
             // Overwritten meanwhile, and in use anew.
             Stop();
             return;
         }
-        if (!wasRead)
+        if (!job.WasRead)
         {
             Skip(source, scanner.FailureDetail ?? "it could not be read");
             return;
         }
+        var before = scanner.Position.OffsetBytes;
         var (status, atEnd) = CopyWindow(source, scanner);
         var staged = StagePack();
+        _readBytes += scanner.Position.OffsetBytes - before;
         if (status == IoStatus.Ok) status = staged;
         if (status == IoStatus.BadChecksum) Skip(source, "some of its live blocks are bad");
         else if (status != IoStatus.Ok) Stop();
         else if (atEnd || source.IsDead) Finish(source);
-        else store.Submit(DiskLane.Background, new ReadWindow(this));
+        else if (MustWait)
+        {
+            (_waits, Waits) = (true, Waits + 1);
+            store.OnCleanerStepped();
+        }
+        else Step();
     }
+
+    private void EndJob() => store.OnJobDone();
 
     private (IoStatus Status, bool AtEnd) CopyWindow(Segment source, LogScanner scanner)
     {
@@ -86,15 +158,18 @@ internal sealed class Cleaner(BlockStore store)
         return (IoStatus.Ok, false);
     }
 
-    /// <summary>All entries were seen: what is live now lies where no entry is, behind bad bytes.</summary>
+    /// <summary>All entries were seen: what is live now is in a segment that is not in the log yet, or lies where no entry is, behind bad bytes.</summary>
     private void Finish(Segment source)
     {
-        if (!source.IsDead) Skip(source, "some of its live blocks lie behind bad bytes");
-        else
+        if (!source.IsDead && _last is null)
         {
-            SegmentsCleaned++;
-            Stop();
+            Skip(source, "some of its live blocks lie behind bad bytes");
+            return;
         }
+        SegmentsCleaned++;
+        if (!source.IsDead && _last is { IsGone: false }) store.AddSource(_last, source);
+        else store.NotePass(source);
+        Stop();
     }
 
     private void Skip(Segment source, string reason)
@@ -144,32 +219,77 @@ internal sealed class Cleaner(BlockStore store)
     private IoStatus Gather(VolumeId volume, ulong block, ulong sequence, in BlockDescriptor descriptor, ReadOnlySpan<byte> encoded)
     {
         if (_pack.Count > 0 && !_pack.CanTake(volume, encoded.Length) && StagePack() is not IoStatus.Ok and var status) return status;
-        if (_pack.Count == 0) _pack.Begin(volume, store.LogRoomBytes);
+        if (_pack.Count == 0) _pack.Begin(volume, Settle(encoded.Length) ? _cold!.RoomBytes : store.LogRoomBytes);
         _pack.Add(block, sequence, in descriptor, encoded);
         return IoStatus.Ok;
     }
 
-    /// <summary>What was gathered goes into the log, in the turn in which it was found: the maps have it where it was read.</summary>
+    /// <summary>Whether what comes now goes beside the log.</summary>
+    private bool Settle(int lengthBytes)
+    {
+        if (_cold is { IsGone: true }) _cold = null;
+        if (_cold is not null && !PackBuilder.Fits(lengthBytes, _cold.RoomBytes)) CloseCurrent();
+        _cold ??= store.OpenCold();
+        return _cold is not null;
+    }
+
+    private void CloseCurrent()
+    {
+        _cold!.Close();
+        _closing.Add(_cold);
+        _cold = null;
+    }
+
+    /// <summary>What was gathered goes into a segment beside the log, or into the log in the turn in which it was found: the maps have it where it was read.</summary>
     private IoStatus StagePack()
     {
         if (_pack.Count == 0) return IoStatus.Ok;
-        var status = store.Relocate(_pack);
+        var status = IoStatus.Ok;
+        if (_cold is not null)
+        {
+            store.AddTo(_cold, _pack);
+            _last = _cold;
+        }
+        else status = store.Relocate(_pack);
         if (status == IoStatus.Ok) MovedBytes += _pack.LengthBytes;
         _pack.Begin(default, 0);
         return status;
     }
 
-    private sealed class ReadWindow(Cleaner cleaner) : DiskJob
+    /// <summary>Writes what is staged beside the log, and reads the next window of the source.</summary>
+    private sealed class StepJob : DiskJob
     {
-        private readonly LogScanner _scanner = cleaner._scanner!;
-        private bool _wasRead;
+        private readonly Cleaner _cleaner;
+        private readonly LogScanner? _scanner;
 
-        public override void Execute() => _wasRead = _scanner.Prefetch();
+        public StepJob(Cleaner cleaner)
+        {
+            (_cleaner, _scanner) = (cleaner, cleaner._scanner);
+            foreach (var cold in cleaner._closing) Take(cold);
+            if (cleaner._cold is { } current) Take(current);
+        }
+
+        public List<ColdSegment> Written { get; } = [];
+
+        public bool WasRead { get; private set; }
+
+        public override void Execute()
+        {
+            foreach (var cold in Written) cold.WriteStaged();
+            WasRead = _scanner is null || _scanner.Prefetch();
+        }
 
         public override void Complete()
         {
-            cleaner.OnWindowRead(_wasRead);
-            cleaner.EndJob();
+            _cleaner.OnStepped(this);
+            _cleaner.EndJob();
+        }
+
+        private void Take(ColdSegment cold)
+        {
+            if (!cold.NeedsWrite) return;
+            cold.OnWriteBegins();
+            Written.Add(cold);
         }
     }
 }

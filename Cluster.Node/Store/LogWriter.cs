@@ -28,6 +28,7 @@ public sealed unsafe class LogWriter : IDisposable
     private int _vectorCount;
     private int _heldCount;
     private uint _stagedBytes;
+    private ulong _reserved;
 
     /// <param name="last">Where the log ends; the first segment taken is chained to it.</param>
     public LogWriter(SegmentTable segments, StoreIdentity identity, LogPosition last, ulong nextNumber)
@@ -35,6 +36,15 @@ public sealed unsafe class LogWriter : IDisposable
         (_segments, _identity, _last, _nextNumber) = (segments, identity, last, nextNumber);
         _arena.Whole.Clear();
     }
+
+    /// <summary>Numbers between two segments of the cleaner: the log may leave so many of its own before one of them is whole.</summary>
+    private const ulong NumbersBetween = 256;
+
+    /// <summary>The log is about to leave its segment; nothing is staged.</summary>
+    public Action? Leaving { get; set; }
+
+    /// <summary>Of the next segment.</summary>
+    public ulong NextNumber => _nextNumber;
 
     /// <summary>Set at the first failed write: nothing more is taken (R10).</summary>
     public DiskResult? Failure { get; private set; }
@@ -64,9 +74,16 @@ public sealed unsafe class LogWriter : IDisposable
     /// <summary>Whether <paramref name="space"/> lets an entry of a record of this length in.</summary>
     public bool HasRoom(int recordBytes, SpaceClass space)
     {
-        var isReserveWhole = space == SpaceClass.Last || _segments.AvailableCount >= SegmentTable.Reserve(space);
+        var isReserveWhole = space == SpaceClass.Last || _segments.AvailableCount >= _segments.Reserve(space);
         if (_active is not null && Fits(recordBytes) && isReserveWhole) return true;
-        return _segments.AvailableCount > SegmentTable.Reserve(space);
+        return _segments.AvailableCount > _segments.Reserve(space);
+    }
+
+    /// <summary>Bytes that surely fit into the segment where the log is and into whole ones, but for the reserve.</summary>
+    public long RoomBytes(SpaceClass space)
+    {
+        var segments = _segments.AvailableCount - _segments.Reserve(space);
+        return segments < 0 ? 0 : SegmentRoomBytes + ((long)segments * (_segments.SegmentBytes - SegmentHeader.SizeBytes));
     }
 
     /// <summary>
@@ -77,7 +94,7 @@ public sealed unsafe class LogWriter : IDisposable
         get
         {
             const int entryBytesMax = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes + Limits.RecordBytesMax;
-            var segments = _segments.AvailableCount - SegmentTable.Reserve(SpaceClass.Data);
+            var segments = _segments.AvailableCount - _segments.Reserve(SpaceClass.Data);
             if (segments < 0) return 0;
             var here = _active is null ? 0 : Math.Max(0, _segments.SegmentBytes - _active.EndBytes - entryBytesMax);
             return here + ((long)segments * (_segments.SegmentBytes - SegmentHeader.SizeBytes - entryBytesMax));
@@ -135,6 +152,37 @@ public sealed unsafe class LogWriter : IDisposable
         _arena.Release();
     }
 
+    /// <summary>A number for a segment that goes into the log later, ahead of what the log gets to by then.</summary>
+    internal ulong ReserveNumber() => _reserved = Math.Max(_nextNumber, _reserved) + NumbersBetween;
+
+    /// <summary>Puts a segment of the cleaner into the log, behind what was written. False: the write failed, and nothing more is taken.</summary>
+    internal bool Link(ColdSegment cold)
+    {
+        Invariant.That(!HasStaged && cold.Number >= _nextNumber, "a segment was linked out of order");
+        var segment = cold.Segment;
+        var header = new SegmentHeader(segment.Id, segment.Disk, _identity.StoreId, cold.Number, End, (uint)_segments.SegmentBytes, _identity.OpenCount);
+        cold.EncodeLink(in header, _arena.Whole);
+        var result = segment.File.WriteAll(0, _arena.Whole[..ColdSegment.LinkBytes]);
+        if (!result.IsOk)
+        {
+            Failure = result;
+            return false;
+        }
+        Seal();
+        AppendedBytes += cold.EndBytes;
+        (segment.Number, segment.EndBytes, segment.WrittenBytes, segment.SealedAtBytes) = (cold.Number, cold.EndBytes, cold.EndBytes, AppendedBytes);
+        (_last, _active, _nextNumber) = (new LogPosition(cold.Number, cold.EndBytes), null, cold.Number + 1);
+        if (segment.IsDirty) return true;
+        segment.IsDirty = true;
+        _dirty.Add(segment);
+        return true;
+    }
+
+    private void Seal()
+    {
+        if (_active is not null) _active.SealedAtBytes = AppendedBytes;
+    }
+
     private bool Fits(int recordBytes) =>
         _active!.EndBytes + EntryPrefix.Align((uint)(EntryPrefix.SizeBytes + recordBytes)) <= (uint)_segments.SegmentBytes;
 
@@ -161,6 +209,9 @@ public sealed unsafe class LogWriter : IDisposable
     private IoStatus Roll(SpaceClass space)
     {
         if (!Flush().IsOk) return IoStatus.DeviceError;
+        Seal();
+        Leaving?.Invoke();
+        if (Failure is not null) return IoStatus.DeviceError;
         var taken = _segments.Take(_identity.NewId, space, out var next);
         if (!taken.IsOk) return taken.Status == IoStatus.NoSpace ? IoStatus.NoSpace : IoStatus.DeviceError;
         var header = new SegmentHeader(next!.Id, next.Disk, _identity.StoreId, _nextNumber++, End, (uint)_segments.SegmentBytes,

@@ -10,7 +10,7 @@ public sealed class FullPoolSpecs : IDisposable
     private const ulong MiB = 1UL << 20;
 
     /// <summary>More than a store of 512 MiB takes, less than it takes once the first part is trimmed.</summary>
-    private const ulong FileBytes = 400 * MiB;
+    private const ulong FileBytes = 600 * MiB;
     private const ulong TrimmedBytes = 256 * MiB;
 
     private readonly string _directory = Directory.CreateTempSubdirectory("myrmidon-full-").FullName;
