@@ -48,13 +48,14 @@ public sealed partial class BlockStore
     private long _cleanedSegments;
     private int _missingSegments;
     private long _freedSegments;
-    private long _coldSegmentsTold;
+    private long _coldSegments;
     private long _cleanerWaits;
+    private long _backlogBytes;
     private SpaceLevel _spaceLevel;
 
     /// <summary>Each number is one that was true lately; any thread.</summary>
     public StoreActivity Activity => new(Volatile.Read(ref _appendedBytes), Volatile.Read(ref _movedBytes), Volatile.Read(ref _checkpointedBytes),
-        Volatile.Read(ref _cleanedSegments), Volatile.Read(ref _freedSegments), Volatile.Read(ref _coldSegmentsTold), Volatile.Read(ref _cleanerWaits));
+        Volatile.Read(ref _cleanedSegments), Volatile.Read(ref _freedSegments), Volatile.Read(ref _coldSegments), Volatile.Read(ref _cleanerWaits), Volatile.Read(ref _backlogBytes));
 
     /// <summary>Since the open.</summary>
     internal int CheckpointsWritten { get; private set; }
@@ -327,8 +328,9 @@ public sealed partial class BlockStore
         Volatile.Write(ref _movedBytes, _cleaner.MovedBytes);
         Volatile.Write(ref _cleanedSegments, _cleaner.SegmentsCleaned);
         Volatile.Write(ref _freedSegments, SegmentsFreed);
-        Volatile.Write(ref _coldSegmentsTold, _coldSegments);
+        Volatile.Write(ref _coldSegments, ColdSegments);
         Volatile.Write(ref _cleanerWaits, _cleaner.Waits);
+        Volatile.Write(ref _backlogBytes, _cleaner.BacklogBytes(_missingSegments));
         TellSpaceLevel();
     }
 

@@ -16,7 +16,15 @@ public sealed partial class BlockStore
 
     /// <summary>Segments that nothing lives in once those that are ready are in the log.</summary>
     private int _emptiedSources;
-    private long _coldSegments;
+
+    /// <summary>Those that went into the log since the open.</summary>
+    internal long ColdSegments { get; private set; }
+
+    /// <summary>Whole, and not in the log yet.</summary>
+    internal int ColdWaiting => _cold.Count(cold => cold.IsReady);
+
+    /// <summary>Being filled.</summary>
+    internal int ColdFilling => _cold.Count(cold => !cold.IsReady);
 
     /// <summary>Of all that was written to the log, what the cleaner wrote.</summary>
     internal long CleanedBytes { get; private set; }
@@ -71,7 +79,7 @@ public sealed partial class BlockStore
             }
             if (!_writer.Link(cold)) return;
             cold.Apply(this);
-            _coldSegments++;
+            ColdSegments++;
             CleanedBytes += cold.EndBytes;
             Release(cold, wasLinked: true);
         }

@@ -66,6 +66,14 @@ internal sealed class Cleaner(BlockStore store)
         Step();
     }
 
+    /// <summary>To be moved until so many segments more are free: the rest of this source, and others like it.</summary>
+    public long BacklogBytes(int missingSegments)
+    {
+        var segmentBytes = (long)store.Segments.SegmentBytes;
+        var rest = _source is null ? 0 : Math.Max(0, segmentBytes - _readBytes) * OccupiedBytes / segmentBytes;
+        return rest + CleanerPolicy.Backlog(missingSegments - (_source is null ? 0 : 1), OccupiedBytes, segmentBytes);
+    }
+
     public void Stop()
     {
         _scanner?.Dispose();

@@ -41,6 +41,10 @@ internal static class CleanerPolicy
     }
 
     /// <summary>Bytes to move until as many segments are free as the cleaner keeps free, if all are as full as the last one that it took.</summary>
-    public static long Backlog(int missingSegments, long occupiedBytes, long segmentBytes) =>
-        missingSegments <= 0 ? 0 : (long)(missingSegments * (double)occupiedBytes * segmentBytes / Math.Max(1, segmentBytes - Math.Min(occupiedBytes, segmentBytes / 100 * OccupiedMaxPercent)));
+    public static long Backlog(int missingSegments, long occupiedBytes, long segmentBytes)
+    {
+        if (missingSegments <= 0) return 0;
+        var gain = Math.Max(segmentBytes / 100 * (100 - OccupiedMaxPercent), segmentBytes - occupiedBytes);
+        return (long)(missingSegments * (double)segmentBytes / gain * occupiedBytes);
+    }
 }

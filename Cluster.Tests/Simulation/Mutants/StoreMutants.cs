@@ -27,7 +27,7 @@ internal static class StoreMutants
             "if (_writer.Durable >= _checkpoint.Snapshot.Position) WriteCheckpointOnceDurable();\n        else _syncWanted = true;",
             "_checkpointIsWriting = true;\n        Submit(DiskLane.Background, _checkpoint);"),
         Plant("the cleaner frees a segment before a checkpoint without it is on media", "P3", "Cleaner.cs",
-            "            SegmentsCleaned++;\n", "            SegmentsCleaned++;\n            store.Segments.Free(source);\n"),
+            "        SegmentsCleaned++;\n", "        SegmentsCleaned++;\n        if (source.IsDead) store.Segments.Free(source);\n"),
         Plant("a segment that the checkpoint on media names is used anew", "P3", "BlockStore.Open.cs",
             "|| named.Contains(each.Segment) ||", "||"),
         Alone("a segment is used anew that a replay reads", "P1, reclaim", "BlockStore.Reclaim.cs",

@@ -46,9 +46,9 @@ public sealed class StoreModelRun
     };
 
     /// <summary>Twelve lives of one store, each ended by a stop, a kill or a loss of power. Throws, naming the seed, where the store is not its model.</summary>
-    public static (int Cleaned, int Freed, int Checkpoints) Run(int seed, int disks = 1)
+    public static (int Cleaned, int Freed, int Checkpoints, long Cold) Run(int seed, int disks = 1)
     {
-        var (cleaned, freed, checkpoints) = (0, 0, 0);
+        var (cleaned, freed, checkpoints, cold) = (0, 0, 0, 0L);
         var run = new StoreModelRun(seed, disks: disks);
         run.Rig.Disk.ShortWrites = seed % 2 == 0;
         run.Rig.Disk.UncachedOneIn = seed % 3 == 0 ? 4 : 0;
@@ -59,7 +59,7 @@ public sealed class StoreModelRun
             {
                 run.Live(random);
                 var store = run.Rig.Store;
-                (cleaned, freed, checkpoints) = (cleaned + store.SegmentsCleaned, freed + store.SegmentsFreed, checkpoints + store.CheckpointsWritten);
+                (cleaned, freed, checkpoints, cold) = (cleaned + store.SegmentsCleaned, freed + store.SegmentsFreed, checkpoints + store.CheckpointsWritten, cold + store.ColdSegments);
                 run.End(random);
             }
             catch (Exception error)
@@ -68,7 +68,7 @@ public sealed class StoreModelRun
             }
         }
         run.CompareCopies();
-        return (cleaned, freed, checkpoints);
+        return (cleaned, freed, checkpoints, cold);
     }
 
     private void Live(Random random)
