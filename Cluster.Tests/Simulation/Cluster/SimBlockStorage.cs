@@ -104,10 +104,17 @@ internal sealed class SimBlockStorage : ISimStorage
         }
     }
 
+    /// <summary>Of the log: what the cleaner writes beside it is no part of that yet, and its segment has no number (docs/adr/0014-cold-segments.md).</summary>
+    private long FirstMissing()
+    {
+        var beside = _store is null ? [] : _store.Segments.All.Where(segment => segment.Number == 0).Select(segment => segment.Name).ToHashSet();
+        return _disk.FirstMissing(SegmentTable.Prefix, beside.Contains);
+    }
+
     /// <summary>The newest state that is on media as a whole.</summary>
     private int StateOnMedia()
     {
-        var missing = _disk.FirstMissing(SegmentTable.Prefix);
+        var missing = FirstMissing();
         _written.RemoveRange(0, Math.Max(0, _written.FindLastIndex(written => written.Operation < missing)));
         return _written[0].State;
     }
@@ -162,7 +169,7 @@ internal sealed class SimBlockStorage : ISimStorage
         // What was staged so far is written by this; what is staged as its answer is not yet.
         var (state, noted) = (_volume?.States.Count - 1, _store.NotedDurable);
         var worked = _store.Run();
-        if (_node.World.Profile.Rots && !_store.HasFailed && _disk.FirstMissing(SegmentTable.Prefix) > _noting.Operation) (_noted, _noting) = (_noting.Below, (noted, _disk.Operations));
+        if (_node.World.Profile.Rots && !_store.HasFailed && FirstMissing() > _noting.Operation) (_noted, _noting) = (_noting.Below, (noted, _disk.Operations));
         if (worked && !_store.HasFailed && state > _written[^1].State) _written.Add(new Written(_disk.Operations, state.Value));
         if (_store.CheckpointsWritten != _checkpointsSeen && !_disk.IsOff) CheckMedia();
         return worked;

@@ -187,12 +187,13 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
     }
 
     /// <summary>The first operation, since the last <see cref="Forget"/>, whose bytes or name are not on media; none: the greatest number.</summary>
-    public long FirstMissing(string prefix)
+    /// <param name="isLeftOut">Files that nothing depends on.</param>
+    public long FirstMissing(string prefix, Func<string, bool>? isLeftOut = null)
     {
         var first = long.MaxValue;
         foreach (var (name, file) in _names)
         {
-            if (!name.StartsWith(prefix, StringComparison.Ordinal)) continue;
+            if (!name.StartsWith(prefix, StringComparison.Ordinal) || isLeftOut?.Invoke(name) == true) continue;
             first = Math.Min(first, file.FirstMissing);
             if (file.NamedAt > _forgottenAt && _durableNames.GetValueOrDefault(name) != file) first = Math.Min(first, file.NamedAt);
         }
