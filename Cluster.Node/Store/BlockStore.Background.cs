@@ -74,9 +74,9 @@ public sealed partial class BlockStore
     private const int SegmentsBesideLog = 4;
     private const int SegmentsForBoth = 64;
 
-    /// <summary>Segments that are free below which the cleaner works: a part of all, and always more than the reserve.</summary>
+    /// <summary>Segments that are free below which the cleaner works: a part of all, and always more than the reserve and what is promised.</summary>
     private int CleanBelow => Math.Max((int)((long)Segments.SegmentsMax * _options.CleanBelowFreePercent / 100),
-        Segments.Reserve(SpaceClass.Data) + SegmentsBeyondReserve + (Segments.SegmentsMax >= SegmentsForBoth ? SegmentsBesideLog : 0));
+        Segments.Reserve(SpaceClass.Data) + PromisedSegments + SegmentsBeyondReserve + (Segments.SegmentsMax >= SegmentsForBoth ? SegmentsBesideLog : 0));
 
     /// <summary>
     /// Stops in order: what was staged is written, flushed and checkpointed, and the superblock says so. Any thread but the loop's,
@@ -181,11 +181,11 @@ public sealed partial class BlockStore
     /// <summary>All that was written to the log.</summary>
     internal long LogBytes => _writer.AppendedBytes;
 
-    /// <summary>Clients can take one more segment at most.</summary>
-    internal bool IsPressed => Segments.AvailableCount <= Segments.Reserve(SpaceClass.Data) + 1;
+    /// <summary>Of what nobody was promised, clients can take one more segment at most.</summary>
+    internal bool IsPressed => LacksRoom || Segments.AvailableCount <= Segments.Reserve(SpaceClass.Data) + PromisedSegments + 1;
 
-    /// <summary>And none is on its way: the cleaner must not wait for anybody.</summary>
-    internal bool IsUrgent => IsPressed && _emptiedSources == 0;
+    /// <summary>And none is on its way, or somebody waits for it already: the cleaner must not wait for anybody.</summary>
+    internal bool IsUrgent => LacksRoom || (IsPressed && EmptiedSources == 0);
 
     /// <summary>Of a record of one block, the block's part: a store that is written in such records holds no more data than that part of its space.</summary>
     private const double DataShare = (double)Limits.BlockBytes / (Limits.BlockBytes + EntryPrefix.SizeBytes + RecordHeader.SizeBytes + BlockDescriptor.SizeBytes);
@@ -199,13 +199,15 @@ public sealed partial class BlockStore
     {
         _backgroundDue = false;
         if (HasFailed || _stopped) return;
-        var isLow = Segments.AvailableCount < CleanBelow;
+        var isLow = LacksRoom || Segments.AvailableCount < CleanBelow;
         var dead = isLow ? Segments.CountDead(_writer.End.Number) : 0;
         if (dead > 0) BeginReclaim();
         var sinceCheckpoint = _writer.AppendedBytes - _checkpointAtBytes;
         var isDue = (dead > 0 && NeedsCheckpoint()) || sinceCheckpoint >= Math.Max(_options.CheckpointIntervalBytes, CheckpointSizesBetween * _checkpointBytes);
-        if (isDue && _checkpoint is null && _loop.NowMs >= _checkpointNotBeforeMs) BeginCheckpoint();
-        _missingSegments = CleanBelow - Segments.AvailableCount - dead - _emptiedSources;
+        // What moved to segments that are in the log below it must be in it.
+        if (isDue && _checkpoint is null && _moving.Count == 0 && _loop.NowMs >= _checkpointNotBeforeMs) BeginCheckpoint();
+        var onTheirWay = dead + EmptiedSources;
+        _missingSegments = Math.Max(CleanBelow - Segments.AvailableCount - onTheirWay, LacksRoom && onTheirWay == 0 ? 1 : 0);
         var hasRoom = Segments.AvailableCount > 0 || dead == 0;
         if (_cleaner.IsBusy) _cleaner.GoOn();
         else if (isLow && hasRoom && _missingSegments > 0) _cleaner.TryBegin(_writer.End.Number);
@@ -279,6 +281,7 @@ public sealed partial class BlockStore
     /// <summary>Only when all of it worked does the superblock call the stop clean.</summary>
     private void StopClean()
     {
+        FinishMoves();
         foreach (var segment in Segments.All.Where(segment => segment.Number > 0))
         {
             if (segment.File.Sync().IsOk) continue;

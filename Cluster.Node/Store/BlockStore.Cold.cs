@@ -14,8 +14,24 @@ public sealed partial class BlockStore
     /// <summary>By number, which is the order in which they go into the log.</summary>
     private readonly Queue<ColdSegment> _cold = new();
 
-    /// <summary>Segments that nothing lives in once those that are ready are in the log.</summary>
-    private int _emptiedSources;
+    /// <summary>What the maps take over in one turn: of a segment of 64 MiB, an eighth.</summary>
+    private const int MovesOfATurn = 2048;
+
+    /// <summary>In the log, and the maps do not name all of their copies yet; in the log's order. No checkpoint begins meanwhile: a replay from it would not find the records of what moves later.</summary>
+    private readonly Queue<ColdSegment> _moving = new();
+    private Action? _move;
+
+    /// <summary>Segments that nothing lives in once those that are ready are in the log. Those that have died by themselves meanwhile are not counted.</summary>
+    internal int EmptiedSources
+    {
+        get
+        {
+            var count = 0;
+            foreach (var cold in _moving) count += cold.LiveSources;
+            foreach (var cold in _cold) count += cold.IsReady ? cold.LiveSources : 0;
+            return count;
+        }
+    }
 
     /// <summary>Those that went into the log since the open.</summary>
     internal long ColdSegments { get; private set; }
@@ -32,7 +48,8 @@ public sealed partial class BlockStore
     /// <summary>One more for the cleaner to fill; null: there is no room for that, or enough of them wait. Then what it moves goes to the end of the log.</summary>
     internal ColdSegment? OpenCold()
     {
-        if (_cold.Count == ColdSegmentsMax || Segments.AvailableCount <= Segments.Reserve(SpaceClass.Data) + 1) return null;
+        // Nobody's promise may have counted on it, and it must not be needed before it is full.
+        if (_cold.Count == ColdSegmentsMax || LacksRoom || UnpromisedBytes < _writer.SegmentDataBytes || Segments.AvailableCount <= Segments.Reserve(SpaceClass.Data) + 1) return null;
         if (!Segments.TryTakeReady(out var segment)) return null;
         var cold = new ColdSegment(segment, _writer.ReserveNumber(), (uint)Segments.SegmentBytes);
         _cold.Enqueue(cold);
@@ -49,11 +66,10 @@ public sealed partial class BlockStore
         {
             // As of a write to the log: the disk is not asked again (R10).
             Fail(result.Status, result.Detail ?? "a write of the cleaner failed");
-            NoteFailedSync();
+            if (cold.HasFailedSync) NoteFailedSync();
             return;
         }
         if (cold.IsGone) Segments.Free(cold.Segment);
-        else if (cold.IsReady) _emptiedSources += cold.Sources.Count;
     }
 
     /// <summary>A source that was read to its end is counted with the segment that has its last block.</summary>
@@ -61,7 +77,6 @@ public sealed partial class BlockStore
     {
         source.IsMoving = true;
         cold.Sources.Add((source, source.Number));
-        if (cold.IsReady) _emptiedSources++;
     }
 
     /// <summary>The log is about to leave its segment, with nothing staged: those that are whole go into it, in the order of their numbers.</summary>
@@ -70,33 +85,54 @@ public sealed partial class BlockStore
         while (_cold.TryPeek(out var cold) && cold.IsReady)
         {
             _cold.Dequeue();
-            _emptiedSources -= cold.Sources.Count;
             if (!cold.IsCurrent(_volumes))
             {
                 Segments.Free(cold.Segment);
-                Release(cold, wasLinked: false);
+                Release(cold);
                 continue;
             }
             if (!_writer.Link(cold)) return;
-            cold.Apply(this);
+            cold.OnLinked();
             ColdSegments++;
             CleanedBytes += cold.EndBytes;
-            Release(cold, wasLinked: true);
+            _moving.Enqueue(cold);
+            if (_moving.Count == 1) _loop.Post(_move ??= MoveSome);
         }
         if (_cold.TryPeek(out var first) && first.Number <= _writer.NextNumber) AbandonCold();
     }
 
-    /// <summary>No data finds room, so the log does not leave its segment by itself: what the cleaner has moved is needed now.</summary>
+    private void MoveSome()
+    {
+        if (IsStopping || !_moving.TryPeek(out var cold)) return;
+        if (cold.Apply(this, MovesOfATurn)) Release(_moving.Dequeue());
+        if (_moving.Count > 0) _loop.Post(_move!);
+    }
+
+    /// <summary>Before a volume goes or its order begins anew: what its records say now they do not say later.</summary>
+    internal void FinishMoves()
+    {
+        while (_moving.TryDequeue(out var cold))
+        {
+            cold.Apply(this, int.MaxValue);
+            Release(cold);
+        }
+    }
+
+    /// <summary>
+    /// Somebody waits for room, so the log does not leave its segment by itself, whatever room that has: it may all be promised, and too little for the next record. What the cleaner has moved is
+    /// needed now. What frees nothing is given up for the segment that it takes.
+    /// </summary>
     private void PushCold()
     {
-        if (_cold.Count == 0 || _writer.DataRoomBytes > 0) return;
-        if (_cold.Peek().IsReady)
+        if (_cold.Count == 0 || !LacksRoom) return;
+        if (_cold.Any(cold => cold is { IsReady: true, LiveSources: > 0 }))
         {
             if (WriteStaged() != IoStatus.Ok) return;
             LinkCold();
             _backgroundDue = true;
         }
-        else _cleaner.CloseCold();
+        else if (_cold.Any(cold => cold is { IsReady: false, LiveSources: > 0 })) _cleaner.CloseCold();
+        else if (!_cleaner.IsBusy) AbandonCold();
     }
 
     /// <summary>The log has gone on so far meanwhile that their numbers are behind it.</summary>
@@ -104,20 +140,20 @@ public sealed partial class BlockStore
     {
         while (_cold.TryDequeue(out var cold))
         {
-            if (cold.IsReady) _emptiedSources -= cold.Sources.Count;
             if (!cold.IsWriting) Segments.Free(cold.Segment);
-            Release(cold, wasLinked: false);
+            Release(cold);
         }
     }
 
-    private void Release(ColdSegment cold, bool wasLinked)
+    private void Release(ColdSegment cold)
     {
-        cold.IsGone = true;
+        cold.OnGone();
+        if (!cold.IsLinked) _writer.Skip(cold.Number);
         foreach (var (source, number) in cold.Sources)
         {
             if (source.Number != number) continue;
             source.IsMoving = false;
-            if (wasLinked) NotePass(source);
+            if (cold.IsLinked) NotePass(source);
         }
         _backgroundDue = true;
     }

@@ -24,6 +24,9 @@ internal sealed class Cleaner(BlockStore store)
     private long _clientBytesBefore;
     private long _readBytes;
 
+    /// <summary>Of what it was allowed to read of earlier sources, what is left.</summary>
+    private long _carriedBytes;
+
     /// <summary>A source is under way, or the end of what was moved.</summary>
     public bool IsBusy => _source is not null || _isStepping;
 
@@ -42,6 +45,7 @@ internal sealed class Cleaner(BlockStore store)
     public bool TryBegin(ulong endNumber)
     {
         if (Choose(endNumber) is not { } best) return false;
+        _carriedBytes = Math.Clamp(AllowanceBytes - _readBytes, 0, store.Segments.SegmentBytes);
         (_source, _sourceNumber, _last) = (best, best.Number, null);
         OccupiedBytes = CleanerPolicy.Occupied(best.LiveBytes, best.LiveBlocks);
         (_clientBytesBefore, _readBytes) = (ClientBytes, 0);
@@ -53,7 +57,7 @@ internal sealed class Cleaner(BlockStore store)
     /// <summary>Clients have written, or there is less room: what waited for that goes on.</summary>
     public void GoOn()
     {
-        if (!_waits || MustWait) return;
+        if (!_waits || _isStepping || MustWait) return;
         _waits = false;
         Step();
     }
@@ -89,7 +93,7 @@ internal sealed class Cleaner(BlockStore store)
         foreach (var segment in store.Segments.All)
         {
             var isCandidate = segment.Number > 0 && segment.Number < endNumber && !segment.IsDead && segment.TailRecords == 0
-                && !segment.IsStuck && !segment.IsMoving;
+                && segment is { IsStuck: false, IsMoving: false, IsTakingIn: false };
             if (!isCandidate) continue;
             var occupied = CleanerPolicy.Occupied(segment.LiveBytes, segment.LiveBlocks);
             if (!CleanerPolicy.IsWorth(occupied, segmentBytes)) continue;
@@ -102,14 +106,15 @@ internal sealed class Cleaner(BlockStore store)
 
     private long ClientBytes => store.LogBytes - store.CleanedBytes;
 
-    private bool MustWait => !store.IsUrgent && _source is not null
-        && _readBytes > CleanerPolicy.Allowance(ClientBytes - _clientBytesBefore, OccupiedBytes, store.Segments.SegmentBytes);
+    private long AllowanceBytes => _carriedBytes + CleanerPolicy.Allowance(ClientBytes - _clientBytesBefore, OccupiedBytes, store.Segments.SegmentBytes);
 
-    private void Step()
+    private bool MustWait => _source is not null && _readBytes > AllowanceBytes && !store.IsUrgent;
+
+    private void Step(bool reads = true)
     {
         if (_isStepping) return;
         _isStepping = true;
-        store.Submit(DiskLane.Background, new StepJob(this));
+        store.Submit(DiskLane.Background, new StepJob(this, reads));
     }
 
     private void OnStepped(StepJob job)
@@ -132,6 +137,11 @@ internal sealed class Cleaner(BlockStore store)
             Stop();
             return;
         }
+        if (!job.Reads)
+        {
+            store.OnCleanerStepped();
+            return;
+        }
         if (!job.WasRead)
         {
             Skip(source, scanner.FailureDetail ?? "it could not be read");
@@ -148,7 +158,9 @@ internal sealed class Cleaner(BlockStore store)
         else if (MustWait)
         {
             (_waits, Waits) = (true, Waits + 1);
-            store.OnCleanerStepped();
+            // What is whole does not wait.
+            if (_closing.Count > 0) Step(reads: false);
+            else store.OnCleanerStepped();
         }
         else Step();
     }
@@ -176,7 +188,8 @@ internal sealed class Cleaner(BlockStore store)
         }
         SegmentsCleaned++;
         if (!source.IsDead && _last is { IsGone: false }) store.AddSource(_last, source);
-        else store.NotePass(source);
+        // What was copied to a segment that was given up was not moved.
+        else if (_last is not { IsGone: true, IsLinked: false }) store.NotePass(source);
         Stop();
     }
 
@@ -270,14 +283,17 @@ internal sealed class Cleaner(BlockStore store)
         private readonly Cleaner _cleaner;
         private readonly LogScanner? _scanner;
 
-        public StepJob(Cleaner cleaner)
+        public StepJob(Cleaner cleaner, bool reads)
         {
-            (_cleaner, _scanner) = (cleaner, cleaner._scanner);
+            (_cleaner, _scanner, Reads) = (cleaner, reads ? cleaner._scanner : null, reads);
             foreach (var cold in cleaner._closing) Take(cold);
             if (cleaner._cold is { } current) Take(current);
         }
 
         public List<ColdSegment> Written { get; } = [];
+
+        /// <summary>Else it only writes.</summary>
+        public bool Reads { get; }
 
         public bool WasRead { get; private set; }
 

@@ -23,6 +23,7 @@ internal sealed class ColdSegment(Segment segment, ulong number, uint segmentByt
     private int _stagedBytes;
     private uint _writtenBytes = LinkBytes;
     private bool _closes;
+    private int _applied;
     private DiskResult _result;
 
     private readonly record struct Move(int Volume, ulong Block, MapEntry Entry);
@@ -48,8 +49,27 @@ internal sealed class ColdSegment(Segment segment, ulong number, uint segmentByt
     /// <summary>All of it but the header and the first prefix is on media.</summary>
     public bool IsReady { get; private set; }
 
-    /// <summary>In the log, or given up.</summary>
-    public bool IsGone { get; set; }
+    /// <summary>In the log with all its copies, or given up.</summary>
+    public bool IsGone { get; private set; }
+
+    public bool IsLinked { get; private set; }
+
+    /// <summary>That it is on media could not be had: what is read from it later need not be there (R10).</summary>
+    public bool HasFailedSync { get; private set; }
+
+    /// <summary>Sources that hold nothing but what is copied here.</summary>
+    public int LiveSources
+    {
+        get
+        {
+            var count = 0;
+            foreach (var (source, number) in Sources)
+            {
+                if (source.Number == number && !source.IsDead) count++;
+            }
+            return count;
+        }
+    }
 
     public bool NeedsWrite => !IsReady && !IsGone && (_stagedBytes > 0 || _closes);
 
@@ -90,7 +110,9 @@ internal sealed class ColdSegment(Segment segment, ulong number, uint segmentByt
     public void WriteStaged()
     {
         _result = _stagedBytes == 0 ? DiskResult.Done() : Segment.File.WriteAll(_writtenBytes, _staged.AsSpan(0, _stagedBytes));
-        if (_result.IsOk && _closes) _result = Segment.File.Sync();
+        if (!_result.IsOk || !_closes) return;
+        _result = Segment.File.Sync();
+        HasFailedSync = !_result.IsOk;
     }
 
     public void OnWriteBegins() => IsWriting = true;
@@ -118,17 +140,26 @@ internal sealed class ColdSegment(Segment segment, ulong number, uint segmentByt
         _firstPrefix.CopyTo(to[SegmentHeader.SizeBytes..]);
     }
 
-    /// <summary>It is in the log: the maps name the copies of what they still have.</summary>
-    public void Apply(BlockStore store)
+    /// <summary>It is in the log.</summary>
+    public void OnLinked()
     {
-        var maps = _volumes.ConvertAll(each => store.MapsOf(each.Id));
-        foreach (var move in _moves)
-        {
-            var entry = move.Entry;
-            foreach (var map in maps[move.Volume]) map.Move(move.Block, in entry);
-        }
+        IsLinked = Segment.IsTakingIn = true;
         foreach (var each in _volumes) each.Volume?.NoteLogged(each.Watermark);
     }
+
+    /// <summary>It is in the log: the maps name so many more of the copies, of what they still have. True: that was the last.</summary>
+    public bool Apply(BlockStore store, int movesMax)
+    {
+        var maps = _volumes.ConvertAll(each => store.MapsOf(each.Id));
+        for (var end = Math.Min(_moves.Count, _applied + movesMax); _applied < end; _applied++)
+        {
+            var (volume, block, entry) = _moves[_applied];
+            foreach (var map in maps[volume]) map.Move(block, in entry);
+        }
+        return _applied == _moves.Count;
+    }
+
+    public void OnGone() => (IsGone, Segment.IsTakingIn) = (true, false);
 
     private int IndexOf(VolumeId id, VolumeStore? volume, ulong watermark)
     {

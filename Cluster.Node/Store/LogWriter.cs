@@ -13,6 +13,7 @@ public sealed unsafe class LogWriter : IDisposable
 {
     private const int VectorsPerEntry = 2;
     private const int EntriesMax = (DiskFileExtensions.VectorsMax - 2) / VectorsPerEntry;
+    private const int EntryBytesMax = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes + Limits.RecordBytesMax;
     private const int SlotBytes = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes;
 
     private readonly SegmentTable _segments;
@@ -86,6 +87,9 @@ public sealed unsafe class LogWriter : IDisposable
         return segments < 0 ? 0 : SegmentRoomBytes + ((long)segments * (_segments.SegmentBytes - SegmentHeader.SizeBytes));
     }
 
+    /// <summary>Of them, those in one whole segment.</summary>
+    internal long SegmentDataBytes => _segments.SegmentBytes - SegmentHeader.SizeBytes - EntryBytesMax;
+
     /// <summary>
     /// Bytes of data entries that surely fit, whatever their sizes: the end of a segment stays empty when it is too short for the next one.
     /// </summary>
@@ -93,11 +97,10 @@ public sealed unsafe class LogWriter : IDisposable
     {
         get
         {
-            const int entryBytesMax = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes + Limits.RecordBytesMax;
             var segments = _segments.AvailableCount - _segments.Reserve(SpaceClass.Data);
             if (segments < 0) return 0;
-            var here = _active is null ? 0 : Math.Max(0, _segments.SegmentBytes - _active.EndBytes - entryBytesMax);
-            return here + ((long)segments * (_segments.SegmentBytes - SegmentHeader.SizeBytes - entryBytesMax));
+            var here = _active is null ? 0 : Math.Max(0, _segments.SegmentBytes - _active.EndBytes - EntryBytesMax);
+            return here + (segments * SegmentDataBytes);
         }
     }
 
@@ -154,6 +157,9 @@ public sealed unsafe class LogWriter : IDisposable
 
     /// <summary>A number for a segment that goes into the log later, ahead of what the log gets to by then.</summary>
     internal ulong ReserveNumber() => _reserved = Math.Max(_nextNumber, _reserved) + NumbersBetween;
+
+    /// <summary>One that was reserved goes with a segment that is given up: parts of that may have been written, and no other one is to be taken for it.</summary>
+    internal void Skip(ulong number) => _nextNumber = Math.Max(_nextNumber, number + 1);
 
     /// <summary>Puts a segment of the cleaner into the log, behind what was written. False: the write failed, and nothing more is taken.</summary>
     internal bool Link(ColdSegment cold)

@@ -55,5 +55,8 @@ public sealed class Segment(int index, string name, Guid id, IDiskFile file)
     /// <summary>The cleaner could not move all of it; it is left alone until the next open.</summary>
     public bool IsStuck { get; set; }
 
-    public bool IsDead => LiveBlocks == 0 && TailRecords == 0;
+    /// <summary>It is in the log with copies of which the maps do not name all yet.</summary>
+    public bool IsTakingIn { get; set; }
+
+    public bool IsDead => LiveBlocks == 0 && TailRecords == 0 && !IsTakingIn;
 }

@@ -441,6 +441,7 @@ public sealed partial class VolumeStore : IVolumeStore
 
     private void Reposition(ulong sequence, ulong lastRecordEpoch, bool discardAll)
     {
+        _store.FinishMoves();
         Orders++;
         DropTail(CommitWatermark);
         if (discardAll)
