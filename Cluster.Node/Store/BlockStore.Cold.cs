@@ -14,8 +14,8 @@ public sealed partial class BlockStore
     /// <summary>By number, which is the order in which they go into the log.</summary>
     private readonly Queue<ColdSegment> _cold = new();
 
-    /// <summary>What the maps take over in one turn: of a segment of 64 MiB, an eighth.</summary>
-    private const int MovesOfATurn = 2048;
+    /// <summary>What the maps take over in one turn: of a full segment of 64 MiB, one part in 32.</summary>
+    private const int MovesOfATurn = 512;
 
     /// <summary>In the log, and the maps do not name all of their copies yet; in the log's order. No checkpoint begins meanwhile: a replay from it would not find the records of what moves later.</summary>
     private readonly Queue<ColdSegment> _moving = new();

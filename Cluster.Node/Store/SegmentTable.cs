@@ -57,6 +57,9 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
 
     public int FreeCount => _free.Count;
 
+    /// <summary>In the order in which they are used anew.</summary>
+    internal IReadOnlyCollection<Segment> FreeSegments => _free;
+
     /// <summary>Segments that can still be taken into use.</summary>
     public int AvailableCount => _free.Count + Math.Max(0, SegmentsMax - Count);
 

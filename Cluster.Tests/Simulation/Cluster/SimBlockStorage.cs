@@ -104,7 +104,10 @@ internal sealed class SimBlockStorage : ISimStorage
         }
     }
 
-    /// <summary>Of the log: what the cleaner writes beside it is no part of that yet, and its segment has no number (docs/adr/0014-cold-segments.md).</summary>
+    /// <summary>
+    /// Of the log. No entry of it and no checkpoint names what the cleaner writes beside it (docs/adr/0014-cold-segments.md): that is synced when its segment is whole, so a header that was synced long ago
+    /// would count as missing behind it. Once the segment is in the log all of it counts, from when it was written on.
+    /// </summary>
     private long FirstMissing()
     {
         var beside = _store is null ? [] : _store.Segments.All.Where(segment => segment.Number == 0).Select(segment => segment.Name).ToHashSet();
@@ -162,9 +165,16 @@ internal sealed class SimBlockStorage : ISimStorage
     /// <summary>What comes back after a kill would have to be known anew: copies change over the model only.</summary>
     public void Delete() => throw new NotSupportedException("copies do not change over the program's own store");
 
+    /// <summary>A segment that was given up before it was in the log is free with bytes that were never synced: nobody's, also when the log uses it anew.</summary>
+    private void ForgetFree()
+    {
+        foreach (var segment in _store!.Segments.FreeSegments) _disk.ForgetUnsynced(segment.Name);
+    }
+
     public bool RunPhase()
     {
         if (_store is null || _disk.IsOff) return false;
+        ForgetFree();
         ApplyFaults();
         // What was staged so far is written by this; what is staged as its answer is not yet.
         var (state, noted) = (_volume?.States.Count - 1, _store.NotedDurable);

@@ -217,6 +217,9 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         foreach (var file in _names.Values) file.Forget();
     }
 
+    /// <summary>Nothing names what was written to this file so far.</summary>
+    public void ForgetUnsynced(string name) => _names[name].ForgetUnsynced();
+
     public byte[] Content(string name) => _names[name].Content;
 
     /// <summary>Silent corruption: one bit, on media too.</summary>

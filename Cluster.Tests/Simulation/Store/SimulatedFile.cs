@@ -105,6 +105,12 @@ internal sealed class SimulatedFile
         foreach (var sector in _lost.Keys.ToArray()) _lost[sector] = long.MaxValue;
     }
 
+    /// <summary>Nothing names what was written to it so far; but what a failed sync has lost stays lost.</summary>
+    public void ForgetUnsynced()
+    {
+        foreach (var sector in _unsynced.Keys.ToArray()) _unsynced[sector] = long.MaxValue;
+    }
+
     /// <summary>Silent corruption, on media too.</summary>
     public void FlipBit(long bit)
     {
