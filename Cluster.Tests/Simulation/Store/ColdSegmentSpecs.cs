@@ -58,6 +58,7 @@ public sealed class ColdSegmentSpecs
             Assert.True(count < 100_000, "no segment was begun beside the log");
             life.OverwriteOne();
         }
+        var reserved = life.Rig.Store.Segments.All.Max(segment => segment.Number) + 1 + 256;
         life.Trim(0, ColdSegmentLife.Blocks / 2);
         // With so much room the cleaner has nothing to do; the few that are written die by themselves.
         for (var count = 0; life.Rig.Store.ColdFilling > 0; count++)
@@ -69,6 +70,9 @@ public sealed class ColdSegmentSpecs
         var table = life.Rig.Store.Segments;
         Assert.Equal(table.All.Count, table.All.Count(segment => segment.Number > 0) + table.FreeCount);
         Assert.DoesNotContain(table.All, segment => segment.IsMoving);
+        // Its number goes with it: what was written under that must not be taken for what the log writes.
+        Assert.Equal(reserved + 1, table.All.Max(segment => segment.Number));
+        Assert.DoesNotContain(table.All, segment => segment.Number == reserved);
         life.Rig.Restart(PowerLoss.LoseAll);
         life.Check("after it was given up");
     }
