@@ -48,7 +48,7 @@ internal sealed class ColdSegmentLife
         var volume = Rig.Find();
         var commit = volume.CommitWatermark;
         Assert.Equal(IoStatus.Ok, volume.SetPosition(commit - 100, 1, discardAll: false));
-        Rig.Sync(volume);
+        // No turn between: more than a segment holds, so that the log leaves its segment in the midst of them.
         for (var block = 0UL; block < 80; block++) Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, block, StoreRig.Bytes(block), 1, volume.CommitWatermark));
         Rig.Sync(volume);
         Rig.Restart(PowerLoss.LoseAll);
