@@ -121,6 +121,7 @@ public sealed partial class BlockStore
     private void OnAvoidedChanged()
     {
         (_hasAvoided, _isDrainDue, _backgroundDue) = (_disk.Disks.Any(disk => disk.IsAvoided), true, true);
+        LeaveAvoided();
         Segments.SortFree();
         UpdateCapacity();
         Describe();

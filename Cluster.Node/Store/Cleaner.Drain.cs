@@ -29,7 +29,7 @@ internal sealed partial class Cleaner
         Segment? best = null;
         foreach (var segment in store.Segments.All)
         {
-            if (!segment.IsAvoided || segment.IsHung || segment.Number == 0 || segment.Number >= endNumber || segment is not { IsDead: false, TailRecords: 0, IsStuck: false, AwaitsReleases: false }) continue;
+            if (!segment.IsAvoided || segment.IsHung || segment.Number == 0 || segment.Number >= endNumber || segment is not { IsDead: false, TailRecords: 0, IsStuck: false, AwaitsReleases: false, IsMoving: false, IsTakingIn: false }) continue;
             if (best is null || segment.LiveBytes < best.LiveBytes) best = segment;
         }
         return best;
@@ -57,7 +57,7 @@ internal sealed partial class Cleaner
         _drainTimer = null;
         // Space comes first, and a disk may be used again meanwhile: what is left waits. One that died meanwhile may be free, and its file deleted.
         if (store.IsStopping || !store.MayDrain || _source is not { IsAvoided: true, IsHung: false } source || source.Number != _sourceNumber) Stop();
-        else ReadNext();
+        else Step();
     }
 
     /// <summary>Of one segment: the next one waits as long as the last window may take.</summary>

@@ -111,6 +111,18 @@ internal sealed class SimulatedFile
         foreach (var sector in _lost.Keys.ToArray()) _lost[sector] = long.MaxValue;
     }
 
+    /// <summary>Nothing names what was written to it so far; but what a failed sync has lost stays lost.</summary>
+    public bool ForgetUnsynced()
+    {
+        var hasForgotten = false;
+        foreach (var (sector, at) in _unsynced.ToArray())
+        {
+            hasForgotten |= at < long.MaxValue;
+            _unsynced[sector] = long.MaxValue;
+        }
+        return hasForgotten;
+    }
+
     /// <summary>Silent corruption, on media too.</summary>
     public void FlipBit(long bit)
     {
