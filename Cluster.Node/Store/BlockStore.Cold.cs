@@ -45,6 +45,9 @@ public sealed partial class BlockStore
     /// <summary>Whole, and not in the log yet.</summary>
     internal int ColdWaiting => _cold.Count(cold => cold.IsReady);
 
+    /// <summary>Those segments.</summary>
+    internal IEnumerable<Segment> ColdWhole => _cold.Where(cold => cold.IsReady).Select(cold => cold.Segment);
+
     /// <summary>Being filled.</summary>
     internal int ColdFilling => _cold.Count(cold => !cold.IsReady);
 

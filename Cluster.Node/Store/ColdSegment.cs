@@ -167,7 +167,7 @@ internal sealed class ColdSegment(Segment segment, ulong number, uint segmentByt
         {
             foreach (var map in maps[_moves[_prepared].Volume])
             {
-                if (map.AbsentPage(_moves[_prepared].Block) is not { } page || absent.Contains(page)) continue;
+                if (map.AbsentPageWanted(_moves[_prepared].Block) is not { } page || absent.Contains(page)) continue;
                 if (loads < CachedLoadsMax && store.Maps.TryLoadCached(page)) loads++;
                 else absent.Add(page);
             }

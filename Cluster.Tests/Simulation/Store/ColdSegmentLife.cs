@@ -13,14 +13,18 @@ internal sealed class ColdSegmentLife
     private const int Overwrites = 450;
 
     private readonly Random _random;
+    private readonly HeldScheduler _scheduler;
     private readonly ulong[] _durable = new ulong[Blocks];
     private readonly List<(ulong Sequence, int Block, ulong Content)> _since = [];
     private ulong _contents;
 
-    public ColdSegmentLife(long powerOffAt, int cleanBelowPercent = 34, int seed = 9)
+    public ColdSegmentLife(long powerOffAt, int cleanBelowPercent = 34, int seed = 9, int disks = 1)
     {
         _random = new Random(seed);
-        Rig = new StoreRig((ulong)seed, new StoreOptions { CapacityBytes = Segments * (long)StoreOptions.SegmentBytesMin, CleanBelowFreePercent = cleanBelowPercent, CheckpointIntervalBytes = 1 << 20 }).Open();
+        Rig = new StoreRig((ulong)seed, new StoreOptions { CapacityBytes = Segments * (long)StoreOptions.SegmentBytesMin, CleanBelowFreePercent = cleanBelowPercent, CheckpointIntervalBytes = 1 << 20 }, disks: disks);
+        _scheduler = new HeldScheduler(Rig.Loop, DiskLane.Background);
+        Rig.Scheduler = _scheduler;
+        Rig.Open();
         Rig.Create();
         for (var block = 0; block < Blocks; block++) Write(block, sync: block % 64 == 63);
         Synced();
@@ -38,7 +42,22 @@ internal sealed class ColdSegmentLife
     }
 
     /// <summary>Half of the blocks are cold.</summary>
-    public void OverwriteOne() => Write(_random.Next(Blocks / 2) * 2, _random.Next(32) == 0);
+    public void OverwriteOne()
+    {
+        Write(_random.Next(Blocks / 2) * 2, _random.Next(32) == 0);
+        // One write puts it into the log: all but that is on media (docs/disk-format.md, rule 12).
+        if (!Rig.Disk.IsOff) Assert.All(Rig.Store.ColdWhole, whole => Assert.True(Rig.Disk.IsSyncedFrom(NameOf(whole), ColdSegment.LinkBytes), $"{whole.Name} is whole, and not on media"));
+    }
+
+    /// <summary>Overwrites until a segment of the cleaner waits for the log, and more if that is asked.</summary>
+    public void UntilOneWaits(Func<bool>? and = null)
+    {
+        for (var count = 0; Rig.Store.ColdWaiting == 0 || and?.Invoke() == false; count++)
+        {
+            Assert.True(count < 20_000, "no segment of the cleaner was waiting for the log");
+            OverwriteOne();
+        }
+    }
 
     /// <summary>
     /// The same order, from a lower number on: what is appended now is not committed by what copies beside the log carry. Ends with a loss of power, and with the model.
@@ -46,11 +65,16 @@ internal sealed class ColdSegmentLife
     public void BeginAnew()
     {
         var volume = Rig.Find();
+        Assert.True(Rig.Store.ColdWaiting > 0, "nothing waits beside the log");
+        // No checkpoint comes in between: what the records say is replayed.
+        _scheduler.IsHolding = true;
         var commit = volume.CommitWatermark;
         Assert.Equal(IoStatus.Ok, volume.SetPosition(commit - 100, 1, discardAll: false));
         // No turn between: more than a segment holds, so that the log leaves its segment in the midst of them.
         for (var block = 0UL; block < 80; block++) Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, block, StoreRig.Bytes(block), 1, volume.CommitWatermark));
+        Assert.Equal(0, Rig.Store.ColdWaiting);
         Rig.Sync(volume);
+        _scheduler.IsHolding = false;
         Rig.Restart(PowerLoss.LoseAll);
         volume = Rig.Find();
         Assert.Null(volume.Damage);
@@ -101,6 +125,9 @@ internal sealed class ColdSegmentLife
         if (volume.LastSequence % 8 == 0) Rig.Loop.Settle();
         if (sync) Synced();
     }
+
+    /// <summary>With the directory of its disk.</summary>
+    private string NameOf(Segment segment) => Rig.Disk.Names.Single(name => name.EndsWith(segment.Name, StringComparison.Ordinal));
 
     private void Synced()
     {

@@ -21,11 +21,7 @@ public static class ColdSegmentRun
             life.Rig.Restart(loss);
             life.Check($"seed {seed}, {loss} at the end of life {count}");
         }
-        for (var count = 0; life.Rig.Store.ColdWaiting == 0; count++)
-        {
-            Assert.True(count < 20_000, $"seed {seed}: no segment of the cleaner was waiting for the log");
-            life.OverwriteOne();
-        }
+        life.UntilOneWaits();
         life.BeginAnew();
         return kept;
     }

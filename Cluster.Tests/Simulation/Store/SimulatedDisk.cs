@@ -237,6 +237,9 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
     /// <summary>Nothing names what was written to this file so far. False: all of it was synced, or is forgotten.</summary>
     public bool ForgetUnsynced(string name) => _names[name].ForgetUnsynced();
 
+    /// <summary>Whether all that was written there from this byte on is on media.</summary>
+    public bool IsSyncedFrom(string name, long offset) => _names[name].IsSyncedFrom(offset);
+
     public byte[] Content(string name) => _names[name].Content;
 
     /// <summary>What the file takes of the disk: its bytes, or what is reserved for it.</summary>

@@ -39,6 +39,9 @@ internal sealed class SimulatedFile
         }
     }
 
+    /// <summary>But for the sector of that byte.</summary>
+    public bool IsSyncedFrom(long offset) => !_unsynced.Keys.Concat(_lost.Keys).Any(sector => sector > offset / SectorBytes);
+
     /// <summary>The first operation of those whose bytes a failed sync left in the page cache, which calls them clean; none: the greatest number.</summary>
     public long FirstLost
     {
