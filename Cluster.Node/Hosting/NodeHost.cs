@@ -184,7 +184,7 @@ public sealed partial class NodeHost
         var scheduler = new ThreadDiskScheduler(loop, DiskThreads);
         var opened = BlockStore.Open(
             new StoreOptions { CapacityBytes = _options.CapacityBytes, MapCacheBytes = _options.MapCacheBytes }, loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"),
-            [.. _options.Disks.Select(path => new FileDisk(path, mustExist: true))]);
+            [.. _options.Disks.Select(FileDisk.Further)]);
         if (opened.Store is not { } store)
         {
             scheduler.Dispose();

@@ -60,7 +60,7 @@ public sealed partial class DiskPool
                 if (LookAtLabel(disk, names) is { } refusal) return refusal;
             }
             else if (names.Count == 0) _blank.Add(disk);
-            else return $"{disk.Description} is named as a disk of the store, and holds other files ({names.Order(StringComparer.Ordinal).First()}): name an empty directory, or one that was a disk of this store";
+            else return $"{disk.Description} is named as a disk of the store, and holds other files ({names.Order(StringComparer.Ordinal).First()}): name an empty directory, a block device that begins and ends with a MiB of zeroes (blkdiscard -z DEVICE makes it one, and what it holds is gone), or one that was a disk of this store";
         }
         return null;
     }

@@ -32,6 +32,11 @@ public sealed class FileDisk(string directory, bool mustExist = false) : IDisk
 
     public ulong FileSystem => LibC.FileSystemOf(directory);
 
+    public static bool IsDevice(string path) => LinuxDevice.IsAt(path);
+
+    /// <summary>A further disk of a store: a directory, or the block device that the path is.</summary>
+    public static IDisk Further(string path) => IsDevice(path) ? new DeviceDisk(new LinuxDevice(path), Guid.NewGuid) : new FileDisk(path, mustExist: true);
+
     /// <summary>Makes the directory if it is not there and may be made. The lock is flock(2) on a file in it: it ends with the process, however that
     /// ends.</summary>
     public DiskResult TryLock()

@@ -13,16 +13,28 @@ internal static unsafe partial class LibC
 
     /// <summary>FALLOC_FL_KEEP_SIZE.</summary>
     public const int KeepSize = 1;
+
+    /// <summary>FALLOC_FL_PUNCH_HOLE.</summary>
+    public const int PunchHole = 2;
+    public const int ReadWrite = 2;
+
+    /// <summary>O_EXCL.</summary>
+    public const int Exclusive = 0x80;
+    public const int CloseOnExec = 0x80000;
+    public const int SeekEnd = 2;
     public const int ErrorNoMemory = 12;
     public const int ErrorManyFilesOfSystem = 23;
     public const int ErrorManyFiles = 24;
     public const int ErrorNoSpace = 28;
     public const int ErrorQuota = 122;
+    private const int ErrorMissing = 2;
     private const int ErrorInterrupted = 4;
+    private const int ErrorNoRight = 1;
+    private const int ErrorNoAccess = 13;
+    private const int ErrorBusy = 16;
     private const int ErrorAgain = 11;
     private const int ErrorInvalid = 22;
     private const int ErrorUnsupported = 95;
-    private const int CloseOnExec = 0x80000;
     private const int CurrentDirectory = -100;
     private const uint StatxBasic = 0x7FF;
 
@@ -41,6 +53,33 @@ internal static unsafe partial class LibC
         // struct statx, 256 bytes: major and minor number of the device at 136 and 140.
         var fields = stackalloc uint[64];
         return Statx(CurrentDirectory, path, 0, StatxBasic, fields) == 0 ? ((ulong)fields[34] << 32) | fields[35] : 0;
+    }
+
+    /// <summary>The number of the device that the path is; 0 if it is none.</summary>
+    public static ulong DeviceOf(string path)
+    {
+        var fields = stackalloc uint[64];
+        return IsBlockDevice(path, fields) ? ((ulong)fields[32] << 32) | fields[33] : 0;
+    }
+
+    public static bool IsBlockDevice(string path)
+    {
+        var fields = stackalloc uint[64];
+        return IsBlockDevice(path, fields);
+    }
+
+    /// <summary>struct statx: the mode is u16 at 28, its type S_IFBLK 0x6000; major and minor number of what it is at 128 and 132.</summary>
+    private static bool IsBlockDevice(string path, uint* fields) => Statx(CurrentDirectory, path, 0, StatxBasic, fields) == 0 && (fields[7] & 0xF000) == 0x6000;
+
+    /// <summary>Of an open: Missing, Busy, and what the process lacks, told apart.</summary>
+    public static DiskResult OpenFailure(string call)
+    {
+        var error = Marshal.GetLastPInvokeError();
+        var status = error switch { ErrorMissing => IoStatus.Missing, ErrorBusy => IoStatus.Busy, _ => IoStatus.DeviceError };
+        return DiskResult.Failed(status, $"{call}: {Marshal.GetPInvokeErrorMessage(error)} (errno {error})") with
+        {
+            IsOfProcess = error is ErrorNoRight or ErrorNoAccess or ErrorManyFiles or ErrorManyFilesOfSystem or ErrorNoMemory,
+        };
     }
 
     public static DiskResult Failure(string call)
@@ -67,6 +106,9 @@ internal static unsafe partial class LibC
 
     [LibraryImport("libc", EntryPoint = "posix_fadvise")]
     public static partial int Advise(SafeFileHandle file, long offset, long length, int advice);
+
+    [LibraryImport("libc", EntryPoint = "lseek", SetLastError = true)]
+    public static partial long Seek(SafeFileHandle file, long offset, int whence);
 
     [LibraryImport("libc", EntryPoint = "fsync", SetLastError = true)]
     public static partial int Fsync(int descriptor);

@@ -45,7 +45,7 @@ internal sealed class ClusterFile(string directory)
 
     public static string NameOf(int index) => $"node-{index}";
 
-    /// <summary>Directories of this name in a node's directory are further disks of its store.</summary>
+    /// <summary>Directories of this name in a node's directory, and links to block devices, are further disks of its store.</summary>
     public const string DiskPattern = "disk-*";
 
     public string DataOf(int index) => Path.Combine(Directory, NameOf(index));

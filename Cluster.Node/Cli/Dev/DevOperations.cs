@@ -5,6 +5,7 @@ using System.Net.Sockets;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Cluster.Node.Api;
+using Cluster.Node.Store;
 
 namespace Cluster.Node.Cli.Dev;
 
@@ -66,7 +67,8 @@ internal static class DevOperations
                 .Select(peer => $"{shape.AddressOf(peer)}:{Number(new DevPorts(shape.PortOffset, peer).Journal)}");
             arguments.AddRange(["--seeds", string.Join(',', seeds)]);
         }
-        var disks = Directory.GetDirectories(file.DataOf(index), ClusterFile.DiskPattern).Order(StringComparer.Ordinal).ToArray();
+        var disks = Directory.EnumerateFileSystemEntries(file.DataOf(index), ClusterFile.DiskPattern)
+            .Where(path => Directory.Exists(path) || FileDisk.IsDevice(path)).Order(StringComparer.Ordinal).ToArray();
         if (disks.Length > 0) arguments.AddRange(["--disks", string.Join(',', disks)]);
         if (File.Exists(file.SettingsPath)) arguments.AddRange(["--config", file.SettingsPath]);
         return NodeProcess.Start(shape.Hosts?.Enter(index) ?? [], arguments, file.LogOf(name));

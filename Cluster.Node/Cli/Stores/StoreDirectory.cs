@@ -59,10 +59,10 @@ internal static class StoreDirectory
     }
 
     /// <summary>Where the store's other disks were last: what an open finds there, it judges itself.</summary>
-    private static FileDisk[] FurtherOf(string directory)
+    private static IDisk[] FurtherOf(string directory)
     {
         using var home = new FileDisk(directory);
-        return DiskRosterFile.TryRead(home, out var roster, out _) == IoStatus.Ok ? [.. roster!.Entries.Select(entry => new FileDisk(entry.Path, mustExist: true))] : [];
+        return DiskRosterFile.TryRead(home, out var roster, out _) == IoStatus.Ok ? [.. roster!.Entries.Select(entry => FileDisk.Further(entry.Path))] : [];
     }
 
     private static string? Find(string given, out string reason)

@@ -30,7 +30,7 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
             Quantities.TrySize(v, out var bytes) && bytes is 0 or >= CapacityBytesMin ? o with { CapacityBytes = bytes } : null),
         new("map-cache", true, "a size from 4MiB to 1TiB", (o, v) =>
             Quantities.TrySize(v, out var bytes) && bytes is >= MapCacheBytesMin and <= MapCacheBytesMax ? o with { MapCacheBytes = bytes } : null),
-        new("disks", true, "directories, several with commas between them, none twice", Disks),
+        new("disks", true, "directories or block devices, several with commas between them, none twice", Disks),
         new("over-commit-percent", false, $"a number from 0 (no limit) to {OverCommitPercentMax}", (o, v) =>
             Number(v, 0, OverCommitPercentMax) is { } percent ? o with { OverCommitPercent = percent } : null),
         new("zone", true, "\"\" or " + NameForm, (o, v) => v.Length == 0 || Names.IsNodeName(v) ? o with { Zone = v } : null),

@@ -51,6 +51,36 @@ public sealed class DiskFormatSpecs
         Assert.Equal(IoStatus.Unsupported, Superblock.TryDecode(bytes, out _));
     }
 
+    [Fact(DisplayName = "The bytes of a block device's header are those of version 1; they are 4096, and end with their hash")]
+    public void DeviceHeader_bytes()
+    {
+        var header = DeviceHeader.Of(A, 1L << 40);
+        var bytes = new byte[DeviceHeader.SizeBytes];
+        header.Encode(bytes);
+        Check(bytes);
+        Assert.Equal(IoStatus.Ok, DeviceHeader.TryDecode(bytes, out var decoded));
+        Assert.Equal(header, decoded);
+        bytes[40] ^= 1;
+        Assert.Equal(IoStatus.BadChecksum, DeviceHeader.TryDecode(bytes, out _));
+    }
+
+    [Fact(DisplayName = "The bytes of a sector of a block device's table are those of version 1; another format's, or another pair's, are not believed")]
+    public void DeviceSector_bytes()
+    {
+        var entries = new DeviceEntry?[DeviceSector.EntriesMax];
+        entries[0] = new DeviceEntry(DiskLabel.FileName, 80, 1, 512);
+        entries[3] = new DeviceEntry($"segment-{B:N}.log", 81, 1024, 64 << 20);
+        var bytes = new byte[DeviceSector.SizeBytes];
+        DeviceSector.Encode(bytes, A, 5, 9, entries);
+        Check(bytes);
+        var decoded = new DeviceEntry?[DeviceSector.EntriesMax];
+        Assert.Equal(IoStatus.Ok, DeviceSector.TryDecode(bytes, A, 5, out var generation, decoded));
+        Assert.Equal(9UL, generation);
+        Assert.Equal(entries, decoded);
+        Assert.Equal(IoStatus.BadChecksum, DeviceSector.TryDecode(bytes, B, 5, out _, decoded));
+        Assert.Equal(IoStatus.BadChecksum, DeviceSector.TryDecode(bytes, A, 4, out _, decoded));
+    }
+
     [Fact(DisplayName = "A disk's label's bytes are those of version 1")]
     public void Label_bytes()
     {

@@ -38,16 +38,16 @@ public sealed class StoreModelRun
 
     /// <param name="seed">Decides all.</param>
     /// <param name="options">Null: by the seed.</param>
-    /// <param name="disks">Of the store.</param>
+    /// <param name="disks">Of the store; block devices besides.</param>
     /// <param name="mapPages">So many pages of the maps are kept in memory; 0: all.</param>
     /// <param name="losesPages">Bits flip in those that are not.</param>
-    public StoreModelRun(int seed, StoreOptions? options = null, int disks = 1, int mapPages = 0, bool losesPages = false)
+    public StoreModelRun(int seed, StoreOptions? options = null, int disks = 1, int mapPages = 0, bool losesPages = false, int devices = 0)
     {
         _random = new Random(seed);
         _flips = losesPages ? new Random(seed + 1) : null;
         var chosen = options ?? DefaultOptions(seed);
         if (mapPages > 0) chosen = chosen with { MapCacheBytes = (long)mapPages * MapCache.PageBytes };
-        Rig = new StoreRig((ulong)seed, chosen, disks: disks);
+        Rig = new StoreRig((ulong)seed, chosen, disks: disks, devices: devices);
         Rig.Open();
     }
 
@@ -69,12 +69,12 @@ public sealed class StoreModelRun
     private static StoreOptions Roomy(int seed) => DefaultOptions(seed) with { CapacityBytes = (24L + (seed % 3 * 8)) * StoreOptions.SegmentBytesMin, CleanBelowFreePercent = 99 };
 
     /// <summary>Twelve lives of one store, each ended by a stop, a kill or a loss of power. Throws, naming the seed, where the store is not its model.</summary>
-    public static (int Cleaned, int Freed, int Checkpoints, long Cold, MapCacheFacts Maps) Run(int seed, int disks = 1, int mapPages = BySeed, bool losesPages = false, bool isLong = false)
+    public static (int Cleaned, int Freed, int Checkpoints, long Cold, MapCacheFacts Maps) Run(int seed, int disks = 1, int mapPages = BySeed, bool losesPages = false, int devices = 0, bool isLong = false)
     {
         if (mapPages == BySeed) mapPages = seed % 4 == 1 ? 1 + (seed / 4 % 3) : 0;
         var (cleaned, freed, checkpoints, cold) = (0, 0, 0, 0L);
         var maps = default(MapCacheFacts);
-        var run = new StoreModelRun(seed, isLong ? Roomy(seed) : null, disks, mapPages, losesPages);
+        var run = new StoreModelRun(seed, isLong ? Roomy(seed) : null, disks, mapPages, losesPages, devices);
         run.Rig.Disk.ShortWrites = seed % 2 == 0;
         run.Rig.Disk.UncachedOneIn = seed % 3 == 0 ? 4 : 0;
         var random = new Random(-seed);

@@ -45,6 +45,20 @@ public sealed class StoreModelSpecs
         Assert.True(lost > 100 && freed > 10 && checkpoints > 10, $"the runs are too tame: {lost} lost, {freed} freed, {checkpoints} checkpoints");
     }
 
+    [Theory(DisplayName = "The same over a directory and one or two block devices without a file system, that lose their power together")]
+    [InlineData(1)]
+    [InlineData(2)]
+    public void Block_devices(int devices)
+    {
+        var (cleaned, freed, checkpoints) = (0, 0, 0);
+        for (var seed = 1; seed <= 20; seed++)
+        {
+            var did = StoreModelRun.Run(seed, devices: devices);
+            (cleaned, freed, checkpoints) = (cleaned + did.Cleaned, freed + did.Freed, checkpoints + did.Checkpoints);
+        }
+        Assert.True(cleaned > 5 && freed > 25 && checkpoints > 25, $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints");
+    }
+
     [Theory(DisplayName = "The same over two and three disks that lose their power together")]
     [InlineData(2)]
     [InlineData(3)]

@@ -13,10 +13,12 @@ public sealed class StoreRig
     private ulong _ids = 1;
 
     /// <param name="disks">From two on, that many directories of one simulated disk are the store's disks.</param>
-    public StoreRig(ulong seed = 1, StoreOptions? options = null, SimulatedDisk? disk = null, int disks = 1)
+    /// <param name="devices">So many block devices besides, which lose their power with the others.</param>
+    public StoreRig(ulong seed = 1, StoreOptions? options = null, SimulatedDisk? disk = null, int disks = 1, int devices = 0)
     {
         Disk = disk ?? new SimulatedDisk(seed);
-        Directories = disks == 1 ? [] : [.. Enumerable.Range(0, disks).Select(index => new SimulatedDirectory(Disk, index == 0 ? "" : $"d{index}/"))];
+        Devices = [.. Enumerable.Range(1, devices).Select(index => new SimulatedDevice(Disk, index, DeviceDisk.DeviceBytesMin))];
+        Directories = disks + devices == 1 ? [] : [.. Enumerable.Range(0, disks).Select(index => new SimulatedDirectory(Disk, index == 0 ? "" : $"d{index}/"))];
         Options = (options ?? new StoreOptions()) with
         {
             SegmentBytes = options?.SegmentBytes is { } bytes and < (64 << 20) ? bytes : StoreOptions.SegmentBytesMin,
@@ -30,6 +32,8 @@ public sealed class StoreRig
 
     /// <summary>The store's disks, home first; empty: the simulated disk itself is its only one.</summary>
     public IReadOnlyList<SimulatedDirectory> Directories { get; set; }
+
+    public IReadOnlyList<SimulatedDevice> Devices { get; }
 
     public SimulatedLoop Loop { get; } = new();
 
@@ -46,8 +50,10 @@ public sealed class StoreRig
     {
         Loop.Clear();
         foreach (var directory in Directories) directory.Restart();
+        foreach (var device in Devices) device.Restart();
         IDisk home = Directories.Count == 0 ? Disk : Directories[0];
-        var result = BlockStore.Open(Options, Loop, home, Scheduler ?? new LoopDiskScheduler(Loop), NullLogger.Instance, [.. Directories.Skip(1).Where(directory => !directory.IsGone || directory.IsStillNamed)]);
+        var result = BlockStore.Open(Options, Loop, home, Scheduler ?? new LoopDiskScheduler(Loop), NullLogger.Instance,
+            [.. Directories.Skip(1).Where(directory => !directory.IsGone || directory.IsStillNamed), .. Devices.Select(device => new DeviceDisk(device, Options.NewId))]);
         if (result.Store is null) return result;
         Store = result.Store;
         Loop.AddPhase(TurnPhase.Store, Store);

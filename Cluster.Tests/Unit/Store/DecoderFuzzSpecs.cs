@@ -27,6 +27,38 @@ public sealed class DecoderFuzzSpecs
         }
     }
 
+    [Fact(DisplayName = "Mutated headers and sectors of block devices: refused, never an exception; so are sectors at random that have the right hash")]
+    public void Devices()
+    {
+        var random = new Random(15);
+        var format = Guid.NewGuid();
+        var header = new byte[DeviceHeader.SizeBytes];
+        DeviceHeader.Of(format, 1L << 36).Encode(header);
+        var entries = new DeviceEntry?[DeviceSector.EntriesMax];
+        for (var index = 0; index < 20; index++) entries[index] = new DeviceEntry($"file-{index}", (uint)(100 + index), 1, index);
+        var sector = new byte[DeviceSector.SizeBytes];
+        DeviceSector.Encode(sector, format, 2, 3, entries);
+        var decoded = new DeviceEntry?[DeviceSector.EntriesMax];
+        for (var round = 0; round < 5_000; round++)
+        {
+            Assert.NotEqual(IoStatus.Ok, DeviceHeader.TryDecode(Mutate(random, header), out _));
+            Assert.NotEqual(IoStatus.Ok, DeviceSector.TryDecode(Mutate(random, sector), format, 2, out _, decoded));
+        }
+        for (var round = 0; round < 300; round++)
+        {
+            // Anything at all where entries are.
+            for (var index = 0; index < entries.Length; index++)
+                entries[index] = random.Next(3) == 0 ? null : new DeviceEntry($"file-{random.Next(40)}", (uint)random.Next(0, 400), (uint)random.Next(0, 30), random.NextInt64(-5, 1 << 20));
+            var disk = new SimulatedDisk((ulong)round);
+            var device = new SimulatedDevice(disk, 1, DeviceDisk.DeviceBytesMin);
+            DeviceHeader.Of(format, DeviceDisk.DeviceBytesMin).Encode(device.Content);
+            DeviceSector.Encode(device.Content.AsSpan((int)DeviceSector.OffsetOf(0, round % 2)), format, 0, 1, entries);
+            var names = new List<string>();
+            var listed = new DeviceDisk(device, Guid.NewGuid).List(names);
+            Assert.True(listed.IsOk ? names.Count == entries.Count(entry => entry is not null) : listed.Detail!.Contains("can't be used", StringComparison.Ordinal), listed.Detail);
+        }
+    }
+
     [Fact(DisplayName = "A store whose files were mutilated at random opens or refuses with a reason, and never gives wrong bytes")]
     public void Whole_stores()
     {

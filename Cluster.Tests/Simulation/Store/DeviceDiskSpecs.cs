@@ -1,0 +1,341 @@
+using Cluster.Messages.Model;
+using Cluster.Node.Store;
+
+namespace Cluster.Tests.Simulation.Store;
+
+public sealed class DeviceDiskSpecs
+{
+    private const long DeviceBytes = DeviceDisk.DeviceBytesMin;
+    private const int FileBytes = 1 << 20;
+
+    [Fact(DisplayName = "A device of zeroes has no files; one is made, written, found by the next process, and deleted")]
+    public void Files()
+    {
+        var (disk, device) = New();
+        var files = Open(disk, device);
+        Assert.Empty(NamesOf(files));
+        Assert.Equal(IoStatus.Missing, files.Open("a", create: false, out _).Status);
+        Put(files, "a", 7);
+        Put(files, "b", 8);
+        Assert.True(files.SyncDirectory().IsOk);
+        files = Reopen(disk, device, PowerLoss.LoseAll);
+        Assert.Equal(["a", "b"], NamesOf(files).Order());
+        Assert.Equal(Bytes(7), Get(files, "a"));
+        Assert.Equal(Bytes(8), Get(files, "b"));
+        Assert.True(files.Delete("a").IsOk && files.SyncDirectory().IsOk);
+        files = Reopen(disk, device, PowerLoss.LoseAll);
+        Assert.Equal(["b"], NamesOf(files));
+        Assert.Equal(Bytes(8), Get(files, "b"));
+        Assert.Equal(IoStatus.Unsupported, files.Rename("b", "c").Status);
+    }
+
+    [Fact(DisplayName = "A device that holds something else, at its beginning or its end, is not taken into use, and not a byte of it is changed")]
+    public void Something_else()
+    {
+        foreach (var at in (long[])[0, 1080, (1 << 20) - 1, DeviceBytes - (1 << 20), DeviceBytes - 1])
+        {
+            var (disk, device) = New();
+            device.Content[at] = 0x53;
+            var before = device.Content.ToArray();
+            var files = new DeviceDisk(device, Guid.NewGuid);
+            Assert.Equal([DeviceDisk.Foreign], NamesOf(files));
+            Assert.True(files.TryLock().IsOk);
+            Assert.Equal(IoStatus.DeviceError, files.Open("a", create: true, out _).Status);
+            Assert.Equal(before, device.Content);
+            GC.KeepAlive(disk);
+        }
+    }
+
+    [Fact(DisplayName = "One that is too small, or smaller than it was, in use, or of a newer version, is refused with the reason")]
+    public void Refused()
+    {
+        var disk = new SimulatedDisk(1);
+        var small = new SimulatedDevice(disk, 1, DeviceBytes - 1);
+        Assert.Contains($"has {DeviceBytes - 1} bytes: a disk of a store has {DeviceBytes} or more", new DeviceDisk(small, Guid.NewGuid).List([]).Detail, StringComparison.Ordinal);
+
+        var (larger, device) = New(2 * DeviceBytes);
+        Put(Open(larger, device), "a", 1);
+        Assert.Equal(IoStatus.Busy, new DeviceDisk(device, Guid.NewGuid).TryLock().Status);
+        var shrunk = new SimulatedDevice(larger, 2, DeviceBytes);
+        device.Content.AsSpan(0, (int)DeviceBytes).CopyTo(shrunk.Content);
+        Assert.Contains($"has {DeviceBytes} bytes, and had {2 * DeviceBytes} when it was taken into use", new DeviceDisk(shrunk, Guid.NewGuid).List([]).Detail, StringComparison.Ordinal);
+
+        foreach (var copy in (int[])[0, DeviceHeader.SizeBytes])
+        {
+            device.Content[copy + 8] = 2;
+            var hash = System.IO.Hashing.XxHash3.HashToUInt64(device.Content.AsSpan(copy, DeviceHeader.SizeBytes - 8));
+            System.Buffers.Binary.BinaryPrimitives.WriteUInt64LittleEndian(device.Content.AsSpan(copy + DeviceHeader.SizeBytes - 8), hash);
+        }
+        Assert.Contains("newer version", new DeviceDisk(device, Guid.NewGuid).List([]).Detail, StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "Damage to one header or one sector of the table is nothing; to both of a pair, or where a sector says what can't be, it is told, and nothing is taken for an empty device")]
+    public void Damaged()
+    {
+        var (disk, device) = New();
+        var files = Open(disk, device);
+        Put(files, "a", 1);
+        Put(files, "b", 2);
+        Assert.True(files.SyncDirectory().IsOk);
+        device.Content[40] ^= 1;
+        Assert.Equal(["a", "b"], NamesOf(Reopen(disk, device, PowerLoss.ProcessOnly)).Order());
+        device.Content[DeviceHeader.SizeBytes + 40] ^= 1;
+        Assert.Equal([DeviceDisk.Foreign], NamesOf(Reopen(disk, device, PowerLoss.ProcessOnly)));
+        device.Content[40] ^= 1;
+        for (var copy = 0; copy < 2; copy++) device.Content[DeviceSector.OffsetOf(0, copy) + 100] ^= 1;
+        device.Restart();
+        Assert.Contains("both sectors of pair 0 are damaged", new DeviceDisk(device, Guid.NewGuid).List([]).Detail, StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "A file that is deleted keeps its bytes while it is open; its units are free for others after that, and not before its deletion is on media")]
+    public void Deleted_while_open()
+    {
+        var (disk, device) = New();
+        var files = Open(disk, device);
+        Put(files, "a", 1);
+        Assert.True(files.Open("a", create: false, out var open).IsOk);
+        var full = Fill(files);
+        Assert.True(full > 5, $"{full} files fit");
+        Assert.True(files.Delete("a").IsOk && files.SyncDirectory().IsOk);
+        Assert.Equal(0, Fill(files));
+        var bytes = new byte[FileBytes];
+        Assert.Equal(FileBytes, open!.Read(0, bytes).Count);
+        Assert.Equal(Bytes(1), bytes);
+        open.Dispose();
+        Assert.Equal(1, Fill(files));
+
+        // Closed, and deleted without a sync: whoever wants room brings the deletion to media first.
+        var gone = NamesOf(files)[0];
+        Assert.True(files.Delete(gone).IsOk);
+        Put(files, "z", 9);
+        files = Reopen(disk, device, PowerLoss.LoseAll);
+        Assert.DoesNotContain(gone, NamesOf(files));
+    }
+
+    [Fact(DisplayName = "Over all devices' bytes: what is free is what can be used, and all of it comes back")]
+    public void Room()
+    {
+        var (disk, device) = New();
+        var files = Open(disk, device);
+        Put(files, "x", 3);
+        Assert.True(files.Delete("x").IsOk && files.SyncDirectory().IsOk);
+        var free = files.FreeBytes;
+        var count = Fill(files);
+        Assert.Equal(free / FileBytes, count);
+        Assert.True(files.FreeBytes < FileBytes);
+        foreach (var name in NamesOf(files)) Assert.True(files.Delete(name).IsOk);
+        Assert.True(files.SyncDirectory().IsOk);
+        Assert.Equal(free, files.FreeBytes);
+        Assert.True(device.Discards > count);
+        files = Reopen(disk, device, PowerLoss.LoseAll);
+        Assert.Empty(NamesOf(files));
+        Assert.Equal(free, files.FreeBytes);
+    }
+
+    [Fact(DisplayName = "A sync that failed is never followed by one that works")]
+    public void Failed_sync()
+    {
+        var (disk, device) = New();
+        var files = Open(disk, device);
+        Put(files, "a", 1);
+        Assert.True(files.Open("a", create: false, out var open).IsOk);
+        disk.FailSyncs = 1;
+        Assert.Equal(IoStatus.DeviceError, open!.Sync().Status);
+        Assert.Equal(IoStatus.DeviceError, open.Sync().Status);
+        Put(files, "b", 2, isSynced: false);
+        Assert.Equal(IoStatus.DeviceError, files.SyncDirectory().Status);
+    }
+
+    [Fact(DisplayName = "The power goes at every write and sync of many random lives: files that were synced are there, whole, deletions that were synced are too, and none has another's bytes")]
+    public void Power_cuts()
+    {
+        var (cuts, deletions, found) = (0, 0, 0);
+        for (var seed = 1; seed <= 40; seed++)
+        {
+            var life = new DeviceLife(seed);
+            for (var round = 0; round < 6; round++) life.Run();
+            (cuts, deletions, found) = (cuts + life.Cuts, deletions + life.Deletions, found + life.Found);
+        }
+        Assert.True(cuts > 150 && deletions > 100 && found > 500, $"the lives are too tame: {cuts} cuts, {deletions} deletions, {found} files found");
+    }
+
+    /// <summary>One device, its files as they must be, and as they may be.</summary>
+    private sealed class DeviceLife
+    {
+        private readonly Random _random;
+        private readonly SimulatedDisk _disk;
+        private readonly SimulatedDevice _device;
+
+        /// <summary>Synced, with this content; null: made, content not synced.</summary>
+        private readonly Dictionary<string, byte> _certain = [];
+
+        /// <summary>May be there or not.</summary>
+        private readonly HashSet<string> _doubtful = [];
+        private readonly Dictionary<string, byte> _contents = [];
+        private int _names;
+
+        public DeviceLife(int seed)
+        {
+            _random = new Random(seed);
+            _disk = new SimulatedDisk((ulong)seed) { ShortWrites = seed % 2 == 0 };
+            _device = new SimulatedDevice(_disk, 1, DeviceBytes);
+        }
+
+        public int Cuts { get; private set; }
+
+        public int Deletions { get; private set; }
+
+        public int Found { get; private set; }
+
+        public void Run()
+        {
+            _device.Restart();
+            var files = new DeviceDisk(_device, () => new Guid(_random.Next(), 1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
+            Assert.True(files.TryLock().IsOk);
+            Check(files);
+            _disk.PowerOffAt = _disk.Operations + _random.Next(1, 60);
+            for (var step = 0; step < 40 && !_disk.IsOff; step++)
+            {
+                if (_random.Next(3) > 0 || _certain.Count == 0) Make(files);
+                else Remove(files);
+            }
+            if (_disk.IsOff) Cuts++;
+            _disk.Restart(_random.Next(3) switch { 0 => PowerLoss.ProcessOnly, 1 => PowerLoss.LoseAll, _ => PowerLoss.Torn });
+        }
+
+        private void Make(DeviceDisk files)
+        {
+            var (name, content) = ($"file-{_names++}", (byte)_random.Next(1, 200));
+            _doubtful.Add(name);
+            _contents[name] = content;
+            if (!files.Open(name, create: true, out var file).IsOk) return;
+            using var opened = file!;
+            if (file!.Preallocate(_random.Next(1, 3) * FileBytes) is { IsOk: false } refused)
+            {
+                Assert.True(_disk.IsOff || refused.Status == IoStatus.NoSpace, refused.Detail);
+                if (!_disk.IsOff) _ = files.Delete(name);
+                return;
+            }
+            if (!file.WriteAll(0, Filled(content)).IsOk || !file.Sync().IsOk || !files.SyncDirectory().IsOk) return;
+            _doubtful.Remove(name);
+            _certain.Add(name, content);
+        }
+
+        private void Remove(DeviceDisk files)
+        {
+            var name = _certain.Keys.Order(StringComparer.Ordinal).ElementAt(_random.Next(_certain.Count));
+            _certain.Remove(name);
+            _doubtful.Add(name);
+            if (!files.Delete(name).IsOk || (_random.Next(2) == 0 && !files.SyncDirectory().IsOk) || _disk.IsOff) return;
+            Deletions++;
+        }
+
+        private void Check(DeviceDisk files)
+        {
+            var names = NamesOf(files);
+            foreach (var name in _certain.Keys) Assert.Contains(name, names);
+            foreach (var name in names)
+            {
+                Assert.True(_certain.ContainsKey(name) || _doubtful.Contains(name), $"{name} is there, and was deleted");
+                Found++;
+                Assert.True(files.Open(name, create: false, out var file).IsOk);
+                using var opened = file!;
+                if (!_certain.TryGetValue(name, out var content))
+                {
+                    // Whole if it was whole before its deletion; new ones may be anything but another file's.
+                    _certain.Add(name, 0);
+                    Assert.True(opened.WriteAll(0, Filled(_contents[name])).IsOk || opened.LengthBytes == 0);
+                    if (!opened.Sync().IsOk || opened.LengthBytes == 0) _certain.Remove(name);
+                    else _certain[name] = _contents[name];
+                    if (!_certain.ContainsKey(name)) continue;
+                    content = _contents[name];
+                }
+                var read = new byte[FileBytes];
+                Assert.Equal(FileBytes, opened.Read(0, read).Count);
+                Assert.True(read.AsSpan().SequenceEqual(Filled(content)), $"{name} has not its own bytes");
+            }
+            foreach (var name in names) _doubtful.Remove(name);
+            Assert.True(files.SyncDirectory().IsOk);
+            // What is not there now will not come back.
+            _doubtful.Clear();
+        }
+
+        private static byte[] Filled(byte content)
+        {
+            var bytes = new byte[FileBytes];
+            Array.Fill(bytes, content);
+            return bytes;
+        }
+    }
+
+    private static (SimulatedDisk Disk, SimulatedDevice Device) New(long bytes = DeviceBytes)
+    {
+        var disk = new SimulatedDisk(1);
+        return (disk, new SimulatedDevice(disk, 1, bytes));
+    }
+
+    private static DeviceDisk Open(SimulatedDisk disk, SimulatedDevice device)
+    {
+        var files = new DeviceDisk(device, () => new Guid(1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11));
+        Assert.True(files.TryLock().IsOk);
+        Assert.False(disk.IsOff);
+        return files;
+    }
+
+    private static DeviceDisk Reopen(SimulatedDisk disk, SimulatedDevice device, PowerLoss loss)
+    {
+        disk.Restart(loss);
+        device.Restart();
+        return Open(disk, device);
+    }
+
+    private static List<string> NamesOf(DeviceDisk files)
+    {
+        var names = new List<string>();
+        var result = files.List(names);
+        Assert.True(result.IsOk, result.Detail);
+        return names;
+    }
+
+    private static void Put(DeviceDisk files, string name, ulong seed, bool isSynced = true)
+    {
+        Assert.True(files.Open(name, create: true, out var file).IsOk);
+        using var opened = file!;
+        var result = opened.Preallocate(FileBytes);
+        Assert.True(result.IsOk, result.Detail);
+        Assert.True(opened.WriteAll(0, Bytes(seed)).IsOk);
+        if (isSynced) Assert.True(opened.Sync().IsOk);
+    }
+
+    private static byte[] Get(DeviceDisk files, string name)
+    {
+        Assert.True(files.Open(name, create: false, out var file).IsOk);
+        using var opened = file!;
+        var bytes = new byte[opened.LengthBytes];
+        Assert.Equal(bytes.Length, opened.Read(0, bytes).Count);
+        return bytes;
+    }
+
+    private static byte[] Bytes(ulong seed)
+    {
+        var bytes = new byte[FileBytes];
+        new Random((int)seed).NextBytes(bytes);
+        return bytes;
+    }
+
+    /// <summary>Files until there is no room; how many.</summary>
+    private static int Fill(DeviceDisk files)
+    {
+        for (var count = 0; ; count++)
+        {
+            var name = $"f{Guid.NewGuid():N}";
+            Assert.True(files.Open(name, create: true, out var file).IsOk);
+            using var opened = file!;
+            var result = opened.Preallocate(FileBytes);
+            if (result.IsOk) continue;
+            Assert.Equal(IoStatus.NoSpace, result.Status);
+            Assert.True(files.Delete(name).IsOk);
+            return count;
+        }
+    }
+}
