@@ -47,6 +47,7 @@ public static class Manifests
         Of<ShrinkWithdrawn>("shrink-withdrawn/1"),
         Of<CloneStarted>("clone-started/1"),
         Of<CloneEnded>("clone-ended/1"),
+        Of<PlacementImage>("placement-image/1"),
     ];
 
     /// <summary>Manifests that are read and not written any more.</summary>

@@ -38,6 +38,12 @@ public static class ClientLimits
     /// <summary>An owner to which this session has presented what it kept answers within this, or is looked for anew.</summary>
     public const int PresentMs = Limits.PresentMsMax + SessionOpenMs;
 
+    /// <summary>
+    /// Request ids of the window that only trims and zeroes may use (R21): they go past writes that are held for want of room and fill the rest of it, or the session's bytes. Each frees as
+    /// much as its range holds; when these are used up too, the next one waits until any of the writes is answered.
+    /// </summary>
+    public const int TrimsReserved = 128;
+
     /// <summary>Pause before a request that the owner had no room for goes again; doubled each time that nothing else was answered meanwhile...</summary>
     public const int BusyPauseMs = 5;
 

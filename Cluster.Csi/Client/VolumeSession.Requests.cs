@@ -19,7 +19,10 @@ public sealed partial class VolumeSession
 
     /// <summary>The window has an id left, and bytes: one more request may go over the bound by its own size. What is kept has room too, or a flush is on its way (R13).</summary>
     private bool CanIssue =>
-        _nextId - _answeredBelow < Limits.SessionWindowRequestsMax && _outstandingBytes < Limits.SessionBytesMax && !_kept.IsFull;
+        _nextId - _answeredBelow < Limits.SessionWindowRequestsMax - ClientLimits.TrimsReserved && _outstandingBytes < Limits.SessionBytesMax && !_kept.IsFull;
+
+    /// <summary>The same for what needs no room, and is no more than a header: it has some ids of its own, and the writes' bytes do not count.</summary>
+    private bool CanIssueTrim => _nextId - _answeredBelow < Limits.SessionWindowRequestsMax && !_kept.IsFull;
 
     private ref SessionRequest? Slot(ulong id) => ref _slots[id % Limits.SessionWindowRequestsMax];
 
@@ -55,7 +58,8 @@ public sealed partial class VolumeSession
         else operation.CursorBytes = operation.EndBytes;
         if (operation.CursorBytes != operation.EndBytes) return;
         operation.AllEmitted = true;
-        if (ReferenceEquals(_emit, operation)) _emit = operation.Next;
+        if (IsTrim(operation)) _trimsWaiting--;
+        if (ReferenceEquals(_emit, operation)) _emit = NextToEmit(operation);
     }
 
     private void EmitRead(SessionOperation operation)

@@ -36,6 +36,9 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     private SessionOperation? _first;
     private SessionOperation? _last;
     private SessionOperation? _emit;
+
+    /// <summary>Trims and zeroes of which not all is emitted.</summary>
+    private int _trimsWaiting;
     private int _pending;
     private bool _pumping;
     private long _progressMs;
@@ -153,12 +156,14 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
         else _last.Next = operation;
         _last = operation;
         _emit ??= operation;
+        if (IsTrim(operation)) _trimsWaiting++;
         Volatile.Write(ref _pending, _pending + 1);
     }
 
     private void Unlink(SessionOperation operation)
     {
-        if (ReferenceEquals(_emit, operation)) _emit = operation.Next;
+        if (ReferenceEquals(_emit, operation)) _emit = NextToEmit(operation);
+        if (!operation.AllEmitted && IsTrim(operation)) _trimsWaiting--;
         if (operation.Previous is null) _first = operation.Next;
         else operation.Previous.Next = operation.Next;
         if (operation.Next is null) _last = operation.Previous;
@@ -182,7 +187,39 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
             else EmitPart(operation);
             while (_state == State.Ready && CanIssue && _readyEdits.Count > 0) StepEdit(_readyEdits.Dequeue());
         }
+        if (_trimsWaiting > 0) PassTrims();
         _pumping = false;
+    }
+
+    /// <summary>
+    /// R21: writes that are held for want of room fill what a session may have outstanding; a trim behind them may be what makes it. Requests that are under way at one time have no order, and the
+    /// owner lets trims past what it holds too.
+    /// </summary>
+    private void PassTrims()
+    {
+        while (_state == State.Ready && CanIssueTrim && FirstWaitingTrim() is { } operation)
+        {
+            if (operation.Request.Abandoned) GiveUp(operation, IoStatus.Offline);
+            else EmitPart(operation);
+        }
+    }
+
+    private SessionOperation? FirstWaitingTrim()
+    {
+        if (_trimsWaiting == 0) return null;
+        var operation = _emit;
+        while (operation is not null && (operation.AllEmitted || !IsTrim(operation))) operation = operation.Next;
+        return operation;
+    }
+
+    private static bool IsTrim(SessionOperation operation) => operation.Request.Operation is BlockOperation.Trim or BlockOperation.WriteZeroes;
+
+    /// <summary>Trims may have gone before their turn.</summary>
+    private static SessionOperation? NextToEmit(SessionOperation operation)
+    {
+        var next = operation.Next;
+        while (next is { AllEmitted: true }) next = next.Next;
+        return next;
     }
 
     private void FinishPart(SessionOperation operation, IoStatus status)

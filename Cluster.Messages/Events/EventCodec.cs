@@ -27,6 +27,7 @@ public static class EventCodec
 
     public static byte[] Encode(object e)
     {
+        if (e is PlacementImage whole) return PlacementImageLayout.Encode(whole);
         var room = ArrayPool<byte>.Shared.Rent(EncodedBytesMax + (e is VolumeImage image ? VolumeImageLayout.BytesMax(image) : 0));
         try
         {

@@ -101,6 +101,7 @@ internal static class PlacementEventLayouts
         "shrink-asked/1" => new ShrinkAsked(EventFields.Spec(ref reader)),
         "shrink-withdrawn/1" => new ShrinkWithdrawn(new VolumeId(reader.U64())),
         "catalogue-recovered/1" => new CatalogueRecovered(reader.U64()),
+        "placement-image/1" => PlacementImageLayout.Read(ref reader),
         "recovered-placed/1" => new RecoveredPlaced(EventFields.Spec(ref reader), EventFields.Placements(ref reader), reader.U16()),
         _ => null,
     };

@@ -64,6 +64,30 @@ public sealed record ShrinkAsked(VolumeSpec Spec) : PlacementEvent;
 /// <summary>The owner refused. It is told the spec as it was, under a new revision, so that no order to shrink that comes late can count.</summary>
 public sealed record ShrinkWithdrawn(VolumeId Volume) : PlacementEvent;
 
+/// <summary>
+/// The whole state at a place of the stream: kept now and then, so that the events before need not be. Names follow from the volumes.
+/// </summary>
+/// <param name="Tombstones">Ids that are deleted for ever (R22), ascending.</param>
+public sealed record PlacementImage(
+    ulong LastVolume, ImmutableArray<IdRange> Tombstones, ImmutableArray<NodeRegistered> Nodes, ImmutableArray<NodeId> Cordoned, ImmutableArray<ImagedVolume> Volumes) : PlacementEvent;
+
+/// <summary>Ids from the first to the last one.</summary>
+public readonly record struct IdRange(ulong First, ulong Last);
+
+/// <summary>What the catalogue knows of a volume.</summary>
+/// <param name="Dropped">Numbers of copies that are gone for ever (R22), ascending.</param>
+public sealed record ImagedVolume(
+    VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas, CataloguePhase Phase, bool SpecPending, ulong SpecRevision, ushort LastReplica, ImmutableArray<IdRange> Dropped)
+{
+    public ReplacementPlaced? Replacement { get; init; }
+
+    public RemovalAsked? Removal { get; init; }
+
+    public ShrinkAsked? Shrink { get; init; }
+
+    public CopiesChanged? Arrangement { get; init; }
+}
+
 /// <summary>First event of a catalogue that was recovered (P7): ids up to here may have been given out.</summary>
 public sealed record CatalogueRecovered(ulong LastVolume) : PlacementEvent;
 

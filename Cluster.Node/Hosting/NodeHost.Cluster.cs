@@ -102,6 +102,19 @@ public sealed partial class NodeHost
         else LogNoGroup(group, string.Join(", ", volumes), failure);
     }
 
+    private void ReportSwept(SnapshotMetrics snapshots, string group, IEnumerable<string> volumes, string step, string? failure)
+    {
+        snapshots.CountSwept(step, failure is null);
+        if (failure is null) LogSwept(group, string.Join(", ", volumes), step, _options.Name);
+        else LogNotSwept(group, string.Join(", ", volumes), step, _options.Name, failure);
+    }
+
+    [LoggerMessage(Level = LogLevel.Information, Message = "snapshot group {Group} of the volumes {Volumes} is {Step} by node {Node} itself")]
+    private partial void LogSwept(string group, string volumes, string step, string node);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "snapshot group {Group} of the volumes {Volumes} was to be {Step} by node {Node} itself, which is tried again: {Reason}")]
+    private partial void LogNotSwept(string group, string volumes, string step, string node, string reason);
+
     [LoggerMessage(Level = LogLevel.Information, Message = "snapshot group {Group} of the volumes {Volumes} is ready")]
     private partial void LogGroup(string group, string volumes);
 
@@ -114,7 +127,11 @@ public sealed partial class NodeHost
         string? PlacementHost() => cluster.Oldest is { } oldest ? directory.NameOf(oldest) : null;
         _control.Open(new ControlParts(
             _options.Name, clusterId, actors.Placement, actors.Volumes, journal.Log, actors.Moves, PlacementHost)
-        { OpenVolumes = sessions.Open, DisksAt = address => DiskActor.At(cluster.System, address), OnGroup = (group, volumes, failure) => ReportGroup(snapshots, group, volumes, failure) });
+        { OpenVolumes = sessions.Open, DisksAt = address => DiskActor.At(cluster.System, address), OnGroup = (group, volumes, failure) => ReportGroup(snapshots, group, volumes, failure),
+            OnSweptGroup = (group, volumes, step, failure) => ReportSwept(snapshots, group, volumes, step, failure) });
+        Func<bool> isHost = () => PlacementHost() == _options.Name;
+        Func<Task> sweep = _control.SweepSnapshotGroupsAsync;
+        cluster.System.ActorOf(Props.Create(() => new SnapshotGroupSweeper(isHost, sweep, SnapshotGroupSweeper.Every)), "snapshot-groups");
         _csi.Open(journal.Log);
         _health.AddProbe("cluster", () =>
             cluster.Self.IsUp ? (HealthState.Healthy, "") : (HealthState.Unhealthy, "This node is no member of its cluster."));

@@ -14,6 +14,9 @@ public sealed partial class VolumeActor
     /// <summary>Events before an image that are kept, for `volume explain`.</summary>
     public const int EventsKept = 128;
 
+    /// <summary>Of a deleted volume nothing is kept but that it was: none of its events, and an image of about a hundred bytes.</summary>
+    private long EventsKeptNow => _state.Deleted ? 0 : EventsKept;
+
     private long _imagedAt;
 
     private void RecoverImages() => Recover<SnapshotOffer>(offer =>
@@ -26,8 +29,9 @@ public sealed partial class VolumeActor
     {
         Command<SaveSnapshotSuccess>(saved =>
         {
-            if (saved.Metadata.SequenceNr > EventsKept) DeleteMessages(saved.Metadata.SequenceNr - EventsKept);
-            DeleteSnapshots(new SnapshotSelectionCriteria(saved.Metadata.SequenceNr - 1));
+            if (saved.Metadata.SequenceNr > EventsKeptNow) DeleteMessages(saved.Metadata.SequenceNr - EventsKeptNow);
+            // To Akka 0 is no bound at all.
+            if (saved.Metadata.SequenceNr > 1) DeleteSnapshots(new SnapshotSelectionCriteria(saved.Metadata.SequenceNr - 1));
         });
         Command<SaveSnapshotFailure>(failed => _log.Warning("volume {0}: its state can't be kept as a whole now, all its events stay: {1}", _volume, failed.Cause.Message));
         Command<DeleteMessagesSuccess>(_ => { });
@@ -36,11 +40,11 @@ public sealed partial class VolumeActor
         Command<DeleteSnapshotsFailure>(failed => _log.Warning("volume {0}: older images can't be let go now: {1}", _volume, failed.Cause.Message));
     }
 
-    /// <summary>After each event. What fails is tried again with the next image.</summary>
+    /// <summary>After each event, and when one that was deleted is looked at again: whoever deleted it may have died before its events were gone. What fails is tried again with the next image.</summary>
     private void KeepImage()
     {
-        if (LastSequenceNr - _imagedAt < EventsPerImage) return;
+        if (!_state.Deleted && LastSequenceNr - _imagedAt < EventsPerImage) return;
         _imagedAt = LastSequenceNr;
-        SaveSnapshot(_state.ImageOf(_volume));
+        SaveSnapshot((_state.Deleted ? _state.Tombstone : _state).ImageOf(_volume));
     }
 }

@@ -103,6 +103,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
 
     private void OnRecovered()
     {
+        if (_state.Deleted) KeepImage();
         if (_onlyAt is not { } epoch || _state.MayClaimEarly(_node, epoch)) StartOwner();
         else StepBack(epoch);
     }

@@ -10,7 +10,10 @@ public sealed partial class VolumeMachine
     /// <summary>Credit is late for a moment now and then; writes held for longer than this are reported.</summary>
     private const int HeldTellMs = 1000;
 
-    /// <summary>In the order of their arrival; bounded as the pending records are.</summary>
+    /// <summary>Trims and zeroes that may be held, beside as many writes as may be: what waits for room must not keep out what makes it.</summary>
+    public const int HeldTrimsMax = 512;
+
+    /// <summary>In the order of their arrival; writes are bounded as the pending records are, trims by <see cref="HeldTrimsMax"/>.</summary>
     private readonly Queue<HeldWrite> _heldWrites = new();
     private long _heldBytes;
 
@@ -57,7 +60,7 @@ public sealed partial class VolumeMachine
 
     private void Hold(ClientRoute from, in RecordHeader record, IoBuffer buffer)
     {
-        if (_heldWrites.Count >= Limits.PendingRecordsMax || _heldBytes >= Limits.PendingBytesMax)
+        if (IsHeldFull(record.Kind))
         {
             SendClientAck(from, record.RequestId, IoStatus.Busy, 0);
             return;
@@ -68,6 +71,9 @@ public sealed partial class VolumeMachine
         if (record.Kind != RecordKind.Write) _heldTrims++;
         _heldWrites.Enqueue(new HeldWrite(from, record, buffer));
     }
+
+    private bool IsHeldFull(RecordKind kind) => kind == RecordKind.Write ? _heldWrites.Count - _heldTrims >= Limits.PendingRecordsMax || _heldBytes >= Limits.PendingBytesMax
+        : _heldTrims >= HeldTrimsMax;
 
     /// <summary>R12: a request that is held and comes again, over a new link, takes its own place.</summary>
     private bool IsHeld(ClientRoute from, in RecordHeader record)

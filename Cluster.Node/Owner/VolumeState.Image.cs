@@ -11,6 +11,9 @@ public sealed partial record VolumeState
         [.. EverInSync.Values.OrderBy(member => member.Id.Number)], History, HistoryCut, ForgottenAfter, ForgottenBefore, Attachment, Snapshots, Clones, RecoveredUpTo,
         [.. RecoveredAndDeleted.Order()], Deleted);
 
+    /// <summary>Of a deleted volume: that it was, and what no stale epoch may be above.</summary>
+    public VolumeState Tombstone => new() { Deleted = Deleted, LastReplica = LastReplica, Epoch = Epoch, Opened = Opened, Version = Version, SpecRevision = SpecRevision };
+
     private static VolumeState Of(VolumeImage image) => new()
     {
         Spec = image.Spec,

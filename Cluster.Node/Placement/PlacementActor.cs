@@ -60,6 +60,7 @@ public sealed partial class PlacementActor : ReceivePersistentActor, IWithTimers
         CommandVolumes();
         CommandNodes();
         CommandLocality();
+        CommandImages();
         Command<OrderDone>(OnOrderDone);
         Command<OrderRefused>(OnOrderRefused);
         Command<BarrierPassed>(passed => passed.Caller.Tell(
@@ -149,6 +150,7 @@ public sealed partial class PlacementActor : ReceivePersistentActor, IWithTimers
     private void Apply(PlacementEvent e)
     {
         _state = _state.Apply(e);
+        KeepImage();
         switch (e)
         {
             case VolumePlaced placed: RefreshOrder(placed.Spec.Id); break;

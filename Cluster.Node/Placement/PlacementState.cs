@@ -66,7 +66,7 @@ public sealed record PlacedVolume(
 public sealed record KnownNode(NodeDescription Description, bool Cordoned);
 
 /// <summary>The catalogue as its journal says it is: the fold of <see cref="PlacementEvent"/>s. Immutable.</summary>
-public sealed record PlacementState
+public sealed partial record PlacementState
 {
     public static readonly PlacementState Empty = new();
 
@@ -132,6 +132,7 @@ public sealed record PlacementState
             Volumes = Volumes.Add(placed.Spec.Id, new PlacedVolume(placed.Spec, placed.Replicas, CataloguePhase.Ready, false, null, placed.LastReplica)),
             Names = Names.Add(placed.Spec.FullName, placed.Spec.Id),
         },
+        PlacementImage image => Of(image),
         RemovalConfirmed confirmed => this with { Volumes = Volumes.Remove(confirmed.Volume) },
         _ => throw new InvariantException($"the placement journal holds an event of the unknown type {e.GetType().Name}"),
     };

@@ -22,6 +22,7 @@ public static class VolumeLabels
     public const string ZoneSpreadLabel = Prefix + "zone-spread";
     public const string SnapshotEvery = Prefix + "snapshot-every";
     public const string SnapshotKeep = Prefix + "snapshot-keep";
+    public const string SnapshotGroupKeep = Prefix + "snapshot-group-keep";
 
     public const string IopsMax = Prefix + "iops-max";
     public const string BandwidthMax = Prefix + "bandwidth-max";
@@ -47,6 +48,7 @@ public static class VolumeLabels
         [SnapshotEvery] = new("a duration from 1m to 24d, such as 15m or 1h",
             (p, v) => Duration(v) is { } time && time >= TimeSpan.FromMinutes(1) ? p with { SnapshotEvery = time } : null),
         [SnapshotKeep] = new($"1 to {SnapshotKeepMax}", (p, v) => Number(v, SnapshotKeepMax) is { } n ? p with { SnapshotKeep = n } : null),
+        [SnapshotGroupKeep] = new($"1 to {SnapshotKeepMax}", (p, v) => Number(v, SnapshotKeepMax) is { } n ? p with { SnapshotGroupKeep = n } : null),
         [Prefix + "encryption"] = new("off in this version", (p, v) => v == "off" ? p : null),
         [VolumeSpec.ReadLeaseLabel] = new("on or off", (p, v) => OnOff(v) is null ? null : p),
         [IopsMax] = new($"a number of I/Os per second from {IopsMaxMin} to {IopsMaxMax}",

@@ -36,6 +36,9 @@ public sealed record VolumePolicy
     /// <summary>How many of the schedule's snapshots are kept. Null: 24 if there is a schedule, else all.</summary>
     public int? SnapshotKeep { get; init; }
 
+    /// <summary>How many snapshots of several volumes, this one among them, are kept of the same volumes. Null: all.</summary>
+    public int? SnapshotGroupKeep { get; init; }
+
     /// <summary>The owner moves to the node whose front end alone uses the volume (<see cref="VolumeSpec.FollowsFrontEnd"/>).</summary>
     public bool FollowsFrontEnd { get; init; } = true;
 

@@ -29,4 +29,7 @@ public static class ReplicaAdmission
         if (held is null) return promise.Create ? AdmissionStep.Make : AdmissionStep.Missing;
         return held.Replica != promise.Replica && promise.Create ? AdmissionStep.Held : AdmissionStep.Answer;
     }
+
+    /// <summary>A copy of a clone may begin from this one of its origin. A snapshot on a copy that catches up may be half of what it is (R8).</summary>
+    public static bool MayBeginFrom(ReplicaHeader? origin, bool isFailed) => origin is { CatchingUp: false } && !isFailed;
 }

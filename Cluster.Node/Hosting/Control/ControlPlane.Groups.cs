@@ -4,6 +4,7 @@ using Cluster.Messages.Protocol;
 using Cluster.Node.Api;
 using Cluster.Node.Journal;
 using Cluster.Node.Owner;
+using Cluster.Node.Placement;
 
 namespace Cluster.Node.Hosting.Control;
 
@@ -23,6 +24,8 @@ public sealed partial class ControlPlane
             var made = await groups.CreateAsync(name, members, cancellation);
             parts.OnGroup(name, members.Select(member => member.FullName), made.IsOk ? null : made.Reason);
             if (!made.IsOk) return new ControlFailure(made.Status, made.Reason);
+            // What fails is tried again by the next sweep: the group that was asked for is there.
+            if (made.Value!.IsNew) ReportSwept(parts, await groups.RetireAsync(KeepsOf(parts), CancellationToken.None));
             return new CreatedSnapshotGroup(Of(made.Value!.Record, SnapshotGroupResource.Ready, _ => true), made.Value.IsNew);
         });
     }
@@ -54,6 +57,26 @@ public sealed partial class ControlPlane
             return await groups.DeleteAsync(name, cancellation) is { } failure ? failure : Of(record, "deleted", _ => false);
         });
     }
+
+    /// <summary>
+    /// What was begun and given up on whatever node is ended, and what the labels of volumes want gone is deleted (<see cref="SnapshotGroupSweeper"/>). Any thread. Throws
+    /// <see cref="MetaLogUnavailableException"/>.
+    /// </summary>
+    public async Task SweepSnapshotGroupsAsync()
+    {
+        if (_parts is not { } parts) return;
+        var groups = new SnapshotGroups(new SnapshotGroupBook(parts.Log), new OwnersOfGroup(parts), TimeProvider.System);
+        ReportSwept(parts, await groups.SweepAsync(KeepsOf(parts), CancellationToken.None));
+    }
+
+    private static void ReportSwept(ControlParts parts, IEnumerable<SweptGroup> swept)
+    {
+        foreach (var group in swept)
+            parts.OnSweptGroup(group.Record.Name, group.Record.Members.Select(member => member.FullName), group.Step.ToString().ToLowerInvariant(), group.Failure?.Reason);
+    }
+
+    private static Func<VolumeId, Task<int?>> KeepsOf(ControlParts parts) => async volume =>
+        await parts.Folds.ReadAsync(volume, CancellationToken.None) is { Deleted: false, Spec: { } spec } ? VolumeLabels.Read(spec.Labels).Policy?.SnapshotGroupKeep : null;
 
     /// <summary>Null when the snapshot is in no group: then it may be deleted by itself.</summary>
     private static async Task<ControlFailure?> WhyOfGroupAsync(ControlParts parts, VolumeId volume, string snapshot, CancellationToken cancellation)
@@ -148,6 +171,13 @@ public sealed partial class ControlPlane
 
         public Task<ControlResult<VolumeProtocol.SnapshotView>> CommitAsync(SnapshotGroupMember member, Guid attempt, string name) =>
             AskAsync<VolumeProtocol.SnapshotView>(member, new VolumeProtocol.CommitSnapshot(member.Volume, attempt, name, member.Sequence, member.CreatedUnixMs), AskMax);
+
+        public async Task<string?> WhyKeptAsync(SnapshotGroupMember member)
+        {
+            var state = await parts.Folds.ReadAsync(member.Volume, CancellationToken.None);
+            var clone = state.Deleted ? null : state.Clones.FirstOrDefault(known => known.Sequence == member.Sequence).Name;
+            return clone is null ? null : $"volume {clone} is being cloned from the snapshot of volume {member.FullName}; delete the group when that has ended";
+        }
 
         public Task<ControlResult<VolumeProtocol.Done>> AbortAsync(SnapshotGroupMember member, Guid attempt) =>
             AskAsync<VolumeProtocol.Done>(member, new VolumeProtocol.AbortSnapshot(member.Volume, attempt, member.Sequence, member.CreatedUnixMs), AskMax);

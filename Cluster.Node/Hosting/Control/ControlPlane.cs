@@ -19,6 +19,9 @@ public sealed record ControlParts(
     /// <summary>A group snapshot of these volumes was made, or failed for that reason. For the log and for metrics.</summary>
     public Action<string, IEnumerable<string>, string?> OnGroup { get; init; } = (_, _, _) => { };
 
+    /// <summary>A group of these volumes was swept: what was done (finished, undone or retired), and why not, if it was not. For the log and for metrics.</summary>
+    public Action<string, IEnumerable<string>, string, string?> OnSweptGroup { get; init; } = (_, _, _, _) => { };
+
     /// <summary>The way to the disks of the node with this address.</summary>
     public Func<string, ICanTell> DisksAt { get; init; } = _ => ActorRefs.Nobody;
 

@@ -14,5 +14,8 @@ internal interface IGroupVolumes
 
     Task<ControlResult<VolumeProtocol.SnapshotView>> CommitAsync(SnapshotGroupMember member, Guid attempt, string name);
 
+    /// <summary>Null, or why the journal says that its snapshot can't go now.</summary>
+    Task<string?> WhyKeptAsync(SnapshotGroupMember member);
+
     Task<ControlResult<VolumeProtocol.Done>> AbortAsync(SnapshotGroupMember member, Guid attempt);
 }

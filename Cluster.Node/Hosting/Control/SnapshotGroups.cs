@@ -14,7 +14,7 @@ internal sealed record MadeGroup(SnapshotGroupRecord Record, bool IsNew);
 /// then does any of them journal its snapshot (docs/consistency.md, C22). Killed anywhere on the way, owners go on by themselves after <see cref="Limits.GroupHoldMs"/>, the record says how far it came, and
 /// whoever asks next, on whatever node, finishes it or takes it back. Any thread; throws <see cref="MetaLogUnavailableException"/>.
 /// </summary>
-internal sealed class SnapshotGroups(SnapshotGroupBook book, IGroupVolumes volumes, TimeProvider time)
+internal sealed partial class SnapshotGroups(SnapshotGroupBook book, IGroupVolumes volumes, TimeProvider time)
 {
     /// <summary>A record that is under way for longer has nobody who works at it: more than the hold and two writes of the journal take.</summary>
     public const int FreshMs = 15_000;
@@ -50,7 +50,7 @@ internal sealed class SnapshotGroups(SnapshotGroupBook book, IGroupVolumes volum
         return failure;
     }
 
-    /// <summary>Deletes the group's snapshots, and then its record, however far it has come.</summary>
+    /// <summary>Deletes the group's snapshots, and then its record, however far it has come. None of them goes while one can't: it is looked first.</summary>
     public async Task<ControlFailure?> DeleteAsync(string name, CancellationToken cancellation)
     {
         var (record, version) = await book.ReadAsync(name, cancellation);
@@ -152,12 +152,13 @@ internal sealed class SnapshotGroups(SnapshotGroupBook book, IGroupVolumes volum
         }
     }
 
-    /// <summary>Null: nothing is left of it, or somebody else has written meanwhile.</summary>
+    /// <summary>Null: nothing is left of it, or somebody else has written meanwhile. Once it is begun it is not given up: what an owner can't delete yet is left to the next sweep.</summary>
     private async Task<ControlFailure?> UndoAsync(SnapshotGroupRecord record, long version)
     {
         var undoing = record with { Phase = SnapshotGroupPhase.Undoing };
         if (record.Phase != SnapshotGroupPhase.Undoing)
         {
+            if (await WhyKeptAsync(record) is { } kept) return new ControlFailure(ControlStatus.Conflict, $"Snapshot group \"{record.Name}\" is not deleted, nor any part of it: {kept}");
             // First: from here on nobody makes it ready.
             if (await book.WriteAsync(undoing, version, CancellationToken.None) is not { } written) return BeingMade(record.Name);
             version = written;
@@ -173,6 +174,15 @@ internal sealed class SnapshotGroups(SnapshotGroupBook book, IGroupVolumes volum
     {
         await AbortAsync(record);
         await book.RemoveAsync(record.Name, version, CancellationToken.None);
+    }
+
+    private async Task<string?> WhyKeptAsync(SnapshotGroupRecord record)
+    {
+        foreach (var member in record.Members.Where(member => member.Sequence != 0))
+        {
+            if (await volumes.WhyKeptAsync(member) is { } kept) return kept;
+        }
+        return null;
     }
 
     private async Task<ControlFailure?> AbortAsync(SnapshotGroupRecord record)

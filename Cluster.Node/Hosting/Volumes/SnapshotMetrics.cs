@@ -1,3 +1,4 @@
+using System.Collections.Frozen;
 using Cluster.Node.Api;
 
 namespace Cluster.Node.Hosting.Volumes;
@@ -11,6 +12,7 @@ public sealed class SnapshotMetrics
     private readonly Counter _heldMs;
     private readonly Counter _groupsMade;
     private readonly Counter _groupsFailed;
+    private readonly FrozenDictionary<string, Counter> _swept;
     private long _owned;
 
     public SnapshotMetrics(Metrics metrics)
@@ -25,7 +27,17 @@ public sealed class SnapshotMetrics
         _heldMs = metrics.AddCounter("myrmidon_snapshot_hold_milliseconds_total", "Milliseconds for which owners of this node held a volume's writes for a snapshot of several volumes.");
         _groupsMade = metrics.AddCounter(groups, groupsHelp, ("result", "made"));
         _groupsFailed = metrics.AddCounter(groups, groupsHelp, ("result", "failed"));
+        const string sweptHelp = "Snapshots of several volumes that this node finished, took back or deleted by itself: what had been given up half-way, and what the label snapshot-group-keep wants gone.";
+        _swept = SweepResults.ToFrozenDictionary(result => result, result => metrics.AddCounter("myrmidon_snapshot_groups_swept_total", sweptHelp, ("result", result)));
     }
+
+    /// <summary>What a sweep does to a group, or that it failed.</summary>
+    private static readonly string[] SweepResults = ["finished", "undone", "retired", SweepFailed];
+
+    private const string SweepFailed = "failed";
+
+    /// <param name="step">One of <see cref="SweepResults"/>.</param>
+    public void CountSwept(string step, bool isDone) => _swept[isDone ? step : SweepFailed].Add();
 
     public void Owned(int by) => Interlocked.Add(ref _owned, by);
 

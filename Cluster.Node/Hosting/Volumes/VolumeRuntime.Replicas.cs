@@ -114,8 +114,7 @@ public sealed partial class VolumeRuntime
         return status;
     }
 
-    /// <summary>A snapshot on a copy that catches up may be half of what it is (R8).</summary>
-    private bool MayBeginFrom(VolumeId origin) => _replicas.TryGetValue(origin, out var entry) && !entry.Machine.Header.CatchingUp && !entry.Machine.IsFailed;
+    private bool MayBeginFrom(VolumeId origin) => _replicas.TryGetValue(origin, out var entry) && ReplicaAdmission.MayBeginFrom(entry.Machine.Header, entry.Machine.IsFailed);
 
     [LoggerMessage(Level = LogLevel.Error, Message = "volume {Volume}: the replica on node {Node} failed and is out: {Status}, {Reason}")]
     private partial void LogReplicaFailed(VolumeId volume, string node, IoStatus status, string reason);

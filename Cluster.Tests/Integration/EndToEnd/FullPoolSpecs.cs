@@ -28,7 +28,8 @@ public sealed class FullPoolSpecs : IDisposable
         await cluster.CreateVolumeAsync("db", 1024 * MiB, replicas: 1);
         var file = Path.Combine(_directory, "file");
         await StandardClientsSpecs.WriteRandomAsync(file, FileBytes);
-        var copying = Tool.RunAsync("nbdcopy", "--flush", file, $"{node.Nbd}/db");
+        // As much at one time as the node's session of the volume may have outstanding, and more: what is held fills it.
+        var copying = Tool.RunAsync("nbdcopy", "--flush", "--connections=4", "--requests=64", "--request-size=1048576", file, $"{node.Nbd}/db");
         var held = await LocalCluster.WaitForVolumeAsync(node, "db", "held", volume => volume.State == "held");
         Assert.Contains("writes are held until there is room on node node-0", held.Reason, StringComparison.Ordinal);
         Assert.False(copying.IsCompleted, "the copy ended though the pool is full");

@@ -59,14 +59,18 @@ public sealed class GroupSnapshotSpecs
         foreach (var group in groups) await CheckAsync(writes, group.Name, last);
 
         Assert.Contains("myrmidon snapshot group delete quiet-1", await RunAsync(writes, [ExitCode.Conflict], "snapshot", "delete", "b", "quiet-1"), StringComparison.Ordinal);
-        foreach (var group in groups) await RunAsync(writes, [ExitCode.Ok], "snapshot", "group", "delete", group.Name);
+        // The newest two stay, and each that goes goes from all of them.
+        await RunAsync(writes, [ExitCode.Ok], "volume", "label", "b", "myrmidon.dev/snapshot-group-keep=2");
+        await RunAsync(writes, [ExitCode.Ok], ["snapshot", "group", "create", "newest", .. Volumes]);
+        Assert.Equal(["maker-dies", "newest"], (await ListAsync(writes)).Select(group => group.Name));
+        foreach (var volume in Volumes) Assert.Equal(["maker-dies", "newest"], (await SnapshotsOfAsync(writes, volume)).Order(StringComparer.Ordinal));
+        foreach (var group in await ListAsync(writes)) await RunAsync(writes, [ExitCode.Ok], "snapshot", "group", "delete", group.Name);
         Assert.Empty(await ListAsync(writes));
-        foreach (var volume in Volumes)
-        {
-            var left = JsonSerializer.Deserialize<SnapshotListResource>(await RunAsync(writes, [ExitCode.Ok], "snapshot", "list", volume, "-o", "json"), JsonSerializerOptions.Web)!;
-            Assert.Empty(left.Snapshots);
-        }
+        foreach (var volume in Volumes) Assert.Empty(await SnapshotsOfAsync(writes, volume));
     }
+
+    private static async Task<IEnumerable<string>> SnapshotsOfAsync(DevNode node, string volume) =>
+        JsonSerializer.Deserialize<SnapshotListResource>(await RunAsync(node, [ExitCode.Ok], "snapshot", "list", volume, "-o", "json"), JsonSerializerOptions.Web)!.Snapshots.Select(snapshot => snapshot.Name);
 
     /// <summary>What it was asked for before may be there by now, or may not be given up yet.</summary>
     private static async Task MakeAsync(DevNode node, string name) => await LocalCluster.WaitForAsync(

@@ -13,6 +13,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     private const int StoreSeedsDefault = 300;
     private const int ResizeSeedsDefault = 400;
     private const int LimitedSeedsDefault = 150;
+    private const int CloneSeedsDefault = 300;
 
     [Fact(DisplayName = "No seed breaks a promise, and each ends with all copies in sync, the same, and everything answered")]
     public void No_seed_breaks_a_promise()
@@ -64,6 +65,19 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         var results = SeedRange.Run("SIM_LIMITED_SEEDS", LimitedSeedsDefault, SimRun.RunLimited);
         output.WriteLine($"{Summary(results)}; {results.Sum(result => (long)result.Throttled)} throttled");
         Assert.True(results.Sum(result => (long)result.Throttled) > 50L * results.Count, "hardly anything waited for the limits");
+    }
+
+    [Fact(DisplayName = "Clones of a volume, made, written to and deleted while nodes fail, over the snapshots that they stand on or without them: each copy holds what the origin held at the snapshot, and its own writes")]
+    public void No_seed_breaks_a_promise_to_clones()
+    {
+        var results = SeedRange.Run("SIM_CLONE_SEEDS", CloneSeedsDefault, SimRun.RunCloning);
+        var clones = new SimTally();
+        foreach (var result in results) clones.Add(result.Clones);
+        output.WriteLine($"{Summary(results)}; clones: {clones}");
+        if (results.Count < 100) return;
+        Assert.True(Math.Min(clones["OfVolume"], clones["OfSnapshot"]) > results.Count / 2 && clones["Gone"] == clones["Verified"], $"too few clones, or not all were looked at: {clones}");
+        Assert.True(clones["MadeEmpty"] > results.Count / 4 && clones["MadeFromSnapshot"] > 2 * results.Count, $"copies were hardly ever made in both ways: {clones}");
+        Assert.True(clones["CatchUp"] > results.Count && clones["Serving"] > 2 * results.Count && clones["Conditional"] > results.Count, $"clones hardly ever failed over: {clones}");
     }
 
     [Fact(DisplayName = "Over the program's own store on a disk that fails: no seed breaks a promise, and each ends with all copies in sync, the same, and everything answered")]

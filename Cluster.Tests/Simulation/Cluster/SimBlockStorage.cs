@@ -21,6 +21,9 @@ internal sealed class SimBlockStorage : ISimStorage
     /// <summary>Makes what is drawn for the map a stream of its own: the others are as they are without it.</summary>
     private const ulong MapStream = 0x6D61702D70616765;
 
+    /// <summary>What they have written, and what they keep of the volume.</summary>
+    private const int SegmentsForClones = 10;
+
     /// <summary>In place of a block's value: its bytes are bad.</summary>
     public const ulong BadValue = ulong.MaxValue;
 
@@ -34,6 +37,7 @@ internal sealed class SimBlockStorage : ISimStorage
     private SimDiskScheduler? _scheduler;
     private BlockStore? _store;
     private SimBlockVolume? _volume;
+    private readonly SortedDictionary<VolumeId, SimBlockVolume> _clones = [];
     private Guid _bootId;
     private SimulatedDisk? _asFound;
     private ulong _opens;
@@ -76,7 +80,7 @@ internal sealed class SimBlockStorage : ISimStorage
         _options = new StoreOptions
         {
             SegmentBytes = StoreOptions.SegmentBytesMin,
-            CapacityBytes = _random.Between(StoreOptions.SegmentsMin, 14) * StoreOptions.SegmentBytesMin,
+            CapacityBytes = (_random.Between(StoreOptions.SegmentsMin, 14) + (node.World.Profile.Clones ? SegmentsForClones : 0)) * StoreOptions.SegmentBytesMin,
             CheckpointIntervalBytes = _random.Between(30, 400) * 1024,
             CleanBelowFreePercent = (int)_random.Between(40, 98),
             WatermarkDelayMs = (int)_random.Between(5, 500),
@@ -204,6 +208,39 @@ internal sealed class SimBlockStorage : ISimStorage
     /// <summary>What comes back after a kill would have to be known anew: copies change over the model only.</summary>
     public void Delete() => throw new NotSupportedException("copies do not change over the program's own store");
 
+    public IVolumeStore? Clone(VolumeId clone) => _clones.GetValueOrDefault(clone);
+
+    public IEnumerable<VolumeId> Clones => _clones.Keys;
+
+    public IoStatus CreateClone(VolumeId clone, ReadOnlyMemory<byte> header, ulong snapshot)
+    {
+        var (status, made) = snapshot != 0 ? _store!.CreateClone(clone, header, SimWorld.Volume, snapshot) : _store!.Create(clone, header);
+        if (made is VolumeStore real) _clones.Add(clone, new SimBlockVolume(this, _node, real, isNew: true));
+        return status;
+    }
+
+    public void DeleteClone(VolumeId clone)
+    {
+        // Without room for the record, or with a store that has failed, it is tried again.
+        if (_store!.Delete(clone) != IoStatus.Ok) return;
+        _clones[clone].Real.Events = null;
+        _clones.Remove(clone);
+    }
+
+    public IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)>? CommittedOf(VolumeId clone)
+    {
+        if (_disk.IsOff) return null;
+        var faults = (_disk.FailReads, _disk.FailWrites);
+        (_disk.FailReads, _disk.FailWrites) = (0, 0);
+        _ = _store!.WriteStaged();
+        var blocks = _disk.IsOff ? null : BlocksOf(_store, _clones[clone].Real).Where(block => block.Value != 0).ToList();
+        (_disk.FailReads, _disk.FailWrites) = faults;
+        return blocks;
+    }
+
+    public string LeftOfClones => _clones.Count > 0 ? "" : string.Join(", ", _store!.Detached.Select(map => $"a map of {map.Volume} without a volume")
+        .Concat(_volume!.Real.Map.Layers.Where(layer => layer.IsHidden).Select(layer => $"snapshot {layer.Sequence}, which is deleted")));
+
     /// <summary>A segment that was given up before it was in the log is free with bytes that were never synced: nobody's, also when the log uses it anew. From then on it is proven what is on media.</summary>
     private void ForgetFree()
     {
@@ -219,7 +256,7 @@ internal sealed class SimBlockStorage : ISimStorage
         var (state, noted) = (_volume?.States.Count - 1, _store.NotedDurable);
         var worked = _store.Run();
         if (_node.World.Profile.Rots && !_store.HasFailed && FirstMissing() > _noting.Operation) (_noted, _noting) = (_noting.Below, (noted, _disk.Operations));
-        if (worked && !_store.HasFailed && state > _written[^1].State) _written.Add(new Written(_disk.Operations, state.Value));
+        if (worked && !_store.HasFailed && state is not null && state > _written[^1].State) _written.Add(new Written(_disk.Operations, state.Value));
         if (_store.CheckpointsWritten != _checkpointsSeen && !_disk.IsOff) CheckMedia();
         return worked;
     }
@@ -277,7 +314,8 @@ internal sealed class SimBlockStorage : ISimStorage
         _ = _store!.WriteStaged();
         for (ulong block = 0; block < _node.World.Profile.Blocks; block++)
         {
-            if (_volume!.Real.Map.FindAt(snapshot, block, out var entry, out _) && entry.Segment != MapEntry.NoSegment) blocks.Add((block, entry.Sequence, ValueOf(_store, block, in entry)));
+            if (_volume!.Real.Map.FindAt(snapshot, block, out var entry, out var holder) && entry.Segment != MapEntry.NoSegment)
+                blocks.Add((block, entry.Sequence, ValueOf(_store, holder.Volume, block, in entry)));
         }
         (_disk.FailReads, _disk.FailWrites) = faults;
         return _disk.IsOff ? null : blocks;
@@ -286,22 +324,22 @@ internal sealed class SimBlockStorage : ISimStorage
     private List<(ulong Block, ulong Sequence, ulong Value)> BlocksOf(BlockStore store, VolumeStore replica)
     {
         var blocks = new List<(ulong, ulong, ulong)>();
-        for (ulong block = 0; block < _node.World.Profile.Blocks; block++)
+        for (ulong block = 0; block < _node.World.Profile.Blocks + (replica.Volume == SimWorld.Volume ? 0 : SimClones.BlocksMore); block++)
         {
             var sequence = replica.SequenceOf(block, withTail: false);
             if (sequence == 0) continue;
-            var isData = replica.Map.Find(block, out var entry, out _) && entry.Segment != MapEntry.NoSegment;
-            blocks.Add((block, sequence, isData ? ValueOf(store, block, in entry) : 0));
+            var isData = replica.Map.Find(block, out var entry, out var holder) && entry.Segment != MapEntry.NoSegment;
+            blocks.Add((block, sequence, isData ? ValueOf(store, holder.Volume, block, in entry) : 0));
         }
         return blocks;
     }
 
-    private static ulong ValueOf(BlockStore store, ulong block, in MapEntry entry)
+    private static ulong ValueOf(BlockStore store, VolumeId holder, ulong block, in MapEntry entry)
     {
         Span<byte> bytes = stackalloc byte[Limits.EncodedBlockBytesMax];
         var encoded = bytes[..entry.LengthBytes];
         var read = store.Segments[entry.Segment].File.ReadExactly(entry.OffsetBytes, encoded);
-        return read.IsOk && entry.Descriptor.Matches(SimWorld.Volume, 0, block, encoded) ? BinaryPrimitives.ReadUInt64LittleEndian(encoded) : BadValue;
+        return read.IsOk && entry.Descriptor.Matches(holder, 0, block, encoded) ? BinaryPrimitives.ReadUInt64LittleEndian(encoded) : BadValue;
     }
 
     private SimulatedDisk NewDisk() => new(_random.Next()) { FaultsSpare = MapPageFile.Name, EvictsLost = _node.World.Profile.PowerLoss, ShortWrites = true, UncachedOneIn = 4 };
@@ -311,6 +349,10 @@ internal sealed class SimBlockStorage : ISimStorage
         (_noted, _noting, _checkpointsSeen) = (default, default, _store!.CheckpointsWritten);
         (_hasForgotten, _provenAt) = (false, -1);
         _volume = _store.Find(SimWorld.Volume) is VolumeStore real ? new SimBlockVolume(this, _node, real, isNew) : null;
+        if (!isNew)
+        {
+            foreach (var clone in _store.Volumes.OfType<VolumeStore>().Where(each => each.Volume != SimWorld.Volume)) _clones.Add(clone.Volume, new SimBlockVolume(this, _node, clone, isNew: false));
+        }
         _written.Clear();
         if (_volume is not null) _written.Add(new Written(_disk.Operations, 0));
     }
@@ -321,6 +363,7 @@ internal sealed class SimBlockStorage : ISimStorage
         var history = _node.World.History;
         history.Check(_volume?.Damage is null, () => $"the store of {_node.Name} is damaged, and nothing rotted: {_volume!.Damage}");
         history.Check(last >= _kept, () => $"the store of {_node.Name} came back with {last}, and it had kept {_kept}");
+        foreach (var clone in _clones.Values) history.Check(clone.Damage is null, () => $"clone {clone.Volume} on {_node.Name} is damaged, and nothing rotted: {clone.Damage}");
         CheckState(SimReplicaState.Of(_volume?.Real), _states, _keptState, "came back");
         CheckMedia();
         _kept = _synced = last;
@@ -359,6 +402,11 @@ internal sealed class SimBlockStorage : ISimStorage
                 () => $"the store of {_node.Name} calls {_volume.ToldDurable} durable, and {replica?.LastSequence} is on its media");
         }
         var bad = replica is null || _node.World.Profile.Rots ? [] : BlocksOf(found.Store, replica).Where(block => block.Value == BadValue).ToList();
+        foreach (var clone in found.Store.Volumes.OfType<VolumeStore>().Where(each => each.Volume != SimWorld.Volume))
+        {
+            history.Check(clone.Damage is null, () => $"the media of {_node.Name} hold a damaged clone {clone.Volume}: {clone.Damage}");
+            bad.AddRange(BlocksOf(found.Store, clone).Where(block => block.Value == BadValue));
+        }
         history.Check(bad.Count == 0, () => $"the map on the media of {_node.Name} names bytes that are not there: {string.Join(", ", bad)}");
         media.TurnOff();
         found.Store.Stop(() => { });
@@ -389,6 +437,8 @@ internal sealed class SimBlockStorage : ISimStorage
             _keptState = power ? _syncedState : outliving;
             volume.Real.Events = null;
         }
+        foreach (var clone in _clones.Values) clone.Real.Events = null;
+        _clones.Clear();
         var failure = store.FailureReason ?? (_disk.FirstLost(SegmentTable.Prefix) < long.MaxValue ? "a failed sync that it has not heard of" : "no failure");
         _node.World.Say(_node.Name, $"ends, {(power ? "without power" : "killed")}{(_disk.IsOff ? " in a call" : "")}: keeps {_kept}, {_synced} synced, {failure}");
         Counts += new SimStoreCounts

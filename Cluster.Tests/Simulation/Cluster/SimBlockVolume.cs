@@ -11,6 +11,7 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
     private readonly SimBlockStorage _storage;
     private readonly SimNode _node;
     private readonly List<RecordHeader> _tail = [];
+    private readonly bool _isMain;
 
     /// <summary>Those of the tail.</summary>
     private readonly Dictionary<ulong, SnapshotMarker> _markers = [];
@@ -18,7 +19,7 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
     /// <summary>A new one is staged, and may be gone again.</summary>
     public SimBlockVolume(SimBlockStorage storage, SimNode node, VolumeStore real, bool isNew)
     {
-        (_storage, _node, Real) = (storage, node, real);
+        (_storage, _node, Real, _isMain) = (storage, node, real, real.Volume == SimWorld.Volume);
         for (var sequence = real.TailFrom + 1; sequence <= real.LastSequence; sequence++)
         {
             var (status, record) = real.ReadTail(sequence);
@@ -103,6 +104,8 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
         var count = 0;
         for (; count < _tail.Count && _tail[count].Sequence <= Real.CommitWatermark; count++)
         {
+            // What a clone takes is seen by its own checker only.
+            if (!_isMain) continue;
             var header = _tail[count];
             if (_markers.Remove(header.Sequence, out var marker)) _node.World.History.OnCommitted(_node, in header, marker);
             else _node.World.History.OnCommitted(_node, in header);
@@ -199,7 +202,10 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
         if (header.Kind == RecordKind.Marker && SnapshotMarker.TryDecode(record.Span[header.PayloadOffset..]) is { } marker) _markers.Add(header.Sequence, marker);
     }
 
-    private void Note() => States.Add(SimReplicaState.Of(Real));
+    private void Note()
+    {
+        if (_isMain) States.Add(SimReplicaState.Of(Real));
+    }
 
     private void Lower() => (ToldAppended, ToldDurable) = (Math.Min(ToldAppended, Real.LastSequence), Math.Min(ToldDurable, Real.LastSequence));
 

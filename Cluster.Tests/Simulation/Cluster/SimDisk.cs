@@ -14,6 +14,7 @@ internal enum SimOperationKind
     Truncate,
     Position,
     Mend,
+    Clone,
 }
 
 /// <summary>One entry of a simulated store's log.</summary>
@@ -28,6 +29,9 @@ internal sealed class SimOperation(SimOperationKind kind)
     public ulong Epoch { get; init; }
 
     public bool Discard { get; init; }
+
+    /// <summary>What a clone begins with.</summary>
+    public IReadOnlyList<(ulong Block, ulong Sequence, BlockDescriptor Descriptor, byte[] Encoded)> Content { get; init; } = [];
 
     /// <summary>What was known to be committed when it was staged.</summary>
     public ulong Watermark { get; set; }

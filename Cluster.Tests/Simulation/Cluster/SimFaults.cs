@@ -521,7 +521,7 @@ internal sealed class SimFaults(SimWorld world)
 
     /// <summary>One disk at a time, and only while every other copy is in sync: P1 promises nothing beyond.</summary>
     private bool MayLoseDisk() => world.Profile.LosesDisks && world.NowUs >= _diskLossNotBeforeUs && world.Profile.Replicas > 2
-        && world.Journal.Undecided == 0 && world.Journal.State.InSync.Length == world.Profile.Replicas;
+        && world.Journal.Undecided == 0 && world.Journal.State.InSync.Length == world.Profile.Replicas && world.Clones.AreInSync;
 
     private void ReplaceDisk(SimNode node)
     {

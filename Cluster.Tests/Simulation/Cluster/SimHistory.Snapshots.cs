@@ -111,6 +111,9 @@ internal sealed partial class SimHistory
         }
     }
 
+    /// <summary>What a snapshot holds, as the order made it.</summary>
+    public SimOrder.Content ContentOf(ulong snapshot) => _snapshots[snapshot];
+
     private void CheckMedia(ulong sequence, string what)
     {
         foreach (var node in world.Replicas)

@@ -23,11 +23,12 @@ internal sealed class SimJournal
 
     private readonly SimWorld _world;
     private readonly List<VolumeEvent> _events = [];
+    private readonly bool _isMain;
 
-    public SimJournal(SimWorld world)
+    public SimJournal(SimWorld world, VolumeCreated created)
     {
-        _world = world;
-        Append(world.Created());
+        (_world, _isMain) = (world, created.Volume == SimWorld.Volume);
+        Append(created);
     }
 
     public IReadOnlyList<VolumeEvent> Events => _events;
@@ -74,17 +75,22 @@ internal sealed class SimJournal
         _events.Add(e);
         var before = State;
         State = State.Apply(e);
-        if (e is SpecChanged or ReplicaAdded or ReplicaRemoved or InSyncChanged or EpochOpened) _world.History.OnCopies(before, State, e);
-        if (e is SpecChanged) _world.History.OnResized(before, State);
-        if (e is ReplicaAdded added) _world.Nodes.First(node => node.Id == added.Replica.Node || node.Name == added.Replica.NodeName).OnPlaced(added.Replica);
-        _world.Say("journal", $"{_events.Count}: {Describe(e)}");
+        if (_isMain) Tell(e, before);
+        _world.Say(_isMain ? "journal" : $"j{e.Volume}", $"{_events.Count}: {Describe(e)}");
         _world.Trace((ulong)_events.Count << 32);
-        if (e is SnapshotCreated created) _world.History.OnJournaled(created, before);
-        if (e is AttachmentChanged attached) _world.Director.OnAttached(attached.Attachment);
-        if (e is EpochOpened or InSyncChanged) _world.History.OnInSyncSet(State, e is EpochOpened);
+        if (_isMain && e is SnapshotCreated created) _world.History.OnJournaled(created, before);
+        if (_isMain && e is AttachmentChanged attached) _world.Director.OnAttached(attached.Attachment);
+        if (_isMain && e is (EpochOpened or InSyncChanged)) _world.History.OnInSyncSet(State, e is EpochOpened);
         var isOpened = State.Opened != Epoch.None;
         if (isOpened) Invariant.That(State.InSync.Length > 0, "the in-sync set is empty");
         if (e is InSyncChanged changed) Invariant.That(changed.Epoch == State.Epoch, "a deposed owner changed the in-sync set");
+    }
+
+    private void Tell(VolumeEvent e, VolumeState before)
+    {
+        if (e is SpecChanged or ReplicaAdded or ReplicaRemoved or InSyncChanged or EpochOpened) _world.History.OnCopies(before, State, e);
+        if (e is SpecChanged) _world.History.OnResized(before, State);
+        if (e is ReplicaAdded added) _world.Nodes.First(node => node.Id == added.Replica.Node || node.Name == added.Replica.NodeName).OnPlaced(added.Replica);
     }
 
     private static string Describe(VolumeEvent e) => e switch
@@ -93,6 +99,8 @@ internal sealed class SimJournal
         EpochOpened opened => $"epoch {opened.Epoch} opened at {opened.StartSequence} with {string.Join(",", opened.Members.Select(member => member.Id))}",
         InSyncChanged changed => $"in-sync {changed.Version}: {string.Join(",", changed.Members.Select(member => member.Id))} ({changed.Reason})",
         SnapshotCreated created => $"snapshot {created.Sequence} is '{created.Name}'",
+        CloneStarted started => $"clone '{started.CloneName}' of {started.Sequence} begins",
+        CloneEnded ended => $"clone '{ended.CloneName}' is there",
         SnapshotDeleted deleted => $"snapshot {deleted.Sequence} is deleted",
         _ => e.GetType().Name,
     };

@@ -36,7 +36,7 @@ internal sealed class SimLink(SimNetwork network, SimNode node, SimNode peer, ul
     public void Send(FrameHeader header, ReadOnlySpan<byte> body)
     {
         Invariant.That(body.Length <= Limits.SmallBodyBytesMax, "a body of this size must be sent as a buffer");
-        if (header.Kind == FrameKind.ClientAck) node.World.History.OnAckSent(node, in header, body);
+        if (header.Kind == FrameKind.ClientAck && header.Volume == SimWorld.Volume) node.World.History.OnAckSent(node, in header, body);
         if (IsUp) network.Transmit(this, header, body);
     }
 
@@ -60,7 +60,7 @@ internal sealed class SimSelfLink(SimNode node) : IFrameLink
     public void Send(FrameHeader header, ReadOnlySpan<byte> body)
     {
         if (!IsUp) return;
-        if (header.Kind == FrameKind.ClientAck) node.World.History.OnAckSent(node, in header, body);
+        if (header.Kind == FrameKind.ClientAck && header.Volume == SimWorld.Volume) node.World.History.OnAckSent(node, in header, body);
         IoBuffer? copy = null;
         if (!body.IsEmpty)
         {

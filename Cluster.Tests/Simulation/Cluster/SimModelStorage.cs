@@ -8,6 +8,9 @@ internal sealed class SimModelStorage(SimNode node) : ISimStorage
 {
     private SimVolumeStore? _volume;
     private SimDisk? _asFound;
+    private Dictionary<VolumeId, SimDisk> _cloneDisks = [];
+    private Dictionary<VolumeId, SimDisk> _clonesAsFound = [];
+    private readonly SortedDictionary<VolumeId, SimVolumeStore> _clones = [];
     private ulong _opens;
 
     public SimDisk Disk { get; private set; } = new(node.World.Random.Guid());
@@ -32,10 +35,15 @@ internal sealed class SimModelStorage(SimNode node) : ISimStorage
 
     public bool Open()
     {
-        if (node.World.Profile.LosesDisks) _asFound = Disk.Copy(Disk.ReplacedAtUs);
+        if (node.World.Profile.LosesDisks) (_asFound, _clonesAsFound) = (Disk.Copy(Disk.ReplacedAtUs), CopyOfClones(Disk.ReplacedAtUs));
         // Never the same twice, also of two copies of one disk.
         Disk.OnOpened(++_opens);
         if (Disk.Log.Count > 0) _volume = new SimVolumeStore(Disk, node);
+        foreach (var (clone, disk) in _cloneDisks)
+        {
+            disk.OnOpened(_opens);
+            _clones.Add(clone, new SimVolumeStore(disk, node, clone));
+        }
         return true;
     }
 
@@ -52,16 +60,53 @@ internal sealed class SimModelStorage(SimNode node) : ISimStorage
         (_volume, Disk) = (null, Disk.Emptied());
     }
 
-    public bool RunPhase() => _volume is not null && _volume.RunPhase();
+    public IVolumeStore? Clone(VolumeId clone) => _clones.GetValueOrDefault(clone);
+
+    public IEnumerable<VolumeId> Clones => _clones.Keys;
+
+    public IoStatus CreateClone(VolumeId clone, ReadOnlyMemory<byte> header, ulong snapshot)
+    {
+        if (snapshot != 0 && (_volume is null || _volume.LastSequence < snapshot)) return IoStatus.Missing;
+        if (snapshot != 0 && _volume!.CommitWatermark < snapshot) return IoStatus.Busy;
+        if (snapshot != 0 && !_volume!.Snapshots.Contains(snapshot)) return IoStatus.Missing;
+        var disk = new SimDisk(StoreId);
+        if (snapshot != 0) disk.Log.Add(_volume!.CloneOf(snapshot));
+        disk.Log.Add(new SimOperation(SimOperationKind.Header) { Bytes = header.ToArray(), Watermark = snapshot });
+        _cloneDisks.Add(clone, disk);
+        _clones.Add(clone, new SimVolumeStore(disk, node, clone));
+        return IoStatus.Ok;
+    }
+
+    public void DeleteClone(VolumeId clone)
+    {
+        _clones[clone].Events = null;
+        _clones.Remove(clone);
+        _cloneDisks.Remove(clone);
+    }
+
+    public IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)>? CommittedOf(VolumeId clone) => [.. _clones[clone].Committed().Where(block => block.Value != 0)];
+
+    private Dictionary<VolumeId, SimDisk> CopyOfClones(long atUs) => _cloneDisks.ToDictionary(pair => pair.Key, pair => pair.Value.Copy(atUs));
+
+    public bool RunPhase()
+    {
+        var worked = _volume is not null && _volume.RunPhase();
+        foreach (var clone in _clones.Values) worked |= clone.RunPhase();
+        return worked;
+    }
 
     public void Kill()
     {
         _volume = null;
+        _clones.Clear();
         Disk.CutToAppended();
+        foreach (var disk in _cloneDisks.Values) disk.CutToAppended();
     }
 
     public void LosePower()
     {
+        foreach (var disk in _cloneDisks.Values) disk.CutToMedia(node.World.Random, node.KeepsSome);
+        _clones.Clear();
         if (_volume is null) return;
         _volume = null;
         Disk.CutToMedia(node.World.Random, node.KeepsSome);
@@ -70,6 +115,10 @@ internal sealed class SimModelStorage(SimNode node) : ISimStorage
     public void Replace(SimBackup by)
     {
         _volume = null;
+        _clones.Clear();
+        // What an older backup had of clones is not told apart: it has none.
+        _cloneDisks = by == SimBackup.AsFound ? _clonesAsFound : [];
+        foreach (var clone in _cloneDisks.Keys.ToList()) _cloneDisks[clone] = _cloneDisks[clone].Copy(node.World.NowUs);
         var older = (by == SimBackup.AsFound ? _asFound! : Disk).Copy(node.World.NowUs);
         Disk = new SimDisk(node.World.Random.Guid()) { ReplacedAtUs = node.World.NowUs };
         if (by == SimBackup.None) return;

@@ -143,6 +143,7 @@ internal sealed class SimNode : IReplicaEffects
             }
             World.History.OnDied(this);
             if (Store is not null) AdoptReplica();
+            World.Clones.OnStarted(this);
             if (World.Profile.ClaimsEarly) Claims = new SimClaims(this);
         }
         World.Say(Name, "started");
@@ -266,6 +267,11 @@ internal sealed class SimNode : IReplicaEffects
 
     public void Dispatch(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
     {
+        if (World.Clones.SeatOf(header.Volume, this) is { } seat)
+        {
+            seat.Dispatch(from, in header, body, buffer);
+            return;
+        }
         switch (header.Kind)
         {
             case FrameKind.SessionOpen or FrameKind.SessionClose or FrameKind.ClientWrite or FrameKind.ClientRead or FrameKind.ClientFlush
@@ -293,7 +299,13 @@ internal sealed class SimNode : IReplicaEffects
     private void ToOwner(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
     {
         if (Owner is { IsStopped: false } owner) owner.Machine.OnClientFrame(from, in header, body, buffer);
-        else if (header.Kind != FrameKind.Presented)
+        else Refuse(from, in header);
+    }
+
+    /// <summary>The node owns no such volume.</summary>
+    public static void Refuse(IFrameLink from, in FrameHeader header)
+    {
+        if (header.Kind != FrameKind.Presented)
         {
             var kind = header.Kind == FrameKind.SessionOpen ? FrameKind.SessionOpened
                 : header.Kind == FrameKind.ClientRead ? FrameKind.ClientReadReply : FrameKind.ClientAck;
@@ -353,6 +365,7 @@ internal sealed class SimNode : IReplicaEffects
         Self.IsUp = false;
         World.Network.OnNodeDied(this);
         Owner?.Forget();
+        World.Clones.OnDied(this);
         (Owner, Machine, Local, Claims) = (null, null, null, null);
         _acknowledging.Clear();
         while (_local.TryDequeue(out var frame)) frame.Body?.Release();
@@ -369,6 +382,7 @@ internal sealed class SimNode : IReplicaEffects
     {
         Owner?.Machine.OnLinkUp(link);
         Claims?.OnLinkUp(link);
+        World.Clones.OnLinkUp(this, link);
         foreach (var client in Clients) client.OnLinkUp(link);
     }
 
@@ -377,6 +391,7 @@ internal sealed class SimNode : IReplicaEffects
         Machine?.OnLinkDown(link);
         Owner?.Machine.OnLinkDown(link);
         Claims?.OnLinkDown(link);
+        World.Clones.OnLinkDown(this, link);
         foreach (var client in Clients) client.OnLinkDown(link);
     }
 

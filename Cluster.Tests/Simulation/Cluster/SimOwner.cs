@@ -15,13 +15,15 @@ internal sealed class SimOwner : IVolumeEffects
     private const int TickUs = 100_000;
 
     private readonly SimNode _node;
+    private readonly SimCloneSeat? _seat;
     private readonly Queue<VolumeEvent> _proposals = new();
     private int _journalLength;
     private bool _isForgotten;
 
-    public SimOwner(SimNode node, VolumeState state, int journalLength)
+    /// <param name="seat">Of a clone; null: of the volume.</param>
+    public SimOwner(SimNode node, VolumeState state, int journalLength, SimCloneSeat? seat = null)
     {
-        (_node, _journalLength) = (node, journalLength);
+        (_node, _journalLength, _seat) = (node, journalLength, seat);
         Machine = new VolumeMachine(state, this);
     }
 
@@ -34,7 +36,19 @@ internal sealed class SimOwner : IVolumeEffects
 
     public bool IsStopped => Machine.Phase == VolumePhase.Stopped;
 
-    /// <summary>Reads the journal and claims the volume on that node, in place of what it had there.</summary>
+    /// <summary>Reads the journal and claims the clone on that node, in place of what it had there.</summary>
+    public static void Start(SimCloneSeat seat, Action<SimOwner> started) => seat.Clone.Journal.Read(seat.Node, (state, length) =>
+    {
+        if (state.Deleted) return;
+        seat.Owner?.Machine.Stop();
+        var owner = new SimOwner(seat.Node, state, length, seat);
+        seat.Owner = owner;
+        owner.Machine.Start();
+        owner.PostTick();
+        started(owner);
+    });
+
+    /// <summary>The same of the volume.</summary>
     /// <param name="onlyAt">Not if the journal knows another epoch by then.</param>
     public static void Start(SimNode node, Action<SimOwner> started, ulong? onlyAt = null) => node.World.Journal.Read(node, (state, length) =>
     {
@@ -54,9 +68,13 @@ internal sealed class SimOwner : IVolumeEffects
         Machine.Stop();
     }
 
+    private bool IsPresent => (_seat is null ? _node.Owner : _seat.Owner) == this;
+
+    private SimJournal Stream => _seat?.Clone.Journal ?? _node.World.Journal;
+
     private void PostTick() => _node.Post(TickUs, () =>
     {
-        if (_node.Owner != this || IsStopped) return;
+        if (!IsPresent || IsStopped) return;
         Machine.OnTick();
         PostTick();
     });
@@ -66,9 +84,9 @@ internal sealed class SimOwner : IVolumeEffects
         // A spec that was overtaken, as its actor would see.
         while (_proposals.TryPeek(out var first) && first is SpecChanged spec && spec.Revision <= Machine.State.SpecRevision) _proposals.Dequeue();
         if (!_proposals.TryPeek(out var next)) return;
-        _node.World.Journal.Propose(_node, _journalLength, next, outcome =>
+        Stream.Propose(_node, _journalLength, next, outcome =>
         {
-            if (_node.Owner != this || IsStopped) return;
+            if (!IsPresent || IsStopped) return;
             if (outcome != SimOutcome.Success)
             {
                 Log($"the journal answered {outcome} to {next.GetType().Name}");
@@ -108,11 +126,12 @@ internal sealed class SimOwner : IVolumeEffects
 
     public long LeaseUntilMs(IFrameLink link) => link is SimLink up ? up.LeaseUntilMs : long.MaxValue;
 
-    public ILocalReplica? Local => _node.Machine is { IsFailed: false } ? _node.Local : null;
+    public ILocalReplica? Local => _seat is not null ? _seat.Machine is { IsFailed: false } ? _seat.Local : null : _node.Machine is { IsFailed: false } ? _node.Local : null;
 
     public void OnServing(bool serving)
     {
         Log(serving ? "serves" : "serves no more");
+        if (_seat is not null) return;
         if (serving)
         {
             _node.World.History.OnServing(Machine.EpochNumber);
@@ -127,15 +146,19 @@ internal sealed class SimOwner : IVolumeEffects
 
     public void Log(string what)
     {
-        _node.World.History.OnOwnerSaid(what);
+        if (_seat is null) _node.World.History.OnOwnerSaid(what);
+        else _seat.Clone.OnOwnerSaid(what);
         // What an owner logs is what is rare: takeovers, catch-ups, changes of the set.
         if (!_isForgotten) _node.World.Faults?.OnDelicate(_node, what);
-        if (!_isForgotten) _node.World.Say($"{_node.Name}/e{Machine?.EpochNumber}", what);
+        if (!_isForgotten) _node.World.Say(_seat is null ? $"{_node.Name}/e{Machine?.EpochNumber}" : $"{_node.Name}/{_seat.Clone.Name}/e{Machine?.EpochNumber}", what);
     }
 
     public void OnPresented(int writes) => _node.World.History.Presented += writes;
 
-    public void OnRepair(in RepairEvent repair) => _node.World.History.OnRepair(in repair);
+    public void OnRepair(in RepairEvent repair)
+    {
+        if (_seat is null) _node.World.History.OnRepair(in repair);
+    }
 
     public void OnHeldForRoom(string? reason)
     {
@@ -154,14 +177,18 @@ internal sealed class SimOwner : IVolumeEffects
 
     public void Wake(int afterMs) => _node.Post(afterMs * 1000L, () =>
     {
-        if (_node.Owner == this && !IsStopped) Machine.OnWake();
+        if (IsPresent && !IsStopped) Machine.OnWake();
     });
 
     public void OnThrottled(ulong ios, ulong waitedMs) => _node.World.History.Throttled += ios;
 
     public string NameOf(NodeId node) => node.ToString();
 
-    public void MoveOwner(NodeId node, string name, string reason) => _node.World.Director.Move(_node.World.Replicas.FirstOrDefault(other => other.Id == node) ?? _node);
+    public void MoveOwner(NodeId node, string name, string reason)
+    {
+        if (_seat is null) _node.World.Director.Move(_node.World.Replicas.FirstOrDefault(other => other.Id == node) ?? _node);
+        else _seat.Clone.Move(node);
+    }
 
     public void OnChanged()
     {

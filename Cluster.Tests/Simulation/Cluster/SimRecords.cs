@@ -13,9 +13,10 @@ internal static class SimRecords
     /// <summary>Of one record that writes.</summary>
     public const int BlocksMax = 2;
 
-    public static IoBuffer Write(RecordHeader header, ulong value, int encodedBytes = EncodedBytesMin)
+    /// <param name="volume">Whose record it is; none: the volume's.</param>
+    public static IoBuffer Write(RecordHeader header, ulong value, int encodedBytes = EncodedBytesMin, VolumeId? volume = null)
     {
-        (header.Kind, header.Volume, header.DescriptorCount) = (RecordKind.Write, SimWorld.Volume, header.Range.Count);
+        (header.Kind, header.Volume, header.DescriptorCount) = (RecordKind.Write, volume ?? SimWorld.Volume, header.Range.Count);
         header.PayloadLength = header.Range.Count * (uint)encodedBytes;
         var buffer = BufferPool.Shared.Rent(header.TotalBytes);
         for (var index = 0; index < (int)header.Range.Count; index++)
@@ -23,23 +24,23 @@ internal static class SimRecords
             var encoded = buffer.Span.Slice(header.PayloadOffset + (index * encodedBytes), encodedBytes);
             MemoryMarshal.Cast<byte, ulong>(encoded).Fill(value);
             BinaryPrimitives.WriteUInt64LittleEndian(encoded[8..], ~value);
-            BlockDescriptor.Of(BlockEncoding.Lz4, SimWorld.Volume, 0, header.Range.First + (ulong)index, encoded)
+            BlockDescriptor.Of(BlockEncoding.Lz4, header.Volume, 0, header.Range.First + (ulong)index, encoded)
                 .Write(buffer.Span[(RecordHeader.SizeBytes + (index * BlockDescriptor.SizeBytes))..]);
         }
         header.Encode(buffer.Span);
         return buffer;
     }
 
-    public static IoBuffer Trim(RecordHeader header)
+    public static IoBuffer Trim(RecordHeader header, VolumeId? volume = null)
     {
-        (header.Kind, header.Volume) = (RecordKind.Trim, SimWorld.Volume);
+        (header.Kind, header.Volume) = (RecordKind.Trim, volume ?? SimWorld.Volume);
         var buffer = BufferPool.Shared.Rent(header.TotalBytes);
         header.Encode(buffer.Span);
         return buffer;
     }
 
     /// <summary>Sequence and value of each block of a read's answer; value 0: nothing there.</summary>
-    public static List<(ulong Sequence, ulong Value)> DecodeReply(ReadOnlySpan<byte> reply, BlockRange range)
+    public static List<(ulong Sequence, ulong Value)> DecodeReply(ReadOnlySpan<byte> reply, BlockRange range, VolumeId? volume = null)
     {
         var blocks = new List<(ulong, ulong)>();
         var at = (int)range.Count * ReadDescriptor.SizeBytes;
@@ -50,7 +51,7 @@ internal static class SimRecords
             ulong value = 0;
             if (descriptor.Block.Encoding != BlockEncoding.Zero)
             {
-                Invariant.That(descriptor.Block.Matches(SimWorld.Volume, 0, range.First + (ulong)index, encoded), "a block was read that was not written");
+                Invariant.That(descriptor.Block.Matches(volume ?? SimWorld.Volume, 0, range.First + (ulong)index, encoded), "a block was read that was not written");
                 value = BinaryPrimitives.ReadUInt64LittleEndian(encoded);
             }
             blocks.Add((descriptor.Sequence, value));

@@ -11,6 +11,8 @@ internal sealed record SimResult(ulong Seed, ulong TraceHash, int Asked, int Wri
     int HeldForRoom, int Forgotten, int Presented, SimClaimCounts EarlyClaims, SimTally Kinds, SimTally Copies, SimTally Snapshots, SimTally Sizes, SimStoreCounts Stores)
 {
     public ulong Throttled { get; init; }
+
+    public SimTally Clones { get; init; } = new();
 }
 
 /// <summary>Owners that were replaced early, by how they were lost.</summary>
@@ -131,6 +133,18 @@ internal static class SimRun
     /// <summary>The volume has a limit at which requests wait most of the time, for less than the hold time.</summary>
     public static SimResult RunLimited(ulong seed) => Run(seed, ProfileOf(seed) with { IopsMax = seed % 2 == 0 ? 40 : 100 });
 
+    /// <summary>
+    /// The volume is cloned while it is written to, snapshots that clones stand on go, and clones; in a third of the seeds over the program's own store. Nothing rots here, and the number of
+    /// copies stays: two volumes can't each lose one at a time.
+    /// </summary>
+    public static SimResult RunCloning(ulong seed) => Run(seed, (seed % 3 == 2 ? RealProfileOf(seed) : ProfileOf(seed)) with
+    {
+        Clones = true,
+        TakesSnapshots = true,
+        ChangesCopies = false,
+        Rots = false,
+    });
+
     private static SimResult Run(ulong seed, SimProfile profile)
     {
         var before = BufferPool.Shared.RentedBytes;
@@ -159,6 +173,7 @@ internal static class SimRun
         faults.End();
         world.Snapshots.End();
         world.Resizes.End();
+        world.Clones.End();
         world.Placement.Restore();
         if (world.Director.WasAttached) AttachToAll(world);
         foreach (var client in world.Clients) history.Check(client.MayBeFenced || !client.WasFenced, () => $"{client.Name} was fenced by nobody");
@@ -170,6 +185,7 @@ internal static class SimRun
         history.Check(world.RunUntil(() => world.Replicas.All(node => node.Storage.IsIntact), MendMs), () => $"blocks that rotted were not mended\n{StateOf(world)}\n{world.Director.Owner!.Machine.ScrubView()}");
         history.Check(history.Lost == 0, () => $"{history.Lost} blocks were lost that some copy had");
         history.CompareReplicas();
+        CheckClones(world);
         foreach (var node in world.Replicas)
         {
             // A process may have started anew a moment ago.
@@ -181,7 +197,18 @@ internal static class SimRun
             world.Network.CountOf(FrameKind.Deposed), world.Network.Delivered, world.NowMs,
             (int)world.Journal.State.Attachment.Generation, faults.PowerLosses, history.ToldOfLoss, history.Resumes, history.SlowCopies, history.SlowOwners,
             history.HeldForRoom, history.Forgotten, history.Presented, SimClaimCounts.Of(world.Director.EarlyClaims), faults.Kinds, history.Copies, history.Snapshots, history.Sizes, CountsOf(world))
-        { Throttled = history.Throttled };
+        { Throttled = history.Throttled, Clones = world.Clones.Tally };
+    }
+
+    /// <summary>Each holds what it must, on every copy; and once all are deleted, nothing is kept for them any more.</summary>
+    private static void CheckClones(SimWorld world)
+    {
+        if (!world.Profile.Clones) return;
+        world.History.Check(world.RunUntil(() => world.Clones.AreVerified, MendMs), () => $"not all clones are whole\n{world.Clones.StateText}\n{StateOf(world)}");
+        world.Clones.DeleteAll();
+        world.History.Check(world.RunUntil(() => world.Clones.AreGone, MendMs), () => $"not all clones were deleted\n{world.Clones.StateText}\n{StateOf(world)}");
+        foreach (var node in world.Replicas) world.History.Check(node.Storage.LeftOfClones.Length == 0, () => $"all clones are deleted, and {node.Name} keeps {node.Storage.LeftOfClones}");
+        world.History.CompareReplicas();
     }
 
     private static SimStoreCounts CountsOf(SimWorld world)

@@ -43,6 +43,22 @@ internal interface ISimStorage
     /// <summary>The replica is gone, and that is on media.</summary>
     void Delete();
 
+    /// <summary>The node's copy of that clone; null: there is none.</summary>
+    IVolumeStore? Clone(VolumeId clone);
+
+    IEnumerable<VolumeId> Clones { get; }
+
+    /// <summary>A new copy of a clone, which begins from the volume's snapshot; 0: empty.</summary>
+    IoStatus CreateClone(VolumeId clone, ReadOnlyMemory<byte> header, ulong snapshot);
+
+    void DeleteClone(VolumeId clone);
+
+    /// <summary>What is committed of that clone, ascending, without what is not there; null: its disk can't be read now.</summary>
+    IReadOnlyList<(ulong Block, ulong Sequence, ulong Value)>? CommittedOf(VolumeId clone);
+
+    /// <summary>What is kept for clones though none is left, in words; empty: nothing.</summary>
+    string LeftOfClones => "";
+
     /// <summary>The store's phase of the turn. True when it did something.</summary>
     bool RunPhase();
 

@@ -88,6 +88,20 @@ internal sealed partial class SimVolumeStore
         }
     }
 
+    /// <summary>What a clone of the snapshot begins with, as entry of its own log: the model shares nothing.</summary>
+    public SimOperation CloneOf(ulong snapshot) => new(SimOperationKind.Clone)
+    {
+        Sequence = snapshot,
+        Content = [.. SeenBy(snapshot).Where(seen => seen.Cell.Encoded is not null).Select(seen => (seen.Block, seen.Cell.Sequence, seen.Cell.Descriptor, seen.Cell.Encoded!))],
+    };
+
+    private void ApplyClone(SimOperation operation)
+    {
+        foreach (var (block, sequence, descriptor, encoded) in operation.Content)
+            _map[block] = new Cell(sequence, BlockDescriptor.Of(descriptor.Encoding, Volume, 0, block, encoded), encoded);
+        (LastSequence, CommitWatermark, AppendedSequence) = (operation.Sequence, operation.Sequence, operation.Sequence);
+    }
+
     private IEnumerable<(ulong Block, Cell Cell)> SeenBy(ulong snapshot)
     {
         foreach (var block in _map.Keys.ToList())
@@ -155,7 +169,7 @@ internal sealed partial class SimVolumeStore
     private void ApplyMarker(in RecordHeader header, byte[] bytes)
     {
         var marker = SnapshotMarker.TryDecode(bytes.AsSpan(header.PayloadOffset)) ?? throw new InvariantException("the log holds a marker that is none");
-        _node.World.History.OnCommitted(_node, in header, marker);
+        if (IsMain) _node.World.History.OnCommitted(_node, in header, marker);
         if (marker.RestoreFrom != 0) Restore(marker.RestoreFrom, header.Sequence);
         _snapshots.IntersectWith(marker.Kept);
         if (marker.Creates) _snapshots.Add(header.Sequence);

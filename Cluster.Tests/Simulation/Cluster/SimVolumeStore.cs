@@ -39,9 +39,10 @@ internal sealed partial class SimVolumeStore : IVolumeStore
     }
 
     /// <summary>Opens what is on the disk: all that was written there is replayed, and on media from now on.</summary>
-    public SimVolumeStore(SimDisk disk, SimNode node)
+    /// <param name="volume">A clone of the volume; none: the volume itself.</param>
+    public SimVolumeStore(SimDisk disk, SimNode node, VolumeId? volume = null)
     {
-        (_disk, _node) = (disk, node);
+        (_disk, _node, Volume) = (disk, node, volume ?? SimWorld.Volume);
         foreach (var operation in disk.Log) Apply(operation, replay: true);
         disk.Appended = disk.Log.Count;
         disk.Sync(disk.Log.Count);
@@ -49,7 +50,10 @@ internal sealed partial class SimVolumeStore : IVolumeStore
         TailFrom = CommitWatermark;
     }
 
-    public VolumeId Volume => SimWorld.Volume;
+    public VolumeId Volume { get; }
+
+    /// <summary>Not a clone of it: what it takes is the checkers' to know.</summary>
+    private bool IsMain => Volume == SimWorld.Volume;
 
     public ReadOnlyMemory<byte> Header => _header;
 
@@ -128,7 +132,7 @@ internal sealed partial class SimVolumeStore : IVolumeStore
                 continue;
             }
             ApplyToMap(in header, bytes);
-            _node.World.History.OnCommitted(_node, in header);
+            if (IsMain) _node.World.History.OnCommitted(_node, in header);
         }
         CommitWatermark = watermark;
         while (_tail.Count > 0 && _tail[0].Header.Sequence + TailKeptMax <= watermark)
@@ -328,7 +332,7 @@ internal sealed partial class SimVolumeStore : IVolumeStore
     private void OnSynced(Sync sync)
     {
         _sync = null;
-        if (_node.FailsSync)
+        if (IsMain && _node.FailsSync)
         {
             // What a failed sync leaves behind is lost like what a host loses with its power, and only checked like that.
             if (_node.World.Profile.PowerLoss) _disk.FailSync();
@@ -384,6 +388,9 @@ internal sealed partial class SimVolumeStore : IVolumeStore
                 DropTail(operation.Sequence);
                 LastRecordEpoch = _tail.Count > 0 ? _tail[^1].Header.Epoch : _committedEpoch;
                 MoveTo(operation.Sequence);
+                break;
+            case SimOperationKind.Clone:
+                ApplyClone(operation);
                 break;
             case SimOperationKind.Position:
                 ApplyPosition(operation);

@@ -75,6 +75,9 @@ internal sealed record SimProfile
     /// <summary>The volume gets smaller and larger while the run goes on.</summary>
     public bool Resizes { get; init; }
 
+    /// <summary>Volumes are cloned from the volume's snapshots, written to, and deleted, while the run goes on.</summary>
+    public bool Clones { get; init; }
+
     /// <summary>The volume has this limit (label iops-max); 0: none.</summary>
     public int IopsMax { get; init; }
 
@@ -104,11 +107,12 @@ internal sealed class SimWorld
         Network = new SimNetwork(this);
         for (var index = 0; index < profile.Replicas; index++) Nodes.Add(new SimNode(this, index, hasDisk: true));
         for (var index = 0; index < profile.Clients; index++) Nodes.Add(new SimNode(this, profile.Replicas + index, hasDisk: false));
-        Journal = new SimJournal(this);
+        Journal = new SimJournal(this, Created());
         Director = new SimDirector(this);
         Placement = new SimPlacement(this);
         Snapshots = new SimSnapshots(this);
         Resizes = new SimResizes(this);
+        Clones = new SimClones(this);
         foreach (var node in Nodes) node.Start();
         foreach (var node in Nodes.Skip(profile.Replicas)) node.AddClient(new SimClient(node, profile.OperationsPerClient));
         if (profile.ClientsOnNodes)
@@ -120,6 +124,7 @@ internal sealed class SimWorld
         if (profile.ChangesCopies) Placement.Start();
         if (profile is { Directed: true, TakesSnapshots: true }) Snapshots.Start();
         if (profile is { Directed: true, Resizes: true }) Resizes.Start();
+        if (profile is { Directed: true, Clones: true }) Clones.Start();
     }
 
     public static ImmutableSortedDictionary<string, string> Labels(bool readLease) => readLease
@@ -150,6 +155,8 @@ internal sealed class SimWorld
     public SimSnapshots Snapshots { get; }
 
     public SimResizes Resizes { get; }
+
+    public SimClones Clones { get; }
 
     /// <summary>None in a scenario, which breaks things itself.</summary>
     public SimFaults? Faults { get; set; }
@@ -210,6 +217,7 @@ internal sealed class SimWorld
     public void End()
     {
         foreach (var client in Clients) client.End();
+        Clones.Drop();
         foreach (var node in Nodes) node.Kill();
         while (_events.TryDequeue(out var e, out _)) e.Drop();
     }

@@ -22,6 +22,8 @@ internal enum MutantRuns : byte
     Resizing,
     /// <summary>The cluster, whose volume has limits.</summary>
     Limited,
+    /// <summary>The cluster, whose volume is cloned.</summary>
+    Cloning,
     /// <summary>The store alone, against its model.</summary>
     StoreAlone,
 }

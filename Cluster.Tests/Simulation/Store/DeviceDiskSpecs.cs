@@ -150,27 +150,29 @@ public sealed class DeviceDiskSpecs
     public void Power_cuts()
     {
         var (cuts, deletions, found) = (0, 0, 0);
-        for (var seed = 1; seed <= 40; seed++)
+        for (var seed = 1; seed <= 250; seed++)
         {
             var life = new DeviceLife(seed);
             for (var round = 0; round < 6; round++) life.Run();
             (cuts, deletions, found) = (cuts + life.Cuts, deletions + life.Deletions, found + life.Found);
         }
-        Assert.True(cuts > 150 && deletions > 100 && found > 500, $"the lives are too tame: {cuts} cuts, {deletions} deletions, {found} files found");
+        Assert.True(cuts > 1000 && deletions > 500 && found > 50_000, $"the lives are too tame: {cuts} cuts, {deletions} deletions, {found} files found");
     }
 
-    /// <summary>One device, its files as they must be, and as they may be.</summary>
+    /// <summary>One device, its files as they must be, and as they may be: so many that the table has several pairs.</summary>
     private sealed class DeviceLife
     {
+        private const int LifeBytes = DeviceHeader.UnitBytesOfNew;
+        private const int FilesAtFirst = 70;
         private readonly Random _random;
         private readonly SimulatedDisk _disk;
         private readonly SimulatedDevice _device;
 
-        /// <summary>Synced, with this content; null: made, content not synced.</summary>
-        private readonly Dictionary<string, byte> _certain = [];
+        /// <summary>Synced, and not deleted.</summary>
+        private readonly HashSet<string> _certain = [];
 
-        /// <summary>May be there or not.</summary>
-        private readonly HashSet<string> _doubtful = [];
+        /// <summary>May be there or not: true, whole if it is.</summary>
+        private readonly Dictionary<string, bool> _doubtful = [];
         private readonly Dictionary<string, byte> _contents = [];
         private int _names;
 
@@ -179,6 +181,8 @@ public sealed class DeviceDiskSpecs
             _random = new Random(seed);
             _disk = new SimulatedDisk((ulong)seed) { ShortWrites = seed % 2 == 0 };
             _device = new SimulatedDevice(_disk, 1, DeviceBytes);
+            var files = Begin();
+            while (_certain.Count < FilesAtFirst) Make(files);
         }
 
         public int Cuts { get; private set; }
@@ -189,28 +193,34 @@ public sealed class DeviceDiskSpecs
 
         public void Run()
         {
-            _device.Restart();
-            var files = new DeviceDisk(_device, () => new Guid(_random.Next(), 1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
-            Assert.True(files.TryLock().IsOk);
+            var files = Begin();
             Check(files);
             _disk.PowerOffAt = _disk.Operations + _random.Next(1, 60);
             for (var step = 0; step < 40 && !_disk.IsOff; step++)
             {
-                if (_random.Next(3) > 0 || _certain.Count == 0) Make(files);
+                if (_random.Next(2) > 0) Make(files);
                 else Remove(files);
             }
             if (_disk.IsOff) Cuts++;
             _disk.Restart(_random.Next(3) switch { 0 => PowerLoss.ProcessOnly, 1 => PowerLoss.LoseAll, _ => PowerLoss.Torn });
         }
 
+        private DeviceDisk Begin()
+        {
+            _device.Restart();
+            var files = new DeviceDisk(_device, () => new Guid(_random.Next(), 1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
+            Assert.True(files.TryLock().IsOk);
+            return files;
+        }
+
         private void Make(DeviceDisk files)
         {
             var (name, content) = ($"file-{_names++}", (byte)_random.Next(1, 200));
-            _doubtful.Add(name);
+            _doubtful.Add(name, false);
             _contents[name] = content;
             if (!files.Open(name, create: true, out var file).IsOk) return;
             using var opened = file!;
-            if (file!.Preallocate(_random.Next(1, 3) * FileBytes) is { IsOk: false } refused)
+            if (file!.Preallocate(_random.Next(1, 3) * LifeBytes) is { IsOk: false } refused)
             {
                 Assert.True(_disk.IsOff || refused.Status == IoStatus.NoSpace, refused.Detail);
                 if (!_disk.IsOff) _ = files.Delete(name);
@@ -218,14 +228,14 @@ public sealed class DeviceDiskSpecs
             }
             if (!file.WriteAll(0, Filled(content)).IsOk || !file.Sync().IsOk || !files.SyncDirectory().IsOk) return;
             _doubtful.Remove(name);
-            _certain.Add(name, content);
+            _certain.Add(name);
         }
 
         private void Remove(DeviceDisk files)
         {
-            var name = _certain.Keys.Order(StringComparer.Ordinal).ElementAt(_random.Next(_certain.Count));
+            var name = _certain.Order(StringComparer.Ordinal).ElementAt(_random.Next(_certain.Count));
             _certain.Remove(name);
-            _doubtful.Add(name);
+            _doubtful.Add(name, true);
             if (!files.Delete(name).IsOk || (_random.Next(2) == 0 && !files.SyncDirectory().IsOk) || _disk.IsOff) return;
             Deletions++;
         }
@@ -233,28 +243,24 @@ public sealed class DeviceDiskSpecs
         private void Check(DeviceDisk files)
         {
             var names = NamesOf(files);
-            foreach (var name in _certain.Keys) Assert.Contains(name, names);
+            Assert.Equal(names.Count, names.Distinct().Count());
+            foreach (var name in _certain) Assert.Contains(name, names);
             foreach (var name in names)
             {
-                Assert.True(_certain.ContainsKey(name) || _doubtful.Contains(name), $"{name} is there, and was deleted");
                 Found++;
+                Assert.True(_certain.Contains(name) || _doubtful.ContainsKey(name), $"{name} is there, and was deleted");
                 Assert.True(files.Open(name, create: false, out var file).IsOk);
                 using var opened = file!;
-                if (!_certain.TryGetValue(name, out var content))
-                {
-                    // Whole if it was whole before its deletion; new ones may be anything but another file's.
-                    _certain.Add(name, 0);
-                    Assert.True(opened.WriteAll(0, Filled(_contents[name])).IsOk || opened.LengthBytes == 0);
-                    if (!opened.Sync().IsOk || opened.LengthBytes == 0) _certain.Remove(name);
-                    else _certain[name] = _contents[name];
-                    if (!_certain.ContainsKey(name)) continue;
-                    content = _contents[name];
-                }
-                var read = new byte[FileBytes];
-                Assert.Equal(FileBytes, opened.Read(0, read).Count);
-                Assert.True(read.AsSpan().SequenceEqual(Filled(content)), $"{name} has not its own bytes");
+                var read = new byte[LifeBytes];
+                var count = opened.Read(0, read).Count;
+                var isWhole = _certain.Contains(name) || _doubtful[name];
+                Assert.True(isWhole ? count == LifeBytes : count is 0 or LifeBytes, $"{name} has {count} bytes");
+                // New ones begin with zeroes, or what was written to them.
+                var isOwn = isWhole ? read.AsSpan().SequenceEqual(Filled(_contents[name])) : read.AsSpan(0, count).IndexOfAnyExcept((byte)0, _contents[name]) < 0;
+                Assert.True(isOwn, $"{name} has not its own bytes");
+                if (!isWhole) Assert.True(files.Delete(name).IsOk);
+                else _certain.Add(name);
             }
-            foreach (var name in names) _doubtful.Remove(name);
             Assert.True(files.SyncDirectory().IsOk);
             // What is not there now will not come back.
             _doubtful.Clear();
@@ -262,7 +268,7 @@ public sealed class DeviceDiskSpecs
 
         private static byte[] Filled(byte content)
         {
-            var bytes = new byte[FileBytes];
+            var bytes = new byte[LifeBytes];
             Array.Fill(bytes, content);
             return bytes;
         }

@@ -432,6 +432,37 @@ public class VolumeSessionSpecs
         Assert.All(large, read => Assert.Equal(IoStatus.Ok, read.Status));
     }
 
+    [Fact(DisplayName = "R21: trims pass writes that fill the session's bytes, or all ids that writes may have: one of them may make the room that those wait for. They have a bound, and nothing else passes")]
+    public void Trims_pass()
+    {
+        const int large = 1 << 20;
+        var bytes = new byte[large];
+        new Random(1).NextBytes(bytes);
+        var requests = Enumerable.Range(0, 40).Select(index => Submit(ProbeRequest.Write((ulong)index * large, bytes))).ToList();
+        var sent = Owner.Link!.ToOwnerCount;
+        requests.Add(Submit(ProbeRequest.Of(BlockOperation.Read, 50 * large, Block)));
+        requests.Add(Submit(ProbeRequest.Of(BlockOperation.Flush, 0, 0)));
+        Assert.Equal(sent, Owner.Link.ToOwnerCount);
+        requests.Add(Submit(ProbeRequest.Of(BlockOperation.Trim, 0, 2 * large)));
+        requests.Add(Submit(ProbeRequest.Of(BlockOperation.WriteZeroes, 60 * large, Block)));
+        Assert.Equal(sent + 2, Owner.Link.ToOwnerCount);
+        Owner.Settle();
+        Assert.All(requests, request => Assert.Equal(IoStatus.Ok, request.Status));
+        Assert.Equal(new byte[Block], Owner.Content(0));
+        Assert.Equal(bytes[..Block], Owner.Content(39 * large / Block));
+
+        requests = [.. Enumerable.Range(0, 1200).Select(index => Submit(ProbeRequest.Write((ulong)index * Block, Pattern(Block))))];
+        Assert.Equal(Limits.SessionWindowRequestsMax - ClientLimits.TrimsReserved, Owner.Link.ToOwnerCount);
+        for (var number = 0; number < 2 * ClientLimits.TrimsReserved; number++) requests.Add(Submit(ProbeRequest.Of(BlockOperation.Trim, (ulong)(5000 + number) * Block, Block)));
+        requests.Insert(1100, Submit(ProbeRequest.Of(BlockOperation.Trim, (9000UL * Block) + 512, 3 * Block)));
+        requests[^1].Abandoned = true;
+        Assert.Equal(Limits.SessionWindowRequestsMax, Owner.Link.ToOwnerCount);
+        Owner.Settle();
+        Assert.All(requests.SkipLast(1), request => Assert.Equal(IoStatus.Ok, request.Status));
+        Assert.True(requests[^1].IsDone);
+        Assert.Equal(0, _session.Pending);
+    }
+
     [Fact(DisplayName = "What a client that is gone left unsent or unanswered is not sent again")]
     public void Abandoned()
     {

@@ -62,6 +62,15 @@ internal static class ContractSamples
         new ShrinkWithdrawn(Volume),
         new CloneStarted(Volume, 0x1122334455667788, "copy", 1_800_000_000_123),
         new CloneEnded(Volume, "copy"),
+        new PlacementImage(17, [new IdRange(1, 6), new IdRange(9, 9)], [new NodeRegistered(Description)], [Node],
+            [new ImagedVolume(Spec, [Placement], CataloguePhase.Ready, true, 5, 4, [new IdRange(1, 2)])
+            {
+                Replacement = new ReplacementPlaced(Spec.Id, new ReplicaId(3), Placement),
+                Removal = new RemovalAsked(Spec.Id, true, Revision),
+                Shrink = new ShrinkAsked(Spec),
+                Arrangement = new CopiesChanged(Spec, [Placement], [new ReplicaId(2), new ReplicaId(1)]),
+            },
+            new ImagedVolume(Spec, [], CataloguePhase.Deleting, false, 0, 0, [])]),
     ];
 
     public static readonly ImmutableArray<IControlMessage> ControlMessages =

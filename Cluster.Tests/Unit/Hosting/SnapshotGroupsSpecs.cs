@@ -9,7 +9,7 @@ using Cluster.Node.Journal.State;
 namespace Cluster.Tests.Unit.Hosting;
 
 /// <summary>C22: who makes a group snapshot dies at every step, and owners change at every step: no half group is ever ready, and nothing is left of one.</summary>
-public sealed class SnapshotGroupsSpecs
+public sealed partial class SnapshotGroupsSpecs
 {
     private static readonly ImmutableArray<SnapshotGroupMember> Members =
         [new(new VolumeId(1), "db", 0, 0), new(new VolumeId(2), "db-log", 0, 0), new(new VolumeId(3), "shop/db", 0, 0)];
@@ -179,8 +179,8 @@ public sealed class SnapshotGroupsSpecs
         }
     }
 
-    [Fact(DisplayName = "A snapshot that a clone needs keeps its group from going, and what is left is shown as being deleted")]
-    public async Task Kept_by_a_clone()
+    [Fact(DisplayName = "A clone that begins while its group is being deleted keeps what it needs, and what is left is shown as being deleted")]
+    public async Task Kept_by_a_clone_that_began_meanwhile()
     {
         await CreateAsync();
         _world.Refuses = (volume, call, _) => volume.Value == 2 && call == "abort" ? new ControlFailure(ControlStatus.Conflict, "Volume db-log: a clone is being made.") : null;
@@ -220,7 +220,7 @@ public sealed class SnapshotGroupsSpecs
     {
         private readonly MetaState _journal = new();
         private readonly Dictionary<VolumeId, (Guid Attempt, ulong Sequence)> _holds = [];
-        private readonly HashSet<(VolumeId Volume, ulong Sequence)> _snapshots = [];
+        private readonly Dictionary<(VolumeId Volume, ulong Sequence), string> _snapshots = [];
         private readonly Dictionary<(VolumeId Volume, string Call), int> _times = [];
         private ulong _sequence = 100;
 
@@ -258,8 +258,8 @@ public sealed class SnapshotGroupsSpecs
         public void CheckBooks()
         {
             var record = Record("g");
-            if (record is { Phase: SnapshotGroupPhase.Ready }) Assert.All(record.Members, member => Assert.Contains((member.Volume, member.Sequence), _snapshots));
-            Assert.All(_snapshots, snapshot => Assert.Contains(record?.Members ?? [], member => (member.Volume, member.Sequence) == snapshot));
+            if (record is { Phase: SnapshotGroupPhase.Ready }) Assert.All(record.Members, member => Assert.Contains((member.Volume, member.Sequence), _snapshots.Keys));
+            Assert.All(_snapshots.Where(snapshot => snapshot.Value == "g"), snapshot => Assert.Contains(record?.Members ?? [], member => (member.Volume, member.Sequence) == snapshot.Key));
         }
 
         public void CheckReady(string name)
@@ -298,7 +298,7 @@ public sealed class SnapshotGroupsSpecs
             if (member.Volume == Members[0].Volume) Attempts++;
             if (Refuse(member, "prepare") is { } failure) return failure;
             if (_holds.ContainsKey(member.Volume)) return new ControlFailure(ControlStatus.Unavailable, "another change of its snapshots is under way");
-            if (_snapshots.Any(snapshot => snapshot.Volume == member.Volume)) return new ControlFailure(ControlStatus.Conflict, $"it has a snapshot {name}");
+            if (_snapshots.Any(snapshot => snapshot.Key.Volume == member.Volume && snapshot.Value == name)) return new ControlFailure(ControlStatus.Conflict, $"it has a snapshot {name}");
             _holds.Add(member.Volume, (attempt, ++_sequence));
             return new VolumeProtocol.SnapshotPrepared(member.Volume, attempt, _sequence, 1);
         }));
@@ -306,14 +306,18 @@ public sealed class SnapshotGroupsSpecs
         public Task<ControlResult<VolumeProtocol.SnapshotView>> CommitAsync(SnapshotGroupMember member, Guid attempt, string name) => Task.FromResult(Step<ControlResult<VolumeProtocol.SnapshotView>>(() =>
         {
             if (Refuse(member, "commit") is { } failure) return failure;
-            if (!_snapshots.Contains((member.Volume, member.Sequence)))
+            if (!_snapshots.ContainsKey((member.Volume, member.Sequence)))
             {
                 if (!_holds.TryGetValue(member.Volume, out var hold) || hold.Attempt != attempt) return new ControlFailure(ControlStatus.NotFound, "not held any more");
                 _holds.Remove(member.Volume);
-                _snapshots.Add((member.Volume, hold.Sequence));
+                _snapshots.Add((member.Volume, hold.Sequence), name);
             }
             return new VolumeProtocol.SnapshotView(member.Volume, name, member.Sequence, 1, true);
         }));
+
+        public Task<string?> WhyKeptAsync(SnapshotGroupMember member) => Task.FromResult(Refuse(member, "kept")?.Reason);
+
+        public IEnumerable<string> Names => _snapshots.Values.GroupBy(name => name).Select(name => $"{name.Key} {name.Count()}").Order(StringComparer.Ordinal);
 
         public Task<ControlResult<VolumeProtocol.Done>> AbortAsync(SnapshotGroupMember member, Guid attempt) => Task.FromResult(Step<ControlResult<VolumeProtocol.Done>>(() =>
         {

@@ -1,6 +1,7 @@
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
+using Cluster.Node.Owner;
 using Cluster.Tests.Simulation.Volumes;
 
 namespace Cluster.Tests.Unit.Owner;
@@ -159,6 +160,32 @@ public sealed class RoomSpecs
         Assert.Equal(Limits.PendingRecordsMax, rig.Machine.HeldWrites);
         rig.Write(5, 1);
         Assert.Equal(IoStatus.Busy, rig.AnswerTo(5));
+        Assert.Equal(Limits.PendingRecordsMax, rig.Machine.HeldWrites);
+    }
+
+    [Fact(DisplayName = "R21: trims have room of their own among what is held: also behind as many writes as may be held, and a marker on its way, one is sequenced; and it has a bound")]
+    public void Trims_have_room_of_their_own()
+    {
+        using var rig = Full(copies: 1);
+        const int each = Limits.PendingRecordsMax / 4;
+        for (var client = 0; client < 4; client++)
+        {
+            var session = new SessionId(0, (ulong)(10 + client));
+            rig.Open(session);
+            for (var request = 1UL; request <= each; request++) rig.Write(request, request % 60, session: session);
+        }
+        Acknowledge(rig, 1, 1);
+        Assert.Equal(IoStatus.Ok, rig.Machine.CreateSnapshot("monday").Status);
+        Assert.Equal(2UL, rig.Machine.Sequence);
+        var trims = (ulong)VolumeMachine.HeldTrimsMax;
+        for (var request = 1UL; request <= trims; request++) Trim(rig, 9 + request, new BlockRange(5, 8));
+        Assert.Equal(2UL, rig.Machine.Sequence);
+        Assert.Equal(IoStatus.Unset, rig.AnswerTo(10));
+        Trim(rig, 10 + trims, new BlockRange(5, 8));
+        Assert.Equal(IoStatus.Busy, rig.AnswerTo(10 + trims));
+        rig.Appended(0, 2, durable: 2);
+        rig.Journal();
+        Assert.Equal(2 + trims, rig.Machine.Sequence);
         Assert.Equal(Limits.PendingRecordsMax, rig.Machine.HeldWrites);
     }
 

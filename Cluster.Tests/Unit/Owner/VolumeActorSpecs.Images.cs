@@ -2,6 +2,7 @@ using Akka.Actor;
 using Akka.Persistence;
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
 using Cluster.Node.Owner;
 
 namespace Cluster.Tests.Unit.Owner;
@@ -34,6 +35,39 @@ public sealed partial class VolumeActorSpecs
         Assert.Equal((Spec, 1UL + Changes, new Epoch(1)), (state.Spec, state.Version, state.Opened));
         Assert.Equal([1UL + Changes], state.InSync.Select(member => member.StoreOpenCount));
         Sys.Stop(again);
+    }
+
+    [Fact(DisplayName = "Of a deleted volume no event is kept, only that it was deleted; whoever finds it so later answers that, and lets nobody create it anew")]
+    public void Deleted_volumes_leave_next_to_nothing()
+    {
+        var (actor, _) = StartServed();
+        actor.Tell(new VolumeProtocol.Delete(Volume, Force: true), TestActor);
+        FishForMessage<VolumeProtocol.Done>(_ => true);
+        AwaitAssert(() =>
+        {
+            var left = Sys.ActorOf(Props.Create(() => new StreamReader(TestActor)));
+            var (_, count) = FishForMessage<(long, int)>(_ => true);
+            Sys.Stop(left);
+            Assert.Equal(0, count);
+        });
+        Watch(actor);
+        Sys.Stop(actor);
+        FishForMessage<Terminated>(_ => true);
+        var again = Start();
+        again.Tell(new VolumeProtocol.Create(Volume, Spec, []), TestActor);
+        Assert.Equal(IoStatus.Deleted, FishForMessage<VolumeProtocol.Refused>(_ => true).Status);
+        again.Tell(new VolumeProtocol.Delete(Volume, Force: true), TestActor);
+        FishForMessage<VolumeProtocol.Done>(_ => true);
+        Sys.Stop(again);
+    }
+
+    [Fact(DisplayName = "The image of a deleted volume is small, however much it had")]
+    public void Image_of_a_deleted_volume()
+    {
+        var state = VolumeState.Empty.Apply(new VolumeCreated(Volume, Spec, [])).Apply(new VolumeDeleted(Volume));
+        for (ulong sequence = 1; sequence <= 1000; sequence++) state = state.Apply(new SnapshotCreated(Volume, sequence, $"snapshot-{sequence}", 1));
+        Assert.InRange(EventCodec.Encode(state.Tombstone.ImageOf(Volume)).Length, 1, 200);
+        Assert.True(VolumeState.Empty.Apply(state.Tombstone.ImageOf(Volume)).Deleted);
     }
 
     /// <summary>Reads the stream's events as they are left, and says the first one's number and how many there are.</summary>

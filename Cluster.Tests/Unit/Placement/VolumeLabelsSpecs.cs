@@ -18,7 +18,7 @@ public class VolumeLabelsSpecs
     {
         var policy = Read(("myrmidon.dev/replicas", "5"), ("myrmidon.dev/failure-mode", "2"), ("myrmidon.dev/compression", "off"),
             ("myrmidon.dev/hold-time", "30s"), ("myrmidon.dev/replace-after", "1h"), ("myrmidon.dev/zone-spread", "required"),
-            ("myrmidon.dev/snapshot-every", "15m"), ("myrmidon.dev/snapshot-keep", "96"),
+            ("myrmidon.dev/snapshot-every", "15m"), ("myrmidon.dev/snapshot-keep", "96"), ("myrmidon.dev/snapshot-group-keep", "7"),
             ("myrmidon.dev/locality", "off"), ("myrmidon.dev/iops-max", "1000000"), ("myrmidon.dev/bandwidth-max", "1.5MiB"), ("myrmidon.dev/burst", "1h"),
             ("myrmidon.dev/encryption", "off"), ("team", "db"), ("myrmidon.dev/of-a-later-version", "x"));
         Assert.Equal(new VolumePolicy
@@ -32,6 +32,7 @@ public class VolumeLabelsSpecs
             ZoneSpread = ZoneSpread.Required,
             SnapshotEvery = TimeSpan.FromMinutes(15),
             SnapshotKeep = 96,
+            SnapshotGroupKeep = 7,
             FollowsFrontEnd = false,
             IopsMax = 1_000_000,
             BandwidthMax = 3 << 19,
@@ -64,6 +65,8 @@ public class VolumeLabelsSpecs
     [InlineData("snapshot-every", "59s", "from 1m to 24d")]
     [InlineData("snapshot-keep", "0", "1 to 2047")]
     [InlineData("snapshot-keep", "2048", "1 to 2047")]
+    [InlineData("snapshot-group-keep", "0", "1 to 2047")]
+    [InlineData("snapshot-group-keep", "all", "1 to 2047")]
     [InlineData("snapshots-keep", "3", "did you mean myrmidon.dev/snapshot-keep")]
     [InlineData("encryption", "on", "off in this version")]
     [InlineData("iops-max", "9", "from 10 to 1000000")]
