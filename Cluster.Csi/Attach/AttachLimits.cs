@@ -3,10 +3,14 @@ namespace Cluster.Csi.Attach;
 /// <summary>Bounds of attachers and mounts. Milliseconds unless named otherwise.</summary>
 public static class AttachLimits
 {
-    /// <summary>A program of the host that still runs then is killed and counts as failed; file system checks and growing have longer.</summary>
+    /// <summary>A program of the host that still runs then is killed and counts as failed. Checks and growth of file systems are not: <see cref="AnswerMs"/>.</summary>
     public const int ProgramMs = 60_000;
 
+    /// <summary>A format that still runs then is killed; what it has done is done anew.</summary>
     public const int CheckMs = 3_600_000;
+
+    /// <summary>A call waits so long for a check or growth of a file system, which goes on without it; less than the kubelet (2 min), the command line (60 s) and Docker wait for the call.</summary>
+    public const int AnswerMs = 25_000;
 
     /// <summary>
     /// What a file system has not written back is given so long when its device is taken away by force. A device that answers needs less; one that does not must not make anybody wait.

@@ -25,6 +25,8 @@ public enum AttachStatus
     Invalid,
     /// <summary>A program or system call failed; the reason has its words.</summary>
     Failed,
+    /// <summary>A program that was begun earlier still works on it and goes on; the reason says how far it is. The same call may be made again.</summary>
+    Running,
 }
 
 /// <summary>A value, or why there is none in one sentence.</summary>

@@ -10,7 +10,7 @@ internal enum DeviceJobKind
     Unset = 0,
     Probe,
     Format,
-    Grow,
+    LookForRoom,
     Claim,
     ReadFirst,
     LetGo,
@@ -20,7 +20,7 @@ internal enum DeviceJobKind
 /// <param name="Version">Of the two programs, which an upgrade in place may have made different ones: <see cref="Current"/>.</param>
 internal sealed record DeviceJob(DeviceJobKind Kind, AttachedDeviceNote Device, FileSystemKind FileSystem, string[] Options, NbdAddress Server, string Scratch, int Version = DeviceJob.Current)
 {
-    public const int Current = 1;
+    public const int Current = 2;
 }
 
 /// <summary><see cref="AttachedDevice"/> with the identity as its text.</summary>
@@ -33,7 +33,8 @@ internal sealed record AttachedDeviceNote(string Identity, string FullName, stri
 }
 
 /// <summary>How it ended: one line of JSON on the process's standard output. <see cref="Probe"/> is there for a probe that went well.</summary>
-internal sealed record DeviceOutcome(AttachStatus Status, string Reason, DeviceProbe? Probe = null);
+/// <param name="HasRoom">Of a look for room: the file system could be larger.</param>
+internal sealed record DeviceOutcome(AttachStatus Status, string Reason, DeviceProbe? Probe = null, bool HasRoom = false);
 
 [JsonSerializable(typeof(DeviceJob))]
 [JsonSerializable(typeof(DeviceOutcome))]
@@ -46,7 +47,7 @@ internal sealed class DeviceJobs(IReadOnlyList<string> command)
     public async Task<DeviceOutcome> RunAsync(DeviceJob job, CancellationToken cancellation)
     {
         var line = JsonSerializer.Serialize(job, DeviceWorkJson.Default.DeviceJob);
-        var run = await HostProgram.WorkAsync([.. command, DeviceWork.Option], line, job.Kind is DeviceJobKind.Format or DeviceJobKind.Grow ? AttachLimits.CheckMs : AttachLimits.ProgramMs, cancellation).ConfigureAwait(false);
+        var run = await HostProgram.WorkAsync([.. command, DeviceWork.Option], line, job.Kind == DeviceJobKind.Format ? AttachLimits.CheckMs : AttachLimits.ProgramMs, cancellation).ConfigureAwait(false);
         try
         {
             if (run.IsOk && JsonSerializer.Deserialize(run.Output, DeviceWorkJson.Default.DeviceOutcome) is { } outcome) return outcome;
@@ -102,9 +103,8 @@ public static class DeviceWork
             case DeviceJobKind.Format:
                 var formatted = await mounter.FormatAsync(device, job.FileSystem, job.Options, CancellationToken.None).ConfigureAwait(false);
                 return new DeviceOutcome(formatted.Status, formatted.Reason);
-            case DeviceJobKind.Grow:
-                var grown = await mounter.GrowUnmountedAsync(device, job.FileSystem, CancellationToken.None).ConfigureAwait(false);
-                return new DeviceOutcome(grown.Status, grown.Reason);
+            case DeviceJobKind.LookForRoom:
+                return new DeviceOutcome(AttachStatus.Ok, "", HasRoom: Mounter.HasRoom(device));
             case DeviceJobKind.Claim:
                 var claimed = DeviceProber.Claim(device, write: false);
                 claimed.Value?.Dispose();

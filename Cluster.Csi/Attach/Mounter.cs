@@ -8,6 +8,7 @@ public sealed class Mounter : IMounter
 
     private readonly DeviceProber _prober;
     private readonly Formatter _formatter;
+    private readonly LongPrograms _programs;
 
     /// <param name="attacher">Tells whether a device without a signature is blank.</param>
     /// <param name="scratch">A directory for images of file systems that are being made.</param>
@@ -18,13 +19,23 @@ public sealed class Mounter : IMounter
 
     /// <param name="holdsData">Whether any byte of a device without a signature is not zero.</param>
     internal Mounter(Func<AttachedDevice, CancellationToken, Task<AttachResult<bool>>> holdsData, string scratch)
+        : this(holdsData, scratch, new LongPrograms(ProgramsIn(scratch)))
     {
+    }
+
+    internal Mounter(Func<AttachedDevice, CancellationToken, Task<AttachResult<bool>>> holdsData, string scratch, LongPrograms programs)
+    {
+        _programs = programs;
         _prober = new DeviceProber(holdsData);
         _formatter = new Formatter(scratch);
     }
 
+    /// <summary>Where programs that outlive a call have their files.</summary>
+    internal static string ProgramsIn(string scratch) => Path.Combine(scratch, "programs");
+
     public async Task<AttachResult<DeviceProbe>> ProbeAsync(AttachedDevice device, CancellationToken cancellation)
     {
+        if (await _programs.SettleAsync(device.Path, cancellation).ConfigureAwait(false) is { } running) return running.To<DeviceProbe>();
         var claim = DeviceProber.Claim(device, write: false);
         if (!claim.IsOk) return claim.To<DeviceProbe>();
         using var claimed = claim.Value!;
@@ -35,6 +46,7 @@ public sealed class Mounter : IMounter
         AttachedDevice device, FileSystemKind fileSystem, IReadOnlyList<string> options, CancellationToken cancellation)
     {
         if (Mounted(device, fileSystem) is { } known) return known;
+        if (await _programs.SettleAsync(device.Path, cancellation).ConfigureAwait(false) is { } running) return running;
         var claim = DeviceProber.Claim(device, write: !device.ReadOnly);
         if (!claim.IsOk) return claim.To<Done>();
         using var claimed = claim.Value!;
@@ -52,20 +64,29 @@ public sealed class Mounter : IMounter
         // xfs replays its log when it is mounted, and refuses to be mounted when that is not enough.
         if (fileSystem == FileSystemKind.Xfs) return Done.Ok;
         if (HostProgram.Missing("e2fsck") is { } missing) return AttachResult<Done>.Error(AttachStatus.NotSupported, missing);
-        var check = await HostProgram.RunAsync("e2fsck", ["-p", device.Path], AttachLimits.CheckMs, cancellation).ConfigureAwait(false);
-        return (check.Exit & ~Mended) == 0 ? Done.Ok
-            : AttachResult<Done>.Error(AttachStatus.Damaged, $"the file system on {device.Path} needs a decision: run e2fsck {device.Path}. {check.Reason}");
+        var check = await _programs.CheckAsync(device, cancellation).ConfigureAwait(false);
+        return check.IsOk ? Checked(device, check.Value!) : check.To<Done>();
     }
+
+    private static AttachResult<Done> Checked(AttachedDevice device, ProgramRun check) => (check.Exit & ~Mended) == 0 ? Done.Ok
+        : AttachResult<Done>.Error(AttachStatus.Damaged, $"the file system on {device.Path} needs a decision: run e2fsck {device.Path}. {check.Reason}");
 
     public async Task<AttachResult<MountEntry>> MountAsync(MountRequest request, CancellationToken cancellation)
     {
         var (device, path, kind) = (request.Device, request.Path, FileSystems.NameOf(request.FileSystem));
         if (!Path.IsPathFullyQualified(path)) return AttachResult<MountEntry>.Error(AttachStatus.Invalid, $"the path {path} is not absolute");
         if (HostProgram.Missing("mount") is { } missing) return AttachResult<MountEntry>.Error(AttachStatus.NotSupported, missing);
-        if (MountPoint(path) is { } failure) return failure.To<MountEntry>();
-        path = Native.RealPath(path)!;
+        // What is mounted there may be one that has stopped, and answers nothing: the path seems to be absent.
+        if (MountTable.At(MountTable.Read(), path) is null && MountPoint(path) is { } failure) return failure.To<MountEntry>();
+        path = Native.RealPath(path) ?? path;
         var mounts = MountTable.Read();
-        if (MountTable.At(mounts, path) is { } there) return IsThis(there, request) ? there : Taken(there);
+        if (MountTable.At(mounts, path) is { } there)
+        {
+            if (there.Source != device.Path || FileSystemHealth.Trouble(there) is not { Length: > 0 } trouble) return IsThis(there, request) ? there : Taken(there);
+            var cleared = await UnmountStoppedAsync(there, mounts, trouble, cancellation).ConfigureAwait(false);
+            if (!cleared.IsOk) return cleared.To<MountEntry>();
+            mounts = MountTable.Read();
+        }
         if (!mounts.Any(mount => mount.Source == device.Path) && !device.ReadOnly)
         {
             var check = await CheckAsync(device, request.FileSystem, cancellation).ConfigureAwait(false);
@@ -73,8 +94,20 @@ public sealed class Mounter : IMounter
         }
         string[] options = [request.ReadOnly || device.ReadOnly ? "ro" : "rw", .. Needed(request.FileSystem), .. request.Options];
         var run = await HostProgram.RunAsync("mount", ["-t", kind, "-o", string.Join(',', options), device.Path, path], cancellation).ConfigureAwait(false);
-        return run.IsOk ? MountedAt(path) : AttachResult<MountEntry>.Error(AttachStatus.Failed, run.Reason);
+        if (run.IsOk) return MountedAt(path);
+        // EROFS of a mount that is read-only already has one reason in both file systems.
+        return device.ReadOnly && run.Error.Contains("read-only", StringComparison.Ordinal) ? Unclean(device, request.FileSystem) : AttachResult<MountEntry>.Error(AttachStatus.Failed, run.Reason);
     }
+
+    private static AttachResult<MountEntry> Unclean(AttachedDevice device, FileSystemKind fileSystem) => AttachResult<MountEntry>.Error(AttachStatus.Damaged,
+        $"the {FileSystems.NameOf(fileSystem)} of volume {device.FullName} was not unmounted cleanly, and a volume that is published read-only ({device.Path}) can't have its journal replayed: publish it for writing once, or a clone of it, "
+        + $"and unmount it there; or mount it as it is by the mount option {(fileSystem == FileSystemKind.Xfs ? "norecovery" : "noload")}, without what only the journal has");
+
+    /// <summary>It never works again as long as it is mounted anywhere: whoever uses it has to go first.</summary>
+    private async Task<AttachResult<Done>> UnmountStoppedAsync(MountEntry stopped, IReadOnlyList<MountEntry> mounts, string trouble, CancellationToken cancellation) =>
+        mounts.FirstOrDefault(mount => mount.Source == stopped.Source && mount.Path != stopped.Path) is { } other
+            ? AttachResult<Done>.Error(AttachStatus.InUse, $"the file system of {stopped.Source} at {stopped.Path} has {trouble} and is in use at {other.Path} too: end what uses it there, and it is mounted anew")
+            : await UnmountAsync(stopped.Path, force: false, cancellation).ConfigureAwait(false);
 
     /// <summary>Clones and restored snapshots have the UUID of what they were made from, and xfs refuses a second one on a host (mount(8), xfs: nouuid). Which volume it is the device says.</summary>
     private static string[] Needed(FileSystemKind fileSystem) => fileSystem == FileSystemKind.Xfs ? ["nouuid"] : [];
@@ -126,9 +159,9 @@ public sealed class Mounter : IMounter
     {
         if (!FileSystems.TryParse(mount.FileSystem, out var kind))
             return AttachResult<Done>.Error(AttachStatus.Invalid, $"{mount.FileSystem} at {mount.Path} is not grown here; known are {FileSystems.Names}");
-        var (program, arguments) = kind == FileSystemKind.Ext4 ? ("resize2fs", new[] { mount.Source }) : ("xfs_growfs", ["-d", mount.Path]);
-        if (HostProgram.Missing(program) is { } missing) return AttachResult<Done>.Error(AttachStatus.NotSupported, missing);
-        var run = await HostProgram.RunAsync(program, arguments, AttachLimits.CheckMs, cancellation).ConfigureAwait(false);
+        var grown = await _programs.GrowAsync(mount, kind, cancellation).ConfigureAwait(false);
+        if (!grown.IsOk) return grown.To<Done>();
+        var run = grown.Value!;
         if (run.IsOk) return Done.Ok;
         return run.Error.Contains("Permission denied to resize", StringComparison.Ordinal)
             ? AttachResult<Done>.Error(AttachStatus.NotSupported, $"a mounted ext4 is grown only with the capability CAP_SYS_RESOURCE, which this process lacks ({run.Reason})")
@@ -138,15 +171,19 @@ public sealed class Mounter : IMounter
     public async Task<AttachResult<Done>> GrowUnmountedAsync(AttachedDevice device, FileSystemKind fileSystem, CancellationToken cancellation)
     {
         if (fileSystem != FileSystemKind.Ext4 || MountsOf(device.Path).Value!.Count > 0) return Done.Ok;
-        if (Ext4Superblock.SizeBytes(device.Path) is not { } bytes || bytes + Ext4Superblock.SlackBytes > device.SizeBytes) return Done.Ok;
-        foreach (var program in new[] { "e2fsck", "resize2fs" })
-        {
-            if (HostProgram.Missing(program) is { } missing) return AttachResult<Done>.Error(AttachStatus.NotSupported, missing);
-        }
-        var check = await HostProgram.RunAsync("e2fsck", ["-f", "-p", device.Path], AttachLimits.CheckMs, cancellation).ConfigureAwait(false);
-        if ((check.Exit & ~Mended) != 0)
-            return AttachResult<Done>.Error(AttachStatus.Damaged, $"the file system on {device.Path} needs a decision: run e2fsck {device.Path}. {check.Reason}");
-        var run = await HostProgram.RunAsync("resize2fs", [device.Path], AttachLimits.CheckMs, cancellation).ConfigureAwait(false);
+        if (await _programs.SettleAsync(device.Path, cancellation).ConfigureAwait(false) is { } running) return running;
+        return HasRoom(device) ? await GrowOfflineAsync(device, cancellation).ConfigureAwait(false) : Done.Ok;
+    }
+
+    /// <summary>Whether an ext4 could be larger, as its own superblock says.</summary>
+    internal static bool HasRoom(AttachedDevice device) => Ext4Superblock.SizeBytes(device.Path) is { } bytes && bytes + Ext4Superblock.SlackBytes <= device.SizeBytes;
+
+    internal async Task<AttachResult<Done>> GrowOfflineAsync(AttachedDevice device, CancellationToken cancellation)
+    {
+        var grown = await _programs.GrowExt4OfflineAsync(device, cancellation).ConfigureAwait(false);
+        if (!grown.IsOk) return grown.To<Done>();
+        var run = grown.Value!;
+        if (run.Program == "e2fsck") return Checked(device, run);
         return run.IsOk ? Done.Ok : AttachResult<Done>.Error(AttachStatus.Failed, run.Reason);
     }
 

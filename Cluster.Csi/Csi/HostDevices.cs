@@ -17,6 +17,8 @@ internal static class AttachErrors
             AttachStatus.Conflict => StatusCode.AlreadyExists,
             AttachStatus.Invalid => StatusCode.InvalidArgument,
             AttachStatus.TimedOut => StatusCode.DeadlineExceeded,
+            // "An operation is pending": whoever asked asks again.
+            AttachStatus.Running => StatusCode.Aborted,
             _ => StatusCode.Internal,
         },
         result.Reason);

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Cluster.Csi.Csi.V1;
 using Grpc.Core;
 
@@ -9,7 +10,7 @@ internal sealed class IdentityService(IVolumeControl control, CsiCalls calls) : 
     public const string DriverName = "csi.myrmidon.dev";
 
     /// <summary>The same on every node of a version, as the specification demands.</summary>
-    private static readonly PluginCapability[] Capabilities =
+    public static readonly ImmutableArray<PluginCapability> Capabilities =
     [
         Of(PluginCapability.Types.Service.Types.Type.ControllerService),
         Of(PluginCapability.Types.Service.Types.Type.VolumeAccessibilityConstraints),

@@ -1,3 +1,4 @@
+using Cluster.Csi.Attach;
 using Cluster.Csi.Csi.V1;
 using Mode = Cluster.Csi.Csi.V1.VolumeCapability.Types.AccessMode.Types.Mode;
 
@@ -24,6 +25,8 @@ internal sealed class NodePublishing(IVolumeControl control, HostDevices host)
         var readOnly = access.ReadOnly || access.MountFlags.Contains("ro");
         if (!access.IsBlock && volume.Mounts.All(mount => mount.Path != staging))
             return CsiError.Precondition($"Volume {request.VolumeId} is not staged at {staging}; stage it there first.");
+        if (!access.IsBlock && FileSystemHealth.Trouble(volume.Mounts) is { Length: > 0 } trouble)
+            return CsiError.Precondition($"The file system of volume {request.VolumeId} at {staging} has {trouble}; unpublish it everywhere on this node and stage it anew.");
         if (access.IsBlock && readOnly && !volume.Device.ReadOnly)
             return CsiError.Precondition($"Volume {request.VolumeId} is published to this node for writing; a raw device is read-only only if it is published so.");
         var target = NodeVolumes.Real(request.TargetPath);

@@ -17,8 +17,10 @@ internal sealed class NodeUsage(IVolumeControl control, HostDevices host)
         var found = await AtAsync(request.VolumeId, known.Value, request.VolumePath, request.StagingTargetPath, cancellation).ConfigureAwait(false);
         if (found.Error is { } error) return error;
         var (volume, mount) = (found.Value!.Volume, found.Value.Mount);
-        var response = new NodeGetVolumeStatsResponse { VolumeCondition = Condition(volume.Device, known) };
-        if (mount is null || volume.Binds.Contains(mount))
+        var trouble = FileSystemHealth.Trouble(volume.Mounts);
+        var response = new NodeGetVolumeStatsResponse { VolumeCondition = Condition(volume.Device, trouble, known) };
+        // Nor does one that has stopped tell how full it is.
+        if (mount is null || volume.Binds.Contains(mount) || trouble.Length > 0)
         {
             response.Usage.Add(new VolumeUsage { Unit = VolumeUsage.Types.Unit.Bytes, Total = (long)volume.Device.SizeBytes });
             return response;
@@ -75,8 +77,10 @@ internal sealed class NodeUsage(IVolumeControl control, HostDevices host)
             : CsiError.NotFound($"Volume {fullName} is neither staged nor published at {volumePath}.");
     }
 
-    private static VolumeCondition Condition(AttachedDevice device, CsiResult<VolumeFacts> known)
+    private static VolumeCondition Condition(AttachedDevice device, string trouble, CsiResult<VolumeFacts> known)
     {
+        // Before all that is said of the volume: that may be well again, and this stays.
+        if (trouble.Length > 0) return new VolumeCondition { Abnormal = true, Message = $"The file system on {device.Path} has {trouble}: end the pods that use it on this node, and it is mounted anew for the next one." };
         if (!device.IsServed) return new VolumeCondition { Abnormal = true, Message = $"The device {device.Path} is dead: stage the volume anew." };
         return known.Value is { } volume ? VolumeMessages.ConditionOf(volume)
             : new VolumeCondition { Abnormal = true, Message = $"The cluster can't be asked about the volume now: {known.Error!.Message}" };

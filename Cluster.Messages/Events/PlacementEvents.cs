@@ -13,7 +13,11 @@ public abstract record PlacementEvent;
 /// <summary>A node appeared, or came back with another description.</summary>
 public sealed record NodeRegistered(NodeDescription Node) : PlacementEvent;
 
+/// <summary>By an operator, until an operator takes it back; a cordon for a restart is over with it.</summary>
 public sealed record NodeCordoned(NodeId Node, bool Cordoned) : PlacementEvent;
+
+/// <summary>For as long as the node restarts: its next start takes it back if whoever asked does not.</summary>
+public sealed record NodeCordonedForRestart(NodeId Node) : PlacementEvent;
 
 /// <summary>The volume has its id and its nodes. Its owner is told until it confirms.</summary>
 public sealed record VolumePlaced(VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas) : PlacementEvent;
@@ -68,8 +72,10 @@ public sealed record ShrinkWithdrawn(VolumeId Volume) : PlacementEvent;
 /// The whole state at a place of the stream: kept now and then, so that the events before need not be. Names follow from the volumes.
 /// </summary>
 /// <param name="Tombstones">Ids that are deleted for ever (R22), ascending.</param>
+/// <param name="ForRestart">Those of the cordoned nodes whose next start takes it back.</param>
 public sealed record PlacementImage(
-    ulong LastVolume, ImmutableArray<IdRange> Tombstones, ImmutableArray<NodeRegistered> Nodes, ImmutableArray<NodeId> Cordoned, ImmutableArray<ImagedVolume> Volumes) : PlacementEvent;
+    ulong LastVolume, ImmutableArray<IdRange> Tombstones, ImmutableArray<NodeRegistered> Nodes, ImmutableArray<NodeId> Cordoned, ImmutableArray<NodeId> ForRestart,
+    ImmutableArray<ImagedVolume> Volumes) : PlacementEvent;
 
 /// <summary>Ids from the first to the last one.</summary>
 public readonly record struct IdRange(ulong First, ulong Last);

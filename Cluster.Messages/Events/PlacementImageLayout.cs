@@ -28,6 +28,8 @@ internal static class PlacementImageLayout
         foreach (var node in image.Nodes) Add(into, PartBytesMax, (ref writer) => EventFields.Node(ref writer, node.Node));
         Add(into, PartBytesMax, (ref writer) => writer.U32((uint)image.Cordoned.Length));
         foreach (var node in image.Cordoned) Add(into, PartBytesMax, (ref writer) => writer.Guid(node.Value));
+        Add(into, PartBytesMax, (ref writer) => writer.U32((uint)image.ForRestart.Length));
+        foreach (var node in image.ForRestart) Add(into, PartBytesMax, (ref writer) => writer.Guid(node.Value));
         Add(into, PartBytesMax, (ref writer) => writer.U32((uint)image.Volumes.Length));
         foreach (var volume in image.Volumes)
         {
@@ -41,7 +43,7 @@ internal static class PlacementImageLayout
     {
         var last = reader.U64();
         return new PlacementImage(last, Items(ref reader, Range), Items(ref reader, (ref from) => new NodeRegistered(EventFields.Node(ref from))),
-            Items(ref reader, (ref from) => new NodeId(from.Guid())), Items(ref reader, Volume));
+            Items(ref reader, (ref from) => new NodeId(from.Guid())), Items(ref reader, (ref from) => new NodeId(from.Guid())), Items(ref reader, Volume));
     }
 
     private static void Add(ArrayBufferWriter<byte> into, int bytesMax, Part write)

@@ -64,6 +64,12 @@ public static class PlacementProtocol
     public sealed record CordonNode(string NodeName, bool Cordoned) : IPlacementCommand;
 
     /// <summary>
+    /// Begins: cordons a node that is not, for a restart. Ends: takes back such a cordon and no other; sent by who began it, and by the node's own actor after its start. Answer as for
+    /// <see cref="CordonNode"/>.
+    /// </summary>
+    public sealed record CordonForRestart(string NodeName, bool Begins) : IPlacementCommand;
+
+    /// <summary>
     /// Sent by each node's own actor at its start and until answered. Answer: <see cref="Registered"/>, or <see cref="Refused"/> (name
     /// taken).
     /// </summary>

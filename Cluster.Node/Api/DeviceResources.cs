@@ -58,6 +58,9 @@ public sealed record MountResource
     public required string Options { get; init; }
 
     public bool ReadOnly { get; init; }
+
+    /// <summary>Why the file system works no more until it is mounted anew; empty while it works.</summary>
+    public string Trouble { get; init; } = "";
 }
 
 public sealed record DeviceListResource

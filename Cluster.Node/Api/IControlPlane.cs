@@ -74,7 +74,11 @@ public interface IControlPlane
     /// Cordons the node and moves its owners to other nodes, for <paramref name="atMost"/>; a move that is under way then is waited for. Conflict when
     /// a volume has no other copy. Asked again it goes on.
     /// </summary>
-    Task<ControlResult<DrainResource>> DrainNodeAsync(string name, TimeSpan atMost, CancellationToken cancellation);
+    /// <param name="forRestart">The cordon ends with the node's next start, with <see cref="EndRestartAsync"/>, or when this call is cancelled; one that was there before does not.</param>
+    Task<ControlResult<DrainResource>> DrainNodeAsync(string name, TimeSpan atMost, bool forRestart, CancellationToken cancellation);
+
+    /// <summary>Takes back a cordon that was made for a restart, and no other.</summary>
+    Task<ControlResult<NodeResource>> EndRestartAsync(string name, CancellationToken cancellation);
 
     /// <summary>
     /// Has a disk of a node's store emptied, or used again; answers the disk as it is then, once that is on the node's media. Idempotent. NotFound: no such node or disk; Conflict: the disk is

@@ -20,6 +20,8 @@ internal static class NodeEndpoints
         nodes.MapPost("/{name}/uncordon", (IControlPlane control, string name, CancellationToken cancellation) =>
             CordonAsync(control, name, false, cancellation))
             .WithName("UncordonNode").WithSummary("Place new copies on a node again").Produces<NodeResource>().ProducesProblem(404);
+        nodes.MapPost("/{name}/end-restart", async (IControlPlane control, string name, CancellationToken cancellation) => Answers.Of(await control.EndRestartAsync(name, cancellation)))
+            .WithName("EndRestart").WithSummary("Take back the cordon of a drain for a restart, and no other").Produces<NodeResource>().ProducesProblem(404);
         nodes.MapPost("/{name}/drain", DrainAsync).WithName("DrainNode")
             .WithSummary("Cordon a node and move its owners to other nodes; answers when that is done, or how far it is when the time is over")
             .Produces<DrainResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409);
@@ -61,7 +63,7 @@ internal static class NodeEndpoints
     {
         request ??= new DrainRequest();
         if (RequestChecks.Check(request) is { } failure) return Answers.Problem(failure.Status, failure.Reason);
-        return Answers.Of(await control.DrainNodeAsync(name, TimeSpan.FromSeconds(request.TimeoutSeconds), cancellation));
+        return Answers.Of(await control.DrainNodeAsync(name, TimeSpan.FromSeconds(request.TimeoutSeconds), request.ForRestart, cancellation));
     }
 
     private static async Task<IResult> DrainDiskAsync(IControlPlane control, string name, string disk, bool drains, CancellationToken cancellation) =>

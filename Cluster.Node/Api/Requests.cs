@@ -59,4 +59,7 @@ public sealed record DrainRequest
 
     /// <summary>How long the request goes on before it says how far it is; 0-600.</summary>
     public double TimeoutSeconds { get; init; } = TimeoutSecondsDefault;
+
+    /// <summary>The node comes back by itself: its cordon, if it was not cordoned before, ends with its next start, by end-restart, or when this request is cut off.</summary>
+    public bool ForRestart { get; init; }
 }

@@ -14,6 +14,9 @@ internal sealed class NodeDrainCommand(string node, TimeSpan timeout, bool forRe
     /// <summary>How long one request may work before it says how far it is, in seconds.</summary>
     private const double StepSeconds = 1;
 
+    /// <summary>How long the end of a restart's cordon may take, also after the command was cancelled.</summary>
+    private static readonly TimeSpan EndMax = TimeSpan.FromSeconds(10);
+
     private readonly long _started = Stopwatch.GetTimestamp();
 
     public static Command Build(Argument<string> name)
@@ -32,7 +35,7 @@ internal sealed class NodeDrainCommand(string node, TimeSpan timeout, bool forRe
         };
         var restart = new Option<bool>("--for-restart")
         {
-            Description = "Uncordon the node at the end, unless it was cordoned before: it stops now and comes back by itself",
+            Description = "Uncordon the node at the end, also when this is cancelled or fails, unless it was cordoned before: it stops now and comes back by itself. Its next start uncordons it too",
         };
         var command = new VerbCommand("drain",
             "Prepare a node for maintenance: place no new copies on it and move its owners to other nodes. Its copies stay, and clients "
@@ -50,15 +53,42 @@ internal sealed class NodeDrainCommand(string node, TimeSpan timeout, bool forRe
     private async Task<int> RunAsync(CancellationToken cancellation)
     {
         if (!forRestart) return await DrainAsync(cancellation);
-        var before = await client.GetAsync(Path, cancellation);
-        if (!before.IsOk) return await NodeCommands.FailAsync(client, printer, before, node, cancellation);
-        var exit = await DrainAsync(cancellation);
-        if (before.As<NodeResource>().Cordoned) return exit;
-        // Also after a drain that failed: nothing is left behind that somebody would have to undo.
-        var after = await client.PostAsync(Path + "/uncordon", null, cancellation);
-        if (after.IsOk) return exit;
-        printer.Error(after.Error);
-        return exit == ExitCode.Ok ? after.ExitCode : exit;
+        var exit = ExitCode.Interrupted;
+        ApiAnswer ended;
+        try
+        {
+            exit = await DrainAsync(cancellation);
+        }
+        catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
+        {
+            error.WriteLine($"Cancelled; what has left node {node} stays where it is.");
+        }
+        finally
+        {
+            // In any case: nothing is left behind that somebody would have to undo.
+            ended = await EndRestartAsync();
+        }
+        if (ended.IsOk)
+        {
+            if (exit != ExitCode.Ok) error.WriteLine(ended.As<NodeResource>().Cordoned ? $"Node {node} stays cordoned, as it was." : $"Node {node} is not cordoned.");
+            return exit;
+        }
+        if (exit == ExitCode.NotFound) return exit;
+        printer.Error($"Node {node} may still be cordoned until it starts the next time, or `myrmidon node uncordon {node}`: {ended.Error}");
+        return exit == ExitCode.Ok ? ended.ExitCode : exit;
+    }
+
+    private async Task<ApiAnswer> EndRestartAsync()
+    {
+        using var limit = new CancellationTokenSource(EndMax);
+        try
+        {
+            return await client.PostAsync(Path + "/end-restart", null, limit.Token);
+        }
+        catch (OperationCanceledException)
+        {
+            return new ApiAnswer(null, ExitCode.Unreachable, $"The node at {client.Endpoint} did not answer within {EndMax.TotalSeconds:0} s.");
+        }
     }
 
     private string Path => $"/v1/nodes/{Uri.EscapeDataString(node)}";
@@ -105,7 +135,7 @@ internal sealed class NodeDrainCommand(string node, TimeSpan timeout, bool forRe
     private static bool IsDone(ApiAnswer answer) => answer.As<DrainResource>().State == "drained";
 
     private Task<ApiAnswer> StepAsync(double seconds, CancellationToken cancellation) => client.PostAsync(
-        Path + "/drain", new DrainRequest { TimeoutSeconds = seconds }, cancellation);
+        Path + "/drain", new DrainRequest { TimeoutSeconds = seconds, ForRestart = forRestart }, cancellation);
 
     private static Progress Progress(TextWriter error) =>
         AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(error) }).Progress()

@@ -98,6 +98,6 @@ internal static class VolumeDeviceCommands
     private static string[] Row(DeviceResource device) =>
     [
         device.Volume.Length > 0 ? device.Volume : device.Id, device.Device, SizeText.Format(device.SizeBytes), device.Kind,
-        device.Mounts.Count == 0 ? "-" : string.Join(", ", device.Mounts.Select(mount => mount.Path)), device.Served ? "served" : "dead",
+        device.Mounts.Count == 0 ? "-" : string.Join(", ", device.Mounts.Select(mount => mount.Trouble.Length > 0 ? $"{mount.Path} ({mount.Trouble})" : mount.Path)), device.Served ? "served" : "dead",
     ];
 }

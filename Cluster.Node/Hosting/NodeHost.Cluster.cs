@@ -127,8 +127,12 @@ public sealed partial class NodeHost
         string? PlacementHost() => cluster.Oldest is { } oldest ? directory.NameOf(oldest) : null;
         _control.Open(new ControlParts(
             _options.Name, clusterId, actors.Placement, actors.Volumes, journal.Log, actors.Moves, PlacementHost)
-        { OpenVolumes = sessions.Open, DisksAt = address => DiskActor.At(cluster.System, address), OnGroup = (group, volumes, failure) => ReportGroup(snapshots, group, volumes, failure),
-            OnSweptGroup = (group, volumes, step, failure) => ReportSwept(snapshots, group, volumes, step, failure) });
+        {
+            OpenVolumes = sessions.Open,
+            DisksAt = address => DiskActor.At(cluster.System, address),
+            OnGroup = (group, volumes, failure) => ReportGroup(snapshots, group, volumes, failure),
+            OnSweptGroup = (group, volumes, step, failure) => ReportSwept(snapshots, group, volumes, step, failure),
+        });
         Func<bool> isHost = () => PlacementHost() == _options.Name;
         Func<Task> sweep = _control.SweepSnapshotGroupsAsync;
         cluster.System.ActorOf(Props.Create(() => new SnapshotGroupSweeper(isHost, sweep, SnapshotGroupSweeper.Every)), "snapshot-groups");

@@ -14,25 +14,30 @@ public sealed partial class VolumeActor
     /// <summary>Events before an image that are kept, for `volume explain`.</summary>
     public const int EventsKept = 128;
 
-    /// <summary>Of a deleted volume nothing is kept but that it was: none of its events, and an image of about a hundred bytes.</summary>
-    private long EventsKeptNow => _state.Deleted ? 0 : EventsKept;
+    /// <summary>
+    /// Of a deleted volume nothing is kept but that it was: an image of about a hundred bytes, and its last event, the deletion. Who reads on from an older place finds by that event that others are gone,
+    /// and turns to the image. And whoever had loaded an older image, or none, before this one was there, and replays what is left then, finds it deleted too (R22): with no event left, a
+    /// Create that was delayed would pass its compare and set.
+    /// </summary>
+    private const long EventsKeptOfDeleted = 1;
+
+    private long EventsKeptNow => _state.Deleted ? EventsKeptOfDeleted : EventsKept;
 
     private long _imagedAt;
+
+    /// <summary>The image that was there is the last one: that of a deleted volume.</summary>
+    private bool _isTombstoneThere;
 
     private void RecoverImages() => Recover<SnapshotOffer>(offer =>
     {
         _state = _state.Apply((VolumeEvent)offer.Snapshot);
         _imagedAt = offer.Metadata.SequenceNr;
+        _isTombstoneThere = _state.Deleted;
     });
 
     private void CommandImages()
     {
-        Command<SaveSnapshotSuccess>(saved =>
-        {
-            if (saved.Metadata.SequenceNr > EventsKeptNow) DeleteMessages(saved.Metadata.SequenceNr - EventsKeptNow);
-            // To Akka 0 is no bound at all.
-            if (saved.Metadata.SequenceNr > 1) DeleteSnapshots(new SnapshotSelectionCriteria(saved.Metadata.SequenceNr - 1));
-        });
+        Command<SaveSnapshotSuccess>(saved => LetGo(saved.Metadata.SequenceNr));
         Command<SaveSnapshotFailure>(failed => _log.Warning("volume {0}: its state can't be kept as a whole now, all its events stay: {1}", _volume, failed.Cause.Message));
         Command<DeleteMessagesSuccess>(_ => { });
         Command<DeleteMessagesFailure>(failed => _log.Warning("volume {0}: events up to {1} can't be let go now: {2}", _volume, failed.ToSequenceNr, failed.Cause.Message));
@@ -40,7 +45,22 @@ public sealed partial class VolumeActor
         Command<DeleteSnapshotsFailure>(failed => _log.Warning("volume {0}: older images can't be let go now: {1}", _volume, failed.Cause.Message));
     }
 
-    /// <summary>After each event, and when one that was deleted is looked at again: whoever deleted it may have died before its events were gone. What fails is tried again with the next image.</summary>
+    /// <summary>What the image of this place makes needless. Where nothing is left of it that costs a read of the journal each, and no write (the plug-ins look first).</summary>
+    private void LetGo(long imaged)
+    {
+        if (imaged > EventsKeptNow) DeleteMessages(imaged - EventsKeptNow);
+        // To Akka 0 is no bound at all.
+        if (imaged > 1) DeleteSnapshots(new SnapshotSelectionCriteria(imaged - 1));
+    }
+
+    /// <summary>One that was deleted is looked at again: whoever deleted it may have died before its image was there, or before its events were gone.</summary>
+    private void KeepImageOfDeleted()
+    {
+        if (_isTombstoneThere && _imagedAt == LastSequenceNr) LetGo(_imagedAt);
+        else KeepImage();
+    }
+
+    /// <summary>After each event. What fails is tried again with the next image.</summary>
     private void KeepImage()
     {
         if (!_state.Deleted && LastSequenceNr - _imagedAt < EventsPerImage) return;

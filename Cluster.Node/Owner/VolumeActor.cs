@@ -103,7 +103,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
 
     private void OnRecovered()
     {
-        if (_state.Deleted) KeepImage();
+        if (_state.Deleted) KeepImageOfDeleted();
         if (_onlyAt is not { } epoch || _state.MayClaimEarly(_node, epoch)) StartOwner();
         else StepBack(epoch);
     }
@@ -183,9 +183,11 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
     private void OnDescribe(VolumeProtocol.Describe describe)
     {
         var (sender, snapshots) = (Sender, ShownSnapshots.Count());
-        if (_owner is { } owner) owner.View(view => sender.Tell(view with { Snapshots = snapshots }, ActorRefs.NoSender));
+        // Of a deleted one no spec is kept, and its machine is over.
+        if (_state.Deleted) Refuse(sender, IoStatus.Deleted, "it was deleted");
+        else if (_owner is { } owner) owner.View(view => sender.Tell(view with { Snapshots = snapshots }, ActorRefs.NoSender));
         else if (_state.Spec is null) Refuse(sender, IoStatus.Missing, "no volume with this id was created");
-        else Refuse(sender, _state.Deleted ? IoStatus.Deleted : IoStatus.Offline, _state.Deleted ? "it was deleted" : NotServingReason());
+        else Refuse(sender, IoStatus.Offline, NotServingReason());
     }
 
     private void OnScrub(VolumeProtocol.Scrub scrub)
@@ -316,6 +318,8 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         switch (notice)
         {
             case OwnerNotice.JournalThis { Event: SpecChanged overtaken } when overtaken.Revision <= _state.SpecRevision: break;
+            // Asked before the machine knew that it is over. The deletion stays the last event (R22).
+            case OwnerNotice.JournalThis when _state.Deleted: break;
             case OwnerNotice.JournalThis journal:
                 Invariant.That(journal.Event is not SnapshotCreated created || SnapshotOf(created.Name) is null, "a volume gets two snapshots of one name");
                 var deleter = journal.Event is VolumeDeleted ? _deleter : null;

@@ -92,8 +92,14 @@ public sealed partial class VolumeMachine
     private void PumpHeldWrites()
     {
         if (_heldTrims > 0) PumpHeldTrims();
-        while (_heldWrites.TryPeek(out var held) && MayGiveHeld(in held) && HasRoomFor(PendingRing.CostOf(held.Record))) GiveHeld(_heldWrites.Dequeue());
+        while (_heldWrites.TryPeek(out var held) && (IsGivenUp(in held) || (MayGiveHeld(in held) && HasRoomFor(PendingRing.CostOf(held.Record))))) GiveHeld(_heldWrites.Dequeue());
     }
+
+    /// <summary>
+    /// Its front end waits for no answer any more: the hold time is over there, and the user was told that it failed. Later it must not be done: a trim or zeroing of the same blocks has passed it
+    /// since (R21), maybe, and was answered.
+    /// </summary>
+    private bool IsGivenUp(in HeldWrite held) => _sessions.TryGetValue(held.Record.Session, out var session) && held.Record.RequestId < session.AnsweredBelow;
 
     private bool MayGiveHeld(in HeldWrite held) => Phase == VolumePhase.Serving && !_pending.IsFull && !IsHeldForGroup && !IsMarkerOnItsWay && !IsBeyondShrink(held.Record);
 
@@ -112,6 +118,11 @@ public sealed partial class VolumeMachine
     {
         LeaveHeld(held);
         var record = held.Record;
+        if (IsGivenUp(in held))
+        {
+            held.Buffer.Release();
+            return;
+        }
         var status = held.From.Link is null ? IoStatus.Offline : AdmitWrite(held.From, in record);
         if (status == IoStatus.Ok) GiveSequence(held.From, ref record, held.Buffer);
         else SendClientAck(held.From, record.RequestId, status, 0);
@@ -125,12 +136,14 @@ public sealed partial class VolumeMachine
     }
 
     /// <summary>What was held was never sequenced: the front end sends it again, to whoever owns the volume then (R14).</summary>
-    private void DropHeldWrites(IFrameLink? ofLink = null)
+    /// <param name="ofLink">Null: of all links.</param>
+    /// <param name="ofSession">Null: of all sessions.</param>
+    private void DropHeldWrites(IFrameLink? ofLink = null, SessionId? ofSession = null)
     {
         for (var left = _heldWrites.Count; left > 0; left--)
         {
             var held = _heldWrites.Dequeue();
-            if (ofLink is not null && held.From.Link != ofLink)
+            if ((ofLink is not null && held.From.Link != ofLink) || (ofSession is { } session && held.Record.Session != session))
             {
                 _heldWrites.Enqueue(held);
                 continue;

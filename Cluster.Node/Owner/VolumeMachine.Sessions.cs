@@ -31,6 +31,11 @@ public sealed partial class VolumeMachine
 
         public ulong HighestRequestId { get; set; }
 
+        /// <summary>The front end waits for no answer below it any more: it was given, or the request given up.</summary>
+        public ulong AnsweredBelow { get; private set; }
+
+        public void NoteAnswered(ulong below) => AnsweredBelow = Math.Max(AnsweredBelow, below);
+
         /// <summary>What waits for the volume's limits, in the order of its arrival.</summary>
         public Queue<Throttled> Waiting { get; } = new();
     }
@@ -75,15 +80,18 @@ public sealed partial class VolumeMachine
             if (_state.Attachment.Mode == AttachmentMode.Exclusive) FenceOthers(open.Session);
             // What a fenced session had sequenced is committed before its successor sees anything: nothing may change under the new one's feet.
             if (_pending.Base < _fencedUpTo) status = IoStatus.Offline;
-            else if (_sessions.TryGetValue(open.Session, out var known)) Reopen(known, from);
+            else if (_sessions.TryGetValue(open.Session, out var known)) Reopen(open.Session, known, from);
             else _sessions.Add(open.Session, new ClientSession(from) { HighestRequestId = _pending.HighestRequestOf(open.Session) });
+            if (status == IoStatus.Ok) _sessions[open.Session].NoteAnswered(open.AnsweredBelow);
         }
         SendOpened(from, requestId, status);
     }
 
-    private void Reopen(ClientSession session, ClientRoute from)
+    /// <summary>All that it still waits for comes again (R12); what it has given up meanwhile must not be done later.</summary>
+    private void Reopen(SessionId id, ClientSession session, ClientRoute from)
     {
         DropThrottled(session);
+        DropHeldWrites(ofSession: id);
         (session.Route, session.LostAtMs) = (from, null);
     }
 

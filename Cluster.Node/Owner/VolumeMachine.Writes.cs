@@ -32,6 +32,7 @@ public sealed partial class VolumeMachine
             SendClientAck(from, record.RequestId, status, 0);
             return;
         }
+        _sessions[record.Session].NoteAnswered(record.AnsweredBelow);
         if (IsReplay(from, in record)) return;
         if (Passes(ChargeOf(in record))) Order(from, ref record, buffer);
         else if (!Throttle(record.Session, new Throttled(from, record.RequestId, record, buffer, default, ChargeOf(in record), _effects.NowMs)))
@@ -205,6 +206,7 @@ public sealed partial class VolumeMachine
             return;
         }
         var status = AdmitSession(from.Link!, flush.Session);
+        if (status == IoStatus.Ok) _sessions[flush.Session].NoteAnswered(flush.AnsweredBelow);
         if (status == IoStatus.Ok && _flushes.Count >= Limits.SessionWindowRequestsMax * 4) status = IoStatus.Busy;
         if (status != IoStatus.Ok) SendClientAck(from, frame.RequestId, status, 0);
         else WaitForMedia(Committed, Committed, from, frame.RequestId);

@@ -16,6 +16,8 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
     /// <summary>A change of the free bytes below this part of the capacity is not worth a message.</summary>
     private const int ChangePartsOfCapacity = 1000;
 
+    private const int StartsSaidMax = 30;
+
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly IActorRef _placement;
     private readonly NodeDescription _description;
@@ -25,6 +27,9 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
     private NodeReport? _sent;
     private int _roundsUnchanged;
     private bool _registered;
+
+    /// <summary>How often placement is still told that this process has begun; one of an earlier version does not know the message.</summary>
+    private int _startsToSay = StartsSaidMax;
     private bool _saidAway;
     private string _refusal = "";
 
@@ -41,6 +46,7 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
         Receive<PlacementProtocol.Registered>(_ => OnRegistered());
         Receive<PlacementProtocol.ReportTaken>(taken => onProvisioned(taken.ProvisionedBytes));
         Receive<PlacementProtocol.RegisterAgain>(_ => _registered = false);
+        Receive<PlacementProtocol.NodeList>(_ => _startsToSay = 0);
         Receive<PlacementProtocol.Refused>(OnRefused);
     }
 
@@ -59,6 +65,12 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
         {
             _placement.Tell(new PlacementProtocol.RegisterNode(_description, report));
             return;
+        }
+        if (_startsToSay > 0)
+        {
+            // The restart that it may have been cordoned for is over.
+            _startsToSay--;
+            _placement.Tell(new PlacementProtocol.CordonForRestart(_description.Name, Begins: false));
         }
         ReportAway();
         if (_sent is not null && !Differs(_sent, report) && ++_roundsUnchanged < RoundsUnchangedMax) return;

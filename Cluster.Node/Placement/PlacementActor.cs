@@ -105,7 +105,8 @@ public sealed partial class PlacementActor : ReceivePersistentActor, IWithTimers
     private void CommandNodes()
     {
         Command<PlacementProtocol.ListNodes>(_ => Sender.Tell(Nodes(_ => true)));
-        Command<PlacementProtocol.CordonNode>(OnCordon);
+        Command<PlacementProtocol.CordonNode>(command => OnCordon(command.NodeName, PlacementMachine.Cordon(_state, command)));
+        Command<PlacementProtocol.CordonForRestart>(command => OnCordon(command.NodeName, PlacementMachine.Cordon(_state, command)));
         Command<PlacementProtocol.RegisterNode>(OnRegister);
         Command<PlacementProtocol.ReportNode>(OnReport);
         Command<ClusterEvent.IClusterDomainEvent>(change =>
@@ -238,18 +239,18 @@ public sealed partial class PlacementActor : ReceivePersistentActor, IWithTimers
             Self, Self, () => new BarrierPassed(caller, question.Copies), e => new BarrierFailed(e.Message));
     }
 
-    private void OnCordon(PlacementProtocol.CordonNode command)
+    private void OnCordon(string name, PlacementDecision decision)
     {
         var caller = Sender;
-        var decision = PlacementMachine.Cordon(_state, command);
         if (decision.Answer is not null) caller.Tell(decision.Answer);
-        else if (decision.Event is null) caller.Tell(Nodes(node => node.Description.Name == command.NodeName));
+        else if (decision.Event is null) caller.Tell(Nodes(node => node.Description.Name == name));
         else
         {
             Persist(decision.Event, e =>
             {
                 Apply(e);
-                caller.Tell(Nodes(node => node.Description.Name == command.NodeName));
+                _log.Info("Node {0} is {1}", name, e is NodeCordonedForRestart ? "cordoned for its restart" : e is NodeCordoned { Cordoned: true } ? "cordoned" : "not cordoned any more");
+                caller.Tell(Nodes(node => node.Description.Name == name));
             });
         }
     }

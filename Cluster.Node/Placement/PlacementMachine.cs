@@ -111,11 +111,26 @@ public static partial class PlacementMachine
 
     public static PlacementDecision Cordon(PlacementState state, PlacementProtocol.CordonNode command)
     {
-        if (state.Nodes.Values.FirstOrDefault(node => node.Description.Name == command.NodeName) is not { } known)
-            return PlacementDecision.Refuse(RefusalKind.NotFound, $"There is no node '{command.NodeName}'; known are {NodeNames(state)}.");
-        return new PlacementDecision(
-            known.Cordoned == command.Cordoned ? null : new NodeCordoned(known.Description.Id, command.Cordoned), null, null);
+        if (state.Nodes.Values.FirstOrDefault(node => node.Description.Name == command.NodeName) is not { } known) return NoSuchNode(state, command.NodeName);
+        // A node that is cordoned for its restart only is cordoned for good by this.
+        var isSo = known.Cordoned == command.Cordoned && !known.ForRestart;
+        return new PlacementDecision(isSo ? null : new NodeCordoned(known.Description.Id, command.Cordoned), null, null);
     }
+
+    /// <summary>An operator's cordon stays as it is, whatever begins or ends meanwhile.</summary>
+    public static PlacementDecision Cordon(PlacementState state, PlacementProtocol.CordonForRestart command)
+    {
+        if (state.Nodes.Values.FirstOrDefault(node => node.Description.Name == command.NodeName) is not { } known) return NoSuchNode(state, command.NodeName);
+        PlacementEvent? change = (command.Begins, known.Cordoned, known.ForRestart) switch
+        {
+            (true, false, _) => new NodeCordonedForRestart(known.Description.Id),
+            (false, true, true) => new NodeCordoned(known.Description.Id, false),
+            _ => null,
+        };
+        return new PlacementDecision(change, null, null);
+    }
+
+    private static PlacementDecision NoSuchNode(PlacementState state, string name) => PlacementDecision.Refuse(RefusalKind.NotFound, $"There is no node '{name}'; known are {NodeNames(state)}.");
 
     /// <summary>
     /// A name belongs to the node that is up with it; a node that is not may be replaced by one with a new data directory.

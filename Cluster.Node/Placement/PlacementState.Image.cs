@@ -9,7 +9,7 @@ namespace Cluster.Node.Placement;
 public sealed partial record PlacementState
 {
     public PlacementImage Image => new(LastVolume, RangesOf(Tombstones.Select(id => id.Value)), [.. Nodes.Values.Select(node => new NodeRegistered(node.Description))],
-        [.. Nodes.Where(node => node.Value.Cordoned).Select(node => node.Key)], [.. Volumes.Values.Select(ImageOf)]);
+        [.. Nodes.Where(node => node.Value.Cordoned).Select(node => node.Key)], [.. Nodes.Where(node => node.Value.ForRestart).Select(node => node.Key)], [.. Volumes.Values.Select(ImageOf)]);
 
     private static ImagedVolume ImageOf(PlacedVolume volume) =>
         new(volume.Spec, volume.Replicas, volume.Phase, volume.SpecPending, volume.SpecRevision, volume.LastReplica, RangesOf(volume.Dropped.Select(id => (ulong)id.Number)))
@@ -22,12 +22,12 @@ public sealed partial record PlacementState
 
     private static PlacementState Of(PlacementImage image)
     {
-        var cordoned = image.Cordoned.ToHashSet();
+        var (cordoned, forRestart) = (image.Cordoned.ToHashSet(), image.ForRestart.ToHashSet());
         return new PlacementState
         {
             LastVolume = image.LastVolume,
             Tombstones = [.. image.Tombstones.SelectMany(Ids).Select(id => new VolumeId(id))],
-            Nodes = image.Nodes.ToImmutableSortedDictionary(node => node.Node.Id, node => new KnownNode(node.Node, cordoned.Contains(node.Node.Id))),
+            Nodes = image.Nodes.ToImmutableSortedDictionary(node => node.Node.Id, node => new KnownNode(node.Node, cordoned.Contains(node.Node.Id), forRestart.Contains(node.Node.Id))),
             Volumes = image.Volumes.ToImmutableSortedDictionary(volume => volume.Spec.Id, Of),
             Names = image.Volumes.Where(volume => volume.Phase != CataloguePhase.Deleting)
                 .ToImmutableDictionary(volume => volume.Spec.FullName, volume => volume.Spec.Id, StringComparer.Ordinal),

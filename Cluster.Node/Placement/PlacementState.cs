@@ -63,7 +63,8 @@ public sealed record PlacedVolume(
     public bool UsesNode(NodeId node) => AllCopies().Any(replica => replica.Node == node);
 }
 
-public sealed record KnownNode(NodeDescription Description, bool Cordoned);
+/// <param name="ForRestart">The cordon ends with the node's next start.</param>
+public sealed record KnownNode(NodeDescription Description, bool Cordoned, bool ForRestart = false);
 
 /// <summary>The catalogue as its journal says it is: the fold of <see cref="PlacementEvent"/>s. Immutable.</summary>
 public sealed partial record PlacementState
@@ -93,8 +94,9 @@ public sealed partial record PlacementState
         NodeCordoned cordoned => this with
         {
             Nodes = Nodes.SetItem(
-            cordoned.Node, Nodes[cordoned.Node] with { Cordoned = cordoned.Cordoned })
+            cordoned.Node, Nodes[cordoned.Node] with { Cordoned = cordoned.Cordoned, ForRestart = false })
         },
+        NodeCordonedForRestart cordoned => this with { Nodes = Nodes.SetItem(cordoned.Node, Nodes[cordoned.Node] with { Cordoned = true, ForRestart = true }) },
         VolumePlaced placed => ApplyPlaced(placed),
         VolumeConfirmed confirmed => Change(confirmed.Volume, volume =>
             volume.Phase == CataloguePhase.Creating ? volume with { Phase = CataloguePhase.Ready } : volume),
@@ -146,8 +148,8 @@ public sealed partial record PlacementState
             if (id != node.Id && other.Description.AkkaAddress == node.AkkaAddress)
                 nodes = nodes.SetItem(id, other with { Description = other.Description with { AkkaAddress = "" } });
         }
-        var cordoned = Nodes.TryGetValue(node.Id, out var known) && known.Cordoned;
-        return this with { Nodes = nodes.SetItem(node.Id, new KnownNode(node, cordoned)) };
+        var known = Nodes.TryGetValue(node.Id, out var before) ? before with { Description = node } : new KnownNode(node, Cordoned: false);
+        return this with { Nodes = nodes.SetItem(node.Id, known) };
     }
 
     /// <summary>R22: the volume has a tombstone, or the copy was journaled out of it.</summary>

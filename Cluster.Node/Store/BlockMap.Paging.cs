@@ -99,6 +99,7 @@ public sealed partial class BlockMap
         if (page.IsResident || page.SequenceMax >= sequence || _layers.Count > 0 || Base is not null || _lostEntries > 0) return false;
         StoredBytes -= page.StoredBytes;
         MappedBlocks -= page.Mapped;
+        Entries -= page.Mapped;
         _pages.Remove(number);
         _pagesRemoved = true;
         cache!.Release(page);

@@ -24,6 +24,9 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume, Map
 
     public long MappedBlocks { get; private set; }
 
+    /// <summary>Entries of the volume's own pages, masks too: what a checkpoint has of them.</summary>
+    public long Entries { get; private set; }
+
     public int PageCount => _pages.Count;
 
     /// <summary>Whose blocks they are: their checksums cover it.</summary>
@@ -110,7 +113,7 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume, Map
         _layers.Clear();
         _pages.Clear();
         _added.Clear();
-        (_sortedCount, StoredBytes, MappedBlocks, _lostEntries) = (0, 0, 0, 0);
+        (_sortedCount, StoredBytes, MappedBlocks, Entries, _lostEntries) = (0, 0, 0, 0, 0);
         LeaveBase();
     }
 
@@ -142,6 +145,7 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume, Map
         page.Snapshot = segments.Snapshot;
         cache?.Adopt(page, this, number);
         StoredBytes += page.StoredBytes;
+        Entries += page.Mapped;
         foreach (ref readonly var entry in page.Entries.AsSpan())
         {
             if (!entry.IsMapped) continue;
@@ -198,6 +202,7 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume, Map
     {
         slot = entry;
         page.Mapped++;
+        Entries++;
         page.StoredBytes += BytesOf(in entry);
         page.SequenceMax = Math.Max(page.SequenceMax, entry.Sequence);
         if (!entry.IsMask) MappedBlocks++;
@@ -212,6 +217,7 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume, Map
         if (!slot.IsMapped) return;
         segments.RemoveLive(in slot);
         page.Mapped--;
+        Entries--;
         page.StoredBytes -= BytesOf(in slot);
         if (!slot.IsMask) MappedBlocks--;
         if (slot.Segment == MapEntry.BaseSegment) SharedBytes -= slot.LengthBytes;

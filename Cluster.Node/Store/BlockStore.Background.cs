@@ -107,13 +107,14 @@ public sealed partial class BlockStore
         _capacityTimer?.Cancel();
         _noteTimer?.Cancel();
         _watchTimer?.Cancel();
-        if (_jobsUnderWay == 0) EndStop();
+        AnswerOrders(-1, "the store stops");
+        TryEndStop();
     }
 
     internal void OnJobDone()
     {
         _jobsUnderWay--;
-        if (_stopped && _jobsUnderWay == 0) EndStop();
+        if (_stopped && _jobsUnderWay == _leavableUnderWay) TryEndStop();
     }
 
     internal void OnCheckpointWritten(CheckpointJob job)
@@ -283,7 +284,8 @@ public sealed partial class BlockStore
         else if (_isNoteOwed) _superblock.Write(_superblock.Current with { SyncFailed = true });
         if (HasFailed) _disk.NoteFailed();
         _writer.Dispose();
-        CloseFiles();
+        // What was left still has its file.
+        if (_jobsUnderWay == 0) CloseFiles();
         _disk.Dispose();
         done();
     }
@@ -292,7 +294,8 @@ public sealed partial class BlockStore
     private void StopClean()
     {
         FinishMoves();
-        foreach (var segment in Segments.All.Where(segment => segment.Number > 0))
+        // The others are on media: a disk that hangs is not asked for what it has.
+        foreach (var segment in Segments.All.Where(segment => segment is { Number: > 0, IsDirty: true }))
         {
             if (segment.File.Sync().IsOk) continue;
             _superblock.Write(_superblock.Current with { SyncFailed = true });

@@ -48,6 +48,9 @@ public sealed partial class BlockStore
     /// <summary>Those segments.</summary>
     internal IEnumerable<Segment> ColdWhole => _cold.Where(cold => cold.IsReady).Select(cold => cold.Segment);
 
+    /// <summary>Those that are not in the log, whole or not.</summary>
+    internal IEnumerable<Segment> ColdBeside => _cold.Select(cold => cold.Segment);
+
     /// <summary>Being filled.</summary>
     internal int ColdFilling => _cold.Count(cold => !cold.IsReady);
 
@@ -71,6 +74,8 @@ public sealed partial class BlockStore
     internal void OnColdWritten(ColdSegment cold)
     {
         var result = cold.OnWritten();
+        // The stop did not wait for it.
+        if (_stopped && _stopDone is null) return;
         if (!result.IsOk)
         {
             // As of a write to the log: the disk is not asked again (R10).
@@ -94,7 +99,8 @@ public sealed partial class BlockStore
         while (_cold.TryPeek(out var cold) && cold.IsReady)
         {
             _cold.Dequeue();
-            if (!cold.IsCurrent(_volumes))
+            // A disk that does not answer would hold up the loop.
+            if (!cold.IsCurrent(_volumes) || cold.Segment.IsHung)
             {
                 Segments.Free(cold.Segment);
                 Release(cold);
@@ -184,6 +190,13 @@ public sealed partial class BlockStore
     private void LeaveAvoided()
     {
         if (_cold.Any(cold => cold.Segment.IsAvoided)) AbandonCold();
+    }
+
+    /// <summary>A write beside the log does not return: nothing waits for it. If the disk answers again, the segment is free then.</summary>
+    internal void LeaveHungCold()
+    {
+        foreach (var disk in _cold.Where(cold => cold.Segment.IsHung).Select(cold => cold.Segment.PoolDisk!).Distinct()) StoreLog.ColdLeft(_logger, _disk.Description, disk.Id, disk.Path);
+        AbandonCold();
     }
 
     /// <summary>The log has gone on so far meanwhile that their numbers are behind it.</summary>

@@ -69,7 +69,8 @@ public sealed partial class BlockStore
     /// <param name="from">Where the checkpoint ends.</param>
     private void DamageWithoutLog(LogPosition from, LogPosition? cleanEnd)
     {
-        if (!_disk.LacksLog || from == cleanEnd) return;
+        // A checkpoint behind the end of a stop that still counts is that of an open without a disk, which wrote nothing else.
+        if (!_disk.LacksLog || from >= cleanEnd) return;
         var paths = string.Join(", ", _disk.Absent.Where(disk => disk.IsNew).Select(disk => disk.Path));
         foreach (var volume in _volumes.Values) volume.MarkDamaged($"the end of the log may be on a disk that is missing ({paths})");
     }
@@ -82,16 +83,38 @@ public sealed partial class BlockStore
     {
         Volatile.Write(ref _missingBytes, Segments.MissingBytes);
         if (!_disk.LacksLog) return null;
+        // The log's segment must not take the room of the checkpoint.
+        BeginKeeping();
         UpdateCapacity();
+        // What is damaged is on media before anything is: the log's next segment may be one that the missing disk's part of the log led to.
+        if (_volumes.Values.Any(volume => volume.Damage is not null) && WriteCheckpointWithout(out _, out _) is { } unwritten) return unwritten;
         if (BeginLog() is { } failed) return new RecoveryFailure(failed.Status, $"the log could not go on without the missing disks: {failed.Detail}");
-        var snapshot = TakeSnapshot();
-        var result = CheckpointWriter.Write(_disk, snapshot, Maps.File, out var bytes);
-        if (result.IsOk) result = _disk.GoOnWithout();
-        if (!result.IsOk) return new RecoveryFailure(result.Status, $"a checkpoint without the missing disks could not be written: {result.Detail}");
+        if (WriteCheckpointWithout(out var snapshot, out var bytes) is { } failure) return failure;
+        var result = _disk.GoOnWithout();
+        if (!result.IsOk) return new RecoveryFailure(result.Status, $"the list of its disks could not be written: {result.Detail}");
         _checkpointAtBytes = _writer.AppendedBytes;
         NoteCheckpointBytes(bytes);
         NoteCheckpoint(snapshot);
         return null;
+    }
+
+    private RecoveryFailure? WriteCheckpointWithout(out CheckpointSnapshot snapshot, out long bytes)
+    {
+        snapshot = TakeSnapshot();
+        var result = CheckpointWriter.Write(_disk, snapshot, Maps.File, out bytes);
+        return result.IsOk ? null : new RecoveryFailure(result.Status, $"a checkpoint without the missing disks could not be written: {result.Detail}");
+    }
+
+    /// <summary>
+    /// From here on the log may be written. Where it ends in a segment that is missing, and there was no room for another, only the stop in order says that nothing is missing behind it: that counts until
+    /// there is a segment. The loop waits for the superblock then, once.
+    /// </summary>
+    private DiskResult MakeUsable()
+    {
+        var end = _writer.End.Number;
+        if (!LacksDisks || Segments.All.Any(segment => segment.Number == end && !segment.IsMissing)) return UseUpStop();
+        _writer.BeforeFirst = UseUpStop;
+        return DiskResult.Done();
     }
 
     /// <summary>An entry in a segment of this open, on media. With no room for a segment there will be no log either: it ends where it did.</summary>

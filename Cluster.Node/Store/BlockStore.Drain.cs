@@ -21,12 +21,14 @@ public sealed partial class BlockStore
     private readonly List<(int Index, bool Drains, Action<DrainAnswer> Done)> _orders = [];
     private bool _hasAvoided;
     private bool _isDrainDue;
-    private bool _isRetiring;
+
+    /// <summary>Deletions under way, one job for a disk.</summary>
+    private readonly Dictionary<StoreDisk, RetireJob> _retiring = [];
 
     /// <summary>Of segments that are not in the table any more: files that could not be deleted, and disks whose deletions are not on media. Tried again once a second.</summary>
     private readonly List<Segment> _undeleted = [];
     private readonly HashSet<StoreDisk> _undurable = [];
-    private string _retireFailure = "";
+    private readonly Dictionary<StoreDisk, string> _retireFailures = [];
     private long _drainedBytes;
 
     /// <summary>Encoded bytes that were moved from disks that are to be emptied, since the open. Any thread.</summary>
@@ -108,6 +110,8 @@ public sealed partial class BlockStore
     private void Avoid(StoreDisk disk)
     {
         disk.IsAvoided = true;
+        // From here on bad bytes keep nothing else from being moved.
+        foreach (var segment in Segments.All.Where(segment => segment.IsOn(disk))) segment.IsStuck = false;
         OnAvoidedChanged();
     }
 
@@ -140,7 +144,7 @@ public sealed partial class BlockStore
         // After an open the log ends where no segment is active.
         var isThere = _writer.Active?.IsAvoided ?? Segments.All.Any(segment => segment is { IsAvoided: true, Number: > 0 });
         if (isThere && Segments.FreeCount > 0 && MayDrain && _writer.Leave() == IoStatus.Ok && WriteStaged() == IoStatus.Ok) _syncWanted = true;
-        if (MayDrain && !_isRetiring) BeginRetire(NextToRetire);
+        if (MayDrain) BeginRetire(NextToRetire);
         if (MayDrain && !_cleaner.IsBusy) _cleaner.TryBeginDrain(_writer.End.Number);
         Volatile.Write(ref _drainedBytes, _cleaner.DrainedBytes);
     }
@@ -154,7 +158,7 @@ public sealed partial class BlockStore
         var (behind, isLast) = (0L, true);
         foreach (var segment in Segments.All)
         {
-            if (!segment.IsAvoided || segment.Number == 0 || segment.Number >= _writer.End.Number) continue;
+            if (!segment.IsAvoided || segment.IsHung || segment.Number == 0 || segment.Number >= _writer.End.Number) continue;
             if (segment is { IsDead: true, Readers: 0 }) behind += Segments.SegmentBytes;
             else isLast = false;
         }
@@ -165,70 +169,96 @@ public sealed partial class BlockStore
     {
         List<Segment>? retired = null;
         while (next() is { } segment) (retired ??= []).Add(segment);
-        if (retired is not null) Retire(retired, []);
+        if (retired is null) return;
+        foreach (var same in retired.GroupBy(segment => segment.PoolDisk!)) Retire(same.Key, [.. same]);
     }
 
     /// <summary>Only as long as what was promised has its room without it (R21).</summary>
-    private Segment? NextToRetire() => _writer.LastingRoomBytes >= _grantedBytes ? Segments.RetireAvoided(_cleaner.Source) : null;
+    private Segment? NextToRetire() => _writer.LastingRoomBytes >= _grantedBytes ? Segments.RetireAvoided(MayRetire) : null;
+
+    private bool MayRetire(Segment segment) => segment is { IsHung: false, PoolDisk: { } disk } && segment != _cleaner.Source && !_retiring.ContainsKey(disk);
 
     private void RetireAgain()
     {
-        if (_isRetiring || (_undeleted.Count == 0 && _undurable.Count == 0)) return;
-        Retire([.. _undeleted], [.. _undurable]);
-        _undeleted.Clear();
+        foreach (var disk in _disk.Disks)
+        {
+            if (_retiring.ContainsKey(disk) || disk.IsHung) continue;
+            var again = _undeleted.FindAll(segment => segment.IsOn(disk));
+            if (again.Count == 0 && !_undurable.Contains(disk)) continue;
+            _undeleted.RemoveAll(again.Contains);
+            Retire(disk, again);
+        }
     }
 
-    private void Retire(List<Segment> segments, List<StoreDisk> unsynced)
+    private void Retire(StoreDisk disk, List<Segment> segments)
     {
-        _isRetiring = true;
-        Submit(DiskLane.Drain, new RetireJob(this, _disk, segments, unsynced));
+        var job = new RetireJob(this, _disk, disk, segments, _undurable.Contains(disk));
+        _retiring.Add(disk, job);
+        SubmitOn(disk, job);
     }
 
     internal void OnRetired(RetireJob job)
     {
-        (_isRetiring, _isDrainDue, _backgroundDue) = (false, true, true);
+        _retiring.Remove(job.Disk);
+        (_isDrainDue, _backgroundDue) = (true, true);
         _undeleted.AddRange(job.Undeleted);
-        foreach (var disk in job.Synced) _undurable.Remove(disk);
-        foreach (var disk in job.Unsynced) _undurable.Add(disk);
+        if (job.WasSynced) _undurable.Remove(job.Disk);
+        else if (job.Syncs) _undurable.Add(job.Disk);
         var failure = job.Result.IsOk ? "" : job.Result.Detail ?? "a call failed";
-        if (failure.Length > 0 && failure != _retireFailure) StoreLog.RetireFailed(_logger, _disk.Description, failure);
-        _retireFailure = failure;
+        if (failure.Length > 0 && failure != _retireFailures.GetValueOrDefault(job.Disk)) StoreLog.RetireFailed(_logger, _disk.Description, failure);
+        _retireFailures[job.Disk] = failure;
         UpdateCapacity();
         MarkOne();
-        OnJobDone();
+        OnJobDone(job);
     }
 }
 
 /// <summary>Deletes the files of segments that are free and not in the table any more, and makes that durable: the disk may be taken away once it is empty, and not with names that a loss of power brings back.</summary>
-/// <param name="unsynced">Disks of which earlier deletions are not on media.</param>
-internal sealed class RetireJob(BlockStore store, DiskPool disks, IReadOnlyList<Segment> segments, IReadOnlyList<StoreDisk> unsynced) : DiskJob
+/// <param name="syncs">Earlier deletions on the disk are not on media.</param>
+internal sealed class RetireJob(BlockStore store, DiskPool disks, StoreDisk disk, IReadOnlyList<Segment> segments, bool syncs) : DiskJob
 {
+    public StoreDisk Disk => disk;
+
     /// <summary>The first failure.</summary>
     public DiskResult Result { get; private set; } = DiskResult.Done();
 
     public List<Segment> Undeleted { get; } = [];
 
-    public List<StoreDisk> Synced { get; } = [];
+    /// <summary>Something was deleted, now or before, that is to be on media.</summary>
+    public bool Syncs { get; private set; } = syncs;
 
-    public List<StoreDisk> Unsynced { get; } = [];
+    public bool WasSynced { get; private set; }
+
+    private volatile bool _isLeft;
+
+    public override bool MayBeLeft => true;
+
+    /// <summary>Nobody waits for it: if the disk answers again, nothing more is deleted. Any thread.</summary>
+    public void Leave() => _isLeft = true;
 
     public override void Execute()
     {
-        var touched = new HashSet<StoreDisk>(unsynced);
         foreach (var segment in segments)
         {
+            if (_isLeft) return;
             segment.File.Dispose();
-            var result = disks.Delete(segment.Name);
-            if (!result.IsOk) Undeleted.Add(segment);
-            else if (segment.File is PoolFile known) touched.Add(known.Disk);
+            var began = disk.Waits.Begin();
+            var result = disks.Retire(segment.Name);
+            disk.Waits.End(began, counts: false);
+            if (result.IsOk) Syncs = true;
+            else Undeleted.Add(segment);
             if (Result.IsOk) Result = result;
         }
-        foreach (var disk in touched)
-        {
-            var result = disk.Files.SyncDirectory();
-            (result.IsOk ? Synced : Unsynced).Add(disk);
-            if (Result.IsOk) Result = result;
-        }
+        if (Syncs) Sync();
+    }
+
+    private void Sync()
+    {
+        var began = disk.Waits.Begin();
+        var result = disk.Files.SyncDirectory();
+        disk.Waits.End(began, counts: false);
+        WasSynced = result.IsOk;
+        if (Result.IsOk) Result = result;
     }
 
     public override void Complete() => store.OnRetired(this);

@@ -30,16 +30,25 @@ public sealed partial class BlockStore
     {
         _keepBytes = EstimateCheckpoint();
         _disk.HomeKeptBytes = _keepBytes;
+        LeaveToCheckpoint();
     }
 
     private void KeepRoom()
     {
         Volatile.Write(ref _keepBytes, EstimateCheckpoint());
         _disk.HomeKeptBytes = Math.Max(0, _keepBytes - _keptBytes);
+        LeaveToCheckpoint();
         if (IsStopping || _isKeeping || _cannotKeep || _keptBytes >= _keepBytes || _loop.NowMs < _keepNotBeforeMs) return;
         _isKeeping = true;
         Submit(DiskLane.Background, new KeepJob(this, _disk, _keepBytes + (_keepBytes / KeepMoreParts)));
     }
+
+    /// <summary>What the page file of the maps, which never gets shorter, leaves free: as much as the next checkpoint may need, and more than the last one took.</summary>
+    private void LeaveToCheckpoint() => Maps.File.ReserveBytes = Math.Max(CheckpointsReserved * _checkpointBytes, _keepBytes + (_keepBytes / KeepMoreParts));
+
+    /// <summary>What has the room, as far as the store knows.</summary>
+    private string WhatFills => Maps.Facts.FileBytes is > 0 and var pages
+        ? $"its file system is full, {pages >> 10} KiB of it with pages of the store's maps ({MapPageFile.Name}), the rest with the store's segments or something else" : "something else fills its file system";
 
     /// <summary>It was written to what was reserved, or was deleted when it could not be.</summary>
     private void OnKeptUsed()
@@ -63,9 +72,9 @@ public sealed partial class BlockStore
         {
             _keepNotBeforeMs = _loop.NowMs + KeepRetryMs;
             // What is the store's own may be spared; the rest is others'.
-            if (!IsStopping && !_isRetiring && job.Result.Status == IoStatus.NoSpace) BeginRetire(OneOf(_disk.Disks[0]));
-            if (_keepProblem.Length == 0) StoreLog.NoCheckpointRoom(_logger, _disk.Description, job.Bytes >> 10, _disk.Disks[0].FreeBytes >> 10, job.Result.Detail ?? "");
-            _keepProblem = $"it has no room for the store's next checkpoint ({_keepBytes >> 10} KiB): something else fills its file system, and the log is kept as long as none can be written";
+            if (!IsStopping && !_retiring.ContainsKey(_disk.Disks[0]) && job.Result.Status == IoStatus.NoSpace) BeginRetire(OneOf(_disk.Disks[0]));
+            if (_keepProblem.Length == 0) StoreLog.NoCheckpointRoom(_logger, _disk.Description, job.Bytes >> 10, _disk.Disks[0].FreeBytes >> 10, job.Result.Detail ?? "", WhatFills);
+            _keepProblem = $"it has no room for the store's next checkpoint ({_keepBytes >> 10} KiB): {WhatFills}, and the log is kept as long as none can be written";
         }
         _disk.HomeKeptBytes = Math.Max(0, _keepBytes - _keptBytes);
         Describe();

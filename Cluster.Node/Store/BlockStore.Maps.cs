@@ -67,7 +67,11 @@ public sealed partial class BlockStore
 
     internal void Return(PagedRead read) => _pagedReads.Push(read);
 
-    internal void NoteCheckpointBytes(long bytes) => (_checkpointBytes, Maps.File.ReserveBytes) = (bytes, CheckpointsReserved * bytes);
+    internal void NoteCheckpointBytes(long bytes)
+    {
+        _checkpointBytes = bytes;
+        LeaveToCheckpoint();
+    }
 }
 
 /// <summary>A client's read that waits for pages of its volume's map. Pooled; the sessions' limits bound them.</summary>

@@ -64,7 +64,7 @@ public sealed partial class BlockStore
         var store = new BlockStore(environment, superblock);
         var failure = store.Read(cleanEnd, out var reading);
         // Nothing was changed so far: an open that is refused uses up no stop in order.
-        failure ??= store.Begin();
+        failure ??= store.Begin(keepsStop: cleanEnd is not null);
         failure ??= store.GoOn(reading!, cleanEnd);
         disk.OnOpened();
         if (failure is null) return new StoreOpenResult(IoStatus.Ok, "", store);
@@ -95,19 +95,20 @@ public sealed partial class BlockStore
     }
 
     /// <summary>From here on the disks are changed: new ones are labelled, the open is counted, and the list of disks is made true.</summary>
-    private RecoveryFailure? Begin()
+    /// <param name="keepsStop">The last stop was in order, and nothing has written to the log since but opens that came to nothing.</param>
+    private RecoveryFailure? Begin(bool keepsStop)
     {
         var labelled = _disk.Label(StoreId);
         if (!labelled.IsOk) return new RecoveryFailure(labelled.Status, labelled.Detail ?? "");
-        var opened = CountOpen(_options, _superblock, out var suspect);
+        var opened = CountOpen(_options, _superblock, keepsStop, out var suspect);
         Suspect = suspect;
         if (opened.IsOk) opened = _disk.Attach(_superblock);
         return opened.IsOk ? null : new RecoveryFailure(opened.Status, $"its superblock can't be written: {opened.Detail}");
     }
 
     /// <summary>The open is counted and marked on media before the store is used (R5), and whether the host came back without a clean stop, or an
-    /// fdatasync had failed, is kept (R9).</summary>
-    private static DiskResult CountOpen(StoreOptions options, SuperblockFile file, out bool suspect)
+    /// fdatasync had failed, is kept (R9). The stop before it counts until <see cref="UseUpStop"/>.</summary>
+    private static DiskResult CountOpen(StoreOptions options, SuperblockFile file, bool keepsStop, out bool suspect)
     {
         var before = file.Current;
         var bootId = options.BootId != Guid.Empty ? options.BootId
@@ -121,11 +122,17 @@ public sealed partial class BlockStore
         {
             Opens = opens,
             BootId = bootId,
-            CleanStop = false,
+            CleanStop = keepsStop,
             SyncFailed = false,
             SuspectSince = suspect ? opens.Count : before.SuspectSince,
         });
     }
+
+    /// <summary>
+    /// The stop in order before this open counts no more: on media before the log has anything that is not in the checkpoint. Not earlier: an open that is killed or fails on its way, when it counted
+    /// itself, when the checkpoint without a missing disk found no room, lost nothing, and the next one must know that.
+    /// </summary>
+    private DiskResult UseUpStop() => _superblock.Current.CleanStop ? _superblock.Write(_superblock.Current with { CleanStop = false }) : DiskResult.Done();
 
     /// <summary>Writes the cluster's id, once. Conflict: the store belongs to another cluster. Blocks; before the loop has the
     /// store.</summary>
@@ -205,6 +212,7 @@ public sealed partial class BlockStore
         _checkpointAtBytes = -recovery.ReplayedBytes;
         failure = GoOnWithoutDisks();
         if (failure is not null) return failure;
+        if (MakeUsable() is { IsOk: false } failed) return new RecoveryFailure(failed.Status, $"its superblock can't be written: {failed.Detail}");
         Maps.IsOpening = false;
         Recovered = new RecoveredLog(_checkpointNumber, start, recovery.End, recovery.ReplayedBytes, recovery.WasCut);
         BeginWatch();

@@ -23,10 +23,11 @@ public sealed partial class BlockStore
     /// <summary>The label was found before a mark that lets the disk be used again; and why it was not.</summary>
     private bool[] _isChecked = [];
     private string[] _strange = [];
-    private bool _isChecking;
     private long[] _calledMs = [];
-    private DiskProbe? _probe;
-    private bool _isProbing;
+
+    /// <summary>By disk, for each has a thread of its own for them: the probe, while it is under way, and since when a check is; negative: none is.</summary>
+    private DiskProbe?[] _probes = [];
+    private long[] _checkingSinceMs = [];
     private bool _isMarking;
     private string _markFailure = "";
     private ILoopTimer? _watchTimer;
@@ -42,10 +43,13 @@ public sealed partial class BlockStore
         _marked = [.. disks.Select(disk => new DiskMark(disk.Id, disk.IsDrained, disk.IsSuspect, disk.IsEmpty))];
         for (var index = 0; index < disks.Count; index++)
         {
+            disks[index].Index = index;
             _reasons[index] = "it was suspect before this start, and is used again when it was well for long";
             if (disks[index].IsSuspect) _health.Remember(index, _loop.NowMs);
         }
         (_isMarkKnown, _isChecked, _strange) = (new bool[disks.Count], new bool[disks.Count], new string[disks.Count]);
+        (_probes, _checkingSinceMs) = (new DiskProbe?[disks.Count], new long[disks.Count]);
+        Array.Fill(_checkingSinceMs, -1);
         Array.Fill(_isMarkKnown, true);
         Array.Fill(_strange, "");
         BeginKeeping();
@@ -67,8 +71,10 @@ public sealed partial class BlockStore
         }
         if (_health.Observe(_loop.NowMs, _windows)) ApplyVerdicts();
         _disk.Share();
+        _cleaner.LeaveHung();
         ProbeOne();
         RetireAgain();
+        AnswerUnchecked();
         MarkOne();
         KeepRoom();
         Describe();
@@ -108,30 +114,26 @@ public sealed partial class BlockStore
     /// <summary>The one that was called longest ago of those that have to be.</summary>
     private void ProbeOne()
     {
-        if (_isProbing) return;
         var quickest = _disk.Disks.Min(disk => disk.LatencyMs);
         var oldest = -1;
         for (var index = 0; index < _disk.Disks.Count; index++)
         {
             var disk = _disk.Disks[index];
             var isDoubtful = disk.IsSuspect || (!disk.IsAvoided && disk.LatencyMs > DiskPool.LatencyFloorMs + (ProbedTimes * quickest));
-            if (!isDoubtful || disk.Failure is not null || _loop.NowMs - _calledMs[index] < ProbeEveryMs) continue;
+            if (!isDoubtful || disk.Failure is not null || _probes[index] is not null || _loop.NowMs - _calledMs[index] < ProbeEveryMs) continue;
             if (oldest < 0 || _calledMs[index] < _calledMs[oldest]) oldest = index;
         }
         if (oldest < 0) return;
-        _probe ??= new DiskProbe(this);
-        (_probe.Disk, _isProbing) = (_disk.Disks[oldest], true);
-        Submit(DiskLane.Probe, _probe);
+        var probe = _probes[oldest] = new DiskProbe(this) { Disk = _disk.Disks[oldest] };
+        _scheduler.Submit(DiskLane.Probe, oldest, probe);
     }
 
     /// <summary>The stop waits for none, nor for a check.</summary>
     internal void OnProbed(DiskProbe probe)
     {
-        _isProbing = false;
-        for (var index = 0; index < _disk.Disks.Count; index++)
-        {
-            if (_disk.Disks[index] == probe.Disk) _strange[index] = probe.Label.IsOk ? "" : probe.Label.Detail ?? "";
-        }
+        var index = probe.Disk!.Index;
+        _probes[index] = null;
+        _strange[index] = probe.Label.IsOk ? "" : probe.Label.Detail ?? "";
     }
 
     /// <summary>Brings what is on media of one disk to what is wanted.</summary>
@@ -145,7 +147,7 @@ public sealed partial class BlockStore
             _isChecked[index] &= isUsed;
             // A segment may be on its way there, or its name be gone in the page cache only. And first it must be known why the disk is avoided: a mark that fails may be there in whole.
             var isEmpty = !isUsed && _isMarkKnown[index] && _marked[index] is { Drained: true } or { Suspect: true }
-                && disk is { Segments: 0, Failure: null } && !_sparePending && !_isRetiring && !_undurable.Contains(disk);
+                && disk is { Segments: 0, Failure: null } && !_sparePending && !_retiring.ContainsKey(disk) && !_undurable.Contains(disk);
             var wanted = new DiskMark(disk.Id, disk.IsDrained, disk.IsSuspect, isEmpty);
             if (_isMarkKnown[index] && wanted == _marked[index])
             {
@@ -167,14 +169,25 @@ public sealed partial class BlockStore
     /// <summary>That it is still there, before it is used again.</summary>
     private void Check(int index)
     {
-        if (_isChecking) return;
-        _isChecking = true;
-        Submit(DiskLane.Probe, new DiskCheckJob(this, _disk.Disks[index], index));
+        if (_checkingSinceMs[index] >= 0) return;
+        _checkingSinceMs[index] = _loop.NowMs;
+        _scheduler.Submit(DiskLane.Probe, index, new DiskCheckJob(this, _disk.Disks[index], index));
+    }
+
+    /// <summary>Orders to use a disk again that does not answer: whoever gave them waits.</summary>
+    private void AnswerUnchecked()
+    {
+        for (var index = 0; index < _checkingSinceMs.Length; index++)
+        {
+            var since = _checkingSinceMs[index];
+            if (since < 0 || _loop.NowMs - since < StoreDisk.HungMs || _disk.Disks[index] is not { IsDrained: false, IsSuspect: false } disk) continue;
+            AnswerOrders(index, $"the disk at {disk.Path} does not answer: a call on it is under way for {(_loop.NowMs - since) / 1000} s");
+        }
     }
 
     internal void OnChecked(DiskCheckJob job)
     {
-        _isChecking = false;
+        _checkingSinceMs[job.Index] = -1;
         if (IsStopping) return;
         _isChecked[job.Index] = job.Result.IsOk;
         _strange[job.Index] = job.Result.Detail ?? "";
@@ -234,6 +247,7 @@ public sealed partial class BlockStore
         }
         var left = string.Create(CultureInfo.InvariantCulture, $"{disk.Segments} segments with {bytes >> 20} MiB of data are left on it");
         if (stuck > 0) return left + string.Create(CultureInfo.InvariantCulture, $", {stuck} of them with blocks that are bad or can't be reached: a scrub mends them from other copies");
+        if (disk.IsHung) return left + ", and it does not answer";
         return MayDrain ? left : left + ", and the other disks have no room for it";
     }
 }

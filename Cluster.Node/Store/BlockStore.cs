@@ -155,11 +155,10 @@ public sealed partial class BlockStore : IBlockStore
         AddUnsynced(volume);
     }
 
-    /// <summary>Every job calls <see cref="OnJobDone"/> last, but for probes: the stop waits for all of these.</summary>
+    /// <summary>Every job calls <see cref="OnJobDone()"/> last: the stop waits for all of these. Probes, which may hang for good, are none.</summary>
     internal void Submit(DiskLane lane, DiskJob job)
     {
-        // A probe may hang for good.
-        if (lane != DiskLane.Probe) _jobsUnderWay++;
+        CountJob(job);
         _scheduler.Submit(lane, job);
     }
 
@@ -187,6 +186,7 @@ public sealed partial class BlockStore : IBlockStore
     private void TellFailed(IoStatus status, string reason)
     {
         foreach (var volume in _volumes.Values.ToArray()) volume.Events?.OnFailed(status, reason);
+        AnswerOrders(-1, $"the store has failed ({reason})");
     }
 
     /// <summary>A write of the log failed, whoever it was for: nothing that was to lie there or behind is there.</summary>

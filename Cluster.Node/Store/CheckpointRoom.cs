@@ -15,10 +15,10 @@ internal static class CheckpointRoom
 
     public static long OfSegments(int segments) => FramesBytes + ((long)segments * SegmentBytes);
 
-    /// <summary>Of a page, as much as its blocks that have anything: a snapshot's page has one at least.</summary>
+    /// <summary>Of a page, as much as its blocks that have anything, masks of a clone too: a snapshot's page has one at least.</summary>
     public static long Of(BlockMap map)
     {
-        var bytes = FramesBytes + (map.MappedBlocks * CheckpointWriter.PageEntryBytes) + ((long)map.PageCount * PageBytes) + ((long)map.Tombstones.Count * TombstoneBytes);
+        var bytes = FramesBytes + (map.Entries * CheckpointWriter.PageEntryBytes) + ((long)map.PageCount * PageBytes) + ((long)map.Tombstones.Count * TombstoneBytes);
         foreach (var layer in map.Layers)
             bytes += FramesBytes + (layer.Blocks * CheckpointWriter.PageEntryBytes) + ((long)layer.PageCount * PageBytes) + ((long)layer.Tombstones.Count * TombstoneBytes);
         return bytes;

@@ -7,6 +7,9 @@ internal sealed partial class Cleaner
 {
     private bool _drains;
     private bool _skipsBad;
+
+    /// <summary>Its disk is to be emptied: bad bytes, and such as can't be read, are left where they are, and all else is moved.</summary>
+    private bool _leavesBad;
     private long _windowAtBytes;
     private ILoopTimer? _drainTimer;
     private ILoopTimer? _restTimer;

@@ -28,7 +28,6 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
 
     /// <summary>The one that has the newest block of this source.</summary>
     private ColdSegment? _last;
-    private bool _isStepping;
     private bool _waits;
     private long _clientBytesBefore;
     private long _readBytes;
@@ -37,7 +36,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     private long _carriedBytes;
 
     /// <summary>A source is under way, or the end of what was moved.</summary>
-    public bool IsBusy => _source is not null || _isStepping;
+    public bool IsBusy => _source is not null || IsStepping;
 
     /// <summary>The segment that is read; null: there is none.</summary>
     public Segment? Source => _source;
@@ -53,7 +52,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     /// <summary>How often it has waited for what clients write.</summary>
     public long Waits { get; private set; }
 
-    /// <summary>Takes the segment that is best by <see cref="CleanerPolicy"/> of those that hold no uncommitted record (R4), or under pressure the emptiest; what it moves must fit. False: there is none.</summary>
+    /// <summary>Takes the segment that is best by <see cref="CleanerPolicy"/> of those that hold no uncommitted record (R4), on disks that answer, or under pressure the emptiest; what it moves must fit. False: there is none.</summary>
     public bool TryBegin(ulong endNumber)
     {
         if (Choose(endNumber) is not { } best) return false;
@@ -65,16 +64,16 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
 
     private void Begin(Segment best)
     {
-        (_source, _sourceNumber, _last, _skipsBad) = (best, best.Number, null, false);
+        (_source, _sourceNumber, _last, _skipsBad, _leavesBad) = (best, best.Number, null, false, _drains || best.IsAvoided);
         (_clientBytesBefore, _readBytes) = (ClientBytes, 0);
-        _scanner = new LogScanner(best.File, best.Seed, best.Number, SegmentHeader.SizeBytes, (uint)store.Segments.SegmentBytes);
+        _scanner = new LogScanner(best.File, best.Seed, best.Number, SegmentHeader.SizeBytes, (uint)store.Segments.SegmentBytes) { PassesUnreadable = _leavesBad };
         Step();
     }
 
     /// <summary>Clients have written, or there is less room: what waited for that goes on.</summary>
     public void GoOn()
     {
-        if (!_waits || _isStepping || MustWait) return;
+        if (!_waits || IsStepping || MustWait) return;
         _waits = false;
         Step();
     }
@@ -98,8 +97,9 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     public void Stop()
     {
         EndDrain();
-        _scanner?.Dispose();
-        (_scanner, _source, _isAtRecord, _skipsBad, _waits) = (null, null, false, false, false);
+        if (_window is { } window) window.Leave();
+        else _scanner?.Dispose();
+        (_scanner, _source, _window, _read, _isAtRecord, _skipsBad, _waits) = (null, null, null, null, false, false, false);
         if (_closing.Count > 0 && !store.IsStopping) Step();
         store.OnCleanerStepped();
     }
@@ -116,6 +116,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
             var occupied = CleanerPolicy.Occupied(segment.LiveBytes, segment.LiveBlocks);
             if (!CleanerPolicy.IsWorth(occupied, segmentBytes)) continue;
             if (pressed && segment.LiveBytes + ((long)segment.LiveBlocks * CleanerPolicy.BlockOverheadBytesMax) > room) continue;
+            if (segment.IsHung) continue;
             var score = pressed ? segmentBytes - occupied : CleanerPolicy.Score(occupied, segmentBytes, store.LogBytes - segment.SealedAtBytes);
             if (best is null || score > most) (best, most) = (segment, score);
         }
@@ -127,47 +128,6 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     private long AllowanceBytes => _carriedBytes + CleanerPolicy.Allowance(ClientBytes - _clientBytesBefore, OccupiedBytes, store.Segments.SegmentBytes);
 
     private bool MustWait => _source is not null && _readBytes > AllowanceBytes && !store.IsUrgent;
-
-    private void Step(bool reads = true)
-    {
-        if (_isStepping) return;
-        _isStepping = true;
-        // A disk that is to be emptied may hang: no checkpoint waits for it.
-        store.Submit(_drains ? DiskLane.Drain : DiskLane.Background, new StepJob(this, reads));
-    }
-
-    private void OnStepped(StepJob job)
-    {
-        _isStepping = false;
-        foreach (var cold in job.Written)
-        {
-            store.OnColdWritten(cold);
-        }
-        _closing.RemoveAll(cold => cold.IsReady || cold.IsGone);
-        if (_source is not { } source || _scanner is not { } scanner)
-        {
-            if (_closing.Count > 0 && !store.IsStopping) Step();
-            store.OnCleanerStepped();
-            return;
-        }
-        if (store.IsStopping || source.Number != _sourceNumber)
-        {
-            // Overwritten meanwhile, and in use anew.
-            Stop();
-            return;
-        }
-        if (!job.Reads)
-        {
-            store.OnCleanerStepped();
-            return;
-        }
-        if (!job.WasRead)
-        {
-            Skip(source, scanner.FailureDetail ?? "it could not be read");
-            return;
-        }
-        GoOnCopying(source, scanner, job.HasEnded);
-    }
 
     public void OnPagesLoaded()
     {
@@ -198,8 +158,6 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
         else Step();
     }
 
-    private void EndJob() => store.OnJobDone();
-
     private (IoStatus Status, bool AtEnd) CopyWindow(Segment source, LogScanner scanner)
     {
         var loads = 0;
@@ -208,7 +166,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
             if (!_isAtRecord)
             {
                 var step = scanner.Next();
-                if (step == ScanStep.Bad && _drains)
+                if (step == ScanStep.Bad && _leavesBad)
                 {
                     _skipsBad = true;
                     return (IoStatus.Ok, false);
@@ -269,7 +227,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
         }
         if (!source.IsDead && _last is null)
         {
-            Skip(source, _drains ? $"{source.LiveBlocks} of its blocks are bad or lie in a record that is" : "some of its live blocks lie behind bad bytes");
+            Skip(source, _leavesBad ? $"{source.LiveBlocks} of its blocks are bad or lie in a record that is" : "some of its live blocks lie behind bad bytes");
             return;
         }
         SegmentsCleaned++;
@@ -313,7 +271,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
             if (descriptor.Length > 0 && map.TryFindAt(block, source.Index, start + (uint)offset, out var entry))
             {
                 // Bad bytes are left where they are: their reads say so, and a repair writes them anew.
-                if (scanner.PayloadStatus != IoStatus.Ok && !_drains) return scanner.PayloadStatus;
+                if (scanner.PayloadStatus != IoStatus.Ok && !_leavesBad) return scanner.PayloadStatus;
                 if (scanner.PayloadStatus != IoStatus.Ok && !entry.Descriptor.Matches(header.Volume, 0, block, record.Slice(offset, descriptor.Length)))
                 {
                     offset += descriptor.Length;
@@ -369,54 +327,5 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
         }
         _pack.Begin(default, 0);
         return status;
-    }
-
-    /// <summary>Writes what is staged beside the log, and reads the next window of the source.</summary>
-    private sealed class StepJob : DiskJob
-    {
-        private readonly Cleaner _cleaner;
-        private readonly LogScanner? _scanner;
-        private readonly bool _skipsBad;
-
-        public StepJob(Cleaner cleaner, bool reads)
-        {
-            (_cleaner, _scanner, Reads) = (cleaner, reads ? cleaner._scanner : null, reads);
-            _skipsBad = reads && cleaner.TakeSkip();
-            // A disk that is emptied may hang: what was moved before does not wait for it.
-            if (cleaner._drains) return;
-            foreach (var cold in cleaner._closing) Take(cold);
-            if (cleaner._cold is { } current) Take(current);
-        }
-
-        public List<ColdSegment> Written { get; } = [];
-
-        /// <summary>Else it only writes.</summary>
-        public bool Reads { get; }
-
-        public bool WasRead { get; private set; }
-
-        /// <summary>No entry is behind the bad bytes.</summary>
-        public bool HasEnded { get; private set; }
-
-        public override void Execute()
-        {
-            foreach (var cold in Written) cold.WriteStaged();
-            // Behind bad bytes, from where the next entry begins; if there is none, the scan ends where it stands.
-            HasEnded = _skipsBad && !_scanner!.TrySkipToNextEntry();
-            WasRead = HasEnded ? _scanner!.FailureDetail is null : _scanner is null || _scanner.Prefetch();
-        }
-
-        public override void Complete()
-        {
-            _cleaner.OnStepped(this);
-            _cleaner.EndJob();
-        }
-
-        private void Take(ColdSegment cold)
-        {
-            if (!cold.NeedsWrite) return;
-            cold.OnWriteBegins();
-            Written.Add(cold);
-        }
     }
 }

@@ -8,7 +8,7 @@ namespace Cluster.Node.Store;
 /// </summary>
 /// <remarks>
 /// The order that a crash depends on: the table is written behind a sync of the zeroes that new files begin with; a name is on media with the sync behind the table; the units of a file that was deleted are free for others only then, and not while it is open.
-/// So no two entries on media ever share a unit.
+/// So no two entries on media ever share a unit. All files are written through one descriptor, and the kernel tells a descriptor of a failed write-back once: one sync at a time, and none is believed after one that failed.
 /// </remarks>
 internal sealed class DeviceDisk(IRawDevice device, Func<Guid> newId) : IDisk
 {
@@ -16,6 +16,9 @@ internal sealed class DeviceDisk(IRawDevice device, Func<Guid> newId) : IDisk
 
     /// <summary>Its name for the store, where something is on it that is not ours.</summary>
     public const string Foreign = "something that is no disk of a store, in its first or last MiB";
+
+    /// <summary>What its store says of that, where it had a disk of its own before.</summary>
+    public const string Overwritten = "its first or last MiB has something that is no disk of a store";
 
     private const int PieceBytes = 1 << 20;
 
@@ -33,6 +36,12 @@ internal sealed class DeviceDisk(IRawDevice device, Func<Guid> newId) : IDisk
 
     /// <summary>How a sync failed: none is believed after it (R10).</summary>
     private DiskResult? _failedSync;
+
+    /// <summary>Held during a sync, so that whoever waits for it gets what it came to.</summary>
+    private readonly Lock _syncGate = new();
+
+    /// <summary>What was read of the table, a process that was killed may have left in the page cache only. Under the table's gate.</summary>
+    private bool _isTableOnMedia;
     private int _users = 1;
     private long _freeBytes;
     private bool _isClaimed;
@@ -198,13 +207,13 @@ internal sealed class DeviceDisk(IRawDevice device, Func<Guid> newId) : IDisk
 
     private DiskResult Sync()
     {
-        lock (_gate)
+        lock (_syncGate)
         {
             if (_failedSync is { } before) return before;
+            var result = _bytes!.Sync();
+            if (!result.IsOk) _failedSync = result;
+            return result;
         }
-        var result = _bytes!.Sync();
-        if (result.IsOk) return result;
-        lock (_gate) return _failedSync ??= result;
     }
 
     /// <summary>Everything written so far, and the table as it is now, are on media when it answers Ok.</summary>
@@ -218,8 +227,6 @@ internal sealed class DeviceDisk(IRawDevice device, Func<Guid> newId) : IDisk
             var result = Write(changes, hasNewUnits);
             IReadOnlyList<(uint Start, uint Units)> freed;
             lock (_gate) freed = _table.OnWritten(changes, result.IsOk);
-            // Before anybody has them: a discard that comes later would take what the next file has there.
-            foreach (var (start, units) in freed) device.Discard((long)start * _table.Header.UnitBytes, (long)units * _table.Header.UnitBytes);
             lock (_gate)
             {
                 foreach (var (start, units) in freed) _table.GiveBack(start, units);
@@ -232,15 +239,16 @@ internal sealed class DeviceDisk(IRawDevice device, Func<Guid> newId) : IDisk
 
     private DiskResult Write(List<DeviceTable.Change> changes, bool hasNewUnits)
     {
-        // A process that was killed may have left the table in the page cache only, and this one has read it from there.
-        if (changes.Count == 0) return Sync();
+        if (changes.Count == 0 && _isTableOnMedia) return DiskResult.Done();
         if (hasNewUnits && Sync() is { IsOk: false } failed) return failed;
         foreach (var change in changes)
         {
             var result = _bytes!.WriteAll(change.OffsetBytes, change.Sector);
             if (!result.IsOk) return result;
         }
-        return Sync();
+        var synced = Sync();
+        _isTableOnMedia |= synced.IsOk;
+        return synced;
     }
 
     private void NoteFree() => Volatile.Write(ref _freeBytes, _table?.FreeBytes ?? 0);
@@ -277,18 +285,23 @@ internal sealed class DeviceDisk(IRawDevice device, Func<Guid> newId) : IDisk
     private DiskResult ReadHeader(out DeviceHeader? header)
     {
         header = null;
-        var bytes = new byte[2 * DeviceHeader.SizeBytes];
-        var result = _bytes!.ReadExactly(0, bytes);
-        if (!result.IsOk) return result;
+        var bytes = new byte[DeviceHeader.SizeBytes];
+        var unread = DiskResult.Done();
         for (var copy = 0; copy < 2; copy++)
         {
-            var status = DeviceHeader.TryDecode(bytes.AsSpan(copy * DeviceHeader.SizeBytes), out var read);
+            var result = _bytes!.ReadExactly(copy * DeviceHeader.SizeBytes, bytes);
+            if (!result.IsOk)
+            {
+                unread = result;
+                continue;
+            }
+            var status = DeviceHeader.TryDecode(bytes, out var read);
             if (status == IoStatus.Unsupported) return DiskResult.Failed(status, $"{Description} was taken into use by a newer version");
             if (status != IoStatus.Ok) continue;
             header = read;
-            break;
+            return DiskResult.Done();
         }
-        return result;
+        return unread;
     }
 
     /// <summary>Partition tables, file systems and members of arrays say so in the first or the last MiB of a device.</summary>
@@ -334,8 +347,13 @@ internal sealed class DeviceDisk(IRawDevice device, Func<Guid> newId) : IDisk
 }
 
 /// <summary>A file that is open.</summary>
-internal sealed class DeviceFile(DeviceDisk disk, DeviceSlot slot, IDiskFile bytes) : IDiskFile
+/// <remarks>
+/// The last block of a write that is the first there is filled up with zeroes: the kernel would have to read that block from the device first, and whoever writes is the I/O loop. Nothing is behind it yet; what comes later lies on the zeroes.
+/// </remarks>
+internal sealed unsafe class DeviceFile(DeviceDisk disk, DeviceSlot slot, IDiskFile bytes) : IDiskFile
 {
+    private const int BlockBytes = 4096;
+    private static readonly byte* Zeroes = (byte*)System.Runtime.InteropServices.NativeMemory.AllocZeroed(BlockBytes);
     private int _isDisposed;
 
     public long LengthBytes => slot.LengthBytes;
@@ -345,7 +363,18 @@ internal sealed class DeviceFile(DeviceDisk disk, DeviceSlot slot, IDiskFile byt
         var end = offsetBytes;
         foreach (var vector in vectors) end += (long)vector.LengthBytes;
         if (end > slot.LengthBytes && disk.Extend(slot, end) is { IsOk: false } refused) return refused;
-        return bytes.Write(slot.AtBytes + offsetBytes, vectors);
+        var more = (int)(-end & (BlockBytes - 1));
+        if (end <= slot.WrittenBytes || more == 0 || vectors.Length >= DiskFileExtensions.VectorsMax)
+        {
+            slot.WrittenBytes = Math.Max(slot.WrittenBytes, end);
+            return bytes.Write(slot.AtBytes + offsetBytes, vectors);
+        }
+        Span<IoVector> filled = stackalloc IoVector[vectors.Length + 1];
+        vectors.CopyTo(filled);
+        filled[^1] = new IoVector(Zeroes, more);
+        slot.WrittenBytes = end;
+        var result = bytes.Write(slot.AtBytes + offsetBytes, filled);
+        return result.IsOk ? DiskResult.Done((int)Math.Min(result.Count, end - offsetBytes)) : result;
     }
 
     public DiskResult Read(long offsetBytes, Span<byte> to)

@@ -135,7 +135,7 @@ public static class DeviceSector
         return IoStatus.Ok;
     }
 
-    private static ulong HashOf(ReadOnlySpan<byte> sector, Guid format, int pair)
+    internal static ulong HashOf(ReadOnlySpan<byte> sector, Guid format, int pair)
     {
         Span<byte> seed = stackalloc byte[20];
         format.TryWriteBytes(seed);

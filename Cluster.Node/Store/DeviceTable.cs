@@ -21,6 +21,9 @@ internal sealed class DeviceSlot(string name, int pair, int index)
     /// <summary>Where its first byte is on the device; 0: it has no units.</summary>
     public long AtBytes => Volatile.Read(ref _atBytes);
 
+    /// <summary>Nothing was ever written behind it, since the file got its units; of one that was there before this process: its length.</summary>
+    public long WrittenBytes { get; set; }
+
     public long LengthBytes { get => Volatile.Read(ref _lengthBytes); set => Volatile.Write(ref _lengthBytes, value); }
 
     /// <summary>How often it is open.</summary>
@@ -51,8 +54,12 @@ internal sealed class DeviceTable
 
     /// <summary>Deleted on media, and still open.</summary>
     private readonly List<DeviceSlot> _lingering = [];
-    private long _usedUnits;
-    private bool _hasNewUnits;
+
+    /// <summary>At first, too: what was read may be in the page cache only, and the sector that is written next may be the only one of its pair on media.</summary>
+    private bool _hasNewUnits = true;
+
+    /// <summary>As many as the largest file had: what is free in pieces that are smaller is of no use to another one like it.</summary>
+    private uint _unitsMax = 1;
 
     /// <param name="deviceBytes">As it is now: a device that grew has room for more.</param>
     public DeviceTable(in DeviceHeader header, long deviceBytes) => (Header, _unitsEnd) = (header, Math.Min(uint.MaxValue, deviceBytes / header.UnitBytes));
@@ -63,7 +70,19 @@ internal sealed class DeviceTable
 
     public IEnumerable<string> Names => _names.Keys;
 
-    public long FreeBytes => (_unitsEnd - Header.FirstUnit - _usedUnits) * Header.UnitBytes;
+    public long FreeBytes
+    {
+        get
+        {
+            var (at, whole) = (Header.FirstUnit, 0L);
+            foreach (var (start, units) in _used)
+            {
+                whole += (start - at) / _unitsMax;
+                at = (long)start + units;
+            }
+            return (whole + ((_unitsEnd - at) / _unitsMax)) * _unitsMax * Header.UnitBytes;
+        }
+    }
 
     /// <summary>A write of the table makes units free.</summary>
     public bool AwaitsSync => _deleted.Count > 0;
@@ -90,12 +109,28 @@ internal sealed class DeviceTable
         for (var pair = 0; pair < header.Pairs; pair++)
         {
             var result = bytes.ReadExactly(DeviceSector.OffsetOf(pair, 0), both);
+            if (!result.IsOk) result = ReadApart(bytes, pair, both);
             if (!result.IsOk) return result;
             if (!both.AsSpan().ContainsAnyExcept((byte)0)) continue;
             if (read.Take(pair, both, entries) is { } problem) return DiskResult.Failed(IoStatus.DeviceError, $"the table of {description} can't be used: {problem}");
         }
         table = read;
         return DiskResult.Done();
+    }
+
+    /// <summary>One that can't be read is as one that is damaged.</summary>
+    private static DiskResult ReadApart(IDiskFile bytes, int pair, Span<byte> both)
+    {
+        var (result, unread) = (DiskResult.Done(), 0);
+        for (var copy = 0; copy < 2; copy++)
+        {
+            var sector = both.Slice(copy * DeviceSector.SizeBytes, DeviceSector.SizeBytes);
+            var read = bytes.ReadExactly(DeviceSector.OffsetOf(pair, copy), sector);
+            if (read.IsOk) continue;
+            sector.Fill(0xFF);
+            (result, unread) = (read, unread + 1);
+        }
+        return unread < 2 ? DiskResult.Done() : result;
     }
 
     /// <summary>A torn sector leaves the other one, which is older; a pair that was written has one that is valid.</summary>
@@ -120,7 +155,7 @@ internal sealed class DeviceTable
         {
             if (entries[index] is not { } entry) continue;
             if (entry.LengthBytes > (long)entry.Units * Header.UnitBytes) return $"{entry.Name} is longer than its units";
-            var slot = new DeviceSlot(entry.Name, number, index) { LengthBytes = entry.LengthBytes };
+            var slot = new DeviceSlot(entry.Name, number, index) { LengthBytes = entry.LengthBytes, WrittenBytes = (long)entry.Units * Header.UnitBytes };
             slot.Place(entry.Start, entry.Units, Header.UnitBytes);
             if (!_names.TryAdd(entry.Name, slot)) return $"{entry.Name} is there twice";
             if (entry.Units > 0 && !TryUse(entry.Start, entry.Units)) return $"{entry.Name} has units that are not there, or another file's";
@@ -164,10 +199,11 @@ internal sealed class DeviceTable
 
     public bool IsChanged(DeviceSlot slot) => _changed.Contains(slot.Pair);
 
-    /// <summary>The first run that is long enough.</summary>
+    /// <summary>The first run that is long enough; of the smallest files the last one, out of the others' way.</summary>
     public bool TryReserve(long lengthBytes, out uint start, out uint units)
     {
         var wanted = Math.Max(1, (lengthBytes + Header.UnitBytes - 1) / Header.UnitBytes);
+        if (wanted == 1) return TryReserveLast(out start, out units);
         var at = Header.FirstUnit;
         foreach (var (usedStart, usedUnits) in _used)
         {
@@ -175,6 +211,14 @@ internal sealed class DeviceTable
             at = (long)usedStart + usedUnits;
         }
         (start, units) = at + wanted <= _unitsEnd ? ((uint)at, (uint)wanted) : (0, 0);
+        return units > 0 && TryUse(start, units);
+    }
+
+    private bool TryReserveLast(out uint start, out uint units)
+    {
+        var end = _unitsEnd;
+        for (var index = _used.Count - 1; index >= 0 && (long)_used.GetKeyAtIndex(index) + _used.GetValueAtIndex(index) == end; index--) end = _used.GetKeyAtIndex(index);
+        (start, units) = end > Header.FirstUnit ? ((uint)(end - 1), 1u) : (0, 0);
         return units > 0 && TryUse(start, units);
     }
 
@@ -187,7 +231,7 @@ internal sealed class DeviceTable
 
     public void GiveBack(uint start, uint units)
     {
-        if (_used.Remove(start)) _usedUnits -= units;
+        Invariant.That(_used.Remove(start, out var had) && had == units, "units of a device that were nobody's are given back");
     }
 
     /// <summary>Units of files that are deleted on media and not open any more.</summary>
@@ -251,7 +295,7 @@ internal sealed class DeviceTable
         var index = _used.IndexOfKey(start);
         var isClear = (index == 0 || (long)_used.GetKeyAtIndex(index - 1) + _used.GetValueAtIndex(index - 1) <= start)
             && (index == _used.Count - 1 || (long)start + units <= _used.GetKeyAtIndex(index + 1));
-        if (isClear) _usedUnits += units;
+        if (isClear) _unitsMax = Math.Max(_unitsMax, units);
         else _used.RemoveAt(index);
         return isClear;
     }

@@ -12,7 +12,7 @@ public enum DiskVerdict : byte
 /// <summary>What one disk did in one window.</summary>
 /// <param name="Calls">Writes, syncs and reads that ended, and those that are under way for longer than the window.</param>
 /// <param name="LatencyMs">The greatest of the means of these kinds of calls.</param>
-/// <param name="Errors">Reads that failed or gave bad bytes.</param>
+/// <param name="Errors">Places where reads failed or gave bad bytes, each for the first time; and probes that failed.</param>
 public readonly record struct DiskWindow(int Calls, double LatencyMs, int Errors);
 
 /// <summary>

@@ -60,7 +60,8 @@ public sealed partial class DiskPool
                 if (LookAtLabel(disk, names) is { } refusal) return refusal;
             }
             else if (names.Count == 0) _blank.Add(disk);
-            else return $"{disk.Description} is named as a disk of the store, and holds other files ({names.Order(StringComparer.Ordinal).First()}): name an empty directory, a block device that begins and ends with a MiB of zeroes (blkdiscard -z DEVICE makes it one, and what it holds is gone), or one that was a disk of this store";
+            else if (names.Contains(DeviceDisk.Foreign)) _unreadable.Add((disk.Description, DeviceDisk.Overwritten));
+            else return $"{disk.Description} is named as a disk of the store, and holds other files ({names.Order(StringComparer.Ordinal).First()}): name an empty directory, or one that was a disk of this store";
         }
         return null;
     }
@@ -90,7 +91,9 @@ public sealed partial class DiskPool
             else Miss(entry, entry.Failed ? DiskState.Failed : DiskState.Missing, WhyMissing(entry));
         }
         var strange = _unreadable.Find(each => !_absent.Exists(missing => missing.Path == each.Path));
-        return strange.Problem is null ? CheckBlank() : $"{strange.Path} is named as a disk of the store, and can't be used: {strange.Problem}";
+        if (strange.Problem is null) return CheckBlank();
+        var remedy = strange.Problem == DeviceDisk.Overwritten ? ": a device is taken into use when both are zeroes (blkdiscard -z DEVICE makes them so, and what it holds is gone)" : "";
+        return $"{strange.Path} is named as a disk of the store, and can't be used: {strange.Problem}{remedy}";
     }
 
     /// <summary>Labels new disks: a crash behind it leaves disks of this store that its list does not have, which the next open takes. An error is a sentence for the operator.</summary>

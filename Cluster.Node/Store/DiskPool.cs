@@ -78,7 +78,7 @@ public sealed partial class DiskPool : IDisk
             return result;
         }
         if (isNew) Place(name, disk);
-        file = new PoolFile(disk, opened!, () => _isOpening);
+        file = new PoolFile(disk, opened!, name, () => _isOpening);
         return result;
     }
 
@@ -107,11 +107,17 @@ public sealed partial class DiskPool : IDisk
         return DiskResult.Done();
     }
 
-    public DiskResult Delete(string name)
+    public DiskResult Delete(string name) => Delete(name, isNeeded: true);
+
+    /// <summary>Of a segment that is nobody's any more: that it can't be deleted says that the disk errs, and spoils nothing.</summary>
+    internal DiskResult Retire(string name) => Delete(name, isNeeded: false);
+
+    private DiskResult Delete(string name, bool isNeeded)
     {
         if (PlaceOf(name) is not { } disk) return DiskResult.Done();
         var result = disk.Files.Delete(name);
-        disk.Note(in result);
+        if (isNeeded) disk.Note(in result);
+        else disk.NoteRead(in result, name, 0);
         if (!result.IsOk || !IsSegment(name)) return result;
         lock (_gate)
         {
@@ -181,7 +187,7 @@ public sealed partial class DiskPool : IDisk
         var (best, least) = ((StoreDisk?)null, double.PositiveInfinity);
         foreach (var disk in _disks)
         {
-            if ((disk.Failure is not null && !disk.IsHome) || disk.IsAvoided) continue;
+            if ((!disk.IsHome && (disk.Failure is not null || disk.IsHung)) || disk.IsAvoided) continue;
             var (free, own) = (disk.FreeBytes, disk.Segments * _segmentBytes);
             if (disk.IsHome && HomeKeptBytes > 0 && free - HomeKeptBytes < _segmentBytes) continue;
             var filled = free < _segmentBytes ? double.MaxValue : (own + _segmentBytes) / ((own + free) * (quickest / WeightedMs(disk)));

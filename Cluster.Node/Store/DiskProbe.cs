@@ -35,7 +35,7 @@ internal sealed class DiskProbe(BlockStore store) : DiskJob
             disk.Syncs.End(began, result.IsOk);
         }
         file?.Dispose();
-        disk.NoteRead(in result);
+        disk.NoteProbe(in result);
     }
 
     public override void Complete() => store.OnProbed(this);

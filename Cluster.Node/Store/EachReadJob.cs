@@ -46,6 +46,8 @@ internal sealed class EachReadJob : DiskJob
         for (var index = 0; index < _entries.Length; index++) DescriptorOf(volume.Map, index).Write(_reply.Span[(index * ReadDescriptor.SizeBytes)..]);
     }
 
+    public override bool MayBeLeft => true;
+
     public override void Execute()
     {
         var at = _entries.Length * ReadDescriptor.SizeBytes;
@@ -60,7 +62,7 @@ internal sealed class EachReadJob : DiskJob
             if (!isGood)
             {
                 // A read that failed was counted where it failed; bad bytes are known here only.
-                if (isRead) segment.CountBad();
+                if (isRead) segment.CountBad(entry.OffsetBytes);
                 _bad |= 1UL << index;
                 continue;
             }
@@ -78,7 +80,7 @@ internal sealed class EachReadJob : DiskJob
             if (segment is not null) segment.Readers--;
         }
         _completion.OnReadEach(_token, IoStatus.Ok, _bad, _reply);
-        _store.OnJobDone();
+        _store.OnJobDone(this);
     }
 
     private ReadDescriptor DescriptorOf(BlockMap map, int index)

@@ -7,20 +7,26 @@ public enum DiskLane
     Read = 1,
     Background = 2,
 
-    /// <summary>Pages of the maps, which memory waits for: not behind a checkpoint that has all of them.</summary>
+    /// <summary>Pages of the maps, which memory and clients' reads wait for: not behind a checkpoint that has all of them, nor behind reads of a disk that is slow or hangs.</summary>
     Map = 3,
 
-    /// <summary>Probes of disks that were slow: nothing else waits for one that hangs.</summary>
+    /// <summary>Probes of disks that were slow, a thread for each: nothing else waits for one that hangs.</summary>
     Probe = 4,
 
-    /// <summary>Reads and deletions on disks that are emptied: checkpoints do not wait for one that hangs.</summary>
+    /// <summary>The cleaner's reads of further disks, and deletions of segments: a thread for each disk, so that neither a checkpoint nor another disk waits for one that hangs.</summary>
     Drain = 5,
+
+    /// <summary>Reads of a scrub or a copy, on any disk: no checkpoint waits for a disk that hangs.</summary>
+    Scrub = 6,
 }
 
 /// <summary>Work that may block on the device. Reused by its owner after it has completed.</summary>
 public abstract class DiskJob
 {
     private Action? _completion;
+
+    /// <summary>It only reads, deletes what is nobody's any more, or writes what is no part of the log: a stop does not wait for it on a disk that hangs.</summary>
+    public virtual bool MayBeLeft => false;
 
     /// <summary>The completion as a delegate, made once.</summary>
     public Action Completion => _completion ??= Complete;
@@ -39,4 +45,8 @@ public abstract class DiskJob
 public interface IDiskScheduler
 {
     void Submit(DiskLane lane, DiskJob job);
+
+    /// <summary>For <see cref="DiskLane.Probe"/> and <see cref="DiskLane.Drain"/>: in order with what there is for the same disk only.</summary>
+    /// <param name="disk">Which of the store's disks, from 0.</param>
+    void Submit(DiskLane lane, int disk, DiskJob job) => Submit(lane, job);
 }

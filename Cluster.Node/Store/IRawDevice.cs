@@ -14,7 +14,4 @@ public interface IRawDevice : IDisposable
 
     /// <summary>Takes it for this process until it is disposed. Busy: it is mounted, or another process has it.</summary>
     DiskResult Claim();
-
-    /// <summary>A hint that nobody wants these bytes any more. They may read as anything after it. May block.</summary>
-    void Discard(long offsetBytes, long lengthBytes);
 }

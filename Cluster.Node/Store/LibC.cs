@@ -14,8 +14,6 @@ internal static unsafe partial class LibC
     /// <summary>FALLOC_FL_KEEP_SIZE.</summary>
     public const int KeepSize = 1;
 
-    /// <summary>FALLOC_FL_PUNCH_HOLE.</summary>
-    public const int PunchHole = 2;
     public const int ReadWrite = 2;
 
     /// <summary>O_EXCL.</summary>

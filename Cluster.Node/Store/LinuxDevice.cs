@@ -42,12 +42,6 @@ internal sealed class LinuxDevice(string path) : IRawDevice
         return result;
     }
 
-    /// <summary>Punching a hole into a block device discards, where that reads as zeroes, and is refused elsewhere.</summary>
-    public void Discard(long offsetBytes, long lengthBytes)
-    {
-        if (_claim is { } claim) _ = LibC.Fallocate(claim, LibC.PunchHole | LibC.KeepSize, offsetBytes, lengthBytes);
-    }
-
     public void Dispose() => _claim?.Dispose();
 
     private DiskResult OpenHandle(int flags, out SafeFileHandle? handle)
@@ -66,13 +60,17 @@ internal sealed class LinuxDevice(string path) : IRawDevice
 
         public long LengthBytes => lengthBytes;
 
-        public DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors) => _file.Write(offsetBytes, vectors);
+        public DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors) => Judge(_file.Write(offsetBytes, vectors));
 
-        public DiskResult Read(long offsetBytes, Span<byte> to) => _file.Read(offsetBytes, to);
+        public DiskResult Read(long offsetBytes, Span<byte> to)
+        {
+            var result = _file.Read(offsetBytes, to);
+            return result.IsOk && result.Count < Math.Min(to.Length, lengthBytes - offsetBytes) ? Gone : result;
+        }
 
         public DiskResult TryReadCached(long offsetBytes, Span<byte> to) => _file.TryReadCached(offsetBytes, to);
 
-        public DiskResult Sync() => _file.Sync();
+        public DiskResult Sync() => Judge(_file.Sync());
 
         public DiskResult Preallocate(long lengthBytes) => lengthBytes <= LengthBytes ? DiskResult.Done() : DiskResult.Failed(IoStatus.NoSpace, $"{name} has {LengthBytes} bytes");
 
@@ -81,5 +79,10 @@ internal sealed class LinuxDevice(string path) : IRawDevice
         public void WillNeed(long offsetBytes, long lengthBytes) => _file.WillNeed(offsetBytes, lengthBytes);
 
         public void Dispose() => _file.Dispose();
+
+        /// <summary>A device that was taken away has no bytes: the kernel says that it is full, and that it ends.</summary>
+        private DiskResult Judge(DiskResult result) => result.Status == IoStatus.NoSpace ? Gone : result;
+
+        private DiskResult Gone => DiskResult.Failed(IoStatus.DeviceError, $"{name} has fewer than its {LengthBytes} bytes: the device was taken away, or made smaller");
     }
 }

@@ -54,7 +54,7 @@ internal sealed class LogRecovery(IReadOnlyList<FoundSegment> found, Dictionary<
         {
             next = SuccessorOf(start, ref watermark);
             // It may be on a disk that is missing: what the log may have had behind is damage by itself then (BlockStore.Disks.cs), unless it is known to have ended there.
-            var endedThere = store.LacksDisks && (start == cleanEnd || next?.Previous == start);
+            var endedThere = store.LacksDisks && (start >= cleanEnd || next?.Previous == start);
             if (!store.LacksLog && !endedThere) DamageAll($"segment {start.Number} of the log is missing");
         }
         while (next is not null && Failure is null && !WasCut)

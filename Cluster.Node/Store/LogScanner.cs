@@ -19,6 +19,9 @@ public enum ScanStep
 /// <summary>Reads the entries of one use of a segment, in order, believing nothing before it is checked. Blocks on the disk.</summary>
 public sealed class LogScanner(IDiskFile file, ulong seed, ulong number, uint fromBytes, uint limitBytes) : IDisposable
 {
+    /// <summary>A disk reads whole pages of this size, and so fails to.</summary>
+    private const int PageBytes = 4096;
+
     private readonly IoBuffer _window = BufferPool.Shared.Rent(BufferPool.LargestBytes);
     private uint _windowStart;
     private int _windowLength;
@@ -43,6 +46,9 @@ public sealed class LogScanner(IDiskFile file, ulong seed, ulong number, uint fr
     public VolumeId? BadVolume { get; private set; }
 
     public string? FailureDetail { get; private set; }
+
+    /// <summary>Pages that can't be read are taken for bad bytes, instead of ending the scan: a window is read page by page then, with at most as many calls as it has pages.</summary>
+    public bool PassesUnreadable { get; init; }
 
     public ScanStep Next()
     {
@@ -136,6 +142,7 @@ public sealed class LogScanner(IDiskFile file, ulong seed, ulong number, uint fr
         if (_windowLength > 0 && offset >= _windowStart && offset + lengthBytes <= _windowStart + _windowLength) return true;
         var length = (int)Math.Min(_window.CapacityBytes, Math.Max(lengthBytes, (long)limitBytes - offset));
         var result = file.Read(offset, _window.Whole[..length]);
+        if (!result.IsOk && PassesUnreadable) result = LoadPages(offset, length);
         if (!result.IsOk)
         {
             FailureDetail = result.Detail;
@@ -145,5 +152,20 @@ public sealed class LogScanner(IDiskFile file, ulong seed, ulong number, uint fr
         if (result.Count < length) _window.Whole[result.Count..length].Clear();
         (_windowStart, _windowLength) = (offset, length);
         return true;
+    }
+
+    /// <summary>Zeroes, which are no entry, where a page can't be read.</summary>
+    private DiskResult LoadPages(uint offset, int length)
+    {
+        for (var at = 0; at < length;)
+        {
+            // By the pages of the file: one that is bad spoils no other.
+            var count = Math.Min(length - at, PageBytes - (int)((offset + (uint)at) % PageBytes));
+            var page = _window.Whole.Slice(at, count);
+            var result = file.Read(offset + (uint)at, page);
+            page[(result.IsOk ? Math.Min(result.Count, count) : 0)..].Clear();
+            at += count;
+        }
+        return new DiskResult(IoStatus.Ok, length, null);
     }
 }

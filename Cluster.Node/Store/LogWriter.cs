@@ -53,6 +53,9 @@ public sealed unsafe class LogWriter : IDisposable
 
     public Segment? Active => _active;
 
+    /// <summary>What must be on media before the first segment is used, one of the cleaner's too; null: nothing. It may block. If it fails the log has failed.</summary>
+    public Func<DiskResult>? BeforeFirst { get; set; }
+
     /// <summary>End of what is staged, and after <see cref="Flush"/> of what is written.</summary>
     public LogPosition End => _active is null ? _last : new LogPosition(_active.Number, _active.EndBytes);
 
@@ -173,10 +176,11 @@ public sealed unsafe class LogWriter : IDisposable
     /// <summary>One that was reserved goes with a segment that is given up: parts of that may have been written, and no other one is to be taken for it.</summary>
     internal void Skip(ulong number) => _nextNumber = Math.Max(_nextNumber, number + 1);
 
-    /// <summary>Puts a segment of the cleaner into the log, behind what was written. False: the write failed, and nothing more is taken.</summary>
+    /// <summary>Puts a segment of the cleaner into the log, behind what was written. False: a write failed, and nothing more is taken.</summary>
     internal bool Link(ColdSegment cold)
     {
         Invariant.That(!HasStaged && cold.Number >= _nextNumber, "a segment was linked out of order");
+        if (!MayUse()) return false;
         var segment = cold.Segment;
         var header = new SegmentHeader(segment.Id, segment.Disk, _identity.StoreId, cold.Number, End, (uint)_segments.SegmentBytes, _identity.OpenCount);
         cold.EncodeLink(in header, _arena.Whole);
@@ -194,6 +198,15 @@ public sealed unsafe class LogWriter : IDisposable
         segment.IsDirty = true;
         _dirty.Add(segment);
         return true;
+    }
+
+    private bool MayUse()
+    {
+        if (BeforeFirst is not { } before) return true;
+        BeforeFirst = null;
+        var result = before();
+        if (!result.IsOk) Failure = result;
+        return result.IsOk;
     }
 
     private void Seal()
@@ -232,6 +245,7 @@ public sealed unsafe class LogWriter : IDisposable
         if (Failure is not null) return IoStatus.DeviceError;
         var taken = _segments.Take(_identity.NewId, space, out var next);
         if (!taken.IsOk) return taken.Status == IoStatus.NoSpace ? IoStatus.NoSpace : IoStatus.DeviceError;
+        if (!MayUse()) return IoStatus.DeviceError;
         var header = new SegmentHeader(next!.Id, next.Disk, _identity.StoreId, _nextNumber++, End, (uint)_segments.SegmentBytes,
             _identity.OpenCount);
         _active = next;

@@ -53,16 +53,16 @@ public sealed partial class MapCache
     private bool WriteInPlace(MapPage page)
     {
         if (TakeSlot() is not (>= 0 and var slot)) return false;
-        var hash = MapPageFile.HashOf(page.Entries);
-        var result = _file.Write(slot, page.Entries);
+        var result = _file.TryWrite(slot, page.Entries);
         if (!result.IsOk)
         {
             GiveSlot(slot);
-            OnWriteFailed(result, slot);
+            // A disk thread makes the file longer at this moment: then soon.
+            if (result.Status != IoStatus.Busy) OnWriteFailed(result, slot);
             return false;
         }
         _written++;
-        Place(page, slot, hash);
+        Place(page, slot, MapPageFile.HashOf(page.Entries));
         return true;
     }
 

@@ -36,12 +36,21 @@ internal sealed class MapPageFile(DiskPool disk) : IDisposable
 
     public static ulong HashOf(ReadOnlySpan<MapEntry> entries) => XxHash3.HashToUInt64(MemoryMarshal.AsBytes(entries));
 
-    /// <summary>NoSpace: the file may not grow.</summary>
+    /// <summary>NoSpace: the file may not grow. A disk thread.</summary>
     public DiskResult Write(int slot, ReadOnlySpan<MapEntry> entries)
     {
         var result = Reach((slot + 1L) * SlotBytes);
-        return result.IsOk ? _file!.WriteAll((long)slot * SlotBytes, MemoryMarshal.AsBytes(entries)) : result;
+        return result.IsOk ? Put(slot, entries) : result;
     }
+
+    /// <summary>The same for the loop, which waits for no other thread: Busy if one is making the file longer and the slot is behind its end. It makes it longer by the least only.</summary>
+    public DiskResult TryWrite(int slot, ReadOnlySpan<MapEntry> entries)
+    {
+        var result = TryReach((slot + 1L) * SlotBytes);
+        return result.IsOk ? Put(slot, entries) : result;
+    }
+
+    private DiskResult Put(int slot, ReadOnlySpan<MapEntry> entries) => _file!.WriteAll((long)slot * SlotBytes, MemoryMarshal.AsBytes(entries));
 
     /// <summary>BadChecksum: it is not what was written there. Tried twice: an error of the moment must not cost a start of the node.</summary>
     public DiskResult Read(int slot, ulong hash, Span<MapEntry> to)
@@ -73,22 +82,38 @@ internal sealed class MapPageFile(DiskPool disk) : IDisposable
     private DiskResult Reach(long lengthBytes)
     {
         if (LengthBytes >= lengthBytes) return DiskResult.Done();
-        lock (_gate)
+        lock (_gate) return Grow(lengthBytes, GrowSlotsMax);
+    }
+
+    private DiskResult TryReach(long lengthBytes)
+    {
+        if (LengthBytes >= lengthBytes) return DiskResult.Done();
+        if (!_gate.TryEnter()) return DiskResult.Failed(IoStatus.Busy, $"{Name} is being made longer");
+        try
         {
-            if (LengthBytes >= lengthBytes) return DiskResult.Done();
-            var file = _file;
-            if (file is null)
-            {
-                var opened = disk.Open(Name, create: true, out file);
-                if (!opened.IsOk) return opened;
-                _file = file;
-            }
-            var to = Math.Max(lengthBytes, LengthBytes + Math.Clamp(LengthBytes, GrowSlotsMin * (long)SlotBytes, GrowSlotsMax * (long)SlotBytes));
-            if (disk.HomeFreeBytes - (to - LengthBytes) < ReserveBytes)
-                return DiskResult.Failed(IoStatus.NoSpace, $"{Name} can't grow to {to >> 10} KiB: the file system has {disk.HomeFreeBytes >> 10} KiB free, of which the next checkpoint needs {ReserveBytes >> 10} KiB");
-            var result = file!.Preallocate(to);
-            if (result.IsOk) Volatile.Write(ref _lengthBytes, to);
-            return result;
+            return Grow(lengthBytes, GrowSlotsMin);
         }
+        finally
+        {
+            _gate.Exit();
+        }
+    }
+
+    private DiskResult Grow(long lengthBytes, int slotsMax)
+    {
+        if (LengthBytes >= lengthBytes) return DiskResult.Done();
+        var file = _file;
+        if (file is null)
+        {
+            var opened = disk.Open(Name, create: true, out file);
+            if (!opened.IsOk) return opened;
+            _file = file;
+        }
+        var to = Math.Max(lengthBytes, LengthBytes + Math.Clamp(LengthBytes, GrowSlotsMin * (long)SlotBytes, slotsMax * (long)SlotBytes));
+        if (disk.HomeFreeBytes - (to - LengthBytes) < ReserveBytes)
+            return DiskResult.Failed(IoStatus.NoSpace, $"{Name} can't grow to {to >> 10} KiB: the file system has {disk.HomeFreeBytes >> 10} KiB free, of which the next checkpoint needs {ReserveBytes >> 10} KiB");
+        var result = file!.Preallocate(to);
+        if (result.IsOk) Volatile.Write(ref _lengthBytes, to);
+        return result;
     }
 }

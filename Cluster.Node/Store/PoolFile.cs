@@ -1,7 +1,7 @@
 namespace Cluster.Node.Store;
 
 /// <summary>A file of a <see cref="DiskPool"/>: knows its disk, times what it does, and notes what fails.</summary>
-public sealed class PoolFile(StoreDisk disk, IDiskFile file, Func<bool> readsCount) : IDiskFile
+public sealed class PoolFile(StoreDisk disk, IDiskFile file, string name, Func<bool> readsCount) : IDiskFile
 {
     public StoreDisk Disk => disk;
 
@@ -24,7 +24,7 @@ public sealed class PoolFile(StoreDisk disk, IDiskFile file, Func<bool> readsCou
         if (result.IsOk) return result;
         // While a store is opened, what can't be read is the log or a header, without which there is no store.
         if (readsCount()) disk.Note(in result);
-        else disk.NoteRead(in result);
+        else disk.NoteRead(in result, name, offsetBytes);
         return result;
     }
 

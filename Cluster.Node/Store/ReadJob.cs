@@ -80,6 +80,8 @@ internal sealed class ReadJob(BlockStore store) : DiskJob
         for (var index = 0; index < _pieceCount; index++) _pieces[index].Segment.Readers++;
     }
 
+    public override bool MayBeLeft => true;
+
     public override void Execute()
     {
         for (; _next < _pieceCount; _next++)
@@ -97,7 +99,7 @@ internal sealed class ReadJob(BlockStore store) : DiskJob
         store.Stages.Ended(LoopWait.DiskRead, _queued);
         for (var index = 0; index < _pieceCount; index++) _pieces[index].Segment.Readers--;
         Deliver();
-        store.OnJobDone();
+        store.OnJobDone(this);
     }
 
     /// <summary>Gives the answer and itself back. Last use of the job by the caller.</summary>

@@ -21,16 +21,19 @@ public sealed class Segment(int index, string name, Guid id, IDiskFile file)
     /// <summary>A call on its disk does not return.</summary>
     public bool IsHung => File is PoolFile { Disk.IsHung: true };
 
+    /// <summary>Null: that is missing, or the store knows of no disks.</summary>
+    internal StoreDisk? PoolDisk => (File as PoolFile)?.Disk;
+
     public bool IsOn(StoreDisk disk) => File is PoolFile known && known.Disk == disk;
 
     /// <summary>Its file is gone, or goes: the slot is not used any more.</summary>
     public bool IsRetired { get; set; }
 
-    /// <summary>Whether its disk may be written to next; asked once for each segment that is taken.</summary>
-    public bool IsTurn() => File is not PoolFile known || known.Disk.IsTurn();
+    /// <summary>Whether its disk may be written to next, and answers; asked once for each segment that is taken.</summary>
+    public bool IsTurn() => File is not PoolFile known || (!known.Disk.IsHung && known.Disk.IsTurn());
 
     /// <summary>A read found bad bytes of a block here.</summary>
-    public void CountBad() => (File as PoolFile)?.Disk.CountError();
+    public void CountBad(uint offsetBytes) => PoolDisk?.CountErrorAt(Name, offsetBytes);
 
     /// <summary>It is on a disk that is not there: its blocks can't be read, and it is not used anew.</summary>
     public bool IsMissing => File is MissingFile;

@@ -157,13 +157,21 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
     private readonly List<Segment> _sorting = [];
 
     /// <summary>Takes a free segment out of the table for good, for its file to be deleted: one of a disk that is to be emptied, once the others make the reserve.</summary>
-    /// <param name="except">The cleaner may be reading it.</param>
-    public Segment? RetireAvoided(Segment? except = null)
+    /// <param name="mayGo">Not one that the cleaner may be reading, nor of a disk that does not answer.</param>
+    public Segment? RetireAvoided(Func<Segment, bool> mayGo)
     {
-        if (_avoided.Count == 0 || _free.Count <= Reserve(SpaceClass.Data) || _avoided.Peek() == except || _avoided.Peek().IsHung) return null;
-        var segment = _avoided.Dequeue();
-        Retire(segment);
-        return segment;
+        if (_free.Count <= Reserve(SpaceClass.Data)) return null;
+        for (var left = _avoided.Count; left > 0; left--)
+        {
+            var segment = _avoided.Dequeue();
+            if (mayGo(segment))
+            {
+                Retire(segment);
+                return segment;
+            }
+            _avoided.Enqueue(segment);
+        }
+        return null;
     }
 
     /// <summary>The same of one disk, that has to give room, beyond the reserve.</summary>

@@ -29,10 +29,19 @@ public sealed record StoreDiskFacts(Guid Id, string Path, DiskState State, bool 
 public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
 {
     /// <summary>See <see cref="IsHung"/>.</summary>
-    private const double HungMs = 5000;
+    internal const int HungMs = 5000;
+
+    /// <summary>Errors that begin in one page of a file are one place; so many places are remembered, and the oldest forgotten first.</summary>
+    private const int PlaceBytes = 4096;
+    private const int PlacesMax = 1024;
 
     private long _errors;
-    private long _errorsSeen;
+    private long _blamed;
+    private long _blamedSeen;
+
+    /// <summary>Where errors were lately, and in which order they came. Under the lock of the first.</summary>
+    private readonly HashSet<(string File, long Page)> _places = [];
+    private readonly Queue<(string File, long Page)> _placesInOrder = new();
     private long _freeBytes;
     private ulong _fileSystem;
     private int _segments;
@@ -42,6 +51,8 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
     private volatile bool _isDrained;
     private volatile bool _isSuspect;
     private volatile bool _isEmpty;
+    private volatile bool _hasLeftRead;
+    private volatile bool _hasLeftWrite;
 
     public IDisk Files => files;
 
@@ -86,6 +97,9 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
         return true;
     }
 
+    /// <summary>Other calls that may not return, on names and labels: only whether they do is looked at.</summary>
+    internal DiskMeter Waits { get; } = new(clock);
+
     /// <summary>What is wrong with it as long as no call has failed, in one sentence without its full stop; or "".</summary>
     public string Problem { get => _problem; internal set => _problem = value; }
 
@@ -122,16 +136,27 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
     }
 
     /// <summary>A call on it is under way for so long that nothing more is asked of it that can wait.</summary>
-    internal bool IsHung => Math.Max(Reads.UnderWayMs, Math.Max(Writes.UnderWayMs, Syncs.UnderWayMs)) >= HungMs;
+    internal bool IsHung => _hasLeftRead || _hasLeftWrite || Math.Max(Math.Max(Reads.UnderWayMs, Waits.UnderWayMs), Math.Max(Writes.UnderWayMs, Syncs.UnderWayMs)) >= HungMs;
 
     /// <summary>Whether what is at its path is still this disk, and not the directory that its file system was mounted on. Blocks; the home is not asked.</summary>
     internal DiskResult CheckLabel()
     {
         if (isHome) return DiskResult.Done();
+        var began = Waits.Begin();
         var status = DiskLabel.TryRead(files, out var label, out var reason);
+        Waits.End(began, counts: false);
         if (status == IoStatus.Ok && label.Disk == Id) return DiskResult.Done();
         return DiskResult.Failed(IoStatus.DeviceError, status == IoStatus.Ok ? $"disk {label.Disk} is at {Path} now" : $"there is no label of it at {Path} ({(reason.Length > 0 ? reason : "it is empty")}): is its file system mounted?");
     }
+
+    /// <summary>A read that nobody waits for has not returned yet: it hangs, also if other calls came back since.</summary>
+    internal bool HasLeftRead { get => _hasLeftRead; set => _hasLeftRead = value; }
+
+    /// <summary>The same of a write.</summary>
+    internal bool HasLeftWrite { get => _hasLeftWrite; set => _hasLeftWrite = value; }
+
+    /// <summary>Its place among the disks of the store; 0: the home. Loop only.</summary>
+    internal int Index { get; set; }
 
     internal void CountSegments(int more) => Interlocked.Add(ref _segments, more);
 
@@ -144,13 +169,39 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
     }
 
     /// <summary>A read that failed spoils the blocks it was for, and no more.</summary>
-    internal void NoteRead(in DiskResult result)
+    internal void NoteRead(in DiskResult result, string file, long offsetBytes)
+    {
+        if (result.Status == IoStatus.DeviceError) CountErrorAt(file, offsetBytes);
+    }
+
+    internal void NoteProbe(in DiskResult result)
     {
         if (result.Status == IoStatus.DeviceError) CountError();
     }
 
-    /// <summary>A read failed or gave bad bytes, or a probe failed.</summary>
-    internal void CountError() => Interlocked.Increment(ref _errors);
+    /// <summary>A probe failed.</summary>
+    private void CountError()
+    {
+        Interlocked.Increment(ref _errors);
+        Interlocked.Increment(ref _blamed);
+    }
+
+    /// <summary>A read failed or gave bad bytes. A place is blamed once: that it is read again and again, which its only copy may be, makes the disk no worse.</summary>
+    internal void CountErrorAt(string file, long offsetBytes)
+    {
+        var place = (file, offsetBytes / PlaceBytes);
+        lock (_places)
+        {
+            if (!_places.Add(place))
+            {
+                Interlocked.Increment(ref _errors);
+                return;
+            }
+            _placesInOrder.Enqueue(place);
+            if (_placesInOrder.Count > PlacesMax) _places.Remove(_placesInOrder.Dequeue());
+        }
+        CountError();
+    }
 
     /// <summary>What it did since the last call of this. One thread.</summary>
     internal DiskWindow TakeWindow()
@@ -159,9 +210,9 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
         Add(Writes, ref calls, ref latency);
         Add(Syncs, ref calls, ref latency);
         Add(Reads, ref calls, ref latency);
-        var errors = Errors;
-        var more = (int)Math.Min(errors - _errorsSeen, int.MaxValue);
-        _errorsSeen = errors;
+        var blamed = Interlocked.Read(ref _blamed);
+        var more = (int)Math.Min(blamed - _blamedSeen, int.MaxValue);
+        _blamedSeen = blamed;
         return new DiskWindow(calls, latency, more);
     }
 

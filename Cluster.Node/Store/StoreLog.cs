@@ -27,6 +27,15 @@ internal static partial class StoreLog
     [LoggerMessage(6, LogLevel.Warning, "The cleaner at {Disk} left segment {Segment} alone: {Reason}")]
     public static partial void CleanerSkipped(ILogger logger, string disk, string segment, string reason);
 
+    [LoggerMessage(25, LogLevel.Warning, "The stop of the store at {Store} does not wait for {Jobs} reads, deletions, or writes of the cleaner: disks that do not answer: {Paths}")]
+    public static partial void StopLeaves(ILogger logger, string store, string paths, int jobs);
+
+    [LoggerMessage(24, LogLevel.Warning, "The cleaner of the store at {Store} left segment {Segment} alone: disk {Disk}, at {Path}, does not answer. It goes on there once that does")]
+    public static partial void CleanerLeft(ILogger logger, string store, string segment, Guid disk, string path);
+
+    [LoggerMessage(26, LogLevel.Warning, "The cleaner of the store at {Store} gave up what it wrote beside the log: disk {Disk}, at {Path}, does not answer. It is copied again, elsewhere")]
+    public static partial void ColdLeft(ILogger logger, string store, Guid disk, string path);
+
     [LoggerMessage(8, LogLevel.Warning, "The store at {Disk} holds {LiveMiB} MiB of data, of {CapacityMiB} MiB: {Consequence}; trim or delete data, or add disk space")]
     public static partial void SpaceLow(ILogger logger, string disk, long liveMiB, long capacityMiB, string consequence);
 
@@ -65,8 +74,8 @@ internal static partial class StoreLog
     public static partial void RetireFailed(ILogger logger, string store, string reason);
 
     [LoggerMessage(20, LogLevel.Warning,
-        "The file system of the store at {Store} has no room for its next checkpoint, of {NeededKiB} KiB with {FreeKiB} KiB free ({Reason}): something else fills it; make room, or the log is kept and grows")]
-    public static partial void NoCheckpointRoom(ILogger logger, string store, long neededKiB, long freeKiB, string reason);
+        "The file system of the store at {Store} has no room for its next checkpoint, of {NeededKiB} KiB with {FreeKiB} KiB free ({Reason}): {What}; make room, or the log is kept and grows")]
+    public static partial void NoCheckpointRoom(ILogger logger, string store, long neededKiB, long freeKiB, string reason, string what);
 
     [LoggerMessage(21, LogLevel.Information, "The file system of the store at {Store} has room for the next checkpoint again")]
     public static partial void CheckpointRoomAgain(ILogger logger, string store);

@@ -53,7 +53,8 @@ public sealed partial class VolumeStore
         }
         if (job is null) return false;
         job.Then = _store.TakePagedRead().Prepare(this, _repositions, range, completion, token);
-        _store.Submit(DiskLane.Read, job);
+        // They lie in the home: not behind reads of another disk.
+        _store.Submit(DiskLane.Map, job);
         return true;
     }
 

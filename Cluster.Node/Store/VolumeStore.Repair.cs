@@ -99,7 +99,7 @@ public sealed partial class VolumeStore
             if (Damage is not null) status = IoStatus.BadChecksum;
         }
         if (status != IoStatus.Ok) completion.OnReadEach(token, status, 0, null);
-        else _store.Submit(background ? DiskLane.Background : DiskLane.Read, new EachReadJob(_store, this, range, snapshot, completion, token));
+        else _store.Submit(background ? DiskLane.Scrub : DiskLane.Read, new EachReadJob(_store, this, range, snapshot, completion, token));
     }
 
     /// <summary>

@@ -13,13 +13,27 @@ public sealed partial class ControlPlane
     /// <summary>Between two looks at what a drain waits for.</summary>
     private static readonly TimeSpan DrainPause = TimeSpan.FromMilliseconds(250);
 
-    public async Task<ControlResult<DrainResource>> DrainNodeAsync(string name, TimeSpan atMost, CancellationToken cancellation)
+    public async Task<ControlResult<DrainResource>> DrainNodeAsync(string name, TimeSpan atMost, bool forRestart, CancellationToken cancellation)
+    {
+        try
+        {
+            return await MoveOwnersAsync(name, atMost, forRestart, cancellation);
+        }
+        catch (OperationCanceledException) when (forRestart)
+        {
+            // Here too, not only by who asked: that one's word may have come before the cordon that was under way. It answers within AskMax.
+            await EndRestartAsync(name, CancellationToken.None);
+            throw;
+        }
+    }
+
+    private async Task<ControlResult<DrainResource>> MoveOwnersAsync(string name, TimeSpan atMost, bool forRestart, CancellationToken cancellation)
     {
         if (_parts is not { } parts) return NotReady;
         var known = await FindNodeAsync(parts, name, cancellation);
         if (!known.IsOk) return new ControlFailure(known.Status, known.Reason);
         var started = Stopwatch.GetTimestamp();
-        var (moved, cordoned) = (0, known.Value!.Cordoned);
+        var (moved, cordoned) = (0, false);
         for (var failures = new List<string>(); ;)
         {
             var planned = await PlanDrainAsync(name, cancellation);
@@ -29,7 +43,7 @@ public sealed partial class ControlPlane
             if (!cordoned)
             {
                 // Before the first owner leaves: from here on none is sent to the node.
-                var cordon = await SetCordonedAsync(name, true, cancellation);
+                var cordon = forRestart ? await CordonForRestartAsync(name, true, cancellation) : await SetCordonedAsync(name, true, cancellation);
                 if (!cordon.IsOk) return new ControlFailure(cordon.Status, cordon.Reason);
                 cordoned = true;
             }

@@ -24,8 +24,7 @@ public sealed partial class ControlPlane
             var made = await groups.CreateAsync(name, members, cancellation);
             parts.OnGroup(name, members.Select(member => member.FullName), made.IsOk ? null : made.Reason);
             if (!made.IsOk) return new ControlFailure(made.Status, made.Reason);
-            // What fails is tried again by the next sweep: the group that was asked for is there.
-            if (made.Value!.IsNew) ReportSwept(parts, await groups.RetireAsync(KeepsOf(parts), CancellationToken.None));
+            if (made.Value!.IsNew) await RetireBehindAsync(parts, groups, made.Value.Record);
             return new CreatedSnapshotGroup(Of(made.Value!.Record, SnapshotGroupResource.Ready, _ => true), made.Value.IsNew);
         });
     }
@@ -67,6 +66,19 @@ public sealed partial class ControlPlane
         if (_parts is not { } parts) return;
         var groups = new SnapshotGroups(new SnapshotGroupBook(parts.Log), new OwnersOfGroup(parts), TimeProvider.System);
         ReportSwept(parts, await groups.SweepAsync(KeepsOf(parts), CancellationToken.None));
+    }
+
+    /// <summary>The older ones of the same volumes only; all others wait for the next sweep. What fails is told, and tried again by that: the group that was asked for is there.</summary>
+    private static async Task RetireBehindAsync(ControlParts parts, SnapshotGroups groups, SnapshotGroupRecord made)
+    {
+        try
+        {
+            ReportSwept(parts, await groups.RetireBehindAsync(made, KeepsOf(parts), CancellationToken.None));
+        }
+        catch (MetaLogUnavailableException e)
+        {
+            ReportSwept(parts, [new SweptGroup(made, SweepStep.Retired, new ControlFailure(ControlStatus.Unavailable, $"older groups of its volumes can't be retired now: {e.Message}"))]);
+        }
     }
 
     private static void ReportSwept(ControlParts parts, IEnumerable<SweptGroup> swept)

@@ -42,6 +42,15 @@ public sealed partial class ControlPlane
         return answer.IsOk ? Of(answer.Value!.Report) : new ControlFailure(answer.Status, answer.Reason);
     }
 
+    public Task<ControlResult<NodeResource>> EndRestartAsync(string name, CancellationToken cancellation) => CordonForRestartAsync(name, false, cancellation);
+
+    private async Task<ControlResult<NodeResource>> CordonForRestartAsync(string name, bool begins, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var list = await AskPlacementAsync<PlacementProtocol.NodeList>(parts, new PlacementProtocol.CordonForRestart(name, begins), AskMax, cancellation);
+        return list.IsOk ? Of(list.Value!.Nodes[0]) : new ControlFailure(list.Status, list.Reason);
+    }
+
     public ControlResult<IReadOnlyList<OpenVolumeResource>> ListOpenVolumes() => _parts is not { } parts ? NotReady
         : parts.OpenVolumes().Order(StringComparer.Ordinal).Select(name => new OpenVolumeResource(name)).ToArray();
 

@@ -44,20 +44,30 @@ internal sealed class JournalFolds(IMetaLog log)
     private async Task<Folded<TState>> ReadOnAsync<TState, TEvent>(
         string stream, Folded<TState> known, Func<TState, TEvent, TState> apply, CancellationToken cancellation)
     {
-        for (var images = 0; ; images++)
+        // The stream was seen to go so far.
+        long reaches = 0;
+        for (var images = 0; ;)
         {
-            var isWhole = true;
+            var (before, isWhole) = (known.SequenceNr, true);
             await foreach (var e in log.ReadEventsAsync(stream, known.SequenceNr + 1, long.MaxValue, long.MaxValue, cancellation))
             {
                 isWhole = e.SequenceNr == known.SequenceNr + 1;
                 if (!isWhole) break;
                 known = new Folded<TState>(apply(known.State, Decode<TEvent>(e.Payload)), e.SequenceNr);
             }
-            if (isWhole) return known;
+            if (isWhole && known.SequenceNr == before && reaches <= before)
+            {
+                // Nothing new, or all of it was let go. Read again in the second case: what was journaled between the two questions is no gap.
+                reaches = await log.HighestSequenceNrAsync(stream, cancellation);
+                if (reaches <= before) return known;
+                continue;
+            }
+            if (isWhole && known.SequenceNr >= reaches) return known;
             // What comes next was let go: an image has it, which was there before. If that is let go in turn just now, a newer one has.
             var image = await log.LoadSnapshotAsync(stream, MetaSnapshotRange.All, cancellation);
             Invariant.That(images < ImagesMax && image is not null && image.SequenceNr > known.SequenceNr, $"the journal's stream {stream} lacks events behind {known.SequenceNr}, and no image has them");
             known = new Folded<TState>(apply(known.State, Decode<TEvent>(image.Payload)), image.SequenceNr);
+            images++;
         }
     }
 

@@ -25,7 +25,7 @@ internal sealed partial class SnapshotGroups
 {
     /// <summary>
     /// Finishes what was begun and given up on whatever node, and then deletes what labels want gone. Several may do so at one time, and beside those who make groups: every step is a compare and set,
-    /// or comes to the same when it is done twice.
+    /// or comes to the same when it is done twice. What can't be done with one group keeps no other from its turn.
     /// </summary>
     /// <param name="keepOf">What a volume's label wants kept; null: it has none.</param>
     public async Task<IReadOnlyList<SweptGroup>> SweepAsync(Func<VolumeId, Task<int?>> keepOf, CancellationToken cancellation)
@@ -34,29 +34,67 @@ internal sealed partial class SnapshotGroups
         foreach (var record in await book.ListAsync(cancellation))
         {
             if (record.Phase == SnapshotGroupPhase.Ready || (record.Phase != SnapshotGroupPhase.Undoing && IsFresh(record, time.GetUtcNow()))) continue;
-            // Whoever has written since the list was read is at work at it.
-            if (await book.ReadAsync(record.Name, cancellation) is not ({ } now, var version) || now.Phase != record.Phase || now.Attempt != record.Attempt) continue;
-            var isMarked = now.Phase == SnapshotGroupPhase.Marked;
-            swept.Add(new SweptGroup(now, isMarked ? SweepStep.Finished : SweepStep.Undone, await (isMarked ? FinishAsync(now, version) : UndoAsync(now, version))));
+            var isMarked = record.Phase == SnapshotGroupPhase.Marked;
+            if (await SweepAsync(record, isMarked ? SweepStep.Finished : SweepStep.Undone, isMarked ? FinishAsync : UndoAsync, cancellation) is { } done) swept.Add(done);
         }
-        swept.AddRange(await RetireAsync(keepOf, cancellation));
+        await RetireAsync(await book.ListAsync(cancellation), keepOf, swept, cancellation);
         return swept;
     }
 
-    /// <summary>Deletes, as a whole each, the groups that are more than the labels of their volumes want.</summary>
-    public async Task<IReadOnlyList<SweptGroup>> RetireAsync(Func<VolumeId, Task<int?>> keepOf, CancellationToken cancellation)
+    /// <summary>Of the groups of exactly the same volumes, deletes, as a whole each, those that are more than the labels of these volumes want.</summary>
+    public async Task<IReadOnlyList<SweptGroup>> RetireBehindAsync(SnapshotGroupRecord made, Func<VolumeId, Task<int?>> keepOf, CancellationToken cancellation)
     {
         var swept = new List<SweptGroup>();
-        var ready = (await book.ListAsync(cancellation)).Where(record => record.Phase == SnapshotGroupPhase.Ready).ToArray();
-        var keeps = new Dictionary<VolumeId, int?>();
-        foreach (var volume in ready.SelectMany(record => record.Members).Select(member => member.Volume).Distinct()) keeps[volume] = await keepOf(volume);
-        foreach (var record in SnapshotGroupRetention.Surplus(ready, volume => keeps[volume]))
-        {
-            if (await book.ReadAsync(record.Name, cancellation) is ({ Phase: SnapshotGroupPhase.Ready } now, var version) && now.Attempt == record.Attempt)
-                swept.Add(new SweptGroup(now, SweepStep.Retired, await UndoAsync(now, version)));
-        }
+        await RetireAsync((await book.ListAsync(cancellation)).Where(record => IsOf(record, made.Members)), keepOf, swept, cancellation);
         return swept;
     }
+
+    private async Task RetireAsync(IEnumerable<SnapshotGroupRecord> records, Func<VolumeId, Task<int?>> keepOf, List<SweptGroup> swept, CancellationToken cancellation)
+    {
+        var ready = records.Where(record => record.Phase == SnapshotGroupPhase.Ready).ToArray();
+        var (keeps, unknown) = (new Dictionary<VolumeId, int?>(), new HashSet<VolumeId>());
+        foreach (var record in ready)
+        {
+            foreach (var volume in record.Members.Select(member => member.Volume).Where(volume => !keeps.ContainsKey(volume) && !unknown.Contains(volume)))
+            {
+                try
+                {
+                    keeps[volume] = await keepOf(volume);
+                }
+                catch (Exception e) when (IsOfOneGroup(e))
+                {
+                    // What is wanted of its groups nobody knows: they stay. Told once for each volume.
+                    unknown.Add(volume);
+                    swept.Add(NotSwept(record, SweepStep.Retired, e));
+                }
+            }
+        }
+        var known = ready.Where(record => !record.Members.Any(member => unknown.Contains(member.Volume)));
+        foreach (var record in SnapshotGroupRetention.Surplus(known, volume => keeps[volume]))
+        {
+            if (await SweepAsync(record, SweepStep.Retired, UndoAsync, cancellation) is { } done) swept.Add(done);
+        }
+    }
+
+    /// <summary>Null: whoever has written since the list was read is at work at it.</summary>
+    private async Task<SweptGroup?> SweepAsync(SnapshotGroupRecord record, SweepStep step, Func<SnapshotGroupRecord, long, Task<ControlFailure?>> work, CancellationToken cancellation)
+    {
+        try
+        {
+            if (await book.ReadAsync(record.Name, cancellation) is not ({ } now, var version) || now.Phase != record.Phase || now.Attempt != record.Attempt) return null;
+            return new SweptGroup(now, step, await work(now, version));
+        }
+        catch (Exception e) when (IsOfOneGroup(e))
+        {
+            return NotSwept(record, step, e);
+        }
+    }
+
+    /// <summary>Without the journal nothing can be done with the others either.</summary>
+    private static bool IsOfOneGroup(Exception e) => e is not (MetaLogUnavailableException or OperationCanceledException);
+
+    private static SweptGroup NotSwept(SnapshotGroupRecord record, SweepStep step, Exception e) =>
+        new(record, step, new ControlFailure(ControlStatus.Unavailable, $"snapshot group \"{record.Name}\" can't be looked at: {e.Message}"));
 }
 
 /// <summary>Groups by the label snapshot-group-keep of their volumes. Pure.</summary>

@@ -66,14 +66,14 @@ public sealed class DeviceControl : IDeviceControl
         ReadOnly = view.Device.ReadOnly,
         Kind = view.Device.Kind == AttacherKind.KernelNbd ? Attachers.KernelNbd : Attachers.FuseLoop,
         Served = view.Device.IsServed,
-        Mounts = [.. view.Mounts.Select(mount => new MountResource { Path = mount.Path, FileSystem = mount.FileSystem, Options = mount.Options, ReadOnly = mount.IsReadOnly })],
+        Mounts = [.. view.Mounts.Select(mount => new MountResource { Path = mount.Path, FileSystem = mount.FileSystem, Options = mount.Options, ReadOnly = mount.IsReadOnly, Trouble = FileSystemHealth.Trouble(mount) })],
     };
 
     private static ControlFailure Failure(AttachStatus status, string reason) => new(status switch
     {
         AttachStatus.NotFound => ControlStatus.NotFound,
         AttachStatus.Invalid => ControlStatus.Invalid,
-        AttachStatus.TimedOut => ControlStatus.TimedOut,
+        AttachStatus.TimedOut or AttachStatus.Running => ControlStatus.TimedOut,
         AttachStatus.Failed => ControlStatus.Unavailable,
         _ => ControlStatus.Conflict,
     }, Sentence(reason));

@@ -1,10 +1,10 @@
 using System.Collections.Immutable;
 using System.Net;
 using System.Net.Http.Headers;
-using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using Cluster.Csi.Csi;
+using Cluster.Messages.Model;
 using Cluster.Node.Hosting.Options;
 using Grpc.Core;
 
@@ -22,14 +22,14 @@ public sealed class ClaimReader : IDisposable
     /// <summary>Kubernetes keeps no object that is larger (etcd's bound on a request is 1.5 MiB).</summary>
     private const int AnswerBytesMax = 2 << 20;
 
-    private readonly string _credentials;
+    private readonly PodCredentials _credentials;
     private readonly HttpClient _http;
 
     /// <param name="api">Such as https://10.96.0.1:443.</param>
-    /// <param name="credentials">The directory with `token` and `ca.crt`; both are read anew for each call, since they are replaced now and then.</param>
+    /// <param name="credentials">The directory with `token` and `ca.crt`; read for each call.</param>
     public ClaimReader(Uri api, string credentials)
     {
-        _credentials = credentials;
+        _credentials = new PodCredentials(credentials);
         var handler = new SocketsHttpHandler { AllowAutoRedirect = false, UseProxy = false };
         handler.SslOptions.RemoteCertificateValidationCallback = (_, certificate, chain, errors) => IsTrusted(certificate, chain, errors);
         _http = new HttpClient(handler) { BaseAddress = api, Timeout = TimeSpan.FromMilliseconds(TimeoutMs), MaxResponseContentBufferSize = AnswerBytesMax };
@@ -37,24 +37,28 @@ public sealed class ClaimReader : IDisposable
 
     public Uri Api => _http.BaseAddress!;
 
-    /// <summary>Null: nobody is asked. With "auto" that is so unless the process runs in a pod that has credentials.</summary>
+    /// <summary>Null: nobody is asked. Wrong settings were refused on load (<see cref="NodeSettings"/>).</summary>
     public static ClaimReader? Of(NodeOptions options, Func<string, string?> variable)
     {
-        if (options.KubernetesApi == "off") return null;
-        if (options.KubernetesApi != "auto") return new ClaimReader(new Uri(options.KubernetesApi), options.KubernetesCredentials);
-        if (variable("KUBERNETES_SERVICE_HOST") is not { Length: > 0 } host || !File.Exists(Path.Combine(options.KubernetesCredentials, "token"))) return null;
-        return new ClaimReader(new UriBuilder("https", host, int.TryParse(variable("KUBERNETES_SERVICE_PORT"), out var port) ? port : 443).Uri, options.KubernetesCredentials);
+        var address = KubernetesApiAddress.Of(options, variable);
+        Invariant.That(address.Error.Length == 0, "Where the API server is was checked on load");
+        return address.Api is { } api ? new ClaimReader(api, options.KubernetesCredentials) : null;
     }
 
     /// <summary>The claim's labels and annotations that begin with <paramref name="prefix"/>. None if there is no such claim any more.</summary>
     public async Task<CsiResult<ImmutableSortedDictionary<string, string>>> ReadAsync(string scope, string claim, string prefix, CancellationToken cancellation)
     {
         var what = $"the claim {scope}/{claim}";
+        var token = _credentials.Token();
+        if (token.Error is { } noToken) return Named(noToken, what);
+        // The connection may have been made before; what would not make another one is said at once, not when it has to.
+        var authorities = _credentials.Authorities();
+        if (authorities.Error is { } noAuthorities) return Named(noAuthorities, what);
+        Dispose(authorities.Value!);
         try
         {
             using var request = new HttpRequestMessage(HttpMethod.Get, $"/api/v1/namespaces/{Uri.EscapeDataString(scope)}/persistentvolumeclaims/{Uri.EscapeDataString(claim)}");
-            var token = await File.ReadAllTextAsync(Path.Combine(_credentials, "token"), cancellation);
-            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token.Trim());
+            request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token.Value);
             using var answer = await _http.SendAsync(request, cancellation);
             if (answer.StatusCode == HttpStatusCode.NotFound) return ImmutableSortedDictionary<string, string>.Empty;
             if (answer.StatusCode is HttpStatusCode.Forbidden or HttpStatusCode.Unauthorized) return new CsiError(StatusCode.FailedPrecondition,
@@ -67,7 +71,11 @@ public sealed class ClaimReader : IDisposable
         {
             return Unavailable(what, $"no answer within {TimeoutMs / 1000} s");
         }
-        catch (Exception e) when (e is HttpRequestException or IOException or UnauthorizedAccessException or JsonException)
+        catch (HttpRequestException e) when (e.HttpRequestError == HttpRequestError.SecureConnectionError)
+        {
+            return Unavailable(what, $"{_http.BaseAddress!.Authority} does not prove by a certificate for this address, signed by one in {_credentials.AuthoritiesFile}, that it is that server ({(e.InnerException ?? e).Message})");
+        }
+        catch (Exception e) when (e is HttpRequestException or IOException or JsonException)
         {
             return Unavailable(what, (e.InnerException ?? e).Message);
         }
@@ -96,24 +104,25 @@ public sealed class ClaimReader : IDisposable
 
     private static CsiError Unavailable(string what, string why) => new(StatusCode.Unavailable, $"Kubernetes' API server could not be asked for {what}: {why}.");
 
+    private static CsiError Named(CsiError error, string what) => error with { Message = $"Kubernetes' API server can't be asked for {what}: {error.Message}" };
+
+    private static void Dispose(X509Certificate2Collection certificates)
+    {
+        foreach (var certificate in certificates) certificate.Dispose();
+    }
+
     private bool IsTrusted(X509Certificate? certificate, X509Chain? chain, System.Net.Security.SslPolicyErrors errors)
     {
         // The name and the time must be right in any case; who signed it, the pod's ca.crt says.
         if (certificate is null || chain is null || (errors & ~System.Net.Security.SslPolicyErrors.RemoteCertificateChainErrors) != 0) return false;
-        var trusted = new X509Certificate2Collection();
-        try
-        {
-            trusted.ImportFromPemFile(Path.Combine(_credentials, "ca.crt"));
-        }
-        catch (Exception e) when (e is IOException or UnauthorizedAccessException or CryptographicException)
-        {
-            return false;
-        }
+        if (_credentials.Authorities().Value is not { } authorities) return false;
         chain.ChainPolicy.TrustMode = X509ChainTrustMode.CustomRootTrust;
         chain.ChainPolicy.RevocationMode = X509RevocationMode.NoCheck;
         chain.ChainPolicy.CustomTrustStore.Clear();
-        chain.ChainPolicy.CustomTrustStore.AddRange(trusted);
+        chain.ChainPolicy.CustomTrustStore.AddRange(authorities);
         using var checkedCertificate = new X509Certificate2(certificate);
-        return chain.Build(checkedCertificate);
+        var isTrusted = chain.Build(checkedCertificate);
+        Dispose(authorities);
+        return isTrusted;
     }
 }

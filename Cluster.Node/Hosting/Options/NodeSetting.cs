@@ -44,7 +44,7 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
         new("nbd-socket", true, "a path of at most 107 bytes", (o, v) => v.Length <= 107 ? o with { NbdSocket = v } : null),
         new("csi-socket", true, "off, or a path of at most 107 bytes", (o, v) => v.Length <= 107 ? o with { CsiSocket = v } : null),
         new("kubernetes-api", false, "auto, off, or an https address such as https://10.96.0.1:443", (o, v) =>
-            v is "auto" or "off" || (Uri.TryCreate(v, UriKind.Absolute, out var api) && api.Scheme == Uri.UriSchemeHttps && api.PathAndQuery == "/") ? o with { KubernetesApi = v } : null),
+            v is "auto" or "off" || (Uri.TryCreate(v, UriKind.Absolute, out var api) && api.Scheme == Uri.UriSchemeHttps && api.PathAndQuery == "/" && api.UserInfo.Length + api.Fragment.Length == 0) ? o with { KubernetesApi = v } : null),
         new("kubernetes-credentials", false, "a directory", (o, v) => v.Length > 0 ? o with { KubernetesCredentials = v } : null),
         new("docker-socket", true, "off, or a path of at most 107 bytes", (o, v) => v.Length <= 107 ? o with { DockerSocket = v } : null),
         new("attacher", true, "auto, kernel-nbd or fuse-loop", (o, v) => Attachers.TryParse(v, out var attacher) ? o with { Attacher = attacher } : null),

@@ -39,7 +39,7 @@ public static class NodeSettings
         var fromVariables = ReadVariables(result.Options, environment);
         if (fromVariables.Options is null) return fromVariables;
         var fromFlags = ReadFlags(fromVariables.Options, flags);
-        return fromFlags.Options is null ? fromFlags : Complete(fromFlags.Options, akka);
+        return fromFlags.Options is null ? fromFlags : Complete(fromFlags.Options, akka, environment);
     }
 
     private static NodeSettingsResult ReadFile(NodeOptions options, string file)
@@ -117,7 +117,7 @@ public static class NodeSettings
             : NodeSettingsResult.Failed($"{shown} in {where} is '{text}'; it must be {setting.Expects}.");
     }
 
-    private static NodeSettingsResult Complete(NodeOptions options, Config akka)
+    private static NodeSettingsResult Complete(NodeOptions options, Config akka, IReadOnlyDictionary<string, string> environment)
     {
         var name = options.Name.Length > 0 ? options.Name : Environment.MachineName;
         if (!Names.IsNodeName(name))
@@ -127,6 +127,7 @@ public static class NodeSettings
             return NodeSettingsResult.Failed(
                 $"myrmidon.host is {advertised}, by which no other node can reach this one; "
                 + "set myrmidon.advertised-host to a name or address that can.");
+        if (KubernetesApiAddress.Of(options, environment.GetValueOrDefault).Error is { Length: > 0 } error) return NodeSettingsResult.Failed(error);
         var data = Path.GetFullPath(options.DataDirectory);
         return new NodeSettingsResult(options with { Name = name, AdvertisedHost = advertised, DataDirectory = data }, akka, "");
     }

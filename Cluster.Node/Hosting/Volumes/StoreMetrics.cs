@@ -34,7 +34,7 @@ internal static class StoreMetrics
         metrics.AddGauge("myrmidon_store_missing_bytes", "Encoded bytes of blocks that lie on a disk that is missing, and are not mended from other copies yet.", () => store.MissingBytes);
         metrics.AddCounter("myrmidon_store_drained_bytes_total", "Encoded bytes of blocks that were moved from disks that are suspect or drained.", () => store.DrainedBytes);
         metrics.AddGauge("myrmidon_store_checkpoint_room_bytes", "What the next checkpoint may need of the store's own directory.", () => store.CheckpointReserve.Bytes);
-        metrics.AddGauge("myrmidon_store_checkpoint_room_missing_bytes", "What of that is not reserved: something else fills the file system, or it can't reserve space.",
+        metrics.AddGauge("myrmidon_store_checkpoint_room_missing_bytes", "What of that is not reserved: something else, or the page file of the maps, fills the file system, or it can't reserve space.",
             () => store.CheckpointReserve.Bytes - store.CheckpointReserve.ReservedBytes);
         ExposeMaps(metrics, store);
         ExposeDisks(metrics, store);
@@ -53,11 +53,11 @@ internal static class StoreMetrics
         metrics.AddCounter("myrmidon_map_cache_written_pages_total", "Pages written to the page file; the others that left memory had not changed.", () => maps.Facts.Written);
         metrics.AddCounter("myrmidon_map_cache_write_failures_total", "Times that the page file could not be written: memory then takes what it needs.", () => maps.Facts.WriteFailures);
         (string, string)[] inPlace = [("where", "loop")], byThread = [("where", "read-thread")];
-        metrics.AddCounter("myrmidon_map_cache_loads_total", "Pages read back, by who read them: the loop itself, or a disk thread for a client's read.", () => maps.Facts.LoadsInPlace, inPlace);
-        metrics.AddCounter("myrmidon_map_cache_loads_total", "Pages read back, by who read them: the loop itself, or a disk thread for a client's read.", () => maps.Facts.LoadsByThread, byThread);
+        metrics.AddCounter("myrmidon_map_cache_loads_total", "Pages read back, by who read them: the loop itself, or a disk thread for a client's read or the cleaner.", () => maps.Facts.LoadsInPlace, inPlace);
+        metrics.AddCounter("myrmidon_map_cache_loads_total", "Pages read back, by who read them: the loop itself, or a disk thread for a client's read or the cleaner.", () => maps.Facts.LoadsByThread, byThread);
         metrics.AddCounter("myrmidon_map_cache_load_seconds_total", "What that took; the loop does nothing else meanwhile.", () => maps.Facts.LoadSecondsInPlace, inPlace);
         metrics.AddCounter("myrmidon_map_cache_load_seconds_total", "What that took; the loop does nothing else meanwhile.", () => maps.Facts.LoadSecondsByThread, byThread);
-        metrics.AddCounter("myrmidon_map_cache_lost_pages_total", "Pages that could not be read back: the copies of their volumes here are out.", () => maps.Facts.LostPages);
+        metrics.AddCounter("myrmidon_map_cache_lost_pages_total", "Pages that could not be read back: the whole store has failed, and the node starts anew.", () => maps.Facts.LostPages);
     }
 
     /// <summary>Which disks there are is settled at the open.</summary>

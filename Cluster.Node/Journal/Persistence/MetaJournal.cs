@@ -67,8 +67,12 @@ public sealed class MetaJournal : AsyncWriteJournal
         return null;                                           // nothing is ever rejected
     }
 
-    protected override Task DeleteMessagesToAsync(string persistenceId, long toSequenceNr, CancellationToken cancellationToken) =>
-        _log.ProposeAsync(new MetaCommand.DeleteEvents(persistenceId, toSequenceNr), cancellationToken);
+    /// <summary>Where there is nothing to delete the log gets no entry: what is deleted already is asked for again at every start of an actor.</summary>
+    protected override async Task DeleteMessagesToAsync(string persistenceId, long toSequenceNr, CancellationToken cancellationToken)
+    {
+        await foreach (var _ in _log.ReadEventsAsync(persistenceId, 1, toSequenceNr, 1, cancellationToken).ConfigureAwait(false))
+            await _log.ProposeAsync(new MetaCommand.DeleteEvents(persistenceId, toSequenceNr), cancellationToken).ConfigureAwait(false);
+    }
 
     private async Task AppendAsync(string id, long before, string writer, IReadOnlyList<MetaNewEvent> events, CancellationToken ct)
     {

@@ -45,8 +45,12 @@ public sealed class MetaSnapshotStore : SnapshotStore
         return _log.ProposeAsync(new MetaCommand.DeleteSnapshots(metadata.PersistenceId, range), cancellationToken);
     }
 
-    protected override Task DeleteAsync(string persistenceId, SnapshotSelectionCriteria criteria, CancellationToken cancellationToken) =>
-        _log.ProposeAsync(new MetaCommand.DeleteSnapshots(persistenceId, RangeOf(criteria)), cancellationToken);
+    /// <summary>Where there is nothing to delete the log gets no entry, as with events.</summary>
+    protected override async Task DeleteAsync(string persistenceId, SnapshotSelectionCriteria criteria, CancellationToken cancellationToken)
+    {
+        if (await _log.LoadSnapshotAsync(persistenceId, RangeOf(criteria), cancellationToken).ConfigureAwait(false) is null) return;
+        await _log.ProposeAsync(new MetaCommand.DeleteSnapshots(persistenceId, RangeOf(criteria)), cancellationToken).ConfigureAwait(false);
+    }
 
     private static MetaSnapshotRange RangeOf(SnapshotSelectionCriteria criteria) =>
         new(criteria.MinSequenceNr, criteria.MaxSequenceNr, criteria.MinTimestamp?.Ticks ?? 0, criteria.MaxTimeStamp.Ticks);

@@ -136,6 +136,46 @@ public class MountSpecs
         Assert.Contains($"e2fsck {device.Path}", mounted.Reason, StringComparison.Ordinal);
     }
 
+    [Theory(DisplayName = "A file system that was not unmounted cleanly is not mounted from a read-only device unless it is asked for without its journal; what to do is said, and mounted for writing once it is well")]
+    [InlineData(FileSystemKind.Ext4, "noload")]
+    [InlineData(FileSystemKind.Xfs, "norecovery")]
+    public async Task Unclean_and_read_only(FileSystemKind kind, string option)
+    {
+        await using var rig = new DeviceRig(1, 2, 3, 4);
+        var device = await rig.AttachAsync();
+        DeviceRig.Ok(await rig.Mounter.FormatAsync(device, kind, [], default));
+        var path = Path.Combine(rig.Root, "mnt");
+        DeviceRig.Ok(await rig.Mounter.MountAsync(new MountRequest(device, path, kind, []), default));
+        await File.WriteAllTextAsync(Path.Combine(path, "kept"), "kept");
+        await RootTools.RunAsync("sync", "-f", path);
+        // As a snapshot of it would be now: nothing more is written back.
+        rig.Kill();
+        await DeviceRig.UntilAsync(() => DaemonProcess.Find(rig.MarkOf()).Count == 0, "the process did not end");
+        Assert.True((await rig.Mounter.UnmountAsync(path, force: true, default)).IsOk);
+        Assert.True((await rig.Attacher.DetachAsync(device.Identity.Volume, force: true, default)).IsOk);
+
+        var reader = await rig.AttachAsync(2, readOnly: true);
+        DeviceRig.Ok(await rig.Mounter.FormatAsync(reader, kind, [], default));
+        var refused = await rig.Mounter.MountAsync(new MountRequest(reader, path, kind, []), default);
+        Assert.Equal(AttachStatus.Damaged, refused.Status);
+        Assert.Contains("was not unmounted cleanly", refused.Reason, StringComparison.Ordinal);
+        Assert.Contains(option, refused.Reason, StringComparison.Ordinal);
+        Assert.True(DeviceRig.Ok(await rig.Mounter.MountAsync(new MountRequest(reader, path, kind, [option]), default)).IsReadOnly);
+        await MovedOnAsync(rig, path);
+
+        // Once for writing, which replays the journal; then it is clean.
+        DeviceRig.Ok(await rig.Mounter.MountAsync(new MountRequest(await rig.AttachAsync(3), path, kind, []), default));
+        await MovedOnAsync(rig, path);
+        DeviceRig.Ok(await rig.Mounter.MountAsync(new MountRequest(await rig.AttachAsync(4, readOnly: true), path, kind, []), default));
+        Assert.Equal("kept", await File.ReadAllTextAsync(Path.Combine(path, "kept")));
+    }
+
+    private static async Task MovedOnAsync(DeviceRig rig, string path)
+    {
+        Assert.True((await rig.Mounter.UnmountAsync(path, force: false, default)).IsOk);
+        Assert.True((await rig.Attacher.DetachAsync(DeviceRig.Identity().Volume, force: false, default)).IsOk);
+    }
+
     [Fact(DisplayName = "A mount is shown elsewhere, for reading only if asked; cut off between its two steps it is finished; a device is shown as a file")]
     public async Task Bind_mounts()
     {

@@ -44,11 +44,11 @@ public sealed class BlockDeviceStoreSpecs : IAsyncLifetime
         File.CreateSymbolicLink(link, _device);
 
         await RootTools.RunAsync("mkfs.ext4", "-q", "-F", "-T", "largefile4", _device);
-        await RefusedAsync(cluster, link, "holds other files (something that is no disk of a store");
+        await RefusedAsync(cluster, link, "can't be used: its first or last MiB has something that is no disk of a store");
         Assert.Contains("ext4", (await Tool.RunAsync("blkid", _device)).Ok().Output, StringComparison.Ordinal);
         var mounted = Directory.CreateDirectory(Path.Combine(_directory, "mnt")).FullName;
         await RootTools.RunAsync("mount", _device, mounted);
-        await RefusedAsync(cluster, link, "holds other files");
+        await RefusedAsync(cluster, link, "can't be used: ");
         await RootTools.RunAsync("umount", mounted);
         await RootTools.RunAsync("blkdiscard", "-z", "--offset", "0", "--length", "64M", _device);
         await RootTools.RunAsync("blkdiscard", "-z", "--offset", $"{DeviceBytes - (64 << 20)}", "--length", "64M", _device);

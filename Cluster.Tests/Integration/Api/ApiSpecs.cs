@@ -122,6 +122,7 @@ public sealed class ApiSpecs : IAsyncLifetime
     [InlineData("GET", "/v1/volumes/a%2Fb", null, 400, "is not valid")]
     [InlineData("GET", "/v1/volumes?namespace=X", null, 400, "The namespace \"X\"")]
     [InlineData("POST", "/v1/nodes/node-0/drain", """{"timeoutSeconds":601}""", 400, "The time-out of 601 s is out of range")]
+    [InlineData("POST", "/v1/nodes/no/end-restart", null, 404, "There is no node \"no\".")]
     [InlineData("POST", "/v1/nodes/no/drain", null, 404, "There is no node \"no\".")]
     [InlineData("PATCH", "/v1/volumes/no", "{}", 400, "The change is empty")]
     [InlineData("POST", "/v1/volumes/no/snapshots", """{"name":"a"}""", 404, "There is no volume \"no\".")]
@@ -200,7 +201,7 @@ public sealed class ApiSpecs : IAsyncLifetime
         var document = (await _http.GetFromJsonAsync<JsonObject>("/openapi/v1.json"))!;
         string[] expected =
         [
-            "/metrics", "/v1/devices", "/v1/health", "/v1/nodes", "/v1/nodes/{name}", "/v1/nodes/{name}/cordon", "/v1/nodes/{name}/disks/{disk}/drain", "/v1/nodes/{name}/disks/{disk}/undrain", "/v1/nodes/{name}/drain", "/v1/nodes/{name}/uncordon",
+            "/metrics", "/v1/devices", "/v1/health", "/v1/nodes", "/v1/nodes/{name}", "/v1/nodes/{name}/cordon", "/v1/nodes/{name}/disks/{disk}/drain", "/v1/nodes/{name}/disks/{disk}/undrain", "/v1/nodes/{name}/drain", "/v1/nodes/{name}/end-restart", "/v1/nodes/{name}/uncordon",
             "/v1/open-volumes", "/v1/recovery", "/v1/recovery/stand-down", "/v1/snapshot-groups", "/v1/snapshot-groups/{group}", "/v1/status",
             "/v1/volumes", "/v1/volumes/{name}", "/v1/volumes/{name}/attach", "/v1/volumes/{name}/changed-blocks", "/v1/volumes/{name}/detach",
                 "/v1/volumes/{name}/device", "/v1/volumes/{name}/events",

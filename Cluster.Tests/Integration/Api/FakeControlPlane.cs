@@ -9,6 +9,8 @@ public sealed partial class FakeControlPlane : IControlPlane
     private readonly ConcurrentDictionary<VolumeName, VolumeResource> _volumes = new();
     private readonly ConcurrentDictionary<string, NodeResource> _nodes = new(StringComparer.Ordinal);
 
+    private readonly HashSet<string> _restarts = new(StringComparer.Ordinal);
+
     public FakeControlPlane()
     {
         foreach (var name in (string[])["node-0", "node-1"])
@@ -33,6 +35,9 @@ public sealed partial class FakeControlPlane : IControlPlane
 
     /// <summary>When set, a drain moves nothing.</summary>
     public bool StuckDrain { get; set; }
+
+    /// <summary>Called when a drain has cordoned its node.</summary>
+    public Action? Drained { get; set; }
 
     public string ClusterState { get; set; } = "healthy";
 
@@ -171,11 +176,15 @@ public sealed partial class FakeControlPlane : IControlPlane
     {
         if (Fails<NodeResource>(out var failed)) return failed;
         if (!_nodes.TryGetValue(name, out var node)) return GetNodeAsync(name, cancellation);
+        _restarts.Remove(name);
         return Answer<NodeResource>(_nodes[name] = node with { Cordoned = cordoned });
     }
 
+    public Task<ControlResult<NodeResource>> EndRestartAsync(string name, CancellationToken cancellation) =>
+        Failure is null && _restarts.Contains(name) ? SetCordonedAsync(name, false, cancellation) : GetNodeAsync(name, cancellation);
+
     /// <summary>One volume moves a call; one that has a single copy can't.</summary>
-    public Task<ControlResult<DrainResource>> DrainNodeAsync(string name, TimeSpan atMost, CancellationToken cancellation)
+    public Task<ControlResult<DrainResource>> DrainNodeAsync(string name, TimeSpan atMost, bool forRestart, CancellationToken cancellation)
     {
         if (Fails<DrainResource>(out var failed)) return failed;
         if (!_nodes.TryGetValue(name, out var node))
@@ -183,7 +192,9 @@ public sealed partial class FakeControlPlane : IControlPlane
         var owned = _volumes.Where(volume => volume.Value.Owner == name).ToArray();
         if (owned.Any(volume => volume.Value.SingleCopy))
             return Answer<DrainResource>(new ControlFailure(ControlStatus.Conflict, $"Node {name} can't be drained: it holds an only copy."));
+        if (forRestart && !node.Cordoned) _restarts.Add(name);
         _nodes[name] = node with { Cordoned = true };
+        Drained?.Invoke();
         var moved = StuckDrain || atMost == TimeSpan.Zero ? 0 : Math.Min(1, owned.Length);
         if (moved > 0) _volumes[owned[0].Key] = owned[0].Value with { Owner = "node-1" };
         var left = owned.Length - moved;

@@ -192,6 +192,42 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         Assert.True(_control.IsCordoned("node-0"));
     }
 
+    [Fact(DisplayName = "A drain for a restart that is interrupted, or fails half-way, uncordons what it cordoned and says so; a cordon that was there stays")]
+    public async Task Interrupted_drain_for_a_restart()
+    {
+        await RunAsync("volume", "create", "a", "--size", "1GiB");
+        _control.StuckDrain = true;
+        using (var stop = new CancellationTokenSource())
+        {
+            _control.Drained = stop.Cancel;
+            var (exit, _, error) = await RunAsync(["node", "drain", "node-0", "--for-restart"], stop.Token);
+            Assert.Equal(ExitCode.Interrupted, exit);
+            Assert.Contains("Cancelled; what has left node node-0 stays where it is.", error, StringComparison.Ordinal);
+            Assert.Contains("Node node-0 is not cordoned.", error, StringComparison.Ordinal);
+            Assert.False(_control.IsCordoned("node-0"));
+        }
+        // The first step is answered, the next one is not.
+        _control.Drained = () => _control.Failure = new ControlFailure(ControlStatus.Unavailable, "no quorum");
+        var (failed, _, said) = await RunAsync("node", "drain", "node-0", "--for-restart");
+        Assert.Equal(ExitCode.Unreachable, failed);
+        Assert.Contains("no quorum", said, StringComparison.Ordinal);
+        Assert.Contains("may still be cordoned until it starts the next time, or `myrmidon node uncordon node-0`", said, StringComparison.Ordinal);
+        _control.Failure = null;
+        _control.Drained = null;
+
+        await RunAsync("node", "cordon", "node-0");
+        using (var stop = new CancellationTokenSource())
+        {
+            _control.Drained = stop.Cancel;
+            var (exit, _, error) = await RunAsync(["node", "drain", "node-0", "--for-restart"], stop.Token);
+            Assert.Equal(ExitCode.Interrupted, exit);
+            Assert.Contains("Node node-0 stays cordoned, as it was.", error, StringComparison.Ordinal);
+            Assert.True(_control.IsCordoned("node-0"));
+        }
+        _control.Drained = null;
+        Assert.DoesNotContain("cordoned", (await RunAsync("node", "drain", "no", "--for-restart")).Error, StringComparison.Ordinal);
+    }
+
     [Fact(DisplayName = "The status is a check only when it is asked to be one")]
     public async Task Status_check()
     {
@@ -303,12 +339,14 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         Assert.Contains(sentence, output, StringComparison.Ordinal);
     }
 
-    private async Task<(int Exit, string Output, string Error)> RunAsync(params string[] args)
+    private Task<(int Exit, string Output, string Error)> RunAsync(params string[] args) => RunAsync(args, CancellationToken.None);
+
+    private async Task<(int Exit, string Output, string Error)> RunAsync(string[] args, CancellationToken cancellation)
     {
         using var output = new CapturedText();
         using var error = new CapturedText();
         var exit = await CommandLine.RunAsync(args.Contains("--help") ? args
-            : [.. args, "--endpoint", _server.Address.ToString()], output, error);
+            : [.. args, "--endpoint", _server.Address.ToString()], output, error, cancellation);
         return (exit, output.ToString(), error.ToString());
     }
 }

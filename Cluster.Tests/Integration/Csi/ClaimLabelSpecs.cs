@@ -16,7 +16,7 @@ namespace Cluster.Tests.Integration.Csi;
 /// <summary>The labels of a claim of Kubernetes become those of its volume: a node, its CSI socket, and an API server that has claims and nothing else.</summary>
 public sealed class ClaimLabelSpecs : IAsyncLifetime
 {
-    private const string Token = "the token of the pod";
+    private const string Token = "the-token.of_the~pod+/==";
     private readonly string _credentials = Directory.CreateTempSubdirectory("myrmidon-claims").FullName;
     private readonly Dictionary<string, string> _claims = [];
     private readonly TestNodes _nodes = new(1);
@@ -33,8 +33,8 @@ public sealed class ClaimLabelSpecs : IAsyncLifetime
         names.AddIpAddress(IPAddress.Loopback);
         request.CertificateExtensions.Add(names.Build());
         using var made = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1));
-        await File.WriteAllTextAsync(Path.Combine(_credentials, "ca.crt"), made.ExportCertificatePem());
-        await File.WriteAllTextAsync(Path.Combine(_credentials, "token"), Token + "\n");
+        await File.WriteAllTextAsync(Authorities, made.ExportCertificatePem());
+        await File.WriteAllTextAsync(TokenFile, Token + "\n");
         var certificate = X509CertificateLoader.LoadPkcs12(made.Export(X509ContentType.Pkcs12), null);
         var builder = WebApplication.CreateSlimBuilder();
         builder.Logging.ClearProviders();
@@ -102,16 +102,63 @@ public sealed class ClaimLabelSpecs : IAsyncLifetime
         await RefusedAsync(StatusCode.Unavailable, "[", "shop/bad");
         await RefusedAsync(StatusCode.Unavailable, "7", "no claim");
         var asked = _asked;
-        using (var key = ECDsa.Create(ECCurve.NamedCurves.nistP256))
-        using (var other = new CertificateRequest("CN=api", key, HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1)))
-            await File.WriteAllTextAsync(Path.Combine(_credentials, "ca.crt"), other.ExportCertificatePem());
+        await File.WriteAllTextAsync(Authorities, Another());
         // A connection that was made before is not asked for its certificate again.
         using var reader = new ClaimReader(new Uri(_server.Urls.Single()), _credentials);
         var read = await reader.ReadAsync("shop", "bad", "myrmidon.dev/", default);
         Assert.Equal(StatusCode.Unavailable, read.Error?.Code);
+        Assert.Contains(Authorities, read.Error!.Message, StringComparison.Ordinal);
         Assert.Equal(asked, _asked);
-        File.Delete(Path.Combine(_credentials, "token"));
-        await RefusedAsync(StatusCode.Unavailable, "{}", "token");
+    }
+
+    [Fact(DisplayName = "A token or authorities that are absent, unreadable, empty, garbled or too large make no volume: FAILED_PRECONDITION names the file and what it must hold; put right, the same call succeeds")]
+    public async Task Garbled_files()
+    {
+        var asked = _asked;
+        foreach (var garbled in (string[])["", " \n", "two\nlines", "a\rb", "a b", "töken", "a\0b", new string('a', PodCredentials.FileBytesMax + 1)])
+            await WrongFileAsync(TokenFile, "service account's token", file => File.WriteAllText(file, garbled));
+        await WrongFileAsync(TokenFile, "service account's token", File.Delete);
+        await WrongFileAsync(TokenFile, "service account's token", BeDirectory);
+        foreach (var garbled in (string[])["", "nonsense", Another().Insert(60, "!"), Another()[..80], "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", new string('a', PodCredentials.FileBytesMax + 1)])
+            await WrongFileAsync(Authorities, "in PEM", file => File.WriteAllText(file, garbled));
+        await WrongFileAsync(Authorities, "in PEM", File.Delete);
+        await WrongFileAsync(Authorities, "in PEM", BeDirectory);
+        Assert.Equal(asked, _asked);
+        _claims["shop/bad"] = "{}";
+        await _client.Controller.CreateVolumeAsync(Request("pvc-bad", "bad"));
+    }
+
+    [Theory(DisplayName = "In a pod with a token, what the kubelet tells of the API server is checked at the start: a garbled variable is named, with what would be right")]
+    [InlineData("10.96.0.1", "443", "")]
+    [InlineData("10.96.0.1", "", "")]
+    [InlineData("fd00::1", "6443", "")]
+    [InlineData("kubernetes.default.svc", "443", "")]
+    [InlineData("10.96.0.1:443", "443", "KUBERNETES_SERVICE_HOST")]
+    [InlineData("https://10.96.0.1", "443", "KUBERNETES_SERVICE_HOST")]
+    [InlineData("a b", "443", "KUBERNETES_SERVICE_HOST")]
+    [InlineData("10.96.0.1", "0", "KUBERNETES_SERVICE_PORT")]
+    [InlineData("10.96.0.1", "65536", "KUBERNETES_SERVICE_PORT")]
+    [InlineData("10.96.0.1", "tcp://10.96.0.1:443", "KUBERNETES_SERVICE_PORT")]
+    public void Garbled_variables(string host, string port, string named)
+    {
+        var pod = new Dictionary<string, string> { ["KUBERNETES_SERVICE_HOST"] = host, ["KUBERNETES_SERVICE_PORT"] = port };
+        var loaded = Load(pod, _credentials);
+        Assert.Equal(named.Length == 0, loaded.Options is not null);
+        Assert.Contains(named, loaded.Error, StringComparison.Ordinal);
+        if (named.Length > 0) Assert.Contains("it must be", loaded.Error, StringComparison.Ordinal);
+        // Nobody reads them outside of a pod, or when the operator has decided.
+        Assert.NotNull(Load(pod, _credentials + "-none").Options);
+        Assert.NotNull(Load(pod, _credentials, "off").Options);
+    }
+
+    [Fact(DisplayName = "An address of the API server without a directory for the credentials is refused at the start")]
+    public void No_directory()
+    {
+        var loaded = Load([], _credentials + "-none", "https://10.96.0.1");
+        Assert.Null(loaded.Options);
+        Assert.Contains("myrmidon.kubernetes-credentials", loaded.Error, StringComparison.Ordinal);
+        Assert.Contains(_credentials + "-none", loaded.Error, StringComparison.Ordinal);
+        Assert.NotNull(Load([], _credentials, "https://10.96.0.1").Options);
     }
 
     [Fact(DisplayName = "A process that runs in no pod asks nobody; in one it asks the address that the kubelet tells")]
@@ -125,7 +172,38 @@ public sealed class ClaimLabelSpecs : IAsyncLifetime
         using var reader = ClaimReader.Of(options, pod.GetValueOrDefault);
         Assert.Equal("https://10.96.0.1:6443/", reader?.Api.ToString());
         var setting = NodeSetting.All.Single(candidate => candidate.Key == "kubernetes-api");
-        Assert.All(["http://10.96.0.1", "10.96.0.1:443", "https://10.96.0.1/api", "", "on"], wrong => Assert.Null(setting.Apply(options, wrong)));
+        Assert.All(["http://10.96.0.1", "10.96.0.1:443", "https://10.96.0.1/api", "https://a:b@10.96.0.1", "https://10.96.0.1/#x", "", "on"], wrong => Assert.Null(setting.Apply(options, wrong)));
+    }
+
+    private string TokenFile => Path.Combine(_credentials, "token");
+
+    private string Authorities => Path.Combine(_credentials, "ca.crt");
+
+    private static NodeSettingsResult Load(Dictionary<string, string> environment, string credentials, string api = "auto") => NodeSettings.Load(
+        new Dictionary<string, string> { ["kubernetes-api"] = api, ["kubernetes-credentials"] = credentials }, environment, null);
+
+    private static void BeDirectory(string file)
+    {
+        File.Delete(file);
+        Directory.CreateDirectory(file);
+    }
+
+    /// <summary>The certificate of another server, in PEM.</summary>
+    private static string Another()
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        using var other = new CertificateRequest("CN=api", key, HashAlgorithmName.SHA256).CreateSelfSigned(DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1));
+        return other.ExportCertificatePem();
+    }
+
+    /// <summary>Makes one file wrong, sees the call refused, and puts the file right again.</summary>
+    private async Task WrongFileAsync(string file, string right, Action<string> spoil)
+    {
+        var before = await File.ReadAllTextAsync(file);
+        spoil(file);
+        await RefusedAsync(StatusCode.FailedPrecondition, "{}", right, named: file);
+        if (Directory.Exists(file)) Directory.Delete(file);
+        await File.WriteAllTextAsync(file, before);
     }
 
     private static CreateVolumeRequest Request(string name, string claim)
@@ -136,7 +214,7 @@ public sealed class ClaimLabelSpecs : IAsyncLifetime
         return request;
     }
 
-    private async Task RefusedAsync(StatusCode code, string metadata, string says, Action<CreateVolumeRequest>? change = null)
+    private async Task RefusedAsync(StatusCode code, string metadata, string says, Action<CreateVolumeRequest>? change = null, string named = "")
     {
         _claims["shop/bad"] = metadata;
         var request = Request("pvc-bad", "bad");
@@ -144,6 +222,7 @@ public sealed class ClaimLabelSpecs : IAsyncLifetime
         var message = await CsiClient.FailsAsync(code, _client.Controller.CreateVolumeAsync(request));
         Assert.Contains("shop/bad", message, StringComparison.Ordinal);
         Assert.Contains(says, message, StringComparison.Ordinal);
+        Assert.Contains(named, message, StringComparison.Ordinal);
     }
 
     private async Task<Dictionary<string, string>> LabelsAsync(string volume)

@@ -139,7 +139,7 @@ internal sealed class TestNodes(int count) : IAsyncDisposable
         return settings.Options!;
     }
 
-    private Uri Url(int index, string path) => new(_running[index].Api!, path);
+    public Uri Url(int index, string path) => new(_running[index].Api!, path);
 
     private static async Task<(HttpStatusCode, JsonElement)> ReadAsync(HttpResponseMessage answer)
     {

@@ -1,15 +1,13 @@
 using System.Collections.Immutable;
-using System.Runtime.CompilerServices;
 using Akka.Actor;
 using Akka.Actor.Setup;
 using Akka.Configuration;
 using Akka.TestKit.Xunit2;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
-using Cluster.Node.Journal;
 using Cluster.Node.Journal.Persistence;
-using Cluster.Node.Journal.State;
 using Cluster.Node.Placement;
+using Cluster.Tests.Integration.Journal;
 
 namespace Cluster.Tests.Integration.Placement;
 
@@ -93,41 +91,5 @@ public sealed class PlacementJournalSpecs : TestKit
     private sealed class Owners : ReceiveActor
     {
         public Owners() => Receive<IVolumeCommand>(command => Sender.Tell(new VolumeProtocol.Done(command.Volume)));
-    }
-
-    /// <summary>The journal's state machine, without a group.</summary>
-    private sealed class StateLog : IMetaLog
-    {
-        public MetaState State { get; } = new();
-
-        public Task<MetaAnswer> ProposeAsync(MetaCommand command, CancellationToken ct) => Task.FromResult(State.Apply(command));
-
-        public Task ReadBarrierAsync(CancellationToken ct) => Task.CompletedTask;
-
-        public async IAsyncEnumerable<MetaEvent> ReadEventsAsync(string persistenceId, long from, long to, long max, [EnumeratorCancellation] CancellationToken ct)
-        {
-            await Task.CompletedTask;
-            foreach (var e in State.Events(persistenceId, from, to, max, long.MaxValue)) yield return e;
-        }
-
-        public Task<long> HighestSequenceNrAsync(string persistenceId, CancellationToken ct) => Task.FromResult(State.HighestSequenceNr(persistenceId));
-
-        public Task<MetaSnapshot?> LoadSnapshotAsync(string persistenceId, MetaSnapshotRange range, CancellationToken ct) => Task.FromResult(State.Snapshot(persistenceId, range));
-
-        public Task<MetaKeyValue?> ReadKeyAsync(string key, CancellationToken ct) => Task.FromResult(State.Key(key));
-
-        public Task<IReadOnlyList<MetaKeyValue>> ReadKeysAsync(string prefix, CancellationToken ct) => Task.FromResult(State.Keys(prefix));
-
-        public Task<GroupView> ReadMembersAsync(CancellationToken ct) => throw new NotSupportedException();
-
-        public MetaLogStatus Status => throw new NotSupportedException();
-
-        public event Action<MetaLogStatus>? LeaderChanged
-        {
-            add => throw new NotSupportedException();
-            remove => throw new NotSupportedException();
-        }
-
-        public ValueTask DisposeAsync() => ValueTask.CompletedTask;
     }
 }

@@ -76,6 +76,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         output.WriteLine($"{Summary(results)}; clones: {clones}");
         if (results.Count < 100) return;
         Assert.True(Math.Min(clones["OfVolume"], clones["OfSnapshot"]) > results.Count / 2 && clones["Gone"] == clones["Verified"], $"too few clones, or not all were looked at: {clones}");
+        Assert.True(clones["VerifiedAgain"] > results.Count / 2, $"clones were hardly ever compared again: {clones}");
         Assert.True(clones["MadeEmpty"] > results.Count / 4 && clones["MadeFromSnapshot"] > 2 * results.Count, $"copies were hardly ever made in both ways: {clones}");
         Assert.True(clones["CatchUp"] > results.Count && clones["Serving"] > 2 * results.Count && clones["Conditional"] > results.Count, $"clones hardly ever failed over: {clones}");
     }

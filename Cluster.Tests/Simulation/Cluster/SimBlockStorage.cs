@@ -21,8 +21,8 @@ internal sealed class SimBlockStorage : ISimStorage
     /// <summary>Makes what is drawn for the map a stream of its own: the others are as they are without it.</summary>
     private const ulong MapStream = 0x6D61702D70616765;
 
-    /// <summary>What they have written, and what they keep of the volume.</summary>
-    private const int SegmentsForClones = 10;
+    /// <summary>What two of them write, what they keep of the volume, and what is written of them to a copy that is made empty: a pool that is full for good ends no run.</summary>
+    private const int SegmentsForClones = 40;
 
     /// <summary>In place of a block's value: its bytes are bad.</summary>
     public const ulong BadValue = ulong.MaxValue;

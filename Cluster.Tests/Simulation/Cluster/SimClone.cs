@@ -19,6 +19,8 @@ internal sealed class SimClone
     private long _lostSinceUs = -1;
     private long _patienceUs;
     private SimNode? _next;
+    private bool _wasVerified;
+    private bool _isLeaving;
 
     public SimClone(SimWorld world, SimRandom random, VolumeId volume, VolumeSource source, SimOrder.Content content)
     {
@@ -56,7 +58,7 @@ internal sealed class SimClone
     /// <summary>Nothing is on its way, and all copies were found to be what they must.</summary>
     public bool IsVerified { get; private set; }
 
-    public bool IsReadAll { get; set; }
+    private bool IsReadAll { get; set; }
 
     /// <summary>Nothing of it is left anywhere.</summary>
     public bool IsGone { get; private set; }
@@ -144,12 +146,20 @@ internal sealed class SimClone
             if (!held.SequenceEqual(first)) throw Broken($"{node.Name} holds the blocks as of other sequences:\n  {string.Join(" ", held)}\n  {string.Join(" ", first)}");
         }
         IsVerified = true;
-        Tally.Add("Verified");
+        Tally.Add(_wasVerified ? "VerifiedAgain" : "Verified");
+        _wasVerified = true;
+    }
+
+    /// <summary>What has happened meanwhile may have changed what its copies hold: all is read and compared once more. Not of one that is being deleted, which nobody reads.</summary>
+    public void LookAnew()
+    {
+        if (!_isLeaving) (IsVerified, IsReadAll) = (false, false);
     }
 
     /// <summary>By order, whoever uses it.</summary>
     public void Delete()
     {
+        _isLeaving = true;
         Client.End();
         if (Journal.State.Deleted || _owner is not { IsStopped: false, IsProposing: false, Machine.Phase: VolumePhase.Serving } owner || !owner.Host.IsWorking) return;
         owner.Host.Post(0, () => owner.Machine.Propose(new VolumeDeleted(Volume)));

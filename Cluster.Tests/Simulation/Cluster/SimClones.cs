@@ -56,8 +56,21 @@ internal sealed class SimClones(SimWorld world)
         PostNext();
     }
 
-    /// <summary>From here on none is begun.</summary>
-    public void End() => _isOver = true;
+    /// <summary>From here on none is begun. Each is compared once more, after all faults.</summary>
+    public void End()
+    {
+        _isOver = true;
+        foreach (var clone in _clones) clone.LookAnew();
+    }
+
+    /// <summary>What a clone shares with the origin must outlive the snapshot that it was made from.</summary>
+    public void OnSnapshotDeleted(ulong sequence)
+    {
+        foreach (var clone in _clones)
+        {
+            if (clone.Source.Sequence == sequence) clone.LookAnew();
+        }
+    }
 
     public void DeleteAll() => _deletesAll = true;
 

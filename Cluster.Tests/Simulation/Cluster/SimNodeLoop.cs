@@ -65,9 +65,11 @@ internal sealed class SimDiskScheduler(SimNode node, SimRandom others, SimRandom
     {
         var random = lane == DiskLane.Map ? maps : others;
         var now = node.World.NowUs;
-        var startUs = Math.Max(now, _freeAtUs[(int)lane]);
+        // One disk: a scrub's reads and what is behind a checkpoint take turns there all the same.
+        var turns = lane == DiskLane.Scrub ? DiskLane.Background : lane;
+        var startUs = Math.Max(now, _freeAtUs[(int)turns]);
         var endUs = startUs + (lane == DiskLane.Sync ? node.SyncDelayUs() : node.HasSlowDisk ? random.Between(1_000, 300_000) : random.Between(20, 4_000));
-        _freeAtUs[(int)lane] = endUs;
+        _freeAtUs[(int)turns] = endUs;
         var pending = new Pending(job);
         _pending.Add(pending);
         if (random.Percent(50)) node.Post(startUs - now, () => Execute(pending));

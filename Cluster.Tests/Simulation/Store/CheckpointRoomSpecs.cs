@@ -80,6 +80,29 @@ public sealed class CheckpointRoomSpecs
         Assert.Equal(rig.Store.CheckpointReserve.Bytes, rig.Store.CheckpointReserve.ReservedBytes);
     }
 
+    [Fact(DisplayName = "Where pages of the maps have a part of the disk that has no room for a checkpoint, that is told with how much it is, and the page file leaves free what the checkpoint needs")]
+    public void Taken_by_pages()
+    {
+        var rig = new StoreRig(6, new StoreOptions { CapacityBytes = 60 * SegmentBytes, MapCacheBytes = 4 * MapCache.PageBytes });
+        rig.Open();
+        var volume = rig.Create();
+        var zeroes = Enumerable.Range(0, 64).Select(_ => Array.Empty<byte>()).ToArray();
+        for (var index = 0UL; index < 400; index++)
+        {
+            Assert.Equal(IoStatus.Ok, StoreRig.Append(volume, StoreRig.Write(StoreRig.Volume, volume.LastSequence + 1, index * 64, zeroes, 1, volume.CommitWatermark)));
+            volume.Commit(volume.LastSequence);
+            rig.Loop.Settle();
+        }
+        rig.Disk.FullFor = CheckpointWriter.NewName;
+        rig.Loop.Advance(6000);
+        var pages = rig.Store.Maps.Facts.FileBytes;
+        Assert.True(pages > 0);
+        Assert.Contains($"its file system is full, {pages >> 10} KiB of it with pages of the store's maps ({MapPageFile.Name})", rig.Store.Disks[0].Problem, StringComparison.Ordinal);
+        Assert.Equal(0, rig.Store.CheckpointsWritten);
+        Assert.True(rig.Store.CheckpointReserve.Bytes > 500_000);
+        Assert.True(rig.Store.Maps.File.ReserveBytes > rig.Store.CheckpointReserve.Bytes, $"{rig.Store.Maps.File.ReserveBytes} bytes are left free, the next checkpoint may need {rig.Store.CheckpointReserve.Bytes}");
+    }
+
     [Fact(DisplayName = "A free segment of the store gives way to the next checkpoint when the maps have grown and others have taken the rest of the disk; never one of the reserve")]
     public void Own_segments_give_way()
     {

@@ -139,9 +139,37 @@ public sealed class CloneSpecs
         Assert.Null(rig.Find(Clone).Damage);
     }
 
-    private static StoreRig Filled(out ulong snapshot, ulong blocks = Blocks)
+    [Fact(DisplayName = "The room of the next checkpoint has the masks of a clone that was trimmed: one for each block of its base")]
+    public void Masks_have_room()
     {
-        var rig = new StoreRig(options: new StoreOptions { CapacityBytes = 16L * StoreOptions.SegmentBytesMin, CleanBelowFreePercent = 95 }).Open();
+        const int blocks = 6000;
+        var rig = Filled(out var snapshot, blocks, segments: 120);
+        var clone = Make(rig, Clone, StoreRig.Volume, snapshot);
+        rig.Sync(clone);
+        rig.Loop.Advance(1000);
+        var before = rig.Store.CheckpointReserve.Bytes;
+        Assert.Equal(IoStatus.Ok, StoreRig.Append(clone, StoreRig.Trim(Clone, clone.LastSequence + 1, new BlockRange(0, blocks))));
+        clone.Commit(clone.LastSequence);
+        rig.Sync(clone);
+        rig.Loop.Advance(1000);
+        Assert.Equal(0, clone.Usage.MappedBlocks);
+        var need = rig.Store.CheckpointReserve.Bytes;
+        // Told in steps of 64 KiB.
+        Assert.InRange(need - before, (blocks * CheckpointWriter.PageEntryBytes) - (64 << 10), 2 * blocks * CheckpointWriter.PageEntryBytes);
+        for (var round = 0; round < 2; round++)
+        {
+            rig.StopClean();
+            var written = rig.Disk.Content(CheckpointWriter.Name).Length;
+            Assert.True(written <= need, $"the checkpoint is of {written} bytes, {need} were reserved");
+            rig.Open();
+            rig.Loop.Advance(1000);
+            need = rig.Store.CheckpointReserve.Bytes;
+        }
+    }
+
+    private static StoreRig Filled(out ulong snapshot, ulong blocks = Blocks, long segments = 16)
+    {
+        var rig = new StoreRig(options: new StoreOptions { CapacityBytes = segments * StoreOptions.SegmentBytesMin, CleanBelowFreePercent = 95 }).Open();
         var origin = rig.Create();
         Write(origin, 0, blocks, salt: 0);
         snapshot = Mark(origin, creates: true, []);

@@ -373,13 +373,66 @@ public sealed partial class MapCacheSpecs
         CheckAll(rig, volume, 20, 0);
     }
 
+    [Fact(DisplayName = "A client's read whose page left memory does not wait behind reads of a disk that hangs: its page comes from the home, on a thread of its own")]
+    public void Behind_no_hung_read()
+    {
+        var rig = Closed();
+        var held = new HeldScheduler(rig.Loop, DiskLane.Read);
+        rig.Scheduler = held;
+        rig.Open();
+        var volume = rig.Create();
+        for (var page = 0UL; page < 20; page++) Write(rig, volume, page, page);
+        rig.Sync(volume);
+        var (_, wanted) = Evicted(rig, volume);
+        (held.IsHolding, rig.Disk.UncachedOneIn) = (true, 1);
+        var (hung, reader) = (new Reader(), new Reader());
+        volume.Read(new BlockRange(19 * PageBlocks, 1), hung, 1);
+        volume.Read(new BlockRange(wanted * PageBlocks, 1), reader, 1);
+        Assert.Equal(1, held.Waiting);
+        // The block itself is in the page cache.
+        rig.Disk.UncachedOneIn = 0;
+        rig.Loop.Settle();
+        Assert.Equal([IoStatus.Ok], reader.Answers);
+        Assert.Empty(hung.Answers);
+        held.Complete();
+        rig.Loop.Settle();
+        Assert.Equal([IoStatus.Ok], hung.Answers);
+    }
+
+    [Fact(DisplayName = "The loop does not wait while a disk thread makes the page file longer: it writes no page to it then")]
+    public async Task Growth_elsewhere()
+    {
+        using var inside = new ManualResetEventSlim();
+        using var go = new ManualResetEventSlim();
+        var directory = new SimulatedDirectory(new SimulatedDisk(1), "")
+        {
+            BeforePreallocate = () =>
+            {
+                inside.Set();
+                Assert.True(go.Wait(TimeSpan.FromSeconds(60)), "it was never let go");
+            },
+        };
+        using var file = new MapPageFile(new DiskPool(directory, [], new StoreOptions()));
+        var entries = new MapEntry[MapPage.Blocks];
+        var thread = Task.Run(() => file.Write(0, entries));
+        Assert.True(inside.Wait(TimeSpan.FromSeconds(60)), "the file was not made longer");
+        Assert.Equal(IoStatus.Busy, file.TryWrite(1, entries).Status);
+        go.Set();
+        Assert.True((await thread).IsOk);
+        Assert.True(file.TryWrite(1, entries).IsOk);
+        var before = file.LengthBytes;
+        // Of its own accord it grows by little.
+        Assert.True(file.TryWrite((int)(before / MapPageFile.SlotBytes), entries).IsOk);
+        Assert.Equal(16L * MapPageFile.SlotBytes, file.LengthBytes - before);
+    }
+
     [Theory(DisplayName = "A read that waits for a page while the replica is set anew is not answered from what it then is")]
     [InlineData(true)]
     [InlineData(false)]
     public void Set_anew_while_reading(bool discards)
     {
         var rig = Closed();
-        var held = new HeldScheduler(rig.Loop, DiskLane.Read);
+        var held = new HeldScheduler(rig.Loop, DiskLane.Map);
         rig.Scheduler = held;
         rig.Open();
         var volume = rig.Create();
@@ -402,22 +455,28 @@ public sealed partial class MapCacheSpecs
     public void Slot_used_anew_while_reading()
     {
         var rig = Closed();
-        var held = new HeldScheduler(rig.Loop, DiskLane.Read);
+        var held = new HeldScheduler(rig.Loop, DiskLane.Map);
         rig.Scheduler = held;
         rig.Open();
         var volume = rig.Create();
         for (var page = 0UL; page < 20; page++) Write(rig, volume, page, page);
         rig.Loop.Settle();
-        var (_, wanted) = Evicted(rig, volume);
+        var (known, wanted) = Evicted(rig, volume);
+        var slot = known.Slot;
         (held.IsHolding, rig.Disk.UncachedOneIn) = (true, 1);
         var reader = new Reader();
         volume.Read(new BlockRange(wanted * PageBlocks, 1), reader, 1);
+        Assert.Equal(1, held.Waiting);
+        // Only that one: other pages go on leaving memory.
+        held.IsHolding = false;
         Write(rig, volume, wanted, 100 + wanted);
         for (var page = 0UL; page < 20; page++)
         {
             Write(rig, volume, page, page + 100);
             rig.Loop.Settle();
         }
+        var map = ((VolumeStore)volume).Map;
+        Assert.Contains(map.PageNumbers().ToArray(), number => number != wanted && map.Peek(number).Slot == slot);
         held.Complete();
         (held.IsHolding, rig.Disk.UncachedOneIn) = (false, 0);
         rig.Loop.Settle();

@@ -155,6 +155,32 @@ public sealed class MissingDiskSpecs
         Assert.InRange(steps, 8, 100);
     }
 
+    [Theory(DisplayName = "Wherever the power goes in the first open without a disk, after a kill, and the disk is back at the next: all that was flushed is there, or the volumes are damaged")]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Back_after_a_crash(bool hasMore)
+    {
+        var (steps, whole) = (0, 0);
+        for (var operation = 1L; ; operation++, steps++)
+        {
+            var rig = DiskPoolSpecs.FilledBehindCheckpoint(hasMore ? 3 : 2);
+            rig.Disk.Restart(PowerLoss.ProcessOnly);
+            Lose(rig, 1);
+            rig.Disk.PowerOffAt = rig.Disk.Operations + operation;
+            rig.TryOpen();
+            if (!rig.Disk.IsOff) break;
+            rig.Directories[1].IsGone = false;
+            rig.Restart(PowerLoss.Torn);
+            if (rig.Find().Damage is not null) continue;
+            rig.Find().Commit(rig.Find().LastSequence);
+            Assert.Equal((operation, (ulong)Blocks), (operation, rig.Find().LastSequence));
+            DiskPoolSpecs.CheckAll(rig);
+            whole++;
+        }
+        Assert.InRange(steps, 8, 100);
+        Assert.True(whole > 3, $"too tame: {whole}");
+    }
+
     [Fact(DisplayName = "A disk that fails a write fails the store, and the next open goes on without it; it stays out though it answers again, until it is forgotten")]
     public void Fails_at_work()
     {

@@ -9,13 +9,11 @@ public sealed class SimulatedDevice : IRawDevice
     public const string Prefix = "dev/";
     private readonly SimulatedDisk _disk;
     private readonly string _name;
-    private readonly byte[] _garbage = new byte[4096];
     private bool _isClaimed;
 
     public SimulatedDevice(SimulatedDisk disk, int index, long bytes)
     {
         (_disk, _name) = (disk, $"{Prefix}{index}");
-        Array.Fill(_garbage, (byte)0xDD);
         Assert.True(disk.Open(_name, create: true, out var file).IsOk);
         Assert.True(file!.Preallocate(bytes).IsOk && file.Sync().IsOk && disk.SyncDirectory(Prefix).IsOk);
     }
@@ -23,9 +21,6 @@ public sealed class SimulatedDevice : IRawDevice
     public string Description => _name;
 
     public ulong Number => (ulong)_name.GetHashCode(StringComparison.Ordinal);
-
-    /// <summary>What is discarded reads as anything from then on.</summary>
-    public int Discards { get; private set; }
 
     public byte[] Content => _disk.Content(_name);
 
@@ -36,13 +31,6 @@ public sealed class SimulatedDevice : IRawDevice
         if (_isClaimed) return DiskResult.Failed(IoStatus.Busy, "claimed");
         _isClaimed = true;
         return DiskResult.Done();
-    }
-
-    public void Discard(long offsetBytes, long lengthBytes)
-    {
-        Discards++;
-        if (!_disk.Open(_name, create: false, out var file).IsOk) return;
-        for (var at = 0L; at < lengthBytes; at += _garbage.Length) _ = file!.WriteAll(offsetBytes + at, _garbage.AsSpan(0, (int)Math.Min(_garbage.Length, lengthBytes - at)));
     }
 
     /// <summary>Its process has ended.</summary>

@@ -3,6 +3,20 @@ using Cluster.Node.Store;
 
 namespace Cluster.Tests.Simulation.Store;
 
+/// <summary>Kinds of calls on a directory and its files.</summary>
+[Flags]
+public enum SimulatedCalls
+{
+    None = 0,
+    Reads = 1,
+    Writes = 2,
+    Syncs = 4,
+
+    /// <summary>Open, list, delete, and fsync of the directory.</summary>
+    Names = 8,
+    All = Reads | Writes | Syncs | Names,
+}
+
 /// <summary>
 /// One directory of a simulated disk as a disk of its own: several disks that lose their power at one moment. The home of a store has the empty prefix, the others one such as "d1/". It can be taken
 /// away, and made to fail.
@@ -28,13 +42,34 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     /// <summary>The next so many deletions find no room for what they have to write, or syncs of the directory fail.</summary>
     public int FailDeletes { get; set; }
 
+    public IoStatus FailDeletesWith { get; set; } = IoStatus.NoSpace;
+
     public int FailDirectorySyncs { get; set; }
 
     /// <summary>Reads of files whose names begin with this fail; "": of none.</summary>
     public string FailsReadsOf { get; set; } = "";
 
+    /// <summary>Reads of any of these bytes fail; the page cache does not have them.</summary>
+    public List<(string Name, long From, long End)> Unreadable { get; } = [];
+
+    private bool IsUnreadable(string name, long from, int length) => Unreadable.Exists(each => each.Name == name && from < each.End && each.From < from + length);
+
     /// <summary>Reads fail, of open files too.</summary>
     public bool FailsReads { get; set; }
+
+    /// <summary>Called by every preallocation, on its thread.</summary>
+    public Action? BeforePreallocate { get; init; }
+
+    /// <summary>These calls do not return, as long as that is so (<see cref="HangingScheduler"/>).</summary>
+    public SimulatedCalls Hangs { get; set; }
+
+    private void Call(SimulatedCalls kind)
+    {
+        while ((Hangs & kind) != 0) HangingScheduler.Hang(Description);
+    }
+
+    /// <summary>Writes to files of which this is true do not return, either.</summary>
+    public Func<string, bool>? HangsWritesTo { get; set; }
 
     /// <summary>Each write, sync and read takes so long, by this clock.</summary>
     public int DelayMs { get; set; }
@@ -45,7 +80,10 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
 
     public long FreeLimit { get; set; } = 1L << 40;
 
-    public ulong FileSystem => (ulong)prefix.GetHashCode(StringComparison.Ordinal);
+    /// <summary>One of its own, unless the test says otherwise.</summary>
+    public ulong FileSystem { get => _fileSystem ?? (ulong)prefix.GetHashCode(StringComparison.Ordinal); set => _fileSystem = value; }
+
+    private ulong? _fileSystem;
 
     private IEnumerable<string> Names => disk.Names.Where(name => IsIn(prefix, name)).Select(name => name[prefix.Length..]);
 
@@ -62,6 +100,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     public DiskResult Open(string name, bool create, out IDiskFile? file)
     {
         file = null;
+        Call(SimulatedCalls.Names);
         if (IsGone || (create && FailsWrites)) return Gone;
         var result = disk.Open(prefix + name, create, out var opened);
         if (result.IsOk) file = new Handle(this, opened!, name, FailsReadsOf.Length > 0 && name.StartsWith(FailsReadsOf, StringComparison.Ordinal));
@@ -70,6 +109,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
 
     public DiskResult List(List<string> names)
     {
+        Call(SimulatedCalls.Names);
         if (IsGone) return Gone;
         names.AddRange(Names);
         return DiskResult.Done();
@@ -77,16 +117,18 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
 
     public DiskResult Delete(string name)
     {
+        Call(SimulatedCalls.Names);
         if (IsGone) return Gone;
         if (FailDeletes == 0) return disk.Delete(prefix + name);
         FailDeletes--;
-        return DiskResult.Failed(IoStatus.NoSpace, "unlink: no space");
+        return DiskResult.Failed(FailDeletesWith, FailDeletesWith == IoStatus.NoSpace ? "unlink: no space" : "unlink: injected error");
     }
 
     public DiskResult Rename(string from, string to) => IsGone ? Gone : disk.Rename(prefix + from, prefix + to);
 
     public DiskResult SyncDirectory()
     {
+        Call(SimulatedCalls.Names);
         if (IsGone || FailsWrites) return Gone;
         if (FailDirectorySyncs == 0) return disk.SyncDirectory(prefix);
         FailDirectorySyncs--;
@@ -110,6 +152,8 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
         public DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
         {
             ObjectDisposedException.ThrowIf(_isClosed, this);
+            directory.Call(SimulatedCalls.Writes);
+            while (directory.HangsWritesTo?.Invoke(name) == true) HangingScheduler.Hang(directory.Description);
             directory.Clock?.Pass(directory.DelayMs);
             var fails = directory.FailsWritesOf.Length > 0 && name.StartsWith(directory.FailsWritesOf, StringComparison.Ordinal);
             return CanWrite && !fails ? file.Write(offsetBytes, vectors) : Gone;
@@ -118,21 +162,27 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
         public DiskResult Read(long offsetBytes, Span<byte> to)
         {
             ObjectDisposedException.ThrowIf(_isClosed, this);
+            directory.Call(SimulatedCalls.Reads);
             directory.Clock?.Pass(directory.DelayMs);
-            return directory.IsGone || directory.FailsReads || failsReads ? Gone : file.Read(offsetBytes, to);
+            return directory.IsGone || directory.FailsReads || failsReads || directory.IsUnreadable(name, offsetBytes, to.Length) ? Gone : file.Read(offsetBytes, to);
         }
 
-        public DiskResult TryReadCached(long offsetBytes, Span<byte> to) => directory.IsGone ? new DiskResult(IoStatus.Busy, 0, null) : file.TryReadCached(offsetBytes, to);
+        public DiskResult TryReadCached(long offsetBytes, Span<byte> to) => directory.IsGone || directory.IsUnreadable(name, offsetBytes, to.Length) ? new DiskResult(IoStatus.Busy, 0, null) : file.TryReadCached(offsetBytes, to);
 
         public DiskResult Sync()
         {
             ObjectDisposedException.ThrowIf(_isClosed, this);
+            directory.Call(SimulatedCalls.Syncs);
             directory.Clock?.Pass(directory.DelayMs);
             return CanWrite ? file.Sync() : Gone;
         }
 
-        public DiskResult Preallocate(long lengthBytes) => !CanWrite ? Gone
-            : lengthBytes - file.LengthBytes > directory.FreeBytes ? DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space") : file.Preallocate(lengthBytes);
+        public DiskResult Preallocate(long lengthBytes)
+        {
+            directory.BeforePreallocate?.Invoke();
+            if (!CanWrite) return Gone;
+            return lengthBytes - file.LengthBytes > directory.FreeBytes ? DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space") : file.Preallocate(lengthBytes);
+        }
 
         public DiskResult Keep(long lengthBytes) => !CanWrite ? Gone
             : lengthBytes - file.LengthBytes > directory.FreeBytes ? DiskResult.Failed(IoStatus.NoSpace, "fallocate: no space") : file.Keep(lengthBytes);

@@ -13,9 +13,9 @@ public sealed partial class ChartSpecs
     [Fact(DisplayName = "Every word that the chart replaces stands in the manifests, and what comes of it is well formed")]
     public void Words_are_there()
     {
-        var text = string.Join("---\n", ((string[])["base", "snapshots", "monitoring"]).Select(part => Repository.Read($"{Chart}/files/{part}.yaml")));
+        var text = string.Join("---\n", ((string[])["base", "group-snapshots", "snapshot-metadata", "monitoring"]).Select(part => Repository.Read($"{Chart}/files/{part}.yaml")));
         var words = Words().Matches(Repository.Read($"{Chart}/templates/objects.yaml"));
-        Assert.Equal(6, words.Count);
+        Assert.Equal(10, words.Count);
         foreach (Match match in words)
         {
             var word = Regex.Unescape(match.Groups["word"].Value);
@@ -32,6 +32,10 @@ public sealed partial class ChartSpecs
         Assert.Contains("example/myrmidon:1", node.Containers().Select(container => container.Text("image")));
         Assert.Equal(2, node.Containers().SelectMany(container => container.Items("env")).Count(variable => variable.Text("name") == "MYRMIDON_BOOTSTRAP_EXPECT" && variable.Text("value") == "5"));
         Assert.Equal(["/srv/data", "/dev", "/kubelet/plugins/csi.myrmidon.dev", "/kubelet/plugins_registry", "/kubelet"], node.PodSpec()!.Items("volumes").Where(volume => volume.Has("hostPath")).Select(volume => volume.Text("hostPath", "path")));
+        var probe = node.Containers().Single(container => container.Text("name") == "liveness-probe");
+        Assert.Equal(("6001", "6001"), (probe.Items("env").Single(variable => variable.Text("name") == "PROBE_PORT").Text("value"), probe.Text("readinessProbe", "httpGet", "port")));
+        var metadata = objects.Single(one => one.Text("kind") == "SnapshotMetadataService");
+        Assert.Equal(("myrmidon-snapshot-metadata.storage.svc:50051", "QUJD"), (metadata.Text("spec", "address"), metadata.Text("spec", "caCert")));
         Assert.Equal("9", objects.Single(one => one.Text("metadata", "name") == "myrmidon-guard" && one.Text("kind") == "Deployment").Text("spec", "replicas"));
         Assert.Equal("2", objects.Single(one => one.Text("metadata", "name") == "myrmidon-controller" && one.Text("kind") == "Deployment").Text("spec", "replicas"));
     }
@@ -74,6 +78,8 @@ public sealed partial class ChartSpecs
         "Values.bootstrapExpect" => "5",
         "Values.dataDirectory" => "/srv/data",
         "Values.kubeletDirectory" => "/kubelet",
+        "Values.probePort" => "6001",
+        "Values.snapshotMetadataCaCert" => "QUJD",
         _ => throw new InvalidDataException($"{value} has no sample"),
     };
 

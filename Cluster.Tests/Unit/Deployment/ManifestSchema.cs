@@ -6,7 +6,7 @@ namespace Cluster.Tests.Unit.Deployment;
 
 /// <summary>
 /// The fields of Kubernetes objects that docker/kubernetes may use: a field that is not here is a mistake or an addition to make here. "name!" is required, "[T]" a list, "{}" a map of
-/// texts, "any" whatever, "int|string" either. From the API references of the versions named in docs/kubernetes.md.
+/// texts, "port" a number or a name. From the API references of the versions named in docs/kubernetes.md.
 /// </summary>
 internal static class ManifestSchema
 {
@@ -27,6 +27,8 @@ internal static class ManifestSchema
         ["storage.k8s.io/v1 StorageClass"] = "metadata!:Meta provisioner!:string parameters:{} allowVolumeExpansion:bool reclaimPolicy:Delete|Retain volumeBindingMode:Immediate|WaitForFirstConsumer mountOptions:[string]",
         ["storage.k8s.io/v1 VolumeAttributesClass"] = "metadata!:Meta driverName!:string parameters!:{}",
         ["snapshot.storage.k8s.io/v1 VolumeSnapshotClass"] = "metadata!:Meta driver!:string deletionPolicy!:Delete|Retain parameters:{}",
+        ["groupsnapshot.storage.k8s.io/v1 VolumeGroupSnapshotClass"] = "metadata!:Meta driver!:string deletionPolicy!:Delete|Retain parameters:{}",
+        ["cbt.storage.k8s.io/v1beta1 SnapshotMetadataService"] = "metadata!:Meta spec!:MetadataServiceSpec",
         ["monitoring.coreos.com/v1 ServiceMonitor"] = "metadata!:Namespaced spec!:MonitorSpec",
         ["monitoring.coreos.com/v1 PrometheusRule"] = "metadata!:Namespaced spec!:RulesSpec",
         ["Meta"] = "name!:string labels:{} annotations:{}",
@@ -56,7 +58,7 @@ internal static class ManifestSchema
         ["Resources"] = "requests!:Amounts limits:Amounts",
         ["Amounts"] = "cpu:string memory!:string",
         ["Probe"] = "httpGet:HttpGet exec:Exec periodSeconds!:int timeoutSeconds:int failureThreshold:int initialDelaySeconds:int",
-        ["HttpGet"] = "path!:string port!:string",
+        ["HttpGet"] = "path!:string port!:port",
         ["Exec"] = "command!:[string]",
         ["Lifecycle"] = "preStop!:Hook",
         ["Hook"] = "exec!:Exec",
@@ -68,6 +70,7 @@ internal static class ManifestSchema
         ["RoleRef"] = "apiGroup!:string kind!:ClusterRole|Role name!:string",
         ["Subject"] = "kind!:ServiceAccount name!:string namespace!:string",
         ["DriverSpec"] = "attachRequired!:bool podInfoOnMount!:bool fsGroupPolicy!:File|ReadWriteOnceWithFSType|None storageCapacity!:bool requiresRepublish:bool volumeLifecycleModes!:[string]",
+        ["MetadataServiceSpec"] = "address!:string audience!:string caCert!:base64",
         ["MonitorSpec"] = "selector!:Selector endpoints!:[Endpoint]",
         ["Endpoint"] = "port!:string path!:string interval!:string",
         ["RulesSpec"] = "groups!:[RuleGroup]",
@@ -78,10 +81,11 @@ internal static class ManifestSchema
 
     private static readonly Dictionary<string, string> VolumeTypes = new(StringComparer.Ordinal)
     {
-        ["Volume"] = "name!:string hostPath:HostPath projected:Projected",
+        ["Volume"] = "name!:string hostPath:HostPath projected:Projected secret:SecretSource",
         ["HostPath"] = "path!:string type!:Directory|DirectoryOrCreate",
         ["Projected"] = "sources!:[Source]",
         ["Source"] = "serviceAccountToken:TokenSource configMap:ConfigMapSource",
+        ["SecretSource"] = "secretName!:string",
         ["TokenSource"] = "path!:string expirationSeconds!:int",
         ["ConfigMapSource"] = "name!:string items!:[KeyPath]",
         ["KeyPath"] = "key!:string path!:string",
@@ -130,6 +134,9 @@ internal static class ManifestSchema
         {
             "int" => isNumber && int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out _),
             "bool" => isPlain && text is "true" or "false",
+            // A number, or the name of one of the container's ports.
+            "port" => isNumber ? int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var port) && port is > 0 and <= ushort.MaxValue : text.Length > 0 && !isWord,
+            "base64" => text.Length > 0 && !isNumber && !isWord && Convert.TryFromBase64String(text, new byte[text.Length], out _),
             // The core group is the empty text.
             "text" => !isNumber && !isWord,
             "string" => text.Length > 0 && !isNumber && !isWord,

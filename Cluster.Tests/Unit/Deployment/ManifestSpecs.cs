@@ -116,14 +116,14 @@ public sealed class ManifestSpecs
             {
                 var ports = container.Items("ports").Select(port => port.Text("name")).ToArray();
                 foreach (var probe in (string[])["startupProbe", "livenessProbe", "readinessProbe"])
-                    if (container.Has(probe, "httpGet")) Assert.Contains(container.Text(probe, "httpGet", "port"), ports);
+                    if (container.Has(probe, "httpGet")) Assert.Contains(container.Text(probe, "httpGet", "port"), ports.Concat(container.Items("env").Where(variable => variable.Text("name") == "PROBE_PORT").Select(variable => variable.Text("value"))));
             }
         }
         foreach (var service in Manifests.Of("Service"))
         {
             var pods = Manifests.Workloads.Single(workload => Meets(service.Pairs("spec", "selector"), LabelsOf(workload)));
             var ports = pods.Containers().SelectMany(container => container.Items("ports")).ToDictionary(port => port.Text("name"), port => port.Text("containerPort"), StringComparer.Ordinal);
-            // Headless: who resolves the name reaches the pod's port itself.
+            // Headless, who resolves the name reaches the pod's port itself; the other one keeps to the same rule.
             Assert.All(service.Items("spec", "ports"), port => Assert.Equal(port.Text("port"), ports[port.Text("targetPort")]));
         }
     }

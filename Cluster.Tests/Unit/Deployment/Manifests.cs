@@ -29,7 +29,7 @@ internal static class Manifests
     public static IEnumerable<(string Part, string File)> Rendered =>
     [
         ("overlays/three-nodes", $"{Folder}/rendered/three-nodes.yaml"), ("base", $"{Folder}/chart/files/base.yaml"), ("snapshots", $"{Folder}/chart/files/snapshots.yaml"),
-        ("monitoring", $"{Folder}/chart/files/monitoring.yaml"),
+        ("group-snapshots", $"{Folder}/chart/files/group-snapshots.yaml"), ("snapshot-metadata", $"{Folder}/chart/files/snapshot-metadata.yaml"), ("monitoring", $"{Folder}/chart/files/monitoring.yaml"),
     ];
 
     public static string Text(string part) =>

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Text.Json.Nodes;
 using System.Text.RegularExpressions;
 using Cluster.Csi.Csi;
+using Cluster.Csi.Csi.V1;
 using Cluster.Node.Api;
 using Cluster.Node.Cli;
 using Cluster.Node.Hosting.Control;
@@ -22,7 +23,8 @@ public sealed partial class ManifestsAndProgramSpecs
         ["csi-provisioner:v6.3.0"] = "csi-address leader-election extra-create-metadata default-fstype timeout v",
         ["csi-attacher:v4.12.0"] = "csi-address leader-election timeout v",
         ["csi-resizer:v2.2.1"] = "csi-address leader-election timeout handle-volume-inuse-error v",
-        ["csi-snapshotter:v8.6.0"] = "csi-address leader-election extra-create-metadata timeout v",
+        ["csi-snapshotter:v8.6.0"] = "csi-address leader-election extra-create-metadata feature-gates timeout v",
+        ["csi-snapshot-metadata:v1.0.0"] = "csi-address port tls-cert tls-key http-endpoint timeout v",
         ["csi-node-driver-registrar:v2.17.0"] = "csi-address kubelet-registration-path v",
         ["livenessprobe:v2.19.0"] = "csi-address http-endpoint v",
     };
@@ -57,7 +59,7 @@ public sealed partial class ManifestsAndProgramSpecs
         var options = NodeSettings.Load(new Dictionary<string, string>(), new Dictionary<string, string>(), null).Options!;
         var ports = Manifests.Container("myrmidon").Items("ports").ToDictionary(port => port.Text("name"), port => int.Parse(port.Text("containerPort")), StringComparer.Ordinal);
         Assert.Equal((options.ApiPort, options.NbdPort, options.MeshPort, options.RemotePort, options.JournalPort), (ports["api"], ports["nbd"], ports["mesh"], ports["remote"], ports["journal"]));
-        var service = Manifests.Of("Service").Single();
+        var service = Manifests.Of("Service").Single(one => one.Text("metadata", "name") == "myrmidon");
         Assert.Equal(("None", "true"), (service.Text("spec", "clusterIP"), service.Text("spec", "publishNotReadyAddresses")));
         Assert.Equal(EnvironmentOf(Manifests.Container("myrmidon"))["MYRMIDON_SEEDS"], $"{service.Text("metadata", "name")}:{ports["journal"]}");
     }
@@ -99,7 +101,7 @@ public sealed partial class ManifestsAndProgramSpecs
     {
         var driver = Manifests.Of("CSIDriver").Single();
         var names = Manifests.Of("StorageClass").Select(one => one.Text("provisioner")).Concat(Manifests.Of("VolumeAttributesClass").Select(one => one.Text("driverName")))
-            .Concat(Manifests.Of("VolumeSnapshotClass").Select(one => one.Text("driver"))).Append(driver.Text("metadata", "name"));
+            .Concat(Manifests.Of("VolumeSnapshotClass").Concat(Manifests.Of("VolumeGroupSnapshotClass")).Select(one => one.Text("driver"))).Concat(Manifests.Of("SnapshotMetadataService").Select(one => one.Text("metadata", "name"))).Append(driver.Text("metadata", "name"));
         Assert.Equal(IdentityService.DriverName, Assert.Single(names.Distinct()));
         // PUBLISH_UNPUBLISH_VOLUME fences; GET_CAPACITY answers, but for thin volumes that every node reaches it is nothing to schedule by.
         Assert.Equal(("true", "false", "File", "false"),
@@ -121,6 +123,48 @@ public sealed partial class ManifestsAndProgramSpecs
         var wrong = new MapField<string, string> { ["replikas"] = "3" };
         Assert.NotNull(VolumeParameters.Read(wrong, "parameters", control, ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal)));
         Assert.Null(VolumeParameters.CheckSnapshot(new MapField<string, string> { Manifests.Of("VolumeSnapshotClass").Single().Pairs("parameters") }));
+        Assert.Null(VolumeParameters.CheckGroup(new MapField<string, string> { Manifests.Of("VolumeGroupSnapshotClass").Single().Pairs("parameters") }));
+    }
+
+    [Fact(DisplayName = "Every capability that the driver advertises for a sidecar has that sidecar: groups have their gate and role, changed blocks their service, address, certificate and role")]
+    public void Advertised_services_have_sidecars()
+    {
+        var advertised = IdentityService.Capabilities.Where(capability => capability.Service is not null).Select(capability => capability.Service.Type).ToArray();
+        Assert.Contains(PluginCapability.Types.Service.Types.Type.GroupControllerService, advertised);
+        Assert.Contains("--feature-gates=CSIVolumeGroupSnapshot=true", Manifests.Container("csi-snapshotter").Texts("args"));
+        Assert.Contains("volumegroupsnapshotcontents/status patch", Granted("myrmidon-controller"));
+        // With the gate and without the CRDs the sidecar waits for ever.
+        Assert.DoesNotContain(Manifests.Render("snapshots").SelectMany(one => one.Containers()).SelectMany(container => container.Texts("args")), arg => arg.StartsWith("--feature-gates", StringComparison.Ordinal));
+
+        Assert.Contains(PluginCapability.Types.Service.Types.Type.SnapshotMetadataService, advertised);
+        var (sidecar, service, found) = (Manifests.Container("csi-snapshot-metadata"), Manifests.Of("Service").Single(one => one.Text("metadata", "name") == "myrmidon-snapshot-metadata"), Manifests.Of("SnapshotMetadataService").Single());
+        var port = sidecar.Items("ports").Single(one => one.Text("name") == "grpc").Text("containerPort");
+        Assert.Contains($"--port={port}", sidecar.Texts("args"));
+        Assert.Equal($"{service.Text("metadata", "name")}.{service.Text("metadata", "namespace")}.svc:{port}", found.Text("spec", "address"));
+        var mount = sidecar.Items("volumeMounts").Single(one => one.Text("name") == "certificate").Text("mountPath");
+        Assert.Contains($"--tls-cert={mount}/tls.crt", sidecar.Texts("args"));
+        Assert.Contains($"--tls-key={mount}/tls.key", sidecar.Texts("args"));
+        Assert.Equal(["snapshotmetadataservices get", "subjectaccessreviews create", "tokenreviews create", "volumesnapshotcontents get", "volumesnapshots get"], Granted("myrmidon-snapshot-metadata").Order(StringComparer.Ordinal));
+    }
+
+    [Fact(DisplayName = "The driver's probe listens on a port of the host that is a setting, neither another driver's usual one nor one of the node's own")]
+    public void Probe_port()
+    {
+        var probe = Manifests.Container("liveness-probe");
+        var port = probe.Items("env").Single(variable => variable.Text("name") == "PROBE_PORT").Text("value");
+        Assert.Contains("--http-endpoint=$(POD_IP):$(PROBE_PORT)", probe.Texts("args"));
+        Assert.Equal(port, probe.Text("readinessProbe", "httpGet", "port"));
+        Assert.DoesNotContain(port, Manifests.Container("myrmidon").Items("ports").Select(one => one.Text("containerPort")).Append("9808"));
+        // Declared, it would keep the whole pod from a host where something else has it.
+        Assert.False(probe.Has("ports"));
+    }
+
+    /// <summary>"resource verb" of what an account may do.</summary>
+    private static IEnumerable<string> Granted(string account)
+    {
+        var roles = Manifests.All.Where(one => one.Items("subjects").Any(subject => subject.Text("name") == account)).Select(one => one.Text("roleRef", "name")).ToArray();
+        return Manifests.All.Where(one => one.Text("kind") is "Role" or "ClusterRole" && roles.Contains(one.Text("metadata", "name"))).SelectMany(one => one.Items("rules"))
+            .SelectMany(rule => rule.Texts("resources").SelectMany(resource => rule.Texts("verbs").Select(verb => $"{resource} {verb}")));
     }
 
     [Fact(DisplayName = "Sidecars are of the versions that were looked at, and their flags are theirs")]

@@ -34,6 +34,20 @@ internal static partial class Decoders
         var segment = new byte[SegmentHeader.SizeBytes];
         new SegmentHeader(ContractSamples.Store, ContractSamples.Store, ContractSamples.Store, 3, new LogPosition(2, 900), 1 << 20, 1).Encode(segment);
         yield return new Decoder(typeof(SegmentHeader), "TryDecode", [segment], input => SegmentHeader.TryDecode(input, out _) == IoStatus.Ok) { Reseal = Decoder.SealAt(SegmentHeader.SizeBytes - 8) };
+        var device = new byte[DeviceHeader.SizeBytes];
+        DeviceHeader.Of(ContractSamples.Store, 1L << 36).Encode(device);
+        yield return new Decoder(typeof(DeviceHeader), "TryDecode", [device], input => DeviceHeader.TryDecode(input, out _) == IoStatus.Ok) { Reseal = Decoder.SealAt(DeviceHeader.SizeBytes - 8) };
+        var sector = new byte[DeviceSector.SizeBytes];
+        var entries = new DeviceEntry?[DeviceSector.EntriesMax];
+        (entries[0], entries[7]) = (new DeviceEntry("disk", 2, 1, 512), new DeviceEntry("segment-1.log", 3, 64, 4 << 20));
+        DeviceSector.Encode(sector, ContractSamples.Store, (int)Seed, 5, entries);
+        yield return new Decoder(typeof(DeviceSector), "TryDecode", [sector], input => DeviceSector.TryDecode(input, ContractSamples.Store, (int)Seed, out _, entries) == IoStatus.Ok)
+        {
+            Reseal = input =>
+            {
+                if (input.Length >= DeviceSector.SizeBytes) BinaryPrimitives.WriteUInt64LittleEndian(input[24..], DeviceSector.HashOf(input, ContractSamples.Store, (int)Seed));
+            },
+        };
         yield return new Decoder(typeof(CloneBody), "TryDecode", [new CloneBody(new VolumeId(7), 17, [1, 2, 3]).Encode()], input => CloneBody.TryDecode(input, out _));
         var prefix = new byte[EntryPrefix.SizeBytes];
         new EntryPrefix(EntryKind.Record, 300, new LogPosition(3, 512), 1, default, 5).Encode(prefix, Seed);

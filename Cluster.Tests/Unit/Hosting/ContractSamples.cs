@@ -62,7 +62,7 @@ internal static class ContractSamples
         new ShrinkWithdrawn(Volume),
         new CloneStarted(Volume, 0x1122334455667788, "copy", 1_800_000_000_123),
         new CloneEnded(Volume, "copy"),
-        new PlacementImage(17, [new IdRange(1, 6), new IdRange(9, 9)], [new NodeRegistered(Description)], [Node],
+        new PlacementImage(17, [new IdRange(1, 6), new IdRange(9, 9)], [new NodeRegistered(Description)], [Node], [Node],
             [new ImagedVolume(Spec, [Placement], CataloguePhase.Ready, true, 5, 4, [new IdRange(1, 2)])
             {
                 Replacement = new ReplacementPlaced(Spec.Id, new ReplicaId(3), Placement),
@@ -71,6 +71,7 @@ internal static class ContractSamples
                 Arrangement = new CopiesChanged(Spec, [Placement], [new ReplicaId(2), new ReplicaId(1)]),
             },
             new ImagedVolume(Spec, [], CataloguePhase.Deleting, false, 0, 0, [])]),
+        new NodeCordonedForRestart(Node),
     ];
 
     public static readonly ImmutableArray<IControlMessage> ControlMessages =
@@ -116,6 +117,7 @@ internal static class ContractSamples
         new PlacementProtocol.DeleteVolume("pg", Revision, true),
         new PlacementProtocol.ListNodes(),
         new PlacementProtocol.CordonNode("node-1", true),
+        new PlacementProtocol.CordonForRestart("node-1", true),
         new PlacementProtocol.RegisterNode(Description, Report),
         new PlacementProtocol.ReportNode(Node, Report),
         new PlacementProtocol.ReportAway(Node, [new AwayVolume(Volume, Node, 13)]),

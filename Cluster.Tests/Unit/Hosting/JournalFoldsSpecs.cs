@@ -67,6 +67,31 @@ public sealed class JournalFoldsSpecs
         Assert.Equal("", (await view.LookAsync(Volume)).Attached);
     }
 
+    [Fact(DisplayName = "A volume that is deleted is found deleted by who knew it before and by who knows nothing, with one event left of it and, as earlier versions left it, with none")]
+    public async Task Deleted()
+    {
+        foreach (var kept in new[] { 1, 0 })
+        {
+            var log = new StreamLog();
+            var old = new JournalFolds(log);
+            log.Add(new InSyncChanged(Volume, new Epoch(1), 1, [], "added"));
+            Assert.False((await old.ReadAsync(Volume, default)).Deleted);
+            for (ulong version = 2; version <= 5; version++) log.Add(new InSyncChanged(Volume, new Epoch(1), version, [], "added"));
+            log.Add(new VolumeDeleted(Volume));
+            log.Keep(6, 6 - kept);
+            Assert.True((await old.ReadAsync(Volume, default)).Deleted);
+            Assert.True((await old.ReadAsync(Volume, default)).Deleted);
+            Assert.True((await new JournalFolds(log).ReadAsync(Volume, default)).Deleted);
+        }
+    }
+
+    [Fact(DisplayName = "What is journaled just after nothing new was found is read, and is no gap")]
+    public async Task Journaled_meanwhile()
+    {
+        _log.OnHighestRead = () => Add(3);
+        Assert.Equal(3UL, (await new JournalFolds(_log).ReadAsync(Volume, default)).Version);
+    }
+
     private void Add(int count)
     {
         for (var index = 0; index < count; index++) _log.Add(new InSyncChanged(Volume, new Epoch(1), (ulong)_log.Last + 1, [], "added"));
@@ -80,6 +105,8 @@ public sealed class JournalFoldsSpecs
         private MetaSnapshot? _image;
 
         public Action? OnImageRead { get; set; }
+
+        public Action? OnHighestRead { get; set; }
 
         public long Last => _all.Count;
 
@@ -124,7 +151,13 @@ public sealed class JournalFoldsSpecs
 
         public Task ReadBarrierAsync(CancellationToken ct) => throw new NotSupportedException();
 
-        public Task<long> HighestSequenceNrAsync(string persistenceId, CancellationToken ct) => throw new NotSupportedException();
+        public Task<long> HighestSequenceNrAsync(string persistenceId, CancellationToken ct)
+        {
+            var onRead = OnHighestRead;
+            OnHighestRead = null;
+            onRead?.Invoke();
+            return Task.FromResult(Last);
+        }
 
         public Task<MetaKeyValue?> ReadKeyAsync(string key, CancellationToken ct) => throw new NotSupportedException();
 

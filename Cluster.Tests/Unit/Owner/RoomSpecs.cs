@@ -97,6 +97,35 @@ public sealed class RoomSpecs
         Assert.Equal(2UL, rig.Machine.Sequence);
     }
 
+    [Fact(DisplayName = "R21: a held write that its client has given up is never applied over a trim that was answered since, and gets no answer")]
+    public void A_held_request_that_was_given_up()
+    {
+        using var rig = Full(copies: 1);
+        rig.Write(2, 2);
+        Trim(rig, 3, new BlockRange(2, 1), answeredBelow: 3);
+        rig.Appended(0, 2);
+        Assert.Equal(IoStatus.Ok, rig.AnswerTo(3));
+        Grant(rig, index: 0, appended: 2, records: 9);
+        Assert.Equal(2UL, rig.Machine.Sequence);
+        Assert.Equal(0, rig.Machine.HeldWrites);
+        Assert.Equal(IoStatus.Unset, rig.AnswerTo(2));
+    }
+
+    [Fact(DisplayName = "R21: what is held of a session that opens again, over the same link too, is dropped: it sends again what it still waits for")]
+    public void A_held_request_of_a_session_that_opens_again()
+    {
+        using var rig = Full(copies: 1);
+        rig.Write(2, 2);
+        rig.Write(3, 3);
+        rig.Open(rig.Session);
+        Assert.Equal(0, rig.Machine.HeldWrites);
+        rig.Write(3, 3);
+        Grant(rig, index: 0, appended: 1, records: 9);
+        Assert.Equal(2UL, rig.Machine.Sequence);
+        rig.Appended(0, 2);
+        Assert.Equal((IoStatus.Unset, IoStatus.Ok), (rig.AnswerTo(2), rig.AnswerTo(3)));
+    }
+
     [Fact(DisplayName = "R7 with R21: a copy that has no room for 3 s while the others have leaves the set, and writes go on")]
     public void One_copy_is_full()
     {
@@ -199,9 +228,9 @@ public sealed class RoomSpecs
         return rig;
     }
 
-    private static void Trim(OwnerRig rig, ulong requestId, BlockRange range)
+    private static void Trim(OwnerRig rig, ulong requestId, BlockRange range, ulong answeredBelow = 1)
     {
-        var trim = SimRecords.Trim(new RecordHeader { Session = rig.Session, RequestId = requestId, AnsweredBelow = 1, Range = range });
+        var trim = SimRecords.Trim(new RecordHeader { Session = rig.Session, RequestId = requestId, AnsweredBelow = answeredBelow, Range = range });
         rig.Machine.OnClientFrame(rig.Front, FrameHeader.Of(FrameKind.ClientWrite, rig.Machine.Volume, 0, requestId), trim.Span, trim);
         trim.Release();
     }

@@ -37,7 +37,7 @@ public sealed partial class VolumeActorSpecs
         Sys.Stop(again);
     }
 
-    [Fact(DisplayName = "Of a deleted volume no event is kept, only that it was deleted; whoever finds it so later answers that, and lets nobody create it anew")]
+    [Fact(DisplayName = "Of a deleted volume only the deletion is kept, and an image of it, which is written once; whoever loaded an older image, or none, and replays what is left finds it deleted; whoever finds it so later answers that, and lets nobody create it anew")]
     public void Deleted_volumes_leave_next_to_nothing()
     {
         var (actor, _) = StartServed();
@@ -46,19 +46,51 @@ public sealed partial class VolumeActorSpecs
         AwaitAssert(() =>
         {
             var left = Sys.ActorOf(Props.Create(() => new StreamReader(TestActor)));
-            var (_, count) = FishForMessage<(long, int)>(_ => true);
+            var (first, count) = FishForMessage<(long, int)>(_ => true);
             Sys.Stop(left);
-            Assert.Equal(0, count);
+            Assert.Equal(1, count);
+            Assert.True(first > 2, $"what is left is event {first}");
         });
+        var replayer = Sys.ActorOf(Props.Create(() => new Replayer(TestActor)));
+        var (replayed, upTo) = FishForMessage<(VolumeState, long)>(_ => true);
+        Assert.True(replayed.Deleted);
+        Sys.Stop(replayer);
+        var image = Image();
+        Assert.Equal(upTo, image.SequenceNr);
         Watch(actor);
         Sys.Stop(actor);
         FishForMessage<Terminated>(_ => true);
         var again = Start();
+        again.Tell(new VolumeProtocol.Describe(Volume), TestActor);
+        Assert.Equal(IoStatus.Deleted, FishForMessage<VolumeProtocol.Refused>(_ => true).Status);
         again.Tell(new VolumeProtocol.Create(Volume, Spec, []), TestActor);
         Assert.Equal(IoStatus.Deleted, FishForMessage<VolumeProtocol.Refused>(_ => true).Status);
         again.Tell(new VolumeProtocol.Delete(Volume, Force: true), TestActor);
         FishForMessage<VolumeProtocol.Done>(_ => true);
+        Watch(again);
         Sys.Stop(again);
+        FishForMessage<Terminated>(_ => true);
+        Assert.Equal(image, Image());
+    }
+
+    [Fact(DisplayName = "What a machine wants journaled once its volume is deleted is not: the deletion stays the last event (R22)")]
+    public void Nothing_is_journaled_behind_a_deletion()
+    {
+        var (actor, owner) = StartServed();
+        actor.Tell(new VolumeProtocol.Delete(Volume, Force: true), TestActor);
+        owner.Say(new OwnerNotice.JournalThis(owner, new InSyncChanged(Volume, new Epoch(1), 2, [new InSyncMember(new ReplicaId(1), Guid.Empty, 2)], "late")));
+        FishForMessage<VolumeProtocol.Done>(_ => true);
+        // Answered behind the machine's notice.
+        actor.Tell(new VolumeProtocol.Locate(Volume), TestActor);
+        Assert.Equal(IoStatus.Deleted, FishForMessage<VolumeProtocol.Refused>(_ => true).Status);
+        Assert.IsType<VolumeDeleted>(owner.Journaled[^1]);
+    }
+
+    /// <summary>The newest image of the volume. Each time that one is written it gets a new time.</summary>
+    private SnapshotMetadata Image()
+    {
+        Persistence.Instance.Apply(Sys).SnapshotStoreFor(null).Tell(new LoadSnapshot(VolumeActor.PersistenceIdOf(Volume), SnapshotSelectionCriteria.Latest, long.MaxValue), TestActor);
+        return FishForMessage<LoadSnapshotResult>(_ => true).Snapshot.Metadata;
     }
 
     [Fact(DisplayName = "The image of a deleted volume is small, however much it had")]
@@ -68,6 +100,22 @@ public sealed partial class VolumeActorSpecs
         for (ulong sequence = 1; sequence <= 1000; sequence++) state = state.Apply(new SnapshotCreated(Volume, sequence, $"snapshot-{sequence}", 1));
         Assert.InRange(EventCodec.Encode(state.Tombstone.ImageOf(Volume)).Length, 1, 200);
         Assert.True(VolumeState.Empty.Apply(state.Tombstone.ImageOf(Volume)).Deleted);
+    }
+
+    /// <summary>Has loaded no image, and replays what is left.</summary>
+    private sealed class Replayer : ReceivePersistentActor
+    {
+        private VolumeState _state = VolumeState.Empty;
+
+        public Replayer(IActorRef tell)
+        {
+            Recover<VolumeEvent>(e => _state = _state.Apply(e));
+            Recover<RecoveryCompleted>(_ => tell.Tell((_state, LastSequenceNr)));
+        }
+
+        public override string PersistenceId => VolumeActor.PersistenceIdOf(Volume);
+
+        public override Recovery Recovery => new(SnapshotSelectionCriteria.None);
     }
 
     /// <summary>Reads the stream's events as they are left, and says the first one's number and how many there are.</summary>

@@ -20,7 +20,7 @@ public sealed class PlacementImageSpecs
         var third = placement with { Id = new ReplicaId(3) };
         PlacementEvent[] events =
         [
-            new NodeRegistered(node), new NodeRegistered(node with { Id = new NodeId(Guid.NewGuid()), Name = "other", AkkaAddress = "x" }), new NodeCordoned(node.Id, true),
+            new NodeRegistered(node), new NodeRegistered(node with { Id = new NodeId(Guid.NewGuid()), Name = "other", AkkaAddress = "x" }), new NodeCordoned(node.Id, true), new NodeCordoned(node.Id, false), new NodeCordonedForRestart(node.Id),
             .. Enumerable.Range(101, 9).Select(id => new VolumePlaced(Spec((ulong)id), copies)),
             .. Enumerable.Range(101, 8).Select(id => new VolumeConfirmed(new VolumeId((ulong)id))),
             new VolumeRespecified(Spec(101) with { SizeBytes = 1 << 30 }), new ShrinkAsked(Spec(102)), new ReplacementPlaced(new VolumeId(103), new ReplicaId(1), third),
