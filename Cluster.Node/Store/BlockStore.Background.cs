@@ -23,6 +23,9 @@ public sealed partial class BlockStore
     private ILoopTimer? _watermarkTimer;
     private CheckpointJob? _checkpoint;
     private bool _checkpointIsWriting;
+
+    /// <summary>It waits for the maps to go over to what is in the log.</summary>
+    private bool _isCheckpointDue;
     private ulong _checkpointNumber;
     private long _checkpointBytes;
     private long _checkpointAtBytes;
@@ -213,7 +216,8 @@ public sealed partial class BlockStore
         var sinceCheckpoint = _writer.AppendedBytes - _checkpointAtBytes;
         var isDue = (dead > 0 && (isLow ? NeedsCheckpoint() : DrainNeedsCheckpoint())) || sinceCheckpoint >= Math.Max(_options.CheckpointIntervalBytes, CheckpointSizesBetween * _checkpointBytes);
         // What moved to segments that are in the log below it must be in it.
-        if (isDue && _checkpoint is null && _moving.Count == 0 && _loop.NowMs >= _checkpointNotBeforeMs) BeginCheckpoint();
+        _isCheckpointDue = isDue && _checkpoint is null;
+        if (_isCheckpointDue && _moving.Count == 0 && _loop.NowMs >= _checkpointNotBeforeMs) BeginCheckpoint();
         var onTheirWay = dead + EmptiedSources;
         _missingSegments = Math.Max(CleanBelow - Segments.AvailableCount - onTheirWay, LacksRoom && onTheirWay == 0 ? 1 : 0);
         var hasRoom = Segments.AvailableCount > 0 || dead == 0;
@@ -233,6 +237,7 @@ public sealed partial class BlockStore
     private void BeginCheckpoint()
     {
         if (WriteStaged() != IoStatus.Ok) return;
+        _isCheckpointDue = false;
         _checkpointAtBytes = _writer.AppendedBytes;
         Segments.HoldSnapshot();
         _checkpoint = new CheckpointJob(this, _disk, TakeSnapshot());
@@ -293,7 +298,7 @@ public sealed partial class BlockStore
     /// <summary>Only when all of it worked does the superblock call the stop clean.</summary>
     private void StopClean()
     {
-        FinishMoves();
+        DropMoves();
         // The others are on media: a disk that hangs is not asked for what it has.
         foreach (var segment in Segments.All.Where(segment => segment is { Number: > 0, IsDirty: true }))
         {

@@ -5,7 +5,7 @@ namespace Cluster.Node.Store;
 /// <summary>Segments that the cleaner fills beside the log, and how they get into it (docs/adr/0014-cold-segments.md).</summary>
 public sealed partial class BlockStore
 {
-    /// <summary>Written, or being written, and not in the log yet: of each segment that clients fill, the cleaner fills two or three at 85 % full.</summary>
+    /// <summary>Written, or being written, and not in the log yet, or there with copies that the maps do not name yet: of each segment that clients fill, the cleaner fills two or three at 85 % full.</summary>
     private const int ColdSegmentsMax = 4;
 
     /// <summary>A segment that is not empty after so many passes is left alone.</summary>
@@ -20,6 +20,9 @@ public sealed partial class BlockStore
     /// <summary>In the log, and the maps do not name all of their copies yet; in the log's order. No checkpoint begins meanwhile: a replay from it would not find the records of what moves later.</summary>
     private readonly Queue<ColdSegment> _moving = new();
     private ColdMover? _mover;
+
+    /// <summary>What those that somebody waited for have emptied: nothing more is put into the log for that reason before it is free.</summary>
+    private readonly List<(Segment Segment, ulong Number)> _pushed = [];
 
     /// <summary>A turn of the loop, or a disk thread that reads pages for one, is under way.</summary>
     private bool _isMoverUnderWay;
@@ -51,6 +54,9 @@ public sealed partial class BlockStore
     /// <summary>Those that are not in the log, whole or not.</summary>
     internal IEnumerable<Segment> ColdBeside => _cold.Select(cold => cold.Segment);
 
+    /// <summary>In the log, with copies that the maps do not name yet.</summary>
+    internal int ColdMoving => _moving.Count;
+
     /// <summary>Being filled.</summary>
     internal int ColdFilling => _cold.Count(cold => !cold.IsReady);
 
@@ -61,7 +67,9 @@ public sealed partial class BlockStore
     internal ColdSegment? OpenCold()
     {
         // Nobody's promise may have counted on it, and it must not be needed before it is full.
-        if (_cold.Count == ColdSegmentsMax || LacksRoom || UnpromisedBytes < _writer.SegmentDataBytes || Segments.AvailableCount <= Segments.Reserve(SpaceClass.Data) + 1) return null;
+        if (_cold.Count + _moving.Count >= ColdSegmentsMax || LacksRoom || UnpromisedBytes < _writer.SegmentDataBytes || Segments.AvailableCount <= Segments.Reserve(SpaceClass.Data) + 1) return null;
+        // Nor the one that is made for the log: it would make another itself, on the loop.
+        if (Segments.CanCreate && Segments.FreeCount <= Segments.Reserve(SpaceClass.Data) + 1) return null;
         if (!Segments.TryTakeReady(out var segment)) return null;
         var cold = new ColdSegment(segment, _writer.ReserveNumber(), (uint)Segments.SegmentBytes);
         _cold.Enqueue(cold);
@@ -93,7 +101,14 @@ public sealed partial class BlockStore
         cold.Sources.Add((source, source.Number));
     }
 
-    /// <summary>The log is about to leave its segment, with nothing staged: those that are whole go into it, in the order of their numbers.</summary>
+    /// <summary>The log is about to leave its segment, with nothing staged. A checkpoint that is due waits until no map goes over, so nothing new comes before it, unless somebody waits for room.</summary>
+    private void LinkOnLeave()
+    {
+        if (!_isCheckpointDue || LacksRoom) LinkCold();
+        AbandonPassed();
+    }
+
+    /// <summary>Those that are whole go into the log, in the order of their numbers.</summary>
     private void LinkCold()
     {
         while (_cold.TryPeek(out var cold) && cold.IsReady)
@@ -113,6 +128,11 @@ public sealed partial class BlockStore
             _moving.Enqueue(cold);
             MoveLater();
         }
+    }
+
+    /// <summary>The log has gone on so far meanwhile that their numbers are behind it.</summary>
+    private void AbandonPassed()
+    {
         if (_cold.TryPeek(out var first) && first.Number <= _writer.NextNumber) AbandonCold();
     }
 
@@ -144,7 +164,7 @@ public sealed partial class BlockStore
         Submit(DiskLane.Map, job);
     }
 
-    /// <summary>If pages had to be read, a stop or <see cref="FinishMoves"/> may have come first.</summary>
+    /// <summary>If pages had to be read, a stop may have come first.</summary>
     private void MovePrepared()
     {
         _isMoverUnderWay = false;
@@ -156,14 +176,19 @@ public sealed partial class BlockStore
         MoveLater();
     }
 
-    /// <summary>Before a volume goes or its order begins anew: what its records say now they do not say later.</summary>
-    internal void FinishMoves()
+    /// <summary>
+    /// Before a volume goes or its order begins anew: what its records say now they do not say later. Its maps stay where they are, and what is live in the sources is copied again. A replay from before
+    /// reads the same records and goes over to the copies: they are as good, for sources and copies are both there until a checkpoint is behind them. No page is read: the loop has other things to do.
+    /// </summary>
+    internal void DropMoves(VolumeId volume)
     {
-        while (_moving.TryDequeue(out var cold))
-        {
-            cold.ApplyRest(this);
-            Release(cold);
-        }
+        foreach (var cold in _moving) cold.Drop(volume);
+    }
+
+    /// <summary>The same of all volumes, at a stop: its checkpoint has the sources.</summary>
+    private void DropMoves()
+    {
+        while (_moving.TryDequeue(out var cold)) Release(cold);
     }
 
     /// <summary>
@@ -175,12 +200,27 @@ public sealed partial class BlockStore
         if (_cold.Count == 0 || !(LacksRoom || HoldsUpDrain)) return;
         if (_cold.Any(cold => cold is { IsReady: true, LiveSources: > 0 }))
         {
-            if (WriteStaged() != IoStatus.Ok) return;
+            if (!MayPush || WriteStaged() != IoStatus.Ok) return;
             LinkCold();
+            foreach (var cold in _moving) _pushed.AddRange(cold.Sources);
             _backgroundDue = true;
         }
         else if (_cold.Any(cold => cold is { IsReady: false, LiveSources: > 0 })) _cleaner.CloseCold();
         else if (LacksRoom && !_cleaner.IsBusy) AbandonCold();
+    }
+
+    /// <summary>
+    /// The log leaves its segment for this, whose room was promised with the rest: that once is what the reserve for trims covers, and not twice (R21). So what comes next waits until all that was emptied is
+    /// free, but for a source that something lives in again, which frees nothing. While a drain may go on, there is more than the promises need.
+    /// </summary>
+    private bool MayPush
+    {
+        get
+        {
+            if (_moving.Count > 0) return false;
+            _pushed.RemoveAll(source => source.Segment.Number != source.Number || !source.Segment.IsDead);
+            return _pushed.Count == 0 || HoldsUpDrain;
+        }
     }
 
     /// <summary>A disk that is emptied waits for nothing else: perhaps nobody writes, and the log does not leave its segment.</summary>
@@ -199,7 +239,7 @@ public sealed partial class BlockStore
         AbandonCold();
     }
 
-    /// <summary>The log has gone on so far meanwhile that their numbers are behind it.</summary>
+    /// <summary>They are given up, and what is live in their sources is copied again.</summary>
     private void AbandonCold()
     {
         while (_cold.TryDequeue(out var cold))
@@ -217,7 +257,7 @@ public sealed partial class BlockStore
         {
             if (source.Number != number) continue;
             source.IsMoving = false;
-            if (cold.IsLinked) NotePass(source);
+            if (cold is { IsLinked: true, HasDropped: false } && !_stopped) NotePass(source);
         }
         _backgroundDue = true;
     }

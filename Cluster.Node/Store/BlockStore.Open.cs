@@ -85,7 +85,7 @@ public sealed partial class BlockStore
         var options = environment.Options;
         var first = new Superblock
         {
-            SegmentBytes = (uint)options.SegmentBytesFor(options.CapacityBytes > 0 ? options.CapacityBytes : environment.Disk.FreeBytes),
+            SegmentBytes = (uint)options.SegmentBytesFor(options.CapacityBytes > 0 ? options.CapacityBytes : environment.Disk.GivenBytes),
             StoreId = options.NewId(),
             DiskId = options.NewId(),
             CleanStop = true,
@@ -208,7 +208,7 @@ public sealed partial class BlockStore
         // Nothing that an open without all of its maps knows may get into a checkpoint; the next one reads them anew.
         if (HasFailed) return new RecoveryFailure(IoStatus.DeviceError, FailureReason!);
         SettleSegments(found, recovery, named);
-        _writer = new LogWriter(Segments, Identity, recovery.End, NextNumber(Math.Max(numberMax, start.Number))) { Durable = recovery.End, Leaving = LinkCold };
+        _writer = new LogWriter(Segments, Identity, recovery.End, NextNumber(Math.Max(numberMax, start.Number))) { Durable = recovery.End, Leaving = LinkOnLeave };
         _checkpointAtBytes = -recovery.ReplayedBytes;
         failure = GoOnWithoutDisks();
         if (failure is not null) return failure;

@@ -95,7 +95,7 @@ public sealed partial class BlockStore : IBlockStore
         var status = Stage(found, record, record.Length, SpaceClass.Last, out _);
         record.Release();
         if (status != IoStatus.Ok) return status;
-        FinishMoves();
+        DropMoves(volume);
         _volumes.Remove(volume);
         found.OnDeleted();
         return IoStatus.Ok;

@@ -29,6 +29,9 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     /// <summary>The one that has the newest block of this source.</summary>
     private ColdSegment? _last;
     private bool _waits;
+
+    /// <summary>What is live in this source goes to the end of the log.</summary>
+    private bool _goesToLog;
     private long _clientBytesBefore;
     private long _readBytes;
 
@@ -65,6 +68,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     private void Begin(Segment best)
     {
         (_source, _sourceNumber, _last, _skipsBad, _leavesBad) = (best, best.Number, null, false, _drains || best.IsAvoided);
+        _goesToLog = _drains || CleanerPolicy.IsDense(best.LiveBytes, best.LiveBlocks);
         (_clientBytesBefore, _readBytes) = (ClientBytes, 0);
         _scanner = new LogScanner(best.File, best.Seed, best.Number, SegmentHeader.SizeBytes, (uint)store.Segments.SegmentBytes) { PassesUnreadable = _leavesBad };
         Step();
@@ -288,7 +292,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     private IoStatus Gather(VolumeId volume, ulong block, ulong sequence, in BlockDescriptor descriptor, ReadOnlySpan<byte> encoded)
     {
         if (_pack.Count > 0 && !_pack.CanTake(volume, encoded.Length) && StagePack() is not IoStatus.Ok and var status) return status;
-        if (_pack.Count == 0) _pack.Begin(volume, !_drains && Settle(encoded.Length) ? _cold!.RoomBytes : store.LogRoomBytes);
+        if (_pack.Count == 0) _pack.Begin(volume, !_goesToLog && Settle(encoded.Length) ? _cold!.RoomBytes : store.LogRoomBytes);
         _pack.Add(block, sequence, in descriptor, encoded);
         return IoStatus.Ok;
     }
@@ -297,7 +301,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     private bool Settle(int lengthBytes)
     {
         if (_cold is { IsGone: true }) _cold = null;
-        if (_cold is not null && !PackBuilder.Fits(lengthBytes, _cold.RoomBytes)) CloseCurrent();
+        if (_cold is not null && (_cold.IsNoted || !PackBuilder.Fits(lengthBytes, _cold.RoomBytes))) CloseCurrent();
         _cold ??= store.OpenCold();
         return _cold is not null;
     }
@@ -314,7 +318,7 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     {
         if (_pack.Count == 0) return IoStatus.Ok;
         var status = IoStatus.Ok;
-        if (!_drains && _cold is not null)
+        if (!_goesToLog && _cold is not null)
         {
             store.AddTo(_cold, _pack);
             _last = _cold;

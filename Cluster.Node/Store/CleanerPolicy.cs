@@ -12,6 +12,16 @@ internal static class CleanerPolicy
     /// <summary>And at most: a record of its own.</summary>
     public const int BlockOverheadBytesMax = 240;
 
+    /// <summary>Of a segment beside the log, so many copies are noted at most: one for so many of its bytes.</summary>
+    private const int BytesOfAMoveLeast = 256;
+
+    /// <summary>A source whose blocks take less than this on average would fill it with notes before it is full of bytes: what is live there goes to the end of the log.</summary>
+    private const int BytesOfABlockLeast = 2 * BytesOfAMoveLeast;
+
+    public static int MovesMax(long segmentBytes) => (int)(segmentBytes / BytesOfAMoveLeast);
+
+    public static bool IsDense(long liveBytes, int liveBlocks) => Occupied(liveBytes, liveBlocks) < (long)liveBlocks * BytesOfABlockLeast;
+
     /// <summary>The cleaner may be ahead of what clients write by this factor.</summary>
     private const int PaceFactor = 2;
 

@@ -33,7 +33,8 @@ internal sealed class ColdSegment(Segment segment, ulong number, uint segmentByt
     private readonly record struct Move(int Volume, ulong Block, MapEntry Entry);
 
     /// <summary>A volume as it was when the first of its blocks came: a record with its commit watermark means nothing once its order began anew.</summary>
-    private readonly record struct Incarnation(VolumeId Id, VolumeStore? Volume, int Orders, ulong Watermark);
+    /// <param name="IsDropped">Its copies are left alone: the maps keep the places that they have.</param>
+    private readonly record struct Incarnation(VolumeId Id, VolumeStore? Volume, int Orders, ulong Watermark, bool IsDropped = false);
 
     public Segment Segment { get; } = segment;
 
@@ -45,7 +46,8 @@ internal sealed class ColdSegment(Segment segment, ulong number, uint segmentByt
     /// <summary>Those whose last live block is in here.</summary>
     public List<(Segment Segment, ulong Number)> Sources { get; } = [];
 
-    public bool IsEmpty => _moves.Count == 0;
+    /// <summary>It takes no more copies: each is noted in memory until the maps have gone over to it.</summary>
+    public bool IsNoted => _moves.Count >= CleanerPolicy.MovesMax(segmentBytes);
 
     /// <summary>A job writes it.</summary>
     public bool IsWriting { get; private set; }
@@ -187,19 +189,24 @@ internal sealed class ColdSegment(Segment segment, ulong number, uint segmentByt
         return _applied == _moves.Count;
     }
 
-    /// <summary>All that is left, at once; pages that are not in memory are read in place.</summary>
-    public void ApplyRest(BlockStore store)
+    /// <summary>The maps of that volume do not go over any more.</summary>
+    public void Drop(VolumeId id)
     {
-        _prepared = _moves.Count;
-        Apply(store);
+        for (var index = 0; index < _volumes.Count; index++)
+        {
+            if (_volumes[index].Id == id && _applied < _moves.Count) (_volumes[index], HasDropped) = (_volumes[index] with { IsDropped = true }, true);
+        }
     }
+
+    /// <summary>Some of its sources were not emptied by it, and through no fault of theirs.</summary>
+    public bool HasDropped { get; private set; }
 
     /// <summary>Copies that the maps have gone over to, or not, as it was.</summary>
     public int Applied => _applied;
 
     public void OnGone() => (IsGone, Segment.IsTakingIn) = (true, false);
 
-    private List<List<BlockMap>> MapsOf(BlockStore store) => _volumes.ConvertAll(each => store.MapsOf(each.Id));
+    private List<List<BlockMap>> MapsOf(BlockStore store) => _volumes.ConvertAll(each => each.IsDropped ? [] : store.MapsOf(each.Id));
 
     private int IndexOf(VolumeId id, VolumeStore? volume, ulong watermark)
     {

@@ -38,6 +38,9 @@ public sealed partial class DiskPool : IDisk
     /// <summary>Of all disks that take segments; directories of one file system count once.</summary>
     public long FreeBytes => Math.Max(0, FreeOfAll - HomeKeptBytes);
 
+    /// <summary>Free on all disks that were named, those that are not in use yet too: what a new store may have. File systems count once.</summary>
+    internal long GivenBytes => _given.Prepend(_home.Files).GroupBy(disk => disk.FileSystem).Sum(same => same.Max(disk => disk.FreeBytes));
+
     /// <summary>What the home's file system must have free besides: room for the next checkpoint that is not reserved yet.</summary>
     internal long HomeKeptBytes { get => Volatile.Read(ref _homeKeptBytes); set => Volatile.Write(ref _homeKeptBytes, value); }
 

@@ -444,7 +444,7 @@ public sealed partial class VolumeStore : IVolumeStore
 
     private void Reposition(ulong sequence, ulong lastRecordEpoch, bool discardAll)
     {
-        _store.FinishMoves();
+        _store.DropMoves(Volume);
         Orders++;
         DropTail(CommitWatermark);
         if (discardAll)

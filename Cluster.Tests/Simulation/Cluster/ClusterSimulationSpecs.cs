@@ -91,6 +91,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         if (results.Count < 100) return;
         Assert.True(stores.Opens > 10 * results.Count && stores.Refused > results.Count / 10, $"too few opens: {stores}");
         Assert.True(results.Sum(result => result.Resumes) > results.Count / 5, "hardly any catch-up went on from a cursor");
+        Assert.True(stores.ProvenForgotten > 0 && stores.ProvenBeside > 0, $"it was hardly ever proven what is on media: {stores}");
         Assert.True(stores.MapLoads > 100L * results.Count, $"pages of the maps hardly ever came back: {stores}");
         Assert.True(stores.Rotted > results.Count, $"hardly anything rotted: {stores}");
         Assert.True(stores.RottedKept > results.Count / 20, $"hardly anything rotted that only snapshots keep: {stores}");

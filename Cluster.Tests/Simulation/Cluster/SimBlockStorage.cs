@@ -119,8 +119,11 @@ internal sealed class SimBlockStorage : ISimStorage
         get
         {
             if (!_isMediaKnown || _volume is null) return null;
+            // Before what is older than the answer is forgotten.
+            var before = StateBefore(_disk.FirstMissing(SegmentTable.Prefix));
             var index = StateOnMedia();
-            if (_hasForgotten || index > StateBefore(_disk.FirstMissing(SegmentTable.Prefix))) Prove(index);
+            var isBeside = index > before;
+            if ((_hasForgotten || isBeside) && Prove(index)) Counts += new SimStoreCounts { ProvenForgotten = _hasForgotten ? 1 : 0, ProvenBeside = isBeside ? 1 : 0 };
             var state = _volume.States[index];
             return new SimMedia(state.Sequence, state.Header);
         }
@@ -146,10 +149,10 @@ internal sealed class SimBlockStorage : ISimStorage
 
     private int StateBefore(long missing) => _written[Math.Max(0, _written.FindLastIndex(written => written.Operation < missing))].State;
 
-    /// <summary>That a state is on media is believed of the store, but for what all of its bytes say. So another one opens what is there, and has to find that state, or one since, and its blocks.</summary>
-    private void Prove(int state)
+    /// <summary>That a state is on media is believed of the store, but for what all of its bytes say. So another one opens what is there, and has to find that state, or one since, and its blocks. False: that is proven already.</summary>
+    private bool Prove(int state)
     {
-        if (_disk.Operations == _provenAt && state <= _provenState) return;
+        if (_disk.Operations == _provenAt && state <= _provenState) return false;
         var ids = 0;
         var media = _disk.Copy(media: true);
         var options = _options with { BootId = _bootId, NewId = () => new Guid(++ids, 0, 0, new byte[8]), NewMark = () => 1 };
@@ -163,6 +166,7 @@ internal sealed class SimBlockStorage : ISimStorage
         _node.World.History.Check(newest >= state && !hasBad, () => $"what the store of {_node.Name} says is free is not: without its bytes the media hold {damage ?? at.ToString()}{(hasBad ? " with bad blocks" : "")}, "
             + $"and with them, by what was synced, {_volume!.States[state]}");
         (_provenAt, _provenState) = (_disk.Operations, newest);
+        return true;
     }
 
     /// <summary>

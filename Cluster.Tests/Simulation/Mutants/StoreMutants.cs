@@ -65,7 +65,7 @@ internal static class StoreMutants
         Alone("a segment beside the log counts as whole before it is on media", "docs/adr/0014", "ColdSegment.cs",
             "_result = Segment.File.Sync();", "_result = DiskResult.Done();"),
         Alone("the maps go over to a segment beside the log before it is in the log", "P3, docs/adr/0014", "BlockStore.Cold.cs",
-            "if (cold.IsGone) Segments.Free(cold.Segment);", "if (cold.IsReady) cold.ApplyRest(this);\n        if (cold.IsGone) Segments.Free(cold.Segment);"),
+            "if (cold.IsGone) Segments.Free(cold.Segment);", "cold.Prepare(this, 1 << 20, []);\n        if (cold.IsReady) cold.Apply(this);\n        if (cold.IsGone) Segments.Free(cold.Segment);"),
         Alone("the number of a segment beside the log is the one that the log takes next", "docs/adr/0014", "LogWriter.cs",
             "Math.Max(_nextNumber, _reserved) + NumbersBetween;", "Math.Max(_nextNumber, _reserved);"),
         Plant("a segment with uncommitted records counts as dead", "R4", "Segment.cs",

@@ -82,8 +82,8 @@ public sealed class ColdSegmentSpecs
         var store = life.Rig.Store;
         var disk = store.Disks.Single(each => each.Path != "home").Id;
         bool IsThere(Segment segment) => segment.Disk == disk;
-        // The log is elsewhere, with room for what is trimmed: that does not put anything into it.
-        life.UntilOneWaits(() => store.Segments.All.Any(segment => segment.IsMoving && IsThere(segment)) && !IsThere(store.Segments.All.MaxBy(segment => segment.Number)!) && store.LogRoomBytes > 128 * 1024);
+        // The log is elsewhere, with room for what is trimmed: that does not put anything into it. So is what waits, or it would be given up.
+        life.UntilOneWaits(() => store.ColdFilling == 0 && !store.ColdWhole.Any(IsThere) && store.Segments.All.Any(segment => segment.IsMoving && IsThere(segment)) && !IsThere(store.Segments.All.MaxBy(segment => segment.Number)!) && store.LogRoomBytes > 128 * 1024);
         var map = ((VolumeStore)life.Rig.Find()).Map;
         bool IsKept(int block) => map.Find((ulong)block, out var entry, out _) && store.Segments[entry.Segment] is { IsMoving: true } segment && IsThere(segment);
         for (var (block, first) = (0, 0); block <= ColdSegmentLife.Blocks; block++)
@@ -125,15 +125,23 @@ public sealed class ColdSegmentSpecs
             most = Math.Max(most, moved);
             Assert.True(moved == 0 || rig.Store.CheckpointsWritten == checkpoints, "a checkpoint was written in the midst of the moves");
             if (moved > 0) read += rig.Store.Maps.LoadsInPlace - inPlace;
+            Assert.InRange(rig.Store.ColdFilling + rig.Store.ColdWaiting + rig.Store.ColdMoving, 0, 4);
         };
+        IoStatus Append(ulong block)
+        {
+            var (files, isBeside) = (rig.Store.Segments.Count, rig.Store.ColdFilling > 0);
+            var status = StoreRig.AppendBlock(volume, block, StoreRig.Bytes(block), 1, volume.CommitWatermark);
+            if (isBeside) Assert.True(rig.Store.Segments.Count == files, "the cleaner has taken the log's next segment: the loop had to make one");
+            return status;
+        }
         for (var count = 0; count < blocks * 3; count++)
         {
             var block = apart * (ulong)(count < blocks ? count : random.Next(blocks));
-            var status = StoreRig.AppendBlock(volume, block, StoreRig.Bytes(block), 1, volume.CommitWatermark);
+            var status = Append(block);
             for (var waits = 0; status == IoStatus.NoSpace && waits < 100; waits++)
             {
                 rig.Sync(volume);
-                status = StoreRig.AppendBlock(volume, block, StoreRig.Bytes(block), 1, volume.CommitWatermark);
+                status = Append(block);
             }
             Assert.True(status == IoStatus.Ok, $"{status}: {rig.Store.Usage}");
             volume.Commit(volume.LastSequence);

@@ -63,6 +63,34 @@ public sealed class PromisedFullStoreSpecs(ITestOutputHelper output)
         life.LosePower();
     }
 
+    [Theory(DisplayName = "Volumes that were idle use what they were promised just when room is wanted, and all that is left of it at the end: each write of that is taken (R21)")]
+    [InlineData(1, 1, 21)]
+    [InlineData(7, 64, 22)]
+    [InlineData(30, 1, 23)]
+    [InlineData(30, 64, 24)]
+    [InlineData(60, 64, 25)]
+    public void Promises_are_used(int idle, int blocksOfRecord, int seed)
+    {
+        var life = new PromisedLife(idle, blocksOfRecord, seed) { UsesIdle = true };
+        var written = new List<int>();
+        for (var round = 0; round < 4; round++)
+        {
+            for (var next = round * 100_000; life.TryWrite(next, 40); next++) written.Add(next);
+            var trimmed = written.Where(_ => life.Random.Next(3) == 0).ToList();
+            foreach (var extent in trimmed) life.Trim(extent);
+            written.RemoveAll(trimmed.Contains);
+            for (var count = 0; count < trimmed.Count / 2; count++)
+            {
+                // As it is in the midst of all that waits for something.
+                if (!life.TryWrite(written[life.Random.Next(written.Count)], 40)) break;
+            }
+            life.UseAllPromises();
+            life.LosePower();
+        }
+        output.WriteLine($"{life.IdleRecords} records of idle volumes, {life.Waits} waits, {life.ColdSegments} segments kept apart");
+        Assert.True(life is { IdleRecords: > 100, Waits: > 40 }, $"hardly anything was promised and used: {life.IdleRecords} records, {life.Waits} waits");
+    }
+
     /// <summary>SIM_FULL_SEEDS=N: so many; SIM_FIRST=N begins there.</summary>
     [Fact(DisplayName = "Over many seeds a store of 4 MiB segments that is filled to the last byte within what is promised, overwritten, trimmed and cut off its power lets its writer go on, whatever idle volumes hold")]
     public void Random_runs()

@@ -57,7 +57,8 @@ internal sealed class PromisedLife
         {
             if (waits == waitsMax) return false;
             (Waits, WaitsMost) = (Waits + 1, Math.Max(WaitsMost, waits + 1));
-            // Nothing happens but what the store does by itself: nobody writes or flushes.
+            // Nothing happens but what the store does by itself: nobody flushes, and nobody writes but one that uses what it was promised long ago.
+            if (UsesIdle) UseIdle((int)(Waits % _idle), 1);
             Rig.Loop.Settle();
             Rig.Loop.Advance(100);
         }
@@ -105,6 +106,36 @@ internal sealed class PromisedLife
         }
         Promise();
     }
+
+    /// <summary>Idle ones use their promises a record at a time, just when room is wanted.</summary>
+    public bool UsesIdle { get; set; }
+
+    /// <summary>Records that idle volumes have written.</summary>
+    public long IdleRecords { get; private set; }
+
+    /// <summary>All that is promised is used now, by all of them, without a turn of the store in between: there is room for it.</summary>
+    public void UseAllPromises()
+    {
+        for (var index = 0; index < _idle; index++) UseIdle(index, int.MaxValue);
+        Rig.Sync(Rig.Find());
+    }
+
+    /// <summary>Over the same few blocks again and again.</summary>
+    private void UseIdle(int index, int recordsMax)
+    {
+        var volume = Rig.Find(IdOf(index));
+        for (var count = 0; count < recordsMax && ((VolumeStore)volume).GrantedBytes >= OneBlockCost && !IsOff; count++)
+        {
+            var status = StoreRig.AppendBlock(volume, volume.LastSequence % 16, StoreRig.Bytes(volume.LastSequence), 1, volume.CommitWatermark);
+            if (IsOff) return;
+            Assert.True(status == IoStatus.Ok, $"what was promised to {volume.Volume} is {status}: {((VolumeStore)volume).GrantedBytes} promised, {Rig.Store.ColdWaiting} waiting and {Rig.Store.ColdMoving} moving beside the log, "
+                + $"{Rig.Store.FailureReason}, {Rig.Store.Activity}, {Rig.Store.Usage}");
+            volume.Commit(volume.LastSequence);
+            IdleRecords++;
+        }
+    }
+
+    private static readonly long OneBlockCost = Limits.CreditOf(RecordHeader.SizeBytes + BlockDescriptor.SizeBytes + Limits.BlockBytes);
 
     private static VolumeId IdOf(int index) => new((ulong)(100 + index));
 

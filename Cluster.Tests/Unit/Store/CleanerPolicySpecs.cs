@@ -34,6 +34,15 @@ public sealed class CleanerPolicySpecs
         Assert.True(CleanerPolicy.IsWorth(CleanerPolicy.Occupied(blocks * 80L, blocks * 8 / 10), Segment));
     }
 
+    [Fact(DisplayName = "What is noted of copies in memory is a quarter of their segment at most; a source of blocks so small that they would reach that first does not go beside the log")]
+    public void Notes()
+    {
+        Assert.Equal(262_144, CleanerPolicy.MovesMax(64 << 20));
+        Assert.False(CleanerPolicy.IsDense(512 * 4096, 512));
+        Assert.False(CleanerPolicy.IsDense(512 * 476, 512));
+        Assert.True(CleanerPolicy.IsDense(512 * 475, 512));
+    }
+
     [Fact(DisplayName = "The cleaner goes on twice as fast as clients use up what it gains, and waits while they write nothing")]
     public void Pace()
     {
