@@ -52,22 +52,6 @@ public sealed class HungDiskSpecs : IDisposable
         DiskPoolSpecs.CheckAll(rig, 4 * Blocks);
     }
 
-    [Fact(DisplayName = "A write of the cleaner beside the log that does not return holds up neither the cleaner nor a checkpoint: what it wrote is given up; once the disk answers, its segment is free")]
-    public void Hung_write_beside_the_log()
-    {
-        var rig = HangsBesideTheLog();
-        var (checkpoints, cleaned) = (rig.Store.CheckpointsWritten, rig.Store.SegmentsCleaned);
-        Overwrite(rig);
-        Assert.True(rig.Store.CheckpointsWritten > checkpoints + 2 && rig.Store.SegmentsCleaned > cleaned, $"{rig.Store.CheckpointsWritten} checkpoints after {checkpoints}, {rig.Store.SegmentsCleaned} segments cleaned after {cleaned}");
-        Assert.Equal(1, _scheduler!.Hanging);
-        rig.Directories[1].HangsWritesTo = null;
-        _scheduler.Release();
-        rig.Loop.Settle();
-        var table = rig.Store.Segments;
-        Assert.Equal(table.Count, table.All.Count(segment => segment is { Number: > 0, IsMissing: false }) + table.FreeCount + table.AvoidedCount + rig.Store.ColdBeside.Count());
-        DiskPoolSpecs.CheckAll(rig, 4 * Blocks);
-    }
-
     [Fact(DisplayName = "A stop does not wait for a write of the cleaner beside the log that does not return, and is in order; all is there")]
     public void Stops_beside_the_log()
     {
