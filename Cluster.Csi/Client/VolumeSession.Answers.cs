@@ -115,13 +115,14 @@ public sealed partial class VolumeSession
     private void SendBusy()
     {
         _busyTimer = null;
-        for (var index = 0; index < _busy.Count && _state == State.Ready; index++)
+        for (var index = 0; index < _busy.Count && MaySend; index++)
         {
             if (SlotOf(_busy[index]) is not { } request) continue;
             if (request.Operation is { Request.Abandoned: true } operation) GiveUp(operation, IoStatus.Offline);
             else Send(request);
         }
         _busy.Clear();
+        Pump();
     }
 
     private static FrameKind AnswerTo(FrameKind kind) => kind switch

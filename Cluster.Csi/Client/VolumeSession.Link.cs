@@ -37,7 +37,7 @@ public sealed partial class VolumeSession
             link.Close();
             return;
         }
-        (_link, _state, _linkedAtMs) = (link, State.Opening, Loop.NowMs);
+        (_link, _state, _linkedAtMs, _hasLeftWrites) = (link, State.Opening, Loop.NowMs, false);
         _openTimer = Loop.Schedule(ClientLimits.SessionOpenMs, OnOpenTimeout);
         SendOpen(FrameKind.SessionOpen);
     }

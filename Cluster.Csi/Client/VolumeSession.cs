@@ -41,6 +41,12 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     private int _trimsWaiting;
     private int _pending;
     private bool _pumping;
+
+    /// <summary>
+    /// Writes were given up that the owner may hold for want of room, and would do later, over a trim or zeroing of the same blocks that has passed them since. Nothing more goes over this link: with the next
+    /// one the session is opened anew, and the owner drops what it held of it.
+    /// </summary>
+    private bool _hasLeftWrites;
     private long _progressMs;
     private int _holdMs;
     private ILoopTimer? _holdTimer;
@@ -126,7 +132,10 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     {
         Invariant.That(_users > 0, "a volume session was closed more often than opened");
         _users--;
+        // Of the one who goes: what others of this process do next must not be undone by what its writes come to.
+        GiveUpAbandoned();
         CloseIfUnused();
+        Pump();
     }
 
     internal void AddUser() => _users++;
@@ -180,16 +189,19 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     {
         if (_pumping) return;
         _pumping = true;
-        while (_state == State.Ready && CanIssue && _readyEdits.Count > 0) StepEdit(_readyEdits.Dequeue());
-        while (_state == State.Ready && CanIssue && _emit is { } operation)
+        while (MaySend && CanIssue && _readyEdits.Count > 0) StepEdit(_readyEdits.Dequeue());
+        while (MaySend && CanIssue && _emit is { } operation)
         {
             if (operation.Request.Abandoned) GiveUp(operation, IoStatus.Offline);
             else EmitPart(operation);
-            while (_state == State.Ready && CanIssue && _readyEdits.Count > 0) StepEdit(_readyEdits.Dequeue());
+            while (MaySend && CanIssue && _readyEdits.Count > 0) StepEdit(_readyEdits.Dequeue());
         }
         if (_trimsWaiting > 0) PassTrims();
         _pumping = false;
+        if (_hasLeftWrites && _state == State.Ready) Lose("writes were given up that the owner may hold");
     }
+
+    private bool MaySend => _state == State.Ready && !_hasLeftWrites;
 
     /// <summary>
     /// R21: writes that are held for want of room fill what a session may have outstanding; a trim behind them may be what makes it. Requests that are under way at one time have no order, and the
@@ -197,7 +209,7 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     /// </summary>
     private void PassTrims()
     {
-        while (_state == State.Ready && CanIssueTrim && FirstWaitingTrim() is { } operation)
+        while (MaySend && CanIssueTrim && FirstWaitingTrim() is { } operation)
         {
             if (operation.Request.Abandoned) GiveUp(operation, IoStatus.Offline);
             else EmitPart(operation);
@@ -265,7 +277,9 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     {
         for (var id = _answeredBelow; id < _nextId; id++)
         {
-            if (SlotOf(id) is { } request && ReferenceEquals(request.Operation, operation)) Forget(request);
+            if (SlotOf(id) is not { } request || !ReferenceEquals(request.Operation, operation)) continue;
+            _hasLeftWrites |= _state == State.Ready && request is { Kind: FrameKind.ClientWrite, Sent: true };
+            Forget(request);
         }
         DropFromEdits(operation);
         Complete(operation, status);

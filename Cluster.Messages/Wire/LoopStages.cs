@@ -58,6 +58,7 @@ public sealed class LoopStages
     public static readonly LoopStages Off = new(isOn: false);
 
     private readonly bool _isOn;
+    private readonly TimeProvider? _clock;
     private readonly long[] _ticks = new long[StageCount];
     private readonly long[] _entries = new long[StageCount];
     private readonly long[] _waitTicks = new long[WaitCount];
@@ -72,10 +73,9 @@ public sealed class LoopStages
     private long _waitingTicks;
     private long _turns;
 
-    public LoopStages()
-        : this(isOn: true)
-    {
-    }
+    /// <param name="clock">Of the monotonic clock's frequency; null: that clock.</param>
+    public LoopStages(TimeProvider? clock = null)
+        : this(isOn: true) => _clock = clock;
 
     private LoopStages(bool isOn) => _isOn = isOn;
 
@@ -101,7 +101,7 @@ public sealed class LoopStages
     public void BeginTurn()
     {
         if (!_isOn) return;
-        var now = Stopwatch.GetTimestamp();
+        var now = Timestamp();
         if (_turnBegan != 0) Volatile.Write(ref _waitingTicks, _waitingTicks + now - _turnBegan);
         _turnBegan = now;
         if (--_untilSample > 0) return;
@@ -114,7 +114,7 @@ public sealed class LoopStages
         if (!_isOn) return;
         if (_isSampled) Switch(LoopStage.Other);
         _isSampled = false;
-        var now = Stopwatch.GetTimestamp();
+        var now = Timestamp();
         Volatile.Write(ref _busyTicks, _busyTicks + now - _turnBegan);
         Volatile.Write(ref _turns, _turns + 1);
         _turnBegan = now;
@@ -141,16 +141,16 @@ public sealed class LoopStages
     {
         if (!_isOn || --_untilIo > 0) return 0;
         _untilIo = SampleIos;
-        return Stopwatch.GetTimestamp();
+        return Timestamp();
     }
 
     /// <summary>When something begins that is always counted; 0 if nothing is.</summary>
-    public long Now() => _isOn ? Stopwatch.GetTimestamp() : 0;
+    public long Now() => _isOn ? Timestamp() : 0;
 
     /// <summary>It ended now. 0 was not sampled.</summary>
     public void Ended(LoopWait wait, long began)
     {
-        if (began != 0) Add(wait, Stopwatch.GetTimestamp() - began);
+        if (began != 0) Add(wait, Timestamp() - began);
     }
 
     /// <summary>Loop thread only.</summary>
@@ -163,10 +163,12 @@ public sealed class LoopStages
 
     private void Switch(LoopStage stage)
     {
-        var now = Stopwatch.GetTimestamp();
+        var now = Timestamp();
         Volatile.Write(ref _ticks[(int)_stage], _ticks[(int)_stage] + now - _since);
         (_stage, _since) = (stage, now);
     }
+
+    private long Timestamp() => _clock is null ? Stopwatch.GetTimestamp() : _clock.GetTimestamp();
 
     private static double Seconds(long ticks) => (double)ticks / Stopwatch.Frequency;
 }

@@ -59,8 +59,7 @@ public sealed class BlockDeviceStoreSpecs : IAsyncLifetime
         await LocalCluster.WaitUntilInSyncAsync(cluster.Nodes[0], "db");
         (await Tool.RunAsync("nbdcopy", "--flush", file, $"{cluster.Nodes[0].Nbd}/db")).Ok();
         await LocalCluster.WaitUntilInSyncAsync(cluster.Nodes[0], "db");
-        var disk = await DiskAsync(cluster, link);
-        Assert.True(disk is { State: "in-use", UsedBytes: > 64 << 20, FreeBytes: > 1UL << 39 }, disk.ToString());
+        await WaitForDiskAsync(cluster, link, "does not fill its block device", disk => disk is { State: "in-use", UsedBytes: > 64 << 20, FreeBytes: > 1UL << 39 });
 
         // Another process can't have it meanwhile, nor can a mount.
         Assert.NotEqual(0, (await Tool.RunAsync("mount", _device, mounted)).Exit);
@@ -79,7 +78,7 @@ public sealed class BlockDeviceStoreSpecs : IAsyncLifetime
         await cluster.KillAsync("node-0");
         await LocalCluster.WaitForVolumeAsync(cluster.Node("node-2"), "db", "served by the others", volume => volume.Owner is "node-1" or "node-2");
         await CompareAsync(cluster, file);
-        Assert.Equal("in-use", (await DiskAsync(cluster, link)).State);
+        await WaitForDiskAsync(cluster, link, "does not use its block device", disk => disk is { State: "in-use", UsedBytes: > 0 });
         await cluster.KillAsync("node-1", Terminate);
     }
 
@@ -97,11 +96,11 @@ public sealed class BlockDeviceStoreSpecs : IAsyncLifetime
         Assert.Contains($"{path} is named as a disk of the store, and {why}", log, StringComparison.Ordinal);
     }
 
-    private static async Task<DiskResource> DiskAsync(LocalCluster cluster, string path)
+    /// <summary>Reports of a node are a second old and more.</summary>
+    private static async Task WaitForDiskAsync(LocalCluster cluster, string path, string what, Func<DiskResource, bool> isSo)
     {
         using var api = new ApiClient(new Uri(cluster.Node("node-2").Api));
-        var node = await LocalCluster.WaitForAsync(async () => (await api.GetAsync("/v1/nodes/node-1", default)) is { IsOk: true } answer ? answer.As<NodeResource>() : null,
-            found => found?.Disks.Any(disk => disk.Path == path && disk.UsedBytes > 0) == true, "node-1 does not tell of its block device");
-        return node!.Disks.Single(disk => disk.Path == path);
+        await LocalCluster.WaitForAsync(async () => (await api.GetAsync("/v1/nodes/node-1", default)) is { IsOk: true } answer ? answer.As<NodeResource>() : null,
+            found => found?.Disks.Any(disk => disk.Path == path && isSo(disk)) == true, $"node-1 {what}");
     }
 }

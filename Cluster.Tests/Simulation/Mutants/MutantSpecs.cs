@@ -1,8 +1,5 @@
-using System.Collections.Concurrent;
-using System.Diagnostics;
 using System.Globalization;
 using System.Reflection;
-using System.Runtime.ExceptionServices;
 using Cluster.Tests.Architecture;
 using Xunit.Abstractions;
 
@@ -17,32 +14,16 @@ public sealed class MutantSpecs(ITestOutputHelper output)
     /// <summary>What a seed of the store alone is.</summary>
     private static readonly string[] StoreRuns = ["StoreModelRun", "ReclaimRun", "SnapshotCatchUpRun", "DrainRun", "ColdSegmentRun"];
 
-    /// <summary>
-    /// Bugs of one batch are tried side by side, one on each processor: each is an assembly of its own, and the buffers of the process, which they share, are no promise of theirs. A batch has ended
-    /// when its test has, so that no other test runs beside it; it is small, so that no test seems to hang.
-    /// </summary>
-    private const int BatchOfProcessor = 4;
-
     private static readonly Lazy<MutantCompiler> Compiler = new(() => new MutantCompiler());
-
-    private static readonly ConcurrentDictionary<string, Outcome> Tried = new();
 
     public static TheoryData<string> Names
     {
         get
         {
-            var names = new TheoryData<string>();
-            foreach (var mutant in Asked) names.Add(mutant.ToString());
-            return names;
-        }
-    }
-
-    private static IEnumerable<Mutant> Asked
-    {
-        get
-        {
             var asked = Environment.GetEnvironmentVariable("SIM_MUTANT") ?? "";
-            return Planted.Where(mutant => mutant.ToString().Contains(asked, StringComparison.OrdinalIgnoreCase));
+            var names = new TheoryData<string>();
+            foreach (var mutant in Planted.Where(mutant => mutant.ToString().Contains(asked, StringComparison.OrdinalIgnoreCase))) names.Add(mutant.ToString());
+            return names;
         }
     }
 
@@ -65,37 +46,9 @@ public sealed class MutantSpecs(ITestOutputHelper output)
     public void Each_planted_bug_is_caught(string name)
     {
         var mutant = Planted.Single(planted => planted.ToString() == name);
-        if (!Tried.ContainsKey(name)) TryBatch(mutant);
-        var (caught, failure, took) = Tried[name];
-        if (failure is not null) ExceptionDispatchInfo.Throw(failure);
-        output.WriteLine($"{name}: {caught} ({took.TotalSeconds:F1} s)");
+        var caught = FirstCaught(Compiler.Value.Compile(mutant), mutant.Seeds, mutant.Runs);
+        output.WriteLine($"{name}: {caught}");
         Assert.True(caught is not null, $"{name}: not caught by {mutant.Seeds} seeds");
-    }
-
-    /// <param name="Caught">By what; null: it was not.</param>
-    /// <param name="Failure">Why it could not be tried.</param>
-    private sealed record Outcome(string? Caught, Exception? Failure, TimeSpan Took);
-
-    /// <summary>The bug, and as many of those asked for that were not tried yet as make a batch.</summary>
-    private static void TryBatch(Mutant first)
-    {
-        var untried = Asked.Where(mutant => mutant != first && !Tried.ContainsKey(mutant.ToString()));
-        var batch = untried.Take((Environment.ProcessorCount * BatchOfProcessor) - 1).Prepend(first).ToArray();
-        var options = new ParallelOptions { MaxDegreeOfParallelism = Environment.ProcessorCount };
-        Parallel.ForEach(Partitioner.Create(batch, EnumerablePartitionerOptions.NoBuffering), options, mutant => Tried[mutant.ToString()] = Try(mutant));
-    }
-
-    private static Outcome Try(Mutant mutant)
-    {
-        var clock = Stopwatch.StartNew();
-        try
-        {
-            return new Outcome(FirstCaught(Compiler.Value.Compile(mutant), mutant.Seeds, mutant.Runs), null, clock.Elapsed);
-        }
-        catch (Exception e)
-        {
-            return new Outcome(null, e, clock.Elapsed);
-        }
     }
 
     /// <summary>The first seed that breaks a promise, and which; a leaked buffer is no promise.</summary>

@@ -56,8 +56,6 @@ internal static class StoreMutants
             "_releases.Enqueue(page);", ""),
         Plant("a page that changed while it was written counts as written", "maps", "MapCache.Jobs.cs",
             "var isSame = page.IsWriting && page.Resident == entries;", "var isSame = page is { Map: not null, IsResident: true };"),
-        Plant("a slot that a checkpoint may read is used anew", "maps, P3", "MapCache.cs",
-            "if (_segments.IsSnapshotHeld && page.PlacedAt < _segments.Snapshot) _retiredSlots", "if (false) _retiredSlots"),
         Alone("a page that leaves memory gives away entries that a checkpoint has", "maps, P3", "MapCache.cs",
             "if (!IsHeld(page)) GiveEntries(page.Entries);", "GiveEntries(page.Entries);"),
         Alone("the cleaner's copies go into the log with what they knew of an order that began anew since", "R4, docs/adr/0014", "ColdSegment.cs",

@@ -6,7 +6,7 @@ using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Cluster.Tests.Unit.Client;
 
-public class VolumeSessionSpecs
+public partial class VolumeSessionSpecs
 {
     private const int Block = Limits.BlockBytes;
     private readonly FakeLoop _loop = new();
