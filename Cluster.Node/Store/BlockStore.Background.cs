@@ -30,7 +30,6 @@ public sealed partial class BlockStore
     private long _checkpointBytes;
     private long _checkpointAtBytes;
     private long _checkpointNotBeforeMs;
-    private bool _sparePending;
     private bool _backgroundDue;
     private int _jobsUnderWay;
     private Action? _stopDone;
@@ -145,23 +144,6 @@ public sealed partial class BlockStore
         OnJobDone();
     }
 
-    internal void OnSpareMade(SpareJob job)
-    {
-        _sparePending = false;
-        if (job.File is { } file)
-        {
-            if (_stopped) file.Dispose();
-            else Segments.Free(Segments.Add(job.Id, file));
-            _backgroundDue = true;
-        }
-        else if (job.Status == IoStatus.NoSpace)
-        {
-            Segments.Refuse();
-            _backgroundDue = true;
-        }
-        OnJobDone();
-    }
-
     internal void OnNoted(DiskResult result)
     {
         _isNoteOwed = !result.IsOk;
@@ -269,16 +251,6 @@ public sealed partial class BlockStore
         }
     }
 
-    /// <summary>The next segment is made off the loop, before the log needs it.</summary>
-    private void PrepareSpare()
-    {
-        // One for the log, and one for the cleaner.
-        if (_sparePending || Segments.FreeCount > Segments.Reserve(SpaceClass.Data) + 1 || !Segments.CanCreate || (_writer.Active is null && Segments.AvoidedCount == 0))
-            return;
-        _sparePending = true;
-        Submit(DiskLane.Background, new SpareJob(this, _disk, _options.NewId(), Segments.SegmentBytes));
-    }
-
     private void EndStop()
     {
         if (_stopDone is not { } done) return;
@@ -291,6 +263,7 @@ public sealed partial class BlockStore
         _writer.Dispose();
         // What was left still has its file.
         if (_jobsUnderWay == 0) CloseFiles();
+        _hasEnded = true;
         _disk.Dispose();
         done();
     }

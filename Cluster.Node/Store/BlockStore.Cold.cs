@@ -71,6 +71,12 @@ public sealed partial class BlockStore
         // Nor the one that is made for the log: it would make another itself, on the loop.
         if (Segments.CanCreate && Segments.FreeCount <= Segments.Reserve(SpaceClass.Data) + 1) return null;
         if (!Segments.TryTakeReady(out var segment)) return null;
+        if (segment.IsHung)
+        {
+            // All that are free lie on disks that do not answer.
+            Segments.Free(segment);
+            return null;
+        }
         var cold = new ColdSegment(segment, _writer.ReserveNumber(), (uint)Segments.SegmentBytes);
         _cold.Enqueue(cold);
         return cold;

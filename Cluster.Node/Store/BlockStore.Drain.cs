@@ -219,6 +219,8 @@ internal sealed class RetireJob(BlockStore store, DiskPool disks, StoreDisk disk
 {
     public StoreDisk Disk => disk;
 
+    public override StoreDisk OnlyDisk => disk;
+
     /// <summary>The first failure.</summary>
     public DiskResult Result { get; private set; } = DiskResult.Done();
 

@@ -26,13 +26,14 @@ internal sealed partial class Cleaner
         return true;
     }
 
-    /// <summary>One without uncommitted records (R4), and not one of which all that could be moved was, nor of a disk that does not answer.</summary>
+    /// <summary>One without uncommitted records (R4), and not one of which all that could be moved was, nor of a disk that does not answer. One of which something was read late goes first.</summary>
     public Segment? DrainCandidate(ulong endNumber)
     {
         Segment? best = null;
         foreach (var segment in store.Segments.All)
         {
             if (!segment.IsAvoided || segment.IsHung || segment.Number == 0 || segment.Number >= endNumber || segment is not { IsDead: false, TailRecords: 0, IsStuck: false, AwaitsReleases: false, IsMoving: false, IsTakingIn: false }) continue;
+            if (HasLate(segment)) return segment;
             if (best is null || segment.LiveBytes < best.LiveBytes) best = segment;
         }
         return best;

@@ -12,6 +12,18 @@ internal sealed partial class Cleaner
     /// <summary>It has ended, and what is staged is still being written.</summary>
     private ReadWindow? _read;
 
+    /// <summary>Windows that were left, under way or ended: on a disk that errs slowly each takes longer than anybody waits. The newest of each disk at most.</summary>
+    private readonly List<LateRead> _late = [];
+
+    /// <param name="Number">Of the source, when it was left.</param>
+    /// <param name="LeavesBad">How it was read.</param>
+    /// <param name="Last">See <see cref="_last"/>.</param>
+    private sealed record LateRead(ReadWindow Window, LogScanner Scanner, Segment Source, ulong Number, bool LeavesBad, ColdSegment? Last)
+    {
+        /// <summary>The source is what it was, and has something to move.</summary>
+        public bool IsWanted => Source.Number == Number && !Source.IsDead && Source.IsAvoided == LeavesBad;
+    }
+
     private bool IsStepping => _window is not null || _writing.Count > 0;
 
     /// <summary>Called once a second: what does not return is left, and its disk alone until it does. What else there is to do goes on.</summary>
@@ -20,11 +32,12 @@ internal sealed partial class Cleaner
         var hung = _writing.FindAll(cold => IsOnHung(cold.Segment));
         if (hung.Count > 0)
         {
-            foreach (var cold in hung) cold.Segment.PoolDisk!.HasLeftWrite = true;
+            foreach (var cold in hung) cold.Segment.PoolDisk!.Leave();
             _writing.RemoveAll(hung.Contains);
             store.LeaveHungCold();
             if (!IsStepping) OnStepped();
         }
+        ForgetLate(late => late.Window.IsOver && !late.IsWanted);
         if (_window is null || _source is not { IsHung: true, PoolDisk: { IsHome: false } disk }) return;
         store.LogCleanerLeft(_source, disk);
         Stop();
@@ -39,7 +52,7 @@ internal sealed partial class Cleaner
         if (_cold is { } current) Write(current);
         if (!reads || _source is not { } source || _scanner is not { } scanner) return;
         _window = new ReadWindow(this, scanner, source.PoolDisk, TakeSkip());
-        store.SubmitWindow(source, _window);
+        store.SubmitApart(source.PoolDisk, _window);
     }
 
     private void Write(ColdSegment cold)
@@ -47,7 +60,7 @@ internal sealed partial class Cleaner
         if (!cold.NeedsWrite) return;
         cold.OnWriteBegins();
         _writing.Add(cold);
-        store.SubmitWindow(cold.Segment, new WriteJob(this, cold));
+        store.SubmitApart(cold.Segment.PoolDisk, new WriteJob(this, cold));
     }
 
     private void OnWritten(WriteJob job, ColdSegment cold)
@@ -55,7 +68,7 @@ internal sealed partial class Cleaner
         var isAwaited = _writing.Remove(cold);
         store.OnColdWritten(cold);
         if (isAwaited && !IsStepping) OnStepped();
-        else if (!isAwaited) cold.Segment.PoolDisk!.HasLeftWrite = false;
+        else if (!isAwaited) cold.Segment.PoolDisk!.EndLeft();
         store.OnJobDone(job);
     }
 
@@ -66,7 +79,39 @@ internal sealed partial class Cleaner
             (_window, _read) = (null, window);
             if (!IsStepping) OnStepped();
         }
+        else if (store.IsStopping) ForgetLate(late => late.Window == window);
+        // Its source may be the next one.
+        else store.OnCleanerStepped();
         store.OnJobDone(window);
+    }
+
+    /// <summary>The cleaner does not wait for the window of its source any more. What it brings is kept for when that source is taken again.</summary>
+    private void LeaveWindow(ReadWindow window, Segment source, LogScanner scanner)
+    {
+        ForgetLate(late => late.Window.IsOver && late.Source.PoolDisk == source.PoolDisk);
+        window.Leave();
+        _late.Add(new LateRead(window, scanner, source, _sourceNumber, _leavesBad, _last));
+    }
+
+    /// <summary>What was read late of that segment, if it is to be read in the same way now.</summary>
+    private LateRead? TakeLate(Segment source)
+    {
+        var found = _late.Find(late => late.Source == source && late.Window.IsOver && late.IsWanted && late.LeavesBad == _leavesBad);
+        if (found is not null) _late.Remove(found);
+        return found;
+    }
+
+    private bool HasLate(Segment source) => _late.Count > 0 && _late.Exists(late => late.Source == source && late.Window.IsOver && late.IsWanted);
+
+    /// <param name="which">Of those that have ended.</param>
+    private void ForgetLate(Predicate<LateRead> which)
+    {
+        for (var at = _late.Count - 1; at >= 0; at--)
+        {
+            if (!which(_late[at])) continue;
+            _late[at].Scanner.Dispose();
+            _late.RemoveAt(at);
+        }
     }
 
     private void OnStepped()
@@ -92,6 +137,10 @@ internal sealed partial class Cleaner
 
         public override bool MayBeLeft => true;
 
+        public override StoreDisk? OnlyDisk => disk;
+
+        public bool IsOver { get; private set; }
+
         public bool WasRead { get; private set; }
 
         /// <summary>No entry is behind the bad bytes.</summary>
@@ -101,7 +150,7 @@ internal sealed partial class Cleaner
         public void Leave()
         {
             _isLeft = true;
-            if (disk is not null) disk.HasLeftRead = true;
+            disk?.Leave();
         }
 
         public override void Execute()
@@ -113,11 +162,8 @@ internal sealed partial class Cleaner
 
         public override void Complete()
         {
-            if (_isLeft)
-            {
-                scanner.Dispose();
-                if (disk is not null) disk.HasLeftRead = false;
-            }
+            IsOver = true;
+            if (_isLeft) disk?.EndLeft();
             cleaner.OnWindowEnded(this);
         }
     }
@@ -127,6 +173,8 @@ internal sealed partial class Cleaner
     {
         /// <summary>Nothing names the segment before it is whole.</summary>
         public override bool MayBeLeft => true;
+
+        public override StoreDisk? OnlyDisk => cold.Segment.PoolDisk;
 
         public override void Execute() => cold.WriteStaged();
 

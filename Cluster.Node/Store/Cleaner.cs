@@ -70,6 +70,12 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
         (_source, _sourceNumber, _last, _skipsBad, _leavesBad) = (best, best.Number, null, false, _drains || best.IsAvoided);
         _goesToLog = _drains || CleanerPolicy.IsDense(best.LiveBytes, best.LiveBlocks);
         (_clientBytesBefore, _readBytes) = (ClientBytes, 0);
+        if (TakeLate(best) is { } late)
+        {
+            (_scanner, _last, _read) = (late.Scanner, late.Last, late.Window);
+            OnStepped();
+            return;
+        }
         _scanner = new LogScanner(best.File, best.Seed, best.Number, SegmentHeader.SizeBytes, (uint)store.Segments.SegmentBytes) { PassesUnreadable = _leavesBad };
         Step();
     }
@@ -101,8 +107,9 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     public void Stop()
     {
         EndDrain();
-        if (_window is { } window) window.Leave();
+        if (_window is { } window) LeaveWindow(window, _source!, _scanner!);
         else _scanner?.Dispose();
+        if (store.IsStopping) ForgetLate(late => late.Window.IsOver);
         (_scanner, _source, _window, _read, _isAtRecord, _skipsBad, _waits) = (null, null, null, null, false, false, false);
         if (_closing.Count > 0 && !store.IsStopping) Step();
         store.OnCleanerStepped();

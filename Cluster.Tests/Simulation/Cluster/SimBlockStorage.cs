@@ -301,6 +301,8 @@ internal sealed class SimBlockStorage : ISimStorage
     public bool IsIntact => _volume is null || (!Committed().Any(block => block.Value == BadValue)
         && _volume.Real.Snapshots.All(snapshot => CommittedIn(snapshot) is not { } seen || !seen.Any(block => block.Value == BadValue)));
 
+    public bool DiesSoon => _disk.PowerOffAt > 0;
+
     public int ReadsFailed => _disk.ReadsFailed;
 
     public void Calm() => (_disk.PowerOffAt, _disk.FailReads, _disk.FailWrites, _disk.FailSyncs) = (0, 0, 0, 0);

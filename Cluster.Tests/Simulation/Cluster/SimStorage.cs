@@ -99,6 +99,9 @@ internal interface ISimStorage
     /// <summary>No block's bytes are bad.</summary>
     bool IsIntact => true;
 
+    /// <summary>The process is to end in one of its next calls.</summary>
+    bool DiesSoon => false;
+
     /// <summary>Of all processes so far.</summary>
     SimStoreCounts Counts => default;
 

@@ -52,6 +52,9 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     /// <summary>Reads of any of these bytes fail; the page cache does not have them.</summary>
     public List<(string Name, long From, long End)> Unreadable { get; } = [];
 
+    /// <summary>And each such read returns only once it is let go on (<see cref="HangingScheduler"/>).</summary>
+    public bool ErrsSlowly { get; set; }
+
     private bool IsUnreadable(string name, long from, int length) => Unreadable.Exists(each => each.Name == name && from < each.End && each.From < from + length);
 
     /// <summary>Reads fail, of open files too.</summary>
@@ -88,6 +91,9 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     private IEnumerable<string> Names => disk.Names.Where(name => IsIn(prefix, name)).Select(name => name[prefix.Length..]);
 
     public static bool IsIn(string prefix, string name) => name.StartsWith(prefix, StringComparison.Ordinal) && !name.AsSpan(prefix.Length).Contains('/');
+
+    /// <summary>A store has it.</summary>
+    public bool IsLocked => _locked;
 
     public DiskResult TryLock()
     {
@@ -164,7 +170,9 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
             ObjectDisposedException.ThrowIf(_isClosed, this);
             directory.Call(SimulatedCalls.Reads);
             directory.Clock?.Pass(directory.DelayMs);
-            return directory.IsGone || directory.FailsReads || failsReads || directory.IsUnreadable(name, offsetBytes, to.Length) ? Gone : file.Read(offsetBytes, to);
+            var isUnreadable = directory.IsUnreadable(name, offsetBytes, to.Length);
+            if (isUnreadable && directory.ErrsSlowly) HangingScheduler.Hang(directory.Description);
+            return directory.IsGone || directory.FailsReads || failsReads || isUnreadable ? Gone : file.Read(offsetBytes, to);
         }
 
         public DiskResult TryReadCached(long offsetBytes, Span<byte> to) => directory.IsGone || directory.IsUnreadable(name, offsetBytes, to.Length) ? new DiskResult(IoStatus.Busy, 0, null) : file.TryReadCached(offsetBytes, to);
