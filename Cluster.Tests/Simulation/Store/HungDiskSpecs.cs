@@ -64,8 +64,7 @@ public sealed class HungDiskSpecs : IDisposable
         rig.Directories[1].HangsWritesTo = null;
         _scheduler.Release();
         rig.Loop.Settle();
-        var table = rig.Store.Segments;
-        Assert.Equal(table.Count, table.All.Count(segment => segment is { Number: > 0, IsMissing: false }) + table.FreeCount + table.AvoidedCount + rig.Store.ColdBeside.Count());
+        CheckSegments(rig);
         DiskPoolSpecs.CheckAll(rig, 4 * Blocks);
     }
 
@@ -75,10 +74,7 @@ public sealed class HungDiskSpecs : IDisposable
         var rig = HangsBesideTheLog();
         rig.Sync(rig.Find());
         rig.Directories[1].Hangs = SimulatedCalls.All;
-        var isDone = false;
-        rig.Store.Stop(() => isDone = true);
-        Pass(rig, 8);
-        Assert.True(isDone, "the store did not stop");
+        StopBy(rig, 8);
         Assert.Null(rig.Store.FailureReason);
         rig.Disk.Restart(PowerLoss.LoseAll);
         (rig.Directories[1].Hangs, rig.Directories[1].HangsWritesTo) = (SimulatedCalls.None, null);
@@ -118,8 +114,7 @@ public sealed class HungDiskSpecs : IDisposable
         _scheduler.Release();
         rig.Loop.Settle();
         Assert.Equal(made + 1, DrainSpecs.Disk(rig).Segments);
-        var table = rig.Store.Segments;
-        Assert.Equal(table.Count, table.All.Count(segment => segment is { Number: > 0, IsMissing: false }) + table.FreeCount + table.AvoidedCount + rig.Store.ColdBeside.Count());
+        CheckSegments(rig);
         DiskPoolSpecs.CheckAll(rig, 4 * Blocks);
     }
 
@@ -143,15 +138,7 @@ public sealed class HungDiskSpecs : IDisposable
     public void Stops_while_making()
     {
         var rig = HangsMaking();
-        rig.Directories[1].Hangs = SimulatedCalls.All;
-        var isDone = false;
-        rig.Store.Stop(() => isDone = true);
-        Pass(rig, 8);
-        Assert.True(isDone, "the store did not stop");
-        rig.Disk.Restart(PowerLoss.LoseAll);
-        (rig.Directories[1].Hangs, rig.Directories[1].IsGone, rig.Directories[1].IsStillNamed) = (SimulatedCalls.None, true, true);
-        rig.Open();
-        Assert.Null(rig.Find().Damage);
+        StopAndTakeAway(rig);
     }
 
     [Fact(DisplayName = "A stop leaves what hangs, and waits for what is under way on the other disks; a disk on which something is left stays locked until that has ended")]
@@ -206,15 +193,7 @@ public sealed class HungDiskSpecs : IDisposable
         rig.Directories[1].Hangs = hangs;
         Assert.Equal(IoStatus.Ok, DrainSpecs.Drain(rig).Status);
         UntilHanging(rig);
-        rig.Directories[1].Hangs = SimulatedCalls.All;
-        var isDone = false;
-        rig.Store.Stop(() => isDone = true);
-        Pass(rig, 8);
-        Assert.True(isDone, "the store did not stop");
-        rig.Disk.Restart(PowerLoss.LoseAll);
-        (rig.Directories[1].Hangs, rig.Directories[1].IsGone, rig.Directories[1].IsStillNamed) = (SimulatedCalls.None, true, true);
-        rig.Open();
-        Assert.Null(rig.Find().Damage);
+        StopAndTakeAway(rig);
         if (hangs == SimulatedCalls.Names) DiskPoolSpecs.CheckAll(rig, Blocks);
     }
 
@@ -351,6 +330,32 @@ public sealed class HungDiskSpecs : IDisposable
             _clock.Pass(1000);
             rig.Loop.Advance(1000);
         }
+    }
+
+    private void StopBy(StoreRig rig, int seconds)
+    {
+        var isDone = false;
+        rig.Store.Stop(() => isDone = true);
+        Pass(rig, seconds);
+        Assert.True(isDone, "the store did not stop");
+    }
+
+    /// <summary>Nothing on the disk answers any more, and it is not there at the next start.</summary>
+    private void StopAndTakeAway(StoreRig rig)
+    {
+        rig.Directories[1].Hangs = SimulatedCalls.All;
+        StopBy(rig, 8);
+        rig.Disk.Restart(PowerLoss.LoseAll);
+        (rig.Directories[1].Hangs, rig.Directories[1].IsGone, rig.Directories[1].IsStillNamed) = (SimulatedCalls.None, true, true);
+        rig.Open();
+        Assert.Null(rig.Find().Damage);
+    }
+
+    /// <summary>Each is in the log, or beside it, or free.</summary>
+    private static void CheckSegments(StoreRig rig)
+    {
+        var table = rig.Store.Segments;
+        Assert.Equal(table.Count, table.All.Count(segment => segment is { Number: > 0, IsMissing: false }) + table.FreeCount + table.AvoidedCount + rig.Store.ColdBeside.Count());
     }
 
     private void UntilHanging(StoreRig rig)
