@@ -29,6 +29,14 @@ public sealed partial class BlockMap
     /// <summary>The map's own page of the block, if it is not in memory.</summary>
     internal MapPage? AbsentPage(ulong block) => _pages.TryGetValue(block >> MapPage.BlocksLog2, out var page) && !page.IsResident ? page : null;
 
+    /// <summary>The same; if it is in memory, it is spared while others are read.</summary>
+    internal MapPage? AbsentPageWanted(ulong block)
+    {
+        if (!_pages.TryGetValue(block >> MapPage.BlocksLog2, out var page)) return null;
+        page.IsUsed = true;
+        return page.IsResident ? null : page;
+    }
+
     /// <summary>The blocks are about to be written or trimmed: what is not in memory of the pages at both ends of the range is asked for, so that it is there when the change is committed.</summary>
     internal void Advise(BlockRange range)
     {

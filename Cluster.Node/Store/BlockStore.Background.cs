@@ -23,11 +23,13 @@ public sealed partial class BlockStore
     private ILoopTimer? _watermarkTimer;
     private CheckpointJob? _checkpoint;
     private bool _checkpointIsWriting;
+
+    /// <summary>It waits for the maps to go over to what is in the log.</summary>
+    private bool _isCheckpointDue;
     private ulong _checkpointNumber;
     private long _checkpointBytes;
     private long _checkpointAtBytes;
     private long _checkpointNotBeforeMs;
-    private bool _sparePending;
     private bool _backgroundDue;
     private int _jobsUnderWay;
     private Action? _stopDone;
@@ -46,12 +48,16 @@ public sealed partial class BlockStore
     private long _movedBytes;
     private long _checkpointedBytes;
     private long _cleanedSegments;
+    private int _missingSegments;
     private long _freedSegments;
+    private long _coldSegments;
+    private long _cleanerWaits;
+    private long _backlogBytes;
     private SpaceLevel _spaceLevel;
 
     /// <summary>Each number is one that was true lately; any thread.</summary>
     public StoreActivity Activity => new(Volatile.Read(ref _appendedBytes), Volatile.Read(ref _movedBytes), Volatile.Read(ref _checkpointedBytes),
-        Volatile.Read(ref _cleanedSegments), Volatile.Read(ref _freedSegments));
+        Volatile.Read(ref _cleanedSegments), Volatile.Read(ref _freedSegments), Volatile.Read(ref _coldSegments), Volatile.Read(ref _cleanerWaits), Volatile.Read(ref _backlogBytes));
 
     /// <summary>Since the open.</summary>
     internal int CheckpointsWritten { get; private set; }
@@ -65,12 +71,14 @@ public sealed partial class BlockStore
 
     internal bool IsStopping => _stopped || HasFailed;
 
-    /// <summary>What the cleaner keeps free beyond the reserve, at least: one that the log goes on in, one that waits for its sync.</summary>
+    /// <summary>What the cleaner keeps free beyond the reserve, at least: one that the log goes on in, one that waits for its sync; and those beside it, if the store has segments enough.</summary>
     private const int SegmentsBeyondReserve = 2;
+    private const int SegmentsBesideLog = 4;
+    private const int SegmentsForBoth = 64;
 
-    /// <summary>Segments that are free below which the cleaner works: a part of all, and always more than the reserve.</summary>
-    private int CleanBelow =>
-        Math.Max((int)((long)Segments.SegmentsMax * _options.CleanBelowFreePercent / 100), SegmentTable.Reserve(SpaceClass.Data) + SegmentsBeyondReserve);
+    /// <summary>Segments that are free below which the cleaner works: a part of all, and always more than the reserve and what is promised.</summary>
+    private int CleanBelow => Math.Max((int)((long)Segments.SegmentsMax * _options.CleanBelowFreePercent / 100),
+        Segments.Reserve(SpaceClass.Data) + PromisedSegments + SegmentsBeyondReserve + (Segments.SegmentsMax >= SegmentsForBoth ? SegmentsBesideLog : 0));
 
     /// <summary>
     /// Stops in order: what was staged is written, flushed and checkpointed, and the superblock says so. Any thread but the loop's,
@@ -136,23 +144,6 @@ public sealed partial class BlockStore
         OnJobDone();
     }
 
-    internal void OnSpareMade(SpareJob job)
-    {
-        _sparePending = false;
-        if (job.File is { } file)
-        {
-            if (_stopped) file.Dispose();
-            else Segments.Free(Segments.Add(job.Id, file));
-            _backgroundDue = true;
-        }
-        else if (job.Status == IoStatus.NoSpace)
-        {
-            Segments.Refuse();
-            _backgroundDue = true;
-        }
-        OnJobDone();
-    }
-
     internal void OnNoted(DiskResult result)
     {
         _isNoteOwed = !result.IsOk;
@@ -176,6 +167,21 @@ public sealed partial class BlockStore
     /// <summary>Bytes of the longest record that still goes into the segment where the log is.</summary>
     internal int LogRoomBytes => _writer.SegmentRoomBytes;
 
+    /// <summary>What the cleaner may write at the end of the log.</summary>
+    internal long CleanerRoomBytes => _writer.RoomBytes(SpaceClass.Cleaner);
+
+    /// <summary>All that was written to the log.</summary>
+    internal long LogBytes => _writer.AppendedBytes;
+
+    /// <summary>Of what nobody was promised, clients can take one more segment at most.</summary>
+    internal bool IsPressed => LacksRoom || Segments.AvailableCount <= Segments.Reserve(SpaceClass.Data) + PromisedSegments + 1;
+
+    /// <summary>And none is on its way, or somebody waits for it already: the cleaner must not wait for anybody.</summary>
+    internal bool IsUrgent => LacksRoom || (IsPressed && EmptiedSources == 0);
+
+    /// <summary>Of a record of one block, the block's part: a store that is written in such records holds no more data than that part of its space.</summary>
+    private const double DataShare = (double)Limits.BlockBytes / (Limits.BlockBytes + EntryPrefix.SizeBytes + RecordHeader.SizeBytes + BlockDescriptor.SizeBytes);
+
     internal void OnCleanerStepped() => (_backgroundDue, _isDrainDue) = (true, true);
 
     internal void LogCleanerSkip(Segment segment, string reason) =>
@@ -185,15 +191,21 @@ public sealed partial class BlockStore
     {
         _backgroundDue = false;
         if (HasFailed || _stopped) return;
-        var isLow = Segments.AvailableCount < CleanBelow;
+        var isLow = LacksRoom || Segments.AvailableCount < CleanBelow;
         var drains = TakeDrainDue();
         var dead = isLow || drains ? Segments.CountDead(_writer.End.Number, onlyAvoided: !isLow) : 0;
         if (dead > 0) BeginReclaim();
         var sinceCheckpoint = _writer.AppendedBytes - _checkpointAtBytes;
         var isDue = (dead > 0 && (isLow ? NeedsCheckpoint() : DrainNeedsCheckpoint())) || sinceCheckpoint >= Math.Max(_options.CheckpointIntervalBytes, CheckpointSizesBetween * _checkpointBytes);
-        if (isDue && _checkpoint is null && _loop.NowMs >= _checkpointNotBeforeMs) BeginCheckpoint();
+        // What moved to segments that are in the log below it must be in it.
+        _isCheckpointDue = isDue && _checkpoint is null;
+        if (_isCheckpointDue && _moving.Count == 0 && _loop.NowMs >= _checkpointNotBeforeMs) BeginCheckpoint();
+        var onTheirWay = dead + EmptiedSources;
+        _missingSegments = Math.Max(CleanBelow - Segments.AvailableCount - onTheirWay, LacksRoom && onTheirWay == 0 ? 1 : 0);
         var hasRoom = Segments.AvailableCount > 0 || dead == 0;
-        if (isLow && hasRoom && !_cleaner.IsBusy && Segments.AvailableCount + dead < CleanBelow) _cleaner.TryBegin(_writer.End.Number);
+        if (_cleaner.IsBusy) _cleaner.GoOn();
+        else if (isLow && hasRoom && _missingSegments > 0) _cleaner.TryBegin(_writer.End.Number);
+        PushCold();
         if (drains) StepDrain();
         Maps.Shrink();
         LookForCapacity();
@@ -207,6 +219,7 @@ public sealed partial class BlockStore
     private void BeginCheckpoint()
     {
         if (WriteStaged() != IoStatus.Ok) return;
+        _isCheckpointDue = false;
         _checkpointAtBytes = _writer.AppendedBytes;
         Segments.HoldSnapshot();
         _checkpoint = new CheckpointJob(this, _disk, TakeSnapshot());
@@ -238,15 +251,6 @@ public sealed partial class BlockStore
         }
     }
 
-    /// <summary>The next segment is made off the loop, before the log needs it.</summary>
-    private void PrepareSpare()
-    {
-        if (_sparePending || Segments.FreeCount > SegmentTable.Reserve(SpaceClass.Data) || !Segments.CanCreate || (_writer.Active is null && Segments.AvoidedCount == 0))
-            return;
-        _sparePending = true;
-        Submit(DiskLane.Background, new SpareJob(this, _disk, _options.NewId(), Segments.SegmentBytes));
-    }
-
     private void EndStop()
     {
         if (_stopDone is not { } done) return;
@@ -259,6 +263,7 @@ public sealed partial class BlockStore
         _writer.Dispose();
         // What was left still has its file.
         if (_jobsUnderWay == 0) CloseFiles();
+        _hasEnded = true;
         _disk.Dispose();
         done();
     }
@@ -266,6 +271,7 @@ public sealed partial class BlockStore
     /// <summary>Only when all of it worked does the superblock call the stop clean.</summary>
     private void StopClean()
     {
+        DropMoves();
         // The others are on media: a disk that hangs is not asked for what it has.
         foreach (var segment in Segments.All.Where(segment => segment is { Number: > 0, IsDirty: true }))
         {
@@ -280,7 +286,7 @@ public sealed partial class BlockStore
     /// <summary>A store that is full by what it knew of the file system looks again, also if nobody writes.</summary>
     private void LookForCapacity()
     {
-        var isUsedUp = _options.CapacityBytes == 0 && Segments.AvailableCount <= SegmentTable.Reserve(SpaceClass.Data);
+        var isUsedUp = _options.CapacityBytes == 0 && Segments.AvailableCount <= Segments.Reserve(SpaceClass.Data);
         if (!isUsedUp && !Segments.IsRefused) return;
         if (_loop.NowMs >= _capacityNotBeforeMs) UpdateCapacity();
         _capacityTimer ??= _loop.Schedule(CapacityRetryMs, () =>
@@ -306,16 +312,19 @@ public sealed partial class BlockStore
     private void UpdateUsage()
     {
         Volatile.Write(ref _usedBytes, (long)(Segments.Count - Segments.FreeCount - Segments.AvoidedCount) * Segments.SegmentBytes);
-        var usable = Math.Max(0, Segments.AvailableCount - SegmentTable.Reserve(SpaceClass.Data));
+        var usable = Math.Max(0, Segments.AvailableCount - Segments.Reserve(SpaceClass.Data));
         Volatile.Write(ref _availableBytes, (long)usable * Segments.SegmentBytes);
         Volatile.Write(ref _liveBytes, Segments.LiveBytes);
         Volatile.Write(ref _missingBytes, Segments.MissingBytes);
-        Volatile.Write(ref _capacityBytes, (long)Math.Max(0, Segments.SegmentsMax - SegmentTable.Reserve(SpaceClass.Data)) * Segments.SegmentBytes);
+        Volatile.Write(ref _capacityBytes, (long)(Math.Max(0, Segments.SegmentsMax - Segments.Reserve(SpaceClass.Data)) * (double)Segments.SegmentBytes * DataShare));
         Volatile.Write(ref _segmentCount, Segments.Count);
         Volatile.Write(ref _appendedBytes, _writer.AppendedBytes);
         Volatile.Write(ref _movedBytes, _cleaner.MovedBytes);
         Volatile.Write(ref _cleanedSegments, _cleaner.SegmentsCleaned);
         Volatile.Write(ref _freedSegments, SegmentsFreed);
+        Volatile.Write(ref _coldSegments, ColdSegments);
+        Volatile.Write(ref _cleanerWaits, _cleaner.Waits);
+        Volatile.Write(ref _backlogBytes, _cleaner.BacklogBytes(_missingSegments));
         TellSpaceLevel();
     }
 

@@ -103,9 +103,10 @@ public sealed partial class BlockStore
     {
         var volume = _volumes.GetValueOrDefault(pack.Volume);
         var buffer = pack.Build(volume?.CommitWatermark ?? 0, out var header);
-        var status = Stage(pack.Volume, volume, buffer, buffer.Length, SpaceClass.Last, out var place);
+        var status = Stage(pack.Volume, volume, buffer, buffer.Length, SpaceClass.Cleaner, out var place);
         if (status == IoStatus.Ok)
         {
+            CleanedBytes += EntryPrefix.SizeBytes + buffer.Length;
             volume?.NoteLogged(header.CommitWatermark);
             foreach (var map in MapsOf(pack.Volume)) VolumeStore.MoveBlocks(map, in header, buffer.Span, place);
         }

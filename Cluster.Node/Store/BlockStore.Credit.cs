@@ -17,6 +17,22 @@ public sealed partial class BlockStore
     /// <summary>A volume was given less than it may need.</summary>
     private bool _isRoomWanted;
 
+    /// <summary>What was refused lately, or lacked in a promise: as long as there is less than that nobody was promised, somebody waits.</summary>
+    private long _wantedBytes;
+
+    /// <summary>Somebody waits for room, or whoever comes next will. What is free by count of segments does not say so: it may all be promised to volumes that do not use it.</summary>
+    internal bool LacksRoom
+    {
+        get
+        {
+            var free = UnpromisedBytes;
+            return free == 0 || (free < _wantedBytes && (_grantedBytes > 0 || !_writer.HasRoom((int)_wantedBytes, SpaceClass.Data)));
+        }
+    }
+
+    /// <summary>Segments that the promises take at most.</summary>
+    private int PromisedSegments => (int)((_grantedBytes + _writer.SegmentDataBytes - 1) / _writer.SegmentDataBytes);
+
     /// <summary>Bytes that nobody was promised. What goes with its disk is not promised as long as it goes.</summary>
     internal long UnpromisedBytes => HasFailed || _stopped ? 0 : Math.Max(0, (MayDrain ? _writer.LastingRoomBytes : _writer.DataRoomBytes) - _grantedBytes);
 
@@ -28,7 +44,8 @@ public sealed partial class BlockStore
         var more = Math.Clamp(target - has, 0, free);
         _grantedBytes += more;
         if (has + more >= CreditLeast) return more;
-        (_isRoomWanted, _backgroundDue) = (true, true);
+        _isRoomWanted = true;
+        NoteWanted(CreditLeast - has - more);
         return more;
     }
 
@@ -39,8 +56,11 @@ public sealed partial class BlockStore
         Invariant.That(_grantedBytes >= 0, "more credit was used than was granted");
     }
 
+    private void NoteWanted(long bytes) => (_wantedBytes, _backgroundDue) = (Math.Max(_wantedBytes, bytes), true);
+
     private void TellOfRoom()
     {
+        if (!LacksRoom) _wantedBytes = 0;
         if (!_isRoomWanted || UnpromisedBytes == 0) return;
         _isRoomWanted = false;
         foreach (var volume in _volumes.Values)

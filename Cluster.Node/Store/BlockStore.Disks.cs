@@ -9,7 +9,7 @@ namespace Cluster.Node.Store;
 public sealed partial class BlockStore
 {
     /// <summary>
-    /// An open without a disk numbers its segments from its own count, shifted by this, on. What the missing disk has of the log has lower numbers, so that none is given out twice, and what
+    /// An open numbers its segments from its own count, shifted by this, on. What a missing disk has of the log has lower numbers, so that none is given out twice, and what
     /// returns with it later is older than all that was written meanwhile. What is found can't say it: the newest numbers may be on disks that are missing. An open does not use 2^32 segments.
     /// </summary>
     private const int NumbersOfAnOpenLog2 = 32;
@@ -57,7 +57,10 @@ public sealed partial class BlockStore
         if (!_stopped && _disk.HasFailed) Submit(DiskLane.Sync, new DiskNoteJob(this, _disk));
     }
 
-    private ulong NextNumber(ulong highest) => LacksDisks ? Math.Max(OpenCount << NumbersOfAnOpenLog2, highest + 1) : highest + 1;
+    /// <summary>
+    /// From the second open on its own: what an earlier one has written beside the log (<see cref="ColdSegment"/>), or lost the header of, has numbers that nothing tells of.
+    /// </summary>
+    private ulong NextNumber(ulong highest) => LacksDisks || OpenCount > 1 ? Math.Max(OpenCount << NumbersOfAnOpenLog2, highest + 1) : highest + 1;
 
     /// <summary>
     /// Nothing of the log is on the disk that is missing if the last stop was in order and its checkpoint has all of it. Else records that were flushed may be there, of any volume, and no

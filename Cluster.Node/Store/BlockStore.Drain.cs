@@ -125,6 +125,7 @@ public sealed partial class BlockStore
     private void OnAvoidedChanged()
     {
         (_hasAvoided, _isDrainDue, _backgroundDue) = (_disk.Disks.Any(disk => disk.IsAvoided), true, true);
+        LeaveAvoided();
         Segments.SortFree();
         UpdateCapacity();
         Describe();
@@ -217,6 +218,8 @@ public sealed partial class BlockStore
 internal sealed class RetireJob(BlockStore store, DiskPool disks, StoreDisk disk, IReadOnlyList<Segment> segments, bool syncs) : DiskJob
 {
     public StoreDisk Disk => disk;
+
+    public override StoreDisk OnlyDisk => disk;
 
     /// <summary>The first failure.</summary>
     public DiskResult Result { get; private set; } = DiskResult.Done();

@@ -85,7 +85,7 @@ public sealed partial class BlockStore
         var options = environment.Options;
         var first = new Superblock
         {
-            SegmentBytes = (uint)options.SegmentBytes,
+            SegmentBytes = (uint)options.SegmentBytesFor(options.CapacityBytes > 0 ? options.CapacityBytes : environment.Disk.GivenBytes),
             StoreId = options.NewId(),
             DiskId = options.NewId(),
             CleanStop = true,
@@ -208,7 +208,7 @@ public sealed partial class BlockStore
         // Nothing that an open without all of its maps knows may get into a checkpoint; the next one reads them anew.
         if (HasFailed) return new RecoveryFailure(IoStatus.DeviceError, FailureReason!);
         SettleSegments(found, recovery, named);
-        _writer = new LogWriter(Segments, Identity, recovery.End, NextNumber(Math.Max(numberMax, start.Number))) { Durable = recovery.End };
+        _writer = new LogWriter(Segments, Identity, recovery.End, NextNumber(Math.Max(numberMax, start.Number))) { Durable = recovery.End, Leaving = LinkOnLeave };
         _checkpointAtBytes = -recovery.ReplayedBytes;
         failure = GoOnWithoutDisks();
         if (failure is not null) return failure;
@@ -343,6 +343,9 @@ public sealed partial class BlockStore
             each.Segment.Number = each.Number;
             each.Segment.EndBytes = each.Segment.WrittenBytes = (uint)Segments.SegmentBytes;
         }
+        // When each was filled nobody knows any more, but for the order.
+        var age = 0L;
+        foreach (var segment in Segments.All.Where(segment => segment.Number > 0).OrderByDescending(segment => segment.Number)) segment.SealedAtBytes = -(age += Segments.SegmentBytes);
     }
 
     internal void CloseFiles()

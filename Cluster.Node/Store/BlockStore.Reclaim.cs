@@ -88,6 +88,6 @@ public sealed partial class BlockStore
             if (!_isReclaimRefused && IsReclaimable(segment)) below++;
             else behind += Segments.SegmentBytes;
         }
-        return below == 0 && behind > 0 && (behind >= FreesTimesItself * _checkpointBytes || Segments.AvailableCount <= SegmentTable.Reserve(SpaceClass.Data) + 1);
+        return below == 0 && behind > 0 && (behind >= FreesTimesItself * _checkpointBytes || IsPressed);
     }
 }

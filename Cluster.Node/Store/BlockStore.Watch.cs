@@ -72,6 +72,7 @@ public sealed partial class BlockStore
         if (_health.Observe(_loop.NowMs, _windows)) ApplyVerdicts();
         _disk.Share();
         _cleaner.LeaveHung();
+        LeaveHungSpare();
         ProbeOne();
         RetireAgain();
         AnswerUnchecked();
@@ -147,7 +148,7 @@ public sealed partial class BlockStore
             _isChecked[index] &= isUsed;
             // A segment may be on its way there, or its name be gone in the page cache only. And first it must be known why the disk is avoided: a mark that fails may be there in whole.
             var isEmpty = !isUsed && _isMarkKnown[index] && _marked[index] is { Drained: true } or { Suspect: true }
-                && disk is { Segments: 0, Failure: null } && !_sparePending && !_retiring.ContainsKey(disk) && !_undurable.Contains(disk);
+                && disk is { Segments: 0, Failure: null } && !IsMakingOn(disk) && !_retiring.ContainsKey(disk) && !_undurable.Contains(disk);
             var wanted = new DiskMark(disk.Id, disk.IsDrained, disk.IsSuspect, isEmpty);
             if (_isMarkKnown[index] && wanted == _marked[index])
             {

@@ -95,6 +95,7 @@ public sealed partial class BlockStore : IBlockStore
         var status = Stage(found, record, record.Length, SpaceClass.Last, out _);
         record.Release();
         if (status != IoStatus.Ok) return status;
+        DropMoves(volume);
         _volumes.Remove(volume);
         found.OnDeleted();
         return IoStatus.Ok;
@@ -128,12 +129,12 @@ public sealed partial class BlockStore : IBlockStore
         if (_stopped || HasFailed) return IoStatus.DeviceError;
         if (space == SpaceClass.Data && _grantedBytes > 0 && _writer.DataRoomBytes - _grantedBytes < Limits.CreditOf(lengthBytes))
         {
-            _backgroundDue = true;
+            NoteWanted(Limits.CreditOf(lengthBytes));
             return IoStatus.NoSpace;
         }
         var status = _writer.Stage(id, record, lengthBytes, space, out place);
         if (status == IoStatus.Ok && volume is not null) Touch(volume);
-        if (status == IoStatus.NoSpace) _backgroundDue = true;
+        if (status == IoStatus.NoSpace && space != SpaceClass.Cleaner) NoteWanted(Limits.CreditOf(lengthBytes));
         return status;
     }
 
@@ -222,7 +223,7 @@ public sealed partial class BlockStore : IBlockStore
 
     private bool WriteAndNotify()
     {
-        if (_touched.Count == 0 && !_writer.HasStaged) return false;
+        if (_touched.Count == 0 && !_writer.HasStaged && _writer.Failure is null) return false;
         var result = Flush();
         if (!result.IsOk)
         {

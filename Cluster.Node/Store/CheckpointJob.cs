@@ -1,3 +1,5 @@
+using Cluster.Messages.Model;
+
 namespace Cluster.Node.Store;
 
 /// <summary>Writes one checkpoint on the disk's background thread.</summary>
@@ -20,19 +22,29 @@ internal sealed class CheckpointJob(BlockStore store, IDisk disk, CheckpointSnap
     public override void Complete() => store.OnCheckpointWritten(this);
 }
 
-/// <summary>Makes a segment ready before the log needs it.</summary>
-internal sealed class SpareJob(BlockStore store, IDisk disk, Guid id, int segmentBytes) : DiskJob
+/// <summary>Makes a segment ready before the log needs it, on that disk.</summary>
+internal sealed class SpareJob(BlockStore store, DiskPool disks, StoreDisk on, Guid id, int segmentBytes) : DiskJob
 {
     public Guid Id => id;
 
+    public StoreDisk Disk => on;
+
+    public override StoreDisk OnlyDisk => on;
+
+    /// <summary>Nothing names it before it is in the table: an open finds it free.</summary>
+    public override bool MayBeLeft => !on.IsHome;
+
     public IDiskFile? File { get; private set; }
 
-    public Cluster.Messages.Model.IoStatus Status { get; private set; }
+    public IoStatus Status { get; private set; }
 
     public override void Execute()
     {
+        disks.Want(SegmentTable.NameOf(id), on);
+        var began = on.Waits.Begin();
         // Should it fail, the log makes one itself when it needs it, and learns why.
-        var result = SegmentTable.Create(disk, id, segmentBytes, out var file);
+        var result = SegmentTable.Create(disks, id, segmentBytes, out var file);
+        on.Waits.End(began, counts: false);
         (Status, File) = (result.Status, file);
     }
 

@@ -6,7 +6,11 @@ namespace Cluster.Node.Store;
 /// <summary>A page as it is when the snapshot is taken: its entries, or the slot of the page file that has them and is not used anew before the checkpoint ends.</summary>
 internal readonly record struct PageImage(MapPage Page, ulong Number, MapEntry[]? Entries, int Slot, ulong Hash)
 {
-    public static PageImage Of(MapPage page, ulong number) => new(page, number, page.Resident, page.Slot, page.Hash);
+    public static PageImage Of(MapPage page, ulong number)
+    {
+        Invariant.That(!page.IsLost, "a page that could not be read back was to go into a checkpoint as an empty one");
+        return new(page, number, page.Resident, page.Slot, page.Hash);
+    }
 }
 
 /// <summary>One volume as a checkpoint will have it. Entries are shared with the live map, which copies those of a page before it changes

@@ -26,24 +26,17 @@ internal sealed partial class Cleaner
         return true;
     }
 
-    /// <summary>One without uncommitted records (R4), and not one of which all that could be moved was, nor of a disk that does not answer.</summary>
+    /// <summary>One without uncommitted records (R4), and not one of which all that could be moved was, nor of a disk that does not answer. One of which something was read late goes first.</summary>
     public Segment? DrainCandidate(ulong endNumber)
     {
         Segment? best = null;
         foreach (var segment in store.Segments.All)
         {
-            if (!segment.IsAvoided || segment.IsHung || segment.Number == 0 || segment.Number >= endNumber || segment is not { IsDead: false, TailRecords: 0, IsStuck: false, AwaitsReleases: false }) continue;
+            if (!segment.IsAvoided || segment.IsHung || segment.Number == 0 || segment.Number >= endNumber || segment is not { IsDead: false, TailRecords: 0, IsStuck: false, AwaitsReleases: false, IsMoving: false, IsTakingIn: false }) continue;
+            if (HasLate(segment)) return segment;
             if (best is null || segment.LiveBytes < best.LiveBytes) best = segment;
         }
         return best;
-    }
-
-    /// <summary>Called once a second: a read that does not return is left, and its disk alone until it does. What else there is to do goes on.</summary>
-    public void LeaveHung()
-    {
-        if (_window is null || _source is not { IsHung: true, PoolDisk: { IsHome: false } disk }) return;
-        store.LogCleanerLeft(_source, disk);
-        Stop();
     }
 
     private bool TakeSkip()
@@ -68,7 +61,7 @@ internal sealed partial class Cleaner
         _drainTimer = null;
         // Space comes first, and a disk may be used again meanwhile: what is left waits. One that died meanwhile may be free, and its file deleted.
         if (store.IsStopping || !store.MayDrain || _source is not { IsAvoided: true, IsHung: false } source || source.Number != _sourceNumber) Stop();
-        else ReadNext();
+        else Step();
     }
 
     /// <summary>Of one segment: the next one waits as long as the last window may take.</summary>

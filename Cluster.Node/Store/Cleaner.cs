@@ -4,19 +4,17 @@ using Cluster.Messages.Wire;
 namespace Cluster.Node.Store;
 
 /// <summary>
-/// Moves the live blocks of the emptiest segment to the end of the log, one window of the segment at a time: the disk thread reads it,
-/// the loop copies what the maps still have there. The segment itself is free only after a checkpoint without it is on media, which is
-/// after its copies are. Pages of the maps that are not in memory are read by a disk thread, too, record by record. Loop only.
+/// Moves the live blocks of a segment away, one window of it at a time: the disk thread reads it, the loop copies what the maps still have there. They go to a segment beside the log, apart from what
+/// clients write, or to the end of the log when there is no room for that, or a disk is emptied (<see cref="ColdSegment"/>). The source itself is free only after its copies are on media in the log. Which
+/// source, and how fast: <see cref="CleanerPolicy"/>. Pages of the maps that are not in memory are read by a disk thread, too, record by record. Loop only.
 /// </summary>
 internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
 {
-    /// <summary>A segment with more live bytes than this, in percent, is not worth its copy.</summary>
-    private const int LiveMaxPercent = 90;
-
     /// <summary>Pages that one step takes from the page cache; then a disk thread reads on, and the loop does other things first.</summary>
     private const int CachedLoadsOfAStepMax = 32;
 
     private readonly PackBuilder _pack = new();
+    private readonly List<ColdSegment> _closing = [];
 
     /// <summary>Pages that the record wants at which the scanner is.</summary>
     private readonly List<MapPage> _absent = [];
@@ -26,11 +24,22 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     private LogScanner? _scanner;
     private Segment? _source;
     private ulong _sourceNumber;
+    private ColdSegment? _cold;
 
-    /// <summary>Under way on a disk thread.</summary>
-    private ReadWindow? _window;
+    /// <summary>The one that has the newest block of this source.</summary>
+    private ColdSegment? _last;
+    private bool _waits;
 
-    public bool IsBusy => _source is not null;
+    /// <summary>What is live in this source goes to the end of the log.</summary>
+    private bool _goesToLog;
+    private long _clientBytesBefore;
+    private long _readBytes;
+
+    /// <summary>Of what it was allowed to read of earlier sources, what is left.</summary>
+    private long _carriedBytes;
+
+    /// <summary>A source is under way, or the end of what was moved.</summary>
+    public bool IsBusy => _source is not null || IsStepping;
 
     /// <summary>The segment that is read; null: there is none.</summary>
     public Segment? Source => _source;
@@ -40,80 +49,124 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     /// <summary>Encoded bytes of blocks that were copied.</summary>
     public long MovedBytes { get; private set; }
 
-    /// <summary>Takes the emptiest segment that holds no uncommitted record (R4), of a disk that answers. False: there is none.</summary>
+    /// <summary>What was taken up by live blocks in the last source.</summary>
+    public long OccupiedBytes { get; private set; }
+
+    /// <summary>How often it has waited for what clients write.</summary>
+    public long Waits { get; private set; }
+
+    /// <summary>Takes the segment that is best by <see cref="CleanerPolicy"/> of those that hold no uncommitted record (R4), on disks that answer, or under pressure the emptiest; what it moves must fit. False: there is none.</summary>
     public bool TryBegin(ulong endNumber)
     {
-        var limit = (long)store.Segments.SegmentBytes / 100 * LiveMaxPercent;
-        Segment? best = null;
-        foreach (var segment in store.Segments.All)
-        {
-            var isCandidate = segment.Number > 0 && segment.Number < endNumber && !segment.IsDead && segment.TailRecords == 0
-                && segment is { IsStuck: false, AwaitsReleases: false }
-                && segment.LiveBytes < limit;
-            if (isCandidate && (best is null || segment.LiveBytes < best.LiveBytes) && !segment.IsHung) best = segment;
-        }
-        if (best is null) return false;
+        if (Choose(endNumber) is not { } best) return false;
+        _carriedBytes = Math.Clamp(AllowanceBytes - _readBytes, 0, store.Segments.SegmentBytes);
+        OccupiedBytes = CleanerPolicy.Occupied(best.LiveBytes, best.LiveBlocks);
         Begin(best);
         return true;
     }
 
     private void Begin(Segment best)
     {
-        (_source, _sourceNumber, _skipsBad, _leavesBad) = (best, best.Number, false, _drains || best.IsAvoided);
+        (_source, _sourceNumber, _last, _skipsBad, _leavesBad) = (best, best.Number, null, false, _drains || best.IsAvoided);
+        _goesToLog = _drains || CleanerPolicy.IsDense(best.LiveBytes, best.LiveBlocks);
+        (_clientBytesBefore, _readBytes) = (ClientBytes, 0);
+        if (TakeLate(best) is { } late)
+        {
+            (_scanner, _last, _read) = (late.Scanner, late.Last, late.Window);
+            OnStepped();
+            return;
+        }
         _scanner = new LogScanner(best.File, best.Seed, best.Number, SegmentHeader.SizeBytes, (uint)store.Segments.SegmentBytes) { PassesUnreadable = _leavesBad };
-        ReadNext();
+        Step();
     }
 
-    private void ReadNext()
+    /// <summary>Clients have written, or there is less room: what waited for that goes on.</summary>
+    public void GoOn()
     {
-        _window = new ReadWindow(this, _scanner!, _source!.PoolDisk, TakeSkip());
-        store.SubmitWindow(_source, _window);
+        if (!_waits || IsStepping || MustWait) return;
+        _waits = false;
+        Step();
+    }
+
+    /// <summary>What was moved is needed: the segment that it is in takes no more.</summary>
+    public void CloseCold()
+    {
+        if (IsBusy || _cold is null or { IsGone: true }) return;
+        CloseCurrent();
+        Step();
+    }
+
+    /// <summary>To be moved until so many segments more are free: the rest of this source, and others like it.</summary>
+    public long BacklogBytes(int missingSegments)
+    {
+        var segmentBytes = (long)store.Segments.SegmentBytes;
+        var rest = _source is null ? 0 : Math.Max(0, segmentBytes - _readBytes) * OccupiedBytes / segmentBytes;
+        return rest + CleanerPolicy.Backlog(missingSegments - (_source is null ? 0 : 1), OccupiedBytes, segmentBytes);
     }
 
     public void Stop()
     {
         EndDrain();
-        if (_window is { } window) window.Leave();
+        if (_window is { } window) LeaveWindow(window, _source!, _scanner!);
         else _scanner?.Dispose();
-        (_scanner, _source, _window, _isAtRecord) = (null, null, null, false);
+        if (store.IsStopping) ForgetLate(late => late.Window.IsOver);
+        (_scanner, _source, _window, _read, _isAtRecord, _skipsBad, _waits) = (null, null, null, null, false, false, false);
+        if (_closing.Count > 0 && !store.IsStopping) Step();
         store.OnCleanerStepped();
     }
 
-    private void OnWindowEnded(ReadWindow window, bool wasRead, bool hasEnded)
+    private Segment? Choose(ulong endNumber)
     {
-        if (_window == window)
+        var (segmentBytes, room, pressed) = ((long)store.Segments.SegmentBytes, store.CleanerRoomBytes, store.IsPressed);
+        var (best, most) = ((Segment?)null, 0.0);
+        foreach (var segment in store.Segments.All)
         {
-            _window = null;
-            OnWindowRead(wasRead, hasEnded);
+            var isCandidate = segment.Number > 0 && segment.Number < endNumber && !segment.IsDead && segment.TailRecords == 0
+                && segment is { IsStuck: false, IsMoving: false, IsTakingIn: false, AwaitsReleases: false };
+            if (!isCandidate) continue;
+            var occupied = CleanerPolicy.Occupied(segment.LiveBytes, segment.LiveBlocks);
+            if (!CleanerPolicy.IsWorth(occupied, segmentBytes)) continue;
+            if (pressed && segment.LiveBytes + ((long)segment.LiveBlocks * CleanerPolicy.BlockOverheadBytesMax) > room) continue;
+            if (segment.IsHung) continue;
+            var score = pressed ? segmentBytes - occupied : CleanerPolicy.Score(occupied, segmentBytes, store.LogBytes - segment.SealedAtBytes);
+            if (best is null || score > most) (best, most) = (segment, score);
         }
-        store.OnJobDone(window);
+        return best;
     }
 
-    public void OnPagesLoaded() => OnWindowRead(wasRead: true, hasEnded: false);
+    private long ClientBytes => store.LogBytes - store.CleanedBytes;
 
-    private void OnWindowRead(bool wasRead, bool hasEnded)
+    private long AllowanceBytes => _carriedBytes + CleanerPolicy.Allowance(ClientBytes - _clientBytesBefore, OccupiedBytes, store.Segments.SegmentBytes);
+
+    private bool MustWait => _source is not null && _readBytes > AllowanceBytes && !store.IsUrgent;
+
+    public void OnPagesLoaded()
     {
         if (_source is not { } source || _scanner is not { } scanner) return;
-        if (store.IsStopping || source.Number != _sourceNumber)
-        {
-            // Overwritten meanwhile, and in use anew.
-            Stop();
-            return;
-        }
-        if (!wasRead)
-        {
-            Skip(source, scanner.FailureDetail ?? "it could not be read");
-            return;
-        }
+        if (store.IsStopping || source.Number != _sourceNumber) Stop();
+        else GoOnCopying(source, scanner, hasEnded: false);
+    }
+
+    private void GoOnCopying(Segment source, LogScanner scanner, bool hasEnded)
+    {
+        var before = scanner.Position.OffsetBytes;
         var (status, atEnd) = hasEnded ? (IoStatus.Ok, true) : CopyWindow(source, scanner);
         var staged = StagePack();
+        _readBytes += scanner.Position.OffsetBytes - before;
         if (status == IoStatus.Ok) status = staged;
         if (status == IoStatus.BadChecksum) Skip(source, "some of its live blocks are bad");
         else if (status != IoStatus.Ok) Stop();
         else if (_isAtRecord) LoadAbsent();
         else if (atEnd || source.IsDead) Finish(source);
         else if (_drains) PauseDrain();
-        else ReadNext();
+        else if (MustWait)
+        {
+            (_waits, Waits) = (true, Waits + 1);
+            // What is whole does not wait.
+            if (_closing.Count > 0) Step(reads: false);
+            else store.OnCleanerStepped();
+        }
+        else Step();
     }
 
     private (IoStatus Status, bool AtEnd) CopyWindow(Segment source, LogScanner scanner)
@@ -173,21 +226,26 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
         store.Submit(DiskLane.Map, job);
     }
 
-    /// <summary>All entries were seen: what is live now lies where no entry is, behind bad bytes.</summary>
+    /// <summary>All entries were seen: what is live now is in a segment that is not in the log yet, or lies where no entry is, behind bad bytes.</summary>
     private void Finish(Segment source)
     {
-        if (!source.IsDead && store.Maps.IsReleasing)
+        if (!source.IsDead && _last is null && store.Maps.IsReleasing)
         {
             // They may be nobody's any more: once that is known it is tried again.
             source.AwaitsReleases = true;
             Stop();
+            return;
         }
-        else if (!source.IsDead) Skip(source, _leavesBad ? $"{source.LiveBlocks} of its blocks are bad or lie in a record that is" : "some of its live blocks lie behind bad bytes");
-        else
+        if (!source.IsDead && _last is null)
         {
-            SegmentsCleaned++;
-            Stop();
+            Skip(source, _leavesBad ? $"{source.LiveBlocks} of its blocks are bad or lie in a record that is" : "some of its live blocks lie behind bad bytes");
+            return;
         }
+        SegmentsCleaned++;
+        if (!source.IsDead && _last is { IsGone: false }) store.AddSource(_last, source);
+        // What was copied to a segment that was given up was not moved.
+        else if (_last is not { IsGone: true, IsLinked: false }) store.NotePass(source);
+        Stop();
     }
 
     private void Skip(Segment source, string reason)
@@ -241,16 +299,38 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
     private IoStatus Gather(VolumeId volume, ulong block, ulong sequence, in BlockDescriptor descriptor, ReadOnlySpan<byte> encoded)
     {
         if (_pack.Count > 0 && !_pack.CanTake(volume, encoded.Length) && StagePack() is not IoStatus.Ok and var status) return status;
-        if (_pack.Count == 0) _pack.Begin(volume, store.LogRoomBytes);
+        if (_pack.Count == 0) _pack.Begin(volume, !_goesToLog && Settle(encoded.Length) ? _cold!.RoomBytes : store.LogRoomBytes);
         _pack.Add(block, sequence, in descriptor, encoded);
         return IoStatus.Ok;
     }
 
-    /// <summary>What was gathered goes into the log, in the turn in which it was found: the maps have it where it was read.</summary>
+    /// <summary>Whether what comes now goes beside the log.</summary>
+    private bool Settle(int lengthBytes)
+    {
+        if (_cold is { IsGone: true }) _cold = null;
+        if (_cold is not null && (_cold.IsNoted || !PackBuilder.Fits(lengthBytes, _cold.RoomBytes))) CloseCurrent();
+        _cold ??= store.OpenCold();
+        return _cold is not null;
+    }
+
+    private void CloseCurrent()
+    {
+        _cold!.Close();
+        _closing.Add(_cold);
+        _cold = null;
+    }
+
+    /// <summary>What was gathered goes into a segment beside the log, or into the log in the turn in which it was found: the maps have it where it was read.</summary>
     private IoStatus StagePack()
     {
         if (_pack.Count == 0) return IoStatus.Ok;
-        var status = store.Relocate(_pack);
+        var status = IoStatus.Ok;
+        if (!_goesToLog && _cold is not null)
+        {
+            store.AddTo(_cold, _pack);
+            _last = _cold;
+        }
+        else status = store.Relocate(_pack);
         if (status == IoStatus.Ok)
         {
             MovedBytes += _pack.LengthBytes;
@@ -258,38 +338,5 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
         }
         _pack.Begin(default, 0);
         return status;
-    }
-
-    private sealed class ReadWindow(Cleaner cleaner, LogScanner scanner, StoreDisk? disk, bool skipsBad) : DiskJob
-    {
-        private bool _hasEnded;
-        private bool _wasRead;
-        private bool _isLeft;
-
-        public override bool MayBeLeft => true;
-
-        /// <summary>The cleaner does not wait for it any more. The scanner stays until the read ends, which may still put bytes there.</summary>
-        public void Leave()
-        {
-            _isLeft = true;
-            if (disk is not null) disk.HasLeftRead = true;
-        }
-
-        public override void Execute()
-        {
-            // Behind bad bytes, from where the next entry begins; if there is none, the scan ends where it stands.
-            _hasEnded = skipsBad && !scanner.TrySkipToNextEntry();
-            _wasRead = _hasEnded ? scanner.FailureDetail is null : scanner.Prefetch();
-        }
-
-        public override void Complete()
-        {
-            if (_isLeft)
-            {
-                scanner.Dispose();
-                if (disk is not null) disk.HasLeftRead = false;
-            }
-            cleaner.OnWindowEnded(this, _wasRead, _hasEnded);
-        }
     }
 }

@@ -11,10 +11,16 @@ public sealed partial class DiskPool : IDisk
     /// <summary>Added to every disk's latency before they are compared: differences below it say nothing about a disk.</summary>
     internal const double LatencyFloorMs = 2;
 
+    /// <summary>More than any disk is filled that has room for a segment.</summary>
+    private const double AnyFilled = 1e9;
+
     private readonly Lock _gate = new();
 
     /// <summary>Where each segment's file lies. Under the gate.</summary>
     private readonly Dictionary<string, StoreDisk> _places = new(StringComparer.Ordinal);
+
+    /// <summary>Where segments go whose files are not made yet. Under the gate.</summary>
+    private readonly Dictionary<string, StoreDisk> _wanted = new(StringComparer.Ordinal);
 
     private readonly StoreDisk _home;
     private readonly IReadOnlyList<IDisk> _given;
@@ -37,6 +43,9 @@ public sealed partial class DiskPool : IDisk
 
     /// <summary>Of all disks that take segments; directories of one file system count once.</summary>
     public long FreeBytes => Math.Max(0, FreeOfAll - HomeKeptBytes);
+
+    /// <summary>Free on all disks that were named, those that are not in use yet too: what a new store may have. File systems count once.</summary>
+    internal long GivenBytes => _given.Prepend(_home.Files).GroupBy(disk => disk.FileSystem).Sum(same => same.Max(disk => disk.FreeBytes));
 
     /// <summary>What the home's file system must have free besides: room for the next checkpoint that is not reserved yet.</summary>
     internal long HomeKeptBytes { get => Volatile.Read(ref _homeKeptBytes); set => Volatile.Write(ref _homeKeptBytes, value); }
@@ -61,7 +70,7 @@ public sealed partial class DiskPool : IDisk
         if (disk is null)
         {
             if (!create) return DiskResult.Failed(IoStatus.Missing, $"{name} is on none of the store's disks");
-            if (Choose() is not { } chosen)
+            if ((TakeWanted(name) ?? Choose()) is not { } chosen)
                 return DiskResult.Failed(IoStatus.NoSpace, $"what {_home.Path} has free is kept for the next checkpoint, and no other disk of the store has room for a segment");
             (disk, isNew) = (chosen, true);
         }
@@ -152,10 +161,24 @@ public sealed partial class DiskPool : IDisk
         return result;
     }
 
+    /// <summary>But for disks on which something is under way that nobody waits for: they are let go of when that has ended.</summary>
     public void Dispose()
     {
-        foreach (var disk in _given) disk.Dispose();
-        _home.Files.Dispose();
+        foreach (var disk in _given.Append(_home.Files))
+        {
+            if (!_disks.Exists(used => used.Files == disk && used.JobsUnderWay > 0)) disk.Dispose();
+        }
+    }
+
+    /// <summary>The new segment of that name goes there.</summary>
+    internal void Want(string name, StoreDisk disk)
+    {
+        lock (_gate) _wanted[name] = disk;
+    }
+
+    private StoreDisk? TakeWanted(string name)
+    {
+        lock (_gate) return _wanted.Remove(name, out var disk) ? disk : null;
     }
 
     /// <summary>The store has been read: from here on a read that fails spoils its blocks only.</summary>
@@ -181,7 +204,7 @@ public sealed partial class DiskPool : IDisk
     /// In proportion to what is the store's there or could be, times how quick the disk is beside the quickest: the one that is furthest below its share. One that has no room for a segment comes
     /// last. Null: only the home is left, and what it has free is kept.
     /// </summary>
-    private StoreDisk? Choose()
+    internal StoreDisk? Choose()
     {
         var quickest = _disks.Where(disk => !disk.IsAvoided).Min(WeightedMs);
         var (best, least) = ((StoreDisk?)null, double.PositiveInfinity);
@@ -191,6 +214,7 @@ public sealed partial class DiskPool : IDisk
             var (free, own) = (disk.FreeBytes, disk.Segments * _segmentBytes);
             if (disk.IsHome && HomeKeptBytes > 0 && free - HomeKeptBytes < _segmentBytes) continue;
             var filled = free < _segmentBytes ? double.MaxValue : (own + _segmentBytes) / ((own + free) * (quickest / WeightedMs(disk)));
+            if (disk.IsMaking && free >= _segmentBytes) filled += AnyFilled;
             if (filled < least) (best, least) = (disk, filled);
         }
         return best;

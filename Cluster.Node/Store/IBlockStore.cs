@@ -47,8 +47,10 @@ public interface IBlockStore : ITurnPhase, IAsyncDisposable
 /// <summary>Bytes. Capacity and what is available of it are those for data: the reserve for what frees space is excluded.</summary>
 public readonly record struct StoreUsage(long CapacityBytes, long UsedBytes, long AvailableBytes, long LiveBytes, int Segments);
 
-/// <summary>Since the open. Appended: all bytes that went into the log; moved: those of them that the cleaner copied; checkpoints are beside the log.</summary>
-public readonly record struct StoreActivity(long AppendedBytes, long MovedBytes, long CheckpointBytes, long SegmentsCleaned, long SegmentsFreed);
+/// <summary>Since the open. Appended: all bytes that went into the log; moved: those of them that the cleaner copied; checkpoints are beside the log; cold segments hold nothing
+/// but what was moved; the cleaner waits where it is ahead of what clients write. Backlog is of now: what is to be moved until as
+/// much is free as the cleaner keeps free.</summary>
+public readonly record struct StoreActivity(long AppendedBytes, long MovedBytes, long CheckpointBytes, long SegmentsCleaned, long SegmentsFreed, long ColdSegments, long CleanerWaits, long BacklogBytes);
 
 /// <summary>How full a store is with what can't be cleaned away.</summary>
 public enum SpaceLevel : byte

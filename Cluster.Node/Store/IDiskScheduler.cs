@@ -13,7 +13,7 @@ public enum DiskLane
     /// <summary>Probes of disks that were slow, a thread for each: nothing else waits for one that hangs.</summary>
     Probe = 4,
 
-    /// <summary>The cleaner's reads of further disks, and deletions of segments: a thread for each disk, so that neither a checkpoint nor another disk waits for one that hangs.</summary>
+    /// <summary>The cleaner's reads of further disks and its writes beside the log, segments that are made ahead there, and deletions: a thread for each disk, so that neither a checkpoint nor another disk waits for one that hangs.</summary>
     Drain = 5,
 
     /// <summary>Reads of a scrub or a copy, on any disk: no checkpoint waits for a disk that hangs.</summary>
@@ -25,8 +25,11 @@ public abstract class DiskJob
 {
     private Action? _completion;
 
-    /// <summary>It only reads, or deletes what is nobody's any more: a stop does not wait for it on a disk that hangs.</summary>
+    /// <summary>It only reads, deletes what is nobody's any more, or makes or writes what is no part of the log: a stop does not wait for it on a disk that hangs.</summary>
     public virtual bool MayBeLeft => false;
+
+    /// <summary>Of one that may be left, the only disk that it calls; null: a read that may wait behind reads of any disk.</summary>
+    public virtual StoreDisk? OnlyDisk => null;
 
     /// <summary>The completion as a delegate, made once.</summary>
     public Action Completion => _completion ??= Complete;

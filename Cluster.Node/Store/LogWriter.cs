@@ -13,6 +13,7 @@ public sealed unsafe class LogWriter : IDisposable
 {
     private const int VectorsPerEntry = 2;
     private const int EntriesMax = (DiskFileExtensions.VectorsMax - 2) / VectorsPerEntry;
+    private const int EntryBytesMax = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes + Limits.RecordBytesMax;
     private const int SlotBytes = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes;
 
     private readonly SegmentTable _segments;
@@ -29,6 +30,7 @@ public sealed unsafe class LogWriter : IDisposable
     private int _heldCount;
     private uint _stagedBytes;
     private bool _leaves;
+    private ulong _reserved;
 
     /// <param name="last">Where the log ends; the first segment taken is chained to it.</param>
     public LogWriter(SegmentTable segments, StoreIdentity identity, LogPosition last, ulong nextNumber)
@@ -37,12 +39,21 @@ public sealed unsafe class LogWriter : IDisposable
         _arena.Whole.Clear();
     }
 
+    /// <summary>Numbers between two segments of the cleaner: the log may leave so many of its own before one of them is whole.</summary>
+    private const ulong NumbersBetween = 256;
+
+    /// <summary>The log is about to leave its segment; nothing is staged.</summary>
+    public Action? Leaving { get; set; }
+
+    /// <summary>Of the next segment.</summary>
+    public ulong NextNumber => _nextNumber;
+
     /// <summary>Set at the first failed write: nothing more is taken (R10).</summary>
     public DiskResult? Failure { get; private set; }
 
     public Segment? Active => _active;
 
-    /// <summary>What must be on media before the first segment is used; null: nothing. It may block. If it fails the log has failed.</summary>
+    /// <summary>What must be on media before the first segment is used, one of the cleaner's too; null: nothing. It may block. If it fails the log has failed.</summary>
     public Func<DiskResult>? BeforeFirst { get; set; }
 
     /// <summary>End of what is staged, and after <see cref="Flush"/> of what is written.</summary>
@@ -68,10 +79,20 @@ public sealed unsafe class LogWriter : IDisposable
     /// <summary>Whether <paramref name="space"/> lets an entry of a record of this length in.</summary>
     public bool HasRoom(int recordBytes, SpaceClass space)
     {
-        var isReserveWhole = space == SpaceClass.Last || _segments.AvailableCount >= SegmentTable.Reserve(space);
+        var isReserveWhole = space == SpaceClass.Last || _segments.AvailableCount >= _segments.Reserve(space);
         if (_active is not null && Fits(recordBytes) && isReserveWhole) return true;
-        return _segments.AvailableCount > SegmentTable.Reserve(space);
+        return _segments.AvailableCount > _segments.Reserve(space);
     }
+
+    /// <summary>Bytes that surely fit into the segment where the log is and into whole ones, but for the reserve.</summary>
+    public long RoomBytes(SpaceClass space)
+    {
+        var segments = _segments.AvailableCount - _segments.Reserve(space);
+        return segments < 0 ? 0 : SegmentRoomBytes + ((long)segments * (_segments.SegmentBytes - SegmentHeader.SizeBytes));
+    }
+
+    /// <summary>Of them, those in one whole segment.</summary>
+    internal long SegmentDataBytes => _segments.SegmentBytes - SegmentHeader.SizeBytes - EntryBytesMax;
 
     /// <summary>
     /// Bytes of data entries that surely fit, whatever their sizes: the end of a segment stays empty when it is too short for the next one.
@@ -83,11 +104,10 @@ public sealed unsafe class LogWriter : IDisposable
 
     private long RoomIn(int available)
     {
-        const int entryBytesMax = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes + Limits.RecordBytesMax;
-        var segments = available - SegmentTable.Reserve(SpaceClass.Data);
+        var segments = available - _segments.Reserve(SpaceClass.Data);
         if (segments < 0) return 0;
-        var here = _active is null ? 0 : Math.Max(0, _segments.SegmentBytes - _active.EndBytes - entryBytesMax);
-        return here + ((long)segments * (_segments.SegmentBytes - SegmentHeader.SizeBytes - entryBytesMax));
+        var here = _active is null ? 0 : Math.Max(0, _segments.SegmentBytes - _active.EndBytes - EntryBytesMax);
+        return here + (segments * SegmentDataBytes);
     }
 
     /// <summary>Stages a record as the next entry. Ok, NoSpace or DeviceError; on anything but Ok nothing was staged.</summary>
@@ -150,6 +170,50 @@ public sealed unsafe class LogWriter : IDisposable
         _arena.Release();
     }
 
+    /// <summary>A number for a segment that goes into the log later, ahead of what the log gets to by then.</summary>
+    internal ulong ReserveNumber() => _reserved = Math.Max(_nextNumber, _reserved) + NumbersBetween;
+
+    /// <summary>One that was reserved goes with a segment that is given up: parts of that may have been written, and no other one is to be taken for it.</summary>
+    internal void Skip(ulong number) => _nextNumber = Math.Max(_nextNumber, number + 1);
+
+    /// <summary>Puts a segment of the cleaner into the log, behind what was written. False: a write failed, and nothing more is taken.</summary>
+    internal bool Link(ColdSegment cold)
+    {
+        Invariant.That(!HasStaged && cold.Number >= _nextNumber, "a segment was linked out of order");
+        if (!MayUse()) return false;
+        var segment = cold.Segment;
+        var header = new SegmentHeader(segment.Id, segment.Disk, _identity.StoreId, cold.Number, End, (uint)_segments.SegmentBytes, _identity.OpenCount);
+        cold.EncodeLink(in header, _arena.Whole);
+        var result = segment.File.WriteAll(0, _arena.Whole[..ColdSegment.LinkBytes]);
+        if (!result.IsOk)
+        {
+            Failure = result;
+            return false;
+        }
+        Seal();
+        AppendedBytes += cold.EndBytes;
+        (segment.Number, segment.EndBytes, segment.WrittenBytes, segment.SealedAtBytes) = (cold.Number, cold.EndBytes, cold.EndBytes, AppendedBytes);
+        (_last, _active, _nextNumber) = (new LogPosition(cold.Number, cold.EndBytes), null, cold.Number + 1);
+        if (segment.IsDirty) return true;
+        segment.IsDirty = true;
+        _dirty.Add(segment);
+        return true;
+    }
+
+    private bool MayUse()
+    {
+        if (BeforeFirst is not { } before) return true;
+        BeforeFirst = null;
+        var result = before();
+        if (!result.IsOk) Failure = result;
+        return result.IsOk;
+    }
+
+    private void Seal()
+    {
+        if (_active is not null) _active.SealedAtBytes = AppendedBytes;
+    }
+
     private bool Fits(int recordBytes) => !_leaves &&
         _active!.EndBytes + EntryPrefix.Align((uint)(EntryPrefix.SizeBytes + recordBytes)) <= (uint)_segments.SegmentBytes;
 
@@ -176,13 +240,12 @@ public sealed unsafe class LogWriter : IDisposable
     private IoStatus Roll(SpaceClass space)
     {
         if (!Flush().IsOk) return IoStatus.DeviceError;
+        Seal();
+        Leaving?.Invoke();
+        if (Failure is not null) return IoStatus.DeviceError;
         var taken = _segments.Take(_identity.NewId, space, out var next);
         if (!taken.IsOk) return taken.Status == IoStatus.NoSpace ? IoStatus.NoSpace : IoStatus.DeviceError;
-        if (_active is null && BeforeFirst?.Invoke() is { IsOk: false } failed)
-        {
-            Failure = failed;
-            return IoStatus.DeviceError;
-        }
+        if (!MayUse()) return IoStatus.DeviceError;
         var header = new SegmentHeader(next!.Id, next.Disk, _identity.StoreId, _nextNumber++, End, (uint)_segments.SegmentBytes,
             _identity.OpenCount);
         _active = next;

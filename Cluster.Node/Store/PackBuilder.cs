@@ -30,6 +30,9 @@ internal sealed class PackBuilder
         _recordBytesMax = roomBytes >= least ? Math.Min(roomBytes, Limits.RecordBytesMax) : Limits.RecordBytesMax;
     }
 
+    /// <summary>Whether a record of one block of this length goes into so many bytes.</summary>
+    public static bool Fits(int lengthBytes, int roomBytes) => TotalBytes(1, Math.Max(lengthBytes, Limits.EncodedBlockBytesMax)) <= roomBytes;
+
     public bool CanTake(VolumeId volume, int lengthBytes) => volume == Volume && Count < Limits.RecordBlocksMax
         && TotalBytes(Count + 1, _bytesUsed + lengthBytes) <= _recordBytesMax
         // What the header's decoder allows: of two blocks on the table has its place in what an encoding may add at most.

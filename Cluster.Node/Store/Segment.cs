@@ -63,11 +63,23 @@ public sealed class Segment(int index, string name, Guid id, IDiskFile file)
     /// <summary>Reads under way on the disk threads; the segment is not used anew before they end.</summary>
     public int Readers { get; set; }
 
+    /// <summary>All that the log had written when it left this segment, or took it in: its age is what was written since.</summary>
+    public long SealedAtBytes { get; set; }
+
+    /// <summary>Its live blocks are copied to a segment that is not in the log yet.</summary>
+    public bool IsMoving { get; set; }
+
+    /// <summary>How often the cleaner has read all of it and something was left.</summary>
+    public int Passes { get; set; }
+
     /// <summary>The cleaner could not move all of it; it is left alone until the next open.</summary>
     public bool IsStuck { get; set; }
 
     /// <summary>What lives here may be of pages of maps that are gone and were not read yet: the cleaner tries again once they were.</summary>
     public bool AwaitsReleases { get; set; }
 
-    public bool IsDead => LiveBlocks == 0 && TailRecords == 0;
+    /// <summary>It is in the log with copies of which the maps do not name all yet.</summary>
+    public bool IsTakingIn { get; set; }
+
+    public bool IsDead => LiveBlocks == 0 && TailRecords == 0 && !IsTakingIn;
 }

@@ -2,13 +2,16 @@ using Cluster.Messages.Model;
 
 namespace Cluster.Node.Store;
 
-/// <summary>How far an append may go into the space that is left: data leaves a reserve for what frees space and for data that was promised room, those
-/// leave one for the cleaner.</summary>
+/// <summary>How far an append may go into the space that is left; each leaves what those behind it need.</summary>
 public enum SpaceClass
 {
     Data = 0,
+    /// <summary>Trims, truncations, windows, and data that was promised room.</summary>
     Control = 1,
-    Last = 2,
+    /// <summary>Live blocks that are moved.</summary>
+    Cleaner = 2,
+    /// <summary>Headers, deletes and commit watermarks.</summary>
+    Last = 3,
 }
 
 /// <summary>All segments of a store, their space and their live bytes. Loop only; <see cref="Segment.File"/> excepted.</summary>
@@ -18,10 +21,20 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
     public const string Suffix = ".log";
 
     /// <summary>
-    /// Whole segments that must stay free after an append of each <see cref="SpaceClass"/>. They are files with their space: a file
-    /// system that somebody else filled must not keep a trim, a header or the cleaner from working.
+    /// What headers and trims may write before something is free again: a thousand of the longest headers that a replica has, or forty thousand trims. A segment that holds nothing
+    /// else is dead when it is full, and free after a checkpoint.
     /// </summary>
-    private static readonly int[] ReserveSegments = [3, 1, 0];
+    private const long HeaderBytes = 4L << 20;
+    private const long TrimBytes = 8L << 20;
+
+    /// <summary>Neither takes more than this part of a small store, and each a segment at least.</summary>
+    private const int ReserveParts = 64;
+
+    /// <summary>A segment that is worth its copy goes into one.</summary>
+    private const int CleanerSegments = 1;
+
+    /// <summary>By <see cref="SpaceClass"/>.</summary>
+    private readonly int[] _reserve = ReserveOf(0, segmentBytes);
 
     private readonly List<Segment> _all = [];
     private readonly Queue<Segment> _free = new();
@@ -51,6 +64,10 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
 
     public int AvoidedCount => _avoided.Count;
 
+    /// <summary>Those of <see cref="FreeCount"/>, in the order in which they are used anew.</summary>
+    internal IReadOnlyCollection<Segment> FreeSegments => _free;
+
+
     /// <summary>Segments that can still be taken into use.</summary>
     public int AvailableCount => LastingCount + _avoided.Count;
 
@@ -71,7 +88,11 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
 
     public bool IsSnapshotHeld { get; private set; }
 
-    public static int Reserve(SpaceClass space) => ReserveSegments[(int)space];
+    /// <summary>
+    /// Whole segments that must stay free after an append of each <see cref="SpaceClass"/>. They are files with their space: a file
+    /// system that somebody else filled must not keep a trim, a header or the cleaner from working.
+    /// </summary>
+    public int Reserve(SpaceClass space) => _reserve[(int)space];
 
     public void HoldSnapshot()
     {
@@ -115,7 +136,7 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         Invariant.That(segment is { IsDead: true, Readers: 0 }, "a segment in use was freed");
         segment.Number = 0;
         if (segment.IsMissing) return;
-        (segment.IsStuck, segment.AwaitsReleases) = (false, false);
+        (segment.IsStuck, segment.AwaitsReleases, segment.IsMoving, segment.Passes) = (false, false, false, 0);
         segment.IsDirty = false;
         if (segment.IsAvoided) _avoided.Enqueue(segment);
         else _free.Enqueue(segment);
@@ -202,6 +223,15 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         return DiskResult.Done();
     }
 
+    /// <summary>A free segment whose file is there already, and that no reserve needs.</summary>
+    public bool TryTakeReady(out Segment segment)
+    {
+        segment = null!;
+        if (_free.Count <= Reserve(SpaceClass.Data)) return false;
+        segment = NextFree();
+        return true;
+    }
+
     /// <summary>The one that is free for longest, but those of a slow disk only so often as its share says, as long as others have some.</summary>
     private Segment NextFree()
     {
@@ -220,9 +250,25 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         return result;
     }
 
-    public void Refuse() => (SegmentsMax, IsRefused) = (Count - _avoided.Count, true);
+    public void Refuse()
+    {
+        Allow(Count - _avoided.Count);
+        IsRefused = true;
+    }
 
-    public void Allow(int segmentsMax) => (SegmentsMax, IsRefused) = (segmentsMax, false);
+    public void Allow(int segmentsMax)
+    {
+        (SegmentsMax, IsRefused) = (segmentsMax, false);
+        ReserveOf(segmentsMax, SegmentBytes).CopyTo(_reserve, 0);
+    }
+
+    private static int[] ReserveOf(int segmentsMax, int segmentBytes)
+    {
+        int SegmentsOf(long bytes) => (int)Math.Max(1, (Math.Min(bytes, (long)segmentsMax * segmentBytes / ReserveParts) + segmentBytes - 1) / segmentBytes);
+        var headers = SegmentsOf(HeaderBytes);
+        var cleaner = headers + CleanerSegments;
+        return [cleaner + SegmentsOf(TrimBytes), cleaner, headers, 0];
+    }
 
     /// <summary>Makes a segment's file, its space and its name durable. Any thread.</summary>
     public static DiskResult Create(IDisk disk, Guid id, int segmentBytes, out IDiskFile? file)

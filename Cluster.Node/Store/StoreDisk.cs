@@ -51,7 +51,7 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
     private volatile bool _isDrained;
     private volatile bool _isSuspect;
     private volatile bool _isEmpty;
-    private volatile bool _hasLeftRead;
+    private volatile int _leftCalls;
 
     public IDisk Files => files;
 
@@ -135,7 +135,7 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
     }
 
     /// <summary>A call on it is under way for so long that nothing more is asked of it that can wait.</summary>
-    internal bool IsHung => _hasLeftRead || Math.Max(Math.Max(Reads.UnderWayMs, Waits.UnderWayMs), Math.Max(Writes.UnderWayMs, Syncs.UnderWayMs)) >= HungMs;
+    internal bool IsHung => _leftCalls > 0 || Math.Max(Math.Max(Reads.UnderWayMs, Waits.UnderWayMs), Math.Max(Writes.UnderWayMs, Syncs.UnderWayMs)) >= HungMs;
 
     /// <summary>Whether what is at its path is still this disk, and not the directory that its file system was mounted on. Blocks; the home is not asked.</summary>
     internal DiskResult CheckLabel()
@@ -148,8 +148,17 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
         return DiskResult.Failed(IoStatus.DeviceError, status == IoStatus.Ok ? $"disk {label.Disk} is at {Path} now" : $"there is no label of it at {Path} ({(reason.Length > 0 ? reason : "it is empty")}): is its file system mounted?");
     }
 
-    /// <summary>A read that nobody waits for has not returned yet: it hangs, also if other calls came back since.</summary>
-    internal bool HasLeftRead { get => _hasLeftRead; set => _hasLeftRead = value; }
+    /// <summary>Nobody waits for a job on it any more: the disk hangs until that ends, also if other calls come back meanwhile. Loop only.</summary>
+    internal void Leave() => _leftCalls++;
+
+    /// <summary>Such a job has ended. Loop only.</summary>
+    internal void EndLeft() => _leftCalls--;
+
+    /// <summary>Jobs under way on it that a stop may leave. Loop only.</summary>
+    internal int JobsUnderWay { get; set; }
+
+    /// <summary>A segment is being made on it: whoever needs one meanwhile gets it on another disk, if there is one with room. Loop only.</summary>
+    internal bool IsMaking { get; set; }
 
     /// <summary>Its place among the disks of the store; 0: the home. Loop only.</summary>
     internal int Index { get; set; }

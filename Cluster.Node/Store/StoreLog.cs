@@ -27,11 +27,17 @@ internal static partial class StoreLog
     [LoggerMessage(6, LogLevel.Warning, "The cleaner at {Disk} left segment {Segment} alone: {Reason}")]
     public static partial void CleanerSkipped(ILogger logger, string disk, string segment, string reason);
 
-    [LoggerMessage(25, LogLevel.Warning, "The stop of the store at {Store} does not wait for {Jobs} reads or deletions: disks that do not answer: {Paths}")]
+    [LoggerMessage(25, LogLevel.Warning, "The stop of the store at {Store} does not wait for {Jobs} reads, deletions, new segments, or writes of the cleaner, on disks that do not answer: {Paths}")]
     public static partial void StopLeaves(ILogger logger, string store, string paths, int jobs);
 
     [LoggerMessage(24, LogLevel.Warning, "The cleaner of the store at {Store} left segment {Segment} alone: disk {Disk}, at {Path}, does not answer. It goes on there once that does")]
     public static partial void CleanerLeft(ILogger logger, string store, string segment, Guid disk, string path);
+
+    [LoggerMessage(27, LogLevel.Warning, "The store at {Store} does not wait any more for the segment that is being made on disk {Disk}, at {Path}, which does not answer. New ones are made on the other disks until it does")]
+    public static partial void SpareLeft(ILogger logger, string store, Guid disk, string path);
+
+    [LoggerMessage(26, LogLevel.Warning, "The cleaner of the store at {Store} gave up what it wrote beside the log: disk {Disk}, at {Path}, does not answer. It is copied again, elsewhere")]
+    public static partial void ColdLeft(ILogger logger, string store, Guid disk, string path);
 
     [LoggerMessage(8, LogLevel.Warning, "The store at {Disk} holds {LiveMiB} MiB of data, of {CapacityMiB} MiB: {Consequence}; trim or delete data, or add disk space")]
     public static partial void SpaceLow(ILogger logger, string disk, long liveMiB, long capacityMiB, string consequence);

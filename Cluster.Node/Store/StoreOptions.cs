@@ -10,7 +10,12 @@ public sealed record StoreOptions
     /// <summary>Fewest segments that a store can work with: its reserve, one in use, and one to clean.</summary>
     public const int SegmentsMin = 8;
 
-    /// <summary>Size of a new store's segments; an existing store keeps its own.</summary>
+    /// <summary>A store has at least so many segments, as long as they are not smaller than <see cref="SegmentBytesSmall"/>: the reserve, what is free for the cleaner and the
+    /// segments that are being filled are then one or two percent of it.</summary>
+    private const int SegmentsWanted = 512;
+    private const int SegmentBytesSmall = 4 << 20;
+
+    /// <summary>Greatest size of a new store's segments; a small store's are smaller (<see cref="SegmentBytesFor"/>), an existing store keeps its own.</summary>
     public int SegmentBytes { get; init; } = 64 << 20;
 
     /// <summary>capacity-bytes: what the store may use. 0: what the file system has, less <see
@@ -27,7 +32,7 @@ public sealed record StoreOptions
     /// Free part of the segments, in percent, below which the cleaner works, as late as it can: the longer it waits, the more of a segment has died by itself. A few segments
     /// beyond the reserve in any case.
     /// </summary>
-    public int CleanBelowFreePercent { get; init; } = 3;
+    public int CleanBelowFreePercent { get; init; } = 1;
 
     /// <summary>Bytes of blocks a second that are moved from disks that are to be emptied, at most.</summary>
     public int DrainBytesPerSecond { get; init; } = 32 << 20;
@@ -51,6 +56,14 @@ public sealed record StoreOptions
 
     /// <summary>Where the mark of an open comes from (R5): random, never 0.</summary>
     public Func<ulong> NewMark { get; init; } = () => (ulong)Random.Shared.NextInt64(1, long.MaxValue);
+
+    /// <summary>Size of the segments of a new store that may use so many bytes: the largest power of two of which it has enough, within the two limits.</summary>
+    public int SegmentBytesFor(long capacityBytes)
+    {
+        var size = SegmentBytesSmall;
+        while (size < SegmentBytes && size * 2L * SegmentsWanted <= capacityBytes) size *= 2;
+        return Math.Min(size, SegmentBytes);
+    }
 
     /// <summary>The segment size must hold some records of the greatest size.</summary>
     public string? Problem() =>

@@ -63,6 +63,9 @@ public sealed partial class VolumeStore : IVolumeStore
 
     internal bool IsDeleted { get; private set; }
 
+    /// <summary>How often the order began anew: a commit watermark from before means nothing then.</summary>
+    internal int Orders { get; private set; }
+
     /// <summary>Something was staged since the last write.</summary>
     internal bool IsTouched { get; set; }
 
@@ -357,7 +360,7 @@ public sealed partial class VolumeStore : IVolumeStore
         }
     }
 
-    private static MapEntry EntryOf(BlockDescriptor descriptor, ulong sequence, int segment, uint offset) => new()
+    internal static MapEntry EntryOf(BlockDescriptor descriptor, ulong sequence, int segment, uint offset) => new()
     {
         Sequence = sequence,
         Checksum = descriptor.Checksum,
@@ -441,6 +444,8 @@ public sealed partial class VolumeStore : IVolumeStore
 
     private void Reposition(ulong sequence, ulong lastRecordEpoch, bool discardAll)
     {
+        _store.DropMoves(Volume);
+        Orders++;
         DropTail(CommitWatermark);
         if (discardAll)
         {

@@ -26,6 +26,9 @@ internal static class StoreMetrics
         metrics.AddCounter("myrmidon_store_checkpoint_bytes_total", "Bytes of checkpoints written beside the log.", () => store.Activity.CheckpointBytes);
         metrics.AddCounter("myrmidon_cleaner_moved_bytes_total", "Encoded bytes that the cleaner copied to the end of the log.", () => store.Activity.MovedBytes);
         metrics.AddCounter("myrmidon_cleaner_segments_total", "Segments that the cleaner emptied.", () => store.Activity.SegmentsCleaned);
+        metrics.AddCounter("myrmidon_cleaner_cold_segments_total", "Segments that hold nothing but what the cleaner moved.", () => store.Activity.ColdSegments);
+        metrics.AddCounter("myrmidon_cleaner_waits_total", "Times that the cleaner was ahead of what clients write, and waited for them.", () => store.Activity.CleanerWaits);
+        metrics.AddGauge("myrmidon_cleaner_backlog_bytes", "Bytes that the cleaner has to move until as much is free as it keeps free; while it grows, clients write faster than it cleans.", () => store.Activity.BacklogBytes);
         metrics.AddGauge("myrmidon_store_write_amplification", "Bytes written to log and checkpoints by those that were not copies of the cleaner, since the store was opened.",
             () => Amplification(store.Activity));
         metrics.AddGauge("myrmidon_store_missing_bytes", "Encoded bytes of blocks that lie on a disk that is missing, and are not mended from other copies yet.", () => store.MissingBytes);

@@ -91,6 +91,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         if (results.Count < 100) return;
         Assert.True(stores.Opens > 10 * results.Count && stores.Refused > results.Count / 10, $"too few opens: {stores}");
         Assert.True(results.Sum(result => result.Resumes) > results.Count / 5, "hardly any catch-up went on from a cursor");
+        Assert.True(stores.ProvenForgotten > 0 && stores.ProvenBeside > 0, $"it was hardly ever proven what is on media: {stores}");
         Assert.True(stores.MapLoads > 100L * results.Count, $"pages of the maps hardly ever came back: {stores}");
         Assert.True(stores.Rotted > results.Count, $"hardly anything rotted: {stores}");
         Assert.True(stores.RottedKept > results.Count / 20, $"hardly anything rotted that only snapshots keep: {stores}");
@@ -130,6 +131,8 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     [InlineData(2004285UL)]
     // A restore waited for a second copy in sync, and every catch-up for the restore: nothing was committed any more.
     [InlineData(2001139UL)]
+    // "Answered with BadChecksum": what rotted was on one of three copies, and the processes of the two others died in calls whose failures were still told. The simulation's fault.
+    [InlineData(7002385UL)]
     public void Seeds_that_once_failed(ulong seed) => Assert.True(SimRun.RunOverStore(seed).Asked > 0);
 
     [Theory(DisplayName = "Seeds that once broke a promise")]

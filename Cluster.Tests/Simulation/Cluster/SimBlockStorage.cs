@@ -63,6 +63,13 @@ internal sealed class SimBlockStorage : ISimStorage
     private int _syncedState;
     private int _checkpointsSeen;
 
+    /// <summary>In this process bytes were taken for nobody's because the store says that they are.</summary>
+    private bool _hasForgotten;
+
+    /// <summary>After that operation of the disk its media had that state.</summary>
+    private long _provenAt = -1;
+    private int _provenState;
+
     /// <summary>All that was written up to an operation of the disk, and which of its states the replica then was in.</summary>
     private readonly record struct Written(long Operation, int State);
 
@@ -112,17 +119,54 @@ internal sealed class SimBlockStorage : ISimStorage
         get
         {
             if (!_isMediaKnown || _volume is null) return null;
-            var state = _volume.States[StateOnMedia()];
+            // Before what is older than the answer is forgotten.
+            var before = StateBefore(_disk.FirstMissing(SegmentTable.Prefix));
+            var index = StateOnMedia();
+            var isBeside = index > before;
+            if ((_hasForgotten || isBeside) && Prove(index)) Counts += new SimStoreCounts { ProvenForgotten = _hasForgotten ? 1 : 0, ProvenBeside = isBeside ? 1 : 0 };
+            var state = _volume.States[index];
             return new SimMedia(state.Sequence, state.Header);
         }
+    }
+
+    /// <summary>
+    /// Of the log. No entry of it and no checkpoint names what the cleaner writes beside it (docs/adr/0014-cold-segments.md): that is synced when its segment is whole, so a header that was synced long ago
+    /// would count as missing behind it. Once the segment is in the log all of it counts, from when it was written on. Which segments these are only the store can say: what that excuses is proven.
+    /// </summary>
+    private long FirstMissing()
+    {
+        var beside = _store is null ? [] : _store.Segments.All.Where(segment => segment.Number == 0).Select(segment => segment.Name).ToHashSet();
+        return _disk.FirstMissing(SegmentTable.Prefix, beside.Contains);
     }
 
     /// <summary>The newest state that is on media as a whole.</summary>
     private int StateOnMedia()
     {
-        var missing = _disk.FirstMissing(SegmentTable.Prefix);
+        var missing = FirstMissing();
         _written.RemoveRange(0, Math.Max(0, _written.FindLastIndex(written => written.Operation < missing)));
         return _written[0].State;
+    }
+
+    private int StateBefore(long missing) => _written[Math.Max(0, _written.FindLastIndex(written => written.Operation < missing))].State;
+
+    /// <summary>That a state is on media is believed of the store, but for what all of its bytes say. So another one opens what is there, and has to find that state, or one since, and its blocks. False: that is proven already.</summary>
+    private bool Prove(int state)
+    {
+        if (_disk.Operations == _provenAt && state <= _provenState) return false;
+        var ids = 0;
+        var media = _disk.Copy(media: true);
+        var options = _options with { BootId = _bootId, NewId = () => new Guid(++ids, 0, 0, new byte[8]), NewMark = () => 1 };
+        var found = BlockStore.Open(options, new SimulatedLoop(), media, new LoopDiskScheduler(new SimulatedLoop()), NullLogger.Instance);
+        var replica = found.Store?.Find(SimWorld.Volume) as VolumeStore;
+        var (at, damage) = (SimReplicaState.Of(replica), found.Store is null ? found.Reason : replica?.Damage);
+        var newest = damage is null ? _volume!.States.FindLastIndex(each => each.Is(in at)) : -1;
+        var hasBad = newest >= 0 && replica is not null && !_node.World.Profile.Rots && BlocksOf(found.Store!, replica).Exists(block => block.Value == BadValue);
+        media.TurnOff();
+        found.Store?.Stop(() => { });
+        _node.World.History.Check(newest >= state && !hasBad, () => $"what the store of {_node.Name} says is free is not: without its bytes the media hold {damage ?? at.ToString()}{(hasBad ? " with bad blocks" : "")}, "
+            + $"and with them, by what was synced, {_volume!.States[state]}");
+        (_provenAt, _provenState) = (_disk.Operations, newest);
+        return true;
     }
 
     /// <summary>
@@ -201,14 +245,21 @@ internal sealed class SimBlockStorage : ISimStorage
     public string LeftOfClones => _clones.Count > 0 ? "" : string.Join(", ", _store!.Detached.Select(map => $"a map of {map.Volume} without a volume")
         .Concat(_volume!.Real.Map.Layers.Where(layer => layer.IsHidden).Select(layer => $"snapshot {layer.Sequence}, which is deleted")));
 
+    /// <summary>A segment that was given up before it was in the log is free with bytes that were never synced: nobody's, also when the log uses it anew. From then on it is proven what is on media.</summary>
+    private void ForgetFree()
+    {
+        foreach (var segment in _store!.Segments.FreeSegments) _hasForgotten |= _disk.ForgetUnsynced(segment.Name);
+    }
+
     public bool RunPhase()
     {
         if (_store is null || _disk.IsOff) return false;
+        ForgetFree();
         ApplyFaults();
         // What was staged so far is written by this; what is staged as its answer is not yet.
         var (state, noted) = (_volume?.States.Count - 1, _store.NotedDurable);
         var worked = _store.Run();
-        if (_node.World.Profile.Rots && !_store.HasFailed && _disk.FirstMissing(SegmentTable.Prefix) > _noting.Operation) (_noted, _noting) = (_noting.Below, (noted, _disk.Operations));
+        if (_node.World.Profile.Rots && !_store.HasFailed && FirstMissing() > _noting.Operation) (_noted, _noting) = (_noting.Below, (noted, _disk.Operations));
         if (worked && !_store.HasFailed && state is not null && state > _written[^1].State) _written.Add(new Written(_disk.Operations, state.Value));
         if (_store.CheckpointsWritten != _checkpointsSeen && !_disk.IsOff) CheckMedia();
         return worked;
@@ -249,6 +300,8 @@ internal sealed class SimBlockStorage : ISimStorage
 
     public bool IsIntact => _volume is null || (!Committed().Any(block => block.Value == BadValue)
         && _volume.Real.Snapshots.All(snapshot => CommittedIn(snapshot) is not { } seen || !seen.Any(block => block.Value == BadValue)));
+
+    public bool DiesSoon => _disk.PowerOffAt > 0;
 
     public int ReadsFailed => _disk.ReadsFailed;
 
@@ -300,6 +353,7 @@ internal sealed class SimBlockStorage : ISimStorage
     private void Adopt(bool isNew)
     {
         (_noted, _noting, _checkpointsSeen) = (default, default, _store!.CheckpointsWritten);
+        (_hasForgotten, _provenAt) = (false, -1);
         _volume = _store.Find(SimWorld.Volume) is VolumeStore real ? new SimBlockVolume(this, _node, real, isNew) : null;
         if (!isNew)
         {

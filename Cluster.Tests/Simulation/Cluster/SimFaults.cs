@@ -427,7 +427,7 @@ internal sealed class SimFaults(SimWorld world)
     /// </summary>
     public void RotSome()
     {
-        if (!world.Replicas.All(each => each.IsWorking && each.Storage.IsIntact) || world.Journal.State.InSync.Length < world.Profile.Replicas) return;
+        if (!world.Replicas.All(each => each.IsWorking && each.Storage is { IsIntact: true, DiesSoon: false }) || world.Journal.State.InSync.Length < world.Profile.Replicas) return;
         Tally();
         var node = Pick();
         for (var blocks = _random.Between(1, 4); blocks > 0; blocks--) node.Storage.Rot((ulong)_random.Below((int)world.Profile.Blocks));
@@ -463,7 +463,10 @@ internal sealed class SimFaults(SimWorld world)
         Tally();
         var power = world.Profile.PowerLoss && _random.Percent(40);
         if (power) PowerLosses++;
-        node.Storage.DieWithin(_random.Percent(50) ? 4 : 60, power);
+        // What is left of the turn says that the call failed, which no process does that is gone: the copy is out then, as with a disk that failed (seed 7002385).
+        var isRotten = world.Profile.Rots && !world.Replicas.All(each => each.IsWorking && each.Storage is { IsIntact: true, DiesSoon: false });
+        var operations = _random.Percent(50) ? 4 : 60;
+        if (!isRotten) node.Storage.DieWithin(operations, power);
         world.At(_random.Between(200_000, 4_000_000), () =>
         {
             node.Storage.Calm();

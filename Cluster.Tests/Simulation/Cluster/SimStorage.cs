@@ -99,6 +99,9 @@ internal interface ISimStorage
     /// <summary>No block's bytes are bad.</summary>
     bool IsIntact => true;
 
+    /// <summary>The process is to end in one of its next calls.</summary>
+    bool DiesSoon => false;
+
     /// <summary>Of all processes so far.</summary>
     SimStoreCounts Counts => default;
 
@@ -121,11 +124,14 @@ internal enum SimBackup
 }
 
 /// <summary>What real stores did and went through.</summary>
-internal readonly record struct SimStoreCounts(int Opens, int Refused, int Suspect, int DiedInACall, int Failed, int Checkpoints, int Freed, int Cleaned, int Rotted, int RottedKept, long MapLoads)
+/// <param name="ProvenForgotten">How often it was looked at what is on media without bytes that are nobody's.</param>
+/// <param name="ProvenBeside">The same without what the cleaner writes beside the log.</param>
+internal readonly record struct SimStoreCounts(int Opens, int Refused, int Suspect, int DiedInACall, int Failed, int Checkpoints, int Freed, int Cleaned, int Rotted, int RottedKept, long MapLoads, int ProvenForgotten, int ProvenBeside)
 {
     public static SimStoreCounts operator +(SimStoreCounts left, SimStoreCounts right) => new(left.Opens + right.Opens, left.Refused + right.Refused,
         left.Suspect + right.Suspect, left.DiedInACall + right.DiedInACall, left.Failed + right.Failed, left.Checkpoints + right.Checkpoints,
-        left.Freed + right.Freed, left.Cleaned + right.Cleaned, left.Rotted + right.Rotted, left.RottedKept + right.RottedKept, left.MapLoads + right.MapLoads);
+        left.Freed + right.Freed, left.Cleaned + right.Cleaned, left.Rotted + right.Rotted, left.RottedKept + right.RottedKept, left.MapLoads + right.MapLoads,
+        left.ProvenForgotten + right.ProvenForgotten, left.ProvenBeside + right.ProvenBeside);
 }
 
 /// <summary>The last sequence on media, and the newest header there.</summary>

@@ -108,7 +108,7 @@ public sealed class CheckpointRoomSpecs
     {
         var rig = new StoreRig(6, new StoreOptions { CapacityBytes = 20 * SegmentBytes, CheckpointIntervalBytes = 300_000 });
         DiskPoolSpecs.Fill(rig.Open(), 100);
-        for (var round = 0UL; rig.Store.Segments.FreeCount <= SegmentTable.Reserve(SpaceClass.Data) + 1; round++)
+        for (var round = 0UL; rig.Store.Segments.FreeCount <= rig.Store.Segments.Reserve(SpaceClass.Data) + 1; round++)
         {
             Assert.True(round < 500, "no segment gets free");
             for (var block = 0UL; block < 40; block++)
@@ -136,7 +136,7 @@ public sealed class CheckpointRoomSpecs
         Assert.NotEqual("", rig.Store.Disks[0].Problem);
         rig.Loop.Advance(6000);
         Assert.Equal(("", rig.Store.CheckpointReserve.Bytes), (rig.Store.Disks[0].Problem, rig.Store.CheckpointReserve.ReservedBytes));
-        Assert.Equal((segments - 1, true), (rig.Store.Segments.Count, free - 1 > SegmentTable.Reserve(SpaceClass.Data)));
+        Assert.Equal((segments - 1, true), (rig.Store.Segments.Count, free - 1 > rig.Store.Segments.Reserve(SpaceClass.Data)));
         rig.StopClean();
         DiskPoolSpecs.CheckAll(rig.Open(), 0);
     }

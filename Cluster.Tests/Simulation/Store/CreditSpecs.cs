@@ -60,6 +60,46 @@ public sealed class CreditSpecs
         Assert.Null(rig.Store.FailureReason);
     }
 
+    [Fact(DisplayName = "R21: a drain moves nothing into room that was promised, for what it has emptied is of no use before a checkpoint; it goes on once the promises are used or gone")]
+    public void A_promise_is_not_drained_into()
+    {
+        var rig = new StoreRig(2, new StoreOptions { FileSystemReservePercent = 0, CleanBelowFreePercent = 1 }, disks: 2);
+        (rig.Directories[0].FreeLimit, rig.Directories[1].FreeLimit) = (48 * SegmentBytes, 120 * SegmentBytes);
+        var held = new HeldScheduler(rig.Loop, DiskLane.Background);
+        rig.Scheduler = held;
+        rig.Open();
+        var volumes = Enumerable.Range(1, 5).Select(id => rig.Create(new VolumeId((ulong)id))).ToArray();
+        for (var block = 0UL; block < 2000; block++)
+        {
+            Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volumes[0], block, StoreRig.Bytes(block)));
+            if (block % 20 == 0) rig.Loop.Settle();
+        }
+        volumes[0].Commit(volumes[0].LastSequence);
+        rig.Sync(volumes[0]);
+        var granted = volumes.Select(volume => volume.Grant()).ToArray();
+        Assert.All(granted, bytes => Assert.True(bytes >= Largest));
+        held.IsHolding = true;
+        DrainSpecs.Drain(rig);
+        for (var step = 0; step < 200; step++) rig.Loop.Advance(200);
+        Assert.True(rig.Store.DrainedBytes > 0, "there was room to move something");
+        Assert.True(rig.Store.Segments.All.Any(segment => segment is { IsAvoided: true, IsDead: false }), "all of it was moved, and the promises with it");
+        for (var index = 0; index < volumes.Length; index++)
+        {
+            for (var left = granted[index]; left >= OneBlock; left -= OneBlock)
+                Assert.Equal((IoStatus.Ok, index, granted[index]), (StoreRig.AppendBlock(volumes[index], volumes[index].LastSequence, StoreRig.Bytes(1)), index, granted[index]));
+        }
+        Assert.Null(rig.Store.FailureReason);
+        held.IsHolding = false;
+        held.Complete();
+        foreach (var volume in volumes)
+        {
+            volume.Commit(volume.LastSequence);
+            rig.Sync(volume);
+        }
+        foreach (var volume in volumes.Skip(1)) Assert.Equal(IoStatus.Ok, rig.Store.Delete(volume.Volume));
+        DrainSpecs.UntilDrained(rig);
+    }
+
     [Fact(DisplayName = "R21: promises of all volumes together are never more than there is room for, and leave most of it to who writes")]
     public void Promises_are_bounded()
     {

@@ -73,6 +73,23 @@ public sealed class DiskPoolSpecs
         CheckAll(rig, 400);
     }
 
+    [Theory(DisplayName = "The segments of a new store are as large as all of its disks together allow, whatever the home has; file systems count once")]
+    [InlineData(1, false, 4)]
+    [InlineData(3, false, 16)]
+    [InlineData(3, true, 4)]
+    public void Segment_size(int disks, bool isOneFileSystem, int expectedMiB)
+    {
+        var rig = new StoreRig(5, new StoreOptions { SegmentBytes = 32 << 20 }, disks: Math.Max(2, disks));
+        rig.Directories = [.. rig.Directories.Take(disks)];
+        foreach (var directory in rig.Directories)
+        {
+            directory.FreeLimit = 3L << 30;
+            if (isOneFileSystem) directory.FileSystem = 1;
+        }
+        rig.Open();
+        Assert.Equal(expectedMiB << 20, rig.Store.Segments.SegmentBytes);
+    }
+
     [Fact(DisplayName = "A directory of another store is refused with both stores named, and so are one with other files and disks without their store; nothing is changed")]
     public void Refusals()
     {

@@ -32,6 +32,43 @@ public sealed class ErringDiskSpecs
         DiskPoolSpecs.CheckAll(rig, Blocks);
     }
 
+    [Fact(DisplayName = "A drained disk that takes longer for each page that it can't read than anybody waits becomes empty all the same: what such a read has brought is taken when it comes")]
+    public void Slow_errors()
+    {
+        var clock = new SlowClock();
+        var rig = new StoreRig(2, new StoreOptions { CapacityBytes = 64 * StoreOptions.SegmentBytesMin, Clock = clock }, disks: 2);
+        foreach (var directory in rig.Directories) directory.Clock = clock;
+        using var scheduler = new HangingScheduler(rig.Loop);
+        rig.Scheduler = scheduler;
+        DiskPoolSpecs.Fill(rig.Open(), Blocks);
+        var (name, at) = Somewhere(rig, middle: true);
+        rig.Directories[1].Unreadable.Add((name, at / PageBytes * PageBytes, (at / PageBytes * PageBytes) + PageBytes));
+        rig.Directories[1].ErrsSlowly = true;
+        DrainSpecs.Drain(rig);
+        var slow = 0;
+        for (var second = 0; second < 200; second++)
+        {
+            clock.Pass(1000);
+            rig.Loop.Advance(1000);
+            if (scheduler.Hanging > 0 && second % 8 == 7)
+            {
+                slow++;
+                scheduler.Release();
+            }
+        }
+        while (scheduler.Hanging > 0) scheduler.Release();
+        rig.Directories[1].ErrsSlowly = false;
+        rig.Loop.Settle();
+        var bad = Enumerable.Range(0, Blocks).Where(block => rig.Read(rig.Find(), (ulong)block).Status != IoStatus.Ok).Select(block => (ulong)block).ToArray();
+        Assert.InRange(bad.Length, 1, 2);
+        Assert.Equal(bad.Length, rig.Store.Segments.All.Where(segment => segment.IsAvoided).Sum(segment => segment.LiveBlocks));
+        // The window, and its page: not again and again.
+        Assert.InRange(slow, 2, 6);
+        foreach (var block in bad) Mend(rig, block);
+        DrainSpecs.UntilDrained(rig);
+        DiskPoolSpecs.CheckAll(rig, Blocks);
+    }
+
     [Fact(DisplayName = "A disk is not blamed for one bad place that is read again and again, by clients or by a scrub")]
     public void One_place()
     {

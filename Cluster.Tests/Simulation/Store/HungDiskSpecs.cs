@@ -52,6 +52,138 @@ public sealed class HungDiskSpecs : IDisposable
         DiskPoolSpecs.CheckAll(rig, 4 * Blocks);
     }
 
+    [Fact(DisplayName = "A write of the cleaner beside the log that does not return holds up neither the cleaner nor a checkpoint: what it wrote is given up; once the disk answers, its segment is free")]
+    public void Hung_write_beside_the_log()
+    {
+        var rig = HangsBesideTheLog();
+        var (checkpoints, cleaned, linked) = (rig.Store.CheckpointsWritten, rig.Store.SegmentsCleaned, rig.Store.ColdSegments);
+        foreach (var stride in new[] { 211UL, 333UL, 57UL }) Overwrite(rig, stride);
+        Assert.True(rig.Store.CheckpointsWritten > checkpoints + 6 && rig.Store.SegmentsCleaned > cleaned + 9 && rig.Store.ColdSegments > linked + 3,
+            $"{rig.Store.CheckpointsWritten} checkpoints after {checkpoints}, {rig.Store.SegmentsCleaned} segments cleaned after {cleaned}, {rig.Store.ColdSegments} of the cleaner in the log after {linked}");
+        Assert.Equal(1, _scheduler!.Hanging);
+        rig.Directories[1].HangsWritesTo = null;
+        _scheduler.Release();
+        rig.Loop.Settle();
+        CheckSegments(rig);
+        DiskPoolSpecs.CheckAll(rig, 4 * Blocks);
+    }
+
+    [Fact(DisplayName = "A stop does not wait for a write of the cleaner beside the log that does not return, and is in order; all is there")]
+    public void Stops_beside_the_log()
+    {
+        var rig = HangsBesideTheLog();
+        rig.Sync(rig.Find());
+        rig.Directories[1].Hangs = SimulatedCalls.All;
+        StopBy(rig, 8);
+        Assert.Null(rig.Store.FailureReason);
+        rig.Disk.Restart(PowerLoss.LoseAll);
+        (rig.Directories[1].Hangs, rig.Directories[1].HangsWritesTo) = (SimulatedCalls.None, null);
+        using var scheduler = new HangingScheduler(rig.Loop);
+        rig.Scheduler = scheduler;
+        DiskPoolSpecs.CheckAll(rig.Open(), 4 * Blocks);
+    }
+
+    /// <summary>A write beside the log on a further disk hangs, and that is known.</summary>
+    private StoreRig HangsBesideTheLog()
+    {
+        var rig = Rig(3, segments: 24, cleanBelowPercent: 34);
+        rig.Directories[1].HangsWritesTo = name => rig.Store.ColdBeside.Any(segment => segment.Name == name);
+        FillUp(rig);
+        for (var more = 0; _scheduler!.Hanging == 0; more++)
+        {
+            Assert.True(more < 10, "nothing was written beside the log on that disk");
+            Overwrite(rig);
+        }
+        Pass(rig, 10);
+        return rig;
+    }
+
+    [Fact(DisplayName = "A segment that is being made on a disk that hangs holds up neither checkpoints nor writes, and the disk is known to hang; once it answers, the segment is free there")]
+    public void Hung_spare()
+    {
+        var rig = HangsMaking();
+        var before = rig.Store.CheckpointsWritten;
+        DiskPoolSpecs.Fill(rig, 4 * Blocks);
+        Assert.True(rig.Store.CheckpointsWritten > before + 2, $"{rig.Store.CheckpointsWritten} checkpoints, before {before}");
+        var made = DrainSpecs.Disk(rig).Segments;
+        Pass(rig, 10);
+        Assert.True(rig.Store.Segments.All.First(segment => segment.Disk == DrainSpecs.Disk(rig).Id).IsHung, "nobody knows that it hangs");
+        Overwrite(rig);
+        Assert.Equal((1, made), (_scheduler!.Hanging, DrainSpecs.Disk(rig).Segments));
+        rig.Directories[1].Hangs = SimulatedCalls.None;
+        _scheduler.Release();
+        rig.Loop.Settle();
+        Assert.Equal(made + 1, DrainSpecs.Disk(rig).Segments);
+        CheckSegments(rig);
+        DiskPoolSpecs.CheckAll(rig, 4 * Blocks);
+    }
+
+    [Fact(DisplayName = "A drained disk on which a segment is still being made, for which nobody waits any more, is not called empty before that has ended")]
+    public void Hung_spare_of_a_drained_disk()
+    {
+        var rig = HangsMaking();
+        Pass(rig, 10);
+        // Only that one call does not return.
+        rig.Directories[1].Hangs = SimulatedCalls.None;
+        Assert.Equal(IoStatus.Ok, DrainSpecs.Drain(rig).Status);
+        Pass(rig, 60);
+        Assert.Equal((1, DiskState.Draining), (_scheduler!.Hanging, DrainSpecs.Disk(rig).State));
+        _scheduler.Release();
+        UntilDrained(rig, "d1/");
+        Assert.DoesNotContain(rig.Disk.Names, name => name.StartsWith("d1/segment-", StringComparison.Ordinal));
+        DiskPoolSpecs.CheckAll(rig, Blocks);
+    }
+
+    [Fact(DisplayName = "A stop does not wait for a segment that is being made on a disk that hangs, and is in order")]
+    public void Stops_while_making()
+    {
+        var rig = HangsMaking();
+        StopAndTakeAway(rig);
+    }
+
+    [Fact(DisplayName = "A stop leaves what hangs, and waits for what is under way on the other disks; a disk on which something is left stays locked until that has ended")]
+    public void Locks()
+    {
+        var rig = Rig(3);
+        rig.Directories[1].Hangs = SimulatedCalls.Names;
+        Assert.Equal(IoStatus.Ok, DrainSpecs.Drain(rig).Status);
+        UntilHanging(rig);
+        Pass(rig, 10);
+        rig.Directories[2].Hangs = SimulatedCalls.Names;
+        Assert.Equal(IoStatus.Ok, DrainSpecs.Drain(rig, at: "d2/").Status);
+        for (var second = 0; _scheduler!.Hanging < 2; second++)
+        {
+            Assert.True(second < 60, "nothing hangs on d2/");
+            Pass(rig, 1);
+        }
+        var isDone = false;
+        rig.Store.Stop(() => isDone = true);
+        Pass(rig, 2);
+        Assert.False(isDone, "the stop did not wait for what is under way on d2/");
+        rig.Directories[2].Hangs = SimulatedCalls.None;
+        _scheduler.Release();
+        Pass(rig, 2);
+        Assert.True(isDone, "the store did not stop");
+        Assert.Equal([false, true, false], rig.Directories.Select(directory => directory.IsLocked));
+        rig.Directories[1].Hangs = SimulatedCalls.None;
+        _scheduler.Release();
+        rig.Loop.Settle();
+        Assert.Equal((0, false), (_scheduler.Hanging, rig.Directories[1].IsLocked));
+    }
+
+    /// <summary>A segment is being made on a further disk, and that does not return.</summary>
+    private StoreRig HangsMaking()
+    {
+        var rig = Rig(3);
+        rig.Directories[1].Hangs = SimulatedCalls.Names;
+        for (var more = 0; _scheduler!.Hanging == 0; more++)
+        {
+            Assert.True(more < 50, "no segment was made there");
+            DiskPoolSpecs.Fill(rig, 20);
+        }
+        return rig;
+    }
+
     [Theory(DisplayName = "A stop waits for no disk that hangs while it is drained: it is in order all the same, and a start without the disk takes it so")]
     [InlineData(SimulatedCalls.Reads)]
     [InlineData(SimulatedCalls.Names)]
@@ -61,15 +193,7 @@ public sealed class HungDiskSpecs : IDisposable
         rig.Directories[1].Hangs = hangs;
         Assert.Equal(IoStatus.Ok, DrainSpecs.Drain(rig).Status);
         UntilHanging(rig);
-        rig.Directories[1].Hangs = SimulatedCalls.All;
-        var isDone = false;
-        rig.Store.Stop(() => isDone = true);
-        Pass(rig, 8);
-        Assert.True(isDone, "the store did not stop");
-        rig.Disk.Restart(PowerLoss.LoseAll);
-        (rig.Directories[1].Hangs, rig.Directories[1].IsGone, rig.Directories[1].IsStillNamed) = (SimulatedCalls.None, true, true);
-        rig.Open();
-        Assert.Null(rig.Find().Damage);
+        StopAndTakeAway(rig);
         if (hangs == SimulatedCalls.Names) DiskPoolSpecs.CheckAll(rig, Blocks);
     }
 
@@ -157,9 +281,9 @@ public sealed class HungDiskSpecs : IDisposable
 
     public void Dispose() => _scheduler?.Dispose();
 
-    private StoreRig Rig(int disks, int segments = 64, int blocks = Blocks)
+    private StoreRig Rig(int disks, int segments = 64, int blocks = Blocks, int cleanBelowPercent = 1)
     {
-        var rig = new StoreRig(2, new StoreOptions { CapacityBytes = segments * SegmentBytes, CheckpointIntervalBytes = 600_000, Clock = _clock }, disks: disks);
+        var rig = new StoreRig(2, new StoreOptions { CapacityBytes = segments * SegmentBytes, CheckpointIntervalBytes = 600_000, CleanBelowFreePercent = cleanBelowPercent, Clock = _clock }, disks: disks);
         foreach (var directory in rig.Directories) directory.Clock = _clock;
         rig.Scheduler = _scheduler = new HangingScheduler(rig.Loop);
         return DiskPoolSpecs.Fill(rig.Open(), blocks);
@@ -172,12 +296,13 @@ public sealed class HungDiskSpecs : IDisposable
         Overwrite(rig);
     }
 
-    private void Overwrite(StoreRig rig)
+    /// <param name="stride">In the order of an earlier call segments die one after another, with no work for the cleaner: another one goes through all of them at once.</param>
+    private void Overwrite(StoreRig rig, ulong stride = 37)
     {
         var volume = rig.Find();
         for (var write = 0UL; write < 20 * Blocks; write++)
         {
-            var block = write * 37 % (4 * Blocks);
+            var block = write * stride % (4 * Blocks);
             for (var wait = 0; StoreRig.AppendBlock(volume, block, StoreRig.Bytes(block), watermark: volume.CommitWatermark) is not IoStatus.Ok and var status; wait++)
             {
                 Assert.Equal(IoStatus.NoSpace, status);
@@ -205,6 +330,32 @@ public sealed class HungDiskSpecs : IDisposable
             _clock.Pass(1000);
             rig.Loop.Advance(1000);
         }
+    }
+
+    private void StopBy(StoreRig rig, int seconds)
+    {
+        var isDone = false;
+        rig.Store.Stop(() => isDone = true);
+        Pass(rig, seconds);
+        Assert.True(isDone, "the store did not stop");
+    }
+
+    /// <summary>Nothing on the disk answers any more, and it is not there at the next start.</summary>
+    private void StopAndTakeAway(StoreRig rig)
+    {
+        rig.Directories[1].Hangs = SimulatedCalls.All;
+        StopBy(rig, 8);
+        rig.Disk.Restart(PowerLoss.LoseAll);
+        (rig.Directories[1].Hangs, rig.Directories[1].IsGone, rig.Directories[1].IsStillNamed) = (SimulatedCalls.None, true, true);
+        rig.Open();
+        Assert.Null(rig.Find().Damage);
+    }
+
+    /// <summary>Each is in the log, or beside it, or free.</summary>
+    private static void CheckSegments(StoreRig rig)
+    {
+        var table = rig.Store.Segments;
+        Assert.Equal(table.Count, table.All.Count(segment => segment is { Number: > 0, IsMissing: false }) + table.FreeCount + table.AvoidedCount + rig.Store.ColdBeside.Count());
     }
 
     private void UntilHanging(StoreRig rig)

@@ -1,4 +1,5 @@
 using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
 using Cluster.Node.Store;
 
 namespace Cluster.Tests.Simulation.Store;
@@ -135,6 +136,37 @@ public sealed class KeptStopSpecs
         Assert.Null(rig.Find().Damage);
         rig.Find().Commit(rig.Find().LastSequence);
         Assert.Equal(StoreRig.Bytes(7777), rig.Read(rig.Find(), 0).Blocks[0].Bytes);
+    }
+
+    [Theory(DisplayName = "What must be on media before the log has its first segment is so too when that is one of the cleaner's, and is asked for once; if it can't be had, nothing is written")]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void First_is_the_cleaners(bool fails)
+    {
+        var (disk, asked) = (new SimulatedDisk(1), 0);
+        var table = new SegmentTable(disk, (int)SegmentBytes);
+        table.Allow(8);
+        var identity = new StoreIdentity(Guid.NewGuid(), 1, Guid.NewGuid);
+        Assert.True(table.Take(identity.NewId, SpaceClass.Data, out var segment).IsOk);
+        using var writer = new LogWriter(table, identity, default, 1);
+        writer.BeforeFirst = () =>
+        {
+            asked++;
+            return fails ? DiskResult.Failed(IoStatus.DeviceError, "it can't be written") : DiskResult.Done();
+        };
+        var (cold, pack) = (new ColdSegment(segment!, writer.ReserveNumber(), (uint)SegmentBytes), new PackBuilder());
+        pack.Begin(StoreRig.Volume, cold.RoomBytes);
+        pack.Add(3, 5, BlockDescriptor.Of(BlockEncoding.Raw, StoreRig.Volume, 0, 3, StoreRig.Bytes(1)), StoreRig.Bytes(1));
+        cold.Add(pack, null, default);
+        cold.Close();
+        cold.OnWriteBegins();
+        cold.WriteStaged();
+        Assert.True(cold.OnWritten().IsOk);
+        var operations = disk.Operations;
+        Assert.Equal(!fails, writer.Link(cold));
+        Assert.Equal((1, !fails), (asked, disk.Operations > operations));
+        Assert.Equal(fails ? IoStatus.DeviceError : IoStatus.Ok, writer.StageWatermark());
+        Assert.Equal(1, asked);
     }
 
     /// <summary>Stopped in order, with the end of the log on the further of two disks and no free segment in the home.</summary>

@@ -52,6 +52,9 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     /// <summary>Reads of any of these bytes fail; the page cache does not have them.</summary>
     public List<(string Name, long From, long End)> Unreadable { get; } = [];
 
+    /// <summary>And each such read returns only once it is let go on (<see cref="HangingScheduler"/>).</summary>
+    public bool ErrsSlowly { get; set; }
+
     private bool IsUnreadable(string name, long from, int length) => Unreadable.Exists(each => each.Name == name && from < each.End && each.From < from + length);
 
     /// <summary>Reads fail, of open files too.</summary>
@@ -68,6 +71,9 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
         while ((Hangs & kind) != 0) HangingScheduler.Hang(Description);
     }
 
+    /// <summary>Writes to files of which this is true do not return, either.</summary>
+    public Func<string, bool>? HangsWritesTo { get; set; }
+
     /// <summary>Each write, sync and read takes so long, by this clock.</summary>
     public int DelayMs { get; set; }
 
@@ -77,11 +83,17 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
 
     public long FreeLimit { get; set; } = 1L << 40;
 
-    public ulong FileSystem => (ulong)prefix.GetHashCode(StringComparison.Ordinal);
+    /// <summary>One of its own, unless the test says otherwise.</summary>
+    public ulong FileSystem { get => _fileSystem ?? (ulong)prefix.GetHashCode(StringComparison.Ordinal); set => _fileSystem = value; }
+
+    private ulong? _fileSystem;
 
     private IEnumerable<string> Names => disk.Names.Where(name => IsIn(prefix, name)).Select(name => name[prefix.Length..]);
 
     public static bool IsIn(string prefix, string name) => name.StartsWith(prefix, StringComparison.Ordinal) && !name.AsSpan(prefix.Length).Contains('/');
+
+    /// <summary>A store has it.</summary>
+    public bool IsLocked => _locked;
 
     public DiskResult TryLock()
     {
@@ -147,6 +159,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
         {
             ObjectDisposedException.ThrowIf(_isClosed, this);
             directory.Call(SimulatedCalls.Writes);
+            while (directory.HangsWritesTo?.Invoke(name) == true) HangingScheduler.Hang(directory.Description);
             directory.Clock?.Pass(directory.DelayMs);
             var fails = directory.FailsWritesOf.Length > 0 && name.StartsWith(directory.FailsWritesOf, StringComparison.Ordinal);
             return CanWrite && !fails ? file.Write(offsetBytes, vectors) : Gone;
@@ -157,7 +170,9 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
             ObjectDisposedException.ThrowIf(_isClosed, this);
             directory.Call(SimulatedCalls.Reads);
             directory.Clock?.Pass(directory.DelayMs);
-            return directory.IsGone || directory.FailsReads || failsReads || directory.IsUnreadable(name, offsetBytes, to.Length) ? Gone : file.Read(offsetBytes, to);
+            var isUnreadable = directory.IsUnreadable(name, offsetBytes, to.Length);
+            if (isUnreadable && directory.ErrsSlowly) HangingScheduler.Hang(directory.Description);
+            return directory.IsGone || directory.FailsReads || failsReads || isUnreadable ? Gone : file.Read(offsetBytes, to);
         }
 
         public DiskResult TryReadCached(long offsetBytes, Span<byte> to) => directory.IsGone || directory.IsUnreadable(name, offsetBytes, to.Length) ? new DiskResult(IoStatus.Busy, 0, null) : file.TryReadCached(offsetBytes, to);

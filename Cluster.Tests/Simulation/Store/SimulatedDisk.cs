@@ -204,12 +204,13 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
     }
 
     /// <summary>The first operation, since the last <see cref="Forget"/>, whose bytes or name are not on media; none: the greatest number.</summary>
-    public long FirstMissing(string prefix)
+    /// <param name="isLeftOut">Files that nothing depends on.</param>
+    public long FirstMissing(string prefix, Func<string, bool>? isLeftOut = null)
     {
         var first = long.MaxValue;
         foreach (var (name, file) in _names)
         {
-            if (!name.StartsWith(prefix, StringComparison.Ordinal)) continue;
+            if (!name.StartsWith(prefix, StringComparison.Ordinal) || isLeftOut?.Invoke(name) == true) continue;
             first = Math.Min(first, file.FirstMissing);
             if (file.NamedAt > _forgottenAt && _durableNames.GetValueOrDefault(name) != file) first = Math.Min(first, file.NamedAt);
         }
@@ -232,6 +233,12 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         _forgottenAt = Operations;
         foreach (var file in _names.Values) file.Forget();
     }
+
+    /// <summary>Nothing names what was written to this file so far. False: all of it was synced, or is forgotten.</summary>
+    public bool ForgetUnsynced(string name) => _names[name].ForgetUnsynced();
+
+    /// <summary>Whether all that was written there from this byte on is on media.</summary>
+    public bool IsSyncedFrom(string name, long offset) => _names[name].IsSyncedFrom(offset);
 
     public byte[] Content(string name) => _names[name].Content;
 

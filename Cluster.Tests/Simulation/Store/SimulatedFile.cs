@@ -39,6 +39,9 @@ internal sealed class SimulatedFile
         }
     }
 
+    /// <summary>But for the sector of that byte.</summary>
+    public bool IsSyncedFrom(long offset) => !_unsynced.Keys.Concat(_lost.Keys).Any(sector => sector > offset / SectorBytes);
+
     /// <summary>The first operation of those whose bytes a failed sync left in the page cache, which calls them clean; none: the greatest number.</summary>
     public long FirstLost
     {
@@ -109,6 +112,18 @@ internal sealed class SimulatedFile
     {
         foreach (var sector in _unsynced.Keys.ToArray()) _unsynced[sector] = long.MaxValue;
         foreach (var sector in _lost.Keys.ToArray()) _lost[sector] = long.MaxValue;
+    }
+
+    /// <summary>Nothing names what was written to it so far; but what a failed sync has lost stays lost.</summary>
+    public bool ForgetUnsynced()
+    {
+        var hasForgotten = false;
+        foreach (var (sector, at) in _unsynced.ToArray())
+        {
+            hasForgotten |= at < long.MaxValue;
+            _unsynced[sector] = long.MaxValue;
+        }
+        return hasForgotten;
     }
 
     /// <summary>Silent corruption, on media too.</summary>

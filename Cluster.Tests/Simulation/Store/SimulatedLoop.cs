@@ -46,9 +46,14 @@ public sealed class SimulatedLoop : ILoop
         _timers.Clear();
     }
 
+    public Action? TurnBegins { get; set; }
+
+    public Action? TurnEnds { get; set; }
+
     /// <summary>One turn: what was posted before it, due timers, and the phases until none does anything.</summary>
     public void Turn()
     {
+        TurnBegins?.Invoke();
         for (var left = _posted.Count; left > 0; left--) _posted.Dequeue()();
         foreach (var timer in _timers.Where(timer => timer.DueMs <= NowMs).ToArray())
         {
@@ -58,6 +63,7 @@ public sealed class SimulatedLoop : ILoop
         while (_phases.Values.SelectMany(list => list).ToArray().Aggregate(false, (worked, phase) => phase.Run() | worked))
         {
         }
+        TurnEnds?.Invoke();
     }
 
     /// <summary>Turns until nothing is posted any more; a bound stands against a loop that feeds itself.</summary>

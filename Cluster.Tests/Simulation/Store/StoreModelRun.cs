@@ -12,6 +12,10 @@ namespace Cluster.Tests.Simulation.Store;
 public sealed class StoreModelRun
 {
     private const int LivesOfASeed = 12;
+    private const int StepsOfALife = 400;
+
+    /// <summary>In that time the cleaner fills a segment or some.</summary>
+    private const int StepsOfALongLife = 4000;
 
     /// <summary>By the seed: every fourth keeps so many pages of the maps in memory, 1 to 3, the others all.</summary>
     private const int BySeed = -1;
@@ -61,13 +65,16 @@ public sealed class StoreModelRun
         CheckpointIntervalBytes = seed % 3 == 0 ? 64 << 20 : 200 * 1024,
     };
 
+    /// <summary>Room for segments beside the log, and a cleaner that always works.</summary>
+    private static StoreOptions Roomy(int seed) => DefaultOptions(seed) with { CapacityBytes = (24L + (seed % 3 * 8)) * StoreOptions.SegmentBytesMin, CleanBelowFreePercent = 99 };
+
     /// <summary>Twelve lives of one store, each ended by a stop, a kill or a loss of power. Throws, naming the seed, where the store is not its model.</summary>
-    public static (int Cleaned, int Freed, int Checkpoints, MapCacheFacts Maps) Run(int seed, int disks = 1, int mapPages = BySeed, bool losesPages = false, int devices = 0)
+    public static (int Cleaned, int Freed, int Checkpoints, long Cold, MapCacheFacts Maps) Run(int seed, int disks = 1, int mapPages = BySeed, bool losesPages = false, int devices = 0, bool isLong = false)
     {
         if (mapPages == BySeed) mapPages = seed % 4 == 1 ? 1 + (seed / 4 % 3) : 0;
-        var (cleaned, freed, checkpoints) = (0, 0, 0);
+        var (cleaned, freed, checkpoints, cold) = (0, 0, 0, 0L);
         var maps = default(MapCacheFacts);
-        var run = new StoreModelRun(seed, disks: disks, mapPages: mapPages, losesPages: losesPages, devices: devices);
+        var run = new StoreModelRun(seed, isLong ? Roomy(seed) : null, disks, mapPages, losesPages, devices);
         run.Rig.Disk.ShortWrites = seed % 2 == 0;
         run.Rig.Disk.UncachedOneIn = seed % 3 == 0 ? 4 : 0;
         var random = new Random(-seed);
@@ -75,9 +82,9 @@ public sealed class StoreModelRun
         {
             try
             {
-                run.Live(random);
+                run.Live(random, isLong ? StepsOfALongLife : StepsOfALife);
                 var store = run.Rig.Store;
-                (cleaned, freed, checkpoints) = (cleaned + store.SegmentsCleaned, freed + store.SegmentsFreed, checkpoints + store.CheckpointsWritten);
+                (cleaned, freed, checkpoints, cold) = (cleaned + store.SegmentsCleaned, freed + store.SegmentsFreed, checkpoints + store.CheckpointsWritten, cold + store.ColdSegments);
                 var facts = store.Maps.Facts;
                 maps = maps with
                 {
@@ -96,14 +103,14 @@ public sealed class StoreModelRun
             }
         }
         run.CompareCopies();
-        return (cleaned, freed, checkpoints, maps);
+        return (cleaned, freed, checkpoints, cold, maps);
     }
 
-    private void Live(Random random)
+    private void Live(Random random, int stepsMax)
     {
         _goesOff = random.Next(2) == 0;
-        if (_goesOff) Rig.Disk.PowerOffAt = Rig.Disk.Operations + random.Next(1, 60);
-        Steps(random.Next(1, 400));
+        if (_goesOff) Rig.Disk.PowerOffAt = Rig.Disk.Operations + random.Next(1, stepsMax * 3 / 20);
+        Steps(random.Next(1, stepsMax));
         if (!Rig.Disk.IsOff) Rig.Disk.PowerOffAt = 0;
     }
 

@@ -11,8 +11,7 @@ public sealed class StoreModelSpecs
             var did = StoreModelRun.Run(seed);
             (cleaned, freed, checkpoints) = (cleaned + did.Cleaned, freed + did.Freed, checkpoints + did.Checkpoints);
         }
-        Assert.True(cleaned > 10 && freed > 50 && checkpoints > 50,
-            $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints");
+        Assert.True(cleaned > 10 && freed > 50 && checkpoints > 50, $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints");
     }
 
     [Theory(DisplayName = "The same with memory for hardly any page of the maps: pages come and go all the time, and nothing else is different")]
@@ -71,7 +70,18 @@ public sealed class StoreModelSpecs
             var did = StoreModelRun.Run(seed, disks);
             (cleaned, freed, checkpoints) = (cleaned + did.Cleaned, freed + did.Freed, checkpoints + did.Checkpoints);
         }
-        Assert.True(cleaned > 5 && freed > 25 && checkpoints > 25,
-            $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints");
+        Assert.True(cleaned > 5 && freed > 25 && checkpoints > 25, $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints");
+    }
+
+    [Fact(DisplayName = "The same for so long that the cleaner fills segments beside the log, over one disk and two, with all of the maps in memory and hardly any")]
+    public void Beside_the_log()
+    {
+        var (cleaned, cold, byThread) = (0, 0L, 0L);
+        for (var seed = 1; seed <= 20; seed++)
+        {
+            var did = StoreModelRun.Run(seed, 1 + (seed % 2), seed % 3, isLong: true);
+            (cleaned, cold, byThread) = (cleaned + did.Cleaned, cold + did.Cold, byThread + did.Maps.LoadsByThread);
+        }
+        Assert.True(cleaned > 100 && cold > 20 && byThread > 1000, $"the runs are too tame: {cleaned} cleaned, {cold} segments kept apart, {byThread} pages read back");
     }
 }
