@@ -128,6 +128,7 @@ public sealed partial class NodeHost
         _control.Open(new ControlParts(
             _options.Name, clusterId, actors.Placement, actors.Volumes, journal.Log, actors.Moves, PlacementHost)
         {
+            IsReachable = name => name == _options.Name || cluster.Hears(address => directory.NameOf(address) == name),
             OpenVolumes = sessions.Open,
             DisksAt = address => DiskActor.At(cluster.System, address),
             OnGroup = (group, volumes, failure) => ReportGroup(snapshots, group, volumes, failure),

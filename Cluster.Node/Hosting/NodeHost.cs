@@ -233,9 +233,9 @@ public sealed partial class NodeHost
             _ = journal.Stopped.ContinueWith(
                 stopped => End($"The journal failed: {stopped.Exception!.GetBaseException().Message}"), CancellationToken.None,
                 TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
-            _health.AddProbe("journal", () => journal.Log.Status.LeaderName is null
-                ? (HealthState.Unhealthy, "The journal has no leader.")
-                : (HealthState.Healthy, ""));
+            _health.AddProbe("journal", () => journal.Log.Status is not { LeaderName: null } status ? (HealthState.Healthy, "")
+                : (HealthState.Unhealthy, JournalText.WhyNoLeader(status, null) ?? "The journal has no leader."));
+            _control.Watch(journal.Log);
             return journal;
         }
         catch (Exception e) when (e is ArgumentException or System.Net.Sockets.SocketException or IOException)

@@ -38,7 +38,7 @@ public sealed partial class ControlPlane
         if (!node.IsOk) return new ControlFailure(node.Status, node.Reason);
         if (!Guid.TryParse(disk, out var id)) return new ControlFailure(ControlStatus.Invalid, $"'{disk}' is not a disk's id: `myrmidon disk list` shows them.");
         if (node.Value!.State != "up") return new ControlFailure(ControlStatus.Unavailable, $"Node {name} is {node.Value!.State}: its disks can be told nothing now.");
-        var answer = await AskAsync<DiskProtocol.Disk>(parts.DisksAt(node.Value!.Description.AkkaAddress), new DiskProtocol.Drain(id, drains), $"Node {name}", AskMax, cancellation);
+        var answer = await AskAsync<DiskProtocol.Disk>(parts, parts.DisksAt(node.Value!.Description.AkkaAddress), new DiskProtocol.Drain(id, drains), $"Node {name}", AskMax, cancellation);
         return answer.IsOk ? Of(answer.Value!.Report) : new ControlFailure(answer.Status, answer.Reason);
     }
 
@@ -61,7 +61,7 @@ public sealed partial class ControlPlane
         if (!nodes.IsOk) return new ControlFailure(nodes.Status, nodes.Reason);
         var volumes = await ListVolumesAsync(null, cancellation);
         if (!volumes.IsOk) return new ControlFailure(volumes.Status, volumes.Reason);
-        var reasons = Reasons(nodes.Value!, volumes.Value!);
+        List<string> reasons = [.. JournalText.WhyNoLeader(parts.Log.Status, parts.IsReachable) is { } why ? new[] { why } : [], .. Reasons(nodes.Value!, volumes.Value!)];
         return new StatusResource
         {
             ClusterId = parts.ClusterId.ToString("N"),
@@ -72,6 +72,7 @@ public sealed partial class ControlPlane
             Version = Version,
             AnsweredBy = parts.NodeName,
             JournalLeader = parts.Log.Status.LeaderName,
+            ControlNodes = [.. JournalText.ControlNodes(parts.Log.Status).Select(name => new ControlNodeResource(name, parts.IsReachable(name)))],
             PlacementHost = parts.PlacementHost(),
             NodesUp = nodes.Value!.Count(node => node.State == "up"),
             NodesTotal = nodes.Value!.Count,

@@ -25,6 +25,9 @@ public sealed record ControlParts(
     /// <summary>The way to the disks of the node with this address.</summary>
     public Func<string, ICanTell> DisksAt { get; init; } = _ => ActorRefs.Nobody;
 
+    /// <summary>Whether this node hears from the node with that name, as its failure detector has it.</summary>
+    public Func<string, bool> IsReachable { get; init; } = _ => true;
+
     /// <summary>What the journal says of volumes.</summary>
     internal JournalFolds Folds { get; } = new(Log);
 }
@@ -44,10 +47,15 @@ public sealed partial class ControlPlane : IControlPlane
     /// <summary>Owners that are asked to describe their volumes at one time.</summary>
     private const int DescribesMax = 32;
 
-    private static readonly ControlFailure NotReady =
-        new(ControlStatus.Unavailable, "This node has not joined its cluster yet; try again in a moment.");
-
     private volatile ControlParts? _parts;
+    private volatile IMetaLog? _journal;
+
+    private ControlFailure NotReady => new(ControlStatus.Unavailable, _journal is { } journal && JournalText.WhyNoLeader(journal.Status, null) is { } why
+        ? $"This node has not joined its cluster yet. {why}"
+        : "This node has not joined its cluster yet; try again in a moment.");
+
+    /// <summary>From here on requests that come too early hear whether it is the journal that the node waits for.</summary>
+    public void Watch(IMetaLog journal) => _journal = journal;
 
     /// <summary>From here on requests are carried out.</summary>
     public void Open(ControlParts parts) => _parts = parts;
@@ -57,7 +65,7 @@ public sealed partial class ControlPlane : IControlPlane
 
     /// <summary>The answer, or why there is none. Refusals of both protocols become failures.</summary>
     private static async Task<ControlResult<T>> AskAsync<T>(
-        ICanTell whom, object what, string whomSentence, TimeSpan atMost, CancellationToken cancellation)
+        ControlParts parts, ICanTell whom, object what, string whomSentence, TimeSpan atMost, CancellationToken cancellation)
         where T : class
     {
         object answer;
@@ -67,8 +75,7 @@ public sealed partial class ControlPlane : IControlPlane
         }
         catch (AskTimeoutException)
         {
-            return new ControlFailure(ControlStatus.TimedOut,
-                $"{whomSentence} did not answer within {atMost.TotalSeconds} s; look whether it was done, then try again.");
+            return Silence(parts, what, whomSentence, atMost);
         }
         return answer switch
         {
@@ -79,13 +86,24 @@ public sealed partial class ControlPlane : IControlPlane
         };
     }
 
+    /// <summary>Nobody answered. Without a leader of the journal nothing is decided anywhere: then that is what to mend, not who was asked.</summary>
+    private static ControlFailure Silence(ControlParts parts, object what, string whomSentence, TimeSpan atMost)
+    {
+        var why = JournalText.WhyNoLeader(parts.Log.Status, parts.IsReachable) ?? $"{whomSentence} did not answer within {atMost.TotalSeconds} s.";
+        return new ControlFailure(ControlStatus.TimedOut, IsQuestion(what) ? $"{why} Try again." : $"{why} Look whether it was done, then try again.");
+    }
+
+    /// <summary>It changes nothing, so that it need not be looked whether it was done.</summary>
+    private static bool IsQuestion(object what) => what is PlacementProtocol.GetVolume or PlacementProtocol.ListVolumes or PlacementProtocol.ListNodes
+        or VolumeProtocol.Describe or VolumeProtocol.Locate or VolumeProtocol.ListSnapshots or VolumeProtocol.ChangedBlocks or VolumeProtocol.Scrub { Start: false };
+
     private static Task<ControlResult<T>> AskPlacementAsync<T>(
         ControlParts parts, IPlacementCommand command, TimeSpan atMost, CancellationToken cancellation)
-        where T : class => AskAsync<T>(parts.Placement, command, "The placement service", atMost, cancellation);
+        where T : class => AskAsync<T>(parts, parts.Placement, command, "The placement service", atMost, cancellation);
 
     private static Task<ControlResult<T>> AskOwnerAsync<T>(
         ControlParts parts, VolumeName name, IVolumeCommand command, TimeSpan atMost, CancellationToken cancellation)
-        where T : class => AskAsync<T>(parts.Volumes, command, $"The owner of volume {name}", atMost, cancellation);
+        where T : class => AskAsync<T>(parts, parts.Volumes, command, $"The owner of volume {name}", atMost, cancellation);
 
     private static ControlStatus StatusOf(RefusalKind kind) => kind switch
     {

@@ -234,7 +234,8 @@ public sealed partial class FakeControlPlane : IControlPlane
                 Version = "0.1.0",
                 AnsweredBy = "node-0",
                 NodesUp = 2,
-                NodesTotal = 2
+                NodesTotal = 2,
+                ControlNodes = [new("node-0", true), new("node-1", false)],
             });
 
     private Task<ControlResult<VolumeResource>> Change(VolumeName name, string? ifMatch, Func<VolumeResource, VolumeResource> change,

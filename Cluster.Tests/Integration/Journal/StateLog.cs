@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using Cluster.Node.Journal;
+using Cluster.Node.Journal.Raft;
 using Cluster.Node.Journal.State;
 
 namespace Cluster.Tests.Integration.Journal;
@@ -37,7 +38,7 @@ internal sealed class StateLog : IMetaLog
 
     public Task<GroupView> ReadMembersAsync(CancellationToken ct) => throw new NotSupportedException();
 
-    public MetaLogStatus Status => throw new NotSupportedException();
+    public MetaLogStatus Status { get; set; } = new(MetaLogRole.Client, 1, "node-0", 0, RaftMembers.Formed([]));
 
     public event Action<MetaLogStatus>? LeaderChanged
     {
