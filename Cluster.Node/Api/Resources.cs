@@ -187,7 +187,7 @@ public sealed record NodeResource
 
     public required string Id { get; init; }
 
-    /// <summary>up, unreachable or down.</summary>
+    /// <summary>up, unreachable or down; unknown while the placement service does not answer.</summary>
     public required string State { get; init; }
 
     /// <summary>True: no new copies are placed here.</summary>

@@ -130,10 +130,11 @@ public sealed partial class NodeHost
         await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
         member.Value.System.ActorOf(Akka.Actor.Props.Create(() => new DiskActor(loop, store)), DiskActor.Name);
         var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, EndTakenOut, _loggers);
-        var (gateway, nbd, sessions) = StartNbd(runtime, actors);
+        var catalogue = OpenCatalogue(actors, journal.Log, member);
+        var (gateway, nbd, sessions) = StartNbd(runtime, actors, catalogue);
         var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store),
             bytes => _provisioned.Value = bytes, () => runtime.AwayVolumes);
-        OpenControl(formed.ClusterId, journal, member, actors, sessions, runtime.Snapshots);
+        OpenControl(formed.ClusterId, journal, member, actors, catalogue, sessions, runtime.Snapshots);
         await known.WaitAsync(cancellation);
         await StartDevicesAsync(directory, nbd, gateway, cancellation);
         // Stopped first: the others claim what it served while everything here still answers them.

@@ -10,6 +10,10 @@ namespace Cluster.Node.Placement;
 /// </summary>
 public sealed class NodeBoard(TimeProvider time)
 {
+    public const string UnknownState = "unknown";
+
+    private static readonly NodeReport NoReport = new(0, 0, 0, 0, Guid.Empty, "");
+
     private readonly Dictionary<string, bool> _reachableByAddress = new(StringComparer.Ordinal);
     private readonly Dictionary<NodeId, NodeReport> _reports = [];
     private readonly Dictionary<NodeId, long> _downSince = [];
@@ -58,9 +62,20 @@ public sealed class NodeBoard(TimeProvider time)
     public NodeEntry Entry(PlacementState state, KnownNode node)
     {
         var id = node.Description.Id;
-        var report = _reports.GetValueOrDefault(id) ?? new NodeReport(0, 0, 0, 0, Guid.Empty, "");
+        var report = _reports.GetValueOrDefault(id) ?? NoReport;
         var (copies, provisionedBytes) = CopiesByNode(state).GetValueOrDefault(id);
         return new NodeEntry(node.Description, report, StateOf(node.Description), node.Cordoned, copies, provisionedBytes);
+    }
+
+    /// <summary>All nodes as the journal has them, to who has no board: how they are, and what they have, is unknown.</summary>
+    public static PlacementProtocol.NodeList Unknown(PlacementState state)
+    {
+        var copies = CopiesByNode(state);
+        return new([.. state.Nodes.Values.OrderBy(node => node.Description.Name, StringComparer.Ordinal).Select(node =>
+        {
+            var (count, provisionedBytes) = copies.GetValueOrDefault(node.Description.Id);
+            return new NodeEntry(node.Description, NoReport, UnknownState, node.Cordoned, count, provisionedBytes);
+        })]);
     }
 
     /// <summary>Sizes of the volumes with a copy on the node, or one on its way; the most there can be instead of more.</summary>

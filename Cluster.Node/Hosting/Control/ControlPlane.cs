@@ -7,11 +7,10 @@ using Cluster.Node.Journal;
 namespace Cluster.Node.Hosting.Control;
 
 /// <summary>What the control plane works with once the node has joined its cluster.</summary>
-/// <param name="Placement">The singleton's proxy.</param>
 /// <param name="Volumes">The way to the volumes' owners.</param>
 /// <param name="PlacementHost">Name of the node that hosts the singleton, or null.</param>
-public sealed record ControlParts(
-    string NodeName, Guid ClusterId, IActorRef Placement, IActorRef Volumes, IMetaLog Log, VolumeMoves Moves, Func<string?> PlacementHost)
+internal sealed record ControlParts(
+    string NodeName, Guid ClusterId, IActorRef Volumes, IMetaLog Log, VolumeMoves Moves, Func<string?> PlacementHost)
 {
     /// <summary>Full names of the volumes that this node's front ends have open.</summary>
     public Func<IReadOnlyList<string>> OpenVolumes { get; init; } = () => [];
@@ -30,6 +29,9 @@ public sealed record ControlParts(
 
     /// <summary>What the journal says of volumes.</summary>
     internal JournalFolds Folds { get; } = new(Log);
+
+    /// <summary>The way to the catalogue.</summary>
+    public required Catalogue Catalogue { get; init; }
 }
 
 /// <summary>
@@ -58,7 +60,7 @@ public sealed partial class ControlPlane : IControlPlane
     public void Watch(IMetaLog journal) => _journal = journal;
 
     /// <summary>From here on requests are carried out.</summary>
-    public void Open(ControlParts parts) => _parts = parts;
+    internal void Open(ControlParts parts) => _parts = parts;
 
     /// <summary>From here on requests are refused: the node stops.</summary>
     public void Close() => _parts = null;
@@ -66,25 +68,19 @@ public sealed partial class ControlPlane : IControlPlane
     /// <summary>The answer, or why there is none. Refusals of both protocols become failures.</summary>
     private static async Task<ControlResult<T>> AskAsync<T>(
         ControlParts parts, ICanTell whom, object what, string whomSentence, TimeSpan atMost, CancellationToken cancellation)
-        where T : class
-    {
-        object answer;
-        try
+        where T : class =>
+        // Of a volume whose owner hangs another node becomes the owner: a question goes to that one too.
+        AnswerOf<T>(await Asking.UntilAnsweredAsync(whom, what, atMost, () => IsQuestion(what), cancellation), parts, what, whomSentence, atMost);
+
+    private static ControlResult<T> AnswerOf<T>(object? answer, ControlParts parts, object what, string whomSentence, TimeSpan atMost)
+        where T : class => answer switch
         {
-            answer = await whom.Ask<object>(what, atMost, cancellation);
-        }
-        catch (AskTimeoutException)
-        {
-            return Silence(parts, what, whomSentence, atMost);
-        }
-        return answer switch
-        {
+            null => Silence(parts, what, whomSentence, atMost),
             T expected => expected,
             PlacementProtocol.Refused refused => new ControlFailure(StatusOf(refused.Kind), refused.Reason),
             VolumeProtocol.Refused refused => new ControlFailure(StatusOf(refused.Status), refused.Reason),
             _ => throw new InvariantException($"{what.GetType().Name} was answered by {answer.GetType().Name}"),
         };
-    }
 
     /// <summary>Nobody answered. Without a leader of the journal nothing is decided anywhere: then that is what to mend, not who was asked.</summary>
     private static ControlFailure Silence(ControlParts parts, object what, string whomSentence, TimeSpan atMost)
@@ -94,12 +90,14 @@ public sealed partial class ControlPlane : IControlPlane
     }
 
     /// <summary>It changes nothing, so that it need not be looked whether it was done.</summary>
-    private static bool IsQuestion(object what) => what is PlacementProtocol.GetVolume or PlacementProtocol.ListVolumes or PlacementProtocol.ListNodes
-        or VolumeProtocol.Describe or VolumeProtocol.Locate or VolumeProtocol.ListSnapshots or VolumeProtocol.ChangedBlocks or VolumeProtocol.Scrub { Start: false };
+    private static bool IsQuestion(object what) => Catalogue.IsQuestion(what)
+        || what is VolumeProtocol.Describe or VolumeProtocol.Locate or VolumeProtocol.ListSnapshots or VolumeProtocol.ChangedBlocks or VolumeProtocol.Scrub { Start: false };
 
-    private static Task<ControlResult<T>> AskPlacementAsync<T>(
+    private static async Task<ControlResult<T>> AskPlacementAsync<T>(
         ControlParts parts, IPlacementCommand command, TimeSpan atMost, CancellationToken cancellation)
-        where T : class => AskAsync<T>(parts, parts.Placement, command, "The placement service", atMost, cancellation);
+        where T : class => AnswerOf<T>(
+            IsQuestion(command) ? await parts.Catalogue.AskAsync(command, atMost, cancellation) : await parts.Catalogue.ChangeAsync(command, atMost, cancellation),
+            parts, command, "The placement service", atMost);
 
     private static Task<ControlResult<T>> AskOwnerAsync<T>(
         ControlParts parts, VolumeName name, IVolumeCommand command, TimeSpan atMost, CancellationToken cancellation)

@@ -25,6 +25,7 @@ internal sealed class StateLog : IMetaLog
     public async IAsyncEnumerable<MetaEvent> ReadEventsAsync(string persistenceId, long from, long to, long max, [EnumeratorCancellation] CancellationToken ct)
     {
         await Task.CompletedTask;
+        if (Status.LeaderName is null) throw new MetaLogUnavailableException("no leader of the journal answered");
         foreach (var e in State.Events(persistenceId, from, to, max, long.MaxValue)) yield return e;
     }
 
