@@ -107,7 +107,8 @@ public sealed partial class ControlPlane : IControlPlane
     {
         RefusalKind.Invalid => ControlStatus.Invalid,
         RefusalKind.NotFound => ControlStatus.NotFound,
-        RefusalKind.Conflict or RefusalKind.Impossible => ControlStatus.Conflict,
+        RefusalKind.Conflict => ControlStatus.Conflict,
+        RefusalKind.Impossible => ControlStatus.Impossible,
         RefusalKind.Stale => ControlStatus.Stale,
         _ => ControlStatus.Unavailable,
     };

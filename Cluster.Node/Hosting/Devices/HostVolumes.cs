@@ -76,7 +76,7 @@ internal sealed class HostVolumes(IControlPlane control, IOwnerGateway gateway) 
     {
         ControlStatus.Invalid => AttachStatus.Invalid,
         ControlStatus.NotFound => AttachStatus.NotFound,
-        ControlStatus.Conflict or ControlStatus.Stale => AttachStatus.Conflict,
+        ControlStatus.Conflict or ControlStatus.Impossible or ControlStatus.Stale => AttachStatus.Conflict,
         ControlStatus.TimedOut => AttachStatus.TimedOut,
         _ => AttachStatus.Failed,
     };

@@ -87,7 +87,12 @@ public sealed partial class CsiVolumeControl(string nodeName, string zone, ICont
             Labels = labels.ToDictionary(label => label.Key, label => label.Value.Length > 0 ? label.Value : null, StringComparer.Ordinal),
         };
         if (RequestChecks.Check(change) is { } wrong) return Error(wrong.Status, wrong.Reason);
-        return await WithVolumeAsync(fullName, name => control.ChangeVolumeAsync(name, change, revision, cancellation));
+        // What contradicts a change is another one that is under way: the same call may succeed later, other than what is impossible (ABORTED, which is tried again soon).
+        return await WithVolumeAsync(fullName, async name =>
+        {
+            var changed = await control.ChangeVolumeAsync(name, change, revision, cancellation);
+            return changed.Status == ControlStatus.Conflict ? new ControlFailure(ControlStatus.Stale, changed.Reason) : changed;
+        });
     }
 
     public Task<CsiResult<VolumeFacts>> AttachAsync(string fullName, string node, string? revision, CancellationToken cancellation) =>
@@ -131,7 +136,7 @@ public sealed partial class CsiVolumeControl(string nodeName, string zone, ICont
         {
             ControlStatus.Invalid => StatusCode.InvalidArgument,
             ControlStatus.NotFound => StatusCode.NotFound,
-            ControlStatus.Conflict => StatusCode.FailedPrecondition,
+            ControlStatus.Conflict or ControlStatus.Impossible => StatusCode.FailedPrecondition,
             ControlStatus.Stale => StatusCode.Aborted,
             ControlStatus.TimedOut => StatusCode.DeadlineExceeded,
             _ => StatusCode.Unavailable,

@@ -162,6 +162,7 @@ public sealed class ApiSpecs : IAsyncLifetime
     [InlineData(ControlStatus.Invalid, 400)]
     [InlineData(ControlStatus.NotFound, 404)]
     [InlineData(ControlStatus.Conflict, 409)]
+    [InlineData(ControlStatus.Impossible, 409)]
     [InlineData(ControlStatus.Stale, 412)]
     [InlineData(ControlStatus.Unavailable, 503)]
     [InlineData(ControlStatus.TimedOut, 504)]
