@@ -35,6 +35,8 @@ public sealed partial class NodeHost
     private const string LoopThread = "io-loop";
     private const string DiskThreads = "disk";
 
+    private static readonly string[] HealthParts = ["cluster", "journal", "nbd", "placement", "store"];
+
     private readonly ProvisionedBytes _provisioned = new();
     private readonly NodeOptions _options;
     private readonly Config _operatorFile;
@@ -92,7 +94,8 @@ public sealed partial class NodeHost
         var (directory, error) = DataDirectory.Open(_options.DataDirectory);
         if (directory is null) throw new NodeStartException(error);
         _parts.Add("the data directory", directory);
-        foreach (var part in new[] { "cluster", "journal", "nbd", "placement", "store" }) _health.Report(part, HealthState.Starting, "The node starts.");
+        foreach (var part in HealthParts) _health.Report(part, HealthState.Starting, "The node starts.");
+        HealthMetrics.Expose(_metrics, _health, HealthParts);
         await StartApiAsync(cancellation);
         await StartCsiAsync(directory, cancellation);
         var loop = new EpollLoop(LoopThread, _loggers.CreateLogger("Myrmidon.Loop"), OnLoopFailed);
@@ -236,6 +239,7 @@ public sealed partial class NodeHost
                 TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
             _health.AddProbe("journal", () => journal.Log.Status is not { LeaderName: null } status ? (HealthState.Healthy, "")
                 : (HealthState.Unhealthy, JournalText.WhyNoLeader(status, null) ?? "The journal has no leader."));
+            HealthMetrics.Expose(_metrics, journal.Log);
             _control.Watch(journal.Log);
             return journal;
         }

@@ -12,6 +12,10 @@ public class NodeHostSpecs
     {
         await using var nodes = new TestNodes(1);
         await nodes.StartAllAsync();
+        var metrics = await nodes.TextAsync(0, "/metrics");
+        Assert.Contains("myrmidon_journal_has_leader 1\n", metrics, StringComparison.Ordinal);
+        Assert.Contains("myrmidon_health{part=\"journal\"} 0\n", metrics, StringComparison.Ordinal);
+        Assert.Matches("myrmidon_journal_log_bytes [1-9]", metrics);
         var (status, created) = await nodes.PostAsync(0, "/v1/volumes", new { name = "pg", sizeBytes = 1L << 30 });
         Assert.Equal(HttpStatusCode.Created, status);
         Assert.True(created.GetProperty("singleCopy").GetBoolean());
