@@ -215,6 +215,23 @@ public sealed class ApiSpecs : IAsyncLifetime
         Assert.NotNull(document["components"]!["schemas"]!["VolumeResource"]!["properties"]!["sizeBytes"]);
     }
 
+    [Fact(DisplayName = "The OpenAPI document declares what is answered without an answer in time, ETags, and If-Match where it counts")]
+    public async Task OpenApi_tells_headers()
+    {
+        var paths = (await _http.GetFromJsonAsync<JsonObject>("/openapi/v1.json"))!["paths"]!.AsObject();
+        var operations = paths.SelectMany(path => path.Value!.AsObject()).ToDictionary(verb => (string)verb.Value!["operationId"]!, verb => verb.Value!.AsObject());
+        string[] askNobody = ["GetHealth", "GetMetrics", "ListOpenVolumes", "LookAtRecovery", "Recover", "StandDown"];
+        Assert.Equal(askNobody, operations.Where(one => one.Value["responses"]!["504"] is null).Select(one => one.Key).Order(StringComparer.Ordinal));
+        string[] conditional = ["AttachVolume", "ChangeVolume", "DeleteVolume", "DetachVolume"];
+        Assert.Equal(conditional, operations.Where(one => one.Value["parameters"]?.AsArray().Any(parameter => (string)parameter!["name"]! == "If-Match" && (string)parameter["in"]! == "header") == true)
+            .Select(one => one.Key).Order(StringComparer.Ordinal));
+        Assert.All(conditional, name => Assert.NotNull(operations[name]["responses"]!["412"]!["headers"]!["ETag"]));
+        string[] tagged = ["AttachVolume", "ChangeVolume", "CreateVolume", "DetachVolume", "GetVolume", "MoveVolume", "RestoreSnapshot"];
+        Assert.Equal(tagged, operations.Where(one => one.Value["responses"]!.AsObject().Any(response => response.Key[0] == '2' && response.Value!["headers"]?["ETag"] is not null))
+            .Select(one => one.Key).Order(StringComparer.Ordinal));
+        Assert.NotNull(operations["CreateVolume"]["responses"]!["404"]);
+    }
+
     [Fact(DisplayName = "A port that is taken is an IOException, not a hang")]
     public async Task Taken_port_throws() =>
         await Assert.ThrowsAsync<IOException>(() =>
