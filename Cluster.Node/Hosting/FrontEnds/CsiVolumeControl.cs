@@ -23,6 +23,8 @@ public sealed partial class CsiVolumeControl(string nodeName, string zone, ICont
 
     public ImmutableSortedSet<string> KnownLabels { get; } = VolumeLabels.Keys.ToImmutableSortedSet(StringComparer.Ordinal);
 
+    public ImmutableSortedSet<string> HonouredLabels { get; } = VolumeLabels.Honoured.ToImmutableSortedSet(StringComparer.Ordinal);
+
     public bool CanClone => true;
 
     /// <summary>From here on names of snapshots can be taken.</summary>

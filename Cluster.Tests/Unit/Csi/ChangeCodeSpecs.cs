@@ -21,6 +21,21 @@ public sealed class ChangeCodeSpecs
         _changes = new VolumeChanges(_control);
     }
 
+    [Fact(DisplayName = "A label that is reserved is refused for what it is, and no error offers it")]
+    public void Reserved()
+    {
+        var labels = ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal);
+        var reserved = VolumeParameters.Read(new() { ["sync"] = "always" }, "parameters", _control, labels);
+        Assert.Equal(CsiError.Invalid("The label myrmidon.dev/sync is 'always', which can't be honoured by this version: leave it out."), reserved);
+        labels.Clear();
+        Assert.Null(VolumeParameters.Read(new() { ["encryption"] = "off" }, "parameters", _control, labels));
+        var unknown = VolumeParameters.Read(new() { ["speed"] = "9" }, "parameters", _control, labels)!.Message;
+        var claim = VolumeParameters.AddClaim(ImmutableSortedDictionary<string, string>.Empty.Add("myrmidon.dev/speed", "9"), "default/db", _control, labels)!.Message;
+        Assert.All(new[] { unknown, claim }, text => Assert.Contains("replicas", text, StringComparison.Ordinal));
+        Assert.All(new[] { unknown, claim }, text => Assert.DoesNotContain("encryption", text, StringComparison.Ordinal));
+        Assert.All(new[] { unknown, claim }, text => Assert.DoesNotContain("sync", text, StringComparison.Ordinal));
+    }
+
     [Theory(DisplayName = "A change that another one under way holds up is ABORTED; what the cluster can't do is INVALID_ARGUMENT for labels and FAILED_PRECONDITION for a size")]
     [InlineData(ControlStatus.Conflict, StatusCode.Aborted, StatusCode.Aborted)]
     [InlineData(ControlStatus.Stale, StatusCode.Aborted, StatusCode.Aborted)]
