@@ -22,6 +22,9 @@ public interface IVolumeControl
     /// <summary>Labels that volumes may be created with, "myrmidon.dev/..." in full.</summary>
     ImmutableSortedSet<string> KnownLabels { get; }
 
+    /// <summary>Those of <see cref="KnownLabels"/> that do something: the others are refused with a reason of their own, and not offered.</summary>
+    ImmutableSortedSet<string> HonouredLabels { get; }
+
     /// <summary>Whether a volume can begin as a copy of a snapshot or of another volume.</summary>
     bool CanClone { get; }
 

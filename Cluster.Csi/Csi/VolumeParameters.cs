@@ -65,7 +65,7 @@ internal static class VolumeParameters
         foreach (var (key, value) in claim)
         {
             if (!control.KnownLabels.Contains(key))
-                return CsiError.Invalid($"The claim {name} has '{Cut(key)}', which is unknown; known are {string.Join(", ", control.KnownLabels)}.");
+                return CsiError.Invalid($"The claim {name} has '{Cut(key)}', which is unknown; known are {string.Join(", ", control.HonouredLabels)}.");
             if (labels.TryGetValue(key, out var other) && other != value)
                 return CsiError.Invalid($"The claim {name} asks for {key} '{Cut(value)}', its class for '{Cut(other)}'; a claim can't change what its class says.");
             labels[key] = value;
@@ -111,7 +111,7 @@ internal static class VolumeParameters
         return control.KnownLabels.Contains(label) ? label : null;
     }
 
-    private static IEnumerable<string> Names(IVolumeControl control) => control.KnownLabels.Select(label => label[Prefix.Length..]);
+    private static IEnumerable<string> Names(IVolumeControl control) => control.HonouredLabels.Select(label => label[Prefix.Length..]);
 
     private static string Cut(string text) => text.Length <= 80 ? text : text[..80] + "...";
 }

@@ -141,7 +141,7 @@ public sealed record NodeReport(long CapacityBytes, long UsedBytes, long Availab
 /// <summary>One disk of a node's store. State: in-use, failing, missing, failed, suspect, draining or drained. Bytes and latencies as of lately; Problem: one sentence without its full stop, or "".</summary>
 public sealed record DiskReport(Guid Id, string Path, string State, long FreeBytes, long UsedBytes, double WriteMs, double SyncMs, long Errors, string Problem);
 
-/// <summary>A node as users see it. State: up, unreachable or down.</summary>
+/// <summary>A node as users see it. State: up, unreachable or down; unknown while nobody tells.</summary>
 /// <param name="ForRestart">It is cordoned, and will not be once it has started anew.</param>
 /// <param name="ProvisionedBytes">Sizes of the volumes with a copy there, or one on its way.</param>
 public sealed record NodeEntry(NodeDescription Description, NodeReport Report, string State, bool Cordoned, bool ForRestart, int Replicas, ulong ProvisionedBytes);

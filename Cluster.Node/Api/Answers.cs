@@ -62,7 +62,7 @@ internal static class Answers
     {
         ControlStatus.Invalid => (StatusCodes.Status400BadRequest, "Invalid request"),
         ControlStatus.NotFound => (StatusCodes.Status404NotFound, "Not found"),
-        ControlStatus.Conflict => (StatusCodes.Status409Conflict, "Conflict"),
+        ControlStatus.Conflict or ControlStatus.Impossible => (StatusCodes.Status409Conflict, "Conflict"),
         ControlStatus.Stale => (StatusCodes.Status412PreconditionFailed, "Changed meanwhile"),
         ControlStatus.TimedOut => (StatusCodes.Status504GatewayTimeout, "No answer in time"),
         _ => (StatusCodes.Status503ServiceUnavailable, "Unavailable"),

@@ -10,6 +10,8 @@ public enum ControlStatus
     NotFound,
     /// <summary>The request contradicts the present state: 409.</summary>
     Conflict,
+    /// <summary>The cluster can't do it as it is now, with too few nodes or too little space: 409.</summary>
+    Impossible,
     /// <summary>If-Match named a revision that is no longer the newest: 412.</summary>
     Stale,
     /// <summary>Not now; the same request may succeed later: 503.</summary>

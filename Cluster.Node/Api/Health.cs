@@ -45,6 +45,13 @@ public sealed class Health(TimeProvider time)
     /// <summary>The probe is run at each look; it must be quick, and may be called by any thread.</summary>
     public void AddProbe(string part, Func<(HealthState State, string Reason)> probe) => _probes[part] = probe;
 
+    /// <summary>One part's state now; unhealthy, if nobody has ever told of it.</summary>
+    public HealthState StateOf(string part)
+    {
+        if (_probes.TryGetValue(part, out var probe)) return probe().State;
+        return _parts.TryGetValue(part, out var entry) ? entry.State : HealthState.Unhealthy;
+    }
+
     /// <summary>The node's health now; parts sorted by name.</summary>
     public HealthResource Look(string node)
     {

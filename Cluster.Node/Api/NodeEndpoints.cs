@@ -9,7 +9,7 @@ internal static class NodeEndpoints
 {
     public static void Map(IEndpointRouteBuilder routes)
     {
-        var nodes = routes.MapGroup("/v1/nodes").WithTags("Nodes").ProducesProblem(503);
+        var nodes = routes.MapGroup("/v1/nodes").WithTags("Nodes").ProducesProblem(503).ProducesProblem(504);
         nodes.MapGet("", async (IControlPlane control, CancellationToken cancellation) =>
             Answers.Of(await control.ListNodesAsync(cancellation)))
             .WithName("ListNodes").WithSummary("All nodes of the cluster").Produces<IReadOnlyList<NodeResource>>();
@@ -27,10 +27,10 @@ internal static class NodeEndpoints
             .Produces<DrainResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409);
         nodes.MapPost("/{name}/disks/{disk}/drain", (IControlPlane control, string name, string disk, CancellationToken cancellation) => DrainDiskAsync(control, name, disk, true, cancellation))
             .WithName("DrainDisk").WithSummary("Move what is on a disk of a node's store to its other disks, and put nothing new there; answers at once, with what is left")
-            .Produces<DiskResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409).ProducesProblem(503);
+            .Produces<DiskResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409);
         nodes.MapPost("/{name}/disks/{disk}/undrain", (IControlPlane control, string name, string disk, CancellationToken cancellation) => DrainDiskAsync(control, name, disk, false, cancellation))
             .WithName("UndrainDisk").WithSummary("Use a disk of a node's store again that was to be drained")
-            .Produces<DiskResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409).ProducesProblem(503);
+            .Produces<DiskResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409);
         routes.MapGet("/v1/open-volumes", (IControlPlane control) => Answers.Of(control.ListOpenVolumes())).WithTags("Nodes")
             .WithName("ListOpenVolumes").WithSummary("Volumes that the answering node's front ends have open now")
             .Produces<IReadOnlyList<OpenVolumeResource>>().ProducesProblem(503);
@@ -42,7 +42,7 @@ internal static class NodeEndpoints
         routes.MapGet("/v1/status", async (IControlPlane control, CancellationToken cancellation) =>
             Answers.Of(await control.GetStatusAsync(cancellation)))
             .WithTags("Status").WithName("GetStatus").WithSummary("The cluster at a glance").Produces<StatusResource>()
-                .ProducesProblem(503);
+                .ProducesProblem(503).ProducesProblem(504);
         routes.MapGet("/v1/health", (Health health, ApiOptions options) =>
             {
                 var seen = health.Look(options.NodeName);

@@ -1,11 +1,17 @@
+using System.Globalization;
 using Microsoft.AspNetCore.OpenApi;
+using Microsoft.OpenApi;
 
 namespace Cluster.Node.Api;
 
-/// <summary>The head of the OpenAPI document.</summary>
+/// <summary>The head of the OpenAPI document, and the headers of its operations.</summary>
 internal static class OpenApiText
 {
-    public static void Describe(OpenApiOptions options) =>
+    private const string ETag = "ETag";
+    private const string Stale = "412";
+
+    public static void Describe(OpenApiOptions options)
+    {
         options.AddDocumentTransformer((document, _, _) =>
         {
             document.Info.Title = "Myrmidon";
@@ -13,8 +19,42 @@ internal static class OpenApiText
             document.Info.Description =
                 "Replicated block storage for containers. Errors are problem details (RFC 9457) whose detail is one sentence. "
                 + "A volume's ETag may be sent back in If-Match: the change is refused with 412 when the volume has changed meanwhile.";
-            document.Info.License = new Microsoft.OpenApi.OpenApiLicense { Name = "Apache-2.0", Identifier = "Apache-2.0" };
+            document.Info.License = new OpenApiLicense { Name = "Apache-2.0", Identifier = "Apache-2.0" };
             document.Servers?.Clear();
             return Task.CompletedTask;
         });
+        options.AddOperationTransformer((operation, context, _) =>
+        {
+            AddHeaders(operation, context);
+            return Task.CompletedTask;
+        });
+    }
+
+    /// <summary>What answers a volume answers its ETag, and what may be answered with 412 takes If-Match.</summary>
+    private static void AddHeaders(OpenApiOperation operation, OpenApiOperationTransformerContext context)
+    {
+        foreach (var type in context.Description.SupportedResponseTypes)
+        {
+            if (type.Type == typeof(VolumeResource)) AddETag(operation, type.StatusCode.ToString(CultureInfo.InvariantCulture), "The volume's revision.");
+        }
+        if (operation.Responses?.ContainsKey(Stale) != true) return;
+        AddETag(operation, Stale, "The volume's present revision, where it is known.");
+        operation.Parameters ??= [];
+        operation.Parameters.Add(new OpenApiParameter
+        {
+            Name = "If-Match",
+            In = ParameterLocation.Header,
+            Description = "A volume's ETag as it came, in quotes: the change is made only if the volume is still at that revision.",
+            Schema = Text(),
+        });
+    }
+
+    private static void AddETag(OpenApiOperation operation, string code, string what)
+    {
+        if (operation.Responses?[code] is not OpenApiResponse response) return;
+        response.Headers ??= new Dictionary<string, IOpenApiHeader>();
+        response.Headers[ETag] = new OpenApiHeader { Description = what, Schema = Text() };
+    }
+
+    private static OpenApiSchema Text() => new() { Type = JsonSchemaType.String };
 }

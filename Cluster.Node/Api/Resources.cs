@@ -187,7 +187,7 @@ public sealed record NodeResource
 
     public required string Id { get; init; }
 
-    /// <summary>up, unreachable or down.</summary>
+    /// <summary>up, unreachable or down; unknown while the placement service does not answer.</summary>
     public required string State { get; init; }
 
     /// <summary>True: no new copies are placed here.</summary>
@@ -302,6 +302,9 @@ public sealed record StatusResource
     /// <summary>Name of the node that leads the journal; null while none is known.</summary>
     public string? JournalLeader { get; init; }
 
+    /// <summary>The nodes that keep the journal, by name: a majority of them must run. Empty where the answering node does not know them yet.</summary>
+    public IReadOnlyList<ControlNodeResource> ControlNodes { get; init; } = [];
+
     /// <summary>Name of the node that hosts the placement singleton; null while none is known.</summary>
     public string? PlacementHost { get; init; }
 
@@ -314,6 +317,10 @@ public sealed record StatusResource
     /// <summary>Volumes by state.</summary>
     public IReadOnlyDictionary<string, int> Volumes { get; init; } = new Dictionary<string, int>();
 }
+
+/// <summary>A node that votes on what is in the journal.</summary>
+/// <param name="Reachable">Whether the answering node hears from it.</param>
+public sealed record ControlNodeResource(string Name, bool Reachable);
 
 /// <summary>A volume that a front end of the answering node has open: an NBD client, or a device of its host.</summary>
 /// <param name="Volume">Its full name.</param>

@@ -19,7 +19,7 @@ internal static class SnapshotEndpoints
             .WithSummary("Make a snapshot: 201, or 200 with the one that is there when the name is taken. It is on media on every copy in sync when this is answered")
             .Produces<SnapshotResource>(201).Produces<SnapshotResource>().ProducesProblem(409);
         snapshots.MapGet("/{snapshot}", GetAsync).WithName("GetSnapshot").WithSummary("One snapshot").Produces<SnapshotResource>();
-        snapshots.MapDelete("/{snapshot}", DeleteAsync).WithName("DeleteSnapshot").WithSummary("Delete a snapshot; the space that only it needs is freed").Produces(204);
+        snapshots.MapDelete("/{snapshot}", DeleteAsync).WithName("DeleteSnapshot").WithSummary("Delete a snapshot; the space that only it needs is freed").Produces(204).ProducesProblem(409);
         snapshots.MapPost("/{snapshot}/restore", RestoreAsync).WithName("RestoreSnapshot")
             .WithSummary("Put the volume back to what it was in a snapshot; refused while it is attached or a client has it open. Snapshots made since stay")
             .Produces<VolumeResource>().ProducesProblem(409);

@@ -9,12 +9,12 @@ internal static class SnapshotGroupEndpoints
 {
     public static void Map(IEndpointRouteBuilder routes)
     {
-        var groups = routes.MapGroup("/v1/snapshot-groups").WithTags("Snapshots").ProducesProblem(400).ProducesProblem(503);
+        var groups = routes.MapGroup("/v1/snapshot-groups").WithTags("Snapshots").ProducesProblem(400).ProducesProblem(503).ProducesProblem(504);
         groups.MapGet("", async (IControlPlane control, CancellationToken cancellation) => Answers.Of(await control.ListSnapshotGroupsAsync(cancellation)))
             .WithName("ListSnapshotGroups").WithSummary("All group snapshots, by name").Produces<IReadOnlyList<SnapshotGroupResource>>();
         groups.MapPost("", CreateAsync).WithName("CreateSnapshotGroup")
             .WithSummary("Make snapshots of several volumes at one point: 201, or 200 when there is that group of the same volumes. Writes of the volumes are held for a moment")
-            .Produces<SnapshotGroupResource>(201).Produces<SnapshotGroupResource>().ProducesProblem(404).ProducesProblem(409).ProducesProblem(504);
+            .Produces<SnapshotGroupResource>(201).Produces<SnapshotGroupResource>().ProducesProblem(404).ProducesProblem(409);
         groups.MapGet("/{group}", GetAsync).WithName("GetSnapshotGroup").WithSummary("One group snapshot, and the snapshots of its volumes")
             .Produces<SnapshotGroupResource>().ProducesProblem(404);
         groups.MapDelete("/{group}", DeleteAsync).WithName("DeleteSnapshotGroup").WithSummary("Delete a group snapshot and the snapshots of its volumes")

@@ -12,12 +12,12 @@ internal static class VolumeEndpoints
 {
     public static void Map(IEndpointRouteBuilder routes)
     {
-        var volumes = routes.MapGroup("/v1/volumes").WithTags("Volumes").ProducesProblem(400).ProducesProblem(503);
+        var volumes = routes.MapGroup("/v1/volumes").WithTags("Volumes").ProducesProblem(400).ProducesProblem(503).ProducesProblem(504);
         volumes.MapGet("", ListAsync).WithName("ListVolumes").WithSummary("All volumes, or those of one namespace")
             .Produces<IReadOnlyList<VolumeResource>>();
         volumes.MapPost("", CreateAsync).WithName("CreateVolume")
             .WithSummary("Create a volume; the same request again answers the same volume")
-            .Produces<VolumeResource>(201).ProducesProblem(409);
+            .Produces<VolumeResource>(201).ProducesProblem(404).ProducesProblem(409);
         var volume = volumes.MapGroup("/{name}").ProducesProblem(404);
         volume.MapGet("", GetAsync).WithName("GetVolume").WithSummary("One volume, with its copies and its ETag")
             .Produces<VolumeResource>();

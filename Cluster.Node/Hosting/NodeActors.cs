@@ -41,14 +41,14 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
             system, view, directory.NameOf, address => IsUp(cluster, address), volume => SightOf(volume, runtime, directory));
         var keeper = StartKeeper(system, runtime, view);
         var region = VolumeSharding.Start(system, id => HomeOf(id, keeper, runtime), strategy);
-        var placement = StartPlacement(system, options, region, log, moves, runtime.Failovers.CountFollowed);
+        Func<VolumeId, ICanTell?> servedAt = volume => KeeperOf(volume, system, runtime, directory, keeper);
+        var router = system.ActorOf(Props.Create(() => new VolumeRouter(region, servedAt)), "owners");
+        var placement = StartPlacement(system, options, region, router, log, moves, runtime.Failovers.CountFollowed);
         system.ActorOf(Props.Create(() => new MembershipWatch(directory, runtime.OnTakenOut, onTakenOut)), "membership");
         Func<bool> isHost = () => cluster.SelfAddress.Equals(ClusterMember.OldestOf(cluster));
         Action leave = () => cluster.Down(cluster.SelfAddress);
         system.ActorOf(Props.Create(() => new SingletonWatch(isHost, SingletonPaths, leave, SingletonWatch.Every)), "singletons");
         system.ActorOf(Props.Create(() => new ReplicaReaper(runtime, placement)), "reaper");
-        Func<VolumeId, ICanTell?> servedAt = volume => KeeperOf(volume, system, runtime, directory, keeper);
-        var router = system.ActorOf(Props.Create(() => new VolumeRouter(region, servedAt)), "owners");
         return new NodeActors(placement, router, moves);
     }
 
@@ -70,11 +70,11 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
     /// it anew here while this node is the singleton's host.
     /// </summary>
     private static IActorRef StartPlacement(
-        ActorSystem system, NodeOptions options, IActorRef region, IMetaLog log, VolumeMoves moves, Action<bool> onFollowed)
+        ActorSystem system, NodeOptions options, IActorRef region, IActorRef owners, IMetaLog log, VolumeMoves moves, Action<bool> onFollowed)
     {
         var setup = new PlacementSetup(
             region, options.ReplaceAfter, options.ReplacementsMax, () => log.ReadBarrierAsync(CancellationToken.None), TimeProvider.System)
-        { LocalitySettle = options.LocalitySettle, Moves = moves, OnFollowed = onFollowed };
+        { Owners = owners, LocalitySettle = options.LocalitySettle, Moves = moves, OnFollowed = onFollowed };
         var supervised = BackoffSupervisor.Props(Backoff.OnStop(
             Props.Create(() => new PlacementActor(setup)), "catalogue", PlacementPauseMin, PlacementPauseMax, PlacementPauseJitter,
             maxNrOfRetries: -1));

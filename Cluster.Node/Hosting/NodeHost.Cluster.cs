@@ -100,9 +100,9 @@ public sealed partial class NodeHost
         };
     }
 
-    private (OwnerGateway Gateway, NbdServer Server, VolumeSessions Sessions) StartNbd(VolumeRuntime runtime, NodeActors actors)
+    private (OwnerGateway Gateway, NbdServer Server, VolumeSessions Sessions) StartNbd(VolumeRuntime runtime, NodeActors actors, Catalogue catalogue)
     {
-        var gateway = new OwnerGateway(runtime, () => actors.Placement, () => actors.Volumes);
+        var gateway = new OwnerGateway(runtime, catalogue, () => actors.Volumes);
         var sessions = new VolumeSessions(gateway, _loggers, runtime.Failovers.CountFrontEnd);
         runtime.Failovers.Expose(sessions.Kept);
         var server = new NbdServer(new NbdOptions(), gateway, sessions, _loggers);
@@ -147,13 +147,23 @@ public sealed partial class NodeHost
     [LoggerMessage(Level = LogLevel.Warning, Message = "snapshot group {Group} of the volumes {Volumes} was asked for and failed: {Reason}")]
     private partial void LogNoGroup(string group, string volumes, string reason);
 
-    private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors, VolumeSessions sessions, SnapshotMetrics snapshots)
+    private static string? PlacementHostOf(MemberSlot member) => member.Value!.Oldest is { } oldest ? member.Directory!.NameOf(oldest) : null;
+
+    private Catalogue OpenCatalogue(NodeActors actors, IMetaLog log, MemberSlot member)
+    {
+        var catalogue = new Catalogue(actors.Placement, new JournalFolds(log), () => PlacementHostOf(member), _loggers.CreateLogger<Catalogue>());
+        _metrics.AddCounter("myrmidon_catalogue_journal_reads_total", "Questions to the catalogue that its singleton was silent to, and the journal answered.", () => catalogue.JournalAnswers);
+        return catalogue;
+    }
+
+    private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors, Catalogue catalogue, VolumeSessions sessions, SnapshotMetrics snapshots)
     {
         var (cluster, directory) = (member.Value!, member.Directory!);
-        string? PlacementHost() => cluster.Oldest is { } oldest ? directory.NameOf(oldest) : null;
-        _control.Open(new ControlParts(
-            _options.Name, clusterId, actors.Placement, actors.Volumes, journal.Log, actors.Moves, PlacementHost)
+        string? PlacementHost() => PlacementHostOf(member);
+        _control.Open(new ControlParts(_options.Name, clusterId, actors.Volumes, journal.Log, actors.Moves, PlacementHost)
         {
+            Catalogue = catalogue,
+            IsReachable = name => name == _options.Name || cluster.Hears(address => directory.NameOf(address) == name),
             OpenVolumes = sessions.Open,
             DisksAt = address => DiskActor.At(cluster.System, address),
             OnGroup = (group, volumes, failure) => ReportGroup(snapshots, group, volumes, failure),

@@ -35,6 +35,8 @@ public sealed partial class NodeHost
     private const string LoopThread = "io-loop";
     private const string DiskThreads = "disk";
 
+    private static readonly string[] HealthParts = ["cluster", "journal", "nbd", "placement", "store"];
+
     private readonly ProvisionedBytes _provisioned = new();
     private readonly NodeOptions _options;
     private readonly Config _operatorFile;
@@ -92,7 +94,8 @@ public sealed partial class NodeHost
         var (directory, error) = DataDirectory.Open(_options.DataDirectory);
         if (directory is null) throw new NodeStartException(error);
         _parts.Add("the data directory", directory);
-        foreach (var part in new[] { "cluster", "journal", "nbd", "placement", "store" }) _health.Report(part, HealthState.Starting, "The node starts.");
+        foreach (var part in HealthParts) _health.Report(part, HealthState.Starting, "The node starts.");
+        HealthMetrics.Expose(_metrics, _health, HealthParts);
         await StartApiAsync(cancellation);
         await StartCsiAsync(directory, cancellation);
         var loop = new EpollLoop(LoopThread, _loggers.CreateLogger("Myrmidon.Loop"), OnLoopFailed);
@@ -130,10 +133,11 @@ public sealed partial class NodeHost
         await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
         member.Value.System.ActorOf(Akka.Actor.Props.Create(() => new DiskActor(loop, store)), DiskActor.Name);
         var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, EndTakenOut, _loggers);
-        var (gateway, nbd, sessions) = StartNbd(runtime, actors);
+        var catalogue = OpenCatalogue(actors, journal.Log, member);
+        var (gateway, nbd, sessions) = StartNbd(runtime, actors, catalogue);
         var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store),
             bytes => _provisioned.Value = bytes, () => runtime.AwayVolumes);
-        OpenControl(formed.ClusterId, journal, member, actors, sessions, runtime.Snapshots);
+        OpenControl(formed.ClusterId, journal, member, actors, catalogue, sessions, runtime.Snapshots);
         await known.WaitAsync(cancellation);
         _ = PrepareMessagesAsync(member.Value.System);
         await StartDevicesAsync(directory, nbd, gateway, cancellation);
@@ -234,9 +238,10 @@ public sealed partial class NodeHost
             _ = journal.Stopped.ContinueWith(
                 stopped => End($"The journal failed: {stopped.Exception!.GetBaseException().Message}"), CancellationToken.None,
                 TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
-            _health.AddProbe("journal", () => journal.Log.Status.LeaderName is null
-                ? (HealthState.Unhealthy, "The journal has no leader.")
-                : (HealthState.Healthy, ""));
+            _health.AddProbe("journal", () => journal.Log.Status is not { LeaderName: null } status ? (HealthState.Healthy, "")
+                : (HealthState.Unhealthy, JournalText.WhyNoLeader(status, null) ?? "The journal has no leader."));
+            HealthMetrics.Expose(_metrics, journal.Log);
+            _control.Watch(journal.Log);
             return journal;
         }
         catch (Exception e) when (e is ArgumentException or System.Net.Sockets.SocketException or IOException)

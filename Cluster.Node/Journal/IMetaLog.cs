@@ -15,7 +15,11 @@ public enum MetaLogRole : byte
 }
 
 /// <summary>The journal as this node sees it. LeaderName is null while no leader is known.</summary>
-public sealed record MetaLogStatus(MetaLogRole Role, long Term, string? LeaderName, long CommitIndex, RaftMembers Members);
+public sealed record MetaLogStatus(MetaLogRole Role, long Term, string? LeaderName, long CommitIndex, RaftMembers Members)
+{
+    /// <summary>Of the entries in this member's log; 0 on a node that is none.</summary>
+    public long LogBytes { get; init; }
+}
 
 /// <summary>No leader answered within <see cref="JournalOptions.OperationTimeoutMs"/>. A proposal's outcome is then unknown.</summary>
 public sealed class MetaLogUnavailableException(string message) : Exception(message);

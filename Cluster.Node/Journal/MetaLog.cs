@@ -246,7 +246,7 @@ internal sealed class MetaLog : IMetaLog
         var role = status.Role == RaftRole.Leader ? MetaLogRole.Leader
             : status.Members.IsVoter(raft.Number) ? MetaLogRole.Follower : MetaLogRole.Learner;
         var leader = status.Members.NameOf(status.Leader) ?? Book?.Newest.NameOf(status.Leader);
-        return new MetaLogStatus(role, status.Term, leader, status.CommitIndex, status.Committed);
+        return new MetaLogStatus(role, status.Term, leader, status.CommitIndex, status.Committed) { LogBytes = status.LogBytes };
     }
 
     private void OnChanged(RaftNode raft)

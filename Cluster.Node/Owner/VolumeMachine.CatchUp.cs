@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Messages.Wire;
@@ -312,46 +311,5 @@ public sealed partial class VolumeMachine
             _effects.MoveOwner(session.Placement.Node, session.Placement.NodeName, "blocks of its own copy are bad, and another copy is to be caught up");
             return;
         }
-    }
-
-    // ---- what users see ----
-
-    /// <summary>Every state of <see cref="StateName"/>, for metrics.</summary>
-    public static string[] States { get; } = ["healthy", "degraded", "held", "moving", "recovering", "offline", "deleted"];
-
-    /// <summary>In one word how the volume is; on the loop.</summary>
-    public string StateName => Phase switch
-    {
-        VolumePhase.Serving => IsGathering || _state.InSync.Length < _state.InSyncMin || _isHeldForRoom ? "held" : _state.InSync.Length < Spec.Replicas ? "degraded" : "healthy",
-        VolumePhase.Draining => "moving",
-        VolumePhase.Stopped => _state.Deleted ? "deleted" : "offline",
-        _ => "recovering",
-    };
-
-    /// <summary>A snapshot for the actor and the API; the caller passes it on.</summary>
-    public VolumeView View()
-    {
-        var replicas = _state.Replicas.Select(ViewOf).ToImmutableArray();
-        return new VolumeView(Volume, Spec, StateName, IsServing ? _effects.NodeName : "", _epoch, _state.Version, Committed, replicas, _state.Attachment,
-            IsServing ? ServingReason() : _waitReason, _state.InSyncMin, _effects.Local?.Space)
-        { Usage = IsServing ? Usage : "", Throttling = IsServing ? ThrottlingView : null };
-    }
-
-    private string ServingReason() => IsGathering ? GatheringReason() : _isHeldForRoom && RoomReason() is { Length: > 0 } room ? room : SlowReason();
-
-    private ReplicaView ViewOf(ReplicaPlacement placement)
-    {
-        var member = _state.Member(placement.Id) is not null;
-        if (!_replicas.TryGetValue(placement.Node, out var session)) return new ReplicaView(placement.Id.ToString(), placement.NodeName, "placed", 0, 0, 0, 0, -1);
-        var state = member ? session.Link is null ? "unreachable" : "in-sync"
-            : session.CatchUp is { HasBegun: true } ? "catching-up"
-            : session is { HoldOffMs: > 0, Link: not null } ? "slow"
-            : session.IsRefusedNow || _effects.Repair.CatchUpsOut.IsWaiting(session) ? "queued"
-            : session.Phase == ReplicaPhase.Lost ? "lost"
-            : session.Link is null ? "offline" : "placed";
-        var catchUp = session.CatchUp;
-        return new ReplicaView(placement.Id.ToString(), placement.NodeName, state, session.Appended,
-            (ulong)(catchUp?.SentBytes ?? session.CaughtUpBytes), (ulong)(catchUp?.TotalBytes ?? session.CaughtUpBytes),
-            (ulong)(catchUp?.BytesPerSecond ?? 0), catchUp?.EtaSeconds ?? -1);
     }
 }

@@ -98,7 +98,7 @@ public sealed partial class VolumeMachine
         {
             _waitReason = answered >= need && isNew && Spec.Source is { } source
                 ? $"no copy that answered could begin from what it is cloned from ({source.OriginName}, at {source.Sequence})"
-                : $"waiting for promises: {answered} of {asked.Count} members answered, {need} needed";
+                : $"waiting for promises: {answered} of {asked.Count} members answered, {need} needed{SilentOf(asked)}";
             return;
         }
         if (!isNew && !IsClearOfPowerLoss(asked, usable))
@@ -124,6 +124,12 @@ public sealed partial class VolumeMachine
     /// </summary>
     private bool IsClearOfPowerLoss(List<ReplicaSession> asked, List<ReplicaSession> usable) =>
         usable.Exists(session => !IsSuspect(session)) || asked.TrueForAll(session => session.Phase == ReplicaPhase.Promised);
+
+    private static string SilentOf(List<ReplicaSession> asked)
+    {
+        var silent = asked.Where(session => !HasAnswered(session)).Select(session => session.Placement.NodeName).ToList();
+        return silent.Count == 0 ? "" : $"; silent: {string.Join(", ", silent)}";
+    }
 
     private bool IsGraceOver(List<ReplicaSession> asked)
     {

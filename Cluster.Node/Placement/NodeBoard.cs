@@ -10,6 +10,10 @@ namespace Cluster.Node.Placement;
 /// </summary>
 public sealed class NodeBoard(TimeProvider time)
 {
+    public const string UnknownState = "unknown";
+
+    private static readonly NodeReport NoReport = new(0, 0, 0, 0, Guid.Empty, "");
+
     private readonly Dictionary<string, bool> _reachableByAddress = new(StringComparer.Ordinal);
     private readonly Dictionary<NodeId, NodeReport> _reports = [];
     private readonly Dictionary<NodeId, long> _downSince = [];
@@ -55,9 +59,17 @@ public sealed class NodeBoard(TimeProvider time)
     public NodeEntry Entry(PlacementState state, KnownNode node)
     {
         var id = node.Description.Id;
-        var report = _reports.GetValueOrDefault(id) ?? new NodeReport(0, 0, 0, 0, Guid.Empty, "");
-        var share = state.Shares.GetValueOrDefault(id);
-        return new NodeEntry(node.Description, report, StateOf(node.Description), node.Cordoned, node.ForRestart, share.Copies, share.ProvisionedBytes);
+        return Entry(state, node, _reports.GetValueOrDefault(id) ?? NoReport, StateOf(node.Description));
+    }
+
+    /// <summary>All nodes as the journal has them, to who has no board: how they are, and what they have, is unknown.</summary>
+    public static PlacementProtocol.NodeList Unknown(PlacementState state) =>
+        new([.. state.Nodes.Values.OrderBy(node => node.Description.Name, StringComparer.Ordinal).Select(node => Entry(state, node, NoReport, UnknownState))]);
+
+    private static NodeEntry Entry(PlacementState state, KnownNode node, NodeReport report, string name)
+    {
+        var share = state.Shares.GetValueOrDefault(node.Description.Id);
+        return new NodeEntry(node.Description, report, name, node.Cordoned, node.ForRestart, share.Copies, share.ProvisionedBytes);
     }
 
     /// <summary>Sizes of the volumes with a copy on the node, or one on its way; the most there can be instead of more.</summary>

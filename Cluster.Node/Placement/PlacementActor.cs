@@ -18,6 +18,9 @@ public sealed record PlacementSetup(
     /// <summary>A volume is used from one node for so long before its owner follows.</summary>
     public TimeSpan LocalitySettle { get; init; } = TimeSpan.FromSeconds(10);
 
+    /// <summary>Where orders to owners go; null: to the region. That of a volume whose owner hangs sends them there, until the cluster has noticed.</summary>
+    public IActorRef? Owners { get; init; }
+
     /// <summary>Null: owners stay.</summary>
     public IFollowMoves? Moves { get; init; }
 
@@ -204,8 +207,8 @@ public sealed partial class PlacementActor : ReceivePersistentActor, IWithTimers
     private void StartOrder(VolumeId volume)
     {
         _ordersWaiting.Remove(volume);
-        var (number, order, region) = (++_nextOrder, _state.Volumes[volume].Order!, _setup.Region);
-        var actor = Context.ActorOf(Props.Create(() => new VolumeOrderActor(region, number, order)), $"order-{number}");
+        var (number, order, owners) = (++_nextOrder, _state.Volumes[volume].Order!, _setup.Owners ?? _setup.Region);
+        var actor = Context.ActorOf(Props.Create(() => new VolumeOrderActor(owners, number, order)), $"order-{number}");
         _orders.Add(volume, (number, order, actor));
     }
 

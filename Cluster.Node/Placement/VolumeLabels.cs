@@ -52,7 +52,7 @@ public static class VolumeLabels
             (p, v) => Duration(v) is { } time && time >= TimeSpan.FromMinutes(1) ? p with { SnapshotEvery = time } : null),
         [SnapshotKeep] = new($"1 to {SnapshotKeepMax}", (p, v) => Number(v, SnapshotKeepMax) is { } n ? p with { SnapshotKeep = n } : null),
         [SnapshotGroupKeep] = new($"1 to {SnapshotKeepMax}", (p, v) => Number(v, SnapshotKeepMax) is { } n ? p with { SnapshotGroupKeep = n } : null),
-        [Prefix + "encryption"] = new("off in this version", (p, v) => v == "off" ? p : null),
+        [Prefix + "encryption"] = new("off", (p, v) => v == "off" ? p : null, IsHonoured: false),
         [VolumeSpec.ReadLeaseLabel] = new("on or off", (p, v) => OnOff(v) is null ? null : p),
         [IopsMax] = new($"a number of I/Os per second from {IopsMaxMin} to {IopsMaxMax}",
             (p, v) => Number(v, IopsMaxMax) is { } n && n >= IopsMaxMin ? p with { IopsMax = n } : null),
@@ -61,13 +61,17 @@ public static class VolumeLabels
             (p, v) => Duration(v) is { } time && time <= TimeSpan.FromHours(1) ? p with { Burst = time } : null),
         [MultiWriter] = new("on or off", (p, v) => OnOff(v) is null ? null : p),
         [VolumeSpec.LocalityLabel] = new("preferred or off", ReadLocality),
-        [Prefix + "sync"] = new("absent in this version", (_, _) => null),
+        [Prefix + "sync"] = new("none", (_, _) => null, IsHonoured: false),
     }.ToFrozenDictionary(StringComparer.Ordinal);
 
     /// <summary>Every label that this version knows, also those that it refuses.</summary>
     public static IEnumerable<string> Keys => Known.Keys;
 
-    private sealed record Label(string Legal, Func<VolumePolicy, string, VolumePolicy?> Apply);
+    /// <summary>Those that do something.</summary>
+    public static IEnumerable<string> Honoured => Known.Where(label => label.Value.IsHonoured).Select(label => label.Key);
+
+    /// <param name="IsHonoured">False: reserved, so that nobody believes to have what this version has not.</param>
+    private sealed record Label(string Legal, Func<VolumePolicy, string, VolumePolicy?> Apply, bool IsHonoured = true);
 
     /// <summary>The policy, or one sentence that names the label and its legal values.</summary>
     public static (VolumePolicy? Policy, string Error) Read(ImmutableSortedDictionary<string, string> labels)
@@ -81,7 +85,8 @@ public static class VolumeLabels
             if (Known.TryGetValue(key, out var label))
             {
                 if (label.Apply(policy, value) is not { } next)
-                    return (null, $"The label {key} is '{Cut(value)}'; legal is {label.Legal}.");
+                    return (null, label.IsHonoured ? $"The label {key} is '{Cut(value)}'; legal is {label.Legal}."
+                        : $"The label {key} is '{Cut(value)}', which can't be honoured by this version: leave it out.");
                 policy = next;
             }
             else if (key.StartsWith(Prefix, StringComparison.Ordinal) && Nearest.Slip(key, Known.Keys) is { } near)

@@ -30,15 +30,15 @@ internal sealed class VolumeOrderActor : ReceiveActor, IWithTimers
     private const int OfflineMax = 10;
 
     private readonly ILoggingAdapter _log = Context.GetLogger();
-    private readonly IActorRef _region;
+    private readonly IActorRef _owners;
     private readonly IVolumeCommand _order;
     private string _refusal = "";
     private int _refusals;
 
-    public VolumeOrderActor(IActorRef region, long number, IVolumeCommand order)
+    public VolumeOrderActor(IActorRef owners, long number, IVolumeCommand order)
     {
-        (_region, _order) = (region, order);
-        Receive<Send>(_ => _region.Tell(_order));
+        (_owners, _order) = (owners, order);
+        Receive<Send>(_ => _owners.Tell(_order));
         Receive<VolumeProtocol.Done>(_ => Context.Parent.Tell(new OrderDone(number, _order)));
         Receive<VolumeProtocol.CopiesArranged>(arranged => Context.Parent.Tell(new OrderDone(number, _order, arranged.Replicas)));
         Receive<VolumeProtocol.Refused>(refused => OnRefused(refused, number));

@@ -134,6 +134,7 @@ internal static class Describe
             .Select(state => $"{state.Value} {state.Key}"));
         yield return ("Volumes", status.VolumesTotal == 0 ? "none" : $"{status.VolumesTotal} ({byState})");
         yield return ("Journal leader", Or(status.JournalLeader));
+        yield return ("Control nodes", Or(string.Join(", ", status.ControlNodes.Select(node => node.Reachable ? node.Name : $"{node.Name} (unreachable)"))));
         yield return ("Placement on", Or(status.PlacementHost));
         yield return ("Version", $"{status.Version} (answered by {status.AnsweredBy})");
     }

@@ -70,6 +70,8 @@ public sealed partial class ControlPlane
     {
         var nodes = await ListNodesAsync(cancellation);
         if (!nodes.IsOk) return new ControlFailure(nodes.Status, nodes.Reason);
+        if (nodes.Value!.Any(node => node.State == NodeBoard.UnknownState))
+            return new ControlFailure(ControlStatus.TimedOut, $"The placement service does not answer: which nodes can take what {name} serves is unknown. Try again.");
         var volumes = await ListVolumesAsync(null, cancellation);
         if (!volumes.IsOk) return new ControlFailure(volumes.Status, volumes.Reason);
         return DrainPlan.Of(name, [.. volumes.Value!.Where(volume => volume.State != "deleting").Select(Of)],

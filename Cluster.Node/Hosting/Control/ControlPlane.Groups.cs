@@ -209,6 +209,6 @@ public sealed partial class ControlPlane
             AskAsync<VolumeProtocol.Done>(member, new VolumeProtocol.AbortSnapshot(member.Volume, attempt, member.Sequence, member.CreatedUnixMs), AskMax);
 
         private Task<ControlResult<T>> AskAsync<T>(SnapshotGroupMember member, IVolumeCommand command, TimeSpan atMost)
-            where T : class => ControlPlane.AskAsync<T>(parts.Volumes, command, $"The owner of volume {member.FullName}", atMost, CancellationToken.None);
+            where T : class => ControlPlane.AskAsync<T>(parts, parts.Volumes, command, $"The owner of volume {member.FullName}", atMost, CancellationToken.None);
     }
 }

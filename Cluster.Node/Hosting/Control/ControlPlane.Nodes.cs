@@ -1,6 +1,7 @@
 using Cluster.Messages.Protocol;
 using Cluster.Node.Api;
 using Cluster.Node.Cli;
+using Cluster.Node.Placement;
 using Cluster.Node.Store;
 
 namespace Cluster.Node.Hosting.Control;
@@ -38,7 +39,7 @@ public sealed partial class ControlPlane
         if (!node.IsOk) return new ControlFailure(node.Status, node.Reason);
         if (!Guid.TryParse(disk, out var id)) return new ControlFailure(ControlStatus.Invalid, $"'{disk}' is not a disk's id: `myrmidon disk list` shows them.");
         if (node.Value!.State != "up") return new ControlFailure(ControlStatus.Unavailable, $"Node {name} is {node.Value!.State}: its disks can be told nothing now.");
-        var answer = await AskAsync<DiskProtocol.Disk>(parts.DisksAt(node.Value!.Description.AkkaAddress), new DiskProtocol.Drain(id, drains), $"Node {name}", AskMax, cancellation);
+        var answer = await AskAsync<DiskProtocol.Disk>(parts, parts.DisksAt(node.Value!.Description.AkkaAddress), new DiskProtocol.Drain(id, drains), $"Node {name}", AskMax, cancellation);
         return answer.IsOk ? Of(answer.Value!.Report) : new ControlFailure(answer.Status, answer.Reason);
     }
 
@@ -61,7 +62,7 @@ public sealed partial class ControlPlane
         if (!nodes.IsOk) return new ControlFailure(nodes.Status, nodes.Reason);
         var volumes = await ListVolumesAsync(null, cancellation);
         if (!volumes.IsOk) return new ControlFailure(volumes.Status, volumes.Reason);
-        var reasons = Reasons(nodes.Value!, volumes.Value!);
+        List<string> reasons = [.. JournalText.WhyNoLeader(parts.Log.Status, parts.IsReachable) is { } why ? new[] { why } : [], .. Reasons(nodes.Value!, volumes.Value!)];
         return new StatusResource
         {
             ClusterId = parts.ClusterId.ToString("N"),
@@ -72,6 +73,7 @@ public sealed partial class ControlPlane
             Version = Version,
             AnsweredBy = parts.NodeName,
             JournalLeader = parts.Log.Status.LeaderName,
+            ControlNodes = [.. JournalText.ControlNodes(parts.Log.Status).Select(name => new ControlNodeResource(name, parts.IsReachable(name)))],
             PlacementHost = parts.PlacementHost(),
             NodesUp = nodes.Value!.Count(node => node.State == "up"),
             NodesTotal = nodes.Value!.Count,
@@ -83,7 +85,8 @@ public sealed partial class ControlPlane
 
     private static List<string> Reasons(IReadOnlyList<NodeResource> nodes, IReadOnlyList<VolumeResource> volumes) =>
     [
-        .. nodes.Where(node => node.State != "up").Select(node => $"Node {node.Name} is {node.State}."),
+        .. nodes.Any(node => node.State == NodeBoard.UnknownState) ? ["The placement service does not answer: how the nodes are is unknown."] : Array.Empty<string>(),
+        .. nodes.Where(node => node.State is not ("up" or NodeBoard.UnknownState)).Select(node => $"Node {node.Name} is {node.State}."),
         // Its copies are in sync, and others may be the only ones that have these blocks good.
         .. nodes.Where(node => node.MissingBytes > 0).Select(node => $"Node {node.Name} misses blocks. {Unmended(node)}"),
         .. volumes.Where(volume => volume.State is not ("healthy" or "deleting"))

@@ -279,7 +279,7 @@ public sealed partial class ControlPlane
     private static async Task<VolumeResource> DescribeAsync(ControlParts parts, VolumeEntry entry, CancellationToken cancellation)
     {
         var view = await AskAsync<VolumeView>(
-            parts.Volumes, new VolumeProtocol.Describe(entry.Id), $"The owner of volume {entry.Spec.FullName}", AskMax, cancellation);
+            parts, parts.Volumes, new VolumeProtocol.Describe(entry.Id), $"The owner of volume {entry.Spec.FullName}", AskMax, cancellation);
         return VolumeResources.Of(entry, view.Value, view.Reason);
     }
 

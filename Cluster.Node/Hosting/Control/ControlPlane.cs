@@ -7,11 +7,10 @@ using Cluster.Node.Journal;
 namespace Cluster.Node.Hosting.Control;
 
 /// <summary>What the control plane works with once the node has joined its cluster.</summary>
-/// <param name="Placement">The singleton's proxy.</param>
 /// <param name="Volumes">The way to the volumes' owners.</param>
 /// <param name="PlacementHost">Name of the node that hosts the singleton, or null.</param>
-public sealed record ControlParts(
-    string NodeName, Guid ClusterId, IActorRef Placement, IActorRef Volumes, IMetaLog Log, VolumeMoves Moves, Func<string?> PlacementHost)
+internal sealed record ControlParts(
+    string NodeName, Guid ClusterId, IActorRef Volumes, IMetaLog Log, VolumeMoves Moves, Func<string?> PlacementHost)
 {
     /// <summary>Full names of the volumes that this node's front ends have open.</summary>
     public Func<IReadOnlyList<string>> OpenVolumes { get; init; } = () => [];
@@ -25,8 +24,14 @@ public sealed record ControlParts(
     /// <summary>The way to the disks of the node with this address.</summary>
     public Func<string, ICanTell> DisksAt { get; init; } = _ => ActorRefs.Nobody;
 
+    /// <summary>Whether this node hears from the node with that name, as its failure detector has it.</summary>
+    public Func<string, bool> IsReachable { get; init; } = _ => true;
+
     /// <summary>What the journal says of volumes.</summary>
     internal JournalFolds Folds { get; } = new(Log);
+
+    /// <summary>The way to the catalogue.</summary>
+    public required Catalogue Catalogue { get; init; }
 }
 
 /// <summary>
@@ -44,54 +49,66 @@ public sealed partial class ControlPlane : IControlPlane
     /// <summary>Owners that are asked to describe their volumes at one time.</summary>
     private const int DescribesMax = 32;
 
-    private static readonly ControlFailure NotReady =
-        new(ControlStatus.Unavailable, "This node has not joined its cluster yet; try again in a moment.");
-
     private volatile ControlParts? _parts;
+    private volatile IMetaLog? _journal;
+
+    private ControlFailure NotReady => new(ControlStatus.Unavailable, _journal is { } journal && JournalText.WhyNoLeader(journal.Status, null) is { } why
+        ? $"This node has not joined its cluster yet. {why}"
+        : "This node has not joined its cluster yet; try again in a moment.");
+
+    /// <summary>From here on requests that come too early hear whether it is the journal that the node waits for.</summary>
+    public void Watch(IMetaLog journal) => _journal = journal;
 
     /// <summary>From here on requests are carried out.</summary>
-    public void Open(ControlParts parts) => _parts = parts;
+    internal void Open(ControlParts parts) => _parts = parts;
 
     /// <summary>From here on requests are refused: the node stops.</summary>
     public void Close() => _parts = null;
 
     /// <summary>The answer, or why there is none. Refusals of both protocols become failures.</summary>
     private static async Task<ControlResult<T>> AskAsync<T>(
-        ICanTell whom, object what, string whomSentence, TimeSpan atMost, CancellationToken cancellation)
-        where T : class
-    {
-        object answer;
-        try
+        ControlParts parts, ICanTell whom, object what, string whomSentence, TimeSpan atMost, CancellationToken cancellation)
+        where T : class =>
+        // Of a volume whose owner hangs another node becomes the owner: a question goes to that one too.
+        AnswerOf<T>(await Asking.UntilAnsweredAsync(whom, what, atMost, () => IsQuestion(what), cancellation), parts, what, whomSentence, atMost);
+
+    private static ControlResult<T> AnswerOf<T>(object? answer, ControlParts parts, object what, string whomSentence, TimeSpan atMost)
+        where T : class => answer switch
         {
-            answer = await whom.Ask<object>(what, atMost, cancellation);
-        }
-        catch (AskTimeoutException)
-        {
-            return new ControlFailure(ControlStatus.TimedOut,
-                $"{whomSentence} did not answer within {atMost.TotalSeconds} s; look whether it was done, then try again.");
-        }
-        return answer switch
-        {
+            null => Silence(parts, what, whomSentence, atMost),
             T expected => expected,
             PlacementProtocol.Refused refused => new ControlFailure(StatusOf(refused.Kind), refused.Reason),
             VolumeProtocol.Refused refused => new ControlFailure(StatusOf(refused.Status), refused.Reason),
             _ => throw new InvariantException($"{what.GetType().Name} was answered by {answer.GetType().Name}"),
         };
+
+    /// <summary>Nobody answered. Without a leader of the journal nothing is decided anywhere: then that is what to mend, not who was asked.</summary>
+    private static ControlFailure Silence(ControlParts parts, object what, string whomSentence, TimeSpan atMost)
+    {
+        var why = JournalText.WhyNoLeader(parts.Log.Status, parts.IsReachable) ?? $"{whomSentence} did not answer within {atMost.TotalSeconds} s.";
+        return new ControlFailure(ControlStatus.TimedOut, IsQuestion(what) ? $"{why} Try again." : $"{why} Look whether it was done, then try again.");
     }
 
-    private static Task<ControlResult<T>> AskPlacementAsync<T>(
+    /// <summary>It changes nothing, so that it need not be looked whether it was done.</summary>
+    private static bool IsQuestion(object what) => Catalogue.IsQuestion(what)
+        || what is VolumeProtocol.Describe or VolumeProtocol.Locate or VolumeProtocol.ListSnapshots or VolumeProtocol.ChangedBlocks or VolumeProtocol.Scrub { Start: false };
+
+    private static async Task<ControlResult<T>> AskPlacementAsync<T>(
         ControlParts parts, IPlacementCommand command, TimeSpan atMost, CancellationToken cancellation)
-        where T : class => AskAsync<T>(parts.Placement, command, "The placement service", atMost, cancellation);
+        where T : class => AnswerOf<T>(
+            IsQuestion(command) ? await parts.Catalogue.AskAsync(command, atMost, cancellation) : await parts.Catalogue.ChangeAsync(command, atMost, cancellation),
+            parts, command, "The placement service", atMost);
 
     private static Task<ControlResult<T>> AskOwnerAsync<T>(
         ControlParts parts, VolumeName name, IVolumeCommand command, TimeSpan atMost, CancellationToken cancellation)
-        where T : class => AskAsync<T>(parts.Volumes, command, $"The owner of volume {name}", atMost, cancellation);
+        where T : class => AskAsync<T>(parts, parts.Volumes, command, $"The owner of volume {name}", atMost, cancellation);
 
     private static ControlStatus StatusOf(RefusalKind kind) => kind switch
     {
         RefusalKind.Invalid => ControlStatus.Invalid,
         RefusalKind.NotFound => ControlStatus.NotFound,
-        RefusalKind.Conflict or RefusalKind.Impossible => ControlStatus.Conflict,
+        RefusalKind.Conflict => ControlStatus.Conflict,
+        RefusalKind.Impossible => ControlStatus.Impossible,
         RefusalKind.Stale => ControlStatus.Stale,
         _ => ControlStatus.Unavailable,
     };

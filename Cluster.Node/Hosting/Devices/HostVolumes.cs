@@ -2,6 +2,7 @@ using Cluster.Csi.Attach;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Node.Api;
+using Cluster.Node.Placement;
 
 namespace Cluster.Node.Hosting.Devices;
 
@@ -66,6 +67,8 @@ internal sealed class HostVolumes(IControlPlane control, IOwnerGateway gateway) 
     {
         var found = await control.GetNodeAsync(node, cancellation);
         if (found.Status == ControlStatus.NotFound) return false;
+        if (found is { IsOk: true, Value.State: NodeBoard.UnknownState })
+            return AttachResult<bool>.Error(AttachStatus.TimedOut, $"The placement service does not answer: whether node {node} is up is unknown. Try again.");
         return found.IsOk ? found.Value!.State == "up" : AttachResult<bool>.Error(StatusOf(found.Status), found.Reason);
     }
 
@@ -73,7 +76,7 @@ internal sealed class HostVolumes(IControlPlane control, IOwnerGateway gateway) 
     {
         ControlStatus.Invalid => AttachStatus.Invalid,
         ControlStatus.NotFound => AttachStatus.NotFound,
-        ControlStatus.Conflict or ControlStatus.Stale => AttachStatus.Conflict,
+        ControlStatus.Conflict or ControlStatus.Impossible or ControlStatus.Stale => AttachStatus.Conflict,
         ControlStatus.TimedOut => AttachStatus.TimedOut,
         _ => AttachStatus.Failed,
     };

@@ -23,6 +23,8 @@ public sealed partial class CsiVolumeControl(string nodeName, string zone, ICont
 
     public ImmutableSortedSet<string> KnownLabels { get; } = VolumeLabels.Keys.ToImmutableSortedSet(StringComparer.Ordinal);
 
+    public ImmutableSortedSet<string> HonouredLabels { get; } = VolumeLabels.Honoured.ToImmutableSortedSet(StringComparer.Ordinal);
+
     public bool CanClone => true;
 
     /// <summary>From here on names of snapshots can be taken.</summary>
@@ -87,7 +89,12 @@ public sealed partial class CsiVolumeControl(string nodeName, string zone, ICont
             Labels = labels.ToDictionary(label => label.Key, label => label.Value.Length > 0 ? label.Value : null, StringComparer.Ordinal),
         };
         if (RequestChecks.Check(change) is { } wrong) return Error(wrong.Status, wrong.Reason);
-        return await WithVolumeAsync(fullName, name => control.ChangeVolumeAsync(name, change, revision, cancellation));
+        // What contradicts a change is another one that is under way: the same call may succeed later, other than what is impossible (ABORTED, which is tried again soon).
+        return await WithVolumeAsync(fullName, async name =>
+        {
+            var changed = await control.ChangeVolumeAsync(name, change, revision, cancellation);
+            return changed.Status == ControlStatus.Conflict ? new ControlFailure(ControlStatus.Stale, changed.Reason) : changed;
+        });
     }
 
     public Task<CsiResult<VolumeFacts>> AttachAsync(string fullName, string node, string? revision, CancellationToken cancellation) =>
@@ -100,8 +107,9 @@ public sealed partial class CsiVolumeControl(string nodeName, string zone, ICont
     {
         var list = await control.ListNodesAsync(cancellation);
         if (!list.IsOk) return Error(list.Status, list.Reason);
+        // One of which nothing is known may be up: it is asked whether it uses a volume before that is taken from it.
         return list.Value!.Select(node => new NodeFacts(
-            node.Name, node.Zone ?? "", node.State == "up", node is { State: "up", Cordoned: false }, node.FreeBytes, node.Api)).ToArray();
+            node.Name, node.Zone ?? "", node.State is "up" or NodeBoard.UnknownState, node is { State: "up", Cordoned: false }, node.FreeBytes, node.Api)).ToArray();
     }
 
     private static async Task<CsiResult<VolumeFacts>> WithVolumeAsync(string fullName, Func<VolumeName, Task<ControlResult<VolumeResource>>> work) =>
@@ -130,7 +138,7 @@ public sealed partial class CsiVolumeControl(string nodeName, string zone, ICont
         {
             ControlStatus.Invalid => StatusCode.InvalidArgument,
             ControlStatus.NotFound => StatusCode.NotFound,
-            ControlStatus.Conflict => StatusCode.FailedPrecondition,
+            ControlStatus.Conflict or ControlStatus.Impossible => StatusCode.FailedPrecondition,
             ControlStatus.Stale => StatusCode.Aborted,
             ControlStatus.TimedOut => StatusCode.DeadlineExceeded,
             _ => StatusCode.Unavailable,

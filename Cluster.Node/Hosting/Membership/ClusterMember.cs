@@ -78,6 +78,13 @@ public sealed partial class ClusterMember(ActorSystem system, ILogger<ClusterMem
     public static Address? OldestOf(Akka.Cluster.Cluster cluster) => cluster.State.Members.Where(member => member.Status == MemberStatus.Up && member.HasRole("storage"))
         .Aggregate((Member?)null, (oldest, member) => oldest is null || member.IsOlderThan(oldest) ? member : oldest)?.Address;
 
+    /// <summary>Whether a member with such an address is there and answers, as this node's failure detector has it.</summary>
+    public bool Hears(Func<Address, bool> isIt)
+    {
+        var state = _cluster.State;
+        return state.Members.Any(member => member.Status is not (MemberStatus.Down or MemberStatus.Removed) && isIt(member.Address) && !state.Unreachable.Contains(member));
+    }
+
     private async Task<AkkaJoinDecision> DecideAsync(AkkaFormation formation, CancellationToken cancellation)
     {
         try

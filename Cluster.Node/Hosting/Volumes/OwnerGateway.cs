@@ -3,6 +3,7 @@ using Akka.Actor;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Messages.Wire;
+using Cluster.Node.Hosting.Control;
 
 namespace Cluster.Node.Hosting.Volumes;
 
@@ -10,7 +11,7 @@ namespace Cluster.Node.Hosting.Volumes;
 /// The front ends' way from a volume's name to its owner: the catalogue and the shard region are asked at this border only. Any thread, but for
 /// <see cref="Connect"/>.
 /// </summary>
-public sealed class OwnerGateway(VolumeRuntime runtime, Func<IActorRef> placement, Func<IActorRef> volumes) : IOwnerGateway
+internal sealed class OwnerGateway(VolumeRuntime runtime, Catalogue catalogue, Func<IActorRef> volumes) : IOwnerGateway
 {
     /// <summary>
     /// Short: a question that went to a node that died gets no answer, and is asked again after a pause.
@@ -39,11 +40,11 @@ public sealed class OwnerGateway(VolumeRuntime runtime, Func<IActorRef> placemen
 
     public async Task<VolumeLookup> LookupAsync(string fullName, CancellationToken cancellation)
     {
-        var found = await AskAsync(placement(), new PlacementProtocol.GetVolume(fullName), CatalogueMax, cancellation);
+        var found = await catalogue.AskAsync(new PlacementProtocol.GetVolume(fullName), CatalogueMax, cancellation);
         if (found is PlacementProtocol.Refused refused) return new VolumeLookup(StatusOf(refused.Kind), null, refused.Reason);
         if (found is not PlacementProtocol.Found { Volume: var entry })
             return new VolumeLookup(IoStatus.Offline, null, $"The catalogue did not answer for volume \"{fullName}\"; try again in a moment.");
-        var described = await AskAsync(volumes(), new VolumeProtocol.Describe(entry.Id), CatalogueMax, cancellation);
+        var described = await Asking.UntilAnsweredAsync(volumes(), new VolumeProtocol.Describe(entry.Id), CatalogueMax, () => true, cancellation);
         if (described is VolumeView view)
         {
             var spec = view.Spec;
@@ -56,7 +57,7 @@ public sealed class OwnerGateway(VolumeRuntime runtime, Func<IActorRef> placemen
 
     public async Task<IReadOnlyList<string>> ListAsync(CancellationToken cancellation)
     {
-        var answer = await AskAsync(placement(), new PlacementProtocol.ListVolumes(""), CatalogueMax, cancellation);
+        var answer = await catalogue.AskAsync(new PlacementProtocol.ListVolumes(""), CatalogueMax, cancellation);
         return answer is PlacementProtocol.VolumeList list ? [.. list.Volumes.Select(volume => volume.Spec.FullName)] : [];
     }
 
@@ -66,22 +67,9 @@ public sealed class OwnerGateway(VolumeRuntime runtime, Func<IActorRef> placemen
     /// <summary>Owners tell where they serve by themselves; asking makes sure that there is one.</summary>
     private async Task WakeAsync(VolumeId volume)
     {
-        var answer = await AskAsync(volumes(), new VolumeProtocol.Locate(volume), LocateMax, CancellationToken.None);
+        var answer = await Asking.OnceAsync(volumes(), new VolumeProtocol.Locate(volume), LocateMax, CancellationToken.None);
         if (answer is VolumeProtocol.Refused { Status: IoStatus.Deleted } refused)
             runtime.Loop.Post(() => runtime.OnDeleted(volume, refused.Reason));
-    }
-
-    /// <summary>The answer, or null when none came in time: an operating error, not an exception.</summary>
-    private static async Task<object?> AskAsync(IActorRef whom, object what, TimeSpan atMost, CancellationToken cancellation)
-    {
-        try
-        {
-            return await whom.Ask<object>(what, atMost, cancellation);
-        }
-        catch (AskTimeoutException)
-        {
-            return null;
-        }
     }
 
     private static IoStatus StatusOf(RefusalKind kind) => kind switch

@@ -27,7 +27,11 @@ public readonly record struct ProposeResult(ProposeOutcome Outcome, MetaAnswer A
 /// A member as others see it. Leader: its number, or -1. Members: those in force here; Committed: the last that are settled.
 /// </summary>
 public sealed record RaftStatus(
-    RaftRole Role, long Term, int Leader, long CommitIndex, long LastIndex, RaftMembers Members, RaftMembers Committed);
+    RaftRole Role, long Term, int Leader, long CommitIndex, long LastIndex, RaftMembers Members, RaftMembers Committed)
+{
+    /// <summary>Of the log's entries.</summary>
+    public long LogBytes { get; init; }
+}
 
 /// <summary>
 /// The shell around <see cref="RaftMachine"/>: one thread that takes what came in, steps the machine over all of it, writes, syncs
@@ -328,7 +332,8 @@ public sealed partial class RaftNode : IAsyncDisposable
 
     private RaftStatus StatusNow() => new(
         _machine.Role, _machine.Term, _machine.Leader, _machine.CommitIndex, _machine.LastIndex, _machine.Members,
-        _machine.CommittedMembers);
+        _machine.CommittedMembers)
+    { LogBytes = _log.EntryBytes };
 
     private static string Describe(RaftMembers members) =>
         string.Join(", ", members.All.Select(m => m.IsVoter ? m.Node.Name : $"{m.Node.Name} (learner)"));

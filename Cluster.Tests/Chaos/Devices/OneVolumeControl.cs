@@ -20,6 +20,8 @@ internal sealed class OneVolumeControl : IVolumeControl
 
     public ImmutableSortedSet<string> KnownLabels => [];
 
+    public ImmutableSortedSet<string> HonouredLabels => [];
+
     public bool CanClone => false;
 
     /// <summary>Nobody has the volume, and nothing is noted of anybody who had it.</summary>

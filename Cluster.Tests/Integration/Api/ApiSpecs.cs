@@ -162,6 +162,7 @@ public sealed class ApiSpecs : IAsyncLifetime
     [InlineData(ControlStatus.Invalid, 400)]
     [InlineData(ControlStatus.NotFound, 404)]
     [InlineData(ControlStatus.Conflict, 409)]
+    [InlineData(ControlStatus.Impossible, 409)]
     [InlineData(ControlStatus.Stale, 412)]
     [InlineData(ControlStatus.Unavailable, 503)]
     [InlineData(ControlStatus.TimedOut, 504)]
@@ -212,6 +213,23 @@ public sealed class ApiSpecs : IAsyncLifetime
         Assert.Equal(expected, paths.Select(path => path.Key).Order(StringComparer.Ordinal));
         Assert.All(paths, path => Assert.All(path.Value!.AsObject(), verb => Assert.NotNull(verb.Value!["operationId"])));
         Assert.NotNull(document["components"]!["schemas"]!["VolumeResource"]!["properties"]!["sizeBytes"]);
+    }
+
+    [Fact(DisplayName = "The OpenAPI document declares what is answered without an answer in time, ETags, and If-Match where it counts")]
+    public async Task OpenApi_tells_headers()
+    {
+        var paths = (await _http.GetFromJsonAsync<JsonObject>("/openapi/v1.json"))!["paths"]!.AsObject();
+        var operations = paths.SelectMany(path => path.Value!.AsObject()).ToDictionary(verb => (string)verb.Value!["operationId"]!, verb => verb.Value!.AsObject());
+        string[] askNobody = ["GetHealth", "GetMetrics", "ListOpenVolumes", "LookAtRecovery", "Recover", "StandDown"];
+        Assert.Equal(askNobody, operations.Where(one => one.Value["responses"]!["504"] is null).Select(one => one.Key).Order(StringComparer.Ordinal));
+        string[] conditional = ["AttachVolume", "ChangeVolume", "DeleteVolume", "DetachVolume"];
+        Assert.Equal(conditional, operations.Where(one => one.Value["parameters"]?.AsArray().Any(parameter => (string)parameter!["name"]! == "If-Match" && (string)parameter["in"]! == "header") == true)
+            .Select(one => one.Key).Order(StringComparer.Ordinal));
+        Assert.All(conditional, name => Assert.NotNull(operations[name]["responses"]!["412"]!["headers"]!["ETag"]));
+        string[] tagged = ["AttachVolume", "ChangeVolume", "CreateVolume", "DetachVolume", "GetVolume", "MoveVolume", "RestoreSnapshot"];
+        Assert.Equal(tagged, operations.Where(one => one.Value["responses"]!.AsObject().Any(response => response.Key[0] == '2' && response.Value!["headers"]?["ETag"] is not null))
+            .Select(one => one.Key).Order(StringComparer.Ordinal));
+        Assert.NotNull(operations["CreateVolume"]["responses"]!["404"]);
     }
 
     [Fact(DisplayName = "A port that is taken is an IOException, not a hang")]

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using Cluster.Messages.Model;
 using Cluster.Node.Api;
 
 namespace Cluster.Tests.Integration.Api;
@@ -43,6 +44,9 @@ public sealed partial class FakeControlPlane : IControlPlane
 
     public bool IsCordoned(string node) => _nodes[node].Cordoned;
 
+    /// <summary>When set, changes of volumes fail so.</summary>
+    public ControlFailure? ChangeFailure { get; set; }
+
     /// <summary>When set, every call throws it.</summary>
     public Exception? Exception { get; set; }
 
@@ -56,7 +60,7 @@ public sealed partial class FakeControlPlane : IControlPlane
         {
             Name = request.Name,
             Namespace = request.Namespace ?? "default",
-            Id = "v1",
+            Id = new VolumeId(1).ToString(),
             SizeBytes = request is { Source: not null, SizeBytes: 0 } ? 1 << 20 : request.SizeBytes,
             Source = request.Source is { } source ? new VolumeSourceResource { Volume = source.Volume, Id = "v9", Snapshot = source.Snapshot, Sequence = 17 } : null,
             State = "healthy",
@@ -102,7 +106,7 @@ public sealed partial class FakeControlPlane : IControlPlane
         }, keep: false);
 
     public Task<ControlResult<VolumeResource>> ChangeVolumeAsync(
-        VolumeName name, ChangeVolumeRequest change, string? ifMatch, CancellationToken cancellation) => Change(name, ifMatch, volume =>
+        VolumeName name, ChangeVolumeRequest change, string? ifMatch, CancellationToken cancellation) => ChangeFailure is { } refused ? Answer<VolumeResource>(refused) : Change(name, ifMatch, volume =>
         {
             var labels = volume.Labels.ToDictionary();
             foreach (var (key, value) in change.Labels ?? [])
@@ -234,7 +238,8 @@ public sealed partial class FakeControlPlane : IControlPlane
                 Version = "0.1.0",
                 AnsweredBy = "node-0",
                 NodesUp = 2,
-                NodesTotal = 2
+                NodesTotal = 2,
+                ControlNodes = [new("node-0", true), new("node-1", false)],
             });
 
     private Task<ControlResult<VolumeResource>> Change(VolumeName name, string? ifMatch, Func<VolumeResource, VolumeResource> change,

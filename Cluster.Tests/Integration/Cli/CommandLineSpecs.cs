@@ -236,6 +236,7 @@ public sealed class CommandLineSpecs : IAsyncLifetime
     public async Task Status_check()
     {
         await OkAsync("2 of 2 up", "status", "--check");
+        await OkAsync("node-0, node-1 (unreachable)", "status");
         _control.ClusterState = "degraded";
         Assert.Equal(ExitCode.Ok, (await RunAsync("status")).Exit);
         Assert.Equal(ExitCode.Failure, (await RunAsync("status", "--check")).Exit);

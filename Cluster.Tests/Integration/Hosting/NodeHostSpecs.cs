@@ -1,5 +1,6 @@
 using System.Net;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using Cluster.Node.Hosting;
 
 namespace Cluster.Tests.Integration.Hosting;
@@ -11,6 +12,10 @@ public class NodeHostSpecs
     {
         await using var nodes = new TestNodes(1);
         await nodes.StartAllAsync();
+        var metrics = await nodes.TextAsync(0, "/metrics");
+        Assert.Contains("myrmidon_journal_has_leader 1\n", metrics, StringComparison.Ordinal);
+        Assert.Contains("myrmidon_health{part=\"journal\"} 0\n", metrics, StringComparison.Ordinal);
+        Assert.Matches("myrmidon_journal_log_bytes [1-9]", metrics);
         var (status, created) = await nodes.PostAsync(0, "/v1/volumes", new { name = "pg", sizeBytes = 1L << 30 });
         Assert.Equal(HttpStatusCode.Created, status);
         Assert.True(created.GetProperty("singleCopy").GetBoolean());
@@ -44,6 +49,21 @@ public class NodeHostSpecs
         await nodes.EventuallyAsync(other, "/v1/volumes/pg", v => StateOf(v) == "healthy");
         Assert.Equal(HttpStatusCode.NoContent, (await nodes.DeleteAsync(other, "/v1/volumes/pg")).Status);
         Assert.Equal(HttpStatusCode.NotFound, (await nodes.GetAsync(other, "/v1/volumes/pg")).Status);
+    }
+
+    [Fact(DisplayName = "The one that is left of three nodes says that the journal has no leader, and which nodes it takes")]
+    public async Task One_of_three_is_left()
+    {
+        await using var nodes = new TestNodes(3);
+        await nodes.StartAllAsync();
+        var named = await nodes.EventuallyAsync(0, "/v1/status", status => status.GetProperty("nodesUp").GetInt32() == 3);
+        Assert.Equal(["node-0", "node-1", "node-2"], named.GetProperty("controlNodes").EnumerateArray().Select(node => node.GetProperty("name").GetString()));
+        Assert.All(named.GetProperty("controlNodes").EnumerateArray(), node => Assert.True(node.GetProperty("reachable").GetBoolean()));
+        await nodes.StopAsync(1);
+        await nodes.StopAsync(2);
+        // A reason of the status while the catalogue is there; else the status is refused with it.
+        await nodes.EventuallyAsync(0, "/v1/status", code: null,
+            told => Regex.IsMatch(told.ToString(), @"The journal has no leader: a majority of node-0, node-1( \(unreachable\))?, node-2( \(unreachable\))? must run\."));
     }
 
     [Fact(DisplayName = "A data directory that another node holds is named in the refusal to start")]

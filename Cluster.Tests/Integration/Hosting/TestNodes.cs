@@ -98,13 +98,16 @@ internal sealed class TestNodes(int count) : IAsyncDisposable
     }
 
     /// <summary>Asks again until the answer is as wanted; the last answer is the message when it never is.</summary>
-    public async Task<JsonElement> EventuallyAsync(int index, string path, Func<JsonElement, bool> wanted)
+    public Task<JsonElement> EventuallyAsync(int index, string path, Func<JsonElement, bool> wanted) => EventuallyAsync(index, path, HttpStatusCode.OK, wanted);
+
+    /// <param name="code">Null: any.</param>
+    public async Task<JsonElement> EventuallyAsync(int index, string path, HttpStatusCode? code, Func<JsonElement, bool> wanted)
     {
         var started = TimeProvider.System.GetTimestamp();
         while (true)
         {
             var (status, body) = await GetAsync(index, path);
-            if (status == HttpStatusCode.OK && wanted(body)) return body;
+            if ((code is null || status == code) && wanted(body)) return body;
             Assert.True(TimeProvider.System.GetElapsedTime(started) < WaitMax, $"{path} is still {(int)status} {body}");
             await Task.Delay(Pause);
         }

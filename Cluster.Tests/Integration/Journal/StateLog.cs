@@ -1,6 +1,7 @@
 using System.Collections.Concurrent;
 using System.Runtime.CompilerServices;
 using Cluster.Node.Journal;
+using Cluster.Node.Journal.Raft;
 using Cluster.Node.Journal.State;
 
 namespace Cluster.Tests.Integration.Journal;
@@ -24,6 +25,7 @@ internal sealed class StateLog : IMetaLog
     public async IAsyncEnumerable<MetaEvent> ReadEventsAsync(string persistenceId, long from, long to, long max, [EnumeratorCancellation] CancellationToken ct)
     {
         await Task.CompletedTask;
+        if (Status.LeaderName is null) throw new MetaLogUnavailableException("no leader of the journal answered");
         foreach (var e in State.Events(persistenceId, from, to, max, long.MaxValue)) yield return e;
     }
 
@@ -37,7 +39,7 @@ internal sealed class StateLog : IMetaLog
 
     public Task<GroupView> ReadMembersAsync(CancellationToken ct) => throw new NotSupportedException();
 
-    public MetaLogStatus Status => throw new NotSupportedException();
+    public MetaLogStatus Status { get; set; } = new(MetaLogRole.Client, 1, "node-0", 0, RaftMembers.Formed([]));
 
     public event Action<MetaLogStatus>? LeaderChanged
     {

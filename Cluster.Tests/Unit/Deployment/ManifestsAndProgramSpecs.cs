@@ -187,6 +187,20 @@ public sealed partial class ManifestsAndProgramSpecs
         Assert.Empty(used.Except(known));
     }
 
+    [Theory(DisplayName = "What an operator must hear of at once has an alert and a panel")]
+    [InlineData("myrmidon_journal_has_leader")]
+    [InlineData("myrmidon_health")]
+    [InlineData("myrmidon_disk_state")]
+    [InlineData("myrmidon_store_missing_bytes")]
+    [InlineData("myrmidon_store_checkpoint_room_missing_bytes")]
+    [InlineData("myrmidon_map_cache_lost_pages_total")]
+    public void Alerts_cover(string metric)
+    {
+        var alerts = Manifests.Of("PrometheusRule").SelectMany(one => one.Items("spec", "groups")).SelectMany(group => group.Items("rules")).Select(rule => rule.Text("expr"));
+        Assert.Contains(alerts, query => MetricName().Matches(query).Any(match => match.Value == metric));
+        Assert.Contains(DashboardQueries(), query => MetricName().Matches(query).Any(match => match.Value == metric));
+    }
+
     [Fact(DisplayName = "The alert of takeovers names reasons that there are")]
     public void Losses_exist()
     {

@@ -68,7 +68,7 @@ public class VolumeLabelsSpecs
     [InlineData("snapshot-group-keep", "0", "1 to 2047")]
     [InlineData("snapshot-group-keep", "all", "1 to 2047")]
     [InlineData("snapshots-keep", "3", "did you mean myrmidon.dev/snapshot-keep")]
-    [InlineData("encryption", "on", "off in this version")]
+    [InlineData("encryption", "on", "'on', which can't be honoured by this version: leave it out.")]
     [InlineData("iops-max", "9", "from 10 to 1000000")]
     [InlineData("iops-max", "1000001", "from 10 to 1000000")]
     [InlineData("iops-max", "1e3", "I/Os per second")]
@@ -79,7 +79,7 @@ public class VolumeLabelsSpecs
     [InlineData("burst", "500ms", "from 1s to 1h")]
     [InlineData("burst", "61m", "from 1s to 1h")]
     [InlineData("locality", "on", "preferred or off")]
-    [InlineData("sync", "always", "absent in this version")]
+    [InlineData("sync", "always", "'always', which can't be honoured by this version: leave it out.")]
     [InlineData("replica", "3", "did you mean myrmidon.dev/replicas")]
     public void Illegal_values(string label, string value, string says)
     {
