@@ -105,7 +105,7 @@ public static class Manifests
         Of<PlacementProtocol.Found>("placement.found/2"),
         Of<PlacementProtocol.VolumeList>("placement.volume-list/2"),
         Of<PlacementProtocol.Removed>("placement.removed/1"),
-        Of<PlacementProtocol.NodeList>("placement.node-list/4"),
+        Of<PlacementProtocol.NodeList>("placement.node-list/5"),
         Of<PlacementProtocol.Registered>("placement.registered/1"),
         Of<PlacementProtocol.RegisterAgain>("placement.register-again/1"),
         Of<PlacementProtocol.ReportTaken>("placement.report-taken/1"),

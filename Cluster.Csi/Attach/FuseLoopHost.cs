@@ -34,6 +34,7 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList
     public async Task<AttachResult<AttachedDevice>> MakeAsync(AttachTarget target, CancellationToken cancellation)
     {
         var directory = new DeviceDirectory(root, target.Identity);
+        if (!await EndProgramsAsync(directory, cancellation).ConfigureAwait(false)) return Unended(target.Identity).To<AttachedDevice>();
         var state = Look(directory);
         if (state.Loop is { IsGoing: true } going)
             return AttachResult<AttachedDevice>.Error(AttachStatus.InUse, $"{going.Path} is being detached, and somebody still has it open");
@@ -60,12 +61,16 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList
     /// <summary>Takes away what is there of the device, in the reverse order.</summary>
     public async Task<AttachResult<Done>> RemoveAsync(FuseLoopState state, bool force, CancellationToken cancellation)
     {
+        var hasEnded = await EndProgramsAsync(state.Directory, cancellation).ConfigureAwait(false);
+        if (!hasEnded && !force) return Unended(state.Identity);
+        state = Look(state.Directory);
         force |= !state.IsServed;
         var stuck = state.Loop is { } loop ? await ReleaseAsync(loop, state.Directory, force, cancellation).ConfigureAwait(false) : Done.Ok;
         if (!stuck.IsOk && !force) return stuck;
         // Forced, what it holds fails now; what was acknowledged is with the owner (P1).
         if (force && !await DaemonProcess.EndAsync(Mark(state.Directory), now: true, cancellation).ConfigureAwait(false)) return Stays(state);
         // What waited for an answer of the device has failed by now.
+        if (!hasEnded && !await EndProgramsAsync(state.Directory, cancellation).ConfigureAwait(false)) return Stays(state);
         if (stuck.Status == AttachStatus.Failed && state.Loop is { } left) stuck = await ReleaseAsync(left, state.Directory, force, cancellation).ConfigureAwait(false);
         if (!stuck.IsOk) return stuck;
         for (var layer = 0; layer < AttachLimits.MountLayersMax && MountTable.At(MountTable.Read(), state.Directory.Export) is not null; layer++)
@@ -114,6 +119,15 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList
 
     private static AttachResult<Done> Stays(FuseLoopState state) =>
         AttachResult<Done>.Error(AttachStatus.TimedOut, $"the daemon of {state.Identity} does not end");
+
+    private static AttachResult<Done> Unended(DeviceIdentity identity) =>
+        AttachResult<Done>.Error(AttachStatus.TimedOut, $"a program that was to make the device of {identity} does not end");
+
+    /// <summary>
+    /// A node that was killed has left its programs behind, those that have the device's file for an argument: a losetup that goes on would make a second device, or, after all is
+    /// taken away, one that nothing finds again. This process has none of them: there is one caller per volume.
+    /// </summary>
+    private static Task<bool> EndProgramsAsync(DeviceDirectory directory, CancellationToken cancellation) => DaemonProcess.EndAsync(directory.Export, now: true, cancellation);
 
     private static string Mark(DeviceDirectory directory) => $"--path={directory.Export}";
 

@@ -14,7 +14,7 @@ internal sealed record Access(Mode Mode, string FileSystem, ImmutableArray<strin
     public bool IsBlock => FileSystem.Length == 0;
 
     /// <summary>Whether one node alone may use the volume.</summary>
-    public bool IsExclusive => Mode != Mode.MultiNodeReaderOnly;
+    public bool IsExclusive => !Capabilities.IsShared(Mode);
 }
 
 /// <summary>What the driver can give (docs/csi.md has the table).</summary>
@@ -25,10 +25,27 @@ internal static class Capabilities
     private static readonly string[] FileSystems = [Ext4, Xfs];
 
     private static readonly Mode[] Modes =
-        [Mode.SingleNodeWriter, Mode.SingleNodeReaderOnly, Mode.SingleNodeSingleWriter, Mode.SingleNodeMultiWriter, Mode.MultiNodeReaderOnly];
+        [Mode.SingleNodeWriter, Mode.SingleNodeReaderOnly, Mode.SingleNodeSingleWriter, Mode.SingleNodeMultiWriter, Mode.MultiNodeReaderOnly, Mode.MultiNodeMultiWriter];
+
+    /// <summary>Says that several nodes may write to the volume at one time.</summary>
+    public const string MultiWriterLabel = VolumeParameters.Prefix + "multi-writer";
 
     public static string SupportedModes { get; } =
-        "SINGLE_NODE_WRITER, SINGLE_NODE_SINGLE_WRITER, SINGLE_NODE_MULTI_WRITER, SINGLE_NODE_READER_ONLY, MULTI_NODE_READER_ONLY";
+        "SINGLE_NODE_WRITER, SINGLE_NODE_SINGLE_WRITER, SINGLE_NODE_MULTI_WRITER, SINGLE_NODE_READER_ONLY, MULTI_NODE_READER_ONLY, and MULTI_NODE_MULTI_WRITER of a raw block volume";
+
+    /// <summary>Several nodes share the volume's shared attachment, which fences none of them.</summary>
+    public static bool IsShared(Mode mode) => mode is Mode.MultiNodeReaderOnly or Mode.MultiNodeMultiWriter;
+
+    /// <summary>
+    /// What the volume was not made for. Writers on several nodes are for software that keeps them apart itself, on a raw device: no file system that this driver makes does,
+    /// and whoever asks for a claim that many may write to does not know that.
+    /// </summary>
+    public static CsiError? NotFor(IReadOnlyDictionary<string, string> labels, VolumeCapability capability) => NotFor(labels, capability.AccessMode.Mode);
+
+    public static CsiError? NotFor(IReadOnlyDictionary<string, string> labels, Mode mode) =>
+        mode == Mode.MultiNodeMultiWriter && labels.GetValueOrDefault(MultiWriterLabel) != "on"
+            ? CsiError.Invalid($"The access mode {mode} is only for a volume with the label {MultiWriterLabel}=on: its writers on several nodes must keep apart what they write themselves.")
+            : null;
 
     /// <summary>Null when all of them are well formed and each can be given.</summary>
     public static CsiError? Check(IReadOnlyCollection<VolumeCapability> capabilities)
@@ -71,6 +88,8 @@ internal static class Capabilities
         if (!Modes.Contains(capability.AccessMode.Mode))
             return CsiError.Invalid($"The access mode {capability.AccessMode.Mode} is not supported; supported are {SupportedModes}.");
         if (capability.Mount is not { } mount) return null;
+        if (capability.AccessMode.Mode == Mode.MultiNodeMultiWriter)
+            return CsiError.Invalid($"The access mode {capability.AccessMode.Mode} is only for raw block volumes: a file system on several nodes at one time is destroyed.");
         if (mount.FsType.Length > 0 && !FileSystems.Contains(mount.FsType, StringComparer.Ordinal))
             return CsiError.Invalid($"The file system '{mount.FsType}' is not supported; supported are {string.Join(" and ", FileSystems)}.");
         return mount.VolumeMountGroup.Length > 0

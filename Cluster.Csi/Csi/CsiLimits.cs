@@ -32,8 +32,8 @@ public static class CsiLimits
     /// <summary>Runs in one message of a snapshot's metadata.</summary>
     public const int MetadataEntriesMax = 1024;
 
-    /// <summary>Nodes that read one volume at one time: each is a label of the volume.</summary>
-    public const int ReadersMax = 16;
+    /// <summary>Nodes that share one volume at one time: each is a label of the volume.</summary>
+    public const int SharersMax = 16;
 
     /// <summary>Volumes of one node: each has a connection, and where there is no nbd module a process of its own.</summary>
     public const int VolumesPerNodeMax = 256;

@@ -63,7 +63,7 @@ internal sealed class NodePublishing(IVolumeControl control, HostDevices host)
                 return CsiError.Exists($"Volume {volume.Device.FullName} is published at {target} in another way; unpublish it there first.");
             return null;
         }
-        if (access.Mode is Mode.SingleNodeMultiWriter or Mode.MultiNodeReaderOnly) return null;
+        if (access.Mode is Mode.SingleNodeMultiWriter or Mode.MultiNodeReaderOnly or Mode.MultiNodeMultiWriter) return null;
         return volume.All.FirstOrDefault(mount => mount.Path != staging) is { } other
             ? CsiError.Precondition($"Volume {volume.Device.FullName} is published at {other.Path} already, and the access mode {access.Mode} allows one place.")
             : null;

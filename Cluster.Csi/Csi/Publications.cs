@@ -6,8 +6,8 @@ namespace Cluster.Csi.Csi;
 
 /// <summary>
 /// That a volume is published on a node, and how. Noted in the volume's label "csi.myrmidon.dev/published.NODE" as "GENERATION MODE ro|rw FILESYSTEM|block".
-/// For one node alone the volume's attachment is the authority, and the note of another generation counts for nothing; the readers of MULTI_NODE_READER_ONLY
-/// share the shared attachment, and are the notes with that mode.
+/// For one node alone the volume's attachment is the authority, and the note of another generation counts for nothing; those of MULTI_NODE_READER_ONLY
+/// and MULTI_NODE_MULTI_WRITER share the shared attachment, and are the notes with these modes.
 /// </summary>
 /// <param name="Access">Null: attached, and nobody noted how (by hand, or the driver was killed between the two).</param>
 internal sealed record Publication(string Node, ulong Generation, PublishedAs? Access)
@@ -43,7 +43,7 @@ internal static class Publications
     public static ImmutableArray<Publication> Of(VolumeFacts volume)
     {
         var noted = Noted(volume).ToArray();
-        if (volume.AttachedNode is not { } node) return [.. noted.Where(publication => publication.Access!.Mode == Mode.MultiNodeReaderOnly)];
+        if (volume.AttachedNode is not { } node) return [.. noted.Where(publication => Capabilities.IsShared(publication.Access!.Mode))];
         return [noted.FirstOrDefault(publication => publication.Node == node && publication.Generation == volume.Generation)
             ?? new Publication(node, volume.Generation, null)];
     }

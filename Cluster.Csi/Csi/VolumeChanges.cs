@@ -69,7 +69,8 @@ internal sealed class VolumeChanges(IVolumeControl control)
     /// <summary>Null when all that is asked about holds.</summary>
     private string? Differs(ValidateVolumeCapabilitiesRequest request, VolumeFacts volume)
     {
-        if (request.VolumeCapabilities.Select(Capabilities.Unsupported).FirstOrDefault(error => error is not null) is { } unsupported) return unsupported.Message;
+        var unsupported = request.VolumeCapabilities.Select(capability => Capabilities.Unsupported(capability) ?? Capabilities.NotFor(volume.Labels, capability));
+        if (unsupported.FirstOrDefault(error => error is not null) is { } refused) return refused.Message;
         var labels = ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal);
         if (VolumeParameters.Read(request.Parameters, "parameters", control, labels) is { } unknown) return unknown.Message;
         if (VolumeParameters.Read(request.MutableParameters, "mutable_parameters", control, labels) is { } unknownMutable) return unknownMutable.Message;

@@ -29,6 +29,7 @@ internal sealed class VolumeCreation(IVolumeControl control)
             return CsiError.OutOfRange($"Volume {name} begins with {smallest} bytes, more than the capacity_range allows.");
         // After the hash: the same request finds its volume whatever was done to the claim since.
         if (await AddClaimAsync(labels, cancellation).ConfigureAwait(false) is { } noClaim) return noClaim;
+        if (request.VolumeCapabilities.Select(capability => Capabilities.NotFor(labels, capability)).FirstOrDefault(error => error is not null) is { } notFor) return notFor;
         labels[VolumeParameters.RequestLabel] = hash;
         if (name != request.Name) labels[VolumeParameters.NameLabel] = request.Name;
         var created = await control.CreateAsync(new NewVolume(name, bytes, labels.ToImmutable(), source.Value.Source), cancellation).ConfigureAwait(false);

@@ -28,6 +28,7 @@ internal sealed class VolumePublication(IVolumeControl control)
         if (nodes.Value!.All(node => node.Name != request.NodeId))
             return CsiError.NotFound($"There is no node '{request.NodeId}'; known are {string.Join(", ", nodes.Value!.Select(node => node.Name))}.");
         var (volume, access) = (found.Value!, read.Value!);
+        if (Capabilities.NotFor(volume.Labels, access.Mode) is { } notFor) return notFor;
         if (Publications.Of(volume).FirstOrDefault(publication => publication.Node == request.NodeId) is { Access: { } noted } same)
             return noted == PublishedAs.Of(access) ? Answer(same.Generation, access) : CsiError.Exists(
                 $"Volume {volume.FullName} is published on {request.NodeId} in another way ({noted.Write(same.Generation)}); unpublish it first.");
@@ -36,7 +37,7 @@ internal sealed class VolumePublication(IVolumeControl control)
         if (await FullAsync(volume, request.NodeId, cancellation).ConfigureAwait(false) is { } full) return full;
         return access.IsExclusive
             ? await PublishAloneAsync(volume, access, request.NodeId, cancellation).ConfigureAwait(false)
-            : await PublishReaderAsync(volume, access, request.NodeId, nodes.Value!, cancellation).ConfigureAwait(false);
+            : await PublishSharedAsync(volume, access, request.NodeId, nodes.Value!, cancellation).ConfigureAwait(false);
     }
 
     public async Task<CsiResult<ControllerUnpublishVolumeResponse>> UnpublishAsync(ControllerUnpublishVolumeRequest request, CancellationToken cancellation)
@@ -97,7 +98,7 @@ internal sealed class VolumePublication(IVolumeControl control)
         return await NoteAsync(attached.Value!, access, node, attached.Value!.Generation, cancellation).ConfigureAwait(false);
     }
 
-    private async Task<CsiResult<ControllerPublishVolumeResponse>> PublishReaderAsync(
+    private async Task<CsiResult<ControllerPublishVolumeResponse>> PublishSharedAsync(
         VolumeFacts volume, Access access, string node, IReadOnlyList<NodeFacts> nodes, CancellationToken cancellation)
     {
         if (volume.AttachedNode is not null)
@@ -106,10 +107,10 @@ internal sealed class VolumePublication(IVolumeControl control)
             if (detached.Error is { } refused) return refused;
             volume = detached.Value!;
         }
-        // A reader on a node that the cluster has lost is no reader any more.
-        var readers = Publications.Of(volume).Count(reader => nodes.Any(known => known.Name == reader.Node));
-        if (readers >= CsiLimits.ReadersMax)
-            return CsiError.Exhausted($"Volume {volume.FullName} is published on {readers} nodes already, the most that it can be read from at one time.");
+        // One on a node that the cluster has lost does not count any more.
+        var sharers = Publications.Of(volume).Count(sharer => nodes.Any(known => known.Name == sharer.Node));
+        if (sharers >= CsiLimits.SharersMax)
+            return CsiError.Exhausted($"Volume {volume.FullName} is published on {sharers} nodes already, the most that can share it at one time.");
         return await NoteAsync(volume, access, node, volume.Generation, cancellation).ConfigureAwait(false);
     }
 

@@ -21,8 +21,9 @@ internal sealed class DockerDriver(VolumeDevices devices, IHostVolumes volumes, 
         if (known.IsOk)
         {
             // Docker creates a volume on every host that a service runs on; only what was asked for must be so.
-            return call.Opts?.ContainsKey("size") == true && known.Value!.SizeBytes != options.Value!.SizeBytes
-                ? DockerAnswer.Error($"volume {call.Name} exists, with {known.Value.SizeBytes} bytes and not {options.Value.SizeBytes}") : new DockerAnswer();
+            if (call.Opts?.ContainsKey("size") == true && known.Value!.SizeBytes != options.Value!.SizeBytes)
+                return DockerAnswer.Error($"volume {call.Name} exists, with {known.Value.SizeBytes} bytes and not {options.Value.SizeBytes}");
+            return options.Value!.Differs(known.Value!.Labels) is { } difference ? DockerAnswer.Error($"volume {call.Name} exists, with {difference}") : new DockerAnswer();
         }
         if (known.Status != AttachStatus.NotFound) return DockerAnswer.Error(known.Reason);
         var created = await volumes.CreateAsync(volume, options.Value!.SizeBytes, options.Value.Labels, cancellation).ConfigureAwait(false);

@@ -16,6 +16,8 @@ internal sealed record DockerOptions(ulong SizeBytes, ImmutableSortedDictionary<
     public const string MountOptionsLabel = "docker/mount-options";
     public const string TakeoverLabel = "docker/takeover";
     public const string TakeoverAlways = "always";
+    private const string TakeoverWhenDown = "when-down";
+    private const string FileSystemDefault = "ext4";
 
     /// <summary>A volume is thin: it costs nothing until it is written.</summary>
     private const ulong SizeBytesDefault = 10UL << 30;
@@ -43,7 +45,7 @@ internal sealed record DockerOptions(ulong SizeBytes, ImmutableSortedDictionary<
                     labels[MountOptionsLabel] = value;
                     break;
                 case "takeover":
-                    if (value is not (TakeoverAlways or "when-down")) return Wrong($"the option takeover is '{value}'; legal are when-down and {TakeoverAlways}");
+                    if (value is not (TakeoverAlways or TakeoverWhenDown)) return Wrong($"the option takeover is '{value}'; legal are {TakeoverWhenDown} and {TakeoverAlways}");
                     labels[TakeoverLabel] = value;
                     break;
                 default:
@@ -53,6 +55,24 @@ internal sealed record DockerOptions(ulong SizeBytes, ImmutableSortedDictionary<
         }
         return new DockerOptions(size, labels.ToImmutable());
     }
+
+    /// <summary>What of the options a volume with these labels has otherwise; null: nothing. What its labels do not say is not compared, but for the defaults of Docker's own.</summary>
+    public string? Differs(IReadOnlyDictionary<string, string> labels)
+    {
+        foreach (var (key, value) in Labels)
+        {
+            if (key != NameLabel && (labels.GetValueOrDefault(key) ?? DefaultOf(key)) is { } has && has != value) return $"{key} '{has}' and not '{value}'";
+        }
+        return null;
+    }
+
+    private static string? DefaultOf(string key) => key switch
+    {
+        FileSystemLabel => FileSystemDefault,
+        TakeoverLabel => TakeoverWhenDown,
+        MountOptionsLabel => "",
+        _ => null,
+    };
 
     /// <summary>Bytes; with K, M, G, T, P or Ki... 1024-based as in KiB, 1000-based as in KB.</summary>
     internal static bool TrySize(string text, out ulong bytes)

@@ -8,6 +8,7 @@ internal sealed partial class NbdConnection
 {
     private IBlockDevice? _device;
     private string? _exportName;
+    private LoopFlow? _flow;
     private bool _contexts;
     private int _commands;
     private long _countedBytes;
@@ -24,6 +25,8 @@ internal sealed partial class NbdConnection
         _idleTimer = null;
         _device = open.Device;
         _exportName = open.FullName;
+        _flow = _server.JoinFlow(open.FullName);
+        _socket.Flow = _flow;
         _contexts = _structured && _metaAllocation && _metaExport == open.FullName;
         _state = State.Command;
         NbdLog.Using(_server.Logger, _client, open.FullName);
@@ -94,6 +97,7 @@ internal sealed partial class NbdConnection
                 break;
             case NbdCommandType.Read:
                 Count(command);
+                _flow!.Charge(command.LengthBytes);
                 StartRead(command);
                 break;
             case NbdCommandType.Cache:

@@ -40,6 +40,8 @@ internal sealed partial class NbdConnection : ISocketEvents
     /// <summary>It uses that export with simple replies, as the kernel's client does.</summary>
     public bool IsDeviceOf(string export) => _exportName == export && _device is not null && !_structured;
 
+    public string? ExportName => _exportName;
+
     /// <summary>It uses that export, in whatever way.</summary>
     public bool IsOf(string export) => _exportName == export;
 

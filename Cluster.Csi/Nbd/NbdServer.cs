@@ -17,6 +17,7 @@ public sealed class NbdServer : IDeviceLinks
     private readonly ILoop _loop;
     private readonly List<ILoopListener> _listeners = [];
     private readonly HashSet<NbdConnection> _connections = [];
+    private readonly Dictionary<string, LoopFlow> _flows = new(StringComparer.Ordinal);
     private readonly Stack<NbdCommand> _freeCommands = [];
     private readonly Stack<NbdChunk> _freeChunks = [];
     private readonly CancellationTokenSource _stopping = new();
@@ -131,9 +132,17 @@ public sealed class NbdServer : IDeviceLinks
         return connection;
     }
 
+    /// <summary>The turns of the loop are shared by volumes, not by connections. Loop thread only.</summary>
+    internal LoopFlow JoinFlow(string export)
+    {
+        if (!_flows.TryGetValue(export, out var flow)) _flows[export] = flow = new LoopFlow();
+        return flow;
+    }
+
     internal void OnClosed(NbdConnection connection)
     {
         _connections.Remove(connection);
+        if (connection.ExportName is { } export && !_connections.Any(other => other.IsOf(export))) _flows.Remove(export);
         _starved.Remove(connection);
     }
 

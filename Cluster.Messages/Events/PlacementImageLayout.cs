@@ -6,6 +6,12 @@ using Cluster.Messages.Wire;
 
 namespace Cluster.Messages.Events;
 
+/// <summary>What a volume takes of an image. Any thread.</summary>
+public static class PlacementImageSize
+{
+    public static int Of(ImagedVolume volume) => PlacementImageLayout.BytesOf(volume);
+}
+
 /// <summary>Layout of a <see cref="PlacementImage"/>: docs/journal-format.md. Written part by part: no buffer is as large as all volumes could be.</summary>
 internal static class PlacementImageLayout
 {
@@ -39,6 +45,23 @@ internal static class PlacementImageLayout
         return into.WrittenSpan.ToArray();
     }
 
+    public static int BytesOf(ImagedVolume volume)
+    {
+        var room = ArrayPool<byte>.Shared.Rent(PartBytesMax);
+        try
+        {
+            var writer = new BodyWriter(room);
+            Volume(ref writer, volume);
+            return writer.Length + RangesBytes(volume.Dropped);
+        }
+        finally
+        {
+            ArrayPool<byte>.Shared.Return(room);
+        }
+    }
+
+    private static int RangesBytes(ImmutableArray<IdRange> ranges) => 4 + (16 * ranges.Length);
+
     public static PlacementImage Read(ref BodyReader reader)
     {
         var last = reader.U64();
@@ -53,7 +76,7 @@ internal static class PlacementImageLayout
         into.Advance(writer.Length);
     }
 
-    private static void Ranges(ArrayBufferWriter<byte> into, ImmutableArray<IdRange> ranges) => Add(into, 4 + (16 * ranges.Length), (ref writer) =>
+    private static void Ranges(ArrayBufferWriter<byte> into, ImmutableArray<IdRange> ranges) => Add(into, RangesBytes(ranges), (ref writer) =>
     {
         writer.U32((uint)ranges.Length);
         foreach (var range in ranges)

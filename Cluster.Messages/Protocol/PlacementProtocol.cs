@@ -142,8 +142,9 @@ public sealed record NodeReport(long CapacityBytes, long UsedBytes, long Availab
 public sealed record DiskReport(Guid Id, string Path, string State, long FreeBytes, long UsedBytes, double WriteMs, double SyncMs, long Errors, string Problem);
 
 /// <summary>A node as users see it. State: up, unreachable or down.</summary>
+/// <param name="ForRestart">It is cordoned, and will not be once it has started anew.</param>
 /// <param name="ProvisionedBytes">Sizes of the volumes with a copy there, or one on its way.</param>
-public sealed record NodeEntry(NodeDescription Description, NodeReport Report, string State, bool Cordoned, int Replicas, ulong ProvisionedBytes = 0);
+public sealed record NodeEntry(NodeDescription Description, NodeReport Report, string State, bool Cordoned, bool ForRestart, int Replicas, ulong ProvisionedBytes);
 
 /// <summary>How far a volume is in its life.</summary>
 public enum CataloguePhase : byte

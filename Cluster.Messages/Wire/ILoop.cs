@@ -112,6 +112,13 @@ public interface ILoopSocket
     /// <summary>Bytes queued and not yet taken by the kernel.</summary>
     long QueuedBytes { get; }
 
+    /// <summary>Whose socket it is, for a loop that shares its turns among several; null: nobody's, and read as ever.</summary>
+    LoopFlow? Flow
+    {
+        get => null;
+        set { }
+    }
+
     /// <summary>Reads what is there: the count, 0 at the end of the stream (the socket then closes by itself), -1 when nothing is there now.</summary>
     int Receive(Span<byte> to);
 

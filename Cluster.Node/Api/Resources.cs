@@ -193,6 +193,9 @@ public sealed record NodeResource
     /// <summary>True: no new copies are placed here.</summary>
     public bool Cordoned { get; init; }
 
+    /// <summary>True: it is cordoned until it has started anew, and takes itself back then.</summary>
+    public bool CordonedForRestart { get; init; }
+
     public string? Zone { get; init; }
 
     /// <summary>Base address of the node's REST API.</summary>
@@ -272,6 +275,9 @@ public sealed record DrainResource
 
     /// <summary>What it waits for, one sentence each; empty when it is done.</summary>
     public IReadOnlyList<string> Waits { get; init; } = [];
+
+    /// <summary>Before a restart: volumes that no other node can serve, one sentence each. They stay, are not counted as left, and are away until the node is back.</summary>
+    public IReadOnlyList<string> Stays { get; init; } = [];
 }
 
 /// <summary>The cluster at a glance, as the answering node sees it.</summary>

@@ -19,11 +19,13 @@ public sealed record SnapshotGroupResource
 
     public const string Incomplete = "incomplete";
 
+    public const string Unreadable = "unreadable";
+
     public required string Name { get; init; }
 
     /// <summary>
-    /// ready; creating; deleting; unfinished: it was given up half-way, and is finished or taken back when it is asked for again; or incomplete: some of its snapshots are gone since it was ready, with
-    /// their volumes.
+    /// ready; creating; deleting; unfinished: it was given up half-way, and is finished or taken back when it is asked for again; incomplete: some of its snapshots are gone since it was ready, with
+    /// their volumes; or unreadable: its record can't be read by this version of the program, nothing is known of its snapshots, and nothing is done with it.
     /// </summary>
     public required string State { get; init; }
 

@@ -24,5 +24,5 @@ public static class ExitCode
     public const int Interrupted = 130;
 
     public const string HelpText =
-        "Exit codes: 0 done, 1 failed, 2 wrong command line or request, 3 not found, 4 conflict, 5 unreachable or unavailable now.";
+        "Exit codes: 0 done, 1 failed, 2 wrong command line or request, 3 not found, 4 conflict, 5 unreachable or unavailable now, 130 interrupted.";
 }

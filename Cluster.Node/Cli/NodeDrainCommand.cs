@@ -117,7 +117,9 @@ internal sealed class NodeDrainCommand(string node, TimeSpan timeout, bool forRe
         }
         if (!answer.IsOk) return await NodeCommands.FailAsync(client, printer, answer, node, cancellation);
         if (!IsDone(answer)) return GiveUp(answer);
-        printer.PrintDone(answer.Body, forRestart ? $"Node {node} is drained: it serves no volume."
+        foreach (var stays in answer.As<DrainResource>().Stays) error.WriteLine($"Stays: {stays}.");
+        printer.PrintDone(answer.Body, answer.As<DrainResource>().Stays.Count > 0 ? $"Node {node} is drained, but for what has its only copy there."
+            : forRestart ? $"Node {node} is drained: it serves no volume."
             : $"Node {node} is drained: it is cordoned and serves no volume. `myrmidon node uncordon {node}` takes it back.");
         return ExitCode.Ok;
     }
@@ -128,7 +130,7 @@ internal sealed class NodeDrainCommand(string node, TimeSpan timeout, bool forRe
         printer.Error(string.Create(CultureInfo.InvariantCulture,
             $"Node {node} still serves {now.Left} volumes after {timeout.TotalSeconds:0.#} s{(forRestart ? "; its stop hands them over."
                 : $"; it stays cordoned. Run this again to go on, or `myrmidon node uncordon {node}` to take it back.")}"));
-        foreach (var wait in now.Waits) printer.Error($"  {wait}");
+        foreach (var wait in now.Waits.Concat(now.Stays)) printer.Error($"  {wait}");
         return ExitCode.Unreachable;
     }
 

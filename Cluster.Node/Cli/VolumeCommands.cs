@@ -256,7 +256,7 @@ internal static class VolumeCommands
         },
     };
 
-    private static Option<int?> Replicas(string help) => new("--replicas") { Description = help, HelpName = "N" };
+    private static Option<int?> Replicas(string help) => NumberOption.Optional("--replicas", help, 1, Limits.ReplicasMax);
 
     private static Option<ulong> Size(string flag, string help, bool required = true) => new(flag)
     {

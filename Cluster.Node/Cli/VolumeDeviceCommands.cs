@@ -20,12 +20,14 @@ internal static class VolumeDeviceCommands
         var mount = new Option<string?>("--mount") { Description = "Mount the device there; a blank volume gets a file system first", HelpName = "PATH" };
         var fileSystem = new Option<string?>("--fs") { Description = "ext4 (the default) or xfs", HelpName = "FS" };
         var options = new Option<string?>("--options") { Description = "As for mount -o, such as noatime,discard", HelpName = "LIST" };
+        var formatOptions = new Option<string?>("--format-options")
+        { Description = "Arguments for mkfs of a blank volume, with spaces between them, such as \"-m 0 -L data\"; with --mount", HelpName = "ARGS" };
         var readOnly = new Option<bool>("--read-only") { Description = "Device and mount take no writes" };
         var command = new VerbCommand("attach",
             "Attach a volume to one node, as a block device of its host. Whoever used it before is fenced off first. Devices need root on that host.",
             "myrmidon volume attach db", "myrmidon volume attach db --mount /srv/db --fs xfs --options noatime", "myrmidon volume attach db --node node-1")
         {
-            name, node, device, mount, fileSystem, options, readOnly,
+            name, node, device, mount, fileSystem, options, formatOptions, readOnly,
         };
         ClientOptions.Set(command, async (parsed, client, printer, cancellation) =>
         {
@@ -38,6 +40,7 @@ internal static class VolumeDeviceCommands
                 Mount = parsed.GetValue(mount) is { } path ? Path.GetFullPath(path) : null,
                 FileSystem = parsed.GetValue(fileSystem),
                 MountOptions = parsed.GetValue(options)?.Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
+                FormatOptions = parsed.GetValue(formatOptions)?.Split(' ', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
                 ReadOnly = parsed.GetValue(readOnly),
             };
             var answer = await client.PostAsync(VolumeCommands.PathOf(volume, "device"), request, cancellation);

@@ -13,16 +13,7 @@ internal sealed class VolumeWaitCommand(VolumeName volume, ApiClient client, Pri
 
     public static Command Build(Argument<VolumeName> name)
     {
-        var timeout = new Option<int>("--timeout")
-        {
-            Description = "Give up after so many seconds, with exit code 1; 0 waits for ever",
-            HelpName = "SECONDS",
-            DefaultValueFactory = _ => 0,
-        };
-        timeout.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int>() < 0) result.AddError("--timeout takes a number of seconds from 0 on.");
-        });
+        var timeout = NumberOption.Of("--timeout", "Give up after so many seconds, with exit code 1; 0 waits for ever", 0, 0, int.MaxValue, "SECONDS");
         var command = new VerbCommand("wait",
             "Wait until all copies of a volume are in sync, and show how far those are that are being caught up.",
             "myrmidon volume wait db", "myrmidon volume wait db --timeout 600")

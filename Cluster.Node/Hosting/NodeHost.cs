@@ -135,6 +135,7 @@ public sealed partial class NodeHost
             bytes => _provisioned.Value = bytes, () => runtime.AwayVolumes);
         OpenControl(formed.ClusterId, journal, member, actors, sessions, runtime.Snapshots);
         await known.WaitAsync(cancellation);
+        _ = PrepareMessagesAsync(member.Value.System);
         await StartDevicesAsync(directory, nbd, gateway, cancellation);
         // Stopped first: the others claim what it served while everything here still answers them.
         _parts.Add("the owners", runtime.LeaveAsync);

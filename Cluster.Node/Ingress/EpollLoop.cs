@@ -35,6 +35,8 @@ public sealed partial class EpollLoop : ILoop, IAsyncDisposable
     private long _nowMs = LibC.BootTimeMs();
     private bool _started;
     private bool _phasesUnfinished;
+    private int _flowsInTurn;
+    private ulong _sharedUntil;
 
     // Under _postLock.
     private readonly Lock _postLock = new();
@@ -65,6 +67,9 @@ public sealed partial class EpollLoop : ILoop, IAsyncDisposable
 
     /// <summary>Sockets and listeners that are registered. Loop thread only.</summary>
     internal int EntryCount { get; private set; }
+
+    /// <summary>Several flows read in this turn, or in one not long ago. Loop thread only.</summary>
+    internal bool SharesTurns => Turn <= _sharedUntil;
 
     internal ILogger Log => _log;
 
@@ -170,6 +175,12 @@ public sealed partial class EpollLoop : ILoop, IAsyncDisposable
         EntryCount--;
     }
 
+    /// <summary>One more flow reads in this turn.</summary>
+    internal void NoteFlow()
+    {
+        if (++_flowsInTurn > 1) _sharedUntil = Turn + LoopLimits.SharedTurns;
+    }
+
     internal void SendLater(LoopSocket socket) => _toSend.Add(socket);
 
     internal void DrainLater(LoopSocket socket) => _toDrain.Add(socket);
@@ -210,9 +221,13 @@ public sealed partial class EpollLoop : ILoop, IAsyncDisposable
         Stages.BeginTurn();
         Volatile.Write(ref _nowMs, LibC.BootTimeMs());
         Turn++;
+        _flowsInTurn = 0;
         var signalled = false;
-        for (var index = 0; index < count; index++)
+        // The kernel tells of what stays readable in the same order every time: of a flow's sockets another one is the first in each turn that is shared.
+        var first = SharesTurns && count > 0 ? (int)(Turn % (uint)count) : 0;
+        for (var place = 0; place < count; place++)
         {
+            var index = place + first < count ? place + first : place + first - count;
             var descriptor = LibC.DescriptorAt(events, index);
             if (descriptor == _wake) signalled = true;
             else _entries[descriptor]?.OnEvents(LibC.EventsAt(events, index));

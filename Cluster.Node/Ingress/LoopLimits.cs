@@ -14,6 +14,9 @@ public static class LoopLimits
     /// <summary>Bytes that one socket may be read in one turn, so that it can't starve the others.</summary>
     public const int ReadBytesPerTurnMax = 512 * 1024;
 
+    /// <summary>Two volumes that were read in one turn share the next ones (<see cref="Cluster.Messages.Wire.LoopFlow"/>), so many.</summary>
+    public const int SharedTurns = 32;
+
     /// <summary>Connections accepted by one listener in one turn.</summary>
     public const int AcceptsPerTurnMax = 16;
 

@@ -42,6 +42,8 @@ internal sealed unsafe class LoopSocket : LoopEntry, ILoopSocket
 
     public long QueuedBytes => _out.Bytes;
 
+    public LoopFlow? Flow { get; set; }
+
     public void StartConnected()
     {
         _loop.Register(this, _interest = LibC.EpollIn);
@@ -82,12 +84,19 @@ internal sealed unsafe class LoopSocket : LoopEntry, ILoopSocket
         if (!IsOpen || _connecting || to.IsEmpty) return -1;
         if (_readTurn != _loop.Turn) (_readTurn, _readBytes) = (_loop.Turn, 0);
         var room = Math.Min(to.Length, LoopLimits.ReadBytesPerTurnMax - _readBytes);
+        if (Flow is { } flow)
+        {
+            if (flow.Begin(_loop.Turn)) _loop.NoteFlow();
+            if (_loop.SharesTurns) room = Math.Min(room, flow.Room);
+        }
+        // What is left is told again in the next turn.
         if (room == 0) return -1;
         long count;
         fixed (byte* start = to) count = LibC.Receive(Descriptor, start, room);
         if (count > 0)
         {
             _readBytes += (int)count;
+            Flow?.Charge(count);
             return (int)count;
         }
         if (count == -LibC.TryAgain) return -1;

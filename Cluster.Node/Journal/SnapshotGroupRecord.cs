@@ -54,18 +54,41 @@ public sealed record SnapshotGroupRecord(SnapshotGroupPhase Phase, string Name, 
     }
 }
 
+/// <summary>A record that this program can't read: damaged, or written by a newer one.</summary>
+public sealed record UnreadableSnapshotGroup(string Name, string Reason);
+
+/// <summary>All records, each by name.</summary>
+public sealed record SnapshotGroupList(IReadOnlyList<SnapshotGroupRecord> Records, IReadOnlyList<UnreadableSnapshotGroup> Unreadable)
+{
+    public int Count => Records.Count + Unreadable.Count;
+}
+
 /// <summary>The group snapshots of the cluster, as keys "snapshot-group/NAME" of the journal. Any thread. Throws <see cref="MetaLogUnavailableException"/>.</summary>
 public sealed class SnapshotGroupBook(IMetaLog log)
 {
     private const string Prefix = "snapshot-group/";
 
-    /// <summary>Null, and version 0, when there is none of that name.</summary>
+    /// <summary>Null, and version 0, when there is none of that name. Throws <see cref="JournalFormatException"/> when it can't be read.</summary>
     public async Task<(SnapshotGroupRecord? Record, long Version)> ReadAsync(string name, CancellationToken cancellation) =>
         await log.ReadKeyAsync(Prefix + name, cancellation) is { } key ? (SnapshotGroupRecord.Decode(key.Value), key.Version) : (null, 0);
 
-    /// <summary>By name.</summary>
-    public async Task<IReadOnlyList<SnapshotGroupRecord>> ListAsync(CancellationToken cancellation) =>
-        [.. (await log.ReadKeysAsync(Prefix, cancellation)).Select(key => SnapshotGroupRecord.Decode(key.Value))];
+    /// <summary>One that can't be read keeps no other from being told.</summary>
+    public async Task<SnapshotGroupList> ListAsync(CancellationToken cancellation)
+    {
+        var (records, unreadable) = (new List<SnapshotGroupRecord>(), new List<UnreadableSnapshotGroup>());
+        foreach (var key in await log.ReadKeysAsync(Prefix, cancellation))
+        {
+            try
+            {
+                records.Add(SnapshotGroupRecord.Decode(key.Value));
+            }
+            catch (JournalFormatException e)
+            {
+                unreadable.Add(new UnreadableSnapshotGroup(key.Key[Prefix.Length..], e.Message));
+            }
+        }
+        return new SnapshotGroupList(records, unreadable);
+    }
 
     /// <summary>The record's new version, or null: somebody else has written meanwhile.</summary>
     /// <param name="version">The one that was read; 0: there must be none.</param>

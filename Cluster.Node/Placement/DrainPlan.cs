@@ -20,18 +20,20 @@ public sealed record DrainMove(DrainVolume Volume, string Target);
 /// <param name="Owned">Volumes that the node owns now.</param>
 /// <param name="Waits">One sentence for each volume that can't move at this moment, though it may later.</param>
 /// <param name="Refusal">One sentence, or "": a volume that has no other copy to be served from, however long one waits.</param>
-public sealed record DrainPlan(int Owned, ImmutableArray<DrainMove> Moves, ImmutableArray<string> Waits, string Refusal)
+/// <param name="Stays">Before a restart such a volume refuses nothing, as it is back with its node: one sentence for each. It is not among those that are owned.</param>
+public sealed record DrainPlan(int Owned, ImmutableArray<DrainMove> Moves, ImmutableArray<string> Waits, string Refusal, ImmutableArray<string> Stays)
 {
     /// <summary>Names in one refusal; of the rest the number is told.</summary>
     private const int NamesMax = 5;
 
     private const string InSync = "in-sync";
 
-    public static DrainPlan Of(string node, IReadOnlyCollection<DrainVolume> volumes, IReadOnlyCollection<DrainTarget> targets)
+    public static DrainPlan Of(string node, IReadOnlyCollection<DrainVolume> volumes, IReadOnlyCollection<DrainTarget> targets, bool forRestart)
     {
         var owned = volumes.Where(volume => volume.Owner == node).OrderBy(volume => volume.FullName, StringComparer.Ordinal).ToArray();
-        var stuck = owned.Where(volume => !volume.Copies.Any(copy => copy.Node != node)).ToArray();
-        if (stuck.Length > 0) return new DrainPlan(owned.Length, [], [], Refuse(node, stuck));
+        var stuck = owned.Where(volume => IsOnlyOn(node, volume)).ToArray();
+        if (stuck.Length > 0 && !forRestart) return new DrainPlan(owned.Length, [], [], Refuse(node, stuck), []);
+        owned = [.. owned.Except(stuck)];
         var fit = targets.Where(target => target is { Up: true, Cordoned: false } && target.Node != node)
             .Select(target => target.Node).ToImmutableHashSet(StringComparer.Ordinal);
         var (moves, waits) = (ImmutableArray.CreateBuilder<DrainMove>(), ImmutableArray.CreateBuilder<string>());
@@ -42,13 +44,16 @@ public sealed record DrainPlan(int Owned, ImmutableArray<DrainMove> Moves, Immut
             else waits.Add(Wait(node, volume, targets));
         }
         // Who owns a volume that nobody serves just now will be known in a moment, and it may be this node.
-        foreach (var volume in volumes.Where(volume => volume.Owner.Length == 0 && volume.Copies.Any(copy => copy.Node == node)))
+        foreach (var volume in volumes.Where(volume => volume.Owner.Length == 0 && volume.Copies.Any(copy => copy.Node == node) && !(forRestart && IsOnlyOn(node, volume))))
             waits.Add($"volume {volume.FullName} is served by no node just now");
-        return new DrainPlan(owned.Length, moves.ToImmutable(), waits.ToImmutable(), "");
+        return new DrainPlan(owned.Length, moves.ToImmutable(), waits.ToImmutable(), "",
+            [.. stuck.Select(volume => $"volume {volume.FullName} has its only copy on {node}, and waits until that is back")]);
     }
 
     /// <summary>Nothing is left to do and nothing to wait for.</summary>
     public bool IsDone => Owned == 0 && Waits.IsEmpty;
+
+    private static bool IsOnlyOn(string node, DrainVolume volume) => volume.Copies.All(copy => copy.Node == node);
 
     private static VolumeWhereabouts Whereabouts(DrainVolume volume) => new(
         [.. volume.Copies.Select(copy => copy.Node)], [.. volume.Copies.Where(copy => copy.State == InSync).Select(copy => copy.Node)]);

@@ -49,32 +49,21 @@ public sealed class NodeBoard(TimeProvider time)
         !node.Cordoned && StateOf(node.Description) == "up" && _reports.GetValueOrDefault(node.Description.Id) is { MissingBytes: 0 } report
         && report.Disks.All(disk => disk.State is "in-use" or "draining" or "drained");
 
-    public IReadOnlyList<CandidateNode> Candidates(PlacementState state)
-    {
-        var copies = CopiesByNode(state);
-        return [.. state.Nodes.Values.Select(node => Candidate(node, copies.GetValueOrDefault(node.Description.Id)))];
-    }
+    public IReadOnlyList<CandidateNode> Candidates(PlacementState state) =>
+        [.. state.Nodes.Values.Select(node => Candidate(node, state.Shares.GetValueOrDefault(node.Description.Id)))];
 
     public NodeEntry Entry(PlacementState state, KnownNode node)
     {
         var id = node.Description.Id;
         var report = _reports.GetValueOrDefault(id) ?? new NodeReport(0, 0, 0, 0, Guid.Empty, "");
-        var (copies, provisionedBytes) = CopiesByNode(state).GetValueOrDefault(id);
-        return new NodeEntry(node.Description, report, StateOf(node.Description), node.Cordoned, copies, provisionedBytes);
+        var share = state.Shares.GetValueOrDefault(id);
+        return new NodeEntry(node.Description, report, StateOf(node.Description), node.Cordoned, node.ForRestart, share.Copies, share.ProvisionedBytes);
     }
 
     /// <summary>Sizes of the volumes with a copy on the node, or one on its way; the most there can be instead of more.</summary>
-    public static ulong ProvisionedOn(PlacementState state, NodeId node)
-    {
-        ulong bytes = 0;
-        foreach (var volume in state.Volumes.Values)
-        {
-            if (volume.UsesNode(node)) bytes = Sum(bytes, volume.Spec.SizeBytes);
-        }
-        return bytes;
-    }
+    public static ulong ProvisionedOn(PlacementState state, NodeId node) => state.Shares.GetValueOrDefault(node).ProvisionedBytes;
 
-    private CandidateNode Candidate(KnownNode node, (int Copies, ulong ProvisionedBytes) has) => new(
+    private CandidateNode Candidate(KnownNode node, NodeShare has) => new(
         node.Description, StateOf(node.Description) == "up", node.Cordoned, _reports.GetValueOrDefault(node.Description.Id), has.Copies, has.ProvisionedBytes);
 
     /// <summary>
@@ -97,22 +86,6 @@ public sealed class NodeBoard(TimeProvider time)
         }
         return down;
     }
-
-    private static Dictionary<NodeId, (int Copies, ulong ProvisionedBytes)> CopiesByNode(PlacementState state)
-    {
-        var copies = new Dictionary<NodeId, (int Copies, ulong ProvisionedBytes)>();
-        foreach (var volume in state.Volumes.Values)
-        {
-            foreach (var replica in volume.AllCopies())
-            {
-                var (count, bytes) = copies.GetValueOrDefault(replica.Node);
-                copies[replica.Node] = (count + 1, Sum(bytes, volume.Spec.SizeBytes));
-            }
-        }
-        return copies;
-    }
-
-    private static ulong Sum(ulong one, ulong other) => one > ulong.MaxValue - other ? ulong.MaxValue : one + other;
 
     private static string Text(Member member) => member.Address.ToString();
 }

@@ -14,6 +14,7 @@ public sealed partial class PlacementActor
     public const int EventsKept = 128;
 
     private long _imagedAt;
+    private bool _saidNearlyFull;
 
     private void CommandImages()
     {
@@ -34,9 +35,20 @@ public sealed partial class PlacementActor
         Command<DeleteSnapshotsFailure>(failed => _log.Warning("placement: older images can't be let go now: {0}", failed.Cause.Message));
     }
 
+    /// <summary>Said once on the way up, and again after it was well below.</summary>
+    private void TellOfRoom()
+    {
+        const long nearlyFull = PlacementState.VolumesBytesMax / 10 * 9, ample = PlacementState.VolumesBytesMax / 10 * 8;
+        if (_state.VolumesBytes < ample) _saidNearlyFull = false;
+        if (_saidNearlyFull || _state.VolumesBytes < nearlyFull) return;
+        _saidNearlyFull = true;
+        _log.Warning("placement: the catalogue is nearly full: {0} volumes take {1} of {2} B; at that bound new ones are refused", _state.Volumes.Count, _state.VolumesBytes, PlacementState.VolumesBytesMax);
+    }
+
     /// <summary>After each event. What fails is tried again with the next image.</summary>
     private void KeepImage()
     {
+        TellOfRoom();
         if (LastSequenceNr - _imagedAt < EventsPerImage) return;
         _imagedAt = LastSequenceNr;
         SaveSnapshot(_state.Image);

@@ -46,7 +46,17 @@ public static partial class PlacementMachine
         var replicas = choice.Nodes.Select(
             (node, index) => new ReplicaPlacement(new ReplicaId((ushort)(index + 1)), node.Id, node.Name, newGuid()));
         var placed = new VolumePlaced(spec with { Replicas = copies }, [.. replicas]);
-        return new PlacementDecision(placed, null, new PlacementWait(spec.Id, PlacementWaitKind.Created));
+        return IfRoom(state, spec, new PlacementDecision(placed, null, new PlacementWait(spec.Id, PlacementWaitKind.Created)));
+    }
+
+    /// <summary>The catalogue must fit into one image, without which its journal would grow for ever.</summary>
+    private static PlacementDecision IfRoom(PlacementState state, VolumeSpec spec, PlacementDecision decision)
+    {
+        if (decision.Event is null) return decision;
+        var bytes = state.Apply(decision.Event).VolumesBytes;
+        if (bytes <= PlacementState.VolumesBytesMax || bytes <= state.VolumesBytes) return decision;
+        return PlacementDecision.Refuse(RefusalKind.Impossible, $"The catalogue has no room for volume {spec.FullName} as it is to be: {state.Volumes.Count} volumes with their labels and copies take "
+            + $"{state.VolumesBytes} of {PlacementState.VolumesBytesMax} B; delete volumes, or give them fewer or shorter labels.");
     }
 
     /// <summary>As many copies as can begin where the origin's are; the others are made of those.</summary>
@@ -82,12 +92,12 @@ public static partial class PlacementMachine
         var copies = policy.Replicas ?? volume.Spec.Replicas;
         if (CheckThreshold(policy, copies) is { } tooMany) return PlacementDecision.Refuse(RefusalKind.Invalid, tooMany);
         var spec = WithPolicy(volume.Spec with { SizeBytes = sizeBytes, Labels = labels, Replicas = copies }, policy);
-        if (volume.ShrinkTo is not null || sizeBytes < volume.Spec.SizeBytes) return Shrink(volume, spec);
+        if (volume.ShrinkTo is not null || sizeBytes < volume.Spec.SizeBytes) return IfRoom(state, spec, Shrink(volume, spec));
         if (WhyNotLarger(nodes, volume, sizeBytes) is { } promised) return PlacementDecision.Refuse(RefusalKind.Impossible, promised);
-        if (copies != volume.Spec.Replicas) return ChangeCopies(nodes, volume, spec, policy, newGuid);
+        if (copies != volume.Spec.Replicas) return IfRoom(state, spec, ChangeCopies(nodes, volume, spec, policy, newGuid));
         return VolumeMatches(volume.Spec, spec)
             ? new PlacementDecision(null, null, new PlacementWait(spec.Id, PlacementWaitKind.Changed))
-            : new PlacementDecision(new VolumeRespecified(spec), null, new PlacementWait(spec.Id, PlacementWaitKind.Changed));
+            : IfRoom(state, spec, new PlacementDecision(new VolumeRespecified(spec), null, new PlacementWait(spec.Id, PlacementWaitKind.Changed)));
     }
 
     public static PlacementDecision Delete(PlacementState state, PlacementProtocol.DeleteVolume command)
@@ -162,7 +172,8 @@ public static partial class PlacementMachine
         if (downFor.Count == 0 || state.Volumes.Values.Count(volume => volume.Replacement is not null) >= replacementsMax) return null;
         foreach (var volume in state.Volumes.Values)
         {
-            if (!IsSettled(volume)) continue;
+            // Each second for every volume: what most of them say is found without reading all their labels.
+            if (!IsSettled(volume) || !MayLack(volume, downFor, waitDefault)) continue;
             if (VolumeLabels.Read(volume.Spec.Labels).Policy is not { } policy) continue;
             var wait = policy.ReplaceAfter ?? waitDefault;
             var lost = volume.Replicas.FirstOrDefault(replica => downFor.TryGetValue(replica.Node, out var down) && down >= wait);
@@ -175,6 +186,16 @@ public static partial class PlacementMachine
             return new ReplacementPlaced(volume.Spec.Id, lost.Id, new ReplicaPlacement(id, node.Id, node.Name, newGuid()));
         }
         return null;
+    }
+
+    /// <summary>False: no copy's node has been down for long enough, whatever its labels say.</summary>
+    private static bool MayLack(PlacedVolume volume, IReadOnlyDictionary<NodeId, TimeSpan> downFor, TimeSpan waitDefault)
+    {
+        foreach (var replica in volume.Replicas)
+        {
+            if (downFor.TryGetValue(replica.Node, out var down) && (down >= waitDefault || volume.Spec.Labels.ContainsKey(VolumeLabels.ReplaceAfter))) return true;
+        }
+        return false;
     }
 
     /// <summary>What is journaled once a volume's owner confirmed an order; null when the order is of no interest any more.</summary>

@@ -23,12 +23,11 @@ public sealed partial record PlacementState
     private static PlacementState Of(PlacementImage image)
     {
         var (cordoned, forRestart) = (image.Cordoned.ToHashSet(), image.ForRestart.ToHashSet());
-        return new PlacementState
+        return WithAll(image.Volumes.Select(Of)) with
         {
             LastVolume = image.LastVolume,
             Tombstones = [.. image.Tombstones.SelectMany(Ids).Select(id => new VolumeId(id))],
             Nodes = image.Nodes.ToImmutableSortedDictionary(node => node.Node.Id, node => new KnownNode(node.Node, cordoned.Contains(node.Node.Id), forRestart.Contains(node.Node.Id))),
-            Volumes = image.Volumes.ToImmutableSortedDictionary(volume => volume.Spec.Id, Of),
             Names = image.Volumes.Where(volume => volume.Phase != CataloguePhase.Deleting)
                 .ToImmutableDictionary(volume => volume.Spec.FullName, volume => volume.Spec.Id, StringComparer.Ordinal),
         };

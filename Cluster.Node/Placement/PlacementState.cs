@@ -71,7 +71,7 @@ public sealed partial record PlacementState
 {
     public static readonly PlacementState Empty = new();
 
-    public ImmutableSortedDictionary<VolumeId, PlacedVolume> Volumes { get; init; } = ImmutableSortedDictionary<VolumeId,
+    public ImmutableSortedDictionary<VolumeId, PlacedVolume> Volumes { get; private init; } = ImmutableSortedDictionary<VolumeId,
         PlacedVolume>.Empty;
 
     /// <summary>Full name to id, of volumes that are not being deleted: a deleted volume's name is free at once.</summary>
@@ -129,13 +129,9 @@ public sealed partial record PlacementState
         RemovalWithdrawn withdrawn => Change(withdrawn.Volume, volume => volume with { Removal = null }),
         VolumeRemoved removed => ApplyRemoved(removed),
         CatalogueRecovered recovered => this with { LastVolume = recovered.LastVolume },
-        RecoveredPlaced placed => this with
-        {
-            Volumes = Volumes.Add(placed.Spec.Id, new PlacedVolume(placed.Spec, placed.Replicas, CataloguePhase.Ready, false, null, placed.LastReplica)),
-            Names = Names.Add(placed.Spec.FullName, placed.Spec.Id),
-        },
+        RecoveredPlaced placed => ApplyRecovered(placed),
         PlacementImage image => Of(image),
-        RemovalConfirmed confirmed => this with { Volumes = Volumes.Remove(confirmed.Volume) },
+        RemovalConfirmed confirmed => Drop(confirmed.Volume),
         _ => throw new InvariantException($"the placement journal holds an event of the unknown type {e.GetType().Name}"),
     };
 
@@ -161,11 +157,19 @@ public sealed partial record PlacementState
         var id = placed.Spec.Id;
         Invariant.That(id.Value == LastVolume + 1, "volume ids are given out one after the other");
         var last = placed.Replicas.Max(replica => replica.Id.Number);
-        return this with
+        return Put(new PlacedVolume(placed.Spec, placed.Replicas, CataloguePhase.Creating, false, null, last)) with
         {
-            Volumes = Volumes.Add(id, new PlacedVolume(placed.Spec, placed.Replicas, CataloguePhase.Creating, false, null, last)),
             Names = Names.Add(placed.Spec.FullName, id),
             LastVolume = id.Value,
+        };
+    }
+
+    private PlacementState ApplyRecovered(RecoveredPlaced placed)
+    {
+        Invariant.That(!Volumes.ContainsKey(placed.Spec.Id), "a volume is recovered once");
+        return Put(new PlacedVolume(placed.Spec, placed.Replicas, CataloguePhase.Ready, false, null, placed.LastReplica)) with
+        {
+            Names = Names.Add(placed.Spec.FullName, placed.Spec.Id),
         };
     }
 
@@ -173,16 +177,15 @@ public sealed partial record PlacementState
     {
         var volume = Volumes[removed.Volume];
         var deleting = volume with { Phase = CataloguePhase.Deleting, Replacement = null, Arrangement = null, ShrinkTo = null };
-        return this with
+        return (volume.Removal is null ? Put(deleting) : Drop(removed.Volume)) with
         {
-            Volumes = volume.Removal is null ? Volumes.SetItem(removed.Volume, deleting) : Volumes.Remove(removed.Volume),
             Names = Names.Remove(volume.Spec.FullName),
             Tombstones = Tombstones.Add(removed.Volume),
         };
     }
 
     private PlacementState Change(VolumeId id, Func<PlacedVolume, PlacedVolume> change) =>
-        this with { Volumes = Volumes.SetItem(id, change(Volumes[id])) };
+        Put(change(Volumes[id]));
 
     private static PlacedVolume Swap(PlacedVolume volume, ReplicaId lost)
     {

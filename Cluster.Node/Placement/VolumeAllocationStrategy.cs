@@ -40,8 +40,10 @@ public sealed class VolumeAllocationStrategy(
     {
         if (!VolumeId.TryParse(shardId, out var volume)) return requester;
         var regions = Regions(currentShardAllocations);
-        var where = await view.LookAsync(volume);
+        // Both go through the journal, and neither waits for the other.
+        var looking = view.LookAsync(volume);
         var moves = await view.MovesAsync();
+        var where = await looking;
         var early = OwnerChoice.EarlyClaimer(where, sightOf(volume));
         _handedTo.TryRemove(volume, out var handedTo);
         var wanted = OwnerChoice.Wanted(volume, where, handedTo, early, moves.GetValueOrDefault(volume), regions.Keys);

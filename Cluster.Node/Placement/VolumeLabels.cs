@@ -24,6 +24,9 @@ public static class VolumeLabels
     public const string SnapshotKeep = Prefix + "snapshot-keep";
     public const string SnapshotGroupKeep = Prefix + "snapshot-group-keep";
 
+    /// <summary>The CSI driver looks at it: whether it publishes a raw block volume to several writers.</summary>
+    public const string MultiWriter = Prefix + "multi-writer";
+
     public const string IopsMax = Prefix + "iops-max";
     public const string BandwidthMax = Prefix + "bandwidth-max";
     public const string Burst = Prefix + "burst";
@@ -56,6 +59,7 @@ public static class VolumeLabels
         [BandwidthMax] = new("bytes per second as a size from 1MiB to 100GiB, such as 50MiB", ReadBandwidth),
         [Burst] = new("a duration from 1s to 1h, such as 30s",
             (p, v) => Duration(v) is { } time && time <= TimeSpan.FromHours(1) ? p with { Burst = time } : null),
+        [MultiWriter] = new("on or off", (p, v) => OnOff(v) is null ? null : p),
         [VolumeSpec.LocalityLabel] = new("preferred or off", ReadLocality),
         [Prefix + "sync"] = new("absent in this version", (_, _) => null),
     }.ToFrozenDictionary(StringComparer.Ordinal);

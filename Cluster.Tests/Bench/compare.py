@@ -49,6 +49,9 @@ WHAT = {
     "w128k-qd8": "128 KiB sequential write, depth 8", "r128k-qd8": "128 KiB sequential read, depth 8",
     "w4k-fsync": "4 KiB random write + fsync, depth 1", "mix70": "4 KiB random, 70 % reads, depth 32",
 }
+# Least share of the reference's IOPS, and most CPU of the whole machine per I/O in us.
+LEAST = {"w4k-qd1": 0.5, "w4k-qd32": 0.9, "r4k-qd1": 0.8, "r4k-qd32": 1.0, "w128k-qd8": 0.25, "r128k-qd8": 0.7, "w4k-fsync": 0.6}
+CPU_MOST_US = {"w4k-qd32": 80}
 REFERENCE, OURS, CEPH = "qemu-nbd", "myrmidon", "ceph"
 CEPH_IMAGE = "myrmidon-compare"
 CEPH_ANSWER_S = 10
@@ -80,7 +83,7 @@ def fio(name, target, size, seconds, arguments):
     """One job on an NBD URI, or with the arguments of another engine: I/O per second, latencies in us, busy us per I/O. Fails loudly when fio reports an error."""
     engine = ["--ioengine=nbd", f"--uri={target}"] if isinstance(target, str) else target
     before, started = busy_ticks(), time.monotonic()
-    command = ["fio", f"--name={name}", "--output-format=json", *engine, f"--size={size}", "--randrepeat=0",
+    command = ["fio", f"--name={name}", "--output-format=json+", *engine, f"--size={size}", "--randrepeat=0",
                "--buffer_compress_percentage=0", "--refill_buffers", *arguments]
     if seconds:
         command += ["--time_based", f"--runtime={seconds}", f"--ramp_time={RAMP_S}"]
@@ -94,7 +97,8 @@ def fio(name, target, size, seconds, arguments):
     iops = sum(part["iops"] for part in parts)
     latency = max(parts, key=lambda part: part["iops"])["clat_ns"]["percentile"]
     return {"iops": iops, "mb": sum(part["bw_bytes"] for part in parts) / 1e6, "p50": latency["50.000000"] / 1e3,
-            "p99": latency["99.000000"] / 1e3, "cpu": busy * 1e6 / iops}
+            "p99": latency["99.000000"] / 1e3, "p999": latency["99.900000"] / 1e3, "max": max(part["clat_ns"]["max"] for part in parts) / 1e3, "cpu": busy * 1e6 / iops,
+            "bins": max(parts, key=lambda part: part["iops"])["clat_ns"].get("bins", {})}
 
 
 class Qemu:
@@ -191,10 +195,23 @@ def verdict(name, runs, targets):
     return value, limit is None or value <= limit, f" (target {limit:g}: {'met' if value <= limit else 'missed'})" if limit is not None else ""
 
 
+def goal(name, runs):
+    """What the project asks of the job beside the reference, and whether it is so."""
+    def told(value, limit, is_met, form):
+        return f"{form} {limit:g}: {'met' if is_met(value, limit) else 'missed'}"
+
+    parts = []
+    if name in LEAST:
+        parts.append(told(ratio(runs, OURS, REFERENCE), LEAST[name], lambda value, limit: value >= limit, "ratio >="))
+    if name in CPU_MOST_US:
+        parts.append(told(statistics.median(run["cpu"] for run in runs[OURS]), CPU_MOST_US[name], lambda value, limit: value <= limit, "CPU <="))
+    return "; ".join(parts) or "-"
+
+
 def job_row(name, runs, targets):
     whole = "{:,.0f}".format
     others = [system for system in runs if system != OURS]
-    cells = [WHAT[name], *(spread(runs[system], "iops", whole) for system in runs), *(f"{ratio(runs, OURS, other):.2f}" for other in others)]
+    cells = [WHAT[name], *(spread(runs[system], "iops", whole) for system in runs), *(f"{ratio(runs, OURS, other):.2f}" for other in others), goal(name, runs)]
     for key in ("p50", "p99"):
         cells.append(" / ".join(whole(statistics.median(run[key] for run in runs[system])) for system in runs))
     tails = [f"{statistics.median(run['p99'] / run['p50'] for run in runs[system]):.1f}" for system in runs]
@@ -205,7 +222,7 @@ def job_row(name, runs, targets):
 
 def columns(systems):
     others = [system for system in systems if system != OURS]
-    names = ["job", *(f"{system}, IOPS" for system in systems), *(f"{OURS} / {other}" for other in others), "p50, us", "p99, us", "p99 / p50", "CPU, us"]
+    names = ["job", *(f"{system}, IOPS" for system in systems), *(f"{OURS} / {other}" for other in others), "goal", "p50, us", "p99, us", "p99 / p50", "CPU, us"]
     return ["| " + " | ".join(names) + " |", "|---" * len(names) + "|"]
 
 

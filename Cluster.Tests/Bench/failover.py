@@ -59,11 +59,11 @@ def wait_for(what, condition, seconds=WAIT_S, pause=0.1):
 class Cluster:
     """`myrmidon dev` as a child, and its REST API at any node that answers."""
 
-    def __init__(self, program, directory, offset):
+    def __init__(self, program, directory, offset, settings=""):
         self.program, self.directory = program, Path(directory)
         self.log = open(self.directory / "dev.log", "w")
         # Owners stay where a fault is to find them.
-        (Path(directory) / "node.conf").write_text("myrmidon.locality-settle = 1h\n")
+        (Path(directory) / "node.conf").write_text("myrmidon.locality-settle = 1h\n" + settings)
         self.process = subprocess.Popen([program, "dev", "--nodes", "3", "--data", str(directory), "--port-offset", str(offset)],
                                         stdout=self.log, stderr=self.log)
         try:

@@ -1,5 +1,4 @@
 using System.CommandLine;
-using System.Globalization;
 using System.Text.Json;
 using Cluster.Messages.Model;
 using Cluster.Node.Api;
@@ -21,7 +20,7 @@ internal static class BenchCommand
     {
         var volume = VolumeOption();
         var overwrite = new Option<bool>("--overwrite") { Description = "Write to --volume though it holds data: what is there is lost" };
-        var replicas = new Option<int?>("--replicas") { Description = "Copies of the bench's own volume; default: as many as there are nodes, 3 at most", HelpName = "N" };
+        var replicas = NumberOption.Optional("--replicas", "Copies of the bench's own volume; default: as many as there are nodes, 3 at most", 1, Limits.ReplicasMax);
         var size = SizeOption("--size", $"Bytes at the volume's beginning that the jobs work on; default: {SizeText.Format(SizeDefault)}", SizeDefault);
         var node = new Option<string?>("--node") { Description = "The node whose NBD port is used; default: the first that is up", HelpName = "NODE" };
         var jobs = JobsOption();
@@ -96,18 +95,8 @@ internal static class BenchCommand
         return jobs;
     }
 
-    private static Option<int?> DepthOption() => new("--depth")
-    {
-        Description = $"I/Os at one time, 1-{DepthMax}; default: 1 for fsync, 8 for seqwrite and seqread, 32 for the others",
-        HelpName = "N",
-        CustomParser = parse =>
-        {
-            var text = parse.Tokens[0].Value;
-            if (int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out var depth) && depth is >= 1 and <= DepthMax) return depth;
-            parse.AddError($"'{text}' is not a depth: use 1 to {DepthMax}.");
-            return null;
-        },
-    };
+    private static Option<int?> DepthOption() =>
+        NumberOption.Optional("--depth", $"I/Os at one time, 1-{DepthMax}; default: 1 for fsync, 8 for seqwrite and seqread, 32 for the others", 1, DepthMax);
 
     private static Option<ulong?> BlockOption() => new("--block-size")
     {

@@ -14,14 +14,12 @@ internal static class ChaosCommand
         var data = new Option<string?>("--data")
         { Description = "Directory of a running dev cluster; default: a cluster of three is started, and removed at the end", HelpName = "DIR" };
         var duration = Duration();
-        var seed = new Option<int?>("--seed")
-        { Description = "Decides faults, their order and what clients ask; default: drawn", HelpName = "N" };
+        var seed = NumberOption.Optional("--seed", "Decides faults, their order and what clients ask; default: drawn", int.MinValue, int.MaxValue);
         var clients = Count("--clients", "Clients, each with a connection of its own", 4, ChaosSettings.ClientsMax);
         var volumes = Count("--volumes", "Volumes that they work on", 3, 16);
         var rate = Count("--rate", "Requests per second and client", 100, 10_000);
         var faults = Faults();
-        var offset = new Option<int?>("--port-offset")
-        { Description = "Of the cluster that is started: added to every port; default: the first that is free", HelpName = "N" };
+        var offset = DevCommands.PortOffset("Of the cluster that is started: added to every port; default: the first that is free");
         var namespaces = DevCommands.Namespaces();
         var diskSize = DevCommands.DiskSize();
         var rounds = Rounds();
@@ -149,42 +147,12 @@ internal static class ChaosCommand
         },
     };
 
-    private static Option<int> Rounds()
-    {
-        var option = new Option<int>("--rounds")
-        {
-            Description = "Go on after the duration until every fault has struck so often, from two on each time when the cluster had recovered from the one before; "
-                + "default: end with the duration",
-            HelpName = "N",
-        };
-        option.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int>() is var number and (< 1 or > ChaosSettings.RoundsMax))
-            {
-                result.AddError(string.Create(CultureInfo.InvariantCulture,
-                    $"--rounds {number} is out of range: use 1 to {ChaosSettings.RoundsMax}."));
-            }
-        });
-        return option;
-    }
+    private static Option<int> Rounds() => NumberOption.Of("--rounds",
+        "Go on after the duration until every fault has struck so often, from two on each time when the cluster had recovered from the one before; default: end with the duration",
+        0, 1, ChaosSettings.RoundsMax);
 
-    private static Option<int> Count(string name, string what, int usual, int max)
-    {
-        var option = new Option<int>(name)
-        {
-            Description = string.Create(CultureInfo.InvariantCulture, $"{what}, 1-{max}; default: {usual}"),
-            HelpName = "N",
-            DefaultValueFactory = _ => usual,
-        };
-        option.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int>() is var number && (number < 1 || number > max))
-            {
-                result.AddError($"{name} {number} is out of range: use 1 to {max}.");
-            }
-        });
-        return option;
-    }
+    private static Option<int> Count(string name, string what, int usual, int max) =>
+        NumberOption.Of(name, string.Create(CultureInfo.InvariantCulture, $"{what}, 1-{max}; default: {usual}"), usual, 1, max);
 
     private static Option<string[]?> Faults() => new("--faults")
     {

@@ -18,11 +18,7 @@ internal static class DemoCommand
     public static Command Build()
     {
         var keep = new Option<bool>("--keep") { Description = "Leave the cluster running, for a look around" };
-        var offset = new Option<int?>("--port-offset")
-        {
-            Description = "Added to every port; default: the first that is free",
-            HelpName = "N"
-        };
+        var offset = DevCommands.PortOffset("Added to every port; default: the first that is free");
         var size = new Option<long>("--size")
         {
             Description = "Bytes to write, 16MiB-16GiB; default: 256MiB",

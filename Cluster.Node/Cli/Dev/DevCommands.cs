@@ -11,31 +11,8 @@ internal static class DevCommands
     public static Command Build()
     {
         var data = Data();
-        var nodes = new Option<int?>("--nodes")
-        {
-            Description = $"Nodes, 1-{DevPorts.NodesMax}; default: what DIR holds, else 3",
-            HelpName = "N"
-        };
-        nodes.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int?>() is < 1 or > DevPorts.NodesMax)
-            {
-                result.AddError(
-                    $"A local cluster can't have {result.Tokens[0].Value} nodes: use 1 to {DevPorts.NodesMax}.");
-            }
-        });
-        var offset = new Option<int?>("--port-offset")
-        {
-            Description = "Added to every port, so that several clusters fit on one machine; default: what DIR holds, else 0",
-            HelpName = "N",
-        };
-        offset.Validators.Add(result =>
-        {
-            if (result.GetValueOrDefault<int?>() is < -4000 or > DevPorts.OffsetMax)
-            {
-                result.AddError($"The port offset {result.Tokens[0].Value} is out of range: use -4000 to {DevPorts.OffsetMax}.");
-            }
-        });
+        var nodes = NumberOption.Optional("--nodes", $"Nodes, 1-{DevPorts.NodesMax}; default: what DIR holds, else 3", 1, DevPorts.NodesMax);
+        var offset = PortOffset("Added to every port, so that several clusters fit on one machine; default: what DIR holds, else 0");
         var namespaces = Namespaces();
         var diskSize = DiskSize();
         var command = new VerbCommand("dev",
@@ -84,6 +61,8 @@ internal static class DevCommands
         output.WriteLine("Ctrl-C stops every node.");
         output.Flush();
     }
+
+    public static Option<int?> PortOffset(string help) => NumberOption.Optional("--port-offset", help, DevPorts.OffsetMin, DevPorts.OffsetMax);
 
     public static Option<bool> Namespaces() => new("--namespaces")
     {

@@ -10,6 +10,9 @@ internal readonly record struct DevPorts(int Offset, int Index)
 
     public const int NodesMax = 7;
 
+    /// <summary>The lowest port stays above those that a system keeps for itself.</summary>
+    public const int OffsetMin = -4000;
+
     /// <summary>The highest port of the highest node must stay below 65536.</summary>
     public const int OffsetMax = 65535 - 10809 - (Stride * NodesMax);
 

@@ -24,7 +24,7 @@ internal static class Describe
 
     public static string[] Row(NodeResource node) =>
     [
-        node.Name, node.Cordoned ? $"{node.State}, cordoned" : node.State, Or(node.Zone), SizeText.Format(node.FreeBytes),
+        node.Name, node.State + (node.CordonedForRestart ? ", cordoned for restart" : node.Cordoned ? ", cordoned" : ""), Or(node.Zone), SizeText.Format(node.FreeBytes),
         SizeText.Format(node.CapacityBytes), Or(node.Nbd), Or(node.Api), Or(node.Version),
     ];
 
@@ -89,11 +89,18 @@ internal static class Describe
 
     public static string Time(DateTimeOffset at) => at.ToString("yyyy-MM-dd HH:mm:ss'Z'", CultureInfo.InvariantCulture);
 
+    private static string WhyCordoned(NodeResource node) => node switch
+    {
+        { CordonedForRestart: true } => ", cordoned for its restart (no new copies are placed here until it has started anew)",
+        { Cordoned: true } => ", cordoned (no new copies are placed here)",
+        _ => "",
+    };
+
     public static IEnumerable<(string Name, string Value)> Lines(NodeResource node)
     {
         yield return ("Name", node.Name);
         yield return ("Id", node.Id);
-        yield return ("State", node.Cordoned ? $"{node.State}, cordoned (no new copies are placed here)" : node.State);
+        yield return ("State", node.State + WhyCordoned(node));
         yield return ("Zone", Or(node.Zone));
         yield return ("Space", $"{SizeText.Format(node.UsedBytes)} of data, of {SizeText.Format(node.CapacityBytes)}; {SizeText.Format(node.FreeBytes)} can be written at once");
         yield return ("Promised", Promised(node));

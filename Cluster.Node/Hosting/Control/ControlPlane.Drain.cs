@@ -36,7 +36,7 @@ public sealed partial class ControlPlane
         var (moved, cordoned) = (0, false);
         for (var failures = new List<string>(); ;)
         {
-            var planned = await PlanDrainAsync(name, cancellation);
+            var planned = await PlanDrainAsync(name, forRestart, cancellation);
             if (!planned.IsOk) return new ControlFailure(planned.Status, planned.Reason);
             var plan = planned.Value!;
             if (plan.Refusal.Length > 0) return new ControlFailure(ControlStatus.Conflict, plan.Refusal);
@@ -66,14 +66,14 @@ public sealed partial class ControlPlane
             return (move, await MoveAsync(name, move.Target, isPinned: false, cancellation));
         }));
 
-    private async Task<ControlResult<DrainPlan>> PlanDrainAsync(string name, CancellationToken cancellation)
+    private async Task<ControlResult<DrainPlan>> PlanDrainAsync(string name, bool forRestart, CancellationToken cancellation)
     {
         var nodes = await ListNodesAsync(cancellation);
         if (!nodes.IsOk) return new ControlFailure(nodes.Status, nodes.Reason);
         var volumes = await ListVolumesAsync(null, cancellation);
         if (!volumes.IsOk) return new ControlFailure(volumes.Status, volumes.Reason);
         return DrainPlan.Of(name, [.. volumes.Value!.Where(volume => volume.State != "deleting").Select(Of)],
-            [.. nodes.Value!.Select(node => new DrainTarget(node.Name, node.State == "up", node.Cordoned))]);
+            [.. nodes.Value!.Select(node => new DrainTarget(node.Name, node.State == "up", node.Cordoned))], forRestart);
     }
 
     private static DrainVolume Of(VolumeResource volume)
@@ -91,5 +91,6 @@ public sealed partial class ControlPlane
         Moved = moved,
         Left = plan.Owned,
         Waits = [.. plan.Waits, .. failures],
+        Stays = plan.Stays,
     };
 }

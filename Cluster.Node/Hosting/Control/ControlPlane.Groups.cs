@@ -3,6 +3,7 @@ using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Node.Api;
 using Cluster.Node.Journal;
+using Cluster.Node.Journal.Format;
 using Cluster.Node.Owner;
 using Cluster.Node.Placement;
 
@@ -35,8 +36,10 @@ public sealed partial class ControlPlane
         return await WithGroupsAsync<IReadOnlyList<SnapshotGroupResource>>(parts, async (_, book) =>
         {
             var (resources, seen) = (new List<SnapshotGroupResource>(), new Dictionary<VolumeId, VolumeState>());
-            foreach (var record in await book.ListAsync(cancellation)) resources.Add(await LookAtAsync(parts, record, seen, cancellation));
-            return resources;
+            var list = await book.ListAsync(cancellation);
+            foreach (var record in list.Records) resources.Add(await LookAtAsync(parts, record, seen, cancellation));
+            resources.AddRange(list.Unreadable.Select(group => new SnapshotGroupResource { Name = group.Name, State = SnapshotGroupResource.Unreadable, CreatedAt = DateTimeOffset.UnixEpoch }));
+            return resources.OrderBy(group => group.Name, StringComparer.Ordinal).ToArray();
         });
     }
 
@@ -84,7 +87,7 @@ public sealed partial class ControlPlane
     private static void ReportSwept(ControlParts parts, IEnumerable<SweptGroup> swept)
     {
         foreach (var group in swept)
-            parts.OnSweptGroup(group.Record.Name, group.Record.Members.Select(member => member.FullName), group.Step.ToString().ToLowerInvariant(), group.Failure?.Reason);
+            parts.OnSweptGroup(group.Name, group.Members.Select(member => member.FullName), group.Step.ToString().ToLowerInvariant(), group.Failure?.Reason);
     }
 
     private static Func<VolumeId, Task<int?>> KeepsOf(ControlParts parts) => async volume =>
@@ -104,7 +107,14 @@ public sealed partial class ControlPlane
         {
             return GroupsUnknown(e);
         }
+        catch (JournalFormatException e)
+        {
+            return Unreadable(e);
+        }
     }
+
+    private static ControlFailure Unreadable(JournalFormatException e) =>
+        new(ControlStatus.Conflict, $"The journal's record of the snapshot group of that name can't be read by this version of the program, {Version}: {e.Message}; nothing was done.");
 
     private static ControlFailure OneOfGroup(string snapshot, SnapshotGroupMember found) =>
         new(ControlStatus.Conflict, $"Snapshot \"{snapshot}\" of volume {found.FullName} is one of the group \"{snapshot}\", which would be incomplete without it; "
@@ -151,6 +161,10 @@ public sealed partial class ControlPlane
         catch (MetaLogUnavailableException e)
         {
             return GroupsUnknown(e);
+        }
+        catch (JournalFormatException e)
+        {
+            return Unreadable(e);
         }
     }
 

@@ -130,6 +130,7 @@ public sealed partial class ControlPlane
         Id = node.Description.Id.ToString(),
         State = node.State,
         Cordoned = node.Cordoned,
+        CordonedForRestart = node.ForRestart,
         Zone = node.Description.Zone.Length > 0 ? node.Description.Zone : null,
         Api = "http://" + node.Description.ApiAddress,
         Nbd = "nbd://" + node.Description.NbdAddress,

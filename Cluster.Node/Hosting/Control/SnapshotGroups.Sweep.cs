@@ -15,10 +15,18 @@ internal enum SweepStep : byte
     Undone,
     /// <summary>It was one more than its volumes' labels want.</summary>
     Retired,
+    /// <summary>Its record can't be read: nothing is done with it.</summary>
+    Read,
 }
 
+/// <param name="Members">None: nobody knows them.</param>
 /// <param name="Failure">Null: it is done. Else it is tried again by the next sweep.</param>
-internal sealed record SweptGroup(SnapshotGroupRecord Record, SweepStep Step, ControlFailure? Failure);
+internal sealed record SweptGroup(string Name, ImmutableArray<SnapshotGroupMember> Members, SweepStep Step, ControlFailure? Failure)
+{
+    public SweptGroup(SnapshotGroupRecord record, SweepStep step, ControlFailure? failure) : this(record.Name, record.Members, step, failure)
+    {
+    }
+}
 
 // What those who made or deleted groups have left behind, and what labels want gone.
 internal sealed partial class SnapshotGroups
@@ -31,13 +39,16 @@ internal sealed partial class SnapshotGroups
     public async Task<IReadOnlyList<SweptGroup>> SweepAsync(Func<VolumeId, Task<int?>> keepOf, CancellationToken cancellation)
     {
         var swept = new List<SweptGroup>();
-        foreach (var record in await book.ListAsync(cancellation))
+        var found = await book.ListAsync(cancellation);
+        foreach (var group in found.Unreadable)
+            swept.Add(new SweptGroup(group.Name, [], SweepStep.Read, new ControlFailure(ControlStatus.Unavailable, $"its record in the journal can't be read, and it stays as it is: {group.Reason}")));
+        foreach (var record in found.Records)
         {
             if (record.Phase == SnapshotGroupPhase.Ready || (record.Phase != SnapshotGroupPhase.Undoing && IsFresh(record, time.GetUtcNow()))) continue;
             var isMarked = record.Phase == SnapshotGroupPhase.Marked;
             if (await SweepAsync(record, isMarked ? SweepStep.Finished : SweepStep.Undone, isMarked ? FinishAsync : UndoAsync, cancellation) is { } done) swept.Add(done);
         }
-        await RetireAsync(await book.ListAsync(cancellation), keepOf, swept, cancellation);
+        await RetireAsync((await book.ListAsync(cancellation)).Records, keepOf, swept, cancellation);
         return swept;
     }
 
@@ -45,7 +56,7 @@ internal sealed partial class SnapshotGroups
     public async Task<IReadOnlyList<SweptGroup>> RetireBehindAsync(SnapshotGroupRecord made, Func<VolumeId, Task<int?>> keepOf, CancellationToken cancellation)
     {
         var swept = new List<SweptGroup>();
-        await RetireAsync((await book.ListAsync(cancellation)).Where(record => IsOf(record, made.Members)), keepOf, swept, cancellation);
+        await RetireAsync((await book.ListAsync(cancellation)).Records.Where(record => IsOf(record, made.Members)), keepOf, swept, cancellation);
         return swept;
     }
 

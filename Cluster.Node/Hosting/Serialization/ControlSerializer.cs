@@ -21,8 +21,10 @@ public sealed class ControlSerializer : SerializerWithStringManifest
     public const byte LayoutVersion = 1;
     public const int HeaderBytes = 13;
 
-    /// <summary>Bytes of a message's body; a list of every volume of a full cluster fits.</summary>
-    public const int BodyBytesMax = 3 << 20;
+    /// <summary>
+    /// Bytes of a message's body; a list of every volume of a full catalogue (PlacementState.VolumesBytesMax) fits. With what Akka adds less than a frame (hocon/akka.conf, maximum-frame-size).
+    /// </summary>
+    public const int BodyBytesMax = (4 << 20) - (64 << 10);
 
     private static readonly FrozenDictionary<Type,
         string> ManifestByType = Manifests.ControlMessages.ToFrozenDictionary(m => m.Value, m => m.Key);

@@ -1,3 +1,5 @@
+using Cluster.Node.Api;
+using Cluster.Node.Cli;
 using Cluster.Tests.Chaos.Hosts;
 using Cluster.Tests.Integration.EndToEnd;
 using Xunit.Abstractions;
@@ -165,11 +167,20 @@ public sealed class DatabaseSpecs(ITestOutputHelper output) : IDisposable
     {
         const ulong FileBytes = 128UL << 20;
         var path = Path.Combine(disk.Mount, "large");
+        var before = await NodesUsedAsync(node);
         await RootTools.RunAsync("dd", "if=/dev/urandom", $"of={path}", "bs=1M", "count=128", "conv=fsync", "status=none");
         var full = (await LocalCluster.GetVolumeAsync(node, "db"))!.UsedBytes;
+        await LocalCluster.WaitForAsync(() => NodesUsedAsync(node), used => used > before + (2 * FileBytes), $"three copies of {FileBytes} bytes are not on the nodes, which had {before}");
         File.Delete(path);
         await RootTools.RunAsync("sync", "-f", disk.Mount);
         await disk.TrimAsync();
         await LocalCluster.WaitForVolumeAsync(node, "db", $"{FileBytes} bytes smaller than {full} after a trim", volume => volume.UsedBytes + (FileBytes * 3 / 4) < full);
+        await LocalCluster.WaitForAsync(() => NodesUsedAsync(node), used => used < before + FileBytes, $"the nodes, which had {before} bytes, have not given back three copies of {FileBytes} after a trim");
+    }
+
+    private static async Task<ulong> NodesUsedAsync(Cluster.Node.Cli.Dev.DevNode node)
+    {
+        using var api = new ApiClient(new Uri(node.Api));
+        return (await api.GetAsync("/v1/nodes", default)).As<NodeResource[]>().Aggregate(0UL, (sum, one) => sum + one.UsedBytes);
     }
 }

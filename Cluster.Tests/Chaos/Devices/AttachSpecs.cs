@@ -10,6 +10,18 @@ namespace Cluster.Tests.Chaos.Devices;
 [Trait("Category", "Chaos")]
 public class AttachSpecs
 {
+    private const int Continue = 18;
+
+    /// <summary>LOOP_CTL_GET_FREE and LOOP_SET_FD of linux/loop.h.</summary>
+    private const string MakesLoop = """
+        open(my $file, '+<', $ARGV[0]) or die $!;
+        kill 'STOP', $$;
+        open(my $control, '+<', '/dev/loop-control') or die $!;
+        my $number = ioctl($control, 0x4C82, 0) or die $!;
+        open(my $loop, '+<', '/dev/loop' . int($number)) or die $!;
+        ioctl($loop, 0x4C00, fileno($file)) or die $!;
+        """;
+
     [Fact(DisplayName = "A volume is a device: many writes of all sizes at once are read back, a flush reaches the volume, zeroed ranges give their space back, and nothing is left of it")]
     public async Task Device_works()
     {
@@ -66,6 +78,35 @@ public class AttachSpecs
         var left = DeviceRig.Ok(await rig.NewAttacher().ListAsync(default));
         if (step is "loop" or "all") Assert.True(Assert.Single(left).IsServed);
         else Assert.Equal("", rig.Leftovers());
+    }
+
+    [Theory(DisplayName = "A program that a killed node left in the middle of making the loop device makes none after all is taken away")]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Program_left_behind(bool attachesAgain)
+    {
+        await using var rig = new DeviceRig();
+        var before = LoopDevices.Read();
+        await LeaveAsync(rig, "daemon");
+        var export = new DeviceDirectory(rig.Attach, DeviceRig.Identity()).Export;
+        // As losetup does it: the file is open before a device is made of it. It is stopped there.
+        using var program = Process.Start("perl", ["-e", MakesLoop, export]);
+        await DeviceRig.UntilAsync(() => File.ReadAllText($"/proc/{program.Id}/stat").Contains(") T ", StringComparison.Ordinal), "the program did not stop");
+        if (attachesAgain)
+        {
+            var device = DeviceRig.Ok(await rig.NewAttacher().AttachAsync(DeviceRig.Target(), default));
+            DaemonProcess.Signal(export, Continue);
+            await program.WaitForExitAsync();
+            Assert.Equal(before.Count + 1, LoopDevices.Read().Count);
+        }
+        var detached = rig.NewAttacher().DetachAsync(DeviceRig.Identity().Volume, force: false, default);
+        await DeviceRig.UntilAsync(() => MountTable.At(MountTable.Read(), export) is null, "the file was not unmounted");
+        // The daemon serves the file as long as somebody has it open, lazily unmounted too.
+        DaemonProcess.Signal(export, Continue);
+        Assert.True((await detached).IsOk);
+        await program.WaitForExitAsync();
+        Assert.Equal(before, LoopDevices.Read());
+        Assert.Equal("", rig.Leftovers());
     }
 
     [Fact(DisplayName = "While the node is away I/O waits; all that was unanswered is sent again, and no application sees more than a pause")]

@@ -33,6 +33,9 @@ public sealed class DockerPluginSpecs : IAsyncLifetime
         var create = new { Name = "shop_db", Opts = new Dictionary<string, string> { ["size"] = "1GiB", ["replicas"] = "3", ["mount-options"] = "noatime" } };
         await OkAsync(socket, "VolumeDriver.Create", create);
         await OkAsync(socket, "VolumeDriver.Create", create);
+        await OkAsync(socket, "VolumeDriver.Create", new { Name = "shop_db" });
+        foreach (var (key, value, said) in new[] { ("size", "2GiB", "1073741824 bytes"), ("replicas", "2", "myrmidon.dev/replicas '3' and not '2'"), ("fs", "xfs", "'ext4' and not 'xfs'"), ("mount-options", "ro", "'noatime'") })
+            Assert.Contains(said, ErrorOf(await CallAsync(socket, "VolumeDriver.Create", new { Name = "shop_db", Opts = new Dictionary<string, string> { [key] = value } })), StringComparison.Ordinal);
         Assert.Equal("", (string)(await OkAsync(socket, "VolumeDriver.Get", new { Name = "shop_db" }))["Volume"]!["Mountpoint"]!);
         var path = (string)(await OkAsync(socket, "VolumeDriver.Mount", new { Name = "shop_db", ID = "one" }))["Mountpoint"]!;
         Assert.Equal(path, (string)(await OkAsync(socket, "VolumeDriver.Mount", new { Name = "shop_db", ID = "one" }))["Mountpoint"]!);

@@ -109,7 +109,8 @@ public sealed class NodeDeviceSpecs : IAsyncLifetime
     {
         var node = _cluster.Nodes[0];
         await _cluster.CreateVolumeAsync("db", 1UL << 30);
-        (await RunAsync(node, "volume", "attach", "db", "--mount", _mount, "--fs", "xfs")).Ok();
+        (await RunAsync(node, "volume", "attach", "db", "--mount", _mount, "--fs", "xfs", "--format-options", "-L shop")).Ok();
+        Assert.Contains("LABEL=\"shop\"", (await Tool.RunAsync("blkid", (await DevicesAsync(node)).Single().Device)).Ok().Output, StringComparison.Ordinal);
         (await RunAsync(node, "volume", "resize", "db", "--size", "2GiB")).Ok();
         (await RunAsync(node, "volume", "attach", "db", "--mount", _mount, "--fs", "xfs")).Ok();
         Assert.Equal(2UL << 30, Assert.Single(await DevicesAsync(node)).SizeBytes);

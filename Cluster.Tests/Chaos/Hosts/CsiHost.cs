@@ -47,9 +47,10 @@ internal sealed class CsiHost : IAsyncDisposable
     }
 
     /// <summary>The volume, made if it is missing, and published to the node.</summary>
-    public async Task<CsiVolume> PublishedAsync(string name, VolumeCapability capability)
+    public async Task<CsiVolume> PublishedAsync(string name, VolumeCapability capability, params (string Key, string Value)[] parameters)
     {
         var create = new CreateVolumeRequest { Name = name, CapacityRange = new() { RequiredBytes = VolumeBytes }, VolumeCapabilities = { CsiNode.Mount() } };
+        foreach (var (key, value) in parameters) create.Parameters[key] = value;
         await Controller.CreateVolumeAsync(create);
         var publish = new ControllerPublishVolumeRequest { VolumeId = name, NodeId = "node-0", VolumeCapability = capability };
         var published = await Controller.ControllerPublishVolumeAsync(publish);

@@ -85,6 +85,7 @@ public class CsiKilledNodeSpecs
     private sealed class Kubelet(LocalCluster cluster) : IAsyncDisposable
     {
         private readonly DevNode _node = cluster.Nodes[0];
+        private readonly IReadOnlyList<LoopDevice> _before = LoopDevices.Read();
         private readonly string _staging = Directory.CreateDirectory(Path.Combine(cluster.Directory, "staging")).FullName;
         private CreateVolumeResponse? _volume;
         private IDictionary<string, string> _context = new Dictionary<string, string>();
@@ -144,8 +145,8 @@ public class CsiKilledNodeSpecs
             }
         }
 
-        /// <summary>Loop devices, mounts and processes of devices in this cluster's directory.</summary>
-        public string Leftovers() => string.Join("; ", LoopDevices.Read().Where(loop => loop.BackingFile.StartsWith(cluster.Directory, StringComparison.Ordinal)).Select(loop => loop.Path)
+        /// <summary>Loop devices, mounts and processes of devices in this cluster's directory. The file of a loop device that was unmounted below it has no path any more.</summary>
+        public string Leftovers() => string.Join("; ", LoopDevices.Read().Where(loop => IsOwn(loop) || (loop.BackingFile == "/" && !_before.Contains(loop))).Select(loop => loop.Path)
             .Concat(MountTable.Read().Where(mount => mount.Path.StartsWith(cluster.Directory, StringComparison.Ordinal)).Select(mount => mount.Path))
             .Concat(Directory.EnumerateDirectories("/proc").Where(process => CommandOf(process).Contains($"--path={cluster.Directory}", StringComparison.Ordinal))));
 

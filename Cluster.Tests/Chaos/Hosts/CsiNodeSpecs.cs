@@ -123,6 +123,23 @@ public class CsiNodeSpecs
         await host.NothingIsLeftAsync();
     }
 
+    [Fact(DisplayName = "A raw volume that several may write to is at several paths of one node, and what is written at one is read at the other")]
+    public async Task Several_writers()
+    {
+        await using var host = await CsiHost.StartAsync();
+        var volume = await host.PublishedAsync("several", CsiNode.Block(Mode.MultiNodeMultiWriter), ("multi-writer", "on"));
+        await volume.StageAsync();
+        await volume.NodePublishAsync();
+        var second = volume.PublishRequest();
+        second.TargetPath = volume.Target + "-2";
+        for (var again = 0; again < 2; again++) await host.Node.NodePublishVolumeAsync(second);
+        await RootTools.RunAsync("dd", "if=/dev/urandom", $"of={volume.Target}", "bs=64k", "count=1", "oflag=direct");
+        await RootTools.RunAsync("cmp", "--bytes=65536", volume.Target, second.TargetPath);
+        await host.Node.NodeUnpublishVolumeAsync(new NodeUnpublishVolumeRequest { VolumeId = "several", TargetPath = second.TargetPath });
+        await volume.EndAsync();
+        await host.NothingIsLeftAsync();
+    }
+
     [Fact(DisplayName = "Read-only is read-only: by the publication on the node, by that to the node, and by the mode")]
     public async Task Read_only()
     {
@@ -237,7 +254,7 @@ public class CsiNodeSpecs
         await CsiClient.FailsAsync(StatusCode.NotFound, host.Node.NodeGetVolumeStatsAsync(new NodeGetVolumeStatsRequest { VolumeId = "pg", VolumePath = "some/path" }));
         await Expand(StatusCode.InvalidArgument, wrong => wrong.VolumeId = "");
         await Expand(StatusCode.InvalidArgument, wrong => wrong.VolumePath = "");
-        await Expand(StatusCode.InvalidArgument, wrong => wrong.VolumeCapability = CsiNode.Block(Mode.MultiNodeMultiWriter));
+        await Expand(StatusCode.InvalidArgument, wrong => wrong.VolumeCapability = CsiNode.Mount(Mode.MultiNodeMultiWriter));
         await Expand(StatusCode.NotFound, wrong => wrong.VolumeId = Missing);
         await Expand(StatusCode.NotFound, wrong => wrong.VolumePath = "some/path");
         await Expand(StatusCode.OutOfRange, wrong => wrong.CapacityRange = new() { RequiredBytes = CsiHost.VolumeBytes * 8 });

@@ -177,7 +177,7 @@ public sealed partial class FakeControlPlane : IControlPlane
         if (Fails<NodeResource>(out var failed)) return failed;
         if (!_nodes.TryGetValue(name, out var node)) return GetNodeAsync(name, cancellation);
         _restarts.Remove(name);
-        return Answer<NodeResource>(_nodes[name] = node with { Cordoned = cordoned });
+        return Answer<NodeResource>(_nodes[name] = node with { Cordoned = cordoned, CordonedForRestart = false });
     }
 
     public Task<ControlResult<NodeResource>> EndRestartAsync(string name, CancellationToken cancellation) =>
@@ -193,7 +193,7 @@ public sealed partial class FakeControlPlane : IControlPlane
         if (owned.Any(volume => volume.Value.SingleCopy))
             return Answer<DrainResource>(new ControlFailure(ControlStatus.Conflict, $"Node {name} can't be drained: it holds an only copy."));
         if (forRestart && !node.Cordoned) _restarts.Add(name);
-        _nodes[name] = node with { Cordoned = true };
+        _nodes[name] = node with { Cordoned = true, CordonedForRestart = _restarts.Contains(name) };
         Drained?.Invoke();
         var moved = StuckDrain || atMost == TimeSpan.Zero ? 0 : Math.Min(1, owned.Length);
         if (moved > 0) _volumes[owned[0].Key] = owned[0].Value with { Owner = "node-1" };

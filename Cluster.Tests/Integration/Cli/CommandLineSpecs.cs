@@ -127,7 +127,11 @@ public sealed class CommandLineSpecs : IAsyncLifetime
     {
         await OkAsync("nbd://127.0.0.1:10809", "node", "list");
         await OkAsync("Node node-1 is cordoned.", "node", "cordon", "node-1");
-        await OkAsync("up, cordoned", "node", "show", "node-1");
+        await OkAsync("up, cordoned (no new copies", "node", "show", "node-1");
+        await OkAsync("Node node-1 is uncordoned.", "node", "uncordon", "node-1");
+        await _control.DrainNodeAsync("node-1", TimeSpan.Zero, forRestart: true, CancellationToken.None);
+        await OkAsync("up, cordoned for its restart (no new copies", "node", "show", "node-1");
+        await OkAsync("up, cordoned for restart", "node", "list");
         await OkAsync("Node node-1 is uncordoned.", "node", "uncordon", "node-1");
         await OkAsync("2 of 2 up", "status");
     }
@@ -266,7 +270,7 @@ public sealed class CommandLineSpecs : IAsyncLifetime
     [InlineData(ExitCode.Usage, "Option '--size' is required.", "volume", "create", "db")]
     [InlineData(ExitCode.Usage, "write GiB (1024-based)", "volume", "create", "db", "--size", "10G")]
     [InlineData(ExitCode.Usage, "There is no job 'wirte': use write,read,seqwrite,seqread,fsync,mix.", "bench", "--jobs", "wirte")]
-    [InlineData(ExitCode.Usage, "'0' is not a depth: use 1 to 256.", "bench", "--depth", "0")]
+    [InlineData(ExitCode.Usage, "--depth 0 is out of range: use 1 to 256.", "bench", "--depth", "0")]
     [InlineData(ExitCode.Usage, "'1000' is not a block size", "bench", "--block-size", "1000")]
     [InlineData(ExitCode.Usage, "--overwrite says that a volume's data may be lost: name that volume with --volume.", "bench", "--overwrite")]
     [InlineData(ExitCode.Usage, "--replicas is for a volume of the bench's own", "bench", "--volume", "db", "--replicas", "2")]
@@ -275,7 +279,7 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         "a=2")]
     [InlineData(ExitCode.Usage, "'nolabel' is not a label", "volume", "create", "db", "--size", "1GiB", "--label", "nolabel")]
     [InlineData(ExitCode.Usage, "The output format 'xml' is not known", "volume", "list", "-o", "xml")]
-    [InlineData(ExitCode.Usage, "is out of range: ask for 1 to 5", "volume", "create", "db", "--size", "1GiB", "--replicas", "9")]
+    [InlineData(ExitCode.Usage, "--replicas 9 is out of range: use 1 to 5.", "volume", "create", "db", "--size", "1GiB", "--replicas", "9")]
     [InlineData(ExitCode.NotFound, "There is no volume \"db\".", "volume", "show", "db")]
     [InlineData(ExitCode.NotFound, "Did you mean \"node-1\"?", "node", "show", "node-12")]
     [InlineData(ExitCode.NotFound, "Did you mean \"node-1\"?", "node", "drain", "node-12")]
@@ -288,6 +292,30 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         Assert.Contains(sentence, error, StringComparison.Ordinal);
         Assert.Equal("", output);
     }
+
+    [Fact(DisplayName = "Every option that takes a number, size or time says so when it gets something else, and names itself or what it got")]
+    public void Words_for_numbers()
+    {
+        var seen = 0;
+        foreach (var (path, command) in CommandsOf([], CommandLine.Build()))
+        {
+            foreach (var option in command.Options.Where(option => IsNumber(option.ValueType)))
+            {
+                seen++;
+                // Without what it can't do without, a command says nothing of the rest.
+                var needed = command.Options.Where(other => (other.Required || other.Name == "--size") && other != option).SelectMany(other => (string[])[other.Name, IsNumber(other.ValueType) ? "1GiB" : "db"]);
+                string[] args = [.. path, .. command.Arguments.Where(argument => argument.Arity.MinimumNumberOfValues > 0).Select(_ => "db"), .. needed, option.Name, "many"];
+                var told = CommandLine.Build().Parse(args).Errors.Select(error => error.Message).Where(error => error.Contains("many", StringComparison.Ordinal)).ToList();
+                Assert.True(told.Count == 1 && !told[0].Contains("System.", StringComparison.Ordinal), $"{string.Join(' ', args)}: {string.Join(" | ", told)}");
+            }
+        }
+        Assert.True(seen > 20, $"{seen} options");
+    }
+
+    private static IEnumerable<(string[] Path, System.CommandLine.Command Command)> CommandsOf(string[] path, System.CommandLine.Command command) =>
+        command.Subcommands.SelectMany(child => CommandsOf([.. path, child.Name], child)).Prepend((path, command));
+
+    private static bool IsNumber(Type type) => Nullable.GetUnderlyingType(type) is { } inner ? IsNumber(inner) : type == typeof(TimeSpan) || (type.IsPrimitive && type != typeof(bool));
 
     [Fact(DisplayName = "A volume that was not found gets the nearest name")]
     public async Task Near_volume_is_suggested()

@@ -196,7 +196,7 @@ public class ControllerSpecs(CsiNode node) : IClassFixture<CsiNode>
         await Refused(StatusCode.InvalidArgument, wrong => wrong.CapacityRange = null);
         await Refused(StatusCode.InvalidArgument, wrong => wrong.CapacityRange.RequiredBytes = -1);
         await Refused(StatusCode.InvalidArgument, wrong => wrong.VolumeId = "");
-        await Refused(StatusCode.InvalidArgument, wrong => wrong.VolumeCapability = Block(Mode.MultiNodeMultiWriter));
+        await Refused(StatusCode.InvalidArgument, wrong => wrong.VolumeCapability = Block(Mode.MultiNodeSingleWriter));
         await Refused(StatusCode.NotFound, wrong => wrong.VolumeId = Missing);
 
         async Task Refused(StatusCode code, Action<ControllerExpandVolumeRequest> change)
@@ -296,7 +296,7 @@ public class ControllerSpecs(CsiNode node) : IClassFixture<CsiNode>
         await CsiClient.FailsAsync(
             StatusCode.InvalidArgument, node.Controller.GetCapacityAsync(new GetCapacityRequest { Parameters = { ["replicsa"] = "3" } }));
         await CsiClient.FailsAsync(StatusCode.InvalidArgument, node.Controller.GetCapacityAsync(
-            new GetCapacityRequest { VolumeCapabilities = { Block(Mode.MultiNodeMultiWriter) } }));
+            new GetCapacityRequest { VolumeCapabilities = { Mount(Mode.MultiNodeMultiWriter) } }));
     }
 
     [Fact(DisplayName = "Calls for one volume at one time: each is done or ABORTED, and those that were told so succeed when made again")]

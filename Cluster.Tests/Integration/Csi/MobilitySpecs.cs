@@ -82,6 +82,55 @@ public class MobilitySpecs
         Assert.Equal("node-0", Assert.Single(await PublishedAsync(client, volume)));
     }
 
+    [Fact(DisplayName = "Several nodes write one raw volume at one time if its label says that they may; without it, or with a file system, none does; one node that wants it alone fences them")]
+    public async Task Writers()
+    {
+        await using var nodes = new TestNodes(3);
+        await nodes.StartAllAsync();
+        using var client = new CsiClient(SocketOf(nodes, 0));
+        var shared = Block(Mode.MultiNodeMultiWriter);
+        var create = CreateRequest("vm");
+        create.VolumeCapabilities[0] = shared;
+        var refused = await CsiClient.FailsAsync(StatusCode.InvalidArgument, client.Controller.CreateVolumeAsync(create));
+        Assert.Contains("myrmidon.dev/multi-writer=on", refused, StringComparison.Ordinal);
+        create.Parameters["multi-writer"] = "on";
+        var volume = (await client.Controller.CreateVolumeAsync(create)).Volume.VolumeId;
+        var plain = (await client.Controller.CreateVolumeAsync(CreateRequest("pg"))).Volume.VolumeId;
+        Assert.Contains("multi-writer=on", await CsiClient.FailsAsync(StatusCode.InvalidArgument, client.Controller.ControllerPublishVolumeAsync(Request(plain, "node-1", shared))), StringComparison.Ordinal);
+        Assert.Contains("raw block", await CsiClient.FailsAsync(StatusCode.InvalidArgument,
+            client.Controller.ControllerPublishVolumeAsync(Request(volume, "node-1", Mount(Mode.MultiNodeMultiWriter)))), StringComparison.Ordinal);
+        var validate = new ValidateVolumeCapabilitiesRequest { VolumeId = volume, VolumeCapabilities = { shared } };
+        Assert.NotNull((await client.Controller.ValidateVolumeCapabilitiesAsync(validate)).Confirmed);
+        foreach (var node in new[] { "node-1", "node-2" })
+        {
+            var published = await client.Controller.ControllerPublishVolumeAsync(Request(volume, node, shared));
+            Assert.Equal("false", published.PublishContext["readonly"]);
+            Assert.Equal(published, await client.Controller.ControllerPublishVolumeAsync(Request(volume, node, shared)));
+        }
+        Assert.Equal(["node-1", "node-2"], (await PublishedAsync(client, volume)).Order(StringComparer.Ordinal));
+        using (var one = await OpenAsync(nodes, 1, volume))
+        {
+            using var two = await OpenAsync(nodes, 2, volume);
+            var read = new byte[4096];
+            foreach (var (writer, reader, value) in new[] { (one, two, 1), (two, one, 2), (one, two, 3) })
+            {
+                byte[] data = [.. Enumerable.Repeat((byte)value, 4096)];
+                await writer.WriteAsync(0, data, CancellationToken.None);
+                await reader.ReadAsync(0, read, CancellationToken.None);
+                Assert.Equal(data, read);
+            }
+            await CsiClient.FailsAsync(StatusCode.FailedPrecondition, client.Controller.ControllerPublishVolumeAsync(Request(volume, "node-0", Block())));
+            await client.Controller.ControllerUnpublishVolumeAsync(new ControllerUnpublishVolumeRequest { VolumeId = volume, NodeId = "" });
+            await client.Controller.ControllerPublishVolumeAsync(Request(volume, "node-0", Block()));
+            await Assert.ThrowsAnyAsync<IOException>(() => one.WriteAsync(0, read, CancellationToken.None));
+            await Assert.ThrowsAnyAsync<IOException>(() => two.WriteAsync(0, read, CancellationToken.None));
+        }
+        Assert.Equal("node-0", Assert.Single(await PublishedAsync(client, volume)));
+    }
+
+    private static ControllerPublishVolumeRequest Request(string volume, string node, VolumeCapability capability) =>
+        new() { VolumeId = volume, NodeId = node, VolumeCapability = capability };
+
     private static ControllerPublishVolumeRequest Request(string volume, string node, Mode mode = Mode.SingleNodeWriter) =>
         new() { VolumeId = volume, NodeId = node, VolumeCapability = Mount(mode) };
 

@@ -125,7 +125,7 @@ internal static class ContractSamples
         new PlacementProtocol.Found(Entry),
         new PlacementProtocol.VolumeList([Entry]),
         new PlacementProtocol.Removed(Volume),
-        new PlacementProtocol.NodeList([new NodeEntry(Description, Report, "up", false, 2, 300)]),
+        new PlacementProtocol.NodeList([new NodeEntry(Description, Report, "up", true, true, 2, 300)]),
         new PlacementProtocol.Registered(Node),
         new PlacementProtocol.RegisterAgain(Node),
         new PlacementProtocol.ReportTaken(Node, 300),

@@ -2,6 +2,7 @@ using System.Buffers.Binary;
 using System.Collections.Immutable;
 using System.Diagnostics;
 using System.IO.Hashing;
+using System.Runtime;
 using System.Runtime.Serialization;
 using Cluster.Messages;
 using Cluster.Messages.Model;
@@ -25,6 +26,31 @@ public class ControlSerializerSpecs
         Assert.True(types.SetEquals(ContractSamples.ControlMessages.Select(m => m.GetType())));
         Assert.Equal(types.Count, Manifests.ControlMessages.Select(m => m.Key).Distinct(StringComparer.Ordinal).Count());
         Assert.All(Manifests.ControlMessages, m => Assert.Matches("^[a-z.-]+/[0-9]+$", m.Key));
+    }
+
+    [Fact(DisplayName = "After the warm-up a node writes and reads the messages of a creation and an attachment, filled however, without compiling anything")]
+    public async Task Warm_up()
+    {
+        await ControlWarmUp.RunAsync(_serializer);
+        var kinds = ControlWarmUp.Messages.Select(message => message.GetType()).ToHashSet();
+        Assert.Equal(ControlWarmUp.Messages.Length, kinds.Count);
+        Assert.Superset(new HashSet<Type>
+        {
+            typeof(PlacementProtocol.CreateVolume), typeof(VolumeProtocol.Create), typeof(VolumeProtocol.Done), typeof(PlacementProtocol.Found), typeof(VolumeProtocol.Describe), typeof(VolumeView),
+            typeof(PlacementProtocol.GetVolume), typeof(PlacementProtocol.ListNodes), typeof(PlacementProtocol.NodeList), typeof(VolumeProtocol.Attach), typeof(VolumeProtocol.Attached),
+        }, kinds);
+        var samples = ContractSamples.ControlMessages.Where(message => kinds.Contains(message.GetType())).ToArray();
+        Assert.Equal(kinds.Count, samples.Length);
+        // Background compilations are of other threads.
+        Assert.Equal(0, Compiled(_serializer, samples));
+        Assert.True(Compiled(new ControlSerializer(null!), samples) > 50);
+    }
+
+    private static long Compiled(ControlSerializer serializer, IControlMessage[] messages)
+    {
+        var before = JitInfo.GetCompiledMethodCount(currentThread: true);
+        foreach (var message in messages) serializer.FromBinary(serializer.ToBinary(message), serializer.Manifest(message));
+        return JitInfo.GetCompiledMethodCount(currentThread: true) - before;
     }
 
     [Fact(DisplayName = "Every control message crosses the wire unchanged")]

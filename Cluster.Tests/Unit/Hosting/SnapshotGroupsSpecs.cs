@@ -224,11 +224,17 @@ public sealed partial class SnapshotGroupsSpecs
         private readonly Dictionary<(VolumeId Volume, string Call), int> _times = [];
         private ulong _sequence = 100;
 
-        public World() => Groups = new SnapshotGroups(new SnapshotGroupBook(this), this, Time);
+        public World()
+        {
+            Book = new SnapshotGroupBook(this);
+            Groups = new SnapshotGroups(Book, this, Time);
+        }
 
         public LeapingTime Time { get; } = new();
 
         public SnapshotGroups Groups { get; }
+
+        public SnapshotGroupBook Book { get; }
 
         /// <summary>Who makes groups dies at this step; 0: never.</summary>
         public int KillAt { get; set; }
@@ -253,6 +259,13 @@ public sealed partial class SnapshotGroupsSpecs
         public void LoseHold(VolumeId volume) => _holds.Remove(volume);
 
         public SnapshotGroupRecord? Record(string name) => _journal.Key("snapshot-group/" + name) is { } key ? SnapshotGroupRecord.Decode(key.Value) : null;
+
+        /// <summary>The group's record becomes one of a version that nobody knows.</summary>
+        public void Damage(string name)
+        {
+            var key = _journal.Key("snapshot-group/" + name)!;
+            Assert.True(_journal.Apply(new MetaCommand.SetKey(key.Key, key.Version, [99, .. key.Value[1..]])).IsOk);
+        }
 
         /// <summary>No half group is ready, and every snapshot is one that some record knows.</summary>
         public void CheckBooks()
