@@ -90,6 +90,8 @@ public sealed partial class BlockStore
         var result = cold.OnWritten();
         // The stop did not wait for it.
         if (_stopped && _stopDone is null) return;
+        // It was given up since, nothing names it, and its disk is known to have failed: the segment is not used any more. A failed sync is another matter (R10).
+        if (!result.IsOk && cold.IsGone && !cold.HasFailedSync) return;
         if (!result.IsOk)
         {
             // As of a write to the log: the disk is not asked again (R10).

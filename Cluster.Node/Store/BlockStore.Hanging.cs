@@ -82,20 +82,20 @@ public sealed partial class BlockStore
         _jobsUnderWay++;
         if (!job.MayBeLeft) return;
         _leavableUnderWay++;
-        if (job.OnlyDisk is { } disk) disk.JobsUnderWay++;
+        if (job is { OnlyReads: false, OnlyDisk: { } disk }) disk.JobsUnderWay++;
     }
 
     /// <summary>The same as <see cref="OnJobDone()"/> of a job that may be left.</summary>
     internal void OnJobDone(DiskJob job)
     {
         if (job.MayBeLeft) _leavableUnderWay--;
-        if (job is { MayBeLeft: true, OnlyDisk: { } disk } && --disk.JobsUnderWay == 0 && _hasEnded) disk.Files.Dispose();
+        if (job is { MayBeLeft: true, OnlyReads: false, OnlyDisk: { } disk } && --disk.JobsUnderWay == 0 && _hasEnded) disk.Files.Dispose();
         OnJobDone();
     }
 
     /// <summary>
     /// The stop goes on when all jobs have ended, or those that have not only read, delete, or make or write what is not in the log, on a disk that hangs: it is mostly to be taken away for that reason. On
-    /// the other disks they end soon.
+    /// the other disks they end soon, but for reads of bad sectors, for which nobody waits.
     /// </summary>
     private void TryEndStop()
     {

@@ -24,6 +24,8 @@ internal sealed partial class Cleaner
         public bool IsWanted => Source.Number == Number && !Source.IsDead && Source.IsAvoided == LeavesBad;
     }
 
+    private const int LateFailuresMax = 1;
+
     private bool IsStepping => _window is not null || _writing.Count > 0;
 
     /// <summary>Called once a second: what does not return is left, and its disk alone until it does. What else there is to do goes on.</summary>
@@ -80,8 +82,12 @@ internal sealed partial class Cleaner
             if (!IsStepping) OnStepped();
         }
         else if (store.IsStopping) ForgetLate(late => late.Window == window);
-        // Its source may be the next one.
-        else store.OnCleanerStepped();
+        else
+        {
+            ForgetLate(late => late.Window == window && MayPass(late));
+            // Its source may be the next one.
+            store.OnCleanerStepped();
+        }
         store.OnJobDone(window);
     }
 
@@ -92,6 +98,12 @@ internal sealed partial class Cleaner
         window.Leave();
         _late.Add(new LateRead(window, scanner, source, _sourceNumber, _leavesBad, _last));
     }
+
+    /// <summary>
+    /// A hang ends in errors as a rule, and the disk answers again: it is read anew. What failed so the second time is taken as it is, for bad sectors may take as long.
+    /// </summary>
+    private static bool MayPass(LateRead late) =>
+        (!late.Window.WasRead || !late.Scanner.HasReadAny) && late.Source.LateFailures++ < LateFailuresMax;
 
     /// <summary>What was read late of that segment, if it is to be read in the same way now.</summary>
     private LateRead? TakeLate(Segment source)
@@ -138,6 +150,8 @@ internal sealed partial class Cleaner
         public override bool MayBeLeft => true;
 
         public override StoreDisk? OnlyDisk => disk;
+
+        public override bool OnlyReads => true;
 
         public bool IsOver { get; private set; }
 

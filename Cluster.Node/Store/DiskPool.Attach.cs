@@ -206,7 +206,7 @@ public sealed partial class DiskPool
             return null;
         }
         var locked = disk.TryLock();
-        if (locked.Status == IoStatus.Busy) return $"{disk.Description} is in use by another process";
+        if (locked.Status == IoStatus.Busy) return $"{disk.Description} is in use by another process, perhaps by an earlier run of this node that a call to the disk does not let go: end that, or take the disk out of myrmidon.disks to start without it";
         if (!locked.IsOk)
         {
             Miss(entry ?? new RosterEntry(label.Disk, false, false, NowMs, disk.Description), DiskState.Missing, $"it can't be locked: {locked.Detail}");

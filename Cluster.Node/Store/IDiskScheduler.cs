@@ -31,6 +31,9 @@ public abstract class DiskJob
     /// <summary>Of one that may be left, the only disk that it calls; null: a read that may wait behind reads of any disk.</summary>
     public virtual StoreDisk? OnlyDisk => null;
 
+    /// <summary>It changes nothing on its disk.</summary>
+    public virtual bool OnlyReads => false;
+
     /// <summary>The completion as a delegate, made once.</summary>
     public Action Completion => _completion ??= Complete;
 

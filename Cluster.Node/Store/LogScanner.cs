@@ -50,6 +50,9 @@ public sealed class LogScanner(IDiskFile file, ulong seed, ulong number, uint fr
     /// <summary>Pages that can't be read are taken for bad bytes, instead of ending the scan: a window is read page by page then, with at most as many calls as it has pages.</summary>
     public bool PassesUnreadable { get; init; }
 
+    /// <summary>Some of what was read last came back: a disk that was away gives nothing.</summary>
+    public bool HasReadAny { get; private set; }
+
     public ScanStep Next()
     {
         BadVolume = null;
@@ -142,6 +145,7 @@ public sealed class LogScanner(IDiskFile file, ulong seed, ulong number, uint fr
         if (_windowLength > 0 && offset >= _windowStart && offset + lengthBytes <= _windowStart + _windowLength) return true;
         var length = (int)Math.Min(_window.CapacityBytes, Math.Max(lengthBytes, (long)limitBytes - offset));
         var result = file.Read(offset, _window.Whole[..length]);
+        HasReadAny = result.IsOk;
         if (!result.IsOk && PassesUnreadable) result = LoadPages(offset, length);
         if (!result.IsOk)
         {
@@ -163,6 +167,7 @@ public sealed class LogScanner(IDiskFile file, ulong seed, ulong number, uint fr
             var count = Math.Min(length - at, PageBytes - (int)((offset + (uint)at) % PageBytes));
             var page = _window.Whole.Slice(at, count);
             var result = file.Read(offset + (uint)at, page);
+            HasReadAny |= result.IsOk;
             page[(result.IsOk ? Math.Min(result.Count, count) : 0)..].Clear();
             at += count;
         }

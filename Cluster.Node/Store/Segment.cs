@@ -75,6 +75,9 @@ public sealed class Segment(int index, string name, Guid id, IDiskFile file)
     /// <summary>The cleaner could not move all of it; it is left alone until the next open.</summary>
     public bool IsStuck { get; set; }
 
+    /// <summary>Reads that came back late with nothing, and were forgotten.</summary>
+    public int LateFailures { get; set; }
+
     /// <summary>What lives here may be of pages of maps that are gone and were not read yet: the cleaner tries again once they were.</summary>
     public bool AwaitsReleases { get; set; }
 

@@ -136,7 +136,7 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
         Invariant.That(segment is { IsDead: true, Readers: 0 }, "a segment in use was freed");
         segment.Number = 0;
         if (segment.IsMissing) return;
-        (segment.IsStuck, segment.AwaitsReleases, segment.IsMoving, segment.Passes) = (false, false, false, 0);
+        (segment.IsStuck, segment.AwaitsReleases, segment.IsMoving, segment.Passes, segment.LateFailures) = (false, false, false, 0, 0);
         segment.IsDirty = false;
         if (segment.IsAvoided) _avoided.Enqueue(segment);
         else _free.Enqueue(segment);

@@ -12,8 +12,10 @@ public sealed class HungDiskSpecs : IDisposable
     private readonly SlowClock _clock = new();
     private HangingScheduler? _scheduler;
 
-    [Fact(DisplayName = "A read of a disk that is drained and hangs for good keeps neither the cleaner from making room nor another disk from being drained; once it answers, its drain goes on")]
-    public void Hung_drain()
+    [Theory(DisplayName = "A read of a disk that is drained and hangs for good keeps neither the cleaner from making room nor another disk from being drained; once it answers, if only after errors, its drain goes on")]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Hung_drain(bool endsInErrors)
     {
         var rig = Rig(4, segments: 24);
         rig.Directories[1].Hangs = SimulatedCalls.Reads;
@@ -27,7 +29,9 @@ public sealed class HungDiskSpecs : IDisposable
         Assert.True(rig.Store.SegmentsCleaned > 0);
         Assert.Equal(1, _scheduler.Hanging);
         rig.Directories[1].Hangs = SimulatedCalls.None;
+        rig.Directories[1].FailsReads = endsInErrors;
         _scheduler.Release();
+        rig.Directories[1].FailsReads = false;
         UntilDrained(rig, "d1/");
         DiskPoolSpecs.CheckAll(rig, 4 * Blocks);
     }
@@ -52,8 +56,10 @@ public sealed class HungDiskSpecs : IDisposable
         DiskPoolSpecs.CheckAll(rig, 4 * Blocks);
     }
 
-    [Fact(DisplayName = "A write of the cleaner beside the log that does not return holds up neither the cleaner nor a checkpoint: what it wrote is given up; once the disk answers, its segment is free")]
-    public void Hung_write_beside_the_log()
+    [Theory(DisplayName = "A write of the cleaner beside the log that does not return holds up neither the cleaner nor a checkpoint: what it wrote is given up; once the disk answers, its segment is free, or if that write failed, not used any more")]
+    [InlineData(false)]
+    [InlineData(true)]
+    public void Hung_write_beside_the_log(bool endsInAnError)
     {
         var rig = HangsBesideTheLog();
         var (checkpoints, cleaned, linked) = (rig.Store.CheckpointsWritten, rig.Store.SegmentsCleaned, rig.Store.ColdSegments);
@@ -62,9 +68,12 @@ public sealed class HungDiskSpecs : IDisposable
             $"{rig.Store.CheckpointsWritten} checkpoints after {checkpoints}, {rig.Store.SegmentsCleaned} segments cleaned after {cleaned}, {rig.Store.ColdSegments} of the cleaner in the log after {linked}");
         Assert.Equal(1, _scheduler!.Hanging);
         rig.Directories[1].HangsWritesTo = null;
+        if (endsInAnError) rig.Directories[1].FailsWritesOf = "segment-";
         _scheduler.Release();
         rig.Loop.Settle();
-        CheckSegments(rig);
+        rig.Directories[1].FailsWritesOf = "";
+        Assert.Null(rig.Store.FailureReason);
+        if (!endsInAnError) CheckSegments(rig);
         DiskPoolSpecs.CheckAll(rig, 4 * Blocks);
     }
 
