@@ -59,6 +59,9 @@ internal sealed class SimDiskScheduler(SimNode node, SimRandom others, SimRandom
         public DiskJob Job => job;
 
         public bool WasExecuted { get; set; }
+
+        /// <summary>Its process has ended: one that came while it did has its events in the node's next life, where nothing is to be done for it.</summary>
+        public bool IsOver { get; set; }
     }
 
     public void Submit(DiskLane lane, DiskJob job)
@@ -75,6 +78,7 @@ internal sealed class SimDiskScheduler(SimNode node, SimRandom others, SimRandom
         if (random.Percent(50)) node.Post(startUs - now, () => Execute(pending));
         node.Post(endUs - now, () =>
         {
+            if (pending.IsOver) return;
             Execute(pending);
             _pending.Remove(pending);
             job.Complete();
@@ -89,6 +93,7 @@ internal sealed class SimDiskScheduler(SimNode node, SimRandom others, SimRandom
             var pending = _pending[0];
             _pending.RemoveAt(0);
             if (!pending.WasExecuted) pending.Job.Execute();
+            (pending.WasExecuted, pending.IsOver) = (true, true);
             pending.Job.Complete();
         }
     }
