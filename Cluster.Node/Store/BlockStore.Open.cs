@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Microsoft.Extensions.Logging;
@@ -10,6 +11,8 @@ internal sealed record StoreEnvironment(StoreOptions Options, ILoop Loop, DiskPo
 /// <summary>The way from a directory to a store: lock, superblock, checkpoint, log.</summary>
 public sealed partial class BlockStore
 {
+    private readonly long _openBegan = Stopwatch.GetTimestamp();
+
     private const string BootIdPath = "/proc/sys/kernel/random/boot_id";
 
     /// <summary>
@@ -217,7 +220,7 @@ public sealed partial class BlockStore
         Recovered = new RecoveredLog(_checkpointNumber, start, recovery.End, recovery.ReplayedBytes, recovery.WasCut);
         BeginWatch();
         UpdateCapacity();
-        StoreLog.Opened(_logger, _disk.Description, _volumes.Count, Segments.All.Count, recovery.End, OpenCount);
+        StoreLog.Opened(_logger, _disk.Description, _volumes.Count, Segments.All.Count, recovery.End, OpenCount, recovery.ReplayedBytes >> 20, (long)Stopwatch.GetElapsedTime(_openBegan).TotalMilliseconds);
         return null;
     }
 

@@ -9,8 +9,8 @@ internal static partial class StoreLog
     public static partial void Failed(ILogger logger, string disk, string reason);
 
     [LoggerMessage(2, LogLevel.Information,
-        "The store at {Disk} is open: {Volumes} volumes, {Segments} segments, log ends at {End}, open {OpenCount}")]
-    public static partial void Opened(ILogger logger, string disk, int volumes, int segments, LogPosition end, ulong openCount);
+        "The store at {Disk} is open: {Volumes} volumes, {Segments} segments, log ends at {End}, open {OpenCount}; {ReplayedMib} MiB of the log were read again, all took {Ms} ms")]
+    public static partial void Opened(ILogger logger, string disk, int volumes, int segments, LogPosition end, ulong openCount, long replayedMib, long ms);
 
     [LoggerMessage(3, LogLevel.Warning, "Volume {Volume} is damaged at {Disk}: {Reason}")]
     public static partial void Damaged(ILogger logger, Cluster.Messages.Model.VolumeId volume, string disk, string reason);
