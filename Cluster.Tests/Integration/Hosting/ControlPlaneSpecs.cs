@@ -48,6 +48,8 @@ public sealed class ControlPlaneSpecs : TestKit
         Assert.Equal("This node has not joined its cluster yet; try again in a moment.", (await _control.GetStatusAsync(default)).Reason);
         _control.Watch(_log);
         Assert.Equal("This node has not joined its cluster yet; try again in a moment.", (await _control.GetStatusAsync(default)).Reason);
+        LoseLeader(seconds: 1);
+        Assert.Equal("This node has not joined its cluster yet; try again in a moment.", (await _control.GetStatusAsync(default)).Reason);
         LoseLeader();
         Assert.Equal("This node has not joined its cluster yet. The journal has no leader: a majority of node-0, node-1, node-2 must run.",
             (await _control.GetStatusAsync(default)).Reason);
@@ -187,6 +189,22 @@ public sealed class ControlPlaneSpecs : TestKit
         Assert.Equal((ControlStatus.NotFound, "It is late."), Failure(await _control.GetVolumeAsync(new VolumeName(VolumeSpec.DefaultNamespace, "pg"), default)));
     }
 
+    [Fact(DisplayName = "The record of a group that can't be read is taken away when that is asked for, and only such a one")]
+    public async Task Forgotten_record()
+    {
+        Open();
+        var book = new SnapshotGroupBook(_log);
+        await book.WriteAsync(new SnapshotGroupRecord(SnapshotGroupPhase.Ready, "good", Guid.NewGuid(), 1, [new SnapshotGroupMember(Pg.Id, "pg", 1, 1)]), 0, default);
+        _log.State.Apply(new MetaCommand.SetKey("snapshot-group/bad", 0, [99]));
+        var (status, reason) = Failure(await _control.DeleteSnapshotGroupAsync("bad", default));
+        Assert.Equal(ControlStatus.Conflict, status);
+        Assert.Contains("--forget-record", reason, StringComparison.Ordinal);
+        Assert.Equal(ControlStatus.Conflict, (await _control.ForgetSnapshotGroupAsync("good", default)).Status);
+        Assert.Equal("unreadable", (await _control.ForgetSnapshotGroupAsync("bad", default)).Value!.State);
+        Assert.Equal(ControlStatus.NotFound, (await _control.ForgetSnapshotGroupAsync("bad", default)).Status);
+        Assert.Equal(["good"], (await book.ListAsync(default)).Records.Select(record => record.Name));
+    }
+
     [Fact(DisplayName = "A drain goes on once it is known again how the nodes are")]
     public async Task Drain_goes_on()
     {
@@ -239,7 +257,7 @@ public sealed class ControlPlaneSpecs : TestKit
         return AutoPilot.KeepRunning;
     }));
 
-    private void LoseLeader() => _log.Status = _log.Status with { LeaderName = null };
+    private void LoseLeader(int seconds = 3) => _log.Status = _log.Status with { LeaderName = null, LeaderUnknownFor = TimeSpan.FromSeconds(seconds) };
 
     private Catalogue Open()
     {
