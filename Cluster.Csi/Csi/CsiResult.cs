@@ -17,6 +17,8 @@ public sealed record CsiError(StatusCode Code, string Message)
 
     public static CsiError Exhausted(string message) => new(StatusCode.ResourceExhausted, message);
 
+    public static CsiError Unavailable(string message) => new(StatusCode.Unavailable, message);
+
     public static CsiError Aborted(string message) => new(StatusCode.Aborted, message);
 }
 

@@ -144,7 +144,11 @@ internal static class VolumeControls
 
 /// <param name="Api">Base address of its REST API, or null.</param>
 /// <param name="TakesCopies">Up, and new copies may be placed there.</param>
-public sealed record NodeFacts(string Name, string Zone, bool IsUp, bool TakesCopies, ulong FreeBytes, string? Api);
+public sealed record NodeFacts(string Name, string Zone, bool IsUp, bool TakesCopies, ulong FreeBytes, string? Api)
+{
+    /// <summary>False: how it is and what it has free is not known now.</summary>
+    public bool IsKnown { get; init; } = true;
+}
 
 public sealed record SnapshotFacts(string Volume, string Name, ulong Sequence, DateTimeOffset CreatedAt)
 {

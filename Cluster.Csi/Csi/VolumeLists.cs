@@ -71,6 +71,9 @@ internal sealed class VolumeLists(IVolumeControl control)
         if (VolumeParameters.Read(request.Parameters, "parameters", control, labels) is { } unknown) return unknown;
         var nodes = await control.ListNodesAsync(cancellation).ConfigureAwait(false);
         if (nodes.Error is { } error) return error;
+        // No capacity would be an answer, by which a scheduler goes until the next one.
+        if (nodes.Value!.FirstOrDefault(node => !node.IsKnown) is { } silent)
+            return CsiError.Unavailable($"What node {silent.Name} has free is not known now: the placement service does not answer. Try again.");
         var free = nodes.Value!.Where(node => node.TakesCopies).Select(node => node.FreeBytes).ToArray();
         var copies = labels.TryGetValue(VolumeParameters.Prefix + "replicas", out var text) && int.TryParse(text, out var asked) ? asked
             : Math.Clamp(free.Length, 1, ReplicasDefault);

@@ -46,8 +46,9 @@ public static class PlacementProtocol
     /// A new size (0: as it is; a smaller one only if <paramref name="AllowShrink"/>, and only over space in which nothing is stored) and labels to set (an empty value removes one). Answered by <see cref="Found"/> once the owner
     /// has it; of another number of copies: once those to come are added and those to go are gone. Refused as Stale when the catalogue's part of <paramref name="Expected"/> (null: any) is not the present one.
     /// </summary>
+    /// <param name="Id">The volume that is meant: one of another id with that name is not found. None (zero): whichever has the name.</param>
     public sealed record ChangeVolume(
-        string FullName, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels, VolumeRevision? Expected = null, bool AllowShrink = false)
+        string FullName, ulong SizeBytes, ImmutableSortedDictionary<string, string> Labels, VolumeRevision? Expected = null, bool AllowShrink = false, VolumeId Id = default)
         : IPlacementCommand;
 
     /// <summary>
@@ -55,7 +56,8 @@ public static class PlacementProtocol
     /// volume is attached to one node or a front end has it open, unless <paramref name="Force"/>: then they are fenced. Refused as Stale like
     /// <see cref="ChangeVolume"/>, here also for the attachment's part.
     /// </summary>
-    public sealed record DeleteVolume(string FullName, VolumeRevision? Expected = null, bool Force = false) : IPlacementCommand;
+    /// <param name="Id">As of <see cref="ChangeVolume"/>.</param>
+    public sealed record DeleteVolume(string FullName, VolumeRevision? Expected = null, bool Force = false, VolumeId Id = default) : IPlacementCommand;
 
     /// <summary>Answer: <see cref="NodeList"/>, sorted by name.</summary>
     public sealed record ListNodes : IPlacementCommand;

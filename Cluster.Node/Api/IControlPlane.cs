@@ -63,6 +63,9 @@ public interface IControlPlane
     /// <summary>With the snapshots of its volumes. What it was.</summary>
     Task<ControlResult<SnapshotGroupResource>> DeleteSnapshotGroupAsync(string name, CancellationToken cancellation);
 
+    /// <summary>Takes away the record of a group that is unreadable; the snapshots of its volumes stay, as single ones. What it was.</summary>
+    Task<ControlResult<SnapshotGroupResource>> ForgetSnapshotGroupAsync(string name, CancellationToken cancellation);
+
     Task<ControlResult<IReadOnlyList<NodeResource>>> ListNodesAsync(CancellationToken cancellation);
 
     Task<ControlResult<NodeResource>> GetNodeAsync(string name, CancellationToken cancellation);

@@ -1,5 +1,7 @@
+using System.ComponentModel;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Mvc;
 using Microsoft.AspNetCore.Routing;
 
 namespace Cluster.Node.Api;
@@ -40,10 +42,12 @@ internal static class SnapshotGroupEndpoints
         VolumeName.IsLabel(group, "name of a snapshot group", out var reason) ? Answers.Of(await control.GetSnapshotGroupAsync(group, cancellation))
             : Answers.Problem(ControlStatus.Invalid, reason);
 
-    private static async Task<IResult> DeleteAsync(IControlPlane control, string group, CancellationToken cancellation)
+    private static async Task<IResult> DeleteAsync(
+        IControlPlane control, string group, CancellationToken cancellation,
+        [FromQuery(Name = "forget-record"), Description("true takes away the record of a group that is unreadable, and leaves the snapshots")] bool forgetRecord = false)
     {
         if (!VolumeName.IsLabel(group, "name of a snapshot group", out var reason)) return Answers.Problem(ControlStatus.Invalid, reason);
-        var deleted = await control.DeleteSnapshotGroupAsync(group, cancellation);
+        var deleted = forgetRecord ? await control.ForgetSnapshotGroupAsync(group, cancellation) : await control.DeleteSnapshotGroupAsync(group, cancellation);
         return deleted.IsOk ? TypedResults.NoContent() : Answers.Failed(deleted);
     }
 }

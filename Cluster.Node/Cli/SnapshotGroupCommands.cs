@@ -79,14 +79,20 @@ internal static class SnapshotGroupCommands
     private static Command Delete()
     {
         var name = Name();
-        var command = new VerbCommand("delete", "Delete a snapshot of several volumes: the snapshot of each of them. The volumes stay. This can't be undone.", "myrmidon snapshot group delete nightly") { name };
+        var forget = new Option<bool>("--forget-record") { Description = "Only of a group that is unreadable: take away its record; the snapshots of its volumes stay, as single ones" };
+        var command = new VerbCommand("delete", "Delete a snapshot of several volumes: the snapshot of each of them. The volumes stay. This can't be undone.",
+            "myrmidon snapshot group delete nightly", "myrmidon snapshot group delete nightly --forget-record")
+        {
+            name, forget,
+        };
         command.Aliases.Add("rm");
         ClientOptions.Set(command, async (parsed, client, printer, cancellation) =>
         {
             var group = parsed.GetRequiredValue(name);
-            var answer = await client.SendAsync(HttpMethod.Delete, PathOf(group), null, null, cancellation);
+            var forgets = parsed.GetValue(forget);
+            var answer = await client.SendAsync(HttpMethod.Delete, PathOf(group) + (forgets ? "?forget-record=true" : ""), null, null, cancellation);
             if (!answer.IsOk) return await FailAsync(client, printer, answer, group, cancellation);
-            printer.PrintDone(answer.Body, $"Snapshot group {group} deleted.");
+            printer.PrintDone(answer.Body, forgets ? $"The record of snapshot group {group} is gone; the snapshots of its volumes stay." : $"Snapshot group {group} deleted.");
             return ExitCode.Ok;
         });
         return command;

@@ -1,4 +1,7 @@
 using Akka.Actor;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Cluster.Node.Owner;
 
 namespace Cluster.Node.Hosting;
 
@@ -21,8 +24,26 @@ internal static class Asking
         }
     }
 
+    /// <summary>
+    /// A question to a volume's owner. It is asked again when another one is known: who was asked first may never answer.
+    /// </summary>
+    /// <param name="ownerOf">Who is known to serve a volume.</param>
+    public static Task<object?> OwnerAsync(
+        ICanTell owners, IVolumeCommand question, TimeSpan atMost, Func<VolumeId, ServedBy?> ownerOf, CancellationToken cancellation)
+    {
+        var asked = ownerOf(question.Volume);
+        return UntilAnsweredAsync(owners, question, atMost, () =>
+        {
+            if (ownerOf(question.Volume) is var now && now == asked) return false;
+            asked = now;
+            return true;
+        }, cancellation);
+    }
+
     /// <summary>The first answer, or null when none came in time. Asks again while <paramref name="again"/> says so: who was asked first may never answer, and another one be in its place.</summary>
-    public static async Task<object?> UntilAnsweredAsync(ICanTell whom, object what, TimeSpan atMost, Func<bool> again, CancellationToken cancellation)
+    /// <param name="isAnswer">What it is false for is passed over, and the others that were asked are waited for. Null: anything is an answer.</param>
+    public static async Task<object?> UntilAnsweredAsync(
+        ICanTell whom, object what, TimeSpan atMost, Func<bool> again, CancellationToken cancellation, Func<object, bool>? isAnswer = null)
     {
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         end.CancelAfter(atMost);
@@ -34,7 +55,7 @@ internal static class Asking
             if (done is Task<object?> one)
             {
                 asked.Remove(one);
-                if (await one is not { } answer) continue;
+                if (await one is not { } answer || isAnswer?.Invoke(answer) == false) continue;
                 await end.CancelAsync();
                 return answer;
             }

@@ -19,7 +19,7 @@ internal static class HealthMetrics
             () => journal.Status.LeaderName is null ? 0 : 1);
         metrics.AddGauge("myrmidon_journal_role", "This node's part in the metadata journal: 0 none (it asks others), 1 follower, 2 leader, 3 learner.", () => (double)journal.Status.Role);
         metrics.AddGauge("myrmidon_journal_term", "The journal's term; each election raises it. 0 on a node that is no member.", () => journal.Status.Term);
-        metrics.AddGauge("myrmidon_journal_applied_index", "Entries of the journal that this member has applied; one that stays behind the others is cut off or slow.", () => journal.Status.CommitIndex);
+        metrics.AddGauge("myrmidon_journal_applied_index", "Index of the last entry of the journal that this member knows to be committed, which it applies next; one that stays behind the others is cut off or slow. 0 on a node that is no member.", () => journal.Status.CommitIndex);
         metrics.AddGauge("myrmidon_journal_log_bytes", "Bytes of entries in this member's log, until it is compacted.", () => journal.Status.LogBytes);
     }
 }

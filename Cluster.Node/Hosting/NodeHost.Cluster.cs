@@ -149,21 +149,24 @@ public sealed partial class NodeHost
 
     private static string? PlacementHostOf(MemberSlot member) => member.Value!.Oldest is { } oldest ? member.Directory!.NameOf(oldest) : null;
 
+    private bool IsReachable(MemberSlot member, string name) => name == _options.Name || member.Value!.Hears(address => member.Directory!.NameOf(address) == name);
+
     private Catalogue OpenCatalogue(NodeActors actors, IMetaLog log, MemberSlot member)
     {
-        var catalogue = new Catalogue(actors.Placement, new JournalFolds(log), () => PlacementHostOf(member), _loggers.CreateLogger<Catalogue>());
+        var catalogue = new Catalogue(actors.Placement, new JournalFolds(log), () => PlacementHostOf(member), name => IsReachable(member, name), _loggers.CreateLogger<Catalogue>());
         _metrics.AddCounter("myrmidon_catalogue_journal_reads_total", "Questions to the catalogue that its singleton was silent to, and the journal answered.", () => catalogue.JournalAnswers);
         return catalogue;
     }
 
-    private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors, Catalogue catalogue, VolumeSessions sessions, SnapshotMetrics snapshots)
+    private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors, Catalogue catalogue, VolumeSessions sessions, VolumeRuntime runtime)
     {
-        var (cluster, directory) = (member.Value!, member.Directory!);
+        var (cluster, directory, snapshots) = (member.Value!, member.Directory!, runtime.Snapshots);
         string? PlacementHost() => PlacementHostOf(member);
         _control.Open(new ControlParts(_options.Name, clusterId, actors.Volumes, journal.Log, actors.Moves, PlacementHost)
         {
             Catalogue = catalogue,
-            IsReachable = name => name == _options.Name || cluster.Hears(address => directory.NameOf(address) == name),
+            IsReachable = name => IsReachable(member, name),
+            OwnerOf = runtime.Owners.Of,
             OpenVolumes = sessions.Open,
             DisksAt = address => DiskActor.At(cluster.System, address),
             OnGroup = (group, volumes, failure) => ReportGroup(snapshots, group, volumes, failure),

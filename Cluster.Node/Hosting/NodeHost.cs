@@ -137,7 +137,7 @@ public sealed partial class NodeHost
         var (gateway, nbd, sessions) = StartNbd(runtime, actors, catalogue);
         var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store),
             bytes => _provisioned.Value = bytes, () => runtime.AwayVolumes);
-        OpenControl(formed.ClusterId, journal, member, actors, catalogue, sessions, runtime.Snapshots);
+        OpenControl(formed.ClusterId, journal, member, actors, catalogue, sessions, runtime);
         await known.WaitAsync(cancellation);
         _ = PrepareMessagesAsync(member.Value.System);
         await StartDevicesAsync(directory, nbd, gateway, cancellation);

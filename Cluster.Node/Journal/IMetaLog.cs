@@ -19,6 +19,9 @@ public sealed record MetaLogStatus(MetaLogRole Role, long Term, string? LeaderNa
 {
     /// <summary>Of the entries in this member's log; 0 on a node that is none.</summary>
     public long LogBytes { get; init; }
+
+    /// <summary>So long no leader has been known; zero while one is.</summary>
+    public TimeSpan LeaderUnknownFor { get; init; }
 }
 
 /// <summary>No leader answered within <see cref="JournalOptions.OperationTimeoutMs"/>. A proposal's outcome is then unknown.</summary>

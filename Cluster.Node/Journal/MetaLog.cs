@@ -32,6 +32,9 @@ internal sealed class MetaLog : IMetaLog
     private volatile MetaLogStatus _status = new(MetaLogRole.Client, 0, null, 0, RaftMembers.Formed([]));
     private volatile RaftNode? _raft;
 
+    /// <summary>Stopwatch's. Since then no leader is known, if none is.</summary>
+    private long _leaderUnknownSince = Stopwatch.GetTimestamp();
+
     public MetaLog(JournalOptions options, JournalDialer dialer, Func<FormationMember, JournalAddress> addressOf)
     {
         (_options, _dialer, _addressOf) = (options, dialer, addressOf);
@@ -39,7 +42,15 @@ internal sealed class MetaLog : IMetaLog
 
     public event Action<MetaLogStatus>? LeaderChanged;
 
-    public MetaLogStatus Status => _raft is { } raft ? StatusOf(raft) : _status with { Members = Book?.Newest ?? _status.Members };
+    public MetaLogStatus Status
+    {
+        get
+        {
+            var status = _raft is { } raft ? StatusOf(raft) : _status with { Members = Book?.Newest ?? _status.Members };
+            // The second: its loss is only being told just now.
+            return status.LeaderName is not null || _status.LeaderName is not null ? status : status with { LeaderUnknownFor = Stopwatch.GetElapsedTime(Volatile.Read(ref _leaderUnknownSince)) };
+        }
+    }
 
     private MembersBook? Book => _formed.Task.IsCompletedSuccessfully ? _formed.Task.Result : null;
 
@@ -261,6 +272,7 @@ internal sealed class MetaLog : IMetaLog
         {
             if (_raft is not null && _status.LeaderName is not null && _status.LeaderName != status.LeaderName)
                 left = Interlocked.Exchange(ref _leaderLeft, new());
+            if (_status.LeaderName is not null && status.LeaderName is null) Volatile.Write(ref _leaderUnknownSince, Stopwatch.GetTimestamp());
             _status = status;
         }
         left?.Cancel();

@@ -97,6 +97,21 @@ public sealed class SnapshotGroupBook(IMetaLog log)
     /// <summary>False: somebody else has written meanwhile.</summary>
     public async Task<bool> RemoveAsync(string name, long version, CancellationToken cancellation) => await SetAsync(name, version, null, cancellation) is not null;
 
+    /// <summary>Takes away a record that can't be read, and nothing else. False: there is none of that name. Null: it can be read, or somebody else has written meanwhile.</summary>
+    public async Task<bool?> ForgetAsync(string name, CancellationToken cancellation)
+    {
+        if (await log.ReadKeyAsync(Prefix + name, cancellation) is not { } key) return false;
+        try
+        {
+            SnapshotGroupRecord.Decode(key.Value);
+            return null;
+        }
+        catch (JournalFormatException)
+        {
+            return await RemoveAsync(name, key.Version, cancellation) ? true : null;
+        }
+    }
+
     private async Task<long?> SetAsync(string name, long version, byte[]? value, CancellationToken cancellation)
     {
         var answer = await log.ProposeAsync(new MetaCommand.SetKey(Prefix + name, version, value), cancellation);

@@ -81,6 +81,7 @@ public static partial class PlacementMachine
         PlacementState state, IReadOnlyList<CandidateNode> nodes, PlacementProtocol.ChangeVolume command, Func<Guid> newGuid)
     {
         if (state.Find(command.FullName) is not { } volume) return NoSuchVolume(command.FullName);
+        if (IsAnother(volume, command.Id)) return Another(volume, command.Id);
         if (IsStale(volume, command.Expected)) return Stale(volume, command.Expected!);
         var sizeBytes = command.SizeBytes == 0 ? volume.Spec.SizeBytes : WholeBlocks(command.SizeBytes);
         if (sizeBytes > Limits.VolumeBytesMax) return PlacementDecision.Refuse(RefusalKind.Invalid, TooLarge(command.SizeBytes));
@@ -103,6 +104,7 @@ public static partial class PlacementMachine
     public static PlacementDecision Delete(PlacementState state, PlacementProtocol.DeleteVolume command)
     {
         if (state.Find(command.FullName) is not { } volume) return NoSuchVolume(command.FullName);
+        if (IsAnother(volume, command.Id)) return Another(volume, command.Id);
         if (IsStale(volume, command.Expected)) return Stale(volume, command.Expected!);
         var wait = new PlacementWait(volume.Spec.Id, PlacementWaitKind.Removed);
         // A deletion under way is waited for; only force asks the owner for more than it was told already.
@@ -288,6 +290,11 @@ public static partial class PlacementMachine
 
     private static PlacementDecision Stale(PlacedVolume volume, VolumeRevision expected) => PlacementDecision.Refuse(RefusalKind.Stale,
         $"Volume {volume.Spec.FullName} has changed since revision {expected}; read it again and decide anew.");
+
+    private static bool IsAnother(PlacedVolume volume, VolumeId meant) => meant.IsValid && meant != volume.Spec.Id;
+
+    private static PlacementDecision Another(PlacedVolume volume, VolumeId meant) => PlacementDecision.Refuse(RefusalKind.NotFound,
+        $"The volume {meant} that was '{volume.Spec.FullName}' is gone; another one, {volume.Spec.Id}, has its name now.");
 
     private static PlacementDecision NoSuchVolume(string fullName) =>
         PlacementDecision.Refuse(RefusalKind.NotFound, $"There is no volume '{fullName}'; `volume list` names all.");

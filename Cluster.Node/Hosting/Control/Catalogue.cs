@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Akka.Actor;
+using Cluster.Messages.Events;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Node.Journal;
@@ -13,65 +14,120 @@ namespace Cluster.Node.Hosting.Control;
 /// through a quorum, which has all that any change was ever confirmed with. What the singleton alone knows, how nodes are, is "unknown" then. Any thread.
 /// </summary>
 /// <param name="host">Name of the node that hosts the singleton, or null.</param>
-internal sealed partial class Catalogue(ICanTell singleton, JournalFolds folds, Func<string?> host, ILogger<Catalogue> logger)
+/// <param name="isReachable">Whether this node hears from the node with that name.</param>
+internal sealed partial class Catalogue(ICanTell singleton, JournalFolds folds, Func<string?> host, Func<string, bool> isReachable, ILogger<Catalogue> logger)
 {
     /// <summary>So long the singleton alone is waited for.</summary>
     private static readonly TimeSpan SoonMax = TimeSpan.FromMilliseconds(500);
+
+    /// <summary>So long it is when how nodes are is asked for, which no other knows, unless its node is known to be unreachable.</summary>
+    private static readonly TimeSpan StatesMax = TimeSpan.FromSeconds(3);
+
+    /// <summary>Between two looks at whether the singleton is still waited for alone.</summary>
+    private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(100);
 
     /// <summary>After a question that it was silent to, the journal is asked along with it at once for so long: who asks one thing after the other waits once.</summary>
     private static readonly TimeSpan SilentFor = TimeSpan.FromSeconds(2);
 
     private long _silentSince = long.MinValue;
     private long _journalAnswers;
+    private int _foldFailed;
+
+    /// <summary>A change that was told to more than one singleton, and refused where the other may have done it.</summary>
+    public sealed record Undecided(string Refusal);
 
     /// <summary>Questions that the journal has answered.</summary>
     public long JournalAnswers => Interlocked.Read(ref _journalAnswers);
 
     /// <summary>The answer, or null when none came in time: an operating error, not an exception.</summary>
-    public async Task<object?> AskAsync(IPlacementCommand question, TimeSpan atMost, CancellationToken cancellation)
+    /// <param name="needsStates">Of nodes: also how they are, which only the singleton knows.</param>
+    public async Task<object?> AskAsync(IPlacementCommand question, TimeSpan atMost, CancellationToken cancellation, bool needsStates = true)
     {
         Invariant.That(IsQuestion(question), "only what changes nothing may be answered by the journal");
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         end.CancelAfter(atMost);
-        var answer = await FirstAsync(question, atMost, end.Token);
-        // Whoever has not answered is waited for no more.
+        var answer = await FirstAsync(question, needsStates && question is PlacementProtocol.ListNodes, atMost, end.Token, cancellation);
+        // The journal is waited for no more.
         await end.CancelAsync();
         cancellation.ThrowIfCancellationRequested();
         return answer;
     }
 
-    private async Task<object?> FirstAsync(IPlacementCommand question, TimeSpan atMost, CancellationToken cancellation)
+    private async Task<object?> FirstAsync(
+        IPlacementCommand question, bool needsStates, TimeSpan atMost, CancellationToken end, CancellationToken cancellation)
     {
-        var asked = Asking.OnceAsync(singleton, question, atMost, cancellation);
-        if (!IsSilent && await Task.WhenAny(asked, Task.Delay(SoonMax, CancellationToken.None)) == asked && await asked is { } soon) return soon;
-        var read = ReadAsync(question, cancellation);
-        if (await Task.WhenAny(asked, read) != asked || await asked is not { } late) return await read ?? await asked;
-        Volatile.Write(ref _silentSince, long.MinValue);
-        return late;
+        var asked = AskSingletonAsync(question, atMost, cancellation);
+        if (await SoonAsync(asked, needsStates) is { } soon) return soon;
+        var read = ReadAsync(question, end);
+        if (await Task.WhenAny(asked, read) == asked && await asked is { } late) return late;
+        return await read ?? await asked;
     }
 
-    /// <summary>
-    /// A change. The singleton that takes over from one whose node hangs does not know what that was told, so it is told too: all commands are idempotent.
-    /// </summary>
-    public Task<object?> ChangeAsync(IPlacementCommand command, TimeSpan atMost, CancellationToken cancellation)
+    /// <summary>Not ended by the journal's answer: one that comes later says that the singleton is not silent any more.</summary>
+    private async Task<object?> AskSingletonAsync(IPlacementCommand question, TimeSpan atMost, CancellationToken cancellation)
     {
-        var told = host();
-        return Asking.UntilAnsweredAsync(singleton, command, atMost, () =>
-        {
-            if (host() is not { } now || now == told) return false;
-            told = now;
-            return true;
-        }, cancellation);
+        var answer = await Asking.OnceAsync(singleton, question, atMost, cancellation);
+        if (answer is not null) Volatile.Write(ref _silentSince, long.MinValue);
+        return answer;
     }
+
+    /// <summary>The answer of the singleton if it comes in the time that it alone has, else null.</summary>
+    private async Task<object?> SoonAsync(Task<object?> asked, bool needsStates)
+    {
+        var started = Stopwatch.GetTimestamp();
+        while (!asked.IsCompleted && IsWaitedFor(Stopwatch.GetElapsedTime(started), needsStates))
+            await Task.WhenAny(asked, Task.Delay(LookEvery, CancellationToken.None));
+        return asked.IsCompleted ? await asked : null;
+    }
+
+    private bool IsWaitedFor(TimeSpan elapsed, bool needsStates) => needsStates && (host() is not { } node || isReachable(node))
+        ? elapsed < StatesMax
+        : !IsSilent && elapsed < SoonMax;
+
+    /// <summary>
+    /// A change. The singleton that takes over from one whose node hangs does not know what that was told, so it is told too: all commands are idempotent. Once it was told more than
+    /// once, a refusal may be of what another one has done: it is no answer while one that was told may still answer.
+    /// </summary>
+    public async Task<object?> ChangeAsync(IPlacementCommand command, TimeSpan atMost, CancellationToken cancellation)
+    {
+        var (to, told) = (host(), 1);
+        var refusals = new List<PlacementProtocol.Refused>();
+        var answer = await Asking.UntilAnsweredAsync(singleton, command, atMost, () =>
+        {
+            if (host() is not { } now || now == to) return false;
+            (to, told) = (now, told + 1);
+            return true;
+        }, cancellation, said =>
+        {
+            if (told == 1 || said is not PlacementProtocol.Refused refused) return true;
+            // The deletion names the volume's id: it is gone, whoever did it.
+            if (IsDone(command, refused)) return true;
+            refusals.Add(refused);
+            return false;
+        });
+        if (answer is PlacementProtocol.Refused no) return told > 1 ? new PlacementProtocol.Removed(((PlacementProtocol.DeleteVolume)command).Id) : no;
+        if (answer is not null || refusals.Count == 0) return answer;
+        // All that were told refused it: none has done it.
+        return refusals.Count == told && refusals.TrueForAll(refused => refused.Kind != RefusalKind.Unavailable) ? refusals[0] : new Undecided(refusals[0].Reason);
+    }
+
+    private static bool IsDone(IPlacementCommand command, PlacementProtocol.Refused refused) =>
+        refused.Kind == RefusalKind.NotFound && command is PlacementProtocol.DeleteVolume { Id.IsValid: true };
 
     public static bool IsQuestion(object what) => what is PlacementProtocol.GetVolume or PlacementProtocol.ListVolumes or PlacementProtocol.ListNodes;
 
-    private bool IsSilent => Volatile.Read(ref _silentSince) is not long.MinValue and var since && Stopwatch.GetElapsedTime(since) < SilentFor;
+    /// <summary>The journal is asked along with it at once.</summary>
+    public bool IsSilent => Volatile.Read(ref _silentSince) is not long.MinValue and var since && Stopwatch.GetElapsedTime(since) < SilentFor;
 
     private async Task<object?> ReadAsync(IPlacementCommand question, CancellationToken cancellation)
     {
-        if (!IsSilent) LogSilent(host() ?? "-");
-        Volatile.Write(ref _silentSince, Stopwatch.GetTimestamp());
+        if (cancellation.IsCancellationRequested) return null;
+        if (!IsSilent)
+        {
+            // Once: questions that are answered from here do not prove that the singleton is still silent.
+            LogSilent(host() ?? "-");
+            Volatile.Write(ref _silentSince, Stopwatch.GetTimestamp());
+        }
         try
         {
             var state = await folds.ReadPlacementAsync(cancellation);
@@ -87,7 +143,16 @@ internal sealed partial class Catalogue(ICanTell singleton, JournalFolds folds, 
         {
             return null;
         }
+        catch (Exception e) when (e is EventFormatException or InvariantException)
+        {
+            // The singleton may still answer.
+            if (Interlocked.Exchange(ref _foldFailed, 1) == 0) LogNotFolded(e);
+            return null;
+        }
     }
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "what the journal says of the catalogue is not understood, so that it answers no questions while the catalogue is silent")]
+    private partial void LogNotFolded(Exception e);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "the catalogue on node {Host} does not answer: questions to it are answered from the journal")]
     private partial void LogSilent(string host);

@@ -37,7 +37,14 @@ public sealed partial class ControlPlane
         for (var failures = new List<string>(); ;)
         {
             var planned = await PlanDrainAsync(name, forRestart, cancellation);
-            if (!planned.IsOk) return new ControlFailure(planned.Status, planned.Reason);
+            if (!planned.IsOk)
+            {
+                // The catalogue moves to another node, or the journal's leader does: that passes.
+                if (planned.Status is not (ControlStatus.TimedOut or ControlStatus.Unavailable) || Stopwatch.GetElapsedTime(started) >= atMost)
+                    return new ControlFailure(planned.Status, planned.Reason);
+                await Task.Delay(DrainPause, cancellation);
+                continue;
+            }
             var plan = planned.Value!;
             if (plan.Refusal.Length > 0) return new ControlFailure(ControlStatus.Conflict, plan.Refusal);
             if (!cordoned)

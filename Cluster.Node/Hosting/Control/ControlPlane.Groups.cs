@@ -38,7 +38,7 @@ public sealed partial class ControlPlane
             var (resources, seen) = (new List<SnapshotGroupResource>(), new Dictionary<VolumeId, VolumeState>());
             var list = await book.ListAsync(cancellation);
             foreach (var record in list.Records) resources.Add(await LookAtAsync(parts, record, seen, cancellation));
-            resources.AddRange(list.Unreadable.Select(group => new SnapshotGroupResource { Name = group.Name, State = SnapshotGroupResource.Unreadable, CreatedAt = DateTimeOffset.UnixEpoch }));
+            resources.AddRange(list.Unreadable.Select(group => Unreadable(group.Name)));
             return resources.OrderBy(group => group.Name, StringComparer.Ordinal).ToArray();
         });
     }
@@ -59,6 +59,20 @@ public sealed partial class ControlPlane
             return await groups.DeleteAsync(name, cancellation) is { } failure ? failure : Of(record, "deleted", _ => false);
         });
     }
+
+    public async Task<ControlResult<SnapshotGroupResource>> ForgetSnapshotGroupAsync(string name, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        return await WithGroupsAsync<SnapshotGroupResource>(parts, async (_, book) => await book.ForgetAsync(name, cancellation) switch
+        {
+            true => Unreadable(name),
+            false => SnapshotGroups.NotFound(name),
+            null => new ControlFailure(ControlStatus.Conflict,
+                $"The record of snapshot group \"{name}\" can be read: nothing was done. `myrmidon snapshot group delete {name}` without --forget-record deletes it with its snapshots."),
+        });
+    }
+
+    private static SnapshotGroupResource Unreadable(string name) => new() { Name = name, State = SnapshotGroupResource.Unreadable, CreatedAt = DateTimeOffset.UnixEpoch };
 
     /// <summary>
     /// What was begun and given up on whatever node is ended, and what the labels of volumes want gone is deleted (<see cref="SnapshotGroupSweeper"/>). Any thread. Throws
@@ -114,7 +128,8 @@ public sealed partial class ControlPlane
     }
 
     private static ControlFailure Unreadable(JournalFormatException e) =>
-        new(ControlStatus.Conflict, $"The journal's record of the snapshot group of that name can't be read by this version of the program, {Version}: {e.Message}; nothing was done.");
+        new(ControlStatus.Conflict, $"The journal's record of the snapshot group of that name can't be read by this version of the program, {Version}: {e.Message}; nothing was done. "
+            + "`myrmidon snapshot group delete NAME --forget-record` takes away the record alone; the volumes' snapshots stay.");
 
     private static ControlFailure OneOfGroup(string snapshot, SnapshotGroupMember found) =>
         new(ControlStatus.Conflict, $"Snapshot \"{snapshot}\" of volume {found.FullName} is one of the group \"{snapshot}\", which would be incomplete without it; "

@@ -20,7 +20,7 @@ public sealed partial class ControlPlane
     public async Task<ControlResult<NodeResource>> GetNodeAsync(string name, CancellationToken cancellation)
     {
         if (_parts is not { } parts) return NotReady;
-        var found = await FindNodeAsync(parts, name, cancellation);
+        var found = await FindNodeAsync(parts, name, cancellation, needsState: true);
         return found.IsOk ? Of(found.Value!) : new ControlFailure(found.Status, found.Reason);
     }
 
@@ -35,7 +35,7 @@ public sealed partial class ControlPlane
     public async Task<ControlResult<DiskResource>> DrainDiskAsync(string name, string disk, bool drains, CancellationToken cancellation)
     {
         if (_parts is not { } parts) return NotReady;
-        var node = await FindNodeAsync(parts, name, cancellation);
+        var node = await FindNodeAsync(parts, name, cancellation, needsState: true);
         if (!node.IsOk) return new ControlFailure(node.Status, node.Reason);
         if (!Guid.TryParse(disk, out var id)) return new ControlFailure(ControlStatus.Invalid, $"'{disk}' is not a disk's id: `myrmidon disk list` shows them.");
         if (node.Value!.State != "up") return new ControlFailure(ControlStatus.Unavailable, $"Node {name} is {node.Value!.State}: its disks can be told nothing now.");
@@ -118,9 +118,12 @@ public sealed partial class ControlPlane
 
     private static string Because(string reason) => reason.Length == 0 ? "." : $": {reason}";
 
-    private static async Task<ControlResult<NodeEntry>> FindNodeAsync(ControlParts parts, string name, CancellationToken cancellation)
+    /// <param name="needsState">Else only what the journal knows of the node too: that there is one, its id, whether it is cordoned.</param>
+    private static async Task<ControlResult<NodeEntry>> FindNodeAsync(ControlParts parts, string name, CancellationToken cancellation, bool needsState = false)
     {
-        var list = await AskPlacementAsync<PlacementProtocol.NodeList>(parts, new PlacementProtocol.ListNodes(), AskMax, cancellation);
+        var question = new PlacementProtocol.ListNodes();
+        var answer = await parts.Catalogue.AskAsync(question, AskMax, cancellation, needsState);
+        var list = AnswerOf<PlacementProtocol.NodeList>(answer, parts, question, PlacementSentence, AskMax);
         if (!list.IsOk) return new ControlFailure(list.Status, list.Reason);
         if (list.Value!.Nodes.FirstOrDefault(node => node.Description.Name == name) is { } found) return found;
         var names = string.Join(", ", list.Value!.Nodes.Select(node => node.Description.Name));

@@ -74,7 +74,7 @@ public sealed partial class ControlPlane
         if (!found.IsOk) return FailureOf(found);
         var before = await DescribeAsync(parts, found.Value!.Entry, cancellation);
         var removed = await AskPlacementAsync<PlacementProtocol.Removed>(
-            parts, new PlacementProtocol.DeleteVolume(name.ToString(), found.Value!.Expected, force), ChangeMax, cancellation);
+            parts, new PlacementProtocol.DeleteVolume(name.ToString(), found.Value!.Expected, force, found.Value!.Entry.Id), ChangeMax, cancellation);
         return removed.IsOk ? before with { State = "deleting" } : await FailureAsync(parts, name, removed, cancellation);
     }
 
@@ -87,7 +87,8 @@ public sealed partial class ControlPlane
         var labels = (change.Labels ?? []).ToImmutableSortedDictionary(
             label => label.Key, label => label.Value ?? "", StringComparer.Ordinal);
         if (WithReplicas(ref labels, change.Replicas) is { } contradiction) return contradiction;
-        var command = new PlacementProtocol.ChangeVolume(name.ToString(), change.SizeBytes ?? 0, labels, found.Value!.Expected, change.AllowShrink);
+        var (entry, expected) = found.Value!;
+        var command = new PlacementProtocol.ChangeVolume(name.ToString(), change.SizeBytes ?? 0, labels, expected, change.AllowShrink, entry.Id);
         var changed = await AskPlacementAsync<PlacementProtocol.Found>(parts, command, ChangeMax, cancellation);
         return changed.IsOk ? await DescribeAsync(parts, changed.Value!.Volume, cancellation)
             : await FailureAsync(parts, name, changed, cancellation);

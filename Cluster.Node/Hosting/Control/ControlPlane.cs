@@ -3,6 +3,7 @@ using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Node.Api;
 using Cluster.Node.Journal;
+using Cluster.Node.Owner;
 
 namespace Cluster.Node.Hosting.Control;
 
@@ -27,6 +28,9 @@ internal sealed record ControlParts(
     /// <summary>Whether this node hears from the node with that name, as its failure detector has it.</summary>
     public Func<string, bool> IsReachable { get; init; } = _ => true;
 
+    /// <summary>Who is known to serve a volume.</summary>
+    public Func<VolumeId, ServedBy?> OwnerOf { get; init; } = _ => null;
+
     /// <summary>What the journal says of volumes.</summary>
     internal JournalFolds Folds { get; } = new(Log);
 
@@ -45,6 +49,8 @@ public sealed partial class ControlPlane : IControlPlane
 
     /// <summary>A change that an owner has to confirm; a takeover may be under way.</summary>
     private static readonly TimeSpan ChangeMax = TimeSpan.FromSeconds(30);
+
+    private const string PlacementSentence = "The placement service";
 
     /// <summary>Owners that are asked to describe their volumes at one time.</summary>
     private const int DescribesMax = 32;
@@ -70,7 +76,8 @@ public sealed partial class ControlPlane : IControlPlane
         ControlParts parts, ICanTell whom, object what, string whomSentence, TimeSpan atMost, CancellationToken cancellation)
         where T : class =>
         // Of a volume whose owner hangs another node becomes the owner: a question goes to that one too.
-        AnswerOf<T>(await Asking.UntilAnsweredAsync(whom, what, atMost, () => IsQuestion(what), cancellation), parts, what, whomSentence, atMost);
+        AnswerOf<T>(what is IVolumeCommand question && IsShort(what) ? await Asking.OwnerAsync(whom, question, atMost, parts.OwnerOf, cancellation)
+            : await Asking.UntilAnsweredAsync(whom, what, atMost, () => false, cancellation), parts, what, whomSentence, atMost);
 
     private static ControlResult<T> AnswerOf<T>(object? answer, ControlParts parts, object what, string whomSentence, TimeSpan atMost)
         where T : class => answer switch
@@ -79,6 +86,8 @@ public sealed partial class ControlPlane : IControlPlane
             T expected => expected,
             PlacementProtocol.Refused refused => new ControlFailure(StatusOf(refused.Kind), refused.Reason),
             VolumeProtocol.Refused refused => new ControlFailure(StatusOf(refused.Status), refused.Reason),
+            Catalogue.Undecided undecided => new ControlFailure(ControlStatus.TimedOut,
+                $"{whomSentence} was told again on another node, which refuses what the first may have done: {undecided.Refusal} Look whether it was done, then try again."),
             _ => throw new InvariantException($"{what.GetType().Name} was answered by {answer.GetType().Name}"),
         };
 
@@ -91,13 +100,16 @@ public sealed partial class ControlPlane : IControlPlane
 
     /// <summary>It changes nothing, so that it need not be looked whether it was done.</summary>
     private static bool IsQuestion(object what) => Catalogue.IsQuestion(what)
-        || what is VolumeProtocol.Describe or VolumeProtocol.Locate or VolumeProtocol.ListSnapshots or VolumeProtocol.ChangedBlocks or VolumeProtocol.Scrub { Start: false };
+        || IsShort(what) || what is VolumeProtocol.ChangedBlocks or VolumeProtocol.Scrub { Start: false };
+
+    /// <summary>A question that costs an owner nothing to answer twice.</summary>
+    private static bool IsShort(object what) => what is VolumeProtocol.Describe or VolumeProtocol.Locate or VolumeProtocol.ListSnapshots;
 
     private static async Task<ControlResult<T>> AskPlacementAsync<T>(
         ControlParts parts, IPlacementCommand command, TimeSpan atMost, CancellationToken cancellation)
         where T : class => AnswerOf<T>(
             IsQuestion(command) ? await parts.Catalogue.AskAsync(command, atMost, cancellation) : await parts.Catalogue.ChangeAsync(command, atMost, cancellation),
-            parts, command, "The placement service", atMost);
+            parts, command, PlacementSentence, atMost);
 
     private static Task<ControlResult<T>> AskOwnerAsync<T>(
         ControlParts parts, VolumeName name, IVolumeCommand command, TimeSpan atMost, CancellationToken cancellation)

@@ -9,11 +9,14 @@ internal static class JournalText
     public static string[] ControlNodes(MetaLogStatus status) =>
         [.. status.Members.All.Where(member => member.IsVoter).Select(member => member.Node.Name).Order(StringComparer.Ordinal)];
 
-    /// <summary>Null while a leader is known, and before anybody knows who the members are.</summary>
+    /// <summary>An election takes less: until then nobody has to mend anything.</summary>
+    private static readonly TimeSpan ElectionMax = TimeSpan.FromSeconds(2);
+
+    /// <summary>Null while a leader is known or may just be elected, and before anybody knows who the members are.</summary>
     /// <param name="isReachable">Null: that is not known here.</param>
     public static string? WhyNoLeader(MetaLogStatus status, Func<string, bool>? isReachable)
     {
-        if (status.LeaderName is not null || ControlNodes(status) is not { Length: > 0 } names) return null;
+        if (status.LeaderName is not null || status.LeaderUnknownFor < ElectionMax || ControlNodes(status) is not { Length: > 0 } names) return null;
         var told = names.Select(name => isReachable?.Invoke(name) == false ? $"{name} (unreachable)" : name);
         return names.Length == 1 ? $"The journal has no leader: {told.Single()} must run."
             : $"The journal has no leader: a majority of {string.Join(", ", told)} must run.";

@@ -109,7 +109,8 @@ public sealed partial class CsiVolumeControl(string nodeName, string zone, ICont
         if (!list.IsOk) return Error(list.Status, list.Reason);
         // One of which nothing is known may be up: it is asked whether it uses a volume before that is taken from it.
         return list.Value!.Select(node => new NodeFacts(
-            node.Name, node.Zone ?? "", node.State is "up" or NodeBoard.UnknownState, node is { State: "up", Cordoned: false }, node.FreeBytes, node.Api)).ToArray();
+            node.Name, node.Zone ?? "", node.State is "up" or NodeBoard.UnknownState, node is { State: "up", Cordoned: false }, node.FreeBytes, node.Api)
+        { IsKnown = node.State != NodeBoard.UnknownState }).ToArray();
     }
 
     private static async Task<CsiResult<VolumeFacts>> WithVolumeAsync(string fullName, Func<VolumeName, Task<ControlResult<VolumeResource>>> work) =>

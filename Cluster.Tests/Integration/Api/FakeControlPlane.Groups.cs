@@ -39,5 +39,10 @@ public sealed partial class FakeControlPlane
         Fails<SnapshotGroupResource>(out var failed) ? failed
             : Answer(_groups.TryRemove(name, out var found) ? found : NoGroup(name));
 
+    /// <summary>All can be read.</summary>
+    public Task<ControlResult<SnapshotGroupResource>> ForgetSnapshotGroupAsync(string name, CancellationToken cancellation) =>
+        Fails<SnapshotGroupResource>(out var failed) ? failed
+            : Answer(_groups.ContainsKey(name) ? new ControlFailure(ControlStatus.Conflict, $"The record of snapshot group \"{name}\" can be read.") : NoGroup(name));
+
     private static ControlResult<SnapshotGroupResource> NoGroup(string name) => new ControlFailure(ControlStatus.NotFound, $"There is no snapshot group \"{name}\".");
 }

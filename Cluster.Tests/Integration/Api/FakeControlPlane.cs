@@ -42,6 +42,8 @@ public sealed partial class FakeControlPlane : IControlPlane
 
     public string ClusterState { get; set; } = "healthy";
 
+    public void SetState(string node, string state) => _nodes[node] = _nodes[node] with { State = state };
+
     public bool IsCordoned(string node) => _nodes[node].Cordoned;
 
     /// <summary>When set, changes of volumes fail so.</summary>

@@ -92,6 +92,7 @@ public sealed class CommandLineSpecs : IAsyncLifetime
             (ExitCode.Conflict, "of other volumes", ["create", "nightly", "db"]), (ExitCode.NotFound, "Did you mean \"nightly\"?", ["show", "nigtly"]),
             (ExitCode.NotFound, "Did you mean \"nightly\"?", ["delete", "nightl"]), (ExitCode.NotFound, "There is no volume", ["create", "x", "no"]),
             (ExitCode.Usage, "The volume name \"Db\" is not valid", ["create", "x", "db", "Db"]), (ExitCode.Usage, "The name of a snapshot group \"X\" is not valid", ["show", "X"]),
+            (ExitCode.Conflict, "The record of snapshot group \"nightly\" can be read.", ["delete", "nightly", "--forget-record"]),
             (ExitCode.Usage, "are the schedule's", ["create", "auto-1", "db"]), (ExitCode.Usage, "The volume db is named twice", ["create", "x", "db", "db"]),
         })
         {

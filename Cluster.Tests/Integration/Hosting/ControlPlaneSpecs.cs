@@ -10,6 +10,7 @@ using Cluster.Node.Hosting.Control;
 using Cluster.Node.Journal;
 using Cluster.Node.Journal.Formation;
 using Cluster.Node.Journal.Raft;
+using Cluster.Node.Owner;
 using Cluster.Node.Placement;
 using Cluster.Tests.Integration.Journal;
 using Cluster.Tests.Unit.Placement;
@@ -26,7 +27,13 @@ public sealed class ControlPlaneSpecs : TestKit
     private readonly ControlPlane _control = new();
     private readonly TestProbe _placement;
     private readonly TestProbe _owners;
-    private string? _host = "node-1";
+    private volatile string? _host = "node-1";
+    private volatile Tuple<ServedBy>? _owner;
+
+    private static NodeEntry Up { get; } = new(PlacementFixture.Description(1), PlacementFixture.Report(1L << 40), "up", false, false, 0, 0);
+
+    private static VolumeSpec Pg { get; } = new(
+        new VolumeId(1), VolumeSpec.DefaultNamespace, "pg", 1 << 20, 1, FailureModeKind.Soft, 1, 1000, false, ImmutableSortedDictionary<string, string>.Empty);
 
     public ControlPlaneSpecs()
     {
@@ -40,6 +47,8 @@ public sealed class ControlPlaneSpecs : TestKit
     {
         Assert.Equal("This node has not joined its cluster yet; try again in a moment.", (await _control.GetStatusAsync(default)).Reason);
         _control.Watch(_log);
+        Assert.Equal("This node has not joined its cluster yet; try again in a moment.", (await _control.GetStatusAsync(default)).Reason);
+        LoseLeader(seconds: 1);
         Assert.Equal("This node has not joined its cluster yet; try again in a moment.", (await _control.GetStatusAsync(default)).Reason);
         LoseLeader();
         Assert.Equal("This node has not joined its cluster yet. The journal has no leader: a majority of node-0, node-1, node-2 must run.",
@@ -99,7 +108,7 @@ public sealed class ControlPlaneSpecs : TestKit
         Assert.Equal(ControlStatus.TimedOut, (await _control.DrainNodeAsync(node.Name, TimeSpan.Zero, false, default)).Status);
     }
 
-    [Fact(DisplayName = "A change that its singleton never answers is told to the next one")]
+    [Fact(DisplayName = "A change that its singleton never answers is told to the next one, whose answer counts")]
     public async Task Told_again()
     {
         Open();
@@ -107,11 +116,114 @@ public sealed class ControlPlaneSpecs : TestKit
         _placement.ExpectMsg<PlacementProtocol.CordonNode>();
         _host = "node-2";
         _placement.ExpectMsg<PlacementProtocol.CordonNode>();
+        _placement.Reply(new PlacementProtocol.NodeList([Up]));
+        Assert.Equal(Up.Description.Name, (await change).Value!.Name);
+    }
+
+    [Fact(DisplayName = "A refusal of the next one is no answer while the first may have done the change; when all that were told refuse, it is")]
+    public async Task Told_again_and_refused()
+    {
+        Open();
+        var change = _control.SetCordonedAsync("node-0", true, default);
+        _placement.ExpectMsg<PlacementProtocol.CordonNode>();
+        _host = "node-2";
+        _placement.ExpectMsg<PlacementProtocol.CordonNode>();
         _placement.Reply(new PlacementProtocol.Refused(RefusalKind.NotFound, "There is no node."));
+        var (status, reason) = Failure(await change);
+        Assert.Equal(ControlStatus.TimedOut, status);
+        Assert.EndsWith("There is no node. Look whether it was done, then try again.", reason, StringComparison.Ordinal);
+        change = _control.SetCordonedAsync("node-0", true, default);
+        _placement.ExpectMsg<PlacementProtocol.CordonNode>();
+        var first = _placement.LastSender;
+        _host = "node-1";
+        _placement.ExpectMsg<PlacementProtocol.CordonNode>();
+        _placement.Reply(new PlacementProtocol.Refused(RefusalKind.NotFound, "There is no node."));
+        first.Tell(new PlacementProtocol.Refused(RefusalKind.NotFound, "There is no node."));
         Assert.Equal((ControlStatus.NotFound, "There is no node."), Failure(await change));
     }
 
-    [Fact(DisplayName = "An owner that does not answer a question is asked again: another node may have become the owner")]
+    [Fact(DisplayName = "A deletion names the volume's id, and when the next singleton finds none of that it was done")]
+    public async Task Deletion_told_again()
+    {
+        AnswerOwners(_ => new VolumeProtocol.Refused(Pg.Id, IoStatus.Offline, "It moves."));
+        Open();
+        var deletion = _control.DeleteVolumeAsync(new VolumeName(VolumeSpec.DefaultNamespace, "pg"), null, false, default);
+        _placement.ExpectMsg<PlacementProtocol.GetVolume>();
+        _placement.Reply(new PlacementProtocol.Found(new VolumeEntry(Pg, [], CataloguePhase.Ready)));
+        Assert.Equal(Pg.Id, _placement.ExpectMsg<PlacementProtocol.DeleteVolume>().Id);
+        _host = "node-2";
+        Assert.Equal(Pg.Id, _placement.ExpectMsg<PlacementProtocol.DeleteVolume>().Id);
+        _placement.Reply(new PlacementProtocol.Refused(RefusalKind.NotFound, "There is no volume."));
+        Assert.Equal("deleting", (await deletion).Value!.State);
+    }
+
+    [Fact(DisplayName = "How nodes are is waited for while the singleton's node is heard from; a name of a volume is not")]
+    public async Task Slow_singleton()
+    {
+        _host = "node-0";
+        Journal(new NodeRegistered(Up.Description));
+        AnswerLate(asked => asked is PlacementProtocol.ListNodes ? new PlacementProtocol.NodeList([Up]) : new PlacementProtocol.Refused(RefusalKind.NotFound, "It is late."));
+        Open();
+        Assert.Equal("up", Assert.Single((await _control.ListNodesAsync(default)).Value!).State);
+        Assert.NotEqual("It is late.", (await _control.GetVolumeAsync(new VolumeName(VolumeSpec.DefaultNamespace, "pg"), default)).Reason);
+    }
+
+    [Fact(DisplayName = "An answer of the singleton that comes after the journal's says that it is not silent any more")]
+    public async Task Silent_no_more()
+    {
+        var catalogue = Open();
+        var question = new PlacementProtocol.GetVolume("pg");
+        Assert.IsType<PlacementProtocol.Refused>(await catalogue.AskAsync(question, TimeSpan.FromSeconds(5), default));
+        Assert.Equal((1, true), (catalogue.JournalAnswers, catalogue.IsSilent));
+        _placement.ExpectMsg<PlacementProtocol.GetVolume>();
+        _placement.Reply(new PlacementProtocol.Refused(RefusalKind.NotFound, "It is late."));
+        AwaitCondition(() => !catalogue.IsSilent, TimeSpan.FromSeconds(1));
+    }
+
+    [Fact(DisplayName = "A journal that is not understood leaves the answer to the singleton")]
+    public async Task Not_understood()
+    {
+        _log.State.Apply(new MetaCommand.AppendEvents(PlacementActor.StreamId, 0, "w", [new MetaNewEvent(0, new MetaPayload(1, "no-such-event/1", new byte[1]))]));
+        AnswerLate(_ => new PlacementProtocol.Refused(RefusalKind.NotFound, "It is late."));
+        Open();
+        Assert.Equal((ControlStatus.NotFound, "It is late."), Failure(await _control.GetVolumeAsync(new VolumeName(VolumeSpec.DefaultNamespace, "pg"), default)));
+    }
+
+    [Fact(DisplayName = "The record of a group that can't be read is taken away when that is asked for, and only such a one")]
+    public async Task Forgotten_record()
+    {
+        Open();
+        var book = new SnapshotGroupBook(_log);
+        await book.WriteAsync(new SnapshotGroupRecord(SnapshotGroupPhase.Ready, "good", Guid.NewGuid(), 1, [new SnapshotGroupMember(Pg.Id, "pg", 1, 1)]), 0, default);
+        _log.State.Apply(new MetaCommand.SetKey("snapshot-group/bad", 0, [99]));
+        var (status, reason) = Failure(await _control.DeleteSnapshotGroupAsync("bad", default));
+        Assert.Equal(ControlStatus.Conflict, status);
+        Assert.Contains("--forget-record", reason, StringComparison.Ordinal);
+        Assert.Equal(ControlStatus.Conflict, (await _control.ForgetSnapshotGroupAsync("good", default)).Status);
+        Assert.Equal("unreadable", (await _control.ForgetSnapshotGroupAsync("bad", default)).Value!.State);
+        Assert.Equal(ControlStatus.NotFound, (await _control.ForgetSnapshotGroupAsync("bad", default)).Status);
+        Assert.Equal(["good"], (await book.ListAsync(default)).Records.Select(record => record.Name));
+    }
+
+    [Fact(DisplayName = "A drain goes on once it is known again how the nodes are")]
+    public async Task Drain_goes_on()
+    {
+        Journal(new NodeRegistered(Up.Description));
+        var answers = false;
+        _placement.SetAutoPilot(new DelegateAutoPilot((sender, asked) =>
+        {
+            if (Volatile.Read(ref answers)) sender.Tell(asked is PlacementProtocol.ListVolumes ? new PlacementProtocol.VolumeList([]) : new PlacementProtocol.NodeList([Up]));
+            return AutoPilot.KeepRunning;
+        }));
+        var catalogue = Open();
+        var drain = _control.DrainNodeAsync(Up.Description.Name, TimeSpan.FromSeconds(20), false, default);
+        // The node by its name, and a plan that can't be made.
+        AwaitCondition(() => catalogue.JournalAnswers >= 3, TimeSpan.FromSeconds(10));
+        Volatile.Write(ref answers, true);
+        Assert.Equal("drained", (await drain).Value!.State);
+    }
+
+    [Fact(DisplayName = "An owner that does not answer a question is not asked again until another one is known")]
     public async Task Asked_again()
     {
         _placement.SetAutoPilot(new DelegateAutoPilot((sender, _) =>
@@ -121,9 +233,16 @@ public sealed class ControlPlaneSpecs : TestKit
             return AutoPilot.KeepRunning;
         }));
         var asked = 0;
-        AnswerOwners(_ => ++asked == 1 ? null : new VolumeProtocol.Refused(new VolumeId(1), IoStatus.Offline, "It is asked again."));
+        AnswerOwners(_ => Interlocked.Increment(ref asked) == 1 ? null : new VolumeProtocol.Refused(new VolumeId(1), IoStatus.Offline, "It is asked again."));
         Open();
-        Assert.Equal("It is asked again.", (await _control.GetVolumeAsync(new VolumeName(VolumeSpec.DefaultNamespace, "pg"), default)).Value!.Reason);
+        var name = new VolumeName(VolumeSpec.DefaultNamespace, "pg");
+        Assert.NotEqual("It is asked again.", (await _control.GetVolumeAsync(name, default)).Value!.Reason);
+        Assert.Equal(1, Volatile.Read(ref asked));
+        Volatile.Write(ref asked, 0);
+        var answer = _control.GetVolumeAsync(name, default);
+        AwaitCondition(() => Volatile.Read(ref asked) == 1, TimeSpan.FromSeconds(3));
+        _owner = new Tuple<ServedBy>(new ServedBy(Up.Description.Id, 2));
+        Assert.Equal("It is asked again.", (await answer).Value!.Reason);
     }
 
     private void Journal(params PlacementEvent[] events)
@@ -138,13 +257,27 @@ public sealed class ControlPlaneSpecs : TestKit
         return AutoPilot.KeepRunning;
     }));
 
-    private void LoseLeader() => _log.Status = _log.Status with { LeaderName = null };
+    private void LoseLeader(int seconds = 3) => _log.Status = _log.Status with { LeaderName = null, LeaderUnknownFor = TimeSpan.FromSeconds(seconds) };
 
-    private void Open() => _control.Open(new ControlParts("node-0", Guid.NewGuid(), _owners, _log, new VolumeMoves(_log), () => null)
+    private Catalogue Open()
     {
-        Catalogue = new Catalogue(_placement, new JournalFolds(_log), () => _host, NullLogger<Catalogue>.Instance),
-        IsReachable = name => name == "node-0",
-    });
+        Func<string, bool> isReachable = name => name == "node-0";
+        var catalogue = new Catalogue(_placement, new JournalFolds(_log), () => _host, isReachable, NullLogger<Catalogue>.Instance);
+        _control.Open(new ControlParts("node-0", Guid.NewGuid(), _owners, _log, new VolumeMoves(_log), () => null)
+        {
+            Catalogue = catalogue,
+            IsReachable = isReachable,
+            OwnerOf = _ => _owner?.Item1,
+        });
+        return catalogue;
+    }
+
+    /// <summary>Later than the time that the singleton alone has for most questions.</summary>
+    private void AnswerLate(Func<object, object> answer) => _placement.SetAutoPilot(new DelegateAutoPilot((sender, asked) =>
+    {
+        Sys.Scheduler.ScheduleTellOnce(TimeSpan.FromMilliseconds(1200), sender, answer(asked), ActorRefs.NoSender);
+        return AutoPilot.KeepRunning;
+    }));
 
     private static (ControlStatus Status, string Reason) Failure<T>(ControlResult<T> result)
         where T : class => (result.Status, result.Reason);

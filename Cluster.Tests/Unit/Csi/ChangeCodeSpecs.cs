@@ -21,6 +21,15 @@ public sealed class ChangeCodeSpecs
         _changes = new VolumeChanges(_control);
     }
 
+    [Fact(DisplayName = "What is free while nobody tells how the nodes are is UNAVAILABLE, not nothing")]
+    public async Task Unknown_capacity()
+    {
+        var lists = new VolumeLists(_control);
+        Assert.True((await lists.CapacityAsync(new GetCapacityRequest(), default)).Value!.AvailableCapacity > 0);
+        _cluster.SetState("node-1", "unknown");
+        Assert.Equal(StatusCode.Unavailable, (await lists.CapacityAsync(new GetCapacityRequest(), default)).Error!.Code);
+    }
+
     [Fact(DisplayName = "A label that is reserved is refused for what it is, and no error offers it")]
     public void Reserved()
     {

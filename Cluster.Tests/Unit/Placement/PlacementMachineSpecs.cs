@@ -121,6 +121,19 @@ public class PlacementMachineSpecs
         Assert.NotNull(PlacementMachine.Delete(_fixture.State, delete with { Expected = now }).Event);
     }
 
+    [Fact(DisplayName = "A change or deletion of a volume whose name another one has by now finds none")]
+    public void Another_of_that_name()
+    {
+        var volume = _fixture.WithNodes(3).Ready("pg").Spec.Id;
+        var other = new VolumeId(volume.Value + 1);
+        var change = new PlacementProtocol.ChangeVolume("pg", 2UL << 30, PlacementFixture.NoLabels, Id: other);
+        Assert.Contains(other.ToString(), PlacementFixture.Reason(PlacementMachine.Change(_fixture.State, _fixture.Nodes, change, _fixture.NewGuid), RefusalKind.NotFound),
+            StringComparison.Ordinal);
+        PlacementFixture.Reason(PlacementMachine.Delete(_fixture.State, new PlacementProtocol.DeleteVolume("pg", Force: true, Id: other)), RefusalKind.NotFound);
+        Assert.NotNull(PlacementMachine.Change(_fixture.State, _fixture.Nodes, change with { Id = volume }, _fixture.NewGuid).Event);
+        Assert.NotNull(PlacementMachine.Delete(_fixture.State, new PlacementProtocol.DeleteVolume("pg", Id: volume)).Event);
+    }
+
     [Fact(DisplayName = "A volume has no tombstone before its owner agreed; then its name is free and its id never again")]
     public void Delete()
     {
