@@ -19,7 +19,7 @@ public sealed class SnapshotSpecs : IDisposable
 
     /// <summary>Together more than a store of 512 MiB takes; the second alone is not.</summary>
     private const ulong HeldBytes = 180 * MiB;
-    private const ulong LaterBytes = 240 * MiB;
+    private const ulong LaterBytes = 340 * MiB;
 
     private readonly string _directory = Directory.CreateTempSubdirectory("myrmidon-snapshots-").FullName;
 

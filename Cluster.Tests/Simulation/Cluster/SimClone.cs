@@ -50,7 +50,7 @@ internal sealed class SimClone
 
     public SimNode? OwnerNode => _owner?.Host;
 
-    public bool HasOwnerItsCopy => _owner is { } owner && Seat(owner.Host).Machine is { IsFailed: false };
+    public bool HasItsCopy(NodeId node) => _seats.Any(seat => seat.Node.Id == node && seat.Machine is { IsFailed: false });
 
     /// <summary>Its first epoch is open: it needs nobody to keep the snapshot any more.</summary>
     public bool HasBegun => Journal.State.Opened != Epoch.None;

@@ -166,8 +166,8 @@ internal sealed class SimCloneClient
             case IoStatus.BadChecksum or IoStatus.DeviceError when request.Kind == SimKind.Read && ++request.BadReads <= BadReadsMax:
                 SendLater(request);
                 return;
-            // An owner whose own copy has failed knows no block's sequence. What it refused is never applied.
-            case IoStatus.Conflict when request.IsConditional && !_clone.HasOwnerItsCopy:
+            // An owner whose own copy has failed knows no block's sequence. What it refused is never applied. It may have been deposed since it sent this (seed 62).
+            case IoStatus.Conflict when request.IsConditional && !_clone.HasItsCopy(_link!.Peer):
                 _clone.Tally.Add("Conflict");
                 _open.Remove(request.Id);
                 request.Record?.Release();

@@ -27,7 +27,7 @@ public class ComparePageSpecs
             return {"iops": iops, "p50": p50, "p99": p99, "cpu": 50}
         runs = {"qemu-nbd": [run(1000, 10, 20), run(4000, 10, 40), run(2000, 10, 30)], "myrmidon": [run(500, 20, 80), run(1000, 20, 40), run(1500, 20, 60)]}
         row = compare.job_row("w4k-qd1", runs, {"w4k-qd1": 2.5})
-        assert row == "| 4 KiB random write, depth 1 | 2,000 (1,000-4,000) | 1,000 (500-1,500) | 0.50 | 10 / 20 | 30 / 60 | 3.0 / 3.0 (target 2.5: missed) | 50 / 50 |", row
+        assert row == "| 4 KiB random write, depth 1 | 2,000 (1,000-4,000) | 1,000 (500-1,500) | 0.50 | ratio >= 0.5: met | 10 / 20 | 30 / 60 | 3.0 / 3.0 (target 2.5: missed) | 50 / 50 |", row
         assert compare.columns(runs)[0].count("|") == row.count("|")
         assert compare.verdict("w4k-qd1", runs, {"w4k-qd1": 3}) == (3, True, " (target 3: met)")
         assert compare.verdict("w4k-qd1", runs, {})[1:] == (True, "")
