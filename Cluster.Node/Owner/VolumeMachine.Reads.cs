@@ -49,6 +49,12 @@ public sealed partial class VolumeMachine
         var status = from.Link is null ? IoStatus.Offline : AdmitRead(from, in read);
         if (status == IoStatus.Ok && read.Range.Count > Limits.RecordBlocksMax) status = IoStatus.OutOfRange;
         if (status == IoStatus.Ok && (_reads.Count + _heldReads.Count >= ReadsMax || _effects.Local is null)) status = IoStatus.Busy;
+        // The answer takes memory until its front end has it. One at a time is always given.
+        if (status == IoStatus.Ok && _effects.IsMemoryTight && _reads.Count + _heldReads.Count > 0)
+        {
+            _effects.OnRefusedForMemory();
+            status = IoStatus.Busy;
+        }
         if (status != IoStatus.Ok)
         {
             from.Send(FrameKind.ClientReadReply, Volume, _epoch, requestId, status, default);
