@@ -50,6 +50,9 @@ public static class ClientLimits
     /// <summary>...up to this.</summary>
     public const int BusyPauseMsMax = 160;
 
+    /// <summary>Requests that were sent back and go again with each that is answered.</summary>
+    public const int BusyPerAnswer = 2;
+
     /// <summary>
     /// Blocks whose content is remembered after a partial write, so that the next one (a log's tail) need not read them: 256 KiB a
     /// session.

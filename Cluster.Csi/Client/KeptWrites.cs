@@ -65,7 +65,7 @@ internal sealed class KeptWrites(KeptBudget budget)
     public void Add(ulong sequence, ulong requestId, IoBuffer record)
     {
         if (sequence == _last) return;
-        if (sequence < _last || !budget.TryTake(record.CapacityBytes))
+        if (sequence < _last || !budget.TryTake(record.RoomBytes))
         {
             Miss(sequence);
             return;
@@ -98,7 +98,7 @@ internal sealed class KeptWrites(KeptBudget budget)
     {
         var write = _writes.Dequeue();
         _bytes -= write.Record.CapacityBytes;
-        budget.Give(write.Record.CapacityBytes);
+        budget.Give(write.Record.RoomBytes);
         write.Record.Release();
     }
 }

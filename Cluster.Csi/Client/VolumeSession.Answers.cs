@@ -7,10 +7,15 @@ namespace Cluster.Csi.Client;
 public sealed partial class VolumeSession
 {
     private readonly byte[] _scratch = new byte[Limits.BlockBytes];
-    private readonly List<ulong> _busy = [];
+
+    /// <summary>Requests that the owner sent back, and that wait to go again, in the order that they came.</summary>
+    private readonly Queue<ulong> _busy = new();
     private readonly Action _sendBusy;
     private ILoopTimer? _busyTimer;
     private int _busyPauseMs = ClientLimits.BusyPauseMs;
+
+    /// <summary>How many of them the next pause lets go: one after each that was sent back, twice as many after each pause in which none was.</summary>
+    private int _busyWindow = 1;
 
     void IFrameHandler.OnFrame(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)
     {
@@ -78,6 +83,8 @@ public sealed partial class VolumeSession
         }
         if (_state == State.Ready) _attempts = 0;
         TrimKept();
+        // The owner takes requests: with each that is done two more go, so that what is on its way doubles with each round.
+        if (_busy.Count > 0) SendBusy(ClientLimits.BusyPerAnswer);
     }
 
     private static LoopWait WaitOf(FrameKind kind) =>
@@ -106,23 +113,41 @@ public sealed partial class VolumeSession
     /// </summary>
     private void SendAgainLater(SessionRequest request)
     {
-        _busy.Add(request.Id);
-        if (_busyTimer is not null) return;
+        _busy.Enqueue(request.Id);
+        _busyWindow = 1;
+        PauseBusy();
+    }
+
+    private void PauseBusy()
+    {
+        if (_busyTimer is not null || _busy.Count == 0 || _state != State.Ready) return;
         _busyTimer = Loop.Schedule(_busyPauseMs, _sendBusy);
         _busyPauseMs = Math.Min(_busyPauseMs * 2, ClientLimits.BusyPauseMsMax);
     }
 
+    /// <summary>After the pause. One that went before may be held at the owner and get no answer for long: others have their turn all the same.</summary>
     private void SendBusy()
     {
         _busyTimer = null;
-        for (var index = 0; index < _busy.Count && MaySend; index++)
-        {
-            if (SlotOf(_busy[index]) is not { } request) continue;
-            if (request.Operation is { Request.Abandoned: true } operation) GiveUp(operation, IoStatus.Offline);
-            else Send(request);
-        }
-        _busy.Clear();
+        SendBusy(_busyWindow);
+        _busyWindow = Math.Min(_busyWindow * 2, (int)Limits.SessionWindowRequestsMax);
+        PauseBusy();
         Pump();
+    }
+
+    private void SendBusy(int count)
+    {
+        while (count > 0 && MaySend && _busy.TryDequeue(out var id))
+        {
+            if (SlotOf(id) is not { } request) continue;
+            if (request.Operation is { Request.Abandoned: true } operation)
+            {
+                GiveUp(operation, IoStatus.Offline);
+                continue;
+            }
+            Send(request);
+            count--;
+        }
     }
 
     private static FrameKind AnswerTo(FrameKind kind) => kind switch

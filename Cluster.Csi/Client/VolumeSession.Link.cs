@@ -59,6 +59,7 @@ public sealed partial class VolumeSession
         _link?.Close();
         _link = null;
         _busy.Clear();
+        _busyWindow = 1;
         _keptFlush = false;
         _openTimer?.Cancel();
         _openTimer = null;

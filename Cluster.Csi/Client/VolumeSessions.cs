@@ -13,14 +13,15 @@ public sealed record VolumeOpen(IoStatus Status, VolumeSession? Session, string 
 /// The sessions of this process, one per volume, shared by all that use it (R11) and kept as long as somebody does. Any thread.
 /// </summary>
 /// <param name="onFound">An owner that was lost is found again: how long I/O was held, and of that the milliseconds since the owner was reached. On the loop.</param>
-public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers, Action<long, long>? onFound = null)
+/// <param name="keptBytesMax">What the sessions keep together (R13).</param>
+public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers, Action<long, long>? onFound = null, long keptBytesMax = Limits.KeptBytesOfProcessMax)
 {
     private readonly ILogger _logger = loggers.CreateLogger("Myrmidon.Client");
     private readonly Lock _lock = new();
     private readonly Dictionary<VolumeId, VolumeSession> _sessions = [];
 
     /// <summary>What the sessions keep together (R13).</summary>
-    public KeptBudget Kept { get; } = new();
+    public KeptBudget Kept { get; } = new(keptBytesMax);
 
     /// <summary>The cipher of a volume's next session; null: it is not encrypted. Whoever makes it disposes of it. Nobody has keys yet.</summary>
     internal Func<VolumeInfo, BlockCipher?>? CipherOf { get; init; }

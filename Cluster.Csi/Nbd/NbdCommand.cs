@@ -12,9 +12,6 @@ internal sealed class NbdCommand
     public ulong OffsetBytes;
     public uint LengthBytes;
 
-    /// <summary>Payload bytes counted against the connection's and the server's bounds.</summary>
-    public long CountedBytes;
-
     /// <summary>Where the next chunk begins.</summary>
     public ulong CursorBytes;
     public int ChunksOpen;
@@ -36,7 +33,7 @@ internal sealed class NbdCommand
     public void Begin(ulong cookie, NbdCommandType type, NbdCommandFlags flags, ulong offsetBytes, uint lengthBytes)
     {
         (Cookie, Type, Flags, OffsetBytes, LengthBytes) = (cookie, type, flags, offsetBytes, lengthBytes);
-        (CountedBytes, CursorBytes, ChunksOpen, Status, DoneSent) = (0, offsetBytes, 0, IoStatus.Ok, false);
+        (CursorBytes, ChunksOpen, Status, DoneSent) = (offsetBytes, 0, IoStatus.Ok, false);
         Gathered.Clear();
     }
 }
@@ -50,6 +47,9 @@ internal sealed class NbdChunk : BlockRequest
     /// <summary>Payload of a write or read; one reference is ours.</summary>
     public IoBuffer? Buffer;
     public int FilledBytes;
+
+    /// <summary>Payload bytes counted against the connection's and the server's bounds.</summary>
+    public long CountedBytes;
 
     /// <summary>In the connection's set of chunks at the device.</summary>
     public int Index;

@@ -16,6 +16,9 @@ internal sealed partial class NbdConnection
     /// <summary>Chunks at the device, so that they can be told that their client is gone.</summary>
     private readonly List<NbdChunk> _atDevice = [];
     private NbdCommand? _receiving;
+
+    /// <summary>A read of which not all pieces were asked for yet; no further command is taken meanwhile.</summary>
+    private NbdCommand? _reading;
     private NbdChunk? _filling;
 
     private void BeginTransmission(NbdExportOpen open)
@@ -32,14 +35,29 @@ internal sealed partial class NbdConnection
         NbdLog.Using(_server.Logger, _client, open.FullName);
     }
 
-    /// <summary>Below the bounds: one command may go over that of bytes by its own size.</summary>
-    private bool MayTakeCommand() =>
-        _state is not (State.Command or State.Payload) ||
-        (_commands < NbdLimits.CommandsMax && _countedBytes < NbdLimits.ConnectionBytesMax &&
-            _socket.QueuedBytes <= NbdLimits.OutQueueBytesMax && _server.MayTake(this, _countedBytes));
+    /// <summary>Below the bounds, for a command or for the next piece of one: a piece may go over that of bytes by its own size.</summary>
+    private bool MayTakeCommand()
+    {
+        if (_state is not (State.Command or State.Payload)) return true;
+        var isBegun = _state == State.Payload || _reading is not null;
+        if (isBegun && !_server.Options.HasLimit) return true;
+        return (isBegun || _commands < NbdLimits.CommandsMax) && _socket.QueuedBytes <= NbdLimits.OutQueueBytesMax &&
+            (IsNextWithoutData || ((_countedBytes < _server.Options.ConnectionBytesMax || _atDevice.Count == 0) && _server.MayTake(this)));
+    }
+
+    /// <summary>What needs no memory, and may be what makes some: a trim where writes wait for room (R21), or a flush.</summary>
+    private bool IsNextWithoutData => _state == State.Command && _reading is null && _in is not null && Available.Length >= NbdProtocol.RequestBytes
+        && (NbdCommandType)U16(Available, 6) is NbdCommandType.Flush or NbdCommandType.Trim or NbdCommandType.WriteZeroes or NbdCommandType.Disconnect;
+
+    /// <summary>Nothing is on its way, and little waits to be sent: a piece may always be.</summary>
+    internal bool IsSpare => _server.Options.HasLimit ? _atDevice.Count == 0 && !IsUnread && (_reading is not { } read || !IsGathered(read) || _server.MayGather(this)) : _countedBytes == 0;
+
+    /// <summary>Its client leaves replies where they are.</summary>
+    internal bool IsUnread => _socket.QueuedBytes > NbdLimits.SpareQueueBytesMax;
 
     private bool TakeCommand()
     {
+        if (Available.Length < NbdProtocol.RequestBytes) return false;
         if (!MayTakeCommand())
         {
             Wait();
@@ -90,13 +108,11 @@ internal sealed partial class NbdConnection
         switch (command.Type)
         {
             case NbdCommandType.Write:
-                Count(command);
                 _receiving = command;
                 _state = State.Payload;
                 BeginChunk();
                 break;
             case NbdCommandType.Read:
-                Count(command);
                 _flow!.Charge(command.LengthBytes);
                 StartRead(command);
                 break;
@@ -118,15 +134,12 @@ internal sealed partial class NbdConnection
         }
     }
 
-    private void Count(NbdCommand command)
+    /// <summary>Smaller pieces where there is no memory, which is when nothing else is on its way.</summary>
+    private ulong ChunkEnd(NbdCommand command)
     {
-        command.CountedBytes = command.LengthBytes;
-        _countedBytes += command.LengthBytes;
-        _server.Count(command.LengthBytes);
+        var chunkBytes = (ulong)(!_server.Options.HasLimit || _server.HasMemory ? NbdLimits.ChunkBytes : NbdLimits.SpareChunkBytes);
+        return Math.Min(command.EndBytes, (command.CursorBytes / chunkBytes * chunkBytes) + chunkBytes);
     }
-
-    private static ulong ChunkEnd(NbdCommand command) =>
-        Math.Min(command.EndBytes, (command.CursorBytes / NbdLimits.ChunkBytes * NbdLimits.ChunkBytes) + NbdLimits.ChunkBytes);
 
     private NbdChunk NewChunk(NbdCommand command, BlockOperation operation, ulong fromBytes, ulong lengthBytes)
     {
@@ -143,6 +156,9 @@ internal sealed partial class NbdConnection
     {
         chunk.Buffer = BufferPool.Shared.Rent((int)chunk.LengthBytes);
         chunk.Data = chunk.Buffer.Memory[..(int)chunk.LengthBytes];
+        chunk.CountedBytes = (long)chunk.LengthBytes;
+        _countedBytes += chunk.CountedBytes;
+        _server.Count(chunk.CountedBytes);
     }
 
     private void SubmitWhole(NbdCommand command, BlockOperation operation)
@@ -155,9 +171,24 @@ internal sealed partial class NbdConnection
 
     private void StartRead(NbdCommand command)
     {
+        _reading = command;
+        GoOnReading();
+    }
+
+    /// <summary>Asks for the next pieces, as far as there is memory for them. The first one was allowed with the command, or by <see cref="Resume"/>.</summary>
+    private void GoOnReading()
+    {
+        var command = _reading!;
         command.ChunksOpen++;
+        var isFirst = true;
         while (!command.AllSubmitted)
         {
+            if (!isFirst && !MayTakeCommand())
+            {
+                Wait();
+                break;
+            }
+            isFirst = false;
             var end = ChunkEnd(command);
             var chunk = NewChunk(command, BlockOperation.Read, command.CursorBytes, end - command.CursorBytes);
             AttachBuffer(chunk);
@@ -165,6 +196,7 @@ internal sealed partial class NbdConnection
             if (IsGathered(command)) command.Gathered.Add(chunk);
             Submit(chunk);
         }
+        if (command.AllSubmitted) _reading = null;
         command.ChunksOpen--;
         EndIfDone(command);
     }
@@ -198,8 +230,10 @@ internal sealed partial class NbdConnection
         command.CursorBytes += chunk.LengthBytes;
         _filling = null;
         if (command.AllSubmitted) (_receiving, _state) = (null, State.Command);
-        else BeginChunk();
         Submit(chunk);
+        if (_receiving != command) return;
+        if (MayTakeCommand()) BeginChunk();
+        else Wait();
     }
 
     private void Submit(NbdChunk chunk)
@@ -222,6 +256,8 @@ internal sealed partial class NbdConnection
         if (_state != State.Closed) OnChunkAnswered(chunk, status);
         if (command.Type != NbdCommandType.Read || !IsGathered(command)) Free(chunk);
         EndIfDone(command);
+        // More of a command that is not whole yet may fit now.
+        if (_reading is not null || _receiving is not null) Resume();
     }
 
     private void EndIfDone(NbdCommand command)
@@ -235,16 +271,18 @@ internal sealed partial class NbdConnection
     {
         chunk.Buffer?.Release();
         (chunk.Buffer, chunk.Data) = (null, default);
+        _countedBytes -= chunk.CountedBytes;
+        if (chunk.CountedBytes > 0) _server.Uncount(chunk.CountedBytes);
+        chunk.CountedBytes = 0;
         _server.Return(chunk);
     }
 
     private void Recycle(NbdCommand command)
     {
         foreach (var chunk in command.Gathered) Free(chunk);
+        if (command.Gathered.Count > 0) _server.EndGathering(this);
         command.Gathered.Clear();
         _commands--;
-        _countedBytes -= command.CountedBytes;
-        _server.Uncount(command.CountedBytes);
         _server.Return(command);
     }
 
@@ -260,6 +298,12 @@ internal sealed partial class NbdConnection
             if (receiving.ChunksOpen == 0) Recycle(receiving);
         }
         _receiving = null;
+        if (_reading is { } reading)
+        {
+            reading.CursorBytes = reading.EndBytes;
+            if (reading.ChunksOpen == 0) Recycle(reading);
+        }
+        _reading = null;
         _device?.Close();
         _device = null;
     }

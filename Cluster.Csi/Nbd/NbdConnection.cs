@@ -10,7 +10,7 @@ namespace Cluster.Csi.Nbd;
 /// ClientFlags -> OptionHeader &lt;-> OptionData -> Command &lt;-> Payload -> Draining (DISC) -> Closed
 ///                     (Discard swallows what is too long, in both phases)
 /// </code>
-/// Reading stops while an option is being answered and while the bounds on commands in flight are reached.
+/// Reading stops while an option is being answered and while the bounds on commands in flight are reached, also within a payload, between two pieces.
 /// </summary>
 internal sealed partial class NbdConnection : ISocketEvents
 {
@@ -103,7 +103,7 @@ internal sealed partial class NbdConnection : ISocketEvents
         }
         if (_in is null)
         {
-            _in = BufferPool.Shared.Rent(NbdLimits.ReceiveBytes);
+            _in = BufferPool.Shared.Rent(_server.Options.ReceiveBytes);
             _from = _end = 0;
         }
         var room = MakeRoom(_in);
@@ -208,6 +208,10 @@ internal sealed partial class NbdConnection : ISocketEvents
     {
         if (!_waiting || _state == State.Closed || _answering || !MayTakeCommand()) return;
         _waiting = false;
+        if (_reading is not null) GoOnReading();
+        else if (_state == State.Payload && _filling is null) BeginChunk();
+        // Submitting may have brought the next bound.
+        if (_waiting || _state == State.Closed) return;
         _socket.ResumeReading();
         if (_in is null) return;
         Parse();

@@ -29,6 +29,18 @@ public static class NbdLimits
     /// <summary>The same over all connections of the server.</summary>
     public const long ServerBytesMax = 256L << 20;
 
+    /// <summary>What a connection of which nothing is on its way may always take in, so that none waits for ever for the others.</summary>
+    public const int SpareChunkBytes = 64 << 10;
+
+    /// <summary>Unsent replies of a connection up to which that holds.</summary>
+    public const long SpareQueueBytesMax = 256 << 10;
+
+    /// <summary>So long has a read that goes out as one to get its next piece from the device, before others have their turn to take memory beyond the bounds.</summary>
+    public const int GatherTurnMs = 1000;
+
+    /// <summary>How often connections that wait for memory look whether there is some.</summary>
+    public const int StarvedLookMs = 5;
+
     /// <summary>
     /// No further command is taken from a client that leaves more bytes of replies unread. At least the bound of the loop's out queue,
     /// so that it tells
@@ -63,7 +75,7 @@ public static class NbdLimits
     /// <summary>Connections of one server.</summary>
     public const int ConnectionsMax = 1024;
 
-    /// <summary>Receive buffer of a connection that has bytes to be read; an idle one has none.</summary>
+    /// <summary>Receive buffer of a connection that has bytes to be read, unless memory is short; an idle one has none.</summary>
     public const int ReceiveBytes = 128 << 10;
 
     /// <summary>Receives of one connection in one turn, so that others get theirs.</summary>

@@ -22,6 +22,13 @@ public sealed class NbdServer : IDeviceLinks
     private readonly Stack<NbdChunk> _freeChunks = [];
     private readonly CancellationTokenSource _stopping = new();
     private readonly HashSet<NbdConnection> _starved = [];
+    private readonly Action _lookForMemory;
+    private NbdConnection? _gathering;
+    private long _gatheringSinceMs;
+    private readonly Action _resumeStarved;
+    private long _memoryWaits;
+    private bool _looks;
+    private bool _resumes;
     private long _countedBytes;
     private readonly List<string> _unixPaths = [];
 
@@ -35,6 +42,7 @@ public sealed class NbdServer : IDeviceLinks
     {
         (Options, _loop, Exports) = (options, loop, exports);
         Logger = loggers.CreateLogger("Myrmidon.Nbd");
+        (_lookForMemory, _resumeStarved) = (LookForMemory, ResumeStarved);
     }
 
     internal NbdOptions Options { get; }
@@ -144,28 +152,74 @@ public sealed class NbdServer : IDeviceLinks
         _connections.Remove(connection);
         if (connection.ExportName is { } export && !_connections.Any(other => other.IsOf(export))) _flows.Remove(export);
         _starved.Remove(connection);
+        EndGathering(connection);
     }
 
-    /// <summary>A connection that has nothing in flight may always take one command, so that none waits for ever.</summary>
-    internal bool MayTake(NbdConnection connection, long itsBytes)
+    /// <summary>Within the bounds of the server and of the process.</summary>
+    internal bool HasMemory => _countedBytes < Options.BytesMax && !Options.IsMemoryTight();
+
+    /// <summary>
+    /// There is memory for one piece more, or the connection has none of it now and may have a small one: one that waits for a volume without an owner must not keep out the others.
+    /// </summary>
+    internal bool MayTake(NbdConnection connection)
     {
-        if (_countedBytes < NbdLimits.ServerBytesMax || itsBytes == 0) return true;
-        _starved.Add(connection);
+        if (HasMemory || connection.IsSpare) return true;
+        if (_starved.Add(connection)) _memoryWaits++;
+        // Without a limit what gets free is counted here, and wakes who waits (Uncount).
+        if (_looks || !Options.HasLimit) return false;
+        _looks = true;
+        _loop.Schedule(NbdLimits.StarvedLookMs, _lookForMemory);
         return false;
     }
 
-    /// <summary>Payload bytes in flight over all connections.</summary>
-    internal long CountedBytes => _countedBytes;
+    /// <summary>
+    /// A read whose reply goes out as one takes memory for all of it, piece by piece: without memory for them all, one at a time does. Asked before each piece. Who gets no further, for its volume has
+    /// no owner or its client does not read, keeps what it has and loses the turn.
+    /// </summary>
+    internal bool MayGather(NbdConnection connection)
+    {
+        var now = _loop.NowMs;
+        if (_gathering is { } other && other != connection && now - _gatheringSinceMs <= NbdLimits.GatherTurnMs && !other.IsUnread) return false;
+        (_gathering, _gatheringSinceMs) = (connection, now);
+        return true;
+    }
+
+    internal void EndGathering(NbdConnection connection)
+    {
+        if (_gathering == connection) _gathering = null;
+    }
+
+    /// <summary>Memory of the process gets free without a word.</summary>
+    private void LookForMemory()
+    {
+        _looks = false;
+        ResumeStarved();
+    }
+
+    private void ResumeStarved()
+    {
+        _resumes = false;
+        if (_starved.Count == 0) return;
+        var starved = _starved.ToArray();
+        _starved.Clear();
+        foreach (var connection in starved) connection.Resume();
+    }
+
+    /// <summary>Payload bytes in flight over all connections. Any thread, roughly.</summary>
+    public long CountedBytes => Volatile.Read(ref _countedBytes);
+
+    /// <summary>Times that a connection was not read further for want of memory. Any thread.</summary>
+    public long MemoryWaits => Volatile.Read(ref _memoryWaits);
 
     internal void Count(long bytes) => _countedBytes += bytes;
 
     internal void Uncount(long bytes)
     {
         _countedBytes -= bytes;
-        if (_starved.Count == 0 || _countedBytes >= NbdLimits.ServerBytesMax) return;
-        var starved = _starved.ToArray();
-        _starved.Clear();
-        foreach (var connection in starved) connection.Resume();
+        if (_starved.Count == 0 || _resumes || !HasMemory) return;
+        // Not from within what a connection is doing now.
+        _resumes = true;
+        _loop.Post(_resumeStarved);
     }
 
     internal NbdCommand Rent() => _freeCommands.Count > 0 ? _freeCommands.Pop() : new NbdCommand();

@@ -1,11 +1,10 @@
 using System.Buffers;
-using System.Runtime.InteropServices;
 using Cluster.Messages.Model;
 
 namespace Cluster.Messages.Wire;
 
 /// <summary>
-/// A pooled buffer of native memory, aligned to 4 KiB, that block bytes live in from the socket to the disk. Reference counted (thread-safe):
+/// A pooled buffer of native memory, aligned to 4 KiB unless it is smaller, that block bytes live in from the socket to the disk. Reference counted (thread-safe):
 /// the one who rents it holds one reference; whoever keeps it beyond the call it was given in takes another with <see cref="AddReference"/>.
 /// </summary>
 public sealed unsafe class IoBuffer : MemoryManager<byte>
@@ -14,14 +13,16 @@ public sealed unsafe class IoBuffer : MemoryManager<byte>
     private readonly byte* _memory;
     private int _references;
 
-    internal IoBuffer(BufferPool pool, int sizeClass, int capacityBytes)
+    internal IoBuffer(BufferPool pool, int sizeClass, int capacityBytes, int roomBytes, byte* memory)
     {
-        (_pool, SizeClass, CapacityBytes) = (pool, sizeClass, capacityBytes);
-        _memory = (byte*)NativeMemory.AlignedAlloc((nuint)capacityBytes, Limits.BlockBytes);
-        GC.AddMemoryPressure(capacityBytes);
+        (_pool, SizeClass, CapacityBytes, RoomBytes) = (pool, sizeClass, capacityBytes, roomBytes);
+        _memory = memory;
     }
 
     public int CapacityBytes { get; }
+
+    /// <summary>Memory that it takes once all of it was written to: whole pages, but for the smallest.</summary>
+    public int RoomBytes { get; }
 
     /// <summary>Bytes in use, set by whoever filled the buffer.</summary>
     public int Length { get; set; }
@@ -52,12 +53,6 @@ public sealed unsafe class IoBuffer : MemoryManager<byte>
     {
         Length = lengthBytes;
         Volatile.Write(ref _references, 1);
-    }
-
-    internal void Free()
-    {
-        NativeMemory.AlignedFree(_memory);
-        GC.RemoveMemoryPressure(CapacityBytes);
     }
 
     public override Span<byte> GetSpan() => Whole;

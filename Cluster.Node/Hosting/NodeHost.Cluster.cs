@@ -4,9 +4,11 @@ using Akka.Actor;
 using Cluster.Csi.Client;
 using Cluster.Csi.Nbd;
 using Cluster.Messages.Protocol;
+using Cluster.Messages.Wire;
 using Cluster.Node.Api;
 using Cluster.Node.Hosting.Control;
 using Cluster.Node.Hosting.Membership;
+using Cluster.Node.Hosting.Memory;
 using Cluster.Node.Hosting.Serialization;
 using Cluster.Node.Hosting.Volumes;
 using Cluster.Node.Journal;
@@ -103,9 +105,11 @@ public sealed partial class NodeHost
     private (OwnerGateway Gateway, NbdServer Server, VolumeSessions Sessions) StartNbd(VolumeRuntime runtime, NodeActors actors, Catalogue catalogue)
     {
         var gateway = new OwnerGateway(runtime, catalogue, () => actors.Volumes);
-        var sessions = new VolumeSessions(gateway, _loggers, runtime.Failovers.CountFrontEnd);
+        var sessions = new VolumeSessions(gateway, _loggers, runtime.Failovers.CountFrontEnd, _plan.KeptBytes);
         runtime.Failovers.Expose(sessions.Kept);
-        var server = new NbdServer(new NbdOptions(), gateway, sessions, _loggers);
+        var options = new NbdOptions(ConnectionsMax: _plan.ConnectionsMax, BytesMax: _plan.FrontEndBytes, ReceiveBytes: _plan.ReceiveBytes) { ConnectionBytesMax = _plan.ConnectionBytes, HasLimit = _plan.LimitBytes > 0 };
+        if (options.HasLimit) options = options with { IsMemoryTight = () => BufferPool.Shared.IsTight };
+        var server = new NbdServer(options, gateway, sessions, _loggers);
         try
         {
             server.Start(new IPEndPoint(Bind(), _options.NbdPort), _options.NbdSocket.Length > 0 ? _options.NbdSocket : null);
@@ -115,6 +119,7 @@ public sealed partial class NodeHost
             throw new NodeStartException($"NBD can't listen on port {_options.NbdPort} (myrmidon.nbd-port): {e.Message}", e);
         }
         StageMetrics.Expose(_metrics, server.Statistics);
+        MemoryMetrics.Expose(_metrics, _plan, server, sessions.Kept, runtime);
         Nbd = server.EndPoint;
         _parts.Add("the NBD server", server.Stop);
         _health.Report("nbd", HealthState.Healthy);

@@ -7,6 +7,7 @@ using Cluster.Node.Hosting.Control;
 using Cluster.Node.Hosting.Devices;
 using Cluster.Node.Hosting.FrontEnds;
 using Cluster.Node.Hosting.Membership;
+using Cluster.Node.Hosting.Memory;
 using Cluster.Node.Hosting.Options;
 using Cluster.Node.Hosting.Recovery;
 using Cluster.Node.Hosting.Volumes;
@@ -39,6 +40,7 @@ public sealed partial class NodeHost
 
     private readonly ProvisionedBytes _provisioned = new();
     private readonly NodeOptions _options;
+    private readonly MemoryPlan _plan;
     private readonly Config _operatorFile;
     private readonly ILoggerFactory _loggers;
     private readonly ILogger _log;
@@ -55,8 +57,10 @@ public sealed partial class NodeHost
     private volatile HostDevices? _csiDevices;
     private volatile bool _stopping;
 
-    public NodeHost(NodeOptions options, Config operatorFile, ILoggerFactory loggers)
+    /// <param name="plan">How the process' memory is divided; null: it has no limit.</param>
+    public NodeHost(NodeOptions options, Config operatorFile, ILoggerFactory loggers, MemoryPlan? plan = null)
     {
+        _plan = plan ?? MemoryPlan.Of(options with { MemoryLimitBytes = 0 }, null).Plan!;
         (_options, _operatorFile, _loggers) = (options, operatorFile, loggers);
         _log = loggers.CreateLogger("Myrmidon.Node");
         _parts = new StopList(_log);
@@ -104,6 +108,7 @@ public sealed partial class NodeHost
         loop.Start();
         CheckCluster(store, directory);
         StoreMetrics.Expose(_metrics, store, _provisioned, _options.OverCommitPercent);
+        MemoryMetrics.Expose(_metrics, _plan, store);
         StageMetrics.Expose(_metrics, loop.Stages);
         ThreadMetrics.Expose(_metrics, [LoopThread, .. Enum.GetValues<DiskLane>().Select(lane => $"{DiskThreads} {lane}")]);
         var journal = StartJournal(directory, NodeRecovery.ClusterOf(store), out var member);
@@ -123,6 +128,7 @@ public sealed partial class NodeHost
             Failovers = new FailoverMetrics(_metrics),
             Snapshots = new SnapshotMetrics(_metrics),
             LimitMetrics = new LimitMetrics(_metrics),
+            VolumeBytesMax = _plan.VolumeBytes,
         };
         runtime.OwnedVolumes.Expose(_metrics);
         var (bridge, meshPort) = await StartMeshAsync(runtime, () => member.Directory, () => member.Value);
@@ -188,7 +194,7 @@ public sealed partial class NodeHost
     {
         var scheduler = new ThreadDiskScheduler(loop, DiskThreads);
         var opened = BlockStore.Open(
-            new StoreOptions { CapacityBytes = _options.CapacityBytes, MapCacheBytes = _options.MapCacheBytes }, loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"),
+            new StoreOptions { CapacityBytes = _options.CapacityBytes, MapCacheBytes = _plan.MapCacheBytes }, loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"),
             [.. _options.Disks.Select(FileDisk.Further)]);
         if (opened.Store is not { } store)
         {

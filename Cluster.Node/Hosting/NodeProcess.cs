@@ -1,6 +1,7 @@
 using Akka.Configuration;
 using Cluster.Node.Cli;
 using Cluster.Node.Hosting.Logging;
+using Cluster.Node.Hosting.Memory;
 using Cluster.Node.Hosting.Options;
 using Microsoft.Extensions.Logging;
 
@@ -37,9 +38,12 @@ public static partial class NodeProcess
         await using var logging = NodeLogging.Build(options.Name, options.LogLevel);
         var loggers = (ILoggerFactory)logging.GetService(typeof(ILoggerFactory))!;
         var log = loggers.CreateLogger("Myrmidon.Node");
+        // Settings that loaded have a plan.
+        var plan = MemoryPlan.Of(options, ContainerMemory.LimitBytes()).Plan ?? MemoryPlan.Unlimited;
+        using var memory = MemoryGuard.Start(plan, log);
         while (true)
         {
-            var host = new NodeHost(options, akka, loggers);
+            var host = new NodeHost(options, akka, loggers, plan);
             var (exit, anew) = await RunAsync(host, options, log, error, cancellation);
             if (!host.StandsDown.IsCancellationRequested || cancellation.IsCancellationRequested) return (exit, anew);
             LogStandsDown(log, DataDirectory.PutJournalAside(options.DataDirectory, host.EraToPutAside));

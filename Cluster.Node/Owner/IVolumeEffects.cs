@@ -22,6 +22,15 @@ public interface IVolumeEffects
     /// <summary>Milliseconds since 1970 by the host's clock: for schedules that outlive a process, and for nothing else.</summary>
     ulong NowUnixMs { get; }
 
+    /// <summary>The node has little memory left for requests: those that can wait are refused as Busy, and come again.</summary>
+    bool IsMemoryTight { get; }
+
+    /// <summary>What the writes of one volume may take of the node's memory, pending, held and throttled; long.MaxValue: no more is said than by Limits.</summary>
+    long VolumeBytesMax { get; }
+
+    /// <summary>One was. For metrics.</summary>
+    void OnRefusedForMemory();
+
     /// <summary>What all volumes of this node share when they repair.</summary>
     NodeRepair Repair { get; }
 

@@ -17,7 +17,10 @@ internal struct PendingRecord
 /// <summary>The un-committed records of a volume, by sequence: dense, bounded by <see cref="Limits.PendingRecordsMax"/> and <see cref="Limits.PendingBytesMax"/>.</summary>
 internal sealed class PendingRing
 {
-    private readonly PendingRecord[] _records = new PendingRecord[Limits.PendingRecordsMax];
+    /// <summary>Places of a volume that does little; the ring grows to <see cref="Limits.PendingRecordsMax"/> with what is pending at one time.</summary>
+    private const int PlacesMin = 16;
+
+    private PendingRecord[] _records = new PendingRecord[PlacesMin];
 
     /// <summary>Everything up to here is committed.</summary>
     public ulong Base { get; private set; }
@@ -32,6 +35,9 @@ internal sealed class PendingRing
 
     private long _creditOfBase;
 
+    /// <summary>Most records at one time since the last <see cref="Trim"/>.</summary>
+    private int _most;
+
     public int Count => (int)(Last - Base);
 
     public bool IsFull => Count >= Limits.PendingRecordsMax || Bytes >= Limits.PendingBytesMax;
@@ -41,7 +47,7 @@ internal sealed class PendingRing
         get
         {
             Invariant.That(sequence > Base && sequence <= Last, "a pending record was asked for that is not pending");
-            return ref _records[sequence % Limits.PendingRecordsMax];
+            return ref _records[sequence % (uint)_records.Length];
         }
     }
 
@@ -50,6 +56,7 @@ internal sealed class PendingRing
     {
         while (Base < Last) Remove();
         (Base, Last, Bytes) = (committed, committed, 0);
+        if (_records.Length > PlacesMin) _records = new PendingRecord[PlacesMin];
         _creditOfBase = CreditTaken;
     }
 
@@ -63,18 +70,34 @@ internal sealed class PendingRing
     public void Add(IoBuffer buffer, in RecordHeader header, ClientRoute replyTo)
     {
         Invariant.That(Count < Limits.PendingRecordsMax, "the pending ring ran over");
+        if (Count == _records.Length) Resize(_records.Length * 2);
         Last++;
         Invariant.That(header.Sequence == Last, "a record was given a sequence that is not the next one");
         CreditTaken += CostOf(in header);
-        _records[Last % Limits.PendingRecordsMax] = new PendingRecord { Buffer = buffer, Header = header, ReplyTo = replyTo, CreditEnd = CreditTaken };
+        _records[Last % (uint)_records.Length] = new PendingRecord { Buffer = buffer, Header = header, ReplyTo = replyTo, CreditEnd = CreditTaken };
         Bytes += buffer.Length;
+        _most = Math.Max(_most, Count);
+    }
+
+    /// <summary>Called now and then: a ring of which little was used lately gets smaller.</summary>
+    public void Trim()
+    {
+        if (_most < _records.Length / 4 && Count <= _records.Length / 2 && _records.Length > PlacesMin) Resize(_records.Length / 2);
+        _most = Count;
+    }
+
+    private void Resize(int places)
+    {
+        var resized = new PendingRecord[places];
+        for (var sequence = Base + 1; sequence <= Last; sequence++) resized[sequence % (uint)places] = this[sequence];
+        _records = resized;
     }
 
     /// <summary>The oldest is committed: its buffer is released.</summary>
     public void Remove()
     {
         Base++;
-        ref var record = ref _records[Base % Limits.PendingRecordsMax];
+        ref var record = ref _records[Base % (uint)_records.Length];
         Bytes -= record.Buffer!.Length;
         _creditOfBase = record.CreditEnd;
         record.Buffer.Release();
@@ -85,7 +108,7 @@ internal sealed class PendingRing
     {
         for (var sequence = Base + 1; sequence <= Last; sequence++)
         {
-            ref var record = ref _records[sequence % Limits.PendingRecordsMax];
+            ref var record = ref _records[sequence % (uint)_records.Length];
             if (record.ReplyTo.Link == link) record.ReplyTo = default;
         }
     }
@@ -95,7 +118,7 @@ internal sealed class PendingRing
     {
         for (var sequence = Last; sequence > Base; sequence--)
         {
-            if (_records[sequence % Limits.PendingRecordsMax].Header.Range.Contains(block)) return sequence;
+            if (_records[sequence % (uint)_records.Length].Header.Range.Contains(block)) return sequence;
         }
         return 0;
     }
@@ -106,7 +129,7 @@ internal sealed class PendingRing
         ulong highest = 0;
         for (var sequence = Base + 1; sequence <= Last; sequence++)
         {
-            ref var header = ref _records[sequence % Limits.PendingRecordsMax].Header;
+            ref var header = ref _records[sequence % (uint)_records.Length].Header;
             if (header.Session == session) highest = Math.Max(highest, header.RequestId);
         }
         return highest;
@@ -116,7 +139,7 @@ internal sealed class PendingRing
     {
         for (var sequence = Last; sequence > Base; sequence--)
         {
-            ref var header = ref _records[sequence % Limits.PendingRecordsMax].Header;
+            ref var header = ref _records[sequence % (uint)_records.Length].Header;
             if (header.RequestId == requestId && header.Session == session) return sequence;
         }
         return 0;

@@ -250,7 +250,7 @@ public sealed partial class VolumeMachine
 
     /// <summary>Within the node's pace, and not where client I/O would have to wait behind it.</summary>
     private bool MaySend(ReplicaSession session, CatchUp catchUp) => catchUp.UnackedBytes < Limits.CatchUpWindowBytes
-        && session.Link!.QueuedBytes <= CatchUpQueuedBytesMax && _effects.Repair.CatchUp.IsOpen(_effects.NowMs);
+        && session.Link!.QueuedBytes <= CatchUpQueuedBytesMax && (!_effects.IsMemoryTight || catchUp.UnackedBytes == 0) && _effects.Repair.CatchUp.IsOpen(_effects.NowMs);
 
     private void PumpCatchUp(ReplicaSession session, CatchUp catchUp)
     {

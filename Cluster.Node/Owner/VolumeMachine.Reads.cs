@@ -38,6 +38,13 @@ public sealed partial class VolumeMachine
             return;
         }
         var status = AdmitRead(from, in read);
+        // Before the volume's limits are asked: what is sent back has not been paid for.
+        if (status == IoStatus.Ok && MustWaitForMemory())
+        {
+            _effects.OnRefusedForMemory();
+            from.Send(FrameKind.ClientReadReply, Volume, _epoch, frame.RequestId, IoStatus.Busy, default);
+            return;
+        }
         // One that is too large is refused, and paid for by nobody.
         if (status != IoStatus.Ok || read.Range.Count > Limits.RecordBlocksMax || Passes(ChargeOf(in read))) StartRead(from, frame.RequestId, read);
         else if (!Throttle(read.Session, new Throttled(from, frame.RequestId, default, null, read, ChargeOf(in read), _effects.NowMs)))
@@ -59,6 +66,9 @@ public sealed partial class VolumeMachine
         _localReads ??= new LocalReads(this);
         _effects.Local!.Read(read.Range, _localReads, token);
     }
+
+    /// <summary>The answer takes memory until its front end has it. One at a time is always given.</summary>
+    private bool MustWaitForMemory() => _effects.IsMemoryTight && _reads.Count + _heldReads.Count + _throttled > 0;
 
     private IoStatus AdmitRead(ClientRoute from, ReadOnlySpan<byte> body, out ClientReadBody read) =>
         ClientReadBody.TryDecode(body, out read) ? AdmitRead(from, in read) : IoStatus.Malformed;

@@ -34,10 +34,23 @@ public sealed partial class VolumeMachine
         }
         _sessions[record.Session].NoteAnswered(record.AnsweredBelow);
         if (IsReplay(from, in record)) return;
-        if (Passes(ChargeOf(in record))) Order(from, ref record, buffer);
+        if (MustWaitForMemory(in record, buffer.Length))
+        {
+            _effects.OnRefusedForMemory();
+            SendClientAck(from, record.RequestId, IoStatus.Busy, 0);
+        }
+        else if (Passes(ChargeOf(in record))) Order(from, ref record, buffer);
         else if (!Throttle(record.Session, new Throttled(from, record.RequestId, record, buffer, default, ChargeOf(in record), _effects.NowMs)))
             SendClientAck(from, record.RequestId, IoStatus.Busy, 0);
     }
+
+    /// <summary>
+    /// What has data is not taken in while memory is short, nor beyond the volume's part of it, unless nothing of the volume is here: each goes on, one record at a time. Its front end has the record, and
+    /// sends it again. The volume's part is what keeps one whose writes are held from taking all that others go on with.
+    /// </summary>
+    private bool MustWaitForMemory(in RecordHeader record, int bytes) =>
+        record.Kind == RecordKind.Write && _pending.Count + _heldWrites.Count + _throttled > 0
+        && (_effects.IsMemoryTight || _pending.Bytes + _heldBytes + _throttledBytes + bytes > _effects.VolumeBytesMax);
 
     private void Order(ClientRoute from, ref RecordHeader record, IoBuffer buffer)
     {

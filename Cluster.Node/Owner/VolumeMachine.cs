@@ -184,6 +184,7 @@ public sealed partial class VolumeMachine
         TickRoom(now);
         PumpPresented();
         TickPassed(now);
+        _pending.Trim();
         StartNextCatchUp();
         SendIdleWatermarks();
         TryCommit();

@@ -346,6 +346,8 @@ public sealed partial class VolumeStore : IVolumeStore
             _store.Segments[record.Place.Segment].TailRecords--;
             (CommitWatermark, _committedEpoch) = (sequence, record.Epoch);
             _tail.RemoveFirst();
+            // Each of many small writes may have brought a page in.
+            _store.Maps.Yield();
         }
     }
 

@@ -5,6 +5,7 @@ using System.Net.Sockets;
 using System.Text.Json;
 using System.Text.Json.Nodes;
 using Cluster.Node.Api;
+using Cluster.Node.Hosting.Options;
 using Cluster.Node.Store;
 
 namespace Cluster.Node.Cli.Dev;
@@ -70,8 +71,22 @@ internal static class DevOperations
         var disks = Directory.EnumerateFileSystemEntries(file.DataOf(index), ClusterFile.DiskPattern)
             .Where(path => Directory.Exists(path) || FileDisk.IsDevice(path)).Order(StringComparer.Ordinal).ToArray();
         if (disks.Length > 0) arguments.AddRange(["--disks", string.Join(',', disks)]);
-        if (File.Exists(file.SettingsPath)) arguments.AddRange(["--config", file.SettingsPath]);
+        if (File.Exists(file.SettingsPath))
+        {
+            CheckMemory(file.SettingsPath, shape);
+            arguments.AddRange(["--config", file.SettingsPath]);
+        }
         return NodeProcess.Start(shape.Hosts?.Enter(index) ?? [], arguments, file.LogOf(name));
+    }
+
+    /// <summary>A size is each node's own. Of the container's limit each would take three quarters.</summary>
+    internal static void CheckMemory(string settings, DevShape shape)
+    {
+        // What else is wrong with them the node tells.
+        var host = new Dictionary<string, string> { ["host"] = shape.AddressOf(0) };
+        if (NodeSettings.Load(host, new Dictionary<string, string>(), settings).Options is not { MemoryLimitBytes: null } || shape.Nodes == 1) return;
+        throw new DevException($"{settings} has myrmidon.memory-limit = auto, by which each of {shape.Nodes} nodes would take 75 % of this container's memory: give a size for each node, such as 512MiB, or off.",
+            ExitCode.Usage);
     }
 
     public static DevNode Describe(ClusterFile file, DevShape shape, int index, int? pid)

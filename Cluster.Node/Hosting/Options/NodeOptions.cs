@@ -18,7 +18,10 @@ public sealed record NodeOptions
     /// <summary>0: what the file systems have.</summary>
     public long CapacityBytes { get; init; }
 
-    /// <summary>Memory for the maps of the volumes.</summary>
+    /// <summary>What the process may take; 0: no limit; null: as the container it runs in has it.</summary>
+    public long? MemoryLimitBytes { get; init; } = 0;
+
+    /// <summary>Memory for the maps of the volumes; 0: what the limit leaves for them.</summary>
     public long MapCacheBytes { get; init; }
 
     /// <summary>0: no limit.</summary>

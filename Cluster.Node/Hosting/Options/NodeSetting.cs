@@ -16,7 +16,7 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
     public const string Section = "myrmidon";
     private const string NameForm = "1 to 63 letters, digits and dashes, starting and ending with a letter or digit";
     internal const long CapacityBytesMin = 512L << 20;
-    private const long MapCacheBytesMin = 4L << 20;
+    internal const long MapCacheBytesMin = 4L << 20;
     private const long MapCacheBytesMax = 1L << 40;
     private const int OverCommitPercentMax = 1_000_000_000;
     private const string PortForm = "a port from 0 (any free one) to 65535";
@@ -28,7 +28,13 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
         new("data", true, "a directory", (o, v) => v.Length > 0 ? o with { DataDirectory = v } : null),
         new("capacity", true, "0B or a size of at least 512MiB", (o, v) =>
             Quantities.TrySize(v, out var bytes) && bytes is 0 or >= CapacityBytesMin ? o with { CapacityBytes = bytes } : null),
-        new("map-cache", true, "a size from 4MiB to 1TiB", (o, v) =>
+        new("memory-limit", true, "auto, off, or a size such as 512MiB", (o, v) => v switch
+        {
+            "auto" => o with { MemoryLimitBytes = null },
+            "off" => o with { MemoryLimitBytes = 0 },
+            _ => Quantities.TrySize(v, out var bytes) && bytes > 0 ? o with { MemoryLimitBytes = bytes } : null,
+        }),
+        new("map-cache", true, "auto, or a size from 4MiB to 1TiB", (o, v) => v == "auto" ? o with { MapCacheBytes = 0 } :
             Quantities.TrySize(v, out var bytes) && bytes is >= MapCacheBytesMin and <= MapCacheBytesMax ? o with { MapCacheBytes = bytes } : null),
         new("disks", true, "directories or block devices, several with commas between them, none twice", Disks),
         new("over-commit-percent", false, $"a number from 0 (no limit) to {OverCommitPercentMax}", (o, v) =>

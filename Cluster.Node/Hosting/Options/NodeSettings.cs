@@ -1,5 +1,6 @@
 using System.Collections;
 using Akka.Configuration;
+using Cluster.Node.Hosting.Memory;
 
 namespace Cluster.Node.Hosting.Options;
 
@@ -128,6 +129,7 @@ public static class NodeSettings
                 $"myrmidon.host is {advertised}, by which no other node can reach this one; "
                 + "set myrmidon.advertised-host to a name or address that can.");
         if (KubernetesApiAddress.Of(options, environment.GetValueOrDefault).Error is { Length: > 0 } error) return NodeSettingsResult.Failed(error);
+        if (MemoryPlan.Of(options, ContainerMemory.LimitBytes()).Error is { Length: > 0 } tooSmall) return NodeSettingsResult.Failed(tooSmall);
         var data = Path.GetFullPath(options.DataDirectory);
         return new NodeSettingsResult(options with { Name = name, AdvertisedHost = advertised, DataDirectory = data }, akka, "");
     }

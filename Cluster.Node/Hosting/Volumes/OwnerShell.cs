@@ -59,6 +59,12 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 
     public ulong NowUnixMs => (ulong)DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
 
+    public bool IsMemoryTight => BufferPool.Shared.IsTight;
+
+    public long VolumeBytesMax => _runtime.VolumeBytesMax;
+
+    public void OnRefusedForMemory() => _runtime.OnRefusedForMemory();
+
     public NodeRepair Repair => _runtime.Repair;
 
     public long NowMs => _runtime.Loop.FreshNowMs();

@@ -53,9 +53,18 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     private readonly Dictionary<NodeId, IFrameLink> _links = [];
     private readonly HashSet<NodeId> _everLinked = [];
     private readonly List<ReplicaMachine> _acknowledging = [];
+    private long _refusedForMemory;
     private IMeshLinks? _mesh;
     private int _ticks;
     private volatile AwayList _away = new([]);
+
+    /// <summary>Requests that owners of this node have sent back for want of memory. Any thread.</summary>
+    public long RefusedForMemory => Volatile.Read(ref _refusedForMemory);
+
+    /// <summary>What the writes of one volume may take at its owner here. Set before there are any.</summary>
+    internal long VolumeBytesMax { get; init; } = long.MaxValue;
+
+    internal void OnRefusedForMemory() => _refusedForMemory++;
 
     private sealed record AwayList(ImmutableArray<AwayVolume> Volumes);
 

@@ -13,6 +13,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     private const int StoreSeedsDefault = 300;
     private const int ResizeSeedsDefault = 400;
     private const int LimitedSeedsDefault = 150;
+    private const int TightSeedsDefault = 150;
     private const int CloneSeedsDefault = 300;
 
     [Fact(DisplayName = "No seed breaks a promise, and each ends with all copies in sync, the same, and everything answered")]
@@ -65,6 +66,14 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         var results = SeedRange.Run("SIM_LIMITED_SEEDS", LimitedSeedsDefault, SimRun.RunLimited);
         output.WriteLine($"{Summary(results)}; {results.Sum(result => (long)result.Throttled)} throttled");
         Assert.True(results.Sum(result => (long)result.Throttled) > 50L * results.Count, "hardly anything waited for the limits");
+    }
+
+    [Fact(DisplayName = "Where owners have little memory every other moment no seed breaks a promise: what they send back comes again, and is done once")]
+    public void No_seed_breaks_a_promise_with_little_memory()
+    {
+        var results = SeedRange.Run("SIM_TIGHT_SEEDS", TightSeedsDefault, SimRun.RunTight);
+        output.WriteLine($"{Summary(results)}; {results.Sum(result => (long)result.RefusedForMemory)} sent back");
+        Assert.True(results.Sum(result => (long)result.RefusedForMemory) > 5L * results.Count, "hardly anything was sent back");
     }
 
     [Fact(DisplayName = "Clones of a volume, made, written to and deleted while nodes fail, over the snapshots that they stand on or without them: each copy holds what the origin held at the snapshot, and its own writes")]

@@ -62,6 +62,9 @@ internal sealed partial class SimHistory(SimWorld world)
     /// <summary>Requests that waited for the volume's limits.</summary>
     public ulong Throttled { get; set; }
 
+    /// <summary>Requests that owners sent back for want of memory.</summary>
+    public ulong RefusedForMemory { get; set; }
+
     /// <summary>Tombstones dropped because every copy had passed them (R20).</summary>
     public int Forgotten { get; set; }
 

@@ -13,6 +13,7 @@ namespace Cluster.Tests.Simulation.Volumes;
 internal sealed class SimOwner : IVolumeEffects
 {
     private const int TickUs = 100_000;
+    private const int TightMs = 60;
 
     private readonly SimNode _node;
     private readonly SimCloneSeat? _seat;
@@ -111,6 +112,13 @@ internal sealed class SimOwner : IVolumeEffects
     public long NowMs => _node.NowMs;
 
     public ulong NowUnixMs => (ulong)_node.NowMs;
+
+    /// <summary>Every other moment, where the profile wants it.</summary>
+    public bool IsMemoryTight => _node.World.Profile.TightMemory && NowMs / TightMs % 2 == 0;
+
+    public long VolumeBytesMax => long.MaxValue;
+
+    public void OnRefusedForMemory() => _node.World.History.RefusedForMemory++;
 
     public NodeRepair Repair => _node.Repair;
 

@@ -12,6 +12,8 @@ internal sealed record SimResult(ulong Seed, ulong TraceHash, int Asked, int Wri
 {
     public ulong Throttled { get; init; }
 
+    public ulong RefusedForMemory { get; init; }
+
     public SimTally Clones { get; init; } = new();
 }
 
@@ -130,6 +132,9 @@ internal static class SimRun
         return Run(seed, profile with { Resizes = true, ChangesCopies = false, TakesSnapshots = seed % 7 == 0 });
     }
 
+    /// <summary>Owners send requests back for want of memory.</summary>
+    public static SimResult RunTight(ulong seed) => Run(seed, ProfileOf(seed) with { TightMemory = true });
+
     /// <summary>The volume has a limit at which requests wait most of the time, for less than the hold time.</summary>
     public static SimResult RunLimited(ulong seed) => Run(seed, ProfileOf(seed) with { IopsMax = seed % 2 == 0 ? 40 : 100 });
 
@@ -197,7 +202,7 @@ internal static class SimRun
             world.Network.CountOf(FrameKind.Deposed), world.Network.Delivered, world.NowMs,
             (int)world.Journal.State.Attachment.Generation, faults.PowerLosses, history.ToldOfLoss, history.Resumes, history.SlowCopies, history.SlowOwners,
             history.HeldForRoom, history.Forgotten, history.Presented, SimClaimCounts.Of(world.Director.EarlyClaims), faults.Kinds, history.Copies, history.Snapshots, history.Sizes, CountsOf(world))
-        { Throttled = history.Throttled, Clones = world.Clones.Tally };
+        { Throttled = history.Throttled, RefusedForMemory = history.RefusedForMemory, Clones = world.Clones.Tally };
     }
 
     /// <summary>Each holds what it must, on every copy; and once all are deleted, nothing is kept for them any more.</summary>

@@ -30,6 +30,9 @@ internal sealed record SimProfile
 
     public bool LosesDisks { get; init; }
 
+    /// <summary>Owners have little memory, every other moment.</summary>
+    public bool TightMemory { get; init; }
+
     /// <summary>Reads are covered by leases, not confirmed one by one.</summary>
     public bool ReadLease { get; init; } = true;
 

@@ -534,6 +534,26 @@ public partial class VolumeSessionSpecs
         Owner.Settle();
     }
 
+    [Fact(DisplayName = "Of requests that the owner has no room for one goes again at a time; once it takes them what goes doubles with each answer")]
+    public void Busy_window()
+    {
+        const int Writes = 64;
+        Owner.Refusal = IoStatus.Busy;
+        var writes = Enumerable.Range(0, Writes).Select(index => Submit(ProbeRequest.Write((ulong)index * Block, Pattern(Block)))).ToArray();
+        Owner.Settle();
+        Assert.Equal(Writes, Sent(FrameKind.ClientWrite));
+        for (var round = 1; round <= 10; round++)
+        {
+            for (var before = Sent(FrameKind.ClientWrite); Sent(FrameKind.ClientWrite) == before; Owner.Settle()) _loop.Advance(1);
+            Assert.Equal(Writes + round, Sent(FrameKind.ClientWrite));
+        }
+        Owner.Refusal = null;
+        _loop.Advance(ClientLimits.BusyPauseMsMax);
+        Owner.Settle();
+        Assert.All(writes, write => Assert.Equal(IoStatus.Ok, write.Status));
+        Assert.Equal(Writes + 10 + Writes, Sent(FrameKind.ClientWrite));
+    }
+
     [Fact(DisplayName = "The longest gap is the pause that a waiting client saw, the one under way included")]
     public void Gap()
     {

@@ -15,7 +15,7 @@ public sealed partial class ChartSpecs
     {
         var text = string.Join("---\n", ((string[])["base", "group-snapshots", "snapshot-metadata", "monitoring"]).Select(part => Repository.Read($"{Chart}/files/{part}.yaml")));
         var words = Words().Matches(Repository.Read($"{Chart}/templates/objects.yaml"));
-        Assert.Equal(10, words.Count);
+        Assert.Equal(11, words.Count);
         foreach (Match match in words)
         {
             var word = Regex.Unescape(match.Groups["word"].Value);
@@ -31,6 +31,7 @@ public sealed partial class ChartSpecs
         Assert.All(objects.SelectMany(one => one.Items("subjects")), subject => Assert.Equal("storage", subject.Text("namespace")));
         Assert.Contains("example/myrmidon:1", node.Containers().Select(container => container.Text("image")));
         Assert.Equal(2, node.Containers().SelectMany(container => container.Items("env")).Count(variable => variable.Text("name") == "MYRMIDON_BOOTSTRAP_EXPECT" && variable.Text("value") == "5"));
+        Assert.Equal(2, node.Containers().SelectMany(container => container.Items("env")).Count(variable => variable.Text("name") == "MYRMIDON_MEMORY_LIMIT" && variable.Text("value") == "768MiB"));
         Assert.Equal(["/srv/data", "/dev", "/kubelet/plugins/csi.myrmidon.dev", "/kubelet/plugins_registry", "/kubelet"], node.PodSpec()!.Items("volumes").Where(volume => volume.Has("hostPath")).Select(volume => volume.Text("hostPath", "path")));
         var probe = node.Containers().Single(container => container.Text("name") == "liveness-probe");
         Assert.Equal(("6001", "6001"), (probe.Items("env").Single(variable => variable.Text("name") == "PROBE_PORT").Text("value"), probe.Text("readinessProbe", "httpGet", "port")));
@@ -76,6 +77,7 @@ public sealed partial class ChartSpecs
         "Values.image" => "example/myrmidon:1",
         "Values.hosts" => "9",
         "Values.bootstrapExpect" => "5",
+        "Values.memoryLimit" => "768MiB",
         "Values.dataDirectory" => "/srv/data",
         "Values.kubeletDirectory" => "/kubelet",
         "Values.probePort" => "6001",

@@ -18,9 +18,14 @@ internal sealed class NbdWire
     }
 
     public NbdWire(FakeLoop loop, params (string Name, MemoryDevice Device)[] exports)
+        : this(new NbdServer(new NbdOptions(), loop, new FakeExports(exports), NullLoggerFactory.Instance), loop)
     {
-        Loop = loop;
-        Server = new NbdServer(new NbdOptions(), loop, new FakeExports(exports), NullLoggerFactory.Instance);
+    }
+
+    /// <summary>One connection more of that server.</summary>
+    public NbdWire(NbdServer server, FakeLoop loop)
+    {
+        (Server, Loop) = (server, loop);
         FakeSocket? socket = null;
         Server.Attach(events => socket = new FakeSocket(loop, events));
         Socket = socket!;
@@ -37,16 +42,32 @@ internal sealed class NbdWire
     /// <summary>A connection past the handshake.</summary>
     public static NbdWire Connected(MemoryDevice device, bool structured, bool contexts = false)
     {
-        var wire = new NbdWire((FakeLoop)device.Loop, ("vol", device));
+        return Connected(new NbdWire((FakeLoop)device.Loop, ("vol", device)), structured, contexts);
+    }
+
+    /// <summary>The same with bounds of its own; further connections by <see cref="Another"/>.</summary>
+    public static NbdWire Connected(NbdOptions options, params (string Name, MemoryDevice Device)[] exports)
+    {
+        var loop = (FakeLoop)exports[0].Device.Loop;
+        return Connected(new NbdWire(new NbdServer(options, loop, new FakeExports(exports), NullLoggerFactory.Instance), loop), structured: false, contexts: false, exports[0].Name);
+    }
+
+    /// <summary>Another client of the same server.</summary>
+    public NbdWire Another(string export, bool structured = false) => Connected(new NbdWire(Server, Loop), structured, contexts: false, export);
+
+    private static NbdWire Connected(NbdWire wire, bool structured, bool contexts, string export = "vol")
+    {
         wire.Sent();
         wire.Feed("00000003");
         if (structured) wire.Feed(Option(8, ""));
-        if (contexts) wire.Feed(Option(10, "00000003" + Text("vol") + "00000001" + "0000000f" + Text("base:allocation")));
-        wire.Feed(Option(7, "00000003" + Text("vol") + "0000"));
+        if (contexts) wire.Feed(Option(10, Name(export) + "00000001" + "0000000f" + Text("base:allocation")));
+        wire.Feed(Option(7, Name(export) + "0000"));
         wire.Loop.RunUntil(() => !wire.Socket.IsPaused);
         wire.Sent();
         return wire;
     }
+
+    private static string Name(string export) => $"{export.Length:x8}{Text(export)}";
 
     public static string Text(string text) => Convert.ToHexString(Encoding.UTF8.GetBytes(text)).ToLowerInvariant();
 

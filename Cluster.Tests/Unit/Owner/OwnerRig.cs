@@ -306,6 +306,14 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     public ulong NowUnixMs => (ulong)NowMs;
 
+    public bool IsMemoryTight { get; set; }
+
+    public long VolumeBytesMax { get; set; } = long.MaxValue;
+
+    public int RefusedForMemory { get; private set; }
+
+    public void OnRefusedForMemory() => RefusedForMemory++;
+
     public NodeRepair Repair { get; set; } = new(new RepairOptions());
 
     // ---- the replica on node 0 ----
