@@ -130,7 +130,7 @@ public sealed partial class BlockMap
     }
 
     /// <summary>Not all that its snapshots keep is where the one that keeps it says: some may be hidden, or below.</summary>
-    public bool IsShared => Base is not null || IsPinned;
+    public bool IsShared => Base is not null || IsPinned || _leaving.Count > 0;
 
     public bool TryGetKept(ulong snapshot, ulong block, out MapEntry entry) => TryGetKept(snapshot, block, out entry, out _);
 
@@ -278,7 +278,7 @@ public sealed partial class BlockMap
         }
         var index = IndexOf(snapshot);
         if (index < 0 || !_layers[index].IsHidden) return;
-        RemoveLayer(index);
+        Leave(_layers[index]);
         if (IsDetached) DropUnseen();
     }
 

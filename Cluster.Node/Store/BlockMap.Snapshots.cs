@@ -7,11 +7,11 @@ namespace Cluster.Node.Store;
 /// <para>
 /// A version lives from its sequence to the next change of its block. A snapshot sees it if its marker lies between the two. Each version is kept once: by the volume while
 /// it is current, else by the newest snapshot that sees it, else not at all. So an overwrite costs one move, a new snapshot nothing, and deleting one hands each of its versions
-/// to the next older snapshot, if that sees it.
+/// to the next older snapshot, if that sees it: a few at a time, while the deleted one is hidden.
 /// </para>
 /// <para>
 /// A copy that catches up gets versions and trims in any order (R8). Each one says when the versions before it ended: those are moved down to the newest snapshot older than it,
-/// or dropped. A version may be kept too high for a while, never too low, and once all was told each is where it is at the owner. BlockMapSpecs compares with a list of all that ever happened.
+/// or dropped. A version may be kept too high for a while, never too low, and once all was told each is where it is at the owner. StoreModelSpecs compare with a list of all that ever happened.
 /// </para>
 /// <para>Invariant: of two versions of a block, the one that the newer snapshot keeps is newer than the older snapshot.</para>
 /// </summary>
@@ -64,11 +64,14 @@ public sealed partial class BlockMap
     public void KeepSnapshots(IReadOnlyList<ulong> kept)
     {
         var wanted = kept.ToHashSet();
+        // One that comes back is made anew: what it kept is not whole any more.
+        if (_leaving.Exists(layer => wanted.Contains(layer.Sequence))) HandDown(int.MaxValue);
         for (var index = _layers.Count - 1; index >= 0; index--)
         {
+            if (_layers[index].IsLeaving) continue;
             _layers[index].IsHidden = !wanted.Contains(_layers[index].Sequence);
             // What clones stand on stays, and the volume knows no more of it.
-            if (_layers[index].IsHidden && !_pins.ContainsKey(_layers[index].Sequence)) RemoveLayer(index);
+            if (_layers[index].IsHidden && !_pins.ContainsKey(_layers[index].Sequence)) Leave(_layers[index]);
         }
     }
 
@@ -204,27 +207,6 @@ public sealed partial class BlockMap
                 }
             }
         }
-    }
-
-    private void RemoveLayer(int index)
-    {
-        var layer = _layers[index];
-        _layers.RemoveAt(index);
-        if (index > 0)
-        {
-            var older = _layers[index - 1];
-            foreach (var number in layer.PageNumbers())
-            {
-                var page = layer.Page(number)!;
-                for (var at = 0; at < page.Count; at++)
-                {
-                    if (page[at].Sequence <= older.Sequence) older.Add((number << MapPage.BlocksLog2) + page.Indexes[at], in page[at]);
-                }
-            }
-        }
-        // What was trimmed between the older snapshot and this one is so for the next newer one.
-        for (var at = 0; at < layer.Tombstones.Count && index < _layers.Count; at++) _layers[index].Tombstones.Add(layer.Tombstones[at]);
-        layer.ReleaseAll();
     }
 
     /// <summary>The cleaner moved bytes that snapshots have: versions that a restore made share them.</summary>

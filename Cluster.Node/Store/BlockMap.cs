@@ -111,8 +111,10 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume, Map
         foreach (var page in _pages.Values) ReleasePage(page);
         foreach (var layer in _layers) layer.ReleaseAll();
         _layers.Clear();
+        _leaving.Clear();
         _pages.Clear();
         _added.Clear();
+        _goingCount = 0;
         (_sortedCount, StoredBytes, MappedBlocks, Entries, _lostEntries) = (0, 0, 0, 0, 0);
         LeaveBase();
     }

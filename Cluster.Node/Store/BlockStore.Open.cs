@@ -199,6 +199,7 @@ public sealed partial class BlockStore
         failure = MakeDurable(recovery);
         if (failure is not null) return failure;
         DamageWithoutLog(start, cleanEnd);
+        foreach (var map in _volumes.Values.Select(volume => volume.Map).Concat(Detached)) map.HandDownAll();
         foreach (var volume in _volumes.Values.ToArray())
         {
             if (_hasLostEntries && volume.Map.CountLost() is > 0 and var lost) volume.MarkDamaged($"{lost} of its blocks lie in segments that were used anew");

@@ -58,6 +58,7 @@ public sealed partial class MapCache : IDisposable
     private readonly List<int> _retiredSlots = [];
     private readonly Stack<MapEntry[]> _spares = new();
     private readonly int _budgetPages;
+    private readonly List<BlockMap> _leaving = [];
     private int _slotCount;
     private int _hand;
     private int _writing;
@@ -66,8 +67,9 @@ public sealed partial class MapCache : IDisposable
     private long _noWriteBeforeMs;
     private long _noGrowthBeforeMs;
 
-    internal MapCache(BlockStore store, SegmentTable segments, DiskPool disk, long budgetBytes)
+    internal MapCache(BlockStore store, SegmentTable segments, DiskPool disk, long budgetBytes, int handDownBlocks)
     {
+        HandDownBlocks = handDownBlocks;
         (_store, _segments, _file) = (store, segments, new MapPageFile(disk));
         _budgetPages = (int)Math.Clamp(budgetBytes / PageBytes, 0, int.MaxValue / HardLimitTimes);
         (_evict, _release) = (new EvictJob(this), new ReleaseJob(this));
@@ -218,6 +220,27 @@ public sealed partial class MapCache : IDisposable
             // What can't be written stays: memory is what there is then.
             if (page.Slot >= 0 || (CanWrite && WriteInPlace(page))) Drop(page);
         }
+    }
+
+    /// <summary>Snapshots of some map are gone whose versions are still to be handed down.</summary>
+    internal bool IsHandingDown => _leaving.Count > 0;
+
+    /// <summary>Blocks of a deleted snapshot that one turn hands down.</summary>
+    internal int HandDownBlocks { get; }
+
+    internal int HandDownSlices { get; private set; }
+
+    /// <summary>Has a snapshot that is leaving, or more than one.</summary>
+    internal void NoteLeaving(BlockMap map)
+    {
+        if (!_leaving.Contains(map)) _leaving.Add(map);
+    }
+
+    /// <summary>A slice of it.</summary>
+    internal void HandDown()
+    {
+        HandDownSlices++;
+        if (_leaving.Count > 0 && _leaving[0].HandDown(HandDownBlocks)) _leaving.RemoveAt(0);
     }
 
     /// <summary>The store has stopped: what is not in memory stays where it is.</summary>

@@ -74,6 +74,9 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
     /// <summary>The volume has no such snapshot any more; a clone stands on it.</summary>
     public bool IsHidden { get; set; }
 
+    /// <summary>Nobody needs it any more: what it keeps is being handed down, and then it is gone.</summary>
+    public bool IsLeaving { get; set; }
+
     public long StoredBytes { get; private set; }
 
     public long Blocks { get; private set; }
@@ -181,6 +184,19 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
             }
         }
         return count;
+    }
+
+    /// <summary>The page goes, and what it keeps is given back.</summary>
+    public void Release(ulong number)
+    {
+        Invariant.That(_pages.Remove(number, out var page), "a page was released that a snapshot does not have");
+        for (var at = 0; at < page!.Count; at++)
+        {
+            segments.RemoveLive(in page[at]);
+            StoredBytes -= BlockMap.BytesOf(in page[at]);
+        }
+        Blocks -= page.Count;
+        _sorted = null;
     }
 
     public void ReleaseAll()

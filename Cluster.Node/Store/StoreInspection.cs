@@ -158,7 +158,7 @@ public sealed class StoreInspection : IDisposable
                 if (page[at].Segment == MapEntry.BaseSegment) continue;
                 var block = (number << MapPage.BlocksLog2) + page.Indexes[at];
                 var status = _store.ReadBlock(map.Volume, in page[at], block, bytes[..page[at].LengthBytes]);
-                var keeper = layer.IsHidden ? $"clones of snapshot {layer.Sequence}" : $"snapshot {layer.Sequence}";
+                var keeper = layer.IsHidden && map.IsPinnedAt(layer.Sequence) ? $"clones of snapshot {layer.Sequence}" : $"snapshot {layer.Sequence}";
                 if (status != IoStatus.Ok) onProblem(new StoreProblem(map.Volume, block, $"{_store.Explain(in page[at], status)}, kept for {keeper}"));
             }
             onRead(page.Count);

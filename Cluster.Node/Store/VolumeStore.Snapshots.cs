@@ -46,7 +46,7 @@ public sealed partial class VolumeStore
     {
         // What a clone stands on stays when the snapshot is deleted.
         if (Map.Layer(snapshot) is not { } layer || Map.IsPinnedAt(snapshot)) return default;
-        var older = Map.Layers.TakeWhile(other => other.Sequence < snapshot).LastOrDefault()?.Sequence ?? 0;
+        var older = Map.Layers.TakeWhile(other => other.Sequence < snapshot).LastOrDefault(other => !other.IsLeaving)?.Sequence ?? 0;
         var (bytes, blocks) = (0L, 0L);
         foreach (var number in layer.PageNumbers())
         {

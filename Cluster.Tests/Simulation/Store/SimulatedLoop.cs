@@ -77,6 +77,9 @@ public sealed class SimulatedLoop : ILoop
         }
     }
 
+    /// <summary>What is due then is done in the next turn.</summary>
+    public void Pass(int ms) => NowMs += ms;
+
     public void Advance(int ms)
     {
         NowMs += ms;

@@ -57,12 +57,17 @@ public sealed class StoreModelRun
 
     public int Clones { get; private set; }
 
+    /// <summary>Slices of deleted snapshots, of all runs of the process.</summary>
+    public static int HandDownSlices { get; private set; }
+
     public static StoreOptions DefaultOptions(int seed) => new()
     {
         SegmentBytes = StoreOptions.SegmentBytesMin,
         CapacityBytes = (seed % 2 == 0 ? 10L : 16L) * StoreOptions.SegmentBytesMin,
         CleanBelowFreePercent = seed % 2 == 0 ? 95 : 20,
         CheckpointIntervalBytes = seed % 3 == 0 ? 64 << 20 : 200 * 1024,
+        // Deleted snapshots go page by page in two of five.
+        HandDownBlocks = seed % 5 < 2 ? 1 : 16_384,
     };
 
     /// <summary>Room for segments beside the log, and a cleaner that always works.</summary>
@@ -85,6 +90,7 @@ public sealed class StoreModelRun
                 run.Live(random, isLong ? StepsOfALongLife : StepsOfALife);
                 var store = run.Rig.Store;
                 (cleaned, freed, checkpoints, cold) = (cleaned + store.SegmentsCleaned, freed + store.SegmentsFreed, checkpoints + store.CheckpointsWritten, cold + store.ColdSegments);
+                HandDownSlices += store.Maps.HandDownSlices;
                 var facts = store.Maps.Facts;
                 maps = maps with
                 {
@@ -481,6 +487,7 @@ public sealed class StoreModelRun
 
     private void Turn()
     {
+        if (Rig.Options.HandDownBlocks == 1) Rig.Loop.Pass(10);
         Rig.Loop.Turn();
         if (Rig.Store.FailureReason is null) _writtenSteps = _steps.Count;
     }

@@ -1,0 +1,94 @@
+namespace Cluster.Node.Store;
+
+/// <summary>
+/// How a deleted snapshot goes: it is hidden at once, and what it keeps is handed to the next older one, or freed, in slices. Meanwhile it is a layer like any other, and may get versions of blocks that change:
+/// those are kept too high for a while, which is allowed.
+/// </summary>
+public sealed partial class BlockMap
+{
+    /// <summary>Hidden, and no clone stands on them.</summary>
+    private readonly List<SnapshotLayer> _leaving = [];
+
+    /// <summary>Pages of the first of them that are still to go, the next at the end.</summary>
+    private ulong[] _going = [];
+    private int _goingCount;
+
+    /// <summary>A snapshot is gone. What little it keeps goes at once, and so does everything while the log is read again: segments that were used anew since must be named by nothing then.</summary>
+    private void Leave(SnapshotLayer layer)
+    {
+        if (layer.IsLeaving) return;
+        (layer.IsLeaving, layer.IsHidden) = (true, true);
+        _leaving.Add(layer);
+        if (cache is null || cache.IsOpening || layer.Blocks <= cache.HandDownBlocks) HandDownLast();
+        else cache.NoteLeaving(this);
+    }
+
+    /// <summary>An open has read all there is: those that were leaving when the store stopped are gone with it.</summary>
+    internal void HandDownAll()
+    {
+        foreach (var layer in _layers.Where(layer => layer.IsHidden && !_pins.ContainsKey(layer.Sequence)).ToArray()) Leave(layer);
+    }
+
+    /// <summary>Pages of at most so many blocks, and one. True: nothing is left to do.</summary>
+    internal bool HandDown(int blocksMax)
+    {
+        while (_leaving.Count > 0 && blocksMax > 0 && HandDown(_leaving[0], ref blocksMax))
+        {
+            Remove(_leaving[0]);
+            _leaving.RemoveAt(0);
+            _goingCount = 0;
+            // What it was the last to see of a map that no volume has any more.
+            if (IsDetached && IsPinned) DropUnseen();
+        }
+        return _leaving.Count == 0;
+    }
+
+    private void HandDownLast()
+    {
+        var layer = _leaving[^1];
+        foreach (var number in layer.PageNumbers().ToArray()) HandDown(layer, number);
+        Remove(layer);
+        _leaving.RemoveAt(_leaving.Count - 1);
+    }
+
+    private bool HandDown(SnapshotLayer layer, ref int blocksMax)
+    {
+        while (layer.PageCount > 0)
+        {
+            if (_goingCount == 0)
+            {
+                _going = layer.PageNumbers().ToArray();
+                _goingCount = _going.Length;
+            }
+            var number = _going[--_goingCount];
+            if (layer.Page(number) is not { } page) continue;
+            blocksMax -= page.Count;
+            HandDown(layer, number);
+            if (blocksMax <= 0) break;
+        }
+        return layer.PageCount == 0;
+    }
+
+    private void HandDown(SnapshotLayer layer, ulong number)
+    {
+        var index = IndexOf(layer.Sequence);
+        if (index > 0)
+        {
+            var (older, page) = (_layers[index - 1], layer.Page(number)!);
+            for (var at = 0; at < page.Count; at++)
+            {
+                if (page[at].Sequence <= older.Sequence) older.Add((number << MapPage.BlocksLog2) + page.Indexes[at], in page[at]);
+            }
+        }
+        layer.Release(number);
+    }
+
+    /// <summary>It keeps nothing any more.</summary>
+    private void Remove(SnapshotLayer layer)
+    {
+        var index = IndexOf(layer.Sequence);
+        _layers.RemoveAt(index);
+        // What was trimmed between the older snapshot and this one is so for the next newer one.
+        for (var at = 0; at < layer.Tombstones.Count && index < _layers.Count; at++) _layers[index].Tombstones.Add(layer.Tombstones[at]);
+    }
+}
