@@ -19,7 +19,7 @@ public sealed partial class BlockMap
         if (layer.IsLeaving) return;
         (layer.IsLeaving, layer.IsHidden) = (true, true);
         _leaving.Add(layer);
-        if (cache is null || cache.IsOpening || layer.Blocks <= cache.HandDownBlocks) HandDownLast();
+        if (cache is null || cache.IsOpening || layer.Blocks <= cache.SliceBlocks) HandDownLast();
         else cache.NoteLeaving(this);
     }
 

@@ -34,7 +34,7 @@ public sealed partial class BlockStore : IBlockStore
         (_options, _loop, _disk, _scheduler, _logger) = environment;
         _superblock = superblock;
         Segments = new SegmentTable(_disk, (int)superblock.Current.SegmentBytes);
-        Maps = new MapCache(this, Segments, _disk, _options.MapCacheBytes, _options.HandDownBlocks);
+        Maps = new MapCache(this, Segments, _disk, _options.MapCacheBytes, _options.SliceBlocks);
         _sync = new SyncJob(this);
         _cleaner = new Cleaner(this);
     }
@@ -114,7 +114,7 @@ public sealed partial class BlockStore : IBlockStore
             worked = true;
         }
         if (worked || _backgroundDue) RunBackground();
-        HandDownLater();
+        SliceLater();
         worked |= FailWithLog();
         Stages.Leave(before);
         return worked || (_syncWanted && !_syncing && !HasFailed);

@@ -130,7 +130,7 @@ public sealed class DeletedSnapshotSpecs
         Assert.Equal(0, isOriginDeleted ? 0 : origin.Usage.SnapshotBytes);
     }
 
-    private static StoreRig Rig() => new StoreRig(options: new StoreOptions { CapacityBytes = 60L * StoreOptions.SegmentBytesMin, HandDownBlocks = Slice }).Open();
+    private static StoreRig Rig() => new StoreRig(options: new StoreOptions { CapacityBytes = 60L * StoreOptions.SegmentBytesMin, SliceBlocks = Slice }).Open();
 
     /// <summary>Two blocks of each page from that one on.</summary>
     private static void Write(IVolumeStore volume, ulong salt, int fromPage = 0)
