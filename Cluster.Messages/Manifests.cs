@@ -79,6 +79,8 @@ public static class Manifests
         Of<VolumeProtocol.RestoreSnapshot>("volume.restore-snapshot/1"),
         Of<VolumeProtocol.ListSnapshots>("volume.list-snapshots/1"),
         Of<VolumeProtocol.SnapshotList>("volume.snapshot-list/1"),
+        Of<VolumeProtocol.ListShared>("volume.list-shared/1"),
+        Of<VolumeProtocol.SharedList>("volume.shared-list/1"),
         Of<VolumeProtocol.ChangedBlocks>("volume.changed-blocks/1"),
         Of<VolumeProtocol.ChangedRuns>("volume.changed-runs/1"),
         Of<VolumeProtocol.PrepareSnapshot>("volume.prepare-snapshot/1"),
@@ -122,12 +124,12 @@ public static class Manifests
             typeof(AttachmentMode),
         typeof(VolumeSpec), typeof(VolumeSource), typeof(VolumeRevision), typeof(ReplicaPlacement), typeof(Attachment), typeof(ReplicaView),
         typeof(NodeDescription), typeof(NodeReport), typeof(DiskReport), typeof(HeldCopy), typeof(AwayVolume), typeof(VolumeProtocol.ScrubCounts), typeof(VolumeSpace), typeof(VolumeThrottling),
-        typeof(VolumeProtocol.SnapshotEntry), typeof(BlockRange),
+        typeof(VolumeProtocol.SnapshotEntry), typeof(VolumeProtocol.SnapshotShare), typeof(BlockRange),
         typeof(NodeEntry), typeof(VolumeEntry), typeof(CataloguePhase), typeof(RefusalKind),
         typeof(Guid), typeof(KeyValuePair<string, string>), typeof(ImmutableSortedDictionary<string, string>),
         typeof(ImmutableArray<ReplicaPlacement>), typeof(ImmutableArray<ReplicaView>), typeof(ImmutableArray<HeldCopy>),
         typeof(ImmutableArray<VolumeEntry>), typeof(ImmutableArray<NodeEntry>), typeof(ImmutableArray<DiskReport>), typeof(ImmutableArray<ReplicaId>), typeof(ReplicaId[]), typeof(ImmutableArray<NodeId>),
-        typeof(ImmutableArray<VolumeProtocol.SnapshotEntry>), typeof(ImmutableArray<BlockRange>), typeof(ImmutableArray<AwayVolume>),
+        typeof(ImmutableArray<VolumeProtocol.SnapshotEntry>), typeof(ImmutableArray<VolumeProtocol.SnapshotShare>), typeof(ImmutableArray<BlockRange>), typeof(ImmutableArray<AwayVolume>),
     ];
 
     private static KeyValuePair<string, Type> Of<T>(string manifest) => new(manifest, typeof(T));

@@ -24,8 +24,8 @@ public interface ILocalReplica
     /// <summary>The snapshots of the committed map, by the sequences of their markers, ascending (R19).</summary>
     IReadOnlyList<ulong> Snapshots { get; }
 
-    /// <summary>Bytes and blocks that only this snapshot holds.</summary>
-    (long Bytes, long Blocks) SnapshotUsage(ulong snapshot);
+    /// <summary>Encoded bytes and blocks that only this snapshot holds, and bytes that it shares with other snapshots or the volume; null: not known.</summary>
+    (long Bytes, long Blocks, long? SharedBytes) SnapshotUsage(ulong snapshot);
 
     /// <summary>Runs of the range that changed between two snapshots; 0: nothing, and the volume as it is now. Answers the block up to which it looked.</summary>
     ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents);

@@ -111,6 +111,16 @@ public static class VolumeProtocol
     /// <param name="UniqueBlocks">The same in blocks of 4 KiB.</param>
     public sealed record SnapshotEntry(string Name, ulong Sequence, ulong CreatedUnixMs, ulong UniqueBytes, ulong UniqueBlocks);
 
+    /// <summary>What snapshots share with others or the volume. Answer: <see cref="SharedList"/>. A node with an older version does not know the question, and answers nothing.</summary>
+    public sealed record ListShared(VolumeId Volume) : IVolumeCommand;
+
+    /// <param name="Snapshots">Those of which it is known.</param>
+    public sealed record SharedList(VolumeId Volume, ImmutableArray<SnapshotShare> Snapshots) : IControlMessage;
+
+    /// <param name="Sequence">Of the snapshot's marker.</param>
+    /// <param name="SharedBytes">Encoded bytes on each copy that it holds beside <see cref="SnapshotEntry.UniqueBytes"/>, and that its deletion does not free.</param>
+    public sealed record SnapshotShare(ulong Sequence, ulong SharedBytes);
+
     /// <summary>
     /// The first half of a snapshot of several volumes at one point (docs/consistency.md, C22): the volume's writes are held behind the snapshot's marker. Answer: <see cref="SnapshotPrepared"/>
     /// once that is on media. Refused: Conflict when the name is taken or the volume has <see cref="Limits.SnapshotsMax"/> of them, Busy or Offline while it can't be made now. What is neither

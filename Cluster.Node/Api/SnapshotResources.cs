@@ -26,6 +26,12 @@ public sealed record SnapshotResource
 
     /// <summary>The same in blocks of 4 KiB, as they were before compression.</summary>
     public ulong UniqueBlocks { get; init; }
+
+    /// <summary>
+    /// Bytes on each copy that it holds besides and that its deletion does not free: the volume, another snapshot or a clone keeps them. Compressed, like uniqueBytes. What a clone's snapshot has
+    /// of the clone's origin is not in it. Null: not known now.
+    /// </summary>
+    public ulong? SharedBytes { get; init; }
 }
 
 /// <summary>The snapshots of a volume.</summary>

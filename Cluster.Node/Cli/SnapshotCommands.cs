@@ -43,7 +43,7 @@ internal static class SnapshotCommands
     private static Command List()
     {
         var volume = Volume();
-        var command = new VerbCommand("list", "List a volume's snapshots, from the oldest to the newest. UNIQUE is what the deletion of just that one frees on each copy.",
+        var command = new VerbCommand("list", "List a volume's snapshots, from the oldest to the newest. UNIQUE is what the deletion of just that one frees on each copy, SHARED what it holds besides.",
             "myrmidon snapshot list db", "myrmidon snapshot list db -o json")
         {
             volume,

@@ -66,7 +66,7 @@ public interface IOwnerHandle
     void Shrink(SpecChanged change, Action<IoStatus, string> answer);
 
     /// <summary>The volume's stored bytes, and the bytes and blocks that only this snapshot holds, of each of its snapshots, from the loop.</summary>
-    void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer);
+    void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks, long? SharedBytes)>> answer);
 
     /// <summary>
     /// Runs of blocks from <paramref name="first"/> on that changed between two snapshots (0: nothing, and the volume as it is now), and the block up to which they are told. Null: not

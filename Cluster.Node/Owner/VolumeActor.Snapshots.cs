@@ -61,6 +61,7 @@ public sealed partial class VolumeActor
         Command<VolumeProtocol.DeleteSnapshot>(OnDeleteSnapshot);
         Command<VolumeProtocol.RestoreSnapshot>(OnRestoreSnapshot);
         Command<VolumeProtocol.ListSnapshots>(_ => OnListSnapshots());
+        Command<VolumeProtocol.ListShared>(_ => OnListShared());
         Command<VolumeProtocol.ChangedBlocks>(OnChangedBlocks);
         Command<SnapshotRefused>(OnSnapshotRefused);
         Command<RestoreAnswered>(OnRestoreAnswered);
@@ -274,8 +275,20 @@ public sealed partial class VolumeActor
         });
     }
 
-    private static VolumeProtocol.SnapshotEntry EntryOf(VolumeSnapshot snapshot, (ulong Snapshot, long Bytes, long Blocks) usage) =>
+    private static VolumeProtocol.SnapshotEntry EntryOf(VolumeSnapshot snapshot, (ulong Snapshot, long Bytes, long Blocks, long? SharedBytes) usage) =>
         new(snapshot.Name, snapshot.Sequence, snapshot.UnixMs, (ulong)usage.Bytes, (ulong)usage.Blocks);
+
+    private void OnListShared()
+    {
+        var (sender, volume) = (Sender, _volume);
+        if (!IsThere(sender)) return;
+        if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.Offline, NotServingReason());
+        else owner.SnapshotUsages((_, usages) =>
+        {
+            var known = usages.Where(usage => usage.SharedBytes is not null).Select(usage => new VolumeProtocol.SnapshotShare(usage.Snapshot, (ulong)usage.SharedBytes!.Value));
+            sender.Tell(new VolumeProtocol.SharedList(volume, [.. known]), ActorRefs.NoSender);
+        });
+    }
 
     private void OnChangedBlocks(VolumeProtocol.ChangedBlocks ask)
     {

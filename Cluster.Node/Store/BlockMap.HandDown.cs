@@ -72,13 +72,11 @@ public sealed partial class BlockMap
     private void HandDown(SnapshotLayer layer, ulong number)
     {
         var index = IndexOf(layer.Sequence);
-        if (index > 0)
+        var (older, page) = (index > 0 ? _layers[index - 1] : null, layer.Page(number)!);
+        for (var at = 0; at < page.Count; at++)
         {
-            var (older, page) = (_layers[index - 1], layer.Page(number)!);
-            for (var at = 0; at < page.Count; at++)
-            {
-                if (page[at].Sequence <= older.Sequence) older.Add((number << MapPage.BlocksLog2) + page.Indexes[at], in page[at]);
-            }
+            if (page[at].Sequence <= older?.Sequence) older.Add((number << MapPage.BlocksLog2) + page.Indexes[at], in page[at]);
+            else NoteBegun(page[at].Sequence, -BytesOf(in page[at]));
         }
         layer.Release(number);
     }
@@ -88,6 +86,7 @@ public sealed partial class BlockMap
     {
         var index = IndexOf(layer.Sequence);
         _layers.RemoveAt(index);
+        EndSeen(layer, index);
         // What was trimmed between the older snapshot and this one is so for the next newer one.
         for (var at = 0; at < layer.Tombstones.Count && index < _layers.Count; at++) _layers[index].Tombstones.Add(layer.Tombstones[at]);
     }

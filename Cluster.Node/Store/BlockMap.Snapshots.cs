@@ -49,6 +49,7 @@ public sealed partial class BlockMap
         {
             if (Tombstones[index].Sequence < sequence && Tombstones[index].Sequence > older) layer.Tombstones.TryAppend(Tombstones[index]);
         }
+        BeginSeen(layer, at);
         _layers.Insert(at, layer);
     }
 
@@ -56,7 +57,17 @@ public sealed partial class BlockMap
     public bool TryLoadSnapshot(ulong sequence)
     {
         if (sequence == 0 || (_layers.Count > 0 && sequence <= _layers[^1].Sequence)) return false;
+        // A checkpoint of before 0.1.0 has them behind the pages.
+        _isSeenUnknown |= Entries > 0;
         _layers.Add(new SnapshotLayer(sequence, segments));
+        return true;
+    }
+
+    /// <summary>As read from a checkpoint. False: there is no such snapshot, or it has the page already.</summary>
+    public bool TryLoad(ulong snapshot, ulong number, SparsePage page)
+    {
+        if (Layer(snapshot) is not { } layer || !layer.TryLoad(number, page)) return false;
+        for (var at = 0; at < page.Count; at++) NoteBegun(page[at].Sequence, BytesOf(in page[at]));
         return true;
     }
 
@@ -181,6 +192,7 @@ public sealed partial class BlockMap
         {
             if (!_layers[index].TryGet(block, out var kept) || kept.Sequence >= sequence) continue;
             _layers[index].Remove(block);
+            NoteBegun(kept.Sequence, -BytesOf(in kept));
             Keep(block, in kept, sequence);
         }
     }
@@ -191,6 +203,7 @@ public sealed partial class BlockMap
         var index = FirstAtOrAfter(end) - 1;
         if (index < 0 || _layers[index].Sequence < entry.Sequence) return false;
         _layers[index].Add(block, in entry);
+        NoteBegun(entry.Sequence, BytesOf(in entry));
         return true;
     }
 

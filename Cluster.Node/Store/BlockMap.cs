@@ -116,6 +116,7 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume, Map
         _added.Clear();
         _goingCount = 0;
         (_sortedCount, StoredBytes, MappedBlocks, Entries, _lostEntries) = (0, 0, 0, 0, 0);
+        (_newest, _isSeenUnknown) = (0, false);
         LeaveBase();
     }
 
@@ -153,9 +154,11 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume, Map
             if (!entry.IsMapped) continue;
             if (entry.IsLost) _lostEntries++;
             segments.AddLive(in entry);
+            NoteBegun(entry.Sequence, BytesOf(in entry));
             if (!entry.IsMask) MappedBlocks++;
             if (entry.Segment == MapEntry.BaseSegment) SharedBytes += entry.LengthBytes;
         }
+        _newest = Math.Max(_newest, page.SequenceMax);
         return true;
     }
 
@@ -211,6 +214,8 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume, Map
         if (entry.Segment == MapEntry.BaseSegment) SharedBytes += entry.LengthBytes;
         StoredBytes += BytesOf(in entry);
         if (entry.IsLost) _lostEntries++;
+        _newest = Math.Max(_newest, entry.Sequence);
+        NoteBegun(entry.Sequence, BytesOf(in entry));
         segments.AddLive(in entry);
     }
 
@@ -224,6 +229,7 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume, Map
         if (!slot.IsMask) MappedBlocks--;
         if (slot.Segment == MapEntry.BaseSegment) SharedBytes -= slot.LengthBytes;
         StoredBytes -= BytesOf(in slot);
+        NoteBegun(slot.Sequence, -BytesOf(in slot));
         if (slot.IsLost) _lostEntries--;
         slot = default;
     }

@@ -175,7 +175,7 @@ public sealed partial class BlockStore
     internal long LogBytes => _writer.AppendedBytes;
 
     /// <summary>Of what nobody was promised, clients can take one more segment at most.</summary>
-    internal bool IsPressed => LacksRoom || Segments.AvailableCount <= Segments.Reserve(SpaceClass.Data) + PromisedSegments + 1;
+    internal bool IsPressed => LacksRoom || Segments.UsableCount <= Segments.Reserve(SpaceClass.Data) + PromisedSegments + 1;
 
     /// <summary>And none is on its way, or somebody waits for it already: the cleaner must not wait for anybody.</summary>
     internal bool IsUrgent => LacksRoom || (IsPressed && EmptiedSources == 0);
@@ -192,7 +192,7 @@ public sealed partial class BlockStore
     {
         _backgroundDue = false;
         if (HasFailed || _stopped) return;
-        var isLow = LacksRoom || Segments.AvailableCount < CleanBelow;
+        var isLow = LacksRoom || Segments.UsableCount < CleanBelow;
         var drains = TakeDrainDue();
         var dead = isLow || drains ? Segments.CountDead(_writer.End.Number, onlyAvoided: !isLow) : 0;
         if (dead > 0) BeginReclaim();
@@ -202,7 +202,7 @@ public sealed partial class BlockStore
         _isCheckpointDue = isDue && _checkpoint is null;
         if (_isCheckpointDue && _moving.Count == 0 && _loop.NowMs >= _checkpointNotBeforeMs) BeginCheckpoint();
         var onTheirWay = dead + EmptiedSources;
-        _missingSegments = Math.Max(CleanBelow - Segments.AvailableCount - onTheirWay, LacksRoom && onTheirWay == 0 ? 1 : 0);
+        _missingSegments = Math.Max(CleanBelow - Segments.UsableCount - onTheirWay, LacksRoom && onTheirWay == 0 ? 1 : 0);
         var hasRoom = Segments.AvailableCount > 0 || dead == 0;
         if (_cleaner.IsBusy) _cleaner.GoOn();
         else if (isLow && hasRoom && _missingSegments > 0) _cleaner.TryBegin(_writer.End.Number);
@@ -313,7 +313,7 @@ public sealed partial class BlockStore
     private void UpdateUsage()
     {
         Volatile.Write(ref _usedBytes, (long)(Segments.Count - Segments.FreeCount - Segments.AvoidedCount) * Segments.SegmentBytes);
-        var usable = Math.Max(0, Segments.AvailableCount - Segments.Reserve(SpaceClass.Data));
+        var usable = Math.Max(0, Segments.UsableCount - Segments.Reserve(SpaceClass.Data));
         Volatile.Write(ref _availableBytes, (long)usable * Segments.SegmentBytes);
         Volatile.Write(ref _liveBytes, Segments.LiveBytes);
         Volatile.Write(ref _missingBytes, Segments.MissingBytes);

@@ -67,7 +67,7 @@ public sealed partial class BlockStore
     internal ColdSegment? OpenCold()
     {
         // Nobody's promise may have counted on it, and it must not be needed before it is full.
-        if (_cold.Count + _moving.Count >= ColdSegmentsMax || LacksRoom || UnpromisedBytes < _writer.SegmentDataBytes || Segments.AvailableCount <= Segments.Reserve(SpaceClass.Data) + 1) return null;
+        if (_cold.Count + _moving.Count >= ColdSegmentsMax || LacksRoom || UnpromisedBytes < _writer.SegmentDataBytes || Segments.UsableCount <= Segments.Reserve(SpaceClass.Data) + 1) return null;
         // Nor the one that is made for the log: it would make another itself, on the loop.
         if (Segments.CanCreate && Segments.FreeCount <= Segments.Reserve(SpaceClass.Data) + 1) return null;
         if (!Segments.TryTakeReady(out var segment)) return null;

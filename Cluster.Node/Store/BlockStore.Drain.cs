@@ -37,7 +37,7 @@ public sealed partial class BlockStore
     internal int DrainBytesPerSecond => _options.DrainBytesPerSecond;
 
     /// <summary>The other disks have more room than the cleaner keeps free: what is avoided is not needed.</summary>
-    internal bool MayDrain => Segments.AvailableCount - Segments.AvoidedCount > CleanBelow;
+    internal bool MayDrain => Segments.LastingCount - Segments.Hung.Free > CleanBelow;
 
     internal ILoopTimer Schedule(int delayMs, Action work) => _loop.Schedule(delayMs, work);
 
@@ -243,8 +243,9 @@ internal sealed class RetireJob(BlockStore store, DiskPool disks, StoreDisk disk
         foreach (var segment in segments)
         {
             if (_isLeft) return;
-            segment.File.Dispose();
+            // A file system may hang in the close too: unless that is seen, a stop waits for it for good.
             var began = disk.Waits.Begin();
+            segment.File.Dispose();
             var result = disks.Retire(segment.Name);
             disk.Waits.End(began, counts: false);
             if (result.IsOk) Syncs = true;

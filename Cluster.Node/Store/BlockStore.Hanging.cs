@@ -89,7 +89,11 @@ public sealed partial class BlockStore
     internal void OnJobDone(DiskJob job)
     {
         if (job.MayBeLeft) _leavableUnderWay--;
-        if (job is { MayBeLeft: true, OnlyReads: false, OnlyDisk: { } disk } && --disk.JobsUnderWay == 0 && _hasEnded) disk.Files.Dispose();
+        if (job is { MayBeLeft: true, OnlyReads: false, OnlyDisk: { } disk })
+        {
+            disk.JobsUnderWay--;
+            if (_hasEnded && !disk.IsInCall) disk.Files.Dispose();
+        }
         OnJobDone();
     }
 
@@ -113,6 +117,7 @@ public sealed partial class BlockStore
         _stopTimer?.Cancel();
         if (_jobsUnderWay > 0) StoreLog.StopLeaves(_logger, _disk.Description, string.Join(", ", _disk.Disks.Where(disk => disk.IsHung).Select(disk => disk.Path)), _jobsUnderWay);
         foreach (var job in _retiring.Values) job.Leave();
+        foreach (var probe in _probes) probe?.Leave();
         EndStop();
     }
 

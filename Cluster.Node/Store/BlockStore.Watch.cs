@@ -57,6 +57,20 @@ public sealed partial class BlockStore
         (_hasAvoided, _isDrainDue) = (disks.Any(disk => disk.IsAvoided), true);
     }
 
+    /// <summary>What a disk that does not answer has free is promised to nobody (R21); once it answers it is again.</summary>
+    private void NoteHung()
+    {
+        var hung = 0UL;
+        for (var index = 1; index < _disk.Disks.Count && index < 64; index++) hung |= _disk.Disks[index].IsHung ? 1UL << index : 0;
+        var areOthers = hung != _hung;
+        _hung = hung;
+        if (areOthers) UpdateCapacity();
+        if (Segments.CountHung() || areOthers) _backgroundDue = true;
+    }
+
+    /// <summary>The further disks that hung at the last look, as bits; those beyond the 63rd are asked when the capacity is looked at next.</summary>
+    private ulong _hung;
+
     private void WatchLater() => _watchTimer ??= _loop.Schedule(DiskHealthPolicy.WindowMs, _watch ??= Watch);
 
     private void Watch()
@@ -73,6 +87,7 @@ public sealed partial class BlockStore
         _disk.Share();
         _cleaner.LeaveHung();
         LeaveHungSpare();
+        NoteHung();
         ProbeOne();
         RetireAgain();
         AnswerUnchecked();
@@ -126,6 +141,7 @@ public sealed partial class BlockStore
         }
         if (oldest < 0) return;
         var probe = _probes[oldest] = new DiskProbe(this) { Disk = _disk.Disks[oldest] };
+        _disk.Disks[oldest].LooksUnderWay++;
         _scheduler.Submit(DiskLane.Probe, oldest, probe);
     }
 
@@ -134,7 +150,15 @@ public sealed partial class BlockStore
     {
         var index = probe.Disk!.Index;
         _probes[index] = null;
+        EndLook(probe.Disk!);
         _strange[index] = probe.Label.IsOk ? "" : probe.Label.Detail ?? "";
+    }
+
+    /// <summary>A stop waits for no probe and no check. What one that hung does late meets the disk as the store had it, locked.</summary>
+    private void EndLook(StoreDisk disk)
+    {
+        disk.LooksUnderWay--;
+        if (_hasEnded && !disk.IsInCall) disk.Files.Dispose();
     }
 
     /// <summary>Brings what is on media of one disk to what is wanted.</summary>
@@ -172,6 +196,7 @@ public sealed partial class BlockStore
     {
         if (_checkingSinceMs[index] >= 0) return;
         _checkingSinceMs[index] = _loop.NowMs;
+        _disk.Disks[index].LooksUnderWay++;
         _scheduler.Submit(DiskLane.Probe, index, new DiskCheckJob(this, _disk.Disks[index], index));
     }
 
@@ -189,6 +214,7 @@ public sealed partial class BlockStore
     internal void OnChecked(DiskCheckJob job)
     {
         _checkingSinceMs[job.Index] = -1;
+        EndLook(_disk.Disks[job.Index]);
         if (IsStopping) return;
         _isChecked[job.Index] = job.Result.IsOk;
         _strange[job.Index] = job.Result.Detail ?? "";

@@ -150,7 +150,7 @@ internal sealed class CheckpointReader : IDisposable
         CheckpointFrameKind.Page => ApplyPage(ref reader, map),
         CheckpointFrameKind.Snapshots => ApplySnapshots(ref reader, map),
         CheckpointFrameKind.SnapshotTombstones => map.Layer(reader.U64()) is { } layer && ApplyTombstones(ref reader, layer.Tombstones),
-        CheckpointFrameKind.SnapshotPage => map.Layer(reader.U64()) is { } layer && ApplyPage(ref reader, layer),
+        CheckpointFrameKind.SnapshotPage => map.Layer(reader.U64()) is { } layer && ApplyPage(ref reader, map, layer.Sequence),
         CheckpointFrameKind.HiddenSnapshots => ApplyHidden(ref reader, map),
         CheckpointFrameKind.Base => ApplyBase(ref reader, map),
         CheckpointFrameKind.Detached => ApplyDetached(ref reader, map),
@@ -283,18 +283,18 @@ internal sealed class CheckpointReader : IDisposable
         return number <= Limits.BlockIndexMax >> MapPage.BlocksLog2 && map.TryLoad(number, page);
     }
 
-    private bool ApplyPage(ref BodyReader reader, SnapshotLayer layer)
+    private bool ApplyPage(ref BodyReader reader, BlockMap map, ulong snapshot)
     {
         var page = new SparsePage();
         var number = reader.U64();
         var above = -1;
         while (reader.Remaining > 0)
         {
-            if (!ReadEntry(ref reader, out var index, out var entry) || index <= above || entry.Sequence > layer.Sequence) return false;
+            if (!ReadEntry(ref reader, out var index, out var entry) || index <= above || entry.Sequence > snapshot) return false;
             page.Insert(page.Count, index, in entry);
             above = index;
         }
-        return reader.Ok && page.Count > 0 && number <= Limits.BlockIndexMax >> MapPage.BlocksLog2 && layer.TryLoad(number, page);
+        return reader.Ok && page.Count > 0 && number <= Limits.BlockIndexMax >> MapPage.BlocksLog2 && map.TryLoad(snapshot, number, page);
     }
 
     private bool ReadEntry(ref BodyReader reader, out ushort index, out MapEntry entry)

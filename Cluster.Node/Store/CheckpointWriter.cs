@@ -104,6 +104,8 @@ internal sealed class CheckpointWriter
             writer.U32(0);
             Frame(CheckpointFrameKind.Base, map.Volume, writer.Length);
         }
+        // Before the pages: an open adds up what each snapshot sees as they go by.
+        WriteSequences(map);
         for (var index = 0; index < Math.Min(PagesAhead, map.Pages.Length); index++) Advise(in map.Pages[index]);
         for (var index = 0; index < map.Pages.Length; index++)
         {
@@ -130,11 +132,15 @@ internal sealed class CheckpointWriter
         }
     }
 
-    private void WriteLayers(VolumeSnapshot volume)
+    private void WriteSequences(VolumeSnapshot volume)
     {
         if (volume.Layers.Length == 0) return;
         WriteSequences(volume.Volume, CheckpointFrameKind.Snapshots, volume.Layers);
         if (volume.Layers.Any(layer => layer.IsHidden)) WriteSequences(volume.Volume, CheckpointFrameKind.HiddenSnapshots, volume.Layers.Where(layer => layer.IsHidden));
+    }
+
+    private void WriteLayers(VolumeSnapshot volume)
+    {
         foreach (var layer in volume.Layers)
         {
             WriteTombstones(volume.Volume, CheckpointFrameKind.SnapshotTombstones, layer.Sequence, layer.Tombstones);

@@ -41,7 +41,7 @@ public sealed partial class DiskPool : IDisk
 
     public string Description => _home.Path;
 
-    /// <summary>Of all disks that take segments; directories of one file system count once.</summary>
+    /// <summary>Of all disks that take segments, and answer: on one that hangs none is made, and what is promised must be there (R21). Directories of one file system count once.</summary>
     public long FreeBytes => Math.Max(0, FreeOfAll - HomeKeptBytes);
 
     /// <summary>Free on all disks that were named, those that are not in use yet too: what a new store may have. File systems count once.</summary>
@@ -50,7 +50,7 @@ public sealed partial class DiskPool : IDisk
     /// <summary>What the home's file system must have free besides: room for the next checkpoint that is not reserved yet.</summary>
     internal long HomeKeptBytes { get => Volatile.Read(ref _homeKeptBytes); set => Volatile.Write(ref _homeKeptBytes, value); }
 
-    private long FreeOfAll => _disks.Where(disk => disk.IsHome || (disk.Failure is null && !disk.IsAvoided)).GroupBy(disk => disk.FileSystem).Sum(same => same.Max(disk => disk.FreeBytes));
+    private long FreeOfAll => _disks.Where(disk => disk.IsHome || (disk.Failure is null && !disk.IsAvoided && !disk.IsHung)).GroupBy(disk => disk.FileSystem).Sum(same => same.Max(disk => disk.FreeBytes));
 
     public ulong FileSystem => _home.Files.FileSystem;
 
@@ -166,7 +166,7 @@ public sealed partial class DiskPool : IDisk
     {
         foreach (var disk in _given.Append(_home.Files))
         {
-            if (!_disks.Exists(used => used.Files == disk && used.JobsUnderWay > 0)) disk.Dispose();
+            if (!_disks.Exists(used => used.Files == disk && used.IsInCall)) disk.Dispose();
         }
     }
 

@@ -15,12 +15,17 @@ internal sealed class DiskProbe(BlockStore store) : DiskJob
     /// <summary>Not Ok: it is not there any more, and was not asked.</summary>
     public DiskResult Label { get; private set; }
 
+    private volatile bool _isLeft;
+
+    /// <summary>The store has stopped: if the disk answers again, nothing is written there. Any thread.</summary>
+    public void Leave() => _isLeft = true;
+
     public override void Execute()
     {
         var disk = Disk!;
         // Through the path, which may lead elsewhere by now: what is quick there says nothing of the disk, and nothing of the store's is to be put there.
         Label = disk.CheckLabel();
-        if (!Label.IsOk) return;
+        if (!Label.IsOk || _isLeft) return;
         var result = disk.Files.Open(FileName, create: true, out var file);
         if (result.IsOk)
         {

@@ -149,7 +149,7 @@ public interface IVolumeStore
     /// <summary>The same of all that a snapshot sees. At most RecordBlocksMax blocks.</summary>
     ulong DigestSnapshot(ulong snapshot, BlockRange range);
 
-    /// <summary>What the snapshot holds that neither the volume nor another snapshot does: what would be free without it.</summary>
+    /// <summary>What the snapshot holds that neither the volume nor another snapshot does, and what it shares with them. No page of a map is read for it.</summary>
     SnapshotUsage UsageOf(ulong snapshot);
 
     /// <summary>
@@ -196,8 +196,14 @@ public interface IVolumeStore
 /// <param name="Snapshot">In stages 0 and 2: of this one; 0 in stage 0: of the volume itself.</param>
 public sealed record ChangeCursor(int Stage, ulong NextBlock, ulong Snapshot = 0);
 
-/// <summary>Of one snapshot: encoded bytes, and blocks.</summary>
-public readonly record struct SnapshotUsage(long UniqueBytes, long UniqueBlocks);
+/// <summary>
+/// Of one snapshot: encoded bytes, and blocks. A version of a block that both the volume and a snapshot have is shared; one that a restore made is another one than that which it was made of,
+/// although both name the same bytes.
+/// </summary>
+/// <param name="UniqueBytes">What would be free without it.</param>
+/// <param name="UniqueBlocks">The same in blocks.</param>
+/// <param name="SharedBytes">What it sees besides, which the volume, another snapshot or a clone keeps: not what a clone's snapshot sees of the clone's origin. Null: not known.</param>
+public readonly record struct SnapshotUsage(long UniqueBytes, long UniqueBlocks, long? SharedBytes);
 
 /// <summary>
 /// Bytes of one replica: live encoded bytes in the map, blocks mapped, and bytes that only snapshots hold; and what a clone has of others' besides, as far as it was counted: some

@@ -95,12 +95,12 @@ public sealed unsafe class LogWriter : IDisposable
     internal long SegmentDataBytes => _segments.SegmentBytes - SegmentHeader.SizeBytes - EntryBytesMax;
 
     /// <summary>
-    /// Bytes of data entries that surely fit, whatever their sizes: the end of a segment stays empty when it is too short for the next one.
+    /// Bytes of data entries that surely fit, whatever their sizes: the end of a segment stays empty when it is too short for the next one. Free segments of a disk that hangs are none.
     /// </summary>
-    public long DataRoomBytes => RoomIn(_segments.AvailableCount);
+    public long DataRoomBytes => RoomIn(_segments.UsableCount);
 
     /// <summary>The same without segments that go with their disk.</summary>
-    public long LastingRoomBytes => RoomIn(_segments.LastingCount);
+    public long LastingRoomBytes => RoomIn(_segments.LastingCount - _segments.Hung.Free);
 
     private long RoomIn(int available)
     {

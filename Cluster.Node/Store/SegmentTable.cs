@@ -74,6 +74,21 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
     /// <summary>The same without those that go with their disk.</summary>
     public int LastingCount => _free.Count + Math.Max(0, SegmentsMax - Count);
 
+    /// <summary>Of <see cref="FreeCount"/> and of <see cref="AvoidedCount"/>, those on further disks that did not answer when it was looked last: they are used when nothing else is left, but not counted on.</summary>
+    public (int Free, int Avoided) Hung { get; private set; }
+
+    /// <summary><see cref="AvailableCount"/> without those: what promises, and the cleaner, count on.</summary>
+    public int UsableCount => AvailableCount - Hung.Free - Hung.Avoided;
+
+    /// <summary>Called once a second; answers whether it is another number.</summary>
+    public bool CountHung()
+    {
+        static bool IsHung(Segment segment) => segment is { IsHung: true, PoolDisk.IsHome: false };
+        var before = Hung;
+        Hung = (_free.Count(IsHung), _avoided.Count(IsHung));
+        return Hung != before;
+    }
+
     /// <summary>One that goes with its disk may be replaced.</summary>
     public bool CanCreate => Count - _avoided.Count < SegmentsMax;
 

@@ -81,6 +81,9 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
 
     public long Blocks { get; private set; }
 
+    /// <summary>Of the versions from after the next older snapshot and from before this one, wherever they are kept by now (BlockMap.Seen.cs).</summary>
+    public long BegunBytes { get; internal set; }
+
     public int PageCount => _pages.Count;
 
     public bool TryGet(ulong block, out MapEntry entry)

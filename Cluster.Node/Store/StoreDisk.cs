@@ -157,6 +157,12 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
     /// <summary>Jobs under way on it that a stop may leave. Loop only.</summary>
     internal int JobsUnderWay { get; set; }
 
+    /// <summary>Probes and checks under way on it, for which no stop waits. Loop only.</summary>
+    internal int LooksUnderWay { get; set; }
+
+    /// <summary>A thread may be in a call on it, or come to one: it stays open, and locked. Loop only.</summary>
+    internal bool IsInCall => JobsUnderWay > 0 || LooksUnderWay > 0;
+
     /// <summary>A segment is being made on it: whoever needs one meanwhile gets it on another disk, if there is one with room. Loop only.</summary>
     internal bool IsMaking { get; set; }
 

@@ -46,7 +46,8 @@ public sealed partial class VolumeStore
     public SnapshotUsage UsageOf(ulong snapshot)
     {
         // What a clone stands on stays when the snapshot is deleted.
-        if (Map.Layer(snapshot) is not { } layer || Map.IsPinnedAt(snapshot)) return default;
+        var seen = Damage is null && !Map.HasDamagedBase ? Map.SeenBytes(snapshot) : null;
+        if (Map.Layer(snapshot) is not { } layer || Map.IsPinnedAt(snapshot)) return new SnapshotUsage(0, 0, seen);
         var older = Map.Layers.TakeWhile(other => other.Sequence < snapshot).LastOrDefault(other => !other.IsLeaving)?.Sequence ?? 0;
         var (bytes, blocks) = (0L, 0L);
         foreach (var number in layer.PageNumbers())
@@ -54,11 +55,14 @@ public sealed partial class VolumeStore
             var page = layer.Page(number)!;
             for (var at = 0; at < page.Count; at++)
             {
-                if (page[at].Sequence > older && !page[at].IsMask) (bytes, blocks) = (bytes + BlockMap.BytesOf(in page[at]), blocks + 1);
+                if (page[at].Sequence > older && HasBlock(in page[at])) (bytes, blocks) = (bytes + BlockMap.BytesOf(in page[at]), blocks + 1);
             }
         }
-        return new SnapshotUsage(bytes, blocks);
+        return new SnapshotUsage(bytes, blocks, seen - bytes);
     }
+
+    /// <summary>Not a mask, nor a version that names the bytes of a clone's base.</summary>
+    private static bool HasBlock(in MapEntry entry) => entry.Segment is not (MapEntry.MaskSegment or MapEntry.BaseSegment);
 
     public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents)
     {

@@ -10,7 +10,7 @@ internal static class Describe
 {
     public static readonly string[] VolumeColumns = ["NAMESPACE", "NAME", "SIZE", "STATE", "OWNER", "COPIES", "ATTACHED", "REASON"];
 
-    public static readonly string[] SnapshotColumns = ["NAME", "CREATED", "SEQUENCE", "UNIQUE"];
+    public static readonly string[] SnapshotColumns = ["NAME", "CREATED", "SEQUENCE", "UNIQUE", "SHARED"];
 
     public static readonly string[] SnapshotGroupColumns = ["NAME", "STATE", "CREATED", "VOLUMES"];
 
@@ -64,7 +64,9 @@ internal static class Describe
 
     public static string TextOf(VolumeSourceResource source) => source.Snapshot is { } snapshot ? $"snapshot {source.Volume}/{snapshot}" : $"volume {source.Volume}";
 
-    public static string[] Row(SnapshotResource snapshot) => [snapshot.Name, Time(snapshot.CreatedAt), $"{snapshot.Sequence}", SizeText.Format(snapshot.UniqueBytes)];
+    public static string[] Row(SnapshotResource snapshot) => [snapshot.Name, Time(snapshot.CreatedAt), $"{snapshot.Sequence}", SizeText.Format(snapshot.UniqueBytes), Shared(snapshot)];
+
+    private static string Shared(SnapshotResource snapshot) => snapshot.SharedBytes is { } shared ? SizeText.Format(shared) : "unknown";
 
     public static IEnumerable<(string Name, string Value)> Lines(SnapshotResource snapshot)
     {
@@ -73,6 +75,7 @@ internal static class Describe
         yield return ("Created", Time(snapshot.CreatedAt));
         yield return ("Sequence", $"{snapshot.Sequence}");
         yield return ("Unique", string.Create(CultureInfo.InvariantCulture, $"{SizeText.Format(snapshot.UniqueBytes)} on each copy, for {snapshot.UniqueBlocks} blocks"));
+        yield return ("Shared", snapshot.SharedBytes is null ? Shared(snapshot) : $"{Shared(snapshot)} on each copy, with the volume, other snapshots or clones");
     }
 
     public static string[] Row(SnapshotGroupResource group) => [group.Name, group.State, Time(group.CreatedAt), string.Join(", ", group.Snapshots.Select(VolumeOf))];

@@ -6,6 +6,9 @@ namespace Cluster.Node.Hosting.Control;
 
 public sealed partial class ControlPlane
 {
+    /// <summary>What snapshots share is told within that, or it is unknown: a node with an older version does not answer.</summary>
+    private static readonly TimeSpan SharedAskMax = TimeSpan.FromSeconds(1);
+
     public async Task<ControlResult<CreatedSnapshot>> CreateSnapshotAsync(VolumeName name, string snapshot, CancellationToken cancellation)
     {
         var made = await AskForSnapshotsAsync<VolumeProtocol.SnapshotView>(name, volume => new VolumeProtocol.CreateSnapshot(volume, snapshot), ChangeMax, cancellation);
@@ -17,9 +20,14 @@ public sealed partial class ControlPlane
 
     public async Task<ControlResult<SnapshotListResource>> ListSnapshotsAsync(VolumeName name, CancellationToken cancellation)
     {
+        // Asked for at the same time: an owner that does not know the question costs this long, and no more.
+        var asked = AskForSnapshotsAsync<VolumeProtocol.SharedList>(name, volume => new VolumeProtocol.ListShared(volume), SharedAskMax, cancellation);
         var list = await AskForSnapshotsAsync<VolumeProtocol.SnapshotList>(name, volume => new VolumeProtocol.ListSnapshots(volume), AskMax, cancellation);
+        var shared = await asked;
         if (!list.IsOk) return new ControlFailure(list.Status, list.Reason);
-        return new SnapshotListResource { StoredBytes = list.Value!.StoredBytes, Snapshots = [.. list.Value!.Snapshots.Select(entry => Of(name, entry))] };
+        var known = shared.IsOk ? shared.Value!.Snapshots.ToDictionary(share => share.Sequence, share => (ulong?)share.SharedBytes) : [];
+        var snapshots = list.Value!.Snapshots.Select(entry => Of(name, entry) with { SharedBytes = known.GetValueOrDefault(entry.Sequence) });
+        return new SnapshotListResource { StoredBytes = list.Value!.StoredBytes, Snapshots = [.. snapshots] };
     }
 
     public async Task<ControlResult<SnapshotResource>> GetSnapshotAsync(VolumeName name, string snapshot, CancellationToken cancellation)

@@ -103,7 +103,7 @@ public sealed partial class ControlPlane : IControlPlane
         || IsShort(what) || what is VolumeProtocol.ChangedBlocks or VolumeProtocol.Scrub { Start: false };
 
     /// <summary>A question that costs an owner nothing to answer twice.</summary>
-    private static bool IsShort(object what) => what is VolumeProtocol.Describe or VolumeProtocol.Locate or VolumeProtocol.ListSnapshots;
+    private static bool IsShort(object what) => what is VolumeProtocol.Describe or VolumeProtocol.Locate or VolumeProtocol.ListSnapshots or VolumeProtocol.ListShared;
 
     private static async Task<ControlResult<T>> AskPlacementAsync<T>(
         ControlParts parts, IPlacementCommand command, TimeSpan atMost, CancellationToken cancellation)

@@ -41,10 +41,10 @@ internal sealed class LocalReplica(ReplicaMachine machine, LoopStages stages) : 
 
     public IReadOnlyList<ulong> Snapshots => _store.Snapshots;
 
-    public (long Bytes, long Blocks) SnapshotUsage(ulong snapshot)
+    public (long Bytes, long Blocks, long? SharedBytes) SnapshotUsage(ulong snapshot)
     {
         var usage = _store.UsageOf(snapshot);
-        return (usage.UniqueBytes, usage.UniqueBlocks);
+        return (usage.UniqueBytes, usage.UniqueBlocks, usage.SharedBytes);
     }
 
     public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents) => _store.Changed(from, to, range, extentsMax, extents);

@@ -208,16 +208,16 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
     public void Shrink(SpecChanged change, Action<IoStatus, string> answer) => _runtime.Loop.Post(() => Machine.Shrink(change, answer));
 
     /// <summary>Without a copy here there is nothing to tell; such an owner is about to move.</summary>
-    public void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer) => _runtime.Loop.Post(() =>
+    public void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks, long? SharedBytes)>> answer) => _runtime.Loop.Post(() =>
     {
         if (Local is { } local) answer(local.StoredBytes, [.. local.Snapshots.Select(snapshot => UsageOf(local, snapshot))]);
         else answer(0, []);
     });
 
-    private static (ulong Snapshot, long Bytes, long Blocks) UsageOf(ILocalReplica local, ulong snapshot)
+    private static (ulong Snapshot, long Bytes, long Blocks, long? SharedBytes) UsageOf(ILocalReplica local, ulong snapshot)
     {
-        var (bytes, blocks) = local.SnapshotUsage(snapshot);
-        return (snapshot, bytes, blocks);
+        var (bytes, blocks, shared) = local.SnapshotUsage(snapshot);
+        return (snapshot, bytes, blocks, shared);
     }
 
     public void ChangedBlocks(ulong from, ulong to, ulong first, Action<(IReadOnlyList<BlockRange> Runs, ulong UpTo)?> answer) => _runtime.Loop.Post(() =>

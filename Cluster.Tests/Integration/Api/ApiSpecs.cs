@@ -74,6 +74,7 @@ public sealed class ApiSpecs : IAsyncLifetime
         var snapshot = (await _http.GetFromJsonAsync<JsonNode>(made.Headers.Location))!;
         Assert.Equal(("monday", "db", "shop", 10, "1970-01-01T00:00:00+00:00", 8192),
             ((string)snapshot["name"]!, (string)snapshot["volume"]!, (string)snapshot["namespace"]!, (int)snapshot["sequence"]!, (string)snapshot["createdAt"]!, (int)snapshot["uniqueBytes"]!));
+        Assert.Equal(16384, (int)snapshot["sharedBytes"]!);
         var list = (await _http.GetFromJsonAsync<JsonNode>("/v1/volumes/db/snapshots?namespace=shop"))!;
         Assert.Equal((1 << 20, "monday"), ((int)list["storedBytes"]!, (string)list["snapshots"]![0]!["name"]!));
         Assert.Equal(1, (int)(await _http.GetFromJsonAsync<JsonNode>("/v1/volumes/db?namespace=shop"))!["snapshots"]!);

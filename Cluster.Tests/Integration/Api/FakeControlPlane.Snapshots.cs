@@ -25,6 +25,7 @@ public sealed partial class FakeControlPlane
             CreatedAt = DateTimeOffset.UnixEpoch.AddHours(all.Length),
             UniqueBytes = 8192,
             UniqueBlocks = 3,
+            SharedBytes = snapshot == "tuesday" ? null : 16384,
         };
         SetSnapshots(name, [.. all, made]);
         return Answer<CreatedSnapshot>(new CreatedSnapshot(made, true));

@@ -66,8 +66,11 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         await RunAsync("volume", "create", "shop/db", "--size", "1GiB");
         await OkAsync("Snapshot monday of volume shop/db made.", "snapshot", "create", "shop/db", "monday");
         await OkAsync("Snapshot tuesday of volume shop/db made.", "snapshot", "create", "shop/db", "tuesday");
-        await OkAsync("tuesday  1970-01-01 01:00:00Z  20        8KiB", "snapshot", "list", "shop/db");
+        await OkAsync("tuesday  1970-01-01 01:00:00Z  20        8KiB    unknown", "snapshot", "list", "shop/db");
         await OkAsync("\"storedBytes\": 1048576", "snapshot", "list", "shop/db", "-o", "json");
+        await OkAsync("monday   1970-01-01 00:00:00Z  10        8KiB    16KiB", "snapshot", "list", "shop/db");
+        await OkAsync("Shared    16KiB on each copy, with the volume", "snapshot", "show", "shop/db", "monday");
+        await OkAsync("Shared    unknown", "snapshot", "show", "shop/db", "tuesday");
         await OkAsync("Unique    8KiB on each copy, for 3 blocks", "snapshot", "show", "shop/db", "monday");
         await OkAsync("Snapshots   2", "volume", "show", "shop/db");
         await OkAsync("0       16384 \n20480   8192 ", "snapshot", "diff", "shop/db", "--from", "monday", "--to", "tuesday");

@@ -37,6 +37,7 @@ public sealed class SnapshotSpecs : IDisposable
 
         var monday = Assert.Single((await ListAsync(cluster.Nodes[2])).Snapshots);
         Assert.Equal(("monday", OverwrittenBytes / Limits.BlockBytes), (monday.Name, monday.UniqueBlocks));
+        Assert.True(monday.UniqueBytes > 0 && monday.SharedBytes > 0, $"{monday}");
         Assert.Equal(1, (await LocalCluster.GetVolumeAsync(cluster.Nodes[0], "db"))!.Snapshots);
         AssertCovers(await DiffAsync(cluster.Nodes[0], "--from", "monday"), OverwrittenBytes, FilledBytes);
         AssertCovers(await DiffAsync(cluster.Nodes[0], "--to", "monday"), FilledBytes, FilledBytes);

@@ -63,9 +63,10 @@ internal sealed partial class SimVolumeStore
 
     public SnapshotUsage UsageOf(ulong snapshot)
     {
+        var all = SeenBy(snapshot).Count(seen => seen.Cell.Encoded is not null);
         var blocks = SeenBy(snapshot).Count(seen => seen.Cell.Encoded is not null && SequenceOf(seen.Block, withTail: false) != seen.Cell.Sequence
             && !_snapshots.Any(other => other != snapshot && View(other, seen.Block)?.Sequence == seen.Cell.Sequence));
-        return new SnapshotUsage(blocks * 16L, blocks);
+        return new SnapshotUsage(blocks * 16L, blocks, (all - blocks) * 16L);
     }
 
     public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents)

@@ -66,6 +66,8 @@ internal static class StoreMutants
             "if (cold.IsGone) Segments.Free(cold.Segment);", "cold.Prepare(this, 1 << 20, []);\n        if (cold.IsReady) cold.Apply(this);\n        if (cold.IsGone) Segments.Free(cold.Segment);"),
         Alone("the number of a segment beside the log is the one that the log takes next", "docs/adr/0014", "LogWriter.cs",
             "Math.Max(_nextNumber, _reserved) + NumbersBetween;", "Math.Max(_nextNumber, _reserved);"),
+        Alone("what began with a deleted snapshot is not handed on", "R19", "BlockMap.Seen.cs",
+            "_layers[at].BegunBytes += layer.BegunBytes;", "_layers[at].BegunBytes += 0;"),
         Plant("a segment with uncommitted records counts as dead", "R4", "Segment.cs",
             "LiveBlocks == 0 && TailRecords == 0 &&", "LiveBlocks == 0 &&"),
         Plant("a scrub leaves out what only snapshots keep", "P6, R19", "", "Snapshot = _nextSnapshot;", "") with { File = "Cluster.Node/Repair/ScrubRun.cs" },

@@ -36,6 +36,104 @@ public sealed class HungDiskSpecs : IDisposable
         DiskPoolSpecs.CheckAll(rig, 4 * Blocks);
     }
 
+    [Theory(DisplayName = "A read of a disk that is drained hangs, is left, and ends in errors although the disk answers again: what it was for is read anew, and nothing of it counts as bad; what fails so again is bad")]
+    [InlineData(1)]
+    [InlineData(3)]
+    public void Late_errors(int hangs)
+    {
+        var rig = Rig(4, segments: 24);
+        rig.Directories[1].Hangs = SimulatedCalls.Reads;
+        Assert.Equal(IoStatus.Ok, DrainSpecs.Drain(rig).Status);
+        for (var hang = 1; hang <= hangs; hang++)
+        {
+            rig.Directories[1].Hangs = SimulatedCalls.Reads;
+            UntilHanging(rig);
+            // It is left. What lies there is all still needed: nothing was written since.
+            Pass(rig, 10);
+            Assert.Equal(1, _scheduler!.Hanging);
+            (rig.Directories[1].Hangs, rig.Directories[1].FailsReads) = (SimulatedCalls.None, true);
+            _scheduler.Release();
+            rig.Directories[1].FailsReads = false;
+            if (hang < hangs) rig.Directories[1].Hangs = SimulatedCalls.Reads;
+            rig.Loop.Settle();
+            if (rig.Store.Segments.All.Any(segment => segment.IsStuck)) break;
+        }
+        Assert.Equal(hangs > 1, rig.Store.Segments.All.Any(segment => segment.IsStuck));
+        if (hangs == 1) UntilDrained(rig, "d1/");
+        DiskPoolSpecs.CheckAll(rig, Blocks);
+    }
+
+    [Theory(DisplayName = "R21: neither free segments nor room of a disk that hangs are promised, and they are again once it answers; what has a segment elsewhere is not held up")]
+    [InlineData(0)]
+    [InlineData(30)]
+    public void Promises(int segments)
+    {
+        var rig = Rig(3, segments);
+        for (var index = 0; index < 3; index++) rig.Directories[index].FreeLimit = 40 * SegmentBytes;
+        // Some segments die on each disk, and are free there.
+        DiskPoolSpecs.Fill(rig, 4 * Blocks);
+        Overwrite(rig);
+        Pass(rig, 2);
+        var table = rig.Store.Segments;
+        var (before, max) = (rig.Store.UnpromisedBytes, table.SegmentsMax);
+        var free = table.FreeSegments.Count(segment => segment.Disk == DrainSpecs.Disk(rig).Id);
+        Assert.True(free > 0, "nothing is free on the disk");
+        rig.Directories[1].Hangs = SimulatedCalls.Reads;
+        ScrubOf(rig, "d1/");
+        Assert.Equal(1, _scheduler!.Hanging);
+        Pass(rig, 8);
+        var without = rig.Store.UnpromisedBytes;
+        Assert.Equal((free, 0), table.Hung);
+        // Where the capacity is given, it says nothing of a disk's room.
+        Assert.Equal(segments > 0, table.SegmentsMax == max);
+        Assert.InRange(before - without, (free + max - table.SegmentsMax) * SegmentBytes * 9 / 10, before);
+        // All that is promised goes elsewhere.
+        var volume = rig.Find();
+        var promised = volume.Grant();
+        for (var left = promised; left >= Limits.CreditOf(Limits.RecordBytesMax); left -= Limits.CreditOf(5000))
+            Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, 7, StoreRig.Bytes(7), watermark: volume.CommitWatermark));
+        rig.Sync(volume);
+        volume.GiveBack();
+        rig.Directories[1].Hangs = SimulatedCalls.None;
+        _scheduler.Release();
+        Pass(rig, 2);
+        Assert.Equal((0, 0), table.Hung);
+        Assert.True(rig.Store.UnpromisedBytes > without, "it is not promised again");
+        volume.Commit(volume.LastSequence);
+        DiskPoolSpecs.CheckAll(rig, 4 * Blocks);
+    }
+
+    [Fact(DisplayName = "A disk on which a check or a probe hangs stays locked when the store has stopped, until that has ended; and a probe writes nothing then")]
+    public void Locked_while_looked_at()
+    {
+        var rig = Rig(3);
+        Assert.Equal(IoStatus.Ok, DrainSpecs.Drain(rig).Status);
+        UntilDrained(rig, "d1/");
+        rig.Directories[2].DelayMs = 900;
+        for (var second = 0; DrainSpecs.Disk(rig, "d2/").State != DiskState.Suspect; second++)
+        {
+            Assert.True(second < 600, "it does not become suspect");
+            DiskPoolSpecs.Fill(rig, 20);
+            Pass(rig, 1);
+        }
+        rig.Directories[2].DelayMs = 1;
+        rig.Directories[1].Hangs = rig.Directories[2].Hangs = SimulatedCalls.Names;
+        rig.Store.Drain(DrainSpecs.Disk(rig).Id, drains: false, _ => { });
+        for (var second = 0; _scheduler!.Hanging < 2; second++)
+        {
+            Assert.True(second < 60, "no probe was begun");
+            Pass(rig, 1);
+        }
+        if (rig.Disk.Names.Contains("d2/" + DiskProbe.FileName)) rig.Disk.Delete("d2/" + DiskProbe.FileName);
+        StopBy(rig, 10);
+        Assert.Equal([false, true, true], rig.Directories.Select(directory => directory.IsLocked));
+        rig.Directories[1].Hangs = rig.Directories[2].Hangs = SimulatedCalls.None;
+        _scheduler.Release();
+        rig.Loop.Settle();
+        Assert.Equal([false, false, false], rig.Directories.Select(directory => directory.IsLocked));
+        Assert.DoesNotContain("d2/" + DiskProbe.FileName, rig.Disk.Names);
+    }
+
     [Fact(DisplayName = "A disk whose reads hang holds up no checkpoint: neither when the cleaner takes a segment there to make room, nor when a scrub reads it")]
     public void Checkpoints_go_on()
     {
@@ -196,6 +294,7 @@ public sealed class HungDiskSpecs : IDisposable
     [Theory(DisplayName = "A stop waits for no disk that hangs while it is drained: it is in order all the same, and a start without the disk takes it so")]
     [InlineData(SimulatedCalls.Reads)]
     [InlineData(SimulatedCalls.Names)]
+    [InlineData(SimulatedCalls.Closes)]
     public void Stops(SimulatedCalls hangs)
     {
         var rig = Rig(3);
@@ -203,7 +302,7 @@ public sealed class HungDiskSpecs : IDisposable
         Assert.Equal(IoStatus.Ok, DrainSpecs.Drain(rig).Status);
         UntilHanging(rig);
         StopAndTakeAway(rig);
-        if (hangs == SimulatedCalls.Names) DiskPoolSpecs.CheckAll(rig, Blocks);
+        if (hangs != SimulatedCalls.Reads) DiskPoolSpecs.CheckAll(rig, Blocks);
     }
 
     [Fact(DisplayName = "A disk whose deletions hang keeps no other one from becoming empty; what is left on it is said not to answer")]

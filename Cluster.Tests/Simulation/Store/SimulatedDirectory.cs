@@ -15,6 +15,9 @@ public enum SimulatedCalls
     /// <summary>Open, list, delete, and fsync of the directory.</summary>
     Names = 8,
     All = Reads | Writes | Syncs | Names,
+
+    /// <summary>The close of a file: only of file systems over a network, so that it is not among all.</summary>
+    Closes = 16,
 }
 
 /// <summary>
@@ -197,6 +200,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
 
         public void Dispose()
         {
+            directory.Call(SimulatedCalls.Closes);
             _isClosed = true;
             file.Dispose();
         }

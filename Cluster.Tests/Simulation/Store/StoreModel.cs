@@ -1,10 +1,11 @@
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
+using Cluster.Node.Store;
 
 namespace Cluster.Tests.Simulation.Store;
 
-/// <summary>What a block should hold: the sequence that last touched it, the content (null: reads as zeroes), and whether that was written, or trimmed.</summary>
-public readonly record struct ModelBlock(ulong Sequence, byte[]? Content, bool IsWritten = false);
+/// <summary>What a block should hold: the sequence that last touched it, the content (null: reads as zeroes), and whether that was written, or trimmed; and whether a clone has the bytes of its origin.</summary>
+public readonly record struct ModelBlock(ulong Sequence, byte[]? Content, bool IsWritten = false, bool IsBorrowed = false);
 
 public sealed record ModelRecord(ulong Epoch, BlockRange Range, byte[][]? Contents, SnapshotMarker? Marker = null);
 
@@ -46,13 +47,16 @@ public sealed class ModelVolume
     /// <summary>What happened up to here is shared with clones, or with the volume that it was cloned from: nothing is added to it any more.</summary>
     public ulong SharedUpTo;
 
+    /// <summary>Of a clone: the snapshot that it began as.</summary>
+    public ulong BornAt;
+
     /// <summary>A volume that begins as what this one's snapshot holds: it has its own copy of all of it.</summary>
     public ModelVolume CloneOf(ulong snapshot, byte[] header)
     {
-        var clone = new ModelVolume { Header = header, Watermark = snapshot, SharedUpTo = snapshot };
+        var clone = new ModelVolume { Header = header, Watermark = snapshot, SharedUpTo = snapshot, BornAt = snapshot };
         foreach (var block in History.Keys)
         {
-            if (At(snapshot, block) is { IsWritten: true } seen) clone.Set(block, seen);
+            if (At(snapshot, block) is { IsWritten: true } seen) clone.Set(block, seen with { IsBorrowed = true });
         }
         SharedUpTo = Math.Max(SharedUpTo, snapshot);
         return clone;
@@ -61,6 +65,28 @@ public sealed class ModelVolume
     /// <summary>What the snapshot sees of the block: what happened last before it.</summary>
     public ModelBlock At(ulong snapshot, ulong block) =>
         History.TryGetValue(block, out var versions) ? versions.LastOrDefault(version => version.Key < snapshot).Value : default;
+
+    /// <summary>
+    /// What the snapshot has that no other one of these, nor the volume, has, and what it shares with them: each version of a block by itself, looked for everywhere.
+    /// </summary>
+    /// <param name="snapshot">Which.</param>
+    /// <param name="others">The other snapshots, and those that only clones know.</param>
+    /// <param name="isKept">A clone stands on it: nothing goes with it.</param>
+    /// <param name="ownsAll">A copy that was made anew: nothing in it is borrowed.</param>
+    public SnapshotUsage UsageOf(ulong snapshot, IReadOnlyList<ulong> others, bool isKept, bool ownsAll)
+    {
+        var (unique, blocks, shared) = (0L, 0L, 0L);
+        foreach (var block in History.Keys)
+        {
+            if (At(snapshot, block) is not { IsWritten: true } seen || (seen.IsBorrowed && !ownsAll && (seen.Content?.Length ?? 0) > 0)) continue;
+            // A clone has no version of its own of what it has not touched.
+            if (seen.Sequence <= BornAt && !ownsAll) continue;
+            var isShared = isKept || Blocks.GetValueOrDefault(block) is { IsWritten: true } now && now.Sequence == seen.Sequence || others.Any(other => At(other, block).Sequence == seen.Sequence);
+            if (isShared) shared += seen.Content?.Length ?? 0;
+            else (unique, blocks) = (unique + (seen.Content?.Length ?? 0), blocks + 1);
+        }
+        return new SnapshotUsage(unique, blocks, shared);
+    }
 
     public ulong Last => Watermark + (ulong)Tail.Count;
 
@@ -76,6 +102,7 @@ public sealed class ModelVolume
         History = History.ToDictionary(pair => pair.Key, pair => new SortedDictionary<ulong, ModelBlock>(pair.Value)),
         Snapshots = [.. Snapshots],
         SharedUpTo = SharedUpTo,
+        BornAt = BornAt,
     };
 
     private void Mark(ulong sequence, SnapshotMarker marker)
@@ -87,7 +114,7 @@ public sealed class ModelVolume
         {
             var (then, now) = (At(marker.RestoreFrom, block), Blocks.GetValueOrDefault(block));
             if (then.IsWritten ? now.IsWritten && now.Sequence == then.Sequence : !now.IsWritten) continue;
-            Set(block, new ModelBlock(sequence, then.Content, then.IsWritten));
+            Set(block, new ModelBlock(sequence, then.Content, then.IsWritten, then.IsBorrowed));
         }
     }
 
@@ -171,7 +198,7 @@ public sealed class StoreModel
                     volume.Blocks.Clear();
                     volume.History.Clear();
                     volume.Snapshots.Clear();
-                    volume.SharedUpTo = 0;
+                    (volume.SharedUpTo, volume.BornAt) = (0, 0);
                 }
                 (volume.Watermark, volume.CommittedEpoch) = (position.Sequence, position.Epoch);
                 break;

@@ -1,4 +1,3 @@
-using System.Collections.Immutable;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Cluster.Node.Store;
@@ -9,7 +8,7 @@ namespace Cluster.Tests.Simulation.Store;
 /// Drives a store and its model through the same random steps, by a seed. After a crash the store must be the model as of some step
 /// between the last flush that was answered and the last step taken: never less, never anything else.
 /// </summary>
-public sealed class StoreModelRun
+public sealed partial class StoreModelRun
 {
     private const int LivesOfASeed = 12;
     private const int StepsOfALife = 400;
@@ -18,7 +17,7 @@ public sealed class StoreModelRun
     private const int StepsOfALongLife = 4000;
 
     /// <summary>By the seed: every fourth keeps so many pages of the maps in memory, 1 to 3, the others all.</summary>
-    private const int BySeed = -1;
+    public const int BySeed = -1;
 
     private static readonly VolumeId[] Ids = [new(1), new(2), new(77), new(78), new(79)];
 
@@ -26,6 +25,10 @@ public sealed class StoreModelRun
     private const int FlipOneIn = 20;
     private const int FlippedSlots = 16;
     private readonly Random? _flips;
+    private readonly bool _losesPages;
+
+    /// <summary>All that was drawn so far.</summary>
+    private readonly List<StoreStep> _taken = [];
     private readonly Random _random;
     private readonly List<ModelStep> _steps = [];
     private readonly HashSet<(VolumeId Volume, ulong Block, ulong Sequence)> _used = [];
@@ -44,6 +47,7 @@ public sealed class StoreModelRun
     public StoreModelRun(int seed, StoreOptions? options = null, int disks = 1, int mapPages = 0, bool losesPages = false, int devices = 0)
     {
         _random = new Random(seed);
+        _losesPages = losesPages;
         _flips = losesPages ? new Random(seed + 1) : null;
         var chosen = options ?? DefaultOptions(seed);
         if (mapPages > 0) chosen = chosen with { MapCacheBytes = (long)mapPages * MapCache.PageBytes };
@@ -77,59 +81,67 @@ public sealed class StoreModelRun
     private static StoreOptions Roomy(int seed) => DefaultOptions(seed) with { CapacityBytes = (24L + (seed % 3 * 8)) * StoreOptions.SegmentBytesMin, CleanBelowFreePercent = 99 };
 
     /// <summary>Twelve lives of one store, each ended by a stop, a kill or a loss of power. Throws, naming the seed, where the store is not its model.</summary>
-    public static (int Cleaned, int Freed, int Checkpoints, long Cold, MapCacheFacts Maps) Run(int seed, int disks = 1, int mapPages = BySeed, bool losesPages = false, int devices = 0, bool isLong = false)
+    /// <exception cref="StoreModelException">With the steps that were taken.</exception>
+    public static StoreModelFacts Run(int seed, int disks = 1, int mapPages = BySeed, bool losesPages = false, int devices = 0, bool isLong = false)
     {
         if (mapPages == BySeed) mapPages = seed % 4 == 1 ? 1 + (seed / 4 % 3) : 0;
-        var (cleaned, freed, checkpoints, cold) = (0, 0, 0, 0L);
-        var maps = default(MapCacheFacts);
-        var run = new StoreModelRun(seed, isLong ? Roomy(seed) : null, disks, mapPages, losesPages, devices);
-        run.Rig.Disk.ShortWrites = seed % 2 == 0;
-        run.Rig.Disk.UncachedOneIn = seed % 3 == 0 ? 4 : 0;
+        var setup = new StoreModelSetup(seed, disks, mapPages, losesPages, devices, isLong);
+        var did = default(StoreModelFacts);
+        var run = Of(setup);
         var random = new Random(-seed);
-        for (var life = 0; life < LivesOfASeed; life++)
+        var life = 0;
+        try
         {
-            try
+            for (; life < LivesOfASeed; life++)
             {
                 run.Live(random, isLong ? StepsOfALongLife : StepsOfALife);
-                var store = run.Rig.Store;
-                (cleaned, freed, checkpoints, cold) = (cleaned + store.SegmentsCleaned, freed + store.SegmentsFreed, checkpoints + store.CheckpointsWritten, cold + store.ColdSegments);
-                HandDownSlices += store.Maps.HandDownSlices;
-                var facts = store.Maps.Facts;
-                maps = maps with
-                {
-                    Evictions = maps.Evictions + facts.Evictions,
-                    Written = maps.Written + facts.Written,
-                    LoadsInPlace = maps.LoadsInPlace + facts.LoadsInPlace,
-                    LoadsByThread = maps.LoadsByThread + facts.LoadsByThread,
-                    // A disk without power gives nothing back.
-                    LostPages = maps.LostPages + (run.Rig.Disk.IsOff ? 0 : facts.LostPages),
-                };
+                HandDownSlices += run.Rig.Store.Maps.HandDownSlices;
+                did = did.And(run.Rig);
                 run.End(random);
             }
-            catch (Exception error)
-            {
-                throw new InvalidOperationException($"seed {seed}, life {life}: {error.Message}", error);
-            }
+            run.CompareCopies();
         }
+        catch (Exception error)
+        {
+            throw new StoreModelException($"seed {seed}, life {life}: {error.Message}", error, setup, run._taken);
+        }
+        return did;
+    }
+
+    /// <summary>The steps, or some of them, once more. Throws where the store is not its model.</summary>
+    public static void Replay(StoreModelSetup setup, IReadOnlyList<StoreStep> steps)
+    {
+        var run = Of(setup);
+        foreach (var step in steps) run.Do(step);
+        // A page may be bad, and nobody has seen it.
+        if (run.IsOver || (setup.LosesPages && !run._isFresh)) run.Crash(PowerLoss.LoseAll);
+        run.Compare();
         run.CompareCopies();
-        return (cleaned, freed, checkpoints, cold, maps);
+    }
+
+    private static StoreModelRun Of(StoreModelSetup setup)
+    {
+        var run = new StoreModelRun(setup.Seed, setup.IsLong ? Roomy(setup.Seed) : null, setup.Disks, setup.MapPages, setup.LosesPages, setup.Devices);
+        run.Rig.Disk.ShortWrites = setup.Seed % 2 == 0;
+        run.Rig.Disk.UncachedOneIn = setup.Seed % 3 == 0 ? 4 : 0;
+        return run;
     }
 
     private void Live(Random random, int stepsMax)
     {
         _goesOff = random.Next(2) == 0;
-        if (_goesOff) Rig.Disk.PowerOffAt = Rig.Disk.Operations + random.Next(1, stepsMax * 3 / 20);
+        if (_goesOff) Take(Of(StoreStepKind.PowerOff, default, (ulong)random.Next(1, stepsMax * 3 / 20)));
         Steps(random.Next(1, stepsMax));
-        if (!Rig.Disk.IsOff) Rig.Disk.PowerOffAt = 0;
+        if (!Rig.Disk.IsOff) Take(Of(StoreStepKind.PowerOff, default, 0));
     }
 
     private void End(Random random)
     {
         // A page may be bad, and nobody has seen it.
-        if (!IsOver && _flips is null && random.Next(3) == 0) Compare();
-        if (!IsOver && random.Next(4) == 0) StopAndReopen();
-        else Crash((PowerLoss)(_goesOff ? random.Next(1, 3) : random.Next(3)));
-        Compare();
+        if (!IsOver && _flips is null && random.Next(3) == 0) Take(Of(StoreStepKind.Compare, default));
+        if (!IsOver && random.Next(4) == 0) Take(Of(StoreStepKind.Stop, default));
+        else Take(Of(StoreStepKind.Crash, default, (ulong)(_goesOff ? random.Next(1, 3) : random.Next(3))));
+        Take(Of(StoreStepKind.Compare, default));
     }
 
     private bool IsOver => Rig.Disk.IsOff || Rig.Store.FailureReason is not null;
@@ -140,33 +152,7 @@ public sealed class StoreModelRun
         for (var step = 0; step < count && !IsOver; step++)
         {
             Step();
-            if (_flips?.Next(FlipOneIn) == 0 && Rig.Store.Maps.Facts.FileBytes > 0) Rig.Disk.FlipBit(MapPageFile.Name, _flips.NextInt64(FlippedSlots * MapPageFile.SlotBytes * 8L));
-        }
-    }
-
-    public void Step()
-    {
-        var id = Ids[_random.Next(Ids.Length)];
-        if (!_now.Volumes.TryGetValue(id, out var model))
-        {
-            if (_random.Next(3) == 0) Create(id);
-            else Clone(id);
-            return;
-        }
-        var volume = Rig.Find(id);
-        switch (_random.Next(100))
-        {
-            case < 4: Mark(id, model, volume); break;
-            case < 45: Append(id, model, volume); break;
-            case < 53: Trim(id, model, volume); break;
-            case < 68: Commit(id, model, volume); break;
-            case < 72: Truncate(id, model, volume); break;
-            case < 78: Resync(id, model, volume); break;
-            case < 79: SetPosition(id, model, volume); break;
-            case < 83: SaveHeader(id, volume); break;
-            case < 84: Delete(id); break;
-            case < 92: Turn(); break;
-            default: Flush(volume); break;
+            if (_flips?.Next(FlipOneIn) == 0 && Rig.Store.Maps.Facts.FileBytes > 0) Take(Of(StoreStepKind.FlipBit, default, (ulong)_flips.NextInt64(FlippedSlots * MapPageFile.SlotBytes * 8L)));
         }
     }
 
@@ -230,7 +216,7 @@ public sealed class StoreModelRun
             copyRig.Sync(copy);
             copyRig.Restart(PowerLoss.LoseAll);
             Assert.Null(DiffersInBlocks(copyRig, copyRig.Find(id), model));
-            Assert.Null(DiffersInSnapshots(copyRig.Find(id), model));
+            Assert.Null(DiffersInSnapshots(copyRig.Find(id), model, ownsAll: true));
             // What is the copy's own is the source's own and what that shares.
             var (whole, own) = (copyRig.Find(id).Usage, source.Usage);
             Assert.Equal((whole.StoredBytes, whole.MappedBlocks), (own.StoredBytes + own.SharedBytes, own.MappedBlocks + own.SharedBlocks));
@@ -239,7 +225,7 @@ public sealed class StoreModelRun
 
     private void Reopen(int atLeast)
     {
-        Recoveries++;
+        (Recoveries, _isFresh) = (Recoveries + 1, true);
         Rig.Open();
         var state = _base.Clone();
         for (var index = 0; index < atLeast; index++) state.Apply(_steps[index]);
@@ -301,7 +287,7 @@ public sealed class StoreModelRun
         return null;
     }
 
-    private static string? DiffersInSnapshots(IVolumeStore volume, ModelVolume model)
+    private static string? DiffersInSnapshots(IVolumeStore volume, ModelVolume model, bool ownsAll = false)
     {
         if (!volume.Snapshots.SequenceEqual(model.Snapshots)) return $"snapshots {string.Join(' ', volume.Snapshots)}, expected {string.Join(' ', model.Snapshots)}";
         foreach (var snapshot in model.Snapshots)
@@ -317,6 +303,12 @@ public sealed class StoreModelRun
                 if (!bytes.AsSpan().SequenceEqual(expected.Content))
                     return $"block {block} in snapshot {snapshot}: content of {bytes.Length} bytes, expected {expected} with {expected.Content?.Length}";
             }
+            var map = ((VolumeStore)volume).Map;
+            var others = map.Layers.Select(layer => layer.Sequence).Where(other => other != snapshot).ToList();
+            var usage = model.UsageOf(snapshot, others, map.IsPinnedAt(snapshot), ownsAll);
+            // What a deleted one still keeps, although only this one needs it, is not its own yet.
+            var found = volume.UsageOf(snapshot);
+            if (map.Layers.Any(layer => layer.IsLeaving) ? found.UniqueBytes + found.SharedBytes != usage.UniqueBytes + usage.SharedBytes : found != usage) return $"snapshot {snapshot}: {volume.UsageOf(snapshot)}, expected {usage}";
         }
         return null;
     }
@@ -342,158 +334,5 @@ public sealed class StoreModelRun
                 return $"tail {index}: payload";
         }
         return null;
-    }
-
-    private void Did(ModelStep step)
-    {
-        _steps.Add(step);
-        _now.Apply(step);
-    }
-
-    private void Create(VolumeId id)
-    {
-        var header = new byte[_random.Next(1, 9000)];
-        _random.NextBytes(header);
-        var (status, volume) = Rig.Store.Create(id, header);
-        if (status != IoStatus.Ok) return;
-        volume!.Events = Rig.Events;
-        Did(new ModelStep.Create(id, header));
-    }
-
-    private void Clone(VolumeId id)
-    {
-        var origins = _now.Volumes.Where(pair => pair.Value.Snapshots.Count > 0).Select(pair => pair.Key).Order().ToList();
-        if (origins.Count == 0) return;
-        var origin = origins[_random.Next(origins.Count)];
-        var snapshots = _now.Volumes[origin].Snapshots.ToList();
-        var snapshot = snapshots[_random.Next(snapshots.Count)];
-        var header = new byte[_random.Next(1, 9000)];
-        _random.NextBytes(header);
-        var (status, volume) = Rig.Store.CreateClone(id, header, origin, snapshot);
-        if (status != IoStatus.Ok) return;
-        volume!.Events = Rig.Events;
-        Did(new ModelStep.MakeClone(id, header, origin, snapshot));
-        Clones++;
-    }
-
-    private void Delete(VolumeId id)
-    {
-        if (Rig.Store.Delete(id) == IoStatus.Ok) Did(new ModelStep.Delete(id));
-    }
-
-    private byte[] Content()
-    {
-        var kind = _random.Next(10);
-        if (kind == 0) return [];
-        var bytes = StoreRig.Bytes(_contents++);
-        return kind < 6 ? bytes[.._random.Next(1, 2000)] : bytes;
-    }
-
-    private (ulong First, byte[][] Contents) Blocks()
-    {
-        var at = _random.Next(StoreModel.Domain.Length);
-        var room = Math.Min(8 - (at % 8), _random.Next(1, 5));
-        return (StoreModel.Domain[at], [.. Enumerable.Range(0, room).Select(_ => Content())]);
-    }
-
-    private BlockRange Range() => _random.Next(4) == 0
-        ? new BlockRange(StoreModel.Domain[_random.Next(24)], _random.Next(2) == 0 ? uint.MaxValue : 600)
-        : new BlockRange(StoreModel.Domain[_random.Next(StoreModel.Domain.Length)], (uint)_random.Next(1, 12));
-
-    private ulong Epoch(ModelVolume model) => model.LastEpoch + (ulong)_random.Next(2);
-
-    private void Append(VolumeId id, ModelVolume model, IVolumeStore volume)
-    {
-        var (first, contents) = Blocks();
-        var record = new ModelRecord(Epoch(model), new BlockRange(first, (uint)contents.Length), contents);
-        var buffer = StoreRig.Write(id, volume.LastSequence + 1, first, contents, record.Epoch, volume.CommitWatermark);
-        IsNew(id, record.Range, volume.LastSequence + 1);
-        if (StoreRig.Append(volume, buffer) == IoStatus.Ok) Did(new ModelStep.Append(id, record));
-    }
-
-    private void Trim(VolumeId id, ModelVolume model, IVolumeStore volume)
-    {
-        var record = new ModelRecord(Epoch(model), Range(), null);
-        var buffer = StoreRig.Trim(id, volume.LastSequence + 1, record.Range, record.Epoch, volume.CommitWatermark);
-        IsNew(id, record.Range, volume.LastSequence + 1);
-        if (StoreRig.Append(volume, buffer) == IoStatus.Ok) Did(new ModelStep.Append(id, record));
-    }
-
-    /// <summary>A snapshot more, some less, or back to one: of those that there will be once the tail is committed.</summary>
-    private void Mark(VolumeId id, ModelVolume model, IVolumeStore volume)
-    {
-        var after = model.Clone();
-        after.CommitUpTo(after.Last);
-        var kept = after.Snapshots.Where(_ => _random.Next(6) > 0).ToImmutableArray();
-        var restores = kept.Length > 0 && _random.Next(4) == 0;
-        var marker = new SnapshotMarker(!restores && _random.Next(5) > 0, restores ? kept[_random.Next(kept.Length)] : 0, kept);
-        var record = new ModelRecord(Epoch(model), default, null, marker);
-        var buffer = marker.Build(id, out var header);
-        (header.Sequence, header.Epoch, header.CommitWatermark) = (volume.LastSequence + 1, record.Epoch, volume.CommitWatermark);
-        header.Encode(buffer.Span);
-        foreach (var block in StoreModel.Domain) _used.Add((id, block, header.Sequence));
-        if (StoreRig.Append(volume, buffer) == IoStatus.Ok) Did(new ModelStep.Append(id, record));
-    }
-
-    private void Commit(VolumeId id, ModelVolume model, IVolumeStore volume)
-    {
-        var watermark = model.Watermark + (ulong)_random.Next(model.Tail.Count + 1);
-        volume.Commit(watermark);
-        if (volume.IsRestoring) Restores++;
-        else Assert.Equal(watermark, volume.CommitWatermark);
-        Did(new ModelStep.Commit(id, watermark));
-    }
-
-    private void Truncate(VolumeId id, ModelVolume model, IVolumeStore volume)
-    {
-        var to = model.Watermark + (ulong)_random.Next(model.Tail.Count + 1);
-        if (volume.Truncate(to) == IoStatus.Ok) Did(new ModelStep.Truncate(id, to));
-    }
-
-    /// <summary>Of one block, one sequence has one content: that is what the owner's order gives, and what the store may rely
-    /// on.</summary>
-    private void Resync(VolumeId id, ModelVolume model, IVolumeStore volume)
-    {
-        if (model.Watermark == 0) return;
-        if (model.Watermark == model.SharedUpTo) return;
-        var sequence = (ulong)_random.Next((int)model.SharedUpTo + 1, (int)model.Watermark + 1);
-        var isTrim = _random.Next(3) == 0;
-        var (first, contents) = Blocks();
-        var range = isTrim ? Range() : new BlockRange(first, (uint)contents.Length);
-        if (!IsNew(id, range, sequence)) return;
-        var buffer = isTrim
-            ? StoreRig.Trim(id, sequence, range, 0, 0, RecordFlags.Resync)
-            : StoreRig.Write(id, sequence, first, contents, 0, 0, RecordFlags.Resync);
-        if (StoreRig.Append(volume, buffer) == IoStatus.Ok)
-            Did(new ModelStep.Resync(id, sequence, new ModelRecord(0, range, isTrim ? null : contents)));
-    }
-
-    private bool IsNew(VolumeId id, BlockRange range, ulong sequence)
-    {
-        var touched = StoreModel.Domain.Where(range.Contains).Select(block => (id, block, sequence)).ToList();
-        var isNew = !touched.Exists(_used.Contains);
-        _used.UnionWith(touched);
-        return isNew;
-    }
-
-    private void SetPosition(VolumeId id, ModelVolume model, IVolumeStore volume)
-    {
-        var (sequence, epoch, discard) = (model.Last + (ulong)_random.Next(20), Epoch(model), _random.Next(2) == 0);
-        if (volume.SetPosition(sequence, epoch, discard) == IoStatus.Ok) Did(new ModelStep.SetPosition(id, sequence, epoch, discard));
-    }
-
-    private void SaveHeader(VolumeId id, IVolumeStore volume)
-    {
-        var header = new byte[_random.Next(1, 300)];
-        _random.NextBytes(header);
-        volume.SaveHeader(header);
-        Did(new ModelStep.SaveHeader(id, header));
-    }
-
-    private void Turn()
-    {
-        if (Rig.Options.SliceBlocks == 1) Rig.Loop.Pass(10);
-        Rig.Loop.Turn();
-        if (Rig.Store.FailureReason is null) _writtenSteps = _steps.Count;
     }
 }

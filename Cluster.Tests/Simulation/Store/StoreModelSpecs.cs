@@ -8,7 +8,7 @@ public sealed class StoreModelSpecs
         var (cleaned, freed, checkpoints) = (0, 0, 0);
         for (var seed = 1; seed <= 30; seed++)
         {
-            var did = StoreModelRun.Run(seed);
+            var did = ShrunkRun.Run(seed);
             (cleaned, freed, checkpoints) = (cleaned + did.Cleaned, freed + did.Freed, checkpoints + did.Checkpoints);
         }
         Assert.True(cleaned > 10 && freed > 50 && checkpoints > 50, $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints");
@@ -24,7 +24,7 @@ public sealed class StoreModelSpecs
         var (evictions, written, inPlace, byThread, checkpoints) = (0L, 0L, 0L, 0L, 0);
         for (var seed = 1; seed <= 30; seed++)
         {
-            var did = StoreModelRun.Run(seed, disks: 1 + (seed % 2), mapPages: pages);
+            var did = ShrunkRun.Run(seed, disks: 1 + (seed % 2), mapPages: pages);
             Assert.Equal(0, did.Maps.LostPages);
             (evictions, written, checkpoints) = (evictions + did.Maps.Evictions, written + did.Maps.Written, checkpoints + did.Checkpoints);
             (inPlace, byThread) = (inPlace + did.Maps.LoadsInPlace, byThread + did.Maps.LoadsByThread);
@@ -40,7 +40,7 @@ public sealed class StoreModelSpecs
         var (lost, freed, checkpoints) = (0L, 0, 0);
         for (var seed = 1; seed <= 40; seed++)
         {
-            var did = StoreModelRun.Run(seed, mapPages: pages, losesPages: true);
+            var did = ShrunkRun.Run(seed, mapPages: pages, losesPages: true);
             (lost, freed, checkpoints) = (lost + did.Maps.LostPages, freed + did.Freed, checkpoints + did.Checkpoints);
         }
         Assert.True(lost > 100 && freed > 10 && checkpoints > 10, $"the runs are too tame: {lost} lost, {freed} freed, {checkpoints} checkpoints");
@@ -54,7 +54,7 @@ public sealed class StoreModelSpecs
         var (cleaned, freed, checkpoints) = (0, 0, 0);
         for (var seed = 1; seed <= 20; seed++)
         {
-            var did = StoreModelRun.Run(seed, devices: devices);
+            var did = ShrunkRun.Run(seed, devices: devices);
             (cleaned, freed, checkpoints) = (cleaned + did.Cleaned, freed + did.Freed, checkpoints + did.Checkpoints);
         }
         Assert.True(cleaned > 5 && freed > 25 && checkpoints > 25, $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints");
@@ -68,7 +68,7 @@ public sealed class StoreModelSpecs
         var (cleaned, freed, checkpoints) = (0, 0, 0);
         for (var seed = 1; seed <= 15; seed++)
         {
-            var did = StoreModelRun.Run(seed, disks);
+            var did = ShrunkRun.Run(seed, disks);
             (cleaned, freed, checkpoints) = (cleaned + did.Cleaned, freed + did.Freed, checkpoints + did.Checkpoints);
         }
         Assert.True(cleaned > 5 && freed > 25 && checkpoints > 25, $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints");
@@ -80,7 +80,7 @@ public sealed class StoreModelSpecs
         var (cleaned, cold, byThread) = (0, 0L, 0L);
         for (var seed = 1; seed <= 20; seed++)
         {
-            var did = StoreModelRun.Run(seed, 1 + (seed % 2), seed % 3, isLong: true);
+            var did = ShrunkRun.Run(seed, 1 + (seed % 2), seed % 3, isLong: true);
             (cleaned, cold, byThread) = (cleaned + did.Cleaned, cold + did.Cold, byThread + did.Maps.LoadsByThread);
         }
         Assert.True(cleaned > 100 && cold > 20 && byThread > 1000, $"the runs are too tame: {cleaned} cleaned, {cold} segments kept apart, {byThread} pages read back");

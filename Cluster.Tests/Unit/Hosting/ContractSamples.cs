@@ -99,6 +99,8 @@ internal static class ContractSamples
         new VolumeProtocol.RestoreSnapshot(Volume, "monday"),
         new VolumeProtocol.ListSnapshots(Volume),
         new VolumeProtocol.SnapshotList(Volume, 1 << 20, [new("monday", 17, 1_800_000_000_123, 4096, 1), new("tuesday", 29, 1_800_086_400_123, 0, 0)]),
+        new VolumeProtocol.ListShared(Volume),
+        new VolumeProtocol.SharedList(Volume, [new(17, 8192), new(29, 0)]),
         new VolumeProtocol.ChangedBlocks(Volume, "monday", "tuesday", 64),
         new VolumeProtocol.ChangedRuns(Volume, [new BlockRange(64, 3), new BlockRange(1UL << 40, 1)], 1UL << 41, false, 1UL << 53),
         new VolumeProtocol.PrepareSnapshot(Volume, Store, "monday"),

@@ -37,7 +37,7 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     /// <summary>Of the map of the replica on node 0, as a test says it is.</summary>
     public IReadOnlyList<ulong> Snapshots { get; set; } = [];
 
-    public (long Bytes, long Blocks) SnapshotUsage(ulong snapshot) => default;
+    public (long Bytes, long Blocks, long? SharedBytes) SnapshotUsage(ulong snapshot) => default;
 
     /// <summary>Blocks of that map that hold data.</summary>
     public List<ulong> Data { get; } = [];

@@ -167,6 +167,9 @@ public sealed partial class VolumeActorSpecs
         var list = ExpectMsg<VolumeProtocol.SnapshotList>();
         Assert.Equal(1UL << 20, list.StoredBytes);
         Assert.Equal([new VolumeProtocol.SnapshotEntry("monday", 5, 1000, 500, 5), new VolumeProtocol.SnapshotEntry("tuesday", 9, 1000, 900, 9)], list.Snapshots.AsEnumerable());
+        actor.Tell(new VolumeProtocol.ListShared(Volume));
+        // Of the other one it is not known.
+        Assert.Equal([new VolumeProtocol.SnapshotShare(5, 5000)], ExpectMsg<VolumeProtocol.SharedList>().Snapshots.AsEnumerable());
 
         owner.Changes = ([new BlockRange(3, 2)], 1000);
         actor.Tell(new VolumeProtocol.ChangedBlocks(Volume, "monday", "tuesday", 0));

@@ -437,8 +437,8 @@ public sealed partial class VolumeActorSpecs : TestKit
 
         public void Shrink(SpecChanged change, Action<IoStatus, string> answer) => Shrinks.Add((change, answer));
 
-        public void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks)>> answer) =>
-            answer(1 << 20, [.. Journaled.OfType<SnapshotCreated>().Select(created => (created.Sequence, (long)created.Sequence * 100, (long)created.Sequence))]);
+        public void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks, long? SharedBytes)>> answer) =>
+            answer(1 << 20, [.. Journaled.OfType<SnapshotCreated>().Select(created => (created.Sequence, (long)created.Sequence * 100, (long)created.Sequence, created.Sequence == 9 ? null : (long?)created.Sequence * 1000))]);
 
         public void ChangedBlocks(ulong from, ulong to, ulong first, Action<(IReadOnlyList<BlockRange> Runs, ulong UpTo)?> answer) => answer(Changes);
 
