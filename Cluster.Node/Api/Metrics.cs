@@ -143,7 +143,7 @@ internal sealed class GaugeSet(Func<IEnumerable<GaugeSample>> read) : Metrics.IS
         foreach (var sample in read())
         {
             var own = Metrics.Labels(sample.Labels);
-            Metrics.WriteSample(text, name, labels.Length > 0 ? $"{labels},{own}" : own, sample.Value);
+            Metrics.WriteSample(text, name, labels.Length > 0 ? own.Length > 0 ? $"{labels},{own}" : labels : own, sample.Value);
         }
     }
 }

@@ -12,6 +12,10 @@ public sealed class OwnedVolumes
     private readonly int[] _counted = new int[VolumeMachine.States.Length];
     private readonly int[] _counting = new int[VolumeMachine.States.Length];
     private readonly List<(string Volume, string State)> _naming = [];
+
+    /// <summary>-1: placement does not run here.</summary>
+    private int _placed = -1;
+
     private volatile (string Volume, string State)[] _named = [];
 
     public void Expose(Metrics metrics)
@@ -24,7 +28,12 @@ public sealed class OwnedVolumes
         }
         metrics.AddGauges("myrmidon_volume_state", $"1 for each volume that this node owns and that is not healthy, with its state; {NamedMax} of them at most.",
             () => _named.Select(each => new GaugeSample(1, ("volume", each.Volume), ("state", each.State))));
+        metrics.AddGauges("myrmidon_placement_volumes", "Volumes of the cluster, told by the node on which placement runs; less the sum of myrmidon_volumes: those that no node owns.",
+            () => Volatile.Read(ref _placed) is >= 0 and var placed ? [new GaugeSample(placed)] : []);
     }
+
+    /// <summary>All of the cluster's; null: placement does not run here any more. Any thread.</summary>
+    public void CountPlaced(int? volumes) => Volatile.Write(ref _placed, volumes ?? -1);
 
     public void Begin()
     {

@@ -34,6 +34,16 @@ public sealed class OwnedVolumesSpecs
         Assert.Contains("myrmidon_volumes{state=\"recovering\"} 1000", _metrics.Write(), StringComparison.Ordinal);
     }
 
+    [Fact(DisplayName = "How many volumes the cluster has is told only where placement runs")]
+    public void Placed()
+    {
+        Assert.DoesNotContain("\nmyrmidon_placement_volumes ", _metrics.Write(), StringComparison.Ordinal);
+        _owned.CountPlaced(3);
+        Assert.Contains("\nmyrmidon_placement_volumes 3\n", _metrics.Write(), StringComparison.Ordinal);
+        _owned.CountPlaced(null);
+        Assert.DoesNotContain("\nmyrmidon_placement_volumes ", _metrics.Write(), StringComparison.Ordinal);
+    }
+
     private void Tick(params (string Name, string State)[] volumes)
     {
         _owned.Begin();
