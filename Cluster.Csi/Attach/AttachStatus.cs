@@ -27,6 +27,8 @@ public enum AttachStatus
     Failed,
     /// <summary>A program that was begun earlier still works on it and goes on; the reason says how far it is. The same call may be made again.</summary>
     Running,
+    /// <summary>The cluster can't say or do it now: no owner, no leader of the journal. The same call may be made again.</summary>
+    Unavailable,
 }
 
 /// <summary>A value, or why there is none in one sentence.</summary>

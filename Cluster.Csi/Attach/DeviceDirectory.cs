@@ -62,6 +62,9 @@ internal sealed class DeviceDirectory(string root, DeviceIdentity identity)
         File.Move(note + ".new", note, overwrite: true);
     }
 
+    /// <summary>For messages: "?" where no note says it. Reads a file, and is gone with the device.</summary>
+    public string NameOfVolume => ReadNote()?.FullName ?? "?";
+
     public DeviceNote? ReadNote()
     {
         try

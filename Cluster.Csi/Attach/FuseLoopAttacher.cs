@@ -72,9 +72,10 @@ public sealed class FuseLoopAttacher : IAttacher
         using var held = await _locks.EnterAsync(volume, cancellation).ConfigureAwait(false);
         foreach (var state in _host.Of(volume))
         {
+            var name = state.Directory.NameOfVolume;
             var removed = await _host.RemoveAsync(state, force, cancellation).ConfigureAwait(false);
             if (!removed.IsOk) return removed;
-            AttachLog.Detached(_logger, state.Identity.ToString());
+            AttachLog.Detached(_logger, name, state.Identity.ToString());
         }
         return Done.Ok;
     }
@@ -89,7 +90,7 @@ public sealed class FuseLoopAttacher : IAttacher
             {
                 var removed = await _host.RemoveAsync(state, force: false, cancellation).ConfigureAwait(false);
                 if (!removed.IsOk) return removed;
-                AttachLog.Detached(_logger, state.Identity.ToString());
+                AttachLog.Detached(_logger, fullName, state.Identity.ToString());
             }
         }
         return Done.Ok;
@@ -115,7 +116,7 @@ public sealed class FuseLoopAttacher : IAttacher
         if (!found.Value.IsServed)
             return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, $"nothing serves {found.Value.Path} any more: detach it and attach it again");
         var resized = await _host.ResizeAsync(found.Value, sizeBytes, cancellation).ConfigureAwait(false);
-        if (resized.IsOk) AttachLog.Resized(_logger, resized.Value!.Path, resized.Value.Identity.ToString(), resized.Value.SizeBytes);
+        if (resized.IsOk) AttachLog.Resized(_logger, resized.Value!.Path, resized.Value.FullName, resized.Value.Identity.ToString(), resized.Value.SizeBytes);
         return resized;
     }
 
@@ -130,7 +131,7 @@ public sealed class FuseLoopAttacher : IAttacher
             if (state.IsServed && state.Loop is not null) continue;
             using var held = await _locks.EnterAsync(state.Identity.Volume, cancellation).ConfigureAwait(false);
             var removed = await _host.RemoveAsync(state, force: false, cancellation).ConfigureAwait(false);
-            if (!removed.IsOk) AttachLog.NotCleaned(_logger, state.Identity.ToString(), removed.Reason);
+            if (!removed.IsOk) AttachLog.NotCleaned(_logger, state.Directory.NameOfVolume, state.Identity.ToString(), removed.Reason);
         }
         return Done.Ok;
     }

@@ -9,7 +9,7 @@ public sealed record HostVolume(
 
 /// <summary>
 /// What devices and the Docker plug-in ask of the cluster. Any thread; every method bounds its own waiting. Names are "NAME" or "NAMESPACE/NAME".
-/// Statuses: NotFound, Invalid, Conflict (the present state forbids it), TimedOut, Failed (not now).
+/// Statuses: NotFound, Invalid, Conflict (the present state forbids it), TimedOut, Unavailable (not now).
 /// </summary>
 public interface IHostVolumes
 {
@@ -32,6 +32,9 @@ public interface IHostVolumes
     /// <summary>Back to the shared attachment, if it is attached to this node; else nothing is done.</summary>
     Task<AttachResult<Done>> DetachAsync(string fullName, CancellationToken cancellation);
 
-    /// <summary>Whether the cluster counts that node as up.</summary>
-    Task<AttachResult<bool>> IsUpAsync(string node, CancellationToken cancellation);
+    /// <summary>
+    /// Whether that node, which the cluster doesn't count as down, says within a second that it has the volume open. One that is dead, cut off or frozen says
+    /// nothing, and one that has restarted uses nothing. TimedOut: whether it is up and where it listens is not known.
+    /// </summary>
+    Task<AttachResult<bool>> IsUsedOnAsync(string node, string fullName, CancellationToken cancellation);
 }

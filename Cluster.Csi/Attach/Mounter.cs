@@ -6,6 +6,9 @@ public sealed class Mounter : IMounter
     /// <summary>Bits of e2fsck's exit: what was found was mended. Any other is an error.</summary>
     private const int Mended = 1 | 2;
 
+    /// <summary>What mount says of EUCLEAN, which xfs answers for metadata that contradicts itself or its checksums.</summary>
+    private const string NeedsCleaning = "Structure needs cleaning";
+
     private readonly DeviceProber _prober;
     private readonly Formatter _formatter;
     private readonly LongPrograms _programs;
@@ -95,6 +98,8 @@ public sealed class Mounter : IMounter
         string[] options = [request.ReadOnly || device.ReadOnly ? "ro" : "rw", .. Needed(request.FileSystem), .. request.Options];
         var run = await HostProgram.RunAsync("mount", ["-t", kind, "-o", string.Join(',', options), device.Path, path], cancellation).ConfigureAwait(false);
         if (run.IsOk) return MountedAt(path);
+        if (request.FileSystem == FileSystemKind.Xfs && run.Error.Contains(NeedsCleaning, StringComparison.Ordinal)) return AttachResult<MountEntry>.Error(
+            AttachStatus.Damaged, $"the file system on {device.Path} needs a decision: run xfs_repair {device.Path}. {run.Reason}");
         // EROFS of a mount that is read-only already has one reason in both file systems.
         return device.ReadOnly && run.Error.Contains("read-only", StringComparison.Ordinal) ? Unclean(device, request.FileSystem) : AttachResult<MountEntry>.Error(AttachStatus.Failed, run.Reason);
     }

@@ -46,11 +46,11 @@ public static class CsiLimits
 
     public const ulong VolumeBytesMin = Limits.BlockBytes;
 
-    /// <summary>A socket's path, as the kernel bounds it.</summary>
-    public const int SocketPathBytesMax = 107;
-
     /// <summary>How long running calls may take to end at a stop.</summary>
     public const int StopMs = 2000;
+
+    /// <summary>How many volumes are asked for at one time whether their notes of a publication still count.</summary>
+    public const int NotesLookedAtMax = 16;
 
     /// <summary>How long a node is given to say whether it uses a volume before that is given to another node: a frozen one does not answer.</summary>
     public const int UseProbeMs = 1000;

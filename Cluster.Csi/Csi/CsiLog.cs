@@ -20,7 +20,4 @@ internal static partial class CsiLog
 
     [LoggerMessage(EventId = 2305, Level = LogLevel.Error, Message = "CSI {Method} volume {Volume} node {Node} broke after {Ms} ms")]
     public static partial void Broken(ILogger logger, Exception e, string method, string volume, string node, long ms);
-
-    [LoggerMessage(EventId = 2306, Level = LogLevel.Information, Message = "CSI replaces {Path}, which no process serves")]
-    public static partial void Stale(ILogger logger, string path);
 }

@@ -1,3 +1,4 @@
+using Cluster.Csi.Attach;
 using System.Net.Sockets;
 using Grpc.Core;
 using Microsoft.AspNetCore.Builder;
@@ -28,13 +29,13 @@ public sealed class CsiServer : IAsyncDisposable
         CancellationToken cancellation = default)
     {
         var log = loggers.CreateLogger("Myrmidon.Csi");
-        CsiSocket.Free(path, log);
+        LocalSocket.Free(path, log);
         var application = Build(path, control, devices, new CsiCalls(log, onCall));
         try
         {
             await application.StartAsync(cancellation).ConfigureAwait(false);
             // Only now is it open to the group: from its making on nobody else could ever connect.
-            CsiSocket.OpenToGroup(path);
+            LocalSocket.OpenToGroup(path);
         }
         catch (Exception e)
         {
@@ -66,7 +67,7 @@ public sealed class CsiServer : IAsyncDisposable
             kestrel.ListenUnixSocket(path, listen => listen.Protocols = HttpProtocols.Http2);
         });
         var services = builder.Services;
-        services.Configure<SocketTransportOptions>(sockets => sockets.CreateBoundListenSocket = CsiSocket.Bind);
+        services.Configure<SocketTransportOptions>(sockets => sockets.CreateBoundListenSocket = LocalSocket.Bind);
         services.AddLogging(logging => logging.SetMinimumLevel(LogLevel.Warning));
         services.AddSingleton<IHostLifetime, SilentLifetime>();
         services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromMilliseconds(CsiLimits.StopMs));

@@ -19,6 +19,7 @@ internal static class AttachErrors
             AttachStatus.TimedOut => StatusCode.DeadlineExceeded,
             // "An operation is pending": whoever asked asks again.
             AttachStatus.Running => StatusCode.Aborted,
+            AttachStatus.Unavailable => StatusCode.Unavailable,
             _ => StatusCode.Internal,
         },
         result.Reason);

@@ -75,14 +75,27 @@ internal sealed class VolumePublication(IVolumeControl control)
         return null;
     }
 
-    /// <summary>By their notes; of calls at one time more may pass than there is room for, and the node itself refuses what is too much (<see cref="NodeStaging"/>).</summary>
+    /// <summary>
+    /// By their notes, and where those are too many without the ones that count for nothing any more; of calls at one time more may pass than there is room for, and
+    /// the node itself refuses what is too much (<see cref="NodeStaging"/>).
+    /// </summary>
     private async Task<CsiError?> FullAsync(VolumeFacts volume, string node, CancellationToken cancellation)
     {
         var noted = await control.ListWithLabelAsync(Publication.LabelOf(node), cancellation).ConfigureAwait(false);
         if (noted.Error is { } unknown) return unknown;
-        var others = noted.Value!.Count(name => name != volume.FullName);
-        return others < CsiLimits.VolumesPerNodeMax ? null
-            : CsiError.Exhausted($"Node {node} has {others} volumes published, the most that it may have; unpublish one there first, or publish {volume.FullName} on another node.");
+        var others = noted.Value!.Where(name => name != volume.FullName).ToArray();
+        var excess = others.Length - CsiLimits.VolumesPerNodeMax + 1;
+        var stale = 0;
+        // Each is a question to a volume's owner: they are asked only at the limit, some at a time, and no more than it takes.
+        foreach (var some in others.Chunk(CsiLimits.NotesLookedAtMax))
+        {
+            if (stale >= excess) return null;
+            var found = await Task.WhenAll(some.Select(name => control.FindAsync(name, cancellation))).ConfigureAwait(false);
+            // What can't be told counts.
+            stale += found.Count(each => each.Error?.Code == Grpc.Core.StatusCode.NotFound || (each.Value is { } facts && Publications.Of(facts).All(publication => publication.Node != node)));
+        }
+        return stale >= excess ? null
+            : CsiError.Exhausted($"Node {node} has {others.Length - stale} volumes published, the most that it may have; unpublish one there first, or publish {volume.FullName} on another node.");
     }
 
     /// <summary>

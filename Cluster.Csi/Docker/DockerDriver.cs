@@ -1,4 +1,5 @@
 using Cluster.Csi.Attach;
+using Microsoft.Extensions.Logging;
 
 namespace Cluster.Csi.Docker;
 
@@ -6,7 +7,7 @@ namespace Cluster.Csi.Docker;
 /// The calls of Docker's volume plug-in protocol on volumes of the default namespace. Docker may repeat a call, or make it again after it, or this process,
 /// was killed: each finds what is there and does the rest. A volume is mounted once per host, however many containers have it, and taken away with the last.
 /// </summary>
-internal sealed class DockerDriver(VolumeDevices devices, IHostVolumes volumes, string directory, string bootId)
+internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes volumes, string directory, string bootId, ILogger logger)
 {
     private readonly KeyedLocks<string> _locks = new();
     private readonly DockerMounts _mounts = new(Path.Combine(directory, "mounts"), bootId);
@@ -104,15 +105,27 @@ internal sealed class DockerDriver(VolumeDevices devices, IHostVolumes volumes, 
         };
     }
 
-    /// <summary>At the start of a node: unmounts that a crash cut off are finished.</summary>
+    /// <summary>At the start of a node, beside everything else: unmounts that a crash cut off are finished. What does not go now is logged, and goes with the next call.</summary>
     public async Task RecoverAsync(CancellationToken cancellation)
     {
-        foreach (var (volume, _, ids) in _mounts.All())
+        try
         {
-            if (ids.Count > 0) continue;
-            using var held = await _locks.EnterAsync(volume, cancellation).ConfigureAwait(false);
-            // What does not go now goes with the next call.
-            await LeaveAsync(volume, cancellation).ConfigureAwait(false);
+            foreach (var (volume, _, ids) in _mounts.All())
+            {
+                if (ids.Count > 0) continue;
+                using var held = await _locks.EnterAsync(volume, cancellation).ConfigureAwait(false);
+                // Somebody may have mounted it since.
+                if (_mounts.Read(volume) is not { Count: 0 }) continue;
+                if (await LeaveAsync(volume, cancellation).ConfigureAwait(false) is { } failure) LogNotLeft(volume, failure.Err);
+            }
+        }
+        catch (OperationCanceledException) when (cancellation.IsCancellationRequested)
+        {
+            // The node stops; its next start looks again.
+        }
+        catch (Exception e)
+        {
+            LogNotRecovered(e, directory);
         }
     }
 
@@ -123,25 +136,45 @@ internal sealed class DockerDriver(VolumeDevices devices, IHostVolumes volumes, 
 
     private string MountpointOf(string volume) => devices.Mounter.MountedAt(PathOf(volume)).IsOk ? PathOf(volume) : "";
 
-    /// <summary>Another host that is up may have containers on it: it is not cut off unless the volume says so. One that is down is, at once.</summary>
+    /// <summary>
+    /// A host that says that it uses the volume may have containers on it: it is not cut off unless the volume says so. One that is down, silent, or has nothing of
+    /// it open (it was booted anew) is, at once.
+    /// </summary>
     private async Task<DockerAnswer?> RefusalAsync(string name, HostVolume volume, CancellationToken cancellation)
     {
         if (volume.AttachedNode is not { } node || node == volumes.NodeName) return null;
         if (volume.Labels.GetValueOrDefault(DockerOptions.TakeoverLabel) == DockerOptions.TakeoverAlways) return null;
-        var up = await volumes.IsUpAsync(node, cancellation).ConfigureAwait(false);
-        if (!up.IsOk) return DockerAnswer.Error(up.Reason);
-        return up.Value
-            ? DockerAnswer.Error($"volume {name} is in use on node {node}, which is up; stop its containers there, or cut it off: myrmidon volume detach {volume.FullName}")
+        var used = await volumes.IsUsedOnAsync(node, volume.FullName, cancellation).ConfigureAwait(false);
+        if (!used.IsOk) return DockerAnswer.Error(used.Reason);
+        return used.Value
+            ? DockerAnswer.Error($"volume {name} is in use on node {node}; stop its containers there, or cut it off: myrmidon volume detach {volume.FullName}")
             : null;
     }
 
-    /// <summary>Null when nothing of it is left on this host.</summary>
+    /// <summary>Null when nothing of it is left on this host that anybody could use. What was written to the bare directory below a mount stays, and hinders nothing.</summary>
     private async Task<DockerAnswer?> LeaveAsync(string volume, CancellationToken cancellation)
     {
         var detached = await devices.DetachAsync(volume, force: false, cancellation).ConfigureAwait(false);
         if (!detached.IsOk && detached.Status != AttachStatus.NotFound) return DockerAnswer.Error(detached.Reason);
         _mounts.Delete(volume);
-        if (Directory.Exists(PathOf(volume)) && !devices.Mounter.MountedAt(PathOf(volume)).IsOk) Directory.Delete(PathOf(volume), recursive: false);
+        var path = PathOf(volume);
+        try
+        {
+            if (Directory.Exists(path) && !devices.Mounter.MountedAt(path).IsOk) Directory.Delete(path, recursive: false);
+        }
+        catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+        {
+            LogDirectoryStays(volume, path, e.Message);
+        }
         return null;
     }
+
+    [LoggerMessage(EventId = 2412, Level = LogLevel.Warning, Message = "Docker volume {Volume}: an unmount that was cut off can't be finished now, the next call for it tries again: {Reason}")]
+    private partial void LogNotLeft(string volume, string reason);
+
+    [LoggerMessage(EventId = 2413, Level = LogLevel.Error, Message = "unmounts of Docker volumes that were cut off (noted in {Directory}) can't be finished; the next start looks again")]
+    private partial void LogNotRecovered(Exception e, string directory);
+
+    [LoggerMessage(EventId = 2414, Level = LogLevel.Warning, Message = "Docker volume {Volume} is unmounted, and its mount point {Path} stays: {Reason}")]
+    private partial void LogDirectoryStays(string volume, string path, string reason);
 }

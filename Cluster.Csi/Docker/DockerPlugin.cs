@@ -1,9 +1,12 @@
+using System.Diagnostics;
+using System.Net.Sockets;
 using System.Text.Json;
 using System.Text.Json.Serialization;
 using Cluster.Csi.Attach;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Transport.Sockets;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
@@ -16,22 +19,36 @@ public sealed partial class DockerPlugin : IAsyncDisposable
     private const string ContentType = "application/vnd.docker.plugins.v1.2+json";
     private const int RequestBytesMax = 64 * 1024;
     private const int StopMs = 2000;
+    private const string Done = "done";
+    private const string Refused = "refused";
+    private const string Failed = "failed";
+
+    private static readonly string[] Calls = ["Activate", "Capabilities", "Create", "Remove", "Mount", "Unmount", "Path", "Get", "List"];
 
     internal static JsonSerializerOptions Json { get; } = new() { DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull };
 
     private readonly WebApplication _application;
+    private readonly string _socket;
     private readonly DockerDriver _driver;
+    private readonly Action<string, string> _onCall;
     private readonly ILogger _logger;
+    private readonly CancellationTokenSource _stops = new();
+    private Task _recovery = Task.CompletedTask;
 
-    private DockerPlugin(WebApplication application, DockerDriver driver, ILogger logger) => (_application, _driver, _logger) = (application, driver, logger);
+    private DockerPlugin(WebApplication application, string socket, DockerDriver driver, Action<string, string> onCall, ILogger logger) =>
+        (_application, _socket, _driver, _onCall, _logger) = (application, socket, driver, onCall, logger);
 
     /// <summary>
-    /// Listens on <paramref name="socket"/>, which replaces one that a dead process left. Mounts are under <paramref name="directory"/>. Throws IOException if the
-    /// socket can't be had.
+    /// Listens on <paramref name="socket"/>, which replaces one that a dead process left. Mounts are under <paramref name="directory"/>; what a crash left of
+    /// unmounts is finished beside the first calls. Throws IOException, with one sentence, if the socket can't be had.
     /// </summary>
+    /// <param name="onCall">Told the call ("Mount") and its outcome (done, refused, failed) when it ended; any thread.</param>
     public static async Task<DockerPlugin> StartAsync(
-        string socket, string directory, string bootId, VolumeDevices devices, IHostVolumes volumes, ILoggerFactory loggers, CancellationToken cancellation)
+        string socket, string directory, string bootId, VolumeDevices devices, IHostVolumes volumes, Action<string, string> onCall, ILoggerFactory loggers,
+        CancellationToken cancellation)
     {
+        var logger = loggers.CreateLogger("Myrmidon.Docker");
+        LocalSocket.Free(socket, logger);
         var builder = WebApplication.CreateEmptyBuilder(new WebApplicationOptions { ApplicationName = typeof(DockerPlugin).Assembly.GetName().Name });
         builder.WebHost.UseKestrelCore();
         builder.WebHost.ConfigureKestrel(kestrel =>
@@ -40,79 +57,93 @@ public sealed partial class DockerPlugin : IAsyncDisposable
             kestrel.Limits.MaxRequestBodySize = RequestBytesMax;
             kestrel.ListenUnixSocket(socket);
         });
+        builder.Services.Configure<SocketTransportOptions>(sockets => sockets.CreateBoundListenSocket = LocalSocket.Bind);
         builder.Services.AddLogging(logging => logging.SetMinimumLevel(LogLevel.Warning));
         builder.Services.AddSingleton<IHostLifetime, SilentLifetime>();
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromMilliseconds(StopMs));
         var application = builder.Build();
         Directory.CreateDirectory(directory);
-        var driver = new DockerDriver(devices, volumes, Native.RealPath(directory) ?? directory, bootId);
-        var plugin = new DockerPlugin(application, driver, loggers.CreateLogger("Myrmidon.Docker"));
+        var driver = new DockerDriver(devices, volumes, Native.RealPath(directory) ?? directory, bootId, logger);
+        var plugin = new DockerPlugin(application, socket, driver, onCall, logger);
         application.Run(plugin.OnRequestAsync);
-        File.Delete(socket);
         try
         {
             await application.StartAsync(cancellation).ConfigureAwait(false);
         }
-        catch
+        catch (Exception e)
         {
             await application.DisposeAsync().ConfigureAwait(false);
+            if (e is SocketException or UnauthorizedAccessException) throw new IOException($"The socket {socket} can't be made: {e.Message}", e);
             throw;
         }
-        if (OperatingSystem.IsLinux()) File.SetUnixFileMode(socket, UnixFileMode.UserRead | UnixFileMode.UserWrite);
-        await driver.RecoverAsync(cancellation).ConfigureAwait(false);
+        plugin._recovery = driver.RecoverAsync(plugin._stops.Token);
         plugin.LogListens(socket);
         return plugin;
     }
 
     public async ValueTask DisposeAsync()
     {
+        // Before the listener ends: afterwards the path may be another process's.
+        File.Delete(_socket);
+        await _stops.CancelAsync().ConfigureAwait(false);
         await _application.StopAsync().ConfigureAwait(false);
         await _application.DisposeAsync().ConfigureAwait(false);
+        await _recovery.ConfigureAwait(false);
+        _stops.Dispose();
     }
 
     private async Task OnRequestAsync(HttpContext http)
     {
-        DockerAnswer answer;
+        var started = Stopwatch.GetTimestamp();
+        // Of a request only what is bounded is logged and counted: a known call, and a name that is one.
+        var method = Calls.FirstOrDefault(known => http.Request.Path.Value == PathOf(known)) ?? "other";
+        var (answer, volume, outcome) = (new DockerAnswer(), "", Done);
         try
         {
-            answer = await AnswerAsync(http.Request, http.RequestAborted).ConfigureAwait(false);
+            var call = await ReadAsync(http.Request, http.RequestAborted).ConfigureAwait(false);
+            volume = DockerName.VolumeOf(call.Name) is { } name ? name : "";
+            answer = await AnswerAsync(method, http.Request.Path, call, http.RequestAborted).ConfigureAwait(false);
+            if (answer.Err.Length > 0) outcome = Refused;
         }
         catch (JsonException wrong)
         {
-            answer = DockerAnswer.Error($"the call is not the JSON that is expected: {wrong.Message}");
+            (answer, outcome) = (DockerAnswer.Error($"the call is not the JSON that is expected: {wrong.Message}"), Refused);
         }
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
         {
+            _onCall(method, Failed);
             http.Abort();
             return;
         }
         catch (Exception failure)
         {
-            LogFailed(failure, http.Request.Path);
-            answer = DockerAnswer.Error($"the node failed to answer ({failure.Message}): its log has the details");
+            LogFailed(failure, method, volume);
+            (answer, outcome) = (DockerAnswer.Error($"the node failed to answer ({failure.Message}): its log has the details"), Failed);
         }
-        if (answer.Err.Length > 0) LogRefused(http.Request.Path, answer.Err);
+        _onCall(method, outcome);
+        var ms = (long)Stopwatch.GetElapsedTime(started).TotalMilliseconds;
+        if (outcome == Refused) LogRefused(method, volume, ms, answer.Err);
+        else if (outcome == Done && method is ("Create" or "Remove" or "Mount" or "Unmount")) LogDone(method, volume, ms);
+        else if (outcome == Done) LogLooked(method, volume, ms);
         http.Response.ContentType = ContentType;
         await http.Response.WriteAsync(JsonSerializer.Serialize(answer, Json), http.RequestAborted).ConfigureAwait(false);
     }
 
-    private async Task<DockerAnswer> AnswerAsync(HttpRequest request, CancellationToken cancellation)
+    private static string PathOf(string method) => method == "Activate" ? "/Plugin.Activate" : $"/VolumeDriver.{method}";
+
+    private async Task<DockerAnswer> AnswerAsync(string method, string path, DockerCall call, CancellationToken cancellation) => method switch
     {
-        var call = await ReadAsync(request, cancellation).ConfigureAwait(false);
-        return request.Path.Value switch
-        {
-            "/Plugin.Activate" => new DockerAnswer { Implements = ["VolumeDriver"] },
-            "/VolumeDriver.Capabilities" => new DockerAnswer { Capabilities = new DockerCapabilities("global") },
-            "/VolumeDriver.Create" => await _driver.CreateAsync(call, cancellation).ConfigureAwait(false),
-            "/VolumeDriver.Remove" => await _driver.RemoveAsync(call, cancellation).ConfigureAwait(false),
-            "/VolumeDriver.Mount" => await _driver.MountAsync(call, cancellation).ConfigureAwait(false),
-            "/VolumeDriver.Unmount" => await _driver.UnmountAsync(call, cancellation).ConfigureAwait(false),
-            "/VolumeDriver.Path" => await _driver.PathAsync(call, cancellation).ConfigureAwait(false),
-            "/VolumeDriver.Get" => await _driver.GetAsync(call, cancellation).ConfigureAwait(false),
-            "/VolumeDriver.List" => await _driver.ListAsync(cancellation).ConfigureAwait(false),
-            _ => DockerAnswer.Error($"{request.Path} is no call of a volume plug-in"),
-        };
-    }
+        "Activate" => new DockerAnswer { Implements = ["VolumeDriver"] },
+        "Capabilities" => new DockerAnswer { Capabilities = new DockerCapabilities("global") },
+        "Create" => await _driver.CreateAsync(call, cancellation).ConfigureAwait(false),
+        "Remove" => await _driver.RemoveAsync(call, cancellation).ConfigureAwait(false),
+        "Mount" => await _driver.MountAsync(call, cancellation).ConfigureAwait(false),
+        "Unmount" => await _driver.UnmountAsync(call, cancellation).ConfigureAwait(false),
+        "Path" => await _driver.PathAsync(call, cancellation).ConfigureAwait(false),
+        "Get" => await _driver.GetAsync(call, cancellation).ConfigureAwait(false),
+        "List" => await _driver.ListAsync(cancellation).ConfigureAwait(false),
+        _ => DockerAnswer.Error($"{path} is no call of a volume plug-in"),
+    };
 
     /// <summary>Some calls come without a body, or with null.</summary>
     private static async Task<DockerCall> ReadAsync(HttpRequest request, CancellationToken cancellation)
@@ -122,14 +153,20 @@ public sealed partial class DockerPlugin : IAsyncDisposable
         return string.IsNullOrWhiteSpace(text) ? new DockerCall() : JsonSerializer.Deserialize<DockerCall>(text) ?? new DockerCall();
     }
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "Docker's volume plug-in listens on {Socket}")]
+    [LoggerMessage(EventId = 2401, Level = LogLevel.Information, Message = "Docker's volume plug-in listens on {Socket}")]
     private partial void LogListens(string socket);
 
-    [LoggerMessage(Level = LogLevel.Information, Message = "{Call} is refused: {Reason}")]
-    private partial void LogRefused(string call, string reason);
+    [LoggerMessage(EventId = 2402, Level = LogLevel.Information, Message = "Docker {Call} volume {Volume}: done in {Ms} ms")]
+    private partial void LogDone(string call, string volume, long ms);
 
-    [LoggerMessage(Level = LogLevel.Error, Message = "{Call} failed")]
-    private partial void LogFailed(Exception failure, string call);
+    [LoggerMessage(EventId = 2403, Level = LogLevel.Debug, Message = "Docker {Call} volume {Volume}: done in {Ms} ms")]
+    private partial void LogLooked(string call, string volume, long ms);
+
+    [LoggerMessage(EventId = 2404, Level = LogLevel.Warning, Message = "Docker {Call} volume {Volume}: refused after {Ms} ms: {Reason}")]
+    private partial void LogRefused(string call, string volume, long ms, string reason);
+
+    [LoggerMessage(EventId = 2405, Level = LogLevel.Error, Message = "Docker {Call} volume {Volume} failed")]
+    private partial void LogFailed(Exception failure, string call, string volume);
 
     /// <summary>Leaves signals to the node.</summary>
     private sealed class SilentLifetime : IHostLifetime

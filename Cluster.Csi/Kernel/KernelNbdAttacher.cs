@@ -115,7 +115,7 @@ public sealed class KernelNbdAttacher : IAttacher
         var found = await FindAsync(volume, cancellation).ConfigureAwait(false);
         if (!found.IsOk || found.Value!.SizeBytes >= sizeBytes) return found;
         var resized = await Task.Run(() => _host.ResizeAsync(found.Value, sizeBytes, cancellation), cancellation).ConfigureAwait(false);
-        if (resized.IsOk) AttachLog.Resized(_logger, resized.Value!.Path, resized.Value.Identity.ToString(), resized.Value.SizeBytes);
+        if (resized.IsOk) AttachLog.Resized(_logger, resized.Value!.Path, resized.Value.FullName, resized.Value.Identity.ToString(), resized.Value.SizeBytes);
         return resized;
     }
 
@@ -132,7 +132,7 @@ public sealed class KernelNbdAttacher : IAttacher
             // One that was cut off and is still mounted goes with its last user: what is under its mount is not for whoever uses it.
             if (!IsLeftOver(state) || (state.Device is { } device && MountTable.Read().Any(mount => mount.Major == device.Major && mount.Minor == device.Minor))) continue;
             var removed = await RemoveAsync(state, force: false, cancellation).ConfigureAwait(false);
-            if (!removed.IsOk) AttachLog.NotCleaned(_logger, state.Identity.ToString(), removed.Reason);
+            if (!removed.IsOk) AttachLog.NotCleaned(_logger, state.Directory.NameOfVolume, state.Identity.ToString(), removed.Reason);
         }
         return Done.Ok;
     }
@@ -204,7 +204,7 @@ public sealed class KernelNbdAttacher : IAttacher
             return;
         }
         var connected = await _host.ReconnectAsync(state, cancellation).ConfigureAwait(false);
-        if (connected.Status is not (AttachStatus.Ok or AttachStatus.NotFound)) AttachLog.NotReconnected(_logger, state.Device.Path, identity.ToString(), connected.Reason);
+        if (connected.Status is not (AttachStatus.Ok or AttachStatus.NotFound)) AttachLog.NotReconnected(_logger, state.Device.Path, state.Directory.NameOfVolume, identity.ToString(), connected.Reason);
     }
 
     private static bool IsLeftOver(KernelNbdState state) => state.Device is null || state.IsGoing || state.Export is null;
@@ -213,8 +213,9 @@ public sealed class KernelNbdAttacher : IAttacher
 
     private async Task<AttachResult<Done>> RemoveAsync(KernelNbdState state, bool force, CancellationToken cancellation)
     {
+        var name = state.Directory.NameOfVolume;
         var removed = await Task.Run(() => _host.RemoveAsync(state, force, cancellation), cancellation).ConfigureAwait(false);
-        if (removed.IsOk) AttachLog.Detached(_logger, state.Identity.ToString());
+        if (removed.IsOk) AttachLog.Detached(_logger, name, state.Identity.ToString());
         return removed;
     }
 }

@@ -83,12 +83,12 @@ internal sealed class KernelNbdHost(string root, BackendName name, NbdAddress se
             var given = NbdNetlink.Reconnect(device.Index, device.Backend, link.Descriptor);
             if (!given.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, $"{device.Path} can't be connected again: {given.Reason}");
             onReconnected?.Invoke();
-            AttachLog.Reconnected(logger, device.Path, state.Identity.ToString());
+            AttachLog.Reconnected(logger, device.Path, state.Directory.NameOfVolume, state.Identity.ToString());
             return Done.Ok;
         }
         catch (NbdRefusedException refused) when (refused.IsFinal)
         {
-            AttachLog.CutOff(logger, device.Path, state.Identity.ToString(), refused.Message);
+            AttachLog.CutOff(logger, device.Path, state.Directory.NameOfVolume, state.Identity.ToString(), refused.Message);
             await CutOffAsync(state, device, cancellation).ConfigureAwait(false);
             return AttachResult<Done>.Error(AttachStatus.NotFound, refused.Message);
         }
@@ -175,7 +175,7 @@ internal sealed class KernelNbdHost(string root, BackendName name, NbdAddress se
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             // A full disk, say. It is for a message and for the next start of the node; its I/O is to fail now.
-            AttachLog.NotMarked(logger, device.Path, state.Identity.ToString(), e.Message);
+            AttachLog.NotMarked(logger, device.Path, state.Directory.NameOfVolume, state.Identity.ToString(), e.Message);
         }
         if (state.Export is { } export) await links.DropAsync(export).WaitAsync(cancellation).ConfigureAwait(false);
         // The kernel asks for no name there: once it is gone, its number is another's.
@@ -218,7 +218,7 @@ internal sealed class KernelNbdHost(string root, BackendName name, NbdAddress se
         }
         var outcome = await RunAsync(DeviceJobKind.LetGo, state, device, cancellation).ConfigureAwait(false);
         if (outcome.Status != AttachStatus.Ok) return DeviceJobs.Result(outcome);
-        if (outcome.Reason.Length > 0) AttachLog.DetachedUnwritten(logger, device.Path, state.Identity.ToString(), outcome.Reason);
+        if (outcome.Reason.Length > 0) AttachLog.DetachedUnwritten(logger, device.Path, state.Directory.NameOfVolume, state.Identity.ToString(), outcome.Reason);
         if (await GoneAsync(state, AttachLimits.HolderMs, cancellation).ConfigureAwait(false)) return Done.Ok;
         var holder = In(device);
         var kept = NbdNetlink.Release(device.Index, device.Backend, onClose: false);

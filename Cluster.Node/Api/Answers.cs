@@ -64,6 +64,7 @@ internal static class Answers
         ControlStatus.NotFound => (StatusCodes.Status404NotFound, "Not found"),
         ControlStatus.Conflict or ControlStatus.Impossible => (StatusCodes.Status409Conflict, "Conflict"),
         ControlStatus.Stale => (StatusCodes.Status412PreconditionFailed, "Changed meanwhile"),
+        ControlStatus.Failed => (StatusCodes.Status500InternalServerError, "Failed"),
         ControlStatus.TimedOut => (StatusCodes.Status504GatewayTimeout, "No answer in time"),
         _ => (StatusCodes.Status503ServiceUnavailable, "Unavailable"),
     };

@@ -18,6 +18,8 @@ public enum ControlStatus
     Unavailable,
     /// <summary>No answer in time; the request may have been carried out: 504.</summary>
     TimedOut,
+    /// <summary>It was tried and failed, and is not mended by asking again: 500.</summary>
+    Failed,
 }
 
 /// <summary>A value, or the reason in one sentence that names the input and what would be right.</summary>

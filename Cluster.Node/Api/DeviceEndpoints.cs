@@ -15,7 +15,7 @@ internal static class DeviceEndpoints
 {
     public static void Map(IEndpointRouteBuilder routes)
     {
-        var devices = routes.MapGroup("/v1").WithTags("Devices").ProducesProblem(400).ProducesProblem(403).ProducesProblem(503).ProducesProblem(504);
+        var devices = routes.MapGroup("/v1").WithTags("Devices").ProducesProblem(400).ProducesProblem(403).ProducesProblem(500).ProducesProblem(503).ProducesProblem(504);
         devices.MapGet("/devices", (HttpContext http, IDeviceControl control, CancellationToken cancellation) =>
                 AsRootAsync(http, async () => Answers.Of(await control.ListAsync(cancellation))))
             .WithName("ListDevices").WithSummary("Volumes that are block devices of this node's host").Produces<DeviceListResource>();

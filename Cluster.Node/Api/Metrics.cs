@@ -34,6 +34,13 @@ public sealed class Metrics
     public void AddGauge(string name, string help, Func<double> read, params ReadOnlySpan<(string Key, string Value)> labels) =>
         Add(name, "gauge", help, labels, new Gauge(read));
 
+    /// <summary>
+    /// A gauge of series that come and go: one sample for each that the function tells, with its labels behind those given here. Called at each scrape: it must be quick, may be called by any
+    /// thread, and bounds by itself how many it tells.
+    /// </summary>
+    public void AddGauges(string name, string help, Func<IEnumerable<GaugeSample>> read, params ReadOnlySpan<(string Key, string Value)> labels) =>
+        Add(name, "gauge", help, labels, new GaugeSet(read));
+
     /// <summary>A counter that is kept elsewhere; the function is called at each scrape.</summary>
     public void AddCounter(string name, string help, Func<double> read, params ReadOnlySpan<(string Key, string Value)> labels) =>
         Add(name, "counter", help, labels, new Gauge(read));
@@ -74,7 +81,7 @@ public sealed class Metrics
         return family.Series.GetOrAdd(Labels(labels), series);
     }
 
-    private static string Labels(ReadOnlySpan<(string Key, string Value)> labels)
+    internal static string Labels(ReadOnlySpan<(string Key, string Value)> labels)
     {
         var text = new StringBuilder();
         foreach (var (key, value) in labels)
@@ -123,6 +130,22 @@ public sealed class Counter : Metrics.ISeries
 internal sealed class Gauge(Func<double> read) : Metrics.ISeries
 {
     void Metrics.ISeries.WriteTo(StringBuilder text, string name, string labels) => Metrics.WriteSample(text, name, labels, read());
+}
+
+/// <summary>One of a set's series as it is now.</summary>
+public readonly record struct GaugeSample(double Value, params (string Key, string Value)[] Labels);
+
+/// <summary>Which series there are is read when the page is written.</summary>
+internal sealed class GaugeSet(Func<IEnumerable<GaugeSample>> read) : Metrics.ISeries
+{
+    void Metrics.ISeries.WriteTo(StringBuilder text, string name, string labels)
+    {
+        foreach (var sample in read())
+        {
+            var own = Metrics.Labels(sample.Labels);
+            Metrics.WriteSample(text, name, labels.Length > 0 ? own.Length > 0 ? $"{labels},{own}" : labels : own, sample.Value);
+        }
+    }
 }
 
 /// <summary>Counts of values per bucket. Any thread; a scrape may see a value in the count and not yet in the sum.</summary>

@@ -7,12 +7,30 @@ namespace Cluster.Node.Cli;
 
 /// <summary>The JSON that the API answered, or the exit code and the sentence for the user.</summary>
 /// <param name="Status">HTTP's; 0: nobody answered.</param>
-internal sealed record ApiAnswer(JsonNode? Body, int ExitCode, string Error, int Status = 0)
+/// <param name="Question">What was asked of whom, such as "http://10.0.0.5:5705 to GET /v1/volumes"; "" where nobody was asked.</param>
+internal sealed record ApiAnswer(JsonNode? Body, int ExitCode, string Error, int Status = 0, string Question = "")
 {
     public bool IsOk => ExitCode == Cli.ExitCode.Ok;
 
-    public T As<T>() => Body.Deserialize<T>(ApiClient.Json) ?? throw new JsonException($"the API answered no {typeof(T).Name}");
+    /// <summary>Throws AnswerException when the answer is JSON of another shape: of another service, or of a node of another version.</summary>
+    public T As<T>()
+    {
+        try
+        {
+            return Body.Deserialize<T>(ApiClient.Json) ?? throw Other(typeof(T), "nothing");
+        }
+        catch (Exception e) when (e is JsonException or InvalidOperationException or NotSupportedException)
+        {
+            throw Other(typeof(T), $"JSON that is none ({e.Message.ReplaceLineEndings(" ").TrimEnd('.')})");
+        }
+    }
+
+    private AnswerException Other(Type wanted, string got) => new(
+        $"Asked {Question} for a {wanted.Name.Replace("Resource", "", StringComparison.Ordinal).Replace("[]", " list", StringComparison.Ordinal)}, got {got}: is that the API of a Myrmidon node, and is its version this one's (myrmidon status)?");
 }
+
+/// <summary>An answer of another shape than this program knows; the message is for the user.</summary>
+internal sealed class AnswerException(string message) : Exception(message);
 
 /// <summary>The CLI's way to a node's REST API.</summary>
 internal sealed class ApiClient : IDisposable
@@ -54,7 +72,7 @@ internal sealed class ApiClient : IDisposable
         {
             using var response = await _http.SendAsync(request, cancellation);
             var text = await response.Content.ReadAsStringAsync(cancellation);
-            return Read((int)response.StatusCode, text);
+            return Read((int)response.StatusCode, text, $"{Endpoint.GetLeftPart(UriPartial.Authority)} to {method} {path}");
         }
         catch (HttpRequestException failure)
         {
@@ -71,7 +89,7 @@ internal sealed class ApiClient : IDisposable
 
     public void Dispose() => _http.Dispose();
 
-    private ApiAnswer Read(int status, string text)
+    private ApiAnswer Read(int status, string text, string question)
     {
         JsonNode? body = null;
         if (text.Length > 0)
@@ -87,10 +105,14 @@ internal sealed class ApiClient : IDisposable
                     $"{Endpoint} answered {status} with no JSON ({shown}): is it a Myrmidon node?");
             }
         }
-        if (status is >= 200 and < 300) return new ApiAnswer(body, ExitCode.Ok, "", status);
-        var detail = (string?)body?["detail"] ?? $"{Endpoint} answered {status} without a reason.";
-        return new ApiAnswer(body, CodeOf(status), detail, status);
+        if (status is >= 200 and < 300) return new ApiAnswer(body, ExitCode.Ok, "", status, question);
+        var detail = DetailOf(body) ?? $"{Endpoint} answered {status} without a reason.";
+        return new ApiAnswer(body, CodeOf(status), detail, status, question);
     }
+
+    /// <summary>RFC 9457's; null where the answer is of another shape.</summary>
+    private static string? DetailOf(JsonNode? body) =>
+        body is JsonObject problem && problem["detail"] is JsonValue value && value.TryGetValue<string>(out var detail) ? detail : null;
 
     private static int CodeOf(int status) => status switch
     {

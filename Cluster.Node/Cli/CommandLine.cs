@@ -15,6 +15,9 @@ namespace Cluster.Node.Cli;
 /// <summary>The whole command line: `myrmidon NOUN VERB …`. Every verb but node, dev, demo, store and preflight is a client of the REST API.</summary>
 public static class CommandLine
 {
+    /// <summary>"1": an unexpected failure of a verb is told with its stack trace.</summary>
+    public const string DebugVariable = "MYRMIDON_DEBUG";
+
     /// <summary>Runs one command line and answers the exit code. Ctrl-C and SIGTERM cancel it.</summary>
     public static async Task<int> RunAsync(IReadOnlyList<string> args, TextWriter output, TextWriter error,
         CancellationToken cancellation = default)
@@ -38,6 +41,26 @@ public static class CommandLine
         {
             return ExitCode.Interrupted;
         }
+        catch (AnswerException wrong)
+        {
+            error.WriteLine($"myrmidon: {wrong.Message}");
+            return ExitCode.Failure;
+        }
+        catch (Exception failure)
+        {
+            return Unexpected(parsed, failure, error);
+        }
+    }
+
+    /// <summary>What no verb foresaw. A node's standard error is its log, where the trace is always wanted.</summary>
+    private static int Unexpected(ParseResult parsed, Exception failure, TextWriter error)
+    {
+        var path = PathOf(parsed);
+        var traced = path == "myrmidon node" || Environment.GetEnvironmentVariable(DebugVariable) == "1";
+        var reason = failure.Message.ReplaceLineEndings(" ").TrimEnd('.');
+        error.WriteLine($"myrmidon: '{path}' failed unexpectedly: {reason} ({failure.GetType().Name}).{(traced ? "" : $" With {DebugVariable}=1 it says where.")}");
+        if (traced) error.WriteLine(failure);
+        return ExitCode.Failure;
     }
 
     internal static RootCommand Build()

@@ -43,7 +43,7 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
         var region = VolumeSharding.Start(system, id => HomeOf(id, keeper, runtime), strategy);
         Func<VolumeId, ICanTell?> servedAt = volume => KeeperOf(volume, system, runtime, directory, keeper);
         var router = system.ActorOf(Props.Create(() => new VolumeRouter(region, servedAt)), "owners");
-        var placement = StartPlacement(system, options, region, router, log, moves, runtime.Failovers.CountFollowed);
+        var placement = StartPlacement(system, options, region, router, log, moves, runtime);
         system.ActorOf(Props.Create(() => new MembershipWatch(directory, runtime.OnTakenOut, onTakenOut)), "membership");
         Func<bool> isHost = () => cluster.SelfAddress.Equals(ClusterMember.OldestOf(cluster));
         Action leave = () => cluster.Down(cluster.SelfAddress);
@@ -70,11 +70,11 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
     /// it anew here while this node is the singleton's host.
     /// </summary>
     private static IActorRef StartPlacement(
-        ActorSystem system, NodeOptions options, IActorRef region, IActorRef owners, IMetaLog log, VolumeMoves moves, Action<bool> onFollowed)
+        ActorSystem system, NodeOptions options, IActorRef region, IActorRef owners, IMetaLog log, VolumeMoves moves, VolumeRuntime runtime)
     {
         var setup = new PlacementSetup(
             region, options.ReplaceAfter, options.ReplacementsMax, () => log.ReadBarrierAsync(CancellationToken.None), TimeProvider.System)
-        { Owners = owners, LocalitySettle = options.LocalitySettle, Moves = moves, OnFollowed = onFollowed };
+        { Owners = owners, LocalitySettle = options.LocalitySettle, Moves = moves, OnFollowed = runtime.Failovers.CountFollowed, OnCounted = runtime.OwnedVolumes.CountPlaced };
         var supervised = BackoffSupervisor.Props(Backoff.OnStop(
             Props.Create(() => new PlacementActor(setup)), "catalogue", PlacementPauseMin, PlacementPauseMax, PlacementPauseJitter,
             maxNrOfRetries: -1));

@@ -101,7 +101,7 @@ public sealed partial class NodeHost
         try
         {
             _parts.Add("the Docker plug-in",
-                await DockerPlugin.StartAsync(socket, directory.Docker, BootId.ToString(), devices, volumes, _loggers, cancellation));
+                await DockerPlugin.StartAsync(socket, directory.Docker, BootId.ToString(), devices, volumes, new DockerMetrics(_metrics).Count, _loggers, cancellation));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException or System.Net.Sockets.SocketException)
         {

@@ -195,7 +195,7 @@ public sealed partial class NodeHost
         var scheduler = new ThreadDiskScheduler(loop, DiskThreads);
         var opened = BlockStore.Open(
             new StoreOptions { CapacityBytes = _options.CapacityBytes, MapCacheBytes = _plan.MapCacheBytes }, loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"),
-            [.. _options.Disks.Select(FileDisk.Further)]);
+            [.. _options.Disks.Select(path => FileDisk.Further(path))]);
         if (opened.Store is not { } store)
         {
             scheduler.Dispose();

@@ -10,6 +10,9 @@ public sealed partial class VolumeMachine
     /// <summary>Every state of <see cref="StateName"/>, for metrics.</summary>
     public static string[] States { get; } = ["healthy", "degraded", "held", "moving", "recovering", "offline", "deleted"];
 
+    /// <summary>Its name as users write it; its id while the machine does not know that.</summary>
+    public string FullName => _state.Spec?.FullName ?? Volume.ToString();
+
     /// <summary>In one word how the volume is.</summary>
     public string StateName => Phase switch
     {

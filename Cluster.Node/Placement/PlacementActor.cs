@@ -26,6 +26,9 @@ public sealed record PlacementSetup(
 
     /// <summary>An owner has followed who uses its volume (true), or did not get there in time. For metrics; any thread.</summary>
     public Action<bool> OnFollowed { get; init; } = _ => { };
+
+    /// <summary>How many volumes there are, every second while placement runs here, and null when it ends here. For metrics; any thread.</summary>
+    public Action<int?> OnCounted { get; init; } = _ => { };
 }
 
 /// <summary>
@@ -71,6 +74,7 @@ public sealed partial class PlacementActor : ReceivePersistentActor, IWithTimers
         Command<BarrierFailed>(failed => _log.Warning("Tombstones can't be told now: {0}", failed.Reason));
         Command<ReplaceTick>(_ =>
         {
+            _setup.OnCounted(_state.Volumes.Count);
             ReplaceNext();
             FollowNext();
         });
@@ -92,6 +96,7 @@ public sealed partial class PlacementActor : ReceivePersistentActor, IWithTimers
     protected override void PostStop()
     {
         Akka.Cluster.Cluster.Get(Context.System).Unsubscribe(Self);
+        _setup.OnCounted(null);
         base.PostStop();
     }
 

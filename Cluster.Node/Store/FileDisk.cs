@@ -5,7 +5,8 @@ namespace Cluster.Node.Store;
 
 /// <summary>A directory of a local file system.</summary>
 /// <param name="mustExist">It is not made: where it is not, its file system is not mounted.</param>
-public sealed class FileDisk(string directory, bool mustExist = false) : IDisk
+/// <param name="readOnly">For a look: files are opened for reading only, and the file system may be read-only. No write reaches it.</param>
+public sealed class FileDisk(string directory, bool mustExist = false, bool readOnly = false) : IDisk
 {
     private const string LockName = "lock";
 
@@ -35,7 +36,8 @@ public sealed class FileDisk(string directory, bool mustExist = false) : IDisk
     public static bool IsDevice(string path) => LinuxDevice.IsAt(path);
 
     /// <summary>A further disk of a store: a directory, or the block device that the path is.</summary>
-    public static IDisk Further(string path) => IsDevice(path) ? new DeviceDisk(new LinuxDevice(path), Guid.NewGuid) : new FileDisk(path, mustExist: true);
+    public static IDisk Further(string path, bool readOnly = false) =>
+        IsDevice(path) ? new DeviceDisk(new LinuxDevice(path, readOnly), Guid.NewGuid) : new FileDisk(path, mustExist: true, readOnly);
 
     /// <summary>Makes the directory if it is not there and may be made. The lock is flock(2) on a file in it: it ends with the process, however that
     /// ends.</summary>
@@ -43,8 +45,11 @@ public sealed class FileDisk(string directory, bool mustExist = false) : IDisk
     {
         try
         {
-            if (!mustExist) Directory.CreateDirectory(directory);
-            _lock = new FileStream(Path.Combine(directory, LockName), FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1);
+            if (!mustExist && !readOnly) Directory.CreateDirectory(directory);
+            var path = Path.Combine(directory, LockName);
+            // flock(2) of a handle for reading keeps a node out as well; a file that is not there has to be made for it.
+            _lock = readOnly && File.Exists(path) ? new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.None, 1)
+                : new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1);
             return DiskResult.Done();
         }
         catch (UnauthorizedAccessException error)
@@ -53,7 +58,9 @@ public sealed class FileDisk(string directory, bool mustExist = false) : IDisk
         }
         catch (IOException error)
         {
-            return DiskResult.Failed(File.Exists(Path.Combine(directory, LockName)) ? IoStatus.Busy : IoStatus.DeviceError, error.Message);
+            // No node ever ran where even its lock can't be made, and none can.
+            if (readOnly && Errno(error) == LibC.ErrorReadOnly) return DiskResult.Done();
+            return DiskResult.Failed(Errno(error) == LibC.ErrorWouldBlock ? IoStatus.Busy : IoStatus.DeviceError, error.Message);
         }
     }
 
@@ -62,8 +69,8 @@ public sealed class FileDisk(string directory, bool mustExist = false) : IDisk
         file = null;
         try
         {
-            var handle = File.OpenHandle(Path.Combine(directory, name), create ? FileMode.OpenOrCreate : FileMode.Open,
-                FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+            var handle = File.OpenHandle(Path.Combine(directory, name), create && !readOnly ? FileMode.OpenOrCreate : FileMode.Open,
+                readOnly ? FileAccess.Read : FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
             file = new FileDiskFile(name, handle);
             return DiskResult.Done();
         }
@@ -121,10 +128,12 @@ public sealed class FileDisk(string directory, bool mustExist = false) : IDisk
     }
 
     /// <summary>Too many open files, no memory, or no right to it: the disk is none the worse, and is not to be given up for it.</summary>
-    private static bool IsOfProcess(Exception error) => error is UnauthorizedAccessException || (error.HResult & 0xFFFF) is LibC.ErrorManyFiles or LibC.ErrorManyFilesOfSystem or LibC.ErrorNoMemory;
+    private static bool IsOfProcess(Exception error) => error is UnauthorizedAccessException || Errno(error) is LibC.ErrorManyFiles or LibC.ErrorManyFilesOfSystem or LibC.ErrorNoMemory;
 
-    /// <summary>.NET keeps errno in the low bits of HResult on Unix.</summary>
-    private static bool IsFull(Exception error) => (error.HResult & 0xFFFF) is LibC.ErrorNoSpace or LibC.ErrorQuota;
+    /// <summary>.NET keeps it in the low bits of HResult on Unix.</summary>
+    private static int Errno(Exception error) => error.HResult & 0xFFFF;
+
+    private static bool IsFull(Exception error) => Errno(error) is LibC.ErrorNoSpace or LibC.ErrorQuota;
 }
 
 internal sealed class FileDiskFile(string name, SafeFileHandle handle) : IDiskFile

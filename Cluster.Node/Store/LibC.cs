@@ -14,6 +14,7 @@ internal static unsafe partial class LibC
     /// <summary>FALLOC_FL_KEEP_SIZE.</summary>
     public const int KeepSize = 1;
 
+    public const int ReadOnly = 0;
     public const int ReadWrite = 2;
 
     /// <summary>O_EXCL.</summary>
@@ -23,7 +24,9 @@ internal static unsafe partial class LibC
     public const int ErrorNoMemory = 12;
     public const int ErrorManyFilesOfSystem = 23;
     public const int ErrorManyFiles = 24;
+    public const int ErrorWouldBlock = 11;
     public const int ErrorNoSpace = 28;
+    public const int ErrorReadOnly = 30;
     public const int ErrorQuota = 122;
     private const int ErrorMissing = 2;
     private const int ErrorInterrupted = 4;

@@ -4,7 +4,8 @@ using Microsoft.Win32.SafeHandles;
 namespace Cluster.Node.Store;
 
 /// <summary>A block device of the host, through its page cache: reads, writes and fdatasync are those of a file.</summary>
-internal sealed class LinuxDevice(string path) : IRawDevice
+/// <param name="readOnly">For a look: the device may be read-only, and no write reaches it.</param>
+internal sealed class LinuxDevice(string path, bool readOnly = false) : IRawDevice
 {
     /// <summary>Set above the number of a device: its bytes are not those of a file system that has the same number.</summary>
     private const ulong IsDevice = 1UL << 63;
@@ -20,7 +21,7 @@ internal sealed class LinuxDevice(string path) : IRawDevice
     public DiskResult Open(out IDiskFile? bytes)
     {
         bytes = null;
-        var result = OpenHandle(LibC.ReadWrite, out var handle);
+        var result = OpenHandle(0, out var handle);
         if (!result.IsOk) return result;
         var length = LibC.Seek(handle!, 0, LibC.SeekEnd);
         if (length < 0)
@@ -37,7 +38,7 @@ internal sealed class LinuxDevice(string path) : IRawDevice
     public DiskResult Claim()
     {
         if (_claim is not null) return DiskResult.Done();
-        var result = OpenHandle(LibC.ReadWrite | LibC.Exclusive, out var handle);
+        var result = OpenHandle(LibC.Exclusive, out var handle);
         if (result.IsOk) _claim = handle;
         return result;
     }
@@ -47,7 +48,7 @@ internal sealed class LinuxDevice(string path) : IRawDevice
     private DiskResult OpenHandle(int flags, out SafeFileHandle? handle)
     {
         handle = null;
-        var descriptor = LibC.Open(path, flags | LibC.CloseOnExec);
+        var descriptor = LibC.Open(path, (readOnly ? LibC.ReadOnly : LibC.ReadWrite) | flags | LibC.CloseOnExec);
         if (descriptor < 0) return LibC.OpenFailure($"open of {path}");
         handle = new SafeFileHandle(descriptor, ownsHandle: true);
         return DiskResult.Done();

@@ -8,7 +8,7 @@ namespace Cluster.Node.Cli.Output;
 /// <summary>Resources as rows and lines for people.</summary>
 internal static class Describe
 {
-    public static readonly string[] VolumeColumns = ["NAMESPACE", "NAME", "SIZE", "STATE", "OWNER", "COPIES", "ATTACHED", "REASON"];
+    public static readonly string[] VolumeColumns = ["NAMESPACE", "NAME", "SIZE", "USED", "STATE", "OWNER", "COPIES", "ATTACHED", "REASON"];
 
     public static readonly string[] SnapshotColumns = ["NAME", "CREATED", "SEQUENCE", "UNIQUE", "SHARED"];
 
@@ -18,7 +18,7 @@ internal static class Describe
 
     public static string[] Row(VolumeResource volume) =>
     [
-        volume.Namespace, volume.Name, SizeText.Format(volume.SizeBytes), volume.State, volume.Owner ?? "-", Copies(volume),
+        volume.Namespace, volume.Name, SizeText.Format(volume.SizeBytes), volume.UsedBytes is { } used ? SizeText.Format(used) : "-", volume.State, volume.Owner ?? "-", Copies(volume),
         volume.Attachment.Node ?? "-", volume.Reason,
     ];
 

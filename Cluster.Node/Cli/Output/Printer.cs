@@ -1,6 +1,5 @@
 using System.Text.Json.Nodes;
 using Spectre.Console;
-using YamlDotNet.Serialization;
 
 namespace Cluster.Node.Cli.Output;
 
@@ -35,11 +34,14 @@ internal sealed class Printer(TextWriter output, TextWriter error, OutputFormat 
         foreach (var (name, value) in all) output.WriteLine($"{name.PadRight(width)}{value}".TrimEnd());
     }
 
-    /// <summary>A result in one sentence, for commands whose answer is the volume or node that they changed.</summary>
+    /// <summary>
+    /// A result in one sentence, for commands whose answer is the volume or node that they changed. Where the API answers nothing (204), json and yaml have
+    /// the sentence: a script that parses what each command prints finds something to parse.
+    /// </summary>
     public void PrintDone(JsonNode? answer, string sentence)
     {
         if (format == OutputFormat.Table) output.WriteLine(sentence);
-        else if (answer is not null) PrintData(answer);
+        else PrintData(answer ?? new JsonObject { ["done"] = true, ["message"] = sentence });
     }
 
     public void Hint(string sentence)
@@ -63,19 +65,6 @@ internal sealed class Printer(TextWriter output, TextWriter error, OutputFormat 
     private void PrintData(JsonNode? answer)
     {
         if (format == OutputFormat.Json) output.WriteLine(answer?.ToJsonString(ApiClient.Json) ?? "null");
-        else output.Write(new SerializerBuilder().Build().Serialize(Plain(answer)!));
+        else output.Write(YamlText.Of(answer));
     }
-
-    /// <summary>The same as dictionaries, lists and values, which the YAML writer knows.</summary>
-    private static object? Plain(JsonNode? node) => node switch
-    {
-        null => null,
-        JsonObject map => map.ToDictionary(member => member.Key, member => Plain(member.Value)),
-        JsonArray list => list.Select(Plain).ToList(),
-        JsonValue value when value.TryGetValue<bool>(out var flag) => flag,
-        JsonValue value when value.TryGetValue<ulong>(out var number) => number,
-        JsonValue value when value.TryGetValue<long>(out var number) => number,
-        JsonValue value when value.TryGetValue<double>(out var number) => number,
-        _ => node.GetValue<string>(),
-    };
 }

@@ -9,6 +9,34 @@ namespace Cluster.Node.Cli.Preflight;
 /// <param name="InUse">A node runs on it.</param>
 internal sealed record DirectoryProbe(string WriteError, string PreallocateError, double SyncMs, bool InUse);
 
+/// <summary>What is on a path that is named as a disk of a store.</summary>
+internal enum DiskContent
+{
+    Unset = 0,
+
+    /// <summary>Nothing: it is taken into use.</summary>
+    Blank,
+
+    /// <summary>The label of a store's disk.</summary>
+    Labelled,
+
+    /// <summary>Something else: a node refuses it.</summary>
+    Other,
+}
+
+/// <summary>A path that is named as a disk of a store.</summary>
+/// <param name="IsDevice">A block device; else a directory.</param>
+/// <param name="Error">Why it can't be used; empty: it can be opened and written.</param>
+/// <param name="IsTaken">A device that is mounted, part of something else, or in use by another process.</param>
+/// <param name="What">Of Labelled the store's id, of Other what there is.</param>
+/// <param name="FreeBytes">What a disk of a store could still take.</param>
+internal sealed record DiskLook(bool IsDevice, string Error, bool IsTaken, DiskContent Content, string What, long FreeBytes);
+
+/// <summary>Where a socket is to be made.</summary>
+/// <param name="Error">Why it can't be; empty: it can.</param>
+/// <param name="IsServed">A live process has it.</param>
+internal sealed record SocketLook(string Error, bool IsServed);
+
 /// <summary>A file system as statvfs(3) tells it.</summary>
 internal sealed record FileSystemRoom(long TotalBytes, long AvailableBytes);
 
@@ -42,6 +70,11 @@ internal interface IPreflightHost
 
     /// <summary>Tries an existing directory.</summary>
     DirectoryProbe Try(string directory);
+
+    /// <summary>Looks at an existing directory or device; nothing is written to a device, and to a directory only the probe's own file.</summary>
+    DiskLook LookAtDisk(string path);
+
+    SocketLook LookAtSocket(string path);
 
     /// <summary>Why the address and port can't be listened at; empty: they can.</summary>
     string ListenError(IPAddress address, int port);

@@ -4,6 +4,7 @@ using System.Net.Sockets;
 using System.Runtime.InteropServices;
 using Cluster.Csi.Attach;
 using Cluster.Csi.Kernel;
+using Cluster.Messages.Model;
 using Cluster.Node.Store;
 
 namespace Cluster.Node.Cli.Preflight;
@@ -15,6 +16,7 @@ internal sealed partial class LinuxPreflightHost : IPreflightHost
     private const long ProbeBytes = 1 << 20;
     private const int ProbeSyncs = 9;
     private const int BlockBytes = 4096;
+    private const int WriteAndSearch = 2 | 1;
     private const int TextCharsMax = 1 << 20;
     private static readonly TimeSpan ResolveMax = TimeSpan.FromSeconds(3);
 
@@ -83,6 +85,39 @@ internal sealed partial class LinuxPreflightHost : IPreflightHost
         {
             disk.Delete(ProbeName);
         }
+    }
+
+    public DiskLook LookAtDisk(string path)
+    {
+        var isDevice = FileDisk.IsDevice(path);
+        if (!isDevice && !Directory.Exists(path)) return new DiskLook(false, "it is neither a directory nor a block device", false, DiskContent.Unset, "", 0);
+        var error = isDevice ? OpenError(path) : Try(path).WriteError;
+        using var disk = FileDisk.Further(path, readOnly: true);
+        // The claim of a device ends with this; a directory's lock would be a file that stays.
+        var claim = isDevice && error.Length == 0 ? disk.TryLock() : DiskResult.Done();
+        var names = new List<string>();
+        var listed = disk.List(names);
+        if (error.Length == 0 && !listed.IsOk) error = listed.Detail ?? listed.Status.ToString();
+        if (error.Length == 0 && !claim.IsOk && claim.Status != IoStatus.Busy) error = claim.Detail ?? claim.Status.ToString();
+        var free = isDevice ? disk.FreeBytes : Room(path)?.AvailableBytes ?? 0;
+        var (content, what) = (DiskContent.Blank, "");
+        if (names.Contains(DiskLabel.FileName))
+        {
+            var status = DiskLabel.TryRead(disk, out var label, out var reason);
+            if (status == IoStatus.Ok) (content, what) = (DiskContent.Labelled, label.Store.ToString());
+            else if (status != IoStatus.Missing || names.Count > 1) (content, what) = (DiskContent.Other, reason.Length > 0 ? reason : "its label is gone");
+        }
+        else if (names.Count > 0) (content, what) = (DiskContent.Other, isDevice ? DeviceDisk.Overwritten : $"it holds other files ({names.Order(StringComparer.Ordinal).First()})");
+        return new DiskLook(isDevice, error, claim.Status == IoStatus.Busy, content, what, free);
+    }
+
+    public SocketLook LookAtSocket(string path)
+    {
+        var refusal = LocalSocket.Look(path, out _, out var isServed);
+        if (refusal.Length > 0) return new SocketLook(refusal.TrimEnd('.'), isServed);
+        var directory = Path.GetDirectoryName(path)!;
+        if (!Directory.Exists(directory)) return new SocketLook($"there is no directory {directory}", false);
+        return new SocketLook(Access(directory, WriteAndSearch) == 0 ? "" : $"nothing can be made in {directory}: {Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError())}", false);
     }
 
     public string ListenError(IPAddress address, int port)
@@ -174,6 +209,9 @@ internal sealed partial class LinuxPreflightHost : IPreflightHost
 
     [LibraryImport("libc", EntryPoint = "statvfs", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static unsafe partial int Statistics(string path, ulong* into);
+
+    [LibraryImport("libc", EntryPoint = "access", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Access(string path, int mode);
 
     [LibraryImport("libc", EntryPoint = "adjtimex", SetLastError = true)]
     private static unsafe partial int AdjustTime(long* timex);

@@ -66,7 +66,7 @@ internal static class PreflightRun
         return PreflightReport.Of(
         [
             .. HostChecks.All(host), .. NodeChecks.Data(host, options, probe), .. NodeChecks.Ports(host, options, probe is { InUse: true }), await NodeChecks.SeedsAsync(host, options, cancellation),
-            .. DeviceChecks.All(host, request),
+            .. DiskChecks.Disks(host, options, probe is { InUse: true }), .. DiskChecks.Sockets(host, options, probe is { InUse: true }), .. DeviceChecks.All(host, request),
         ]);
     }
 }

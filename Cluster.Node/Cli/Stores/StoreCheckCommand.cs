@@ -21,19 +21,20 @@ internal static class StoreCheckCommand
     public static Command Build()
     {
         var data = StoreCommands.Data();
+        var disks = StoreCommands.Disks();
         var command = new VerbCommand("check",
             "Read all that the store of a node holds and compare it with its checksums. Changes nothing, and is refused while the node runs. Exit code 1 if anything is "
             + "wrong: a node mends bad blocks from the other copies when it reads or scrubs them, and copies anew what can't say what it holds.",
             "myrmidon store check --data /var/lib/myrmidon", "myrmidon store check --data /var/lib/myrmidon -o json")
         {
-            data,
+            data, disks,
         };
         var format = ClientOptions.AddFormat(command);
         command.SetAction((parsed, cancellation) =>
         {
             var configuration = parsed.InvocationConfiguration;
             var printer = new Printer(configuration.Output, configuration.Error, parsed.GetValue(format));
-            return StoreDirectory.InspectAsync(parsed.GetRequiredValue(data), printer, store => Run(store, printer, configuration.Error, cancellation));
+            return StoreDirectory.InspectAsync(parsed.GetRequiredValue(data), StoreCommands.PathsOf(parsed.GetValue(disks)), printer, store => Run(store, printer, configuration.Error, cancellation));
         });
         return command;
     }

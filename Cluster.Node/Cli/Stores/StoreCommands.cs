@@ -25,9 +25,20 @@ internal static class StoreCommands
         Required = true,
     };
 
+    /// <summary>Of show and check.</summary>
+    internal static Option<string?> Disks() => new("--disks")
+    {
+        Description = "Where further disks of the store are now, with commas between: they are known by their labels. Default: where each was last",
+        HelpName = "PATHS",
+    };
+
+    internal static string[] PathsOf(string? disks) =>
+        [.. (disks ?? "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries).Select(path => Path.TrimEndingDirectorySeparator(Path.GetFullPath(path)))];
+
     private static VerbCommand BuildShow()
     {
         var data = Data();
+        var disks = Disks();
         var segments = new Option<bool>("--segments") { Description = "Show the segments instead, in the order of the log" };
         var log = new Option<bool>("--log") { Description = "Show the entries of the log instead, oldest first, as far as its segments are not used anew" };
         var volume = new Option<string>("--volume") { Description = "With --log: only entries of this volume, by id (v7)", HelpName = "ID" };
@@ -38,14 +49,14 @@ internal static class StoreCommands
         var command = new VerbCommand("show", "What the store of a node holds: volumes, segments, or the log. Refused while the node runs.",
             "myrmidon store show --data /var/lib/myrmidon", "myrmidon store show --data /var/lib/myrmidon --log --volume v7")
         {
-            data, segments, log, volume,
+            data, disks, segments, log, volume,
         };
         var format = ClientOptions.AddFormat(command);
         command.SetAction((parsed, cancellation) =>
         {
             var printer = new Printer(parsed.InvocationConfiguration.Output, parsed.InvocationConfiguration.Error, parsed.GetValue(format));
             var directory = parsed.GetRequiredValue(data);
-            return StoreDirectory.InspectAsync(directory, printer, store =>
+            return StoreDirectory.InspectAsync(directory, PathsOf(parsed.GetValue(disks)), printer, store =>
             {
                 if (parsed.GetValue(log)) ShowLog(store, parsed.GetValue(volume), printer, cancellation);
                 else if (parsed.GetValue(segments)) ShowSegments(store, printer);

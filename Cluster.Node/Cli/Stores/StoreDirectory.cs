@@ -14,19 +14,26 @@ internal static class StoreDirectory
 
     /// <summary>
     /// Opens the store for a look and runs the work with it. A directory without one, one in use and one that can't be opened are told in one
-    /// sentence; nothing on the disk is changed.
+    /// sentence; nothing on the disk is changed, and its file system may be read-only.
     /// </summary>
-    public static async Task<int> InspectAsync(string given, Printer printer, Func<StoreInspection, int> work)
+    /// <param name="disks">Where further disks of the store are now; what is not there is looked for where it was last.</param>
+    public static async Task<int> InspectAsync(string given, IReadOnlyList<string> disks, Printer printer, Func<StoreInspection, int> work)
     {
         if (Find(given, out var reason) is not { } directory)
         {
             printer.Error(reason);
             return ExitCode.NotFound;
         }
+        var further = FurtherOf(directory, disks, out var refusal);
+        if (further is null)
+        {
+            printer.Error(refusal);
+            return ExitCode.Usage;
+        }
         // The store asks for a loop; offline nothing runs on it.
         await using var loop = new EpollLoop("inspection", NullLogger.Instance, _ => { });
         loop.Start();
-        var (status, failure, inspection) = StoreInspection.Open(new FileDisk(directory), loop, NullLogger.Instance, FurtherOf(directory));
+        var (status, failure, inspection) = StoreInspection.Open(new FileDisk(directory, readOnly: true), loop, NullLogger.Instance, further);
         if (inspection is null)
         {
             printer.Error(status == IoStatus.Busy ? $"{failure}: stop the node first (a running one checks itself: myrmidon volume scrub)." : $"{failure}.");
@@ -44,10 +51,12 @@ internal static class StoreDirectory
             return ExitCode.NotFound;
         }
         using var home = new FileDisk(directory);
-        if (!home.TryLock().IsOk)
+        var locked = home.TryLock();
+        if (!locked.IsOk)
         {
-            printer.Error($"the store at {directory} is in use by another process: stop the node first.");
-            return ExitCode.Conflict;
+            printer.Error(locked.Status == IoStatus.Busy ? $"the store at {directory} is in use by another process: stop the node first."
+                : $"the store at {directory} can't be changed: {locked.Detail}.");
+            return locked.Status == IoStatus.Busy ? ExitCode.Conflict : ExitCode.Failure;
         }
         if (DiskRosterFile.Forget(home, disk) is { } refusal)
         {
@@ -58,11 +67,28 @@ internal static class StoreDirectory
         return ExitCode.Ok;
     }
 
-    /// <summary>Where the store's other disks were last: what an open finds there, it judges itself.</summary>
-    private static IDisk[] FurtherOf(string directory)
+    /// <summary>
+    /// The store's other disks: those that are named, which their labels say are its, and for the others of its list where they were last. What an open finds there, it
+    /// judges itself. Null: a path is no disk of this store.
+    /// </summary>
+    private static IDisk[]? FurtherOf(string directory, IReadOnlyList<string> disks, out string refusal)
     {
-        using var home = new FileDisk(directory);
-        return DiskRosterFile.TryRead(home, out var roster, out _) == IoStatus.Ok ? [.. roster!.Entries.Select(entry => FileDisk.Further(entry.Path))] : [];
+        refusal = "";
+        using var home = new FileDisk(directory, readOnly: true);
+        // Without a list that can be read the open says what is wrong with it.
+        if (DiskRosterFile.TryRead(home, out var roster, out _) != IoStatus.Ok) roster = null;
+        var found = new HashSet<Guid>();
+        foreach (var path in disks)
+        {
+            using var disk = FileDisk.Further(path, readOnly: true);
+            var status = DiskLabel.TryRead(disk, out var label, out var reason);
+            if (status != IoStatus.Ok) refusal = $"{path} (--disks) is no disk of a store: {(reason.Length > 0 ? reason.TrimEnd('.') : "it has no label")}.";
+            else if (roster is not null && label.Store != roster.Store) refusal = $"{path} (--disks) is a disk of store {label.Store}, and the store in {directory} is {roster.Store}.";
+            else if (!found.Add(label.Disk)) refusal = $"{path} (--disks) is a disk that was named already, by its label ({label.Disk}).";
+            if (refusal.Length > 0) return null;
+        }
+        var last = roster?.Entries.Where(entry => !found.Contains(entry.Disk)).Select(entry => entry.Path).Except(disks, StringComparer.Ordinal) ?? [];
+        return [.. disks.Concat(last).Select(path => FileDisk.Further(path, readOnly: true))];
     }
 
     private static string? Find(string given, out string reason)

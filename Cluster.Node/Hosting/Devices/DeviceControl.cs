@@ -69,12 +69,14 @@ public sealed class DeviceControl : IDeviceControl
         Mounts = [.. view.Mounts.Select(mount => new MountResource { Path = mount.Path, FileSystem = mount.FileSystem, Options = mount.Options, ReadOnly = mount.IsReadOnly, Trouble = FileSystemHealth.Trouble(mount) })],
     };
 
-    private static ControlFailure Failure(AttachStatus status, string reason) => new(status switch
+    /// <summary>"Try again" is said only of what may go well the next time as it is: a program of the host that fails does so again.</summary>
+    internal static ControlFailure Failure(AttachStatus status, string reason) => new(status switch
     {
         AttachStatus.NotFound => ControlStatus.NotFound,
         AttachStatus.Invalid => ControlStatus.Invalid,
         AttachStatus.TimedOut or AttachStatus.Running => ControlStatus.TimedOut,
-        AttachStatus.Failed => ControlStatus.Unavailable,
+        AttachStatus.Unavailable => ControlStatus.Unavailable,
+        AttachStatus.Failed => ControlStatus.Failed,
         _ => ControlStatus.Conflict,
     }, Sentence(reason));
 

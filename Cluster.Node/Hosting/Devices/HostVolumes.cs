@@ -2,6 +2,7 @@ using Cluster.Csi.Attach;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Node.Api;
+using Cluster.Node.Hosting.FrontEnds;
 using Cluster.Node.Placement;
 
 namespace Cluster.Node.Hosting.Devices;
@@ -63,13 +64,15 @@ internal sealed class HostVolumes(IControlPlane control, IOwnerGateway gateway) 
         return detached.IsOk ? Done.Ok : AttachResult<Done>.Error(StatusOf(detached.Status), detached.Reason);
     }
 
-    public async Task<AttachResult<bool>> IsUpAsync(string node, CancellationToken cancellation)
+    public async Task<AttachResult<bool>> IsUsedOnAsync(string node, string fullName, CancellationToken cancellation)
     {
         var found = await control.GetNodeAsync(node, cancellation);
         if (found.Status == ControlStatus.NotFound) return false;
-        if (found is { IsOk: true, Value.State: NodeBoard.UnknownState })
+        if (!found.IsOk) return AttachResult<bool>.Error(StatusOf(found.Status), found.Reason);
+        if (found.Value is { State: NodeBoard.UnknownState, Api: null })
             return AttachResult<bool>.Error(AttachStatus.TimedOut, $"The placement service does not answer: whether node {node} is up is unknown. Try again.");
-        return found.IsOk ? found.Value!.State == "up" : AttachResult<bool>.Error(StatusOf(found.Status), found.Reason);
+        if (found.Value!.State is not ("up" or NodeBoard.UnknownState) || found.Value.Api is not { } api) return false;
+        return await OpenVolumeProbe.IsOpenAsync(api, fullName, cancellation);
     }
 
     internal static AttachStatus StatusOf(ControlStatus status) => status switch
@@ -78,7 +81,7 @@ internal sealed class HostVolumes(IControlPlane control, IOwnerGateway gateway) 
         ControlStatus.NotFound => AttachStatus.NotFound,
         ControlStatus.Conflict or ControlStatus.Impossible or ControlStatus.Stale => AttachStatus.Conflict,
         ControlStatus.TimedOut => AttachStatus.TimedOut,
-        _ => AttachStatus.Failed,
+        _ => AttachStatus.Unavailable,
     };
 
     /// <summary>Only its owner knows the generation for sure, and the look-up asks it.</summary>
@@ -87,7 +90,7 @@ internal sealed class HostVolumes(IControlPlane control, IOwnerGateway gateway) 
         if (!result.IsOk) return AttachResult<HostVolume>.Error(StatusOf(result.Status), result.Reason);
         var lookup = await gateway.LookupAsync(new VolumeName(result.Value!.Namespace, result.Value.Name).ToString(), cancellation);
         if (lookup.Volume is not { } info)
-            return AttachResult<HostVolume>.Error(lookup.Status == IoStatus.Missing ? AttachStatus.NotFound : AttachStatus.Failed, lookup.Reason);
+            return AttachResult<HostVolume>.Error(lookup.Status == IoStatus.Missing ? AttachStatus.NotFound : AttachStatus.Unavailable, lookup.Reason);
         var attached = info.Attachment.Mode == AttachmentMode.Exclusive ? info.Attachment.NodeName : null;
         return new HostVolume(info.Id, info.FullName, info.SizeBytes, result.Value.Labels, attached, info.Attachment.Generation, info.HoldMs);
     }

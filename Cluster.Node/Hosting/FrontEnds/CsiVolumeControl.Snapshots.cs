@@ -1,6 +1,4 @@
-using System.Net.Http.Json;
 using System.Text;
-using System.Text.Json;
 using Cluster.Csi.Csi;
 using Cluster.Node.Api;
 using Cluster.Node.Journal;
@@ -15,8 +13,6 @@ public sealed partial class CsiVolumeControl
     private const string SnapshotPrefix = "csi/snapshot/";
 
     private static readonly CsiError NotReady = new(StatusCode.Unavailable, "This node has not joined its cluster yet; try again in a moment.");
-
-    private static readonly HttpClient Http = new() { Timeout = TimeSpan.FromMilliseconds(CsiLimits.UseProbeMs) };
 
     public Task<CsiResult<string>> ReserveSnapshotNameAsync(string snapshot, string fullName, CancellationToken cancellation) =>
         WithNameAsync(snapshot, known => known is not null ? null : new MetaCommand.SetKey(SnapshotPrefix + snapshot, 0, Encoding.UTF8.GetBytes(fullName)),
@@ -59,17 +55,7 @@ public sealed partial class CsiVolumeControl
     public async Task<bool> IsUsedByAsync(string fullName, NodeFacts node, CancellationToken cancellation)
     {
         if (node.Name == nodeName) return control.ListOpenVolumes().Value?.Any(open => open.Volume == fullName) ?? false;
-        if (node.Api is not { } api) return false;
-        try
-        {
-            var open = await Http.GetFromJsonAsync<OpenVolumeResource[]>(new Uri(new Uri(api), "/v1/open-volumes"), ApiServer.Json, cancellation);
-            return open?.Any(volume => volume.Volume == fullName) ?? false;
-        }
-        catch (Exception e) when (e is HttpRequestException or JsonException or OperationCanceledException && !cancellation.IsCancellationRequested)
-        {
-            // It is dead, cut off, frozen or too slow: nobody may wait for it, and what it still writes is refused.
-            return false;
-        }
+        return node.Api is { } api && await OpenVolumeProbe.IsOpenAsync(api, fullName, cancellation);
     }
 
     /// <summary>Answers the volume that has the name in the end: the one that was asked for, when the command took or gave it.</summary>

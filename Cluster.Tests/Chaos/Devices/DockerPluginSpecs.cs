@@ -64,7 +64,7 @@ public sealed class DockerPluginSpecs : IAsyncLifetime
         await OkAsync(SocketOf(0), "VolumeDriver.Create", new { Name = "db", Opts = new Dictionary<string, string> { ["size"] = "1GiB" } });
         var here = (string)(await OkAsync(SocketOf(0), "VolumeDriver.Mount", new { Name = "db", ID = "a" }))["Mountpoint"]!;
         await File.WriteAllTextAsync(Path.Combine(here, "f"), "moved");
-        Assert.Contains("node-0, which is up", ErrorOf(await CallAsync(SocketOf(1), "VolumeDriver.Mount", new { Name = "db", ID = "b" })), StringComparison.Ordinal);
+        Assert.Contains("in use on node node-0; stop its containers there", ErrorOf(await CallAsync(SocketOf(1), "VolumeDriver.Mount", new { Name = "db", ID = "b" })), StringComparison.Ordinal);
         await OkAsync(SocketOf(0), "VolumeDriver.Unmount", new { Name = "db", ID = "a" });
         var there = (string)(await OkAsync(SocketOf(1), "VolumeDriver.Mount", new { Name = "db", ID = "b" }))["Mountpoint"]!;
         Assert.Equal("moved", await File.ReadAllTextAsync(Path.Combine(there, "f")));

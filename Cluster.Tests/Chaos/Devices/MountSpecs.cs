@@ -136,6 +136,22 @@ public class MountSpecs
         Assert.Contains($"e2fsck {device.Path}", mounted.Reason, StringComparison.Ordinal);
     }
 
+    [Fact(DisplayName = "A damaged xfs is not mounted, and the program that mends it is named; once that has run it is mounted")]
+    public async Task Damaged_xfs()
+    {
+        await using var rig = new DeviceRig();
+        var device = await rig.AttachAsync();
+        DeviceRig.Ok(await rig.Mounter.FormatAsync(device, FileSystemKind.Xfs, [], default));
+        // The root directory's inode, which is in the first chunk of inodes: block 16 where blocks have 4 KiB and inodes 512 bytes.
+        await RootTools.RunAsync("dd", "if=/dev/zero", $"of={device.Path}", "bs=512", "seek=128", "count=8", "conv=notrunc,fsync");
+        var request = new MountRequest(device, Path.Combine(rig.Root, "mnt"), FileSystemKind.Xfs, []);
+        var mounted = await rig.Mounter.MountAsync(request, default);
+        Assert.Equal(AttachStatus.Damaged, mounted.Status);
+        Assert.Contains($"needs a decision: run xfs_repair {device.Path}", mounted.Reason, StringComparison.Ordinal);
+        await RootTools.RunAsync("xfs_repair", device.Path);
+        DeviceRig.Ok(await rig.Mounter.MountAsync(request, default));
+    }
+
     [Theory(DisplayName = "A file system that was not unmounted cleanly is not mounted from a read-only device unless it is asked for without its journal; what to do is said, and mounted for writing once it is well")]
     [InlineData(FileSystemKind.Ext4, "noload")]
     [InlineData(FileSystemKind.Xfs, "norecovery")]

@@ -88,6 +88,64 @@ public sealed class StoreCommandSpecs : IDisposable
         Assert.Equal(ExitCode.Usage, (await RunAsync("store", "forget", "disk-1", "--data", NodeDirectory)).Exit);
     }
 
+    [Fact(DisplayName = "Disks that are somewhere else now are found by their labels when they are named; a directory that is none of the store's is refused by name")]
+    public async Task Moved_disks()
+    {
+        string[] disks = [Path.Combine(_directory, "disk-1"), Path.Combine(_directory, "disk-2")];
+        foreach (var disk in disks) Directory.CreateDirectory(disk);
+        await FillAsync(_ => Task.CompletedTask, disks);
+        var ids = JsonNode.Parse((await RunAsync("store", "show", "--data", NodeDirectory, "-o", "json")).Output)!["disks"]!.AsArray().ToDictionary(disk => (string)disk!["path"]!, disk => (string)disk!["id"]!);
+        Directory.Move(disks[0], disks[0] + "-moved");
+        Assert.Contains("missing", (await RunAsync("store", "show", "--data", NodeDirectory)).Output, StringComparison.Ordinal);
+        var shown = JsonNode.Parse((await RunAsync("store", "show", "--data", NodeDirectory, "--disks", disks[0] + "-moved/", "-o", "json")).Output)!["disks"]!.AsArray();
+        Assert.All(shown, disk => Assert.Equal("in-use", (string)disk!["state"]!));
+        Assert.Equal(ids[disks[0]], (string)shown.Single(disk => (string)disk!["path"]! == disks[0] + "-moved")!["id"]!);
+        Assert.Contains(shown, disk => (string)disk!["path"]! == disks[1]);
+        Assert.Equal(ExitCode.Ok, (await RunAsync("store", "check", "--data", NodeDirectory, "--disks", $"{disks[0]}-moved,{disks[1]}")).Exit);
+        foreach (var (paths, said) in ((string, string)[])[(_directory, $"{_directory} (--disks) is no disk of a store"), ($"{disks[1]},{disks[1]}", "named already"), (Path.Combine(_directory, "none"), "is no disk of a store")])
+        {
+            var refused = await RunAsync("store", "check", "--data", NodeDirectory, "--disks", paths);
+            Assert.Equal(ExitCode.Usage, refused.Exit);
+            Assert.Contains(said, refused.Error, StringComparison.Ordinal);
+        }
+        Assert.False(Directory.Exists(Path.Combine(_directory, "none")));
+    }
+
+    [Fact(DisplayName = "A look at a store opens nothing for writing, and keeps a node out with a lock that it only reads")]
+    public async Task Read_only_look()
+    {
+        await FillAsync(_ => Task.CompletedTask);
+        var store = Path.Combine(NodeDirectory, "store");
+        using (var look = new FileDisk(store, readOnly: true))
+        using (var node = new FileDisk(store))
+        {
+            Assert.True(look.TryLock().IsOk);
+            Assert.Equal(IoStatus.Busy, node.TryLock().Status);
+            Assert.True(look.Open("superblock", create: false, out var file).IsOk);
+            Assert.Equal(IoStatus.DeviceError, file!.WriteAll(0, new byte[8]).Status);
+            file!.Dispose();
+            Assert.False(look.Open("new", create: true, out _).IsOk);
+        }
+        using (var node = new FileDisk(store))
+        using (var look = new FileDisk(store, readOnly: true))
+        {
+            Assert.True(node.TryLock().IsOk);
+            Assert.Equal(IoStatus.Busy, look.TryLock().Status);
+        }
+        Assert.False(File.Exists(Path.Combine(store, "new")));
+    }
+
+    /// <summary>For a spec that puts the store on another file system.</summary>
+    internal static async Task<string> NewStoreAsync(string directory)
+    {
+        using var specs = new StoreCommandSpecs();
+        await specs.FillAsync(_ => Task.CompletedTask);
+        var data = Path.Combine(directory, "data", "store");
+        Directory.CreateDirectory(data);
+        foreach (var file in Directory.EnumerateFiles(Path.Combine(specs.NodeDirectory, "store"))) File.Copy(file, Path.Combine(data, Path.GetFileName(file)));
+        return Path.Combine(directory, "data");
+    }
+
     [Fact(DisplayName = "store bench runs its jobs in a directory of its own and removes it; also with so little room that the cleaner works; what it can't take is refused")]
     public async Task Bench()
     {
@@ -167,7 +225,7 @@ public sealed class StoreCommandSpecs : IDisposable
         }
     }
 
-    private static async Task<(int Exit, string Output, string Error)> RunAsync(params string[] args)
+    internal static async Task<(int Exit, string Output, string Error)> RunAsync(params string[] args)
     {
         using var output = new CapturedText();
         using var error = new CapturedText();

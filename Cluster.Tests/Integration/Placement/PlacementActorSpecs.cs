@@ -25,6 +25,7 @@ public class PlacementActorSpecs : TestKit
     private readonly Func<Task> _barrier;
     private Task _barrierTask = Task.CompletedTask;
     private IActorRef _placement;
+    private int? _counted;
 
     public PlacementActorSpecs() : base(Settings)
     {
@@ -48,6 +49,15 @@ public class PlacementActorSpecs : TestKit
         Assert.Equal(order.Volume, FishForMessage<PlacementProtocol.Found>(_ => true).Volume.Id);
         _placement.Tell(Volume("pg"), TestActor);
         Assert.Equal(order.Volume, ExpectMsg<PlacementProtocol.Found>().Volume.Id);
+    }
+
+    [Fact(DisplayName = "Placement counts the volumes while it runs, and says when it ends")]
+    public async Task Volumes_are_counted()
+    {
+        Ready("db");
+        AwaitAssert(() => Assert.Equal(1, _counted));
+        await _placement.GracefulStop(TimeSpan.FromSeconds(10));
+        Assert.Null(_counted);
     }
 
     [Fact(DisplayName = "What was ordered and not confirmed is ordered by the next singleton, from the journal")]
@@ -209,6 +219,7 @@ public class PlacementActorSpecs : TestKit
             LocalitySettle = TimeSpan.FromMilliseconds(1),
             Moves = _moves,
             OnFollowed = _moves.Results.Enqueue,
+            OnCounted = volumes => _counted = volumes,
         };
         return Sys.ActorOf(Props.Create(() => new PlacementActor(setup)));
     }

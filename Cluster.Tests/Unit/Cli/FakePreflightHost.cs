@@ -52,6 +52,15 @@ internal sealed class FakePreflightHost : IPreflightHost
 
     public DirectoryProbe Try(string directory) => Probe;
 
+    /// <summary>What is on a disk, by path; others are empty directories.</summary>
+    public Dictionary<string, DiskLook> Disks { get; } = [];
+
+    public Dictionary<string, SocketLook> Sockets { get; } = [];
+
+    public DiskLook LookAtDisk(string path) => Disks.GetValueOrDefault(path, new DiskLook(false, "", false, DiskContent.Blank, "", 1L << 40));
+
+    public SocketLook LookAtSocket(string path) => Sockets.GetValueOrDefault(path, new SocketLook("", false));
+
     public string ListenError(IPAddress address, int port) => Taken.GetValueOrDefault(port, "");
 
     public ClockState? Clock() => Time;

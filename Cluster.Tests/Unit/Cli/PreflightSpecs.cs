@@ -2,6 +2,7 @@ using System.Net;
 using Cluster.Csi.Attach;
 using Cluster.Node.Cli.Preflight;
 using Cluster.Node.Hosting.Options;
+using Cluster.Node.Store;
 
 namespace Cluster.Tests.Unit.Cli;
 
@@ -111,6 +112,89 @@ public sealed class PreflightSpecs
         await ExpectAsync("api-port", "ok", "");
         _host.Probe = _host.Probe with { InUse = true };
         await ExpectAsync("mesh-port", "ok", "");
+    }
+
+    [Fact(DisplayName = "Each disk that is named is looked at: whether it is there, opens, is free, is empty or a store's, and has room")]
+    public async Task Disks()
+    {
+        const string device = "/dev/sdb";
+        _host.Files.UnionWith([device, "/disks/1"]);
+        _host.Texts["/proc/self/mountinfo"] += "40 21 8:32 / /disks/1 rw shared:2 - xfs /dev/sdc rw\n";
+        var fine = new DiskLook(true, "", false, DiskContent.Blank, "", 1L << 40);
+        await DiskAsync("/disks/1", "ok", "directory, empty, 1TiB free");
+        await DiskAsync("/disks/2", "fail", "there is no /disks/2");
+        _host.Files.Add("/disks/2");
+        await DiskAsync("/disks/2", "warn", "on the root file system");
+        foreach (var (look, level, found) in new (DiskLook, string, string)[]
+        {
+            (fine, "ok", "block device, empty"),
+            (fine with { FreeBytes = 100 << 20 }, "warn", "100MiB free"),
+            (fine with { Error = "Permission denied" }, "fail", "Permission denied"),
+            (fine with { IsTaken = true }, "fail", "in use by another process"),
+            (fine with { Content = DiskContent.Other, What = "a partition table" }, "fail", "a partition table"),
+            (fine with { Content = DiskContent.Labelled, What = "s-1" }, "fail", "there is no store in the data directory"),
+        })
+        {
+            _host.Disks[device] = look;
+            await DiskAsync(device, level, found);
+        }
+        _host.Files.Add("/var/lib/myrmidon/store/superblock");
+        await DiskAsync(device, "ok", "a disk of store s-1");
+        _host.Disks[device] = fine with { Content = DiskContent.Labelled, What = "s-1", IsTaken = true };
+        _host.Probe = _host.Probe with { InUse = true };
+        await DiskAsync(device, "ok", "a disk of store s-1");
+        _host.Texts["/proc/self/mountinfo"] += "41 21 8:16 / /srv rw shared:3 - ext4 /dev/sdb rw\n";
+        await DiskAsync(device, "fail", "mounted at /srv");
+    }
+
+    private async Task DiskAsync(string path, string level, string found)
+    {
+        var finding = await FindingAsync($"disk {path}", Options() with { Disks = [path] });
+        Assert.Equal(level, finding.Level.ToString().ToLowerInvariant());
+        Assert.Contains(found, finding.Found, StringComparison.Ordinal);
+        Assert.Equal(level == "ok", finding.Fix.Length == 0);
+    }
+
+    [Fact(DisplayName = "Where the sockets of CSI and Docker are to be is looked at, unless they are off")]
+    public async Task Sockets()
+    {
+        var options = Options() with { CsiSocket = "/run/none/csi.sock", DockerSocket = "off" };
+        _host.Sockets["/run/none/csi.sock"] = new SocketLook("there is no directory /run/none", false);
+        var finding = await FindingAsync("csi-socket", options);
+        Assert.Equal((FindingLevel.Fail, "there is no directory /run/none"), (finding.Level, finding.Found));
+        Assert.Contains("mkdir -p /run/none", finding.Fix, StringComparison.Ordinal);
+        Assert.Equal((FindingLevel.Ok, "off"), ((await FindingAsync("docker-socket", options)).Level, (await FindingAsync("docker-socket", options)).Found));
+        _host.Sockets["/var/lib/myrmidon/docker.sock"] = new SocketLook("Another process serves it", true);
+        await ExpectAsync("docker-socket", "fail", "ss -lxp");
+        _host.Probe = _host.Probe with { InUse = true };
+        await ExpectAsync("docker-socket", "ok", "");
+    }
+
+    [Fact(DisplayName = "The host itself tells an empty directory, one with files, one of a store, a file, and where a socket can be, and leaves them as they were")]
+    public void This_host()
+    {
+        var root = Directory.CreateTempSubdirectory("myrmidon-preflight-").FullName;
+        try
+        {
+            var host = new LinuxPreflightHost();
+            var path = Directory.CreateDirectory(Path.Combine(root, "disk")).FullName;
+            Assert.Equal((DiskContent.Blank, "", false), (host.LookAtDisk(path).Content, host.LookAtDisk(path).Error, host.LookAtDisk(path).IsDevice));
+            Assert.Empty(Directory.EnumerateFileSystemEntries(path));
+            using (var disk = new FileDisk(path)) Assert.True(new DiskLabel(Guid.NewGuid(), new Guid("00112233-4455-6677-8899-aabbccddeeff"), 1).Write(disk).IsOk);
+            Assert.Equal((DiskContent.Labelled, "00112233-4455-6677-8899-aabbccddeeff"), (host.LookAtDisk(path).Content, host.LookAtDisk(path).What));
+            File.Delete(Path.Combine(path, DiskLabel.FileName));
+            File.WriteAllText(Path.Combine(path, "letters"), "");
+            Assert.Equal((DiskContent.Other, "it holds other files (letters)"), (host.LookAtDisk(path).Content, host.LookAtDisk(path).What));
+            Assert.Contains("neither", host.LookAtDisk(Path.Combine(path, "letters")).Error, StringComparison.Ordinal);
+            Assert.Equal("", host.LookAtSocket(Path.Combine(path, "a.sock")).Error);
+            Assert.Contains("is no socket", host.LookAtSocket(Path.Combine(path, "letters")).Error, StringComparison.Ordinal);
+            Assert.Contains("there is no directory", host.LookAtSocket(Path.Combine(root, "none", "a.sock")).Error, StringComparison.Ordinal);
+            Assert.Equal(["letters"], Directory.EnumerateFileSystemEntries(path).Select(Path.GetFileName));
+        }
+        finally
+        {
+            Directory.Delete(root, recursive: true);
+        }
     }
 
     [Fact(DisplayName = "Seeds that have no address yet are a warning that names them")]

@@ -1,4 +1,5 @@
 using System.Net.Sockets;
+using Cluster.Csi.Attach;
 using Cluster.Csi.Csi;
 using Cluster.Csi.Csi.V1;
 using Cluster.Messages.Model;
@@ -128,9 +129,9 @@ public class CsiPartsSpecs
                 File.Move(path, path + ".kept");
             }
             File.Move(path + ".kept", path);
-            CsiSocket.Free(path, NullLogger.Instance);
+            LocalSocket.Free(path, NullLogger.Instance);
             Assert.False(File.Exists(path));
-            CsiSocket.Free(path, NullLogger.Instance);
+            LocalSocket.Free(path, NullLogger.Instance);
             File.WriteAllText(path, "");
             Assert.Contains("no socket", Refused(path), StringComparison.Ordinal);
             Assert.True(File.Exists(path));
@@ -176,5 +177,5 @@ public class CsiPartsSpecs
         if (code is null) Assert.Equal(expected, bytes);
     }
 
-    private static string Refused(string path) => Assert.Throws<IOException>(() => CsiSocket.Free(path, NullLogger.Instance)).Message;
+    private static string Refused(string path) => Assert.Throws<IOException>(() => LocalSocket.Free(path, NullLogger.Instance)).Message;
 }

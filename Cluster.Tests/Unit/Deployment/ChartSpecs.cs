@@ -15,7 +15,7 @@ public sealed partial class ChartSpecs
     {
         var text = string.Join("---\n", ((string[])["base", "group-snapshots", "snapshot-metadata", "monitoring"]).Select(part => Repository.Read($"{Chart}/files/{part}.yaml")));
         var words = Words().Matches(Repository.Read($"{Chart}/templates/objects.yaml"));
-        Assert.Equal(11, words.Count);
+        Assert.Equal(12, words.Count);
         foreach (Match match in words)
         {
             var word = Regex.Unescape(match.Groups["word"].Value);
@@ -37,6 +37,7 @@ public sealed partial class ChartSpecs
         Assert.Equal(("6001", "6001"), (probe.Items("env").Single(variable => variable.Text("name") == "PROBE_PORT").Text("value"), probe.Text("readinessProbe", "httpGet", "port")));
         var metadata = objects.Single(one => one.Text("kind") == "SnapshotMetadataService");
         Assert.Equal(("myrmidon-snapshot-metadata.storage.svc:50051", "QUJD"), (metadata.Text("spec", "address"), metadata.Text("spec", "caCert")));
+        Assert.Equal("2", objects.Single(one => one.Text("kind") == "StorageClass").Text("parameters", "replicas"));
         Assert.Equal("9", objects.Single(one => one.Text("metadata", "name") == "myrmidon-guard" && one.Text("kind") == "Deployment").Text("spec", "replicas"));
         Assert.Equal("2", objects.Single(one => one.Text("metadata", "name") == "myrmidon-controller" && one.Text("kind") == "Deployment").Text("spec", "replicas"));
     }
@@ -68,6 +69,8 @@ public sealed partial class ChartSpecs
             }, $"{rule.Name}: {value}");
         }
         Assert.True(int.Parse(values["hosts"], CultureInfo.InvariantCulture) < 2 * int.Parse(values["bootstrapExpect"], CultureInfo.InvariantCulture));
+        Assert.True(int.Parse(values["replicas"], CultureInfo.InvariantCulture) <= int.Parse(values["hosts"], CultureInfo.InvariantCulture));
+        Assert.Contains("{{- if gt (int .Values.replicas) (int .Values.hosts) }}\n{{- fail ", Repository.Read($"{Chart}/templates/objects.yaml"), StringComparison.Ordinal);
         Assert.StartsWith("{{- if le (mul 2 (int .Values.bootstrapExpect)) (int .Values.hosts) }}\n{{- fail ", Repository.Read($"{Chart}/templates/objects.yaml"), StringComparison.Ordinal);
     }
 
@@ -76,6 +79,7 @@ public sealed partial class ChartSpecs
         "Release.Namespace" => "storage",
         "Values.image" => "example/myrmidon:1",
         "Values.hosts" => "9",
+        "Values.replicas" => "2",
         "Values.bootstrapExpect" => "5",
         "Values.memoryLimit" => "768MiB",
         "Values.dataDirectory" => "/srv/data",

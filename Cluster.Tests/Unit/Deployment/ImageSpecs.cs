@@ -102,6 +102,61 @@ public sealed partial class ImageSpecs
         Assert.Empty(CommandLine.Build().Parse(start.Split(' ')).Errors);
     }
 
+    [Fact(DisplayName = "systemd's units: the node is started for ever, a mount is attached with a command that the program takes and tried again until it works, and outlives the node's restart")]
+    public void Units()
+    {
+        var node = Unit("docker/myrmidon.service");
+        Assert.Contains(("Unit", "StartLimitIntervalSec", "0"), node);
+        Assert.Contains(("Service", "Restart", "always"), node);
+        var mount = Unit("docker/myrmidon-mount@.service");
+        foreach (var line in ((string, string, string)[])[("Unit", "StartLimitIntervalSec", "0"), ("Unit", "After", "myrmidon.service"), ("Unit", "Wants", "myrmidon.service"),
+            ("Service", "Type", "oneshot"), ("Service", "RemainAfterExit", "yes"), ("Service", "Restart", "on-failure"), ("Service", "RestartPreventExitStatus", $"{ExitCode.Usage}")]) Assert.Contains(line, mount);
+        Assert.DoesNotContain(mount, line => line.Key is "Requires" or "BindsTo" or "PartOf");
+        foreach (var (key, verb) in ((string, string)[])[("ExecStart", "attach"), ("ExecStop", "detach")])
+        {
+            var command = mount.Single(line => line.Key == key).Value.Replace("${VOLUME}", "shop/db", StringComparison.Ordinal).Replace("${MOUNT}", "/srv/db", StringComparison.Ordinal)
+                .Replace("$OPTIONS", "--fs xfs --options noatime", StringComparison.Ordinal).Split(' ');
+            Assert.Equal(["/opt/myrmidon/myrmidon", "volume", verb], command[..3]);
+            Assert.Empty(CommandLine.Build().Parse(command[1..]).Errors);
+        }
+    }
+
+    [Fact(DisplayName = "systemd itself finds nothing wrong with the units, where it is installed")]
+    public async Task Units_verified()
+    {
+        if (!File.Exists("/usr/bin/systemd-analyze")) return;
+        var directory = Directory.CreateTempSubdirectory("myrmidon-units-").FullName;
+        try
+        {
+            // It looks for the program of each command.
+            foreach (var unit in (string[])["myrmidon.service", "myrmidon-mount@.service"])
+                await File.WriteAllTextAsync(Path.Combine(directory, unit.Replace("@.", "@db.", StringComparison.Ordinal)), Repository.Read("docker/" + unit).Replace("/opt/myrmidon/myrmidon", "/bin/true", StringComparison.Ordinal));
+            var start = new System.Diagnostics.ProcessStartInfo("/usr/bin/systemd-analyze") { RedirectStandardError = true, RedirectStandardOutput = true };
+            foreach (var argument in (string[])["verify", "--man=no", .. Directory.EnumerateFiles(directory).Order(StringComparer.Ordinal)]) start.ArgumentList.Add(argument);
+            using var process = System.Diagnostics.Process.Start(start)!;
+            var (said, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());
+            await process.WaitForExitAsync();
+            // Of other units of the host it may say what it likes.
+            Assert.DoesNotContain("myrmidon", await said + await error, StringComparison.Ordinal);
+        }
+        finally
+        {
+            Directory.Delete(directory, recursive: true);
+        }
+    }
+
+    /// <summary>Section, key and value of each line.</summary>
+    private static List<(string Section, string Key, string Value)> Unit(string path)
+    {
+        var (section, lines) = ("", new List<(string, string, string)>());
+        foreach (var line in Repository.Read(path).Split('\n').Where(line => line.Length > 0 && !line.StartsWith('#')))
+        {
+            if (line.StartsWith('[')) section = line.Trim('[', ']');
+            else lines.Add((section, line[..line.IndexOf('=', StringComparison.Ordinal)], line[(line.IndexOf('=', StringComparison.Ordinal) + 1)..]));
+        }
+        return lines;
+    }
+
     [Fact(DisplayName = "Image and compose file are of the program's version")]
     public void Versions()
     {

@@ -5,11 +5,14 @@ using System.Text;
 using Microsoft.Extensions.Logging;
 using Microsoft.Win32.SafeHandles;
 
-namespace Cluster.Csi.Csi;
+namespace Cluster.Csi.Attach;
 
-/// <summary>The driver's socket file: made so that nobody but its owner can connect, then opened to its group. Whoever can connect can do everything.</summary>
-internal static partial class CsiSocket
+/// <summary>The socket files of the CSI driver and the Docker plug-in: made so that nobody but the owner can connect; CSI's is opened to its group then. Whoever can connect can do everything.</summary>
+public static partial class LocalSocket
 {
+    /// <summary>A socket's path, as the kernel bounds it.</summary>
+    public const int PathBytesMax = 107;
+
     private const uint OwnerOnly = 0x180; // 0600
     private const uint OwnerAndGroup = 0x1B0; // 0660
     private const int ReadNonBlockingCloseOnExec = 0x800 | 0x80000;
@@ -22,14 +25,24 @@ internal static partial class CsiSocket
     /// </summary>
     public static void Free(string path, ILogger logger)
     {
-        if (Encoding.UTF8.GetByteCount(path) > CsiLimits.SocketPathBytesMax)
-            throw new IOException($"The socket's path {path} is longer than the {CsiLimits.SocketPathBytesMax} bytes that a socket's may have.");
-        if (!Path.Exists(path)) return;
+        if (Look(path, out var isStale, out _) is { Length: > 0 } refusal) throw new IOException(refusal);
+        if (!isStale) return;
+        LogStale(logger, path);
+        File.Delete(path);
+    }
+
+    /// <summary>Why a socket can't be made at the path, in one sentence; empty: it can. Nothing is changed.</summary>
+    /// <param name="isStale">One that a dead process left is there.</param>
+    /// <param name="isServed">A live process serves it.</param>
+    public static string Look(string path, out bool isStale, out bool isServed)
+    {
+        isStale = isServed = false;
+        if (Encoding.UTF8.GetByteCount(path) > PathBytesMax) return $"The socket's path {path} is longer than the {PathBytesMax} bytes that a socket's may have.";
+        if (!Path.Exists(path)) return "";
         using (var opened = Open(path, ReadNonBlockingCloseOnExec))
         {
             // A connection to a file that is no socket is refused too, and that file is not ours to delete.
-            if (!opened.IsInvalid || Marshal.GetLastPInvokeError() != NoSuchDevice)
-                throw new IOException($"{path} is there and is no socket; take it away, or give the socket another path.");
+            if (!opened.IsInvalid || Marshal.GetLastPInvokeError() != NoSuchDevice) return $"{path} is there and is no socket; take it away, or give the socket another path.";
         }
         using var socket = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
         try
@@ -38,15 +51,15 @@ internal static partial class CsiSocket
         }
         catch (SocketException e) when (e.SocketErrorCode == SocketError.ConnectionRefused)
         {
-            CsiLog.Stale(logger, path);
-            File.Delete(path);
-            return;
+            isStale = true;
+            return "";
         }
         catch (SocketException e)
         {
-            throw new IOException($"{path} is there and can't be replaced: {e.Message}", e);
+            return $"{path} is there and can't be replaced: {e.Message}";
         }
-        throw new IOException($"Another process serves {path}; stop it, or give the socket another path.");
+        isServed = true;
+        return $"Another process serves {path}; stop it, or give the socket another path.";
     }
 
     /// <summary>The kernel makes the file with the mode that the socket has when it is bound, less the umask.</summary>
@@ -71,6 +84,9 @@ internal static partial class CsiSocket
     {
         if (ChangeMode(path, OwnerAndGroup) != 0) throw new IOException($"The mode of {path} can't be set: {Marshal.GetLastPInvokeErrorMessage()}");
     }
+
+    [LoggerMessage(EventId = 2306, Level = LogLevel.Information, Message = "{Path}, which no process serves, is replaced")]
+    private static partial void LogStale(ILogger logger, string path);
 
     [LibraryImport("libc", EntryPoint = "fchmod", SetLastError = true)]
     private static partial int ChangeMode(SafeSocketHandle socket, uint mode);

@@ -1,0 +1,216 @@
+using System.Collections.Concurrent;
+using System.Net.Sockets;
+using System.Reflection;
+using System.Text;
+using System.Text.Json.Nodes;
+using Cluster.Csi.Attach;
+using Cluster.Csi.Docker;
+using Cluster.Messages.Model;
+using Cluster.Tests.Unit.Fakes;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Tests.Unit.Attach;
+
+public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
+{
+    private readonly string _directory = Directory.CreateTempSubdirectory("myrmidon-docker-").FullName;
+    private readonly FakeVolumes _volumes = new();
+    private readonly ConcurrentQueue<string> _log = [];
+    private readonly ConcurrentQueue<string> _calls = [];
+
+    private string Socket => Path.Combine(_directory, "docker.sock");
+
+    private string Mounts => Path.Combine(_directory, "docker", "mnt");
+
+    public void Dispose() => Directory.Delete(_directory, recursive: true);
+
+    [Theory(DisplayName = "A volume that another host has is refused only if that host says that it uses it")]
+    [InlineData("node-2", true, "in use on node node-2; stop its containers there")]
+    [InlineData("node-2", false, "")]
+    [InlineData("node-2", null, "nobody knows")]
+    [InlineData("node-1", true, "")]
+    [InlineData(null, true, "")]
+    public async Task In_use_elsewhere(string? attached, bool? used, string refusal)
+    {
+        (_volumes.AttachedNode, _volumes.IsUsed) = (attached, used);
+        var answer = await NewDriver().MountAsync(new DockerCall { Name = "db", Id = "a" }, default);
+        if (refusal.Length == 0) Assert.Equal(Path.Combine(Mounts, "db"), answer.Mountpoint);
+        else Assert.Contains(refusal, answer.Err, StringComparison.Ordinal);
+        Assert.Equal(refusal.Length == 0 ? 1 : 0, _volumes.Attaches);
+    }
+
+    [Fact(DisplayName = "A mount point with files of somebody's stays, is told with volume and path, and hinders no unmount")]
+    public async Task Files_below()
+    {
+        var driver = NewDriver();
+        Assert.Equal("", (await driver.MountAsync(new DockerCall { Name = "db", Id = "a" }, default)).Err);
+        Directory.CreateDirectory(Path.Combine(Mounts, "db"));
+        await File.WriteAllTextAsync(Path.Combine(Mounts, "db", "left"), "x");
+        Assert.Equal("", (await driver.UnmountAsync(new DockerCall { Name = "db", Id = "a" }, default)).Err);
+        Assert.True(File.Exists(Path.Combine(Mounts, "db", "left")));
+        Assert.Contains(_log, line => line.StartsWith($"Warning: Docker volume db is unmounted, and its mount point {Path.Combine(Mounts, "db")} stays: ", StringComparison.Ordinal));
+    }
+
+    [Fact(DisplayName = "An unmount that was cut off is finished beside the start, which waits for nothing; what fails of it is told with the volume")]
+    public async Task Recovery()
+    {
+        new DockerMounts(Path.Combine(_directory, "docker", "mounts"), "boot").Write("db", "db", []);
+        _volumes.Answers = new TaskCompletionSource();
+        await using var plugin = await StartAsync();
+        Assert.Equal("VolumeDriver", (string)(await CallAsync("Plugin.Activate", "{}"))["Implements"]![0]!);
+        _volumes.Failure = "no owner";
+        _volumes.Answers.SetResult();
+        await UntilAsync(() => _log.Any(line => line.Contains("Docker volume db: an unmount that was cut off can't be finished now", StringComparison.Ordinal) && line.EndsWith("no owner", StringComparison.Ordinal)));
+    }
+
+    [Fact(DisplayName = "A stop of the node ends a recovery that waits")]
+    public async Task Recovery_ends()
+    {
+        new DockerMounts(Path.Combine(_directory, "docker", "mounts"), "boot").Write("db", "db", []);
+        _volumes.Answers = new TaskCompletionSource();
+        var plugin = await StartAsync();
+        await plugin.DisposeAsync().AsTask().WaitAsync(TimeSpan.FromSeconds(20));
+        Assert.False(File.Exists(Socket));
+    }
+
+    [Fact(DisplayName = "Neither a file that is no socket nor the socket of a live process is taken away; one of a dead process is, and only its owner may use the new one")]
+    public async Task Sockets()
+    {
+        await File.WriteAllTextAsync(Socket, "precious");
+        Assert.Contains("is no socket", (await Assert.ThrowsAsync<IOException>(StartAsync)).Message, StringComparison.Ordinal);
+        Assert.Equal("precious", await File.ReadAllTextAsync(Socket));
+        File.Delete(Socket);
+        await using (await StartAsync())
+        {
+            Assert.Contains("Another process serves", (await Assert.ThrowsAsync<IOException>(StartAsync)).Message, StringComparison.Ordinal);
+            if (OperatingSystem.IsLinux()) Assert.Equal(UnixFileMode.UserRead | UnixFileMode.UserWrite, File.GetUnixFileMode(Socket));
+            Assert.NotNull(await CallAsync("Plugin.Activate", ""));
+            File.Move(Socket, Socket + ".kept");
+        }
+        File.Move(Socket + ".kept", Socket);
+        await using var again = await StartAsync();
+        Assert.NotNull(await CallAsync("Plugin.Activate", ""));
+    }
+
+    [Fact(DisplayName = "Every call is one line with its volume, and is counted by its outcome; of a wrong one nothing that it sent is a label")]
+    public async Task Logged_and_counted()
+    {
+        await using var plugin = await StartAsync();
+        await CallAsync("VolumeDriver.Mount", """{"Name":"db","ID":"a"}""");
+        await CallAsync("VolumeDriver.Get", """{"Name":"db"}""");
+        (_volumes.AttachedNode, _volumes.IsUsed) = ("node-2", true);
+        await CallAsync("VolumeDriver.Mount", """{"Name":"db","ID":"b"}""");
+        _volumes.Throws = true;
+        await CallAsync("VolumeDriver.Remove", """{"Name":"web"}""");
+        await CallAsync("VolumeDriver.Dance", """{"Name":"a\nb"}""");
+        Assert.Equal(["Mount done", "Get done", "Mount refused", "Remove failed", "other refused"], _calls);
+        Assert.Contains(_log, line => line.StartsWith("Information: Docker Mount volume db: done in ", StringComparison.Ordinal));
+        Assert.Contains(_log, line => line.StartsWith("Debug: Docker Get volume db: done in ", StringComparison.Ordinal));
+        Assert.Contains(_log, line => line.StartsWith("Warning: Docker Mount volume db: refused after ", StringComparison.Ordinal) && line.Contains("node-2", StringComparison.Ordinal));
+        Assert.Contains(_log, line => line == "Error: Docker Remove volume web failed");
+        Assert.Contains(_log, line => line.StartsWith("Warning: Docker other volume : refused after ", StringComparison.Ordinal));
+        Assert.Equal(5, _log.Count(line => line.Contains(": Docker ", StringComparison.Ordinal) && !line.Contains("listens", StringComparison.Ordinal)));
+    }
+
+    private DockerDriver NewDriver() => new(NewDevices(), _volumes, Path.Combine(_directory, "docker"), "boot", this);
+
+    private VolumeDevices NewDevices() => new(_volumes, new FakeAttacher(AttacherKind.FuseLoop), MounterProxy.Create());
+
+    private Task<DockerPlugin> StartAsync() => DockerPlugin.StartAsync(Socket, Path.Combine(_directory, "docker"), "boot", NewDevices(), _volumes, (method, outcome) => _calls.Enqueue($"{method} {outcome}"), this, default);
+
+    private async Task<JsonNode> CallAsync(string call, string body)
+    {
+        using var http = new HttpClient(new SocketsHttpHandler
+        {
+            ConnectCallback = async (_, cancellation) =>
+            {
+                var connection = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
+                await connection.ConnectAsync(new UnixDomainSocketEndPoint(Socket), cancellation);
+                return new NetworkStream(connection, ownsSocket: true);
+            },
+        });
+        using var answer = await http.PostAsync(new Uri($"http://plugin/{call}"), new StringContent(body, Encoding.UTF8));
+        return JsonNode.Parse(await answer.Content.ReadAsStringAsync())!;
+    }
+
+    private static async Task UntilAsync(Func<bool> condition)
+    {
+        for (var left = 1000; !condition(); left--)
+        {
+            Assert.True(left > 0, "what was waited for did not come");
+            await Task.Delay(10);
+        }
+    }
+
+    ILogger ILoggerFactory.CreateLogger(string categoryName) => this;
+
+    void ILoggerFactory.AddProvider(ILoggerProvider provider) => throw new NotSupportedException();
+
+    IDisposable? ILogger.BeginScope<TState>(TState state) => null;
+
+    bool ILogger.IsEnabled(LogLevel logLevel) => true;
+
+    void ILogger.Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter) =>
+        _log.Enqueue($"{logLevel}: {formatter(state, exception)}");
+
+    /// <summary>One volume of every name.</summary>
+    private sealed class FakeVolumes : IHostVolumes
+    {
+        public string? AttachedNode { get; set; }
+
+        public bool? IsUsed { get; set; } = false;
+
+        public int Attaches { get; private set; }
+
+        /// <summary>Set: questions wait for it.</summary>
+        public TaskCompletionSource? Answers { get; set; }
+
+        public string Failure { get; set; } = "";
+
+        public bool Throws { get; set; }
+
+        public string NodeName => "node-1";
+
+        public async Task<AttachResult<HostVolume>> GetAsync(string fullName, CancellationToken cancellation)
+        {
+            if (Answers is { } answers) await answers.Task.WaitAsync(cancellation);
+            if (Throws) throw new InvalidOperationException("broken");
+            return Failure.Length > 0 ? AttachResult<HostVolume>.Error(AttachStatus.Unavailable, Failure) : Volume(fullName);
+        }
+
+        public Task<AttachResult<IReadOnlyList<HostVolume>>> ListAsync(CancellationToken cancellation) => throw new NotSupportedException();
+
+        public Task<AttachResult<HostVolume>> CreateAsync(string fullName, ulong sizeBytes, IReadOnlyDictionary<string, string> labels, CancellationToken cancellation) => throw new NotSupportedException();
+
+        public Task<AttachResult<Done>> DeleteAsync(string fullName, CancellationToken cancellation) => throw new NotSupportedException();
+
+        public Task<AttachResult<HostVolume>> AttachAsync(string fullName, CancellationToken cancellation)
+        {
+            Attaches++;
+            AttachedNode = NodeName;
+            return Task.FromResult<AttachResult<HostVolume>>(Volume(fullName));
+        }
+
+        public Task<AttachResult<Done>> DetachAsync(string fullName, CancellationToken cancellation) => Task.FromResult(Done.Ok);
+
+        public Task<AttachResult<bool>> IsUsedOnAsync(string node, string fullName, CancellationToken cancellation) =>
+            Task.FromResult<AttachResult<bool>>(IsUsed is { } used ? used : AttachResult<bool>.Error(AttachStatus.TimedOut, "nobody knows"));
+
+        private HostVolume Volume(string fullName) => new(new VolumeId(7), fullName, 1 << 30, new Dictionary<string, string>(), AttachedNode, 3, 1000);
+    }
+
+    /// <summary>A mounter that does all and mounts nothing.</summary>
+    public class MounterProxy : DispatchProxy
+    {
+        public static IMounter Create() => DispatchProxy.Create<IMounter, MounterProxy>();
+
+        protected override object? Invoke(MethodInfo? targetMethod, object?[]? args) => targetMethod!.Name switch
+        {
+            nameof(IMounter.FormatAsync) or nameof(IMounter.GrowAsync) or nameof(IMounter.UnmountAsync) => Task.FromResult(Done.Ok),
+            nameof(IMounter.MountAsync) => Task.FromResult<AttachResult<MountEntry>>(new MountEntry(1, 1, 1, "/", ((MountRequest)args![0]!).Path, "ext4", "/dev/x", false, "", "")),
+            nameof(IMounter.MountsOf) => new AttachResult<IReadOnlyList<MountEntry>>(AttachStatus.Ok, [], ""),
+            nameof(IMounter.MountedAt) => AttachResult<MountEntry>.Error(AttachStatus.NotFound, "nothing"),
+            _ => throw new NotSupportedException(targetMethod.Name),
+        };
+    }
+}
