@@ -1,8 +1,10 @@
+using System.Diagnostics;
 using System.Net.Http.Json;
 using System.Text;
 using System.Text.Json;
 using Cluster.Csi.Csi;
 using Cluster.Node.Api;
+using Cluster.Node.Hosting.Volumes;
 using Cluster.Node.Journal;
 using Grpc.Core;
 
@@ -17,6 +19,9 @@ public sealed partial class CsiVolumeControl
     private static readonly CsiError NotReady = new(StatusCode.Unavailable, "This node has not joined its cluster yet; try again in a moment.");
 
     private static readonly HttpClient Http = new() { Timeout = TimeSpan.FromMilliseconds(CsiLimits.UseProbeMs) };
+
+    /// <summary>Between two looks at whether the node that is asked is silent.</summary>
+    private static readonly TimeSpan SilenceLookEvery = TimeSpan.FromMilliseconds(50);
 
     public Task<CsiResult<string>> ReserveSnapshotNameAsync(string snapshot, string fullName, CancellationToken cancellation) =>
         WithNameAsync(snapshot, known => known is not null ? null : new MetaCommand.SetKey(SnapshotPrefix + snapshot, 0, Encoding.UTF8.GetBytes(fullName)),
@@ -60,15 +65,32 @@ public sealed partial class CsiVolumeControl
     {
         if (node.Name == nodeName) return control.ListOpenVolumes().Value?.Any(open => open.Volume == fullName) ?? false;
         if (node.Api is not { } api) return false;
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        var open = OpenOnAsync(api, end.Token);
+        var started = Stopwatch.GetTimestamp();
+        // One whose I/O loop is not heard by then has no say.
+        while (!open.IsCompleted && !_silence.IsSilent(node.Name))
+        {
+            await Task.WhenAny(open, Task.Delay(SilenceLookEvery, CancellationToken.None));
+            if (!open.IsCompleted && Stopwatch.GetElapsedTime(started) >= NodeDoubts.After) _silence.Doubt(node.Name);
+        }
+        if (!open.IsCompleted) await end.CancelAsync();
+        var volumes = await open;
+        cancellation.ThrowIfCancellationRequested();
+        return volumes.Any(volume => volume.Volume == fullName);
+    }
+
+    /// <summary>Volumes that front ends of the node have open; none when it does not say so in time.</summary>
+    private static async Task<OpenVolumeResource[]> OpenOnAsync(string api, CancellationToken cancellation)
+    {
         try
         {
-            var open = await Http.GetFromJsonAsync<OpenVolumeResource[]>(new Uri(new Uri(api), "/v1/open-volumes"), ApiServer.Json, cancellation);
-            return open?.Any(volume => volume.Volume == fullName) ?? false;
+            return await Http.GetFromJsonAsync<OpenVolumeResource[]>(new Uri(new Uri(api), "/v1/open-volumes"), ApiServer.Json, cancellation) ?? [];
         }
-        catch (Exception e) when (e is HttpRequestException or JsonException or OperationCanceledException && !cancellation.IsCancellationRequested)
+        catch (Exception e) when (e is HttpRequestException or JsonException or OperationCanceledException)
         {
             // It is dead, cut off, frozen or too slow: nobody may wait for it, and what it still writes is refused.
-            return false;
+            return [];
         }
     }
 
