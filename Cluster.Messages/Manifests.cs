@@ -115,6 +115,7 @@ public static class Manifests
         Of<PlacementProtocol.Refused>("placement.refused/1"),
         Of<DiskProtocol.Drain>("disk.drain/1"),
         Of<DiskProtocol.Disk>("disk.disk/1"),
+        Of<NodeProtocol.Doubted>("node.doubted/1"),
     ];
 
     /// <summary>Types that may stand inside a control message, beside the primitive ones.</summary>

@@ -8,7 +8,7 @@ namespace Cluster.Csi.Csi;
 internal sealed class ControllerService(IVolumeControl control, CsiCalls calls) : Controller.ControllerBase
 {
     private readonly VolumeCreation _creation = new(control);
-    private readonly VolumePublication _publication = new(control);
+    private readonly VolumePublication _publication = new(control, calls.OnLateNote);
     private readonly VolumeLists _lists = new(control);
     private readonly VolumeChanges _changes = new(control);
     private readonly Snapshots _snapshots = new(control);

@@ -36,6 +36,15 @@ internal sealed class CsiCalls(ILogger logger, Action<string, StatusCode> onCall
         return result.Value!;
     }
 
+    /// <summary>Of a publication that was answered while the catalogue hung.</summary>
+    public void OnLateNote(string volume, CsiError? refused, Exception? broken)
+    {
+        const string Method = "ControllerPublishVolume";
+        if (broken is not null) CsiLog.NoteBroken(logger, broken, Method, volume);
+        else if (refused is not null) CsiLog.NotNoted(logger, Method, volume, refused.Code, refused.Message);
+        else CsiLog.NotedLate(logger, Method, volume);
+    }
+
     private async Task<CsiResult<T>> LockedAsync<T>(
         CsiCall call, ServerCallContext context, long started, Func<CancellationToken, Task<CsiResult<T>>> work)
         where T : class

@@ -54,4 +54,10 @@ public static class CsiLimits
 
     /// <summary>How long a node is given to say whether it uses a volume before that is given to another node: a frozen one does not answer.</summary>
     public const int UseProbeMs = 1000;
+
+    /// <summary>Between two looks at whether the catalogue, which a publication is noted in, hangs.</summary>
+    public const int NoteLookMs = 50;
+
+    /// <summary>Publications that were answered while the catalogue hung, and are yet to be noted; further ones wait for it.</summary>
+    public const int LateNotesMax = 64;
 }

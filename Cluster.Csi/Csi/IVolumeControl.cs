@@ -31,6 +31,9 @@ public interface IVolumeControl
     /// <summary>Whether this node can serve calls now. Quick.</summary>
     DriverState Look();
 
+    /// <summary>The node that hosts the catalogue hangs: a change of labels waits until another one does. Quick.</summary>
+    bool IsCatalogueSilent { get; }
+
     /// <summary>Null when a volume can have these labels, else why not.</summary>
     string? CheckLabels(ImmutableSortedDictionary<string, string> labels);
 

@@ -10,8 +10,11 @@ namespace Cluster.Csi.Csi;
 /// fences the old one (R11), unless that node itself says, within <see cref="CsiLimits.UseProbeMs"/>, that it uses the volume: then the specification's
 /// FAILED_PRECONDITION holds. A node that is dead, cut off or frozen says nothing, and one that has restarted uses nothing.
 /// </summary>
-internal sealed class VolumePublication(IVolumeControl control)
+/// <param name="onLateNote">Of a volume whose publication was answered before its note was taken: what became of that. Any thread.</param>
+internal sealed class VolumePublication(IVolumeControl control, Action<string, CsiError?, Exception?>? onLateNote = null)
 {
+    private int _lateNotes;
+
     public const string GenerationKey = "generation";
     public const string ReadOnlyKey = "readonly";
 
@@ -108,7 +111,54 @@ internal sealed class VolumePublication(IVolumeControl control)
         var revision = volume.AttachedNode == node || !VolumeRevision.TryParse(volume.Revision, out _) ? null : volume.Revision;
         var attached = await control.AttachAsync(volume.FullName, node, revision, cancellation).ConfigureAwait(false);
         if (attached.Error is { } refused) return refused;
-        return await NoteAsync(attached.Value!, access, node, attached.Value!.Generation, cancellation).ConfigureAwait(false);
+        return await NoteSoonAsync(attached.Value!, access, node, cancellation).ConfigureAwait(false);
+    }
+
+    /// <summary>
+    /// While the catalogue's node hangs its answer is not waited for: the attachment, which is made, is the authority (<see cref="Publication"/>), and who else finds it without a note finds
+    /// what a driver that was killed leaves. The note follows as soon as another node hosts the catalogue.
+    /// </summary>
+    private async Task<CsiResult<ControllerPublishVolumeResponse>> NoteSoonAsync(VolumeFacts volume, Access access, string node, CancellationToken cancellation)
+    {
+        var end = new CancellationTokenSource();
+        var noting = NoteAsync(volume, access, node, volume.Generation, end.Token);
+        using (cancellation.Register(end.Cancel))
+        {
+            while (!noting.IsCompleted)
+            {
+                await Task.WhenAny(noting, Task.Delay(CsiLimits.NoteLookMs, CancellationToken.None)).ConfigureAwait(false);
+                if (!noting.IsCompleted && control.IsCatalogueSilent && !cancellation.IsCancellationRequested && TryLeave()) break;
+            }
+        }
+        if (noting.IsCompleted) return await EndAsync(noting, end).ConfigureAwait(false);
+        _ = NoteLaterAsync(noting, end, volume.FullName);
+        return Answer(volume.Generation, access);
+    }
+
+    private bool TryLeave()
+    {
+        if (Interlocked.Increment(ref _lateNotes) <= CsiLimits.LateNotesMax) return true;
+        Interlocked.Decrement(ref _lateNotes);
+        return false;
+    }
+
+    private async Task NoteLaterAsync(Task<CsiResult<ControllerPublishVolumeResponse>> noting, CancellationTokenSource end, string volume)
+    {
+        try
+        {
+            var noted = await EndAsync(noting, end).ConfigureAwait(false);
+            onLateNote?.Invoke(volume, noted.Error, null);
+        }
+        catch (Exception e)
+        {
+            onLateNote?.Invoke(volume, null, e);
+        }
+        Interlocked.Decrement(ref _lateNotes);
+    }
+
+    private static async Task<CsiResult<ControllerPublishVolumeResponse>> EndAsync(Task<CsiResult<ControllerPublishVolumeResponse>> noting, CancellationTokenSource end)
+    {
+        using (end) return await noting.ConfigureAwait(false);
     }
 
     private async Task<CsiResult<ControllerPublishVolumeResponse>> PublishSharedAsync(

@@ -107,6 +107,11 @@ public static class Limits
     /// <summary>A mesh connection that is silent for this long is closed.</summary>
     public const int MeshSilenceMs = 3000;
 
+    /// <summary>
+    /// One to a node that somebody waits for in vain is closed after this already, where others are heard: four heartbeats, and by then the node's lease has run out.
+    /// </summary>
+    public const int DoubtedSilenceMs = 1100;
+
     /// <summary>An in-sync replica that does not acknowledge for this long is journaled out (R7).</summary>
     public const int ReplicaAckMs = 3000;
 

@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using Akka.Actor;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
+using Cluster.Node.Hosting.Volumes;
 using Cluster.Node.Owner;
 
 namespace Cluster.Node.Hosting;
@@ -8,8 +10,11 @@ namespace Cluster.Node.Hosting;
 /// <summary>Asks actors at the borders. Any thread.</summary>
 internal static class Asking
 {
-    /// <summary>Between two looks at whether to ask again; so an actor is asked at most ten times in five seconds.</summary>
-    private static readonly TimeSpan AgainEvery = TimeSpan.FromMilliseconds(500);
+    /// <summary>Between two looks at whether to ask again.</summary>
+    private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(100);
+
+    /// <summary>For one answer as many are asked at most: each one was told to be in the place of the one before.</summary>
+    private const int AsksMax = 10;
 
     /// <summary>The answer, or null when none came in time: an operating error, not an exception.</summary>
     public static async Task<object?> OnceAsync(ICanTell whom, object what, TimeSpan atMost, CancellationToken cancellation)
@@ -28,8 +33,9 @@ internal static class Asking
     /// A question to a volume's owner. It is asked again when another one is known: who was asked first may never answer.
     /// </summary>
     /// <param name="ownerOf">Who is known to serve a volume.</param>
+    /// <param name="doubt">See <see cref="UntilAnsweredAsync"/>; of the owner that is known.</param>
     public static Task<object?> OwnerAsync(
-        ICanTell owners, IVolumeCommand question, TimeSpan atMost, Func<VolumeId, ServedBy?> ownerOf, CancellationToken cancellation)
+        ICanTell owners, IVolumeCommand question, TimeSpan atMost, Func<VolumeId, ServedBy?> ownerOf, CancellationToken cancellation, Action<NodeId>? doubt = null)
     {
         var asked = ownerOf(question.Volume);
         return UntilAnsweredAsync(owners, question, atMost, () =>
@@ -37,20 +43,27 @@ internal static class Asking
             if (ownerOf(question.Volume) is var now && now == asked) return false;
             asked = now;
             return true;
-        }, cancellation);
+        }, cancellation, doubt: () => Doubt(ownerOf(question.Volume), doubt));
+    }
+
+    public static void Doubt(ServedBy? owner, Action<NodeId>? doubt)
+    {
+        if (owner is { } known) doubt?.Invoke(known.Node);
     }
 
     /// <summary>The first answer, or null when none came in time. Asks again while <paramref name="again"/> says so: who was asked first may never answer, and another one be in its place.</summary>
     /// <param name="isAnswer">What it is false for is passed over, and the others that were asked are waited for. Null: anything is an answer.</param>
+    /// <param name="doubt">Called now and then once there was no answer for <see cref="NodeDoubts.After"/>.</param>
     public static async Task<object?> UntilAnsweredAsync(
-        ICanTell whom, object what, TimeSpan atMost, Func<bool> again, CancellationToken cancellation, Func<object, bool>? isAnswer = null)
+        ICanTell whom, object what, TimeSpan atMost, Func<bool> again, CancellationToken cancellation, Func<object, bool>? isAnswer = null, Action? doubt = null)
     {
+        var (started, asks) = (Stopwatch.GetTimestamp(), 1);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         end.CancelAfter(atMost);
         var asked = new List<Task<object?>> { OnceAsync(whom, what, atMost, end.Token) };
         while (asked.Count > 0)
         {
-            var pause = Task.Delay(AgainEvery, CancellationToken.None);
+            var pause = Task.Delay(LookEvery, CancellationToken.None);
             var done = await Task.WhenAny([.. asked, pause]);
             if (done is Task<object?> one)
             {
@@ -59,7 +72,11 @@ internal static class Asking
                 await end.CancelAsync();
                 return answer;
             }
-            if (!end.IsCancellationRequested && again()) asked.Add(OnceAsync(whom, what, atMost, end.Token));
+            if (end.IsCancellationRequested) continue;
+            if (Stopwatch.GetElapsedTime(started) >= NodeDoubts.After) doubt?.Invoke();
+            if (asks == AsksMax || !again()) continue;
+            asks++;
+            asked.Add(OnceAsync(whom, what, atMost, end.Token));
         }
         cancellation.ThrowIfCancellationRequested();
         return null;

@@ -3,14 +3,17 @@ using System.Net;
 using Akka.Actor;
 using Cluster.Csi.Client;
 using Cluster.Csi.Nbd;
+using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Messages.Wire;
 using Cluster.Node.Api;
 using Cluster.Node.Hosting.Control;
+using Cluster.Node.Hosting.FrontEnds;
 using Cluster.Node.Hosting.Membership;
 using Cluster.Node.Hosting.Memory;
 using Cluster.Node.Hosting.Serialization;
 using Cluster.Node.Hosting.Volumes;
+using Cluster.Node.Ingress;
 using Cluster.Node.Journal;
 using Cluster.Node.Store;
 using Microsoft.Extensions.Logging;
@@ -102,9 +105,9 @@ public sealed partial class NodeHost
         };
     }
 
-    private (OwnerGateway Gateway, NbdServer Server, VolumeSessions Sessions) StartNbd(VolumeRuntime runtime, NodeActors actors, Catalogue catalogue)
+    private (OwnerGateway Gateway, NbdServer Server, VolumeSessions Sessions) StartNbd(VolumeRuntime runtime, NodeActors actors, Catalogue catalogue, NodeDoubts doubts)
     {
-        var gateway = new OwnerGateway(runtime, catalogue, () => actors.Volumes);
+        var gateway = new OwnerGateway(runtime, catalogue, () => actors.Volumes, doubts.Tell);
         var sessions = new VolumeSessions(gateway, _loggers, runtime.Failovers.CountFrontEnd, _plan.KeptBytes);
         runtime.Failovers.Expose(sessions.Kept);
         var options = new NbdOptions(ConnectionsMax: _plan.ConnectionsMax, BytesMax: _plan.FrontEndBytes, ReceiveBytes: _plan.ReceiveBytes) { ConnectionBytesMax = _plan.ConnectionBytes, HasLimit = _plan.LimitBytes > 0 };
@@ -156,14 +159,38 @@ public sealed partial class NodeHost
 
     private bool IsReachable(MemberSlot member, string name) => name == _options.Name || member.Value!.Hears(address => member.Directory!.NameOf(address) == name);
 
-    private Catalogue OpenCatalogue(NodeActors actors, IMetaLog log, MemberSlot member)
+    /// <summary>From here on this node looks at nodes that others doubt, and tells of those that it waits for.</summary>
+    private NodeDoubts StartDoubts(MeshNode mesh, MemberSlot member)
     {
-        var catalogue = new Catalogue(actors.Placement, new JournalFolds(log), () => PlacementHostOf(member), name => IsReachable(member, name), _loggers.CreateLogger<Catalogue>());
+        var (system, directory) = (member.Value!.System, member.Directory!);
+        system.ActorOf(Props.Create(() => new DoubtActor(mesh.Doubt)), DoubtActor.Name);
+        IEnumerable<(NodeId, ICanTell)> Others() => directory.Nodes.Where(other => other.Node != mesh.Identity.Node)
+            .Select(other => (other.Node, (ICanTell)system.ActorSelection(new RootActorPath(other.Address) / "user" / DoubtActor.Name)));
+        var doubts = new NodeDoubts(mesh.Doubt, Others, node => directory.NameOf(node) ?? node.ToString(), _loggers.CreateLogger<NodeDoubts>());
+        _metrics.AddCounter("myrmidon_node_doubts_total", "Times that this node waited for another one in vain, so that all looked whether they hear it.", () => doubts.Told);
+        _metrics.AddCounter("myrmidon_node_doubts_true_total", "Connections that this node ended since the other one was waited for in vain and was not heard.", () => mesh.DoubtsTrue);
+        return doubts;
+    }
+
+    private Catalogue OpenCatalogue(NodeActors actors, IMetaLog log, MemberSlot member, VolumeRuntime runtime, NodeDoubts doubts)
+    {
+        bool IsHeard(string name) => IsReachable(member, name) && !IsSilent(runtime, member, name);
+        var catalogue = new Catalogue(actors.Placement, new JournalFolds(log), () => PlacementHostOf(member), IsHeard, _loggers.CreateLogger<Catalogue>())
+        {
+            Doubt = name => TellDoubt(doubts, member, name),
+        };
         _metrics.AddCounter("myrmidon_catalogue_journal_reads_total", "Questions to the catalogue that its singleton was silent to, and the journal answered.", () => catalogue.JournalAnswers);
         return catalogue;
     }
 
-    private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors, Catalogue catalogue, VolumeSessions sessions, VolumeRuntime runtime)
+    private static bool IsSilent(VolumeRuntime runtime, MemberSlot member, string name) => member.Directory!.NodeOf(name) is { } node && runtime.IsSilent(node);
+
+    private static void TellDoubt(NodeDoubts doubts, MemberSlot member, string name)
+    {
+        if (member.Directory!.NodeOf(name) is { } node) doubts.Tell(node);
+    }
+
+    private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors, Catalogue catalogue, VolumeSessions sessions, VolumeRuntime runtime, NodeDoubts doubts)
     {
         var (cluster, directory, snapshots) = (member.Value!, member.Directory!, runtime.Snapshots);
         string? PlacementHost() => PlacementHostOf(member);
@@ -172,6 +199,7 @@ public sealed partial class NodeHost
             Catalogue = catalogue,
             IsReachable = name => IsReachable(member, name),
             OwnerOf = runtime.Owners.Of,
+            Doubt = doubts.Tell,
             OpenVolumes = sessions.Open,
             DisksAt = address => DiskActor.At(cluster.System, address),
             OnGroup = (group, volumes, failure) => ReportGroup(snapshots, group, volumes, failure),
@@ -180,7 +208,8 @@ public sealed partial class NodeHost
         Func<bool> isHost = () => PlacementHost() == _options.Name;
         Func<Task> sweep = _control.SweepSnapshotGroupsAsync;
         cluster.System.ActorOf(Props.Create(() => new SnapshotGroupSweeper(isHost, sweep, SnapshotGroupSweeper.Every)), "snapshot-groups");
-        _csi.Open(journal.Log);
+        _csi.Open(journal.Log, new SilencePorts(name => TellDoubt(doubts, member, name), name => IsSilent(runtime, member, name),
+            () => PlacementHost() is { } host && IsSilent(runtime, member, host)));
         _health.AddProbe("cluster", () =>
             cluster.Self.IsUp ? (HealthState.Healthy, "") : (HealthState.Unhealthy, "This node is no member of its cluster."));
         _parts.Add("the control plane", () =>

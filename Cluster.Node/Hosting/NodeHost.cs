@@ -139,11 +139,12 @@ public sealed partial class NodeHost
         await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
         member.Value.System.ActorOf(Akka.Actor.Props.Create(() => new DiskActor(loop, store)), DiskActor.Name);
         var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, EndTakenOut, _loggers);
-        var catalogue = OpenCatalogue(actors, journal.Log, member);
-        var (gateway, nbd, sessions) = StartNbd(runtime, actors, catalogue);
+        var doubts = StartDoubts(bridge.Mesh, member);
+        var catalogue = OpenCatalogue(actors, journal.Log, member, runtime, doubts);
+        var (gateway, nbd, sessions) = StartNbd(runtime, actors, catalogue, doubts);
         var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store),
             bytes => _provisioned.Value = bytes, () => runtime.AwayVolumes);
-        OpenControl(formed.ClusterId, journal, member, actors, catalogue, sessions, runtime);
+        OpenControl(formed.ClusterId, journal, member, actors, catalogue, sessions, runtime, doubts);
         await known.WaitAsync(cancellation);
         _ = PrepareMessagesAsync(member.Value.System);
         await StartDevicesAsync(directory, nbd, gateway, cancellation);

@@ -21,6 +21,12 @@ public static class MeshLimits
 
     public const int RetryMsMax = 1000;
 
+    /// <summary>A doubted peer is only given up while another one was heard within this.</summary>
+    public const int OthersHeardMs = 2 * Limits.HeartbeatMs;
+
+    /// <summary>A look at a doubted peer that comes later than this says more of this node's own loop than of the peer.</summary>
+    public const int LookLateMsMax = 300;
+
     /// <summary>
     /// Bytes queued on one link at which it is closed as stuck. Above what the owner's pending records and the catch-up
     /// windows of a node's volumes put there in good order.

@@ -29,6 +29,9 @@ internal sealed class MeshPeer(MeshPeerInfo info)
 
     public bool Removed { get; set; }
 
+    /// <summary>It is looked at soon, because somebody waits for it.</summary>
+    public bool IsDoubted { get; set; }
+
     /// <summary>The next pause: between a half and the whole of a bound that doubles.</summary>
     public int NextPauseMs()
     {

@@ -3,6 +3,7 @@ using Akka.Actor;
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
+using Cluster.Node.Hosting.Volumes;
 using Cluster.Node.Journal;
 using Cluster.Node.Placement;
 using Microsoft.Extensions.Logging;
@@ -14,9 +15,12 @@ namespace Cluster.Node.Hosting.Control;
 /// through a quorum, which has all that any change was ever confirmed with. What the singleton alone knows, how nodes are, is "unknown" then. Any thread.
 /// </summary>
 /// <param name="host">Name of the node that hosts the singleton, or null.</param>
-/// <param name="isReachable">Whether this node hears from the node with that name.</param>
+/// <param name="isReachable">Whether this node hears from the node with that name: from its I/O loop, and from its actors. One that it does not hear from is not waited for alone.</param>
 internal sealed partial class Catalogue(ICanTell singleton, JournalFolds folds, Func<string?> host, Func<string, bool> isReachable, ILogger<Catalogue> logger)
 {
+    /// <summary>The node with that name is waited for in vain (<see cref="NodeDoubts"/>).</summary>
+    public Action<string> Doubt { get; init; } = _ => { };
+
     /// <summary>So long the singleton alone is waited for.</summary>
     private static readonly TimeSpan SoonMax = TimeSpan.FromMilliseconds(500);
 
@@ -76,13 +80,24 @@ internal sealed partial class Catalogue(ICanTell singleton, JournalFolds folds, 
     {
         var started = Stopwatch.GetTimestamp();
         while (!asked.IsCompleted && IsWaitedFor(Stopwatch.GetElapsedTime(started), needsStates))
+        {
             await Task.WhenAny(asked, Task.Delay(LookEvery, CancellationToken.None));
+            if (Stopwatch.GetElapsedTime(started) >= NodeDoubts.After) DoubtHost(asked);
+        }
+        DoubtHost(asked);
         return asked.IsCompleted ? await asked : null;
     }
 
-    private bool IsWaitedFor(TimeSpan elapsed, bool needsStates) => needsStates && (host() is not { } node || isReachable(node))
-        ? elapsed < StatesMax
-        : !IsSilent && elapsed < SoonMax;
+    private void DoubtHost(Task asked)
+    {
+        if (!asked.IsCompleted && host() is { } node) Doubt(node);
+    }
+
+    private bool IsWaitedFor(TimeSpan elapsed, bool needsStates)
+    {
+        if (host() is { } node && !isReachable(node)) return false;
+        return needsStates ? elapsed < StatesMax : !IsSilent && elapsed < SoonMax;
+    }
 
     /// <summary>
     /// A change. The singleton that takes over from one whose node hangs does not know what that was told, so it is told too: all commands are idempotent. Once it was told more than
@@ -104,6 +119,9 @@ internal sealed partial class Catalogue(ICanTell singleton, JournalFolds folds, 
             if (IsDone(command, refused)) return true;
             refusals.Add(refused);
             return false;
+        }, () =>
+        {
+            if (host() is { } node) Doubt(node);
         });
         if (answer is PlacementProtocol.Refused no) return told > 1 ? new PlacementProtocol.Removed(((PlacementProtocol.DeleteVolume)command).Id) : no;
         if (answer is not null || refusals.Count == 0) return answer;

@@ -28,6 +28,9 @@ internal sealed record ControlParts(
     /// <summary>Whether this node hears from the node with that name, as its failure detector has it.</summary>
     public Func<string, bool> IsReachable { get; init; } = _ => true;
 
+    /// <summary>The node is waited for in vain.</summary>
+    public Action<NodeId> Doubt { get; init; } = _ => { };
+
     /// <summary>Who is known to serve a volume.</summary>
     public Func<VolumeId, ServedBy?> OwnerOf { get; init; } = _ => null;
 
@@ -76,8 +79,14 @@ public sealed partial class ControlPlane : IControlPlane
         ControlParts parts, ICanTell whom, object what, string whomSentence, TimeSpan atMost, CancellationToken cancellation)
         where T : class =>
         // Of a volume whose owner hangs another node becomes the owner: a question goes to that one too.
-        AnswerOf<T>(what is IVolumeCommand question && IsShort(what) ? await Asking.OwnerAsync(whom, question, atMost, parts.OwnerOf, cancellation)
-            : await Asking.UntilAnsweredAsync(whom, what, atMost, () => false, cancellation), parts, what, whomSentence, atMost);
+        AnswerOf<T>(what is IVolumeCommand question && IsShort(what) ? await Asking.OwnerAsync(whom, question, atMost, parts.OwnerOf, cancellation, parts.Doubt)
+            : await Asking.UntilAnsweredAsync(whom, what, atMost, () => false, cancellation, doubt: () => DoubtOwner(parts, what)), parts, what, whomSentence, atMost);
+
+    /// <summary>Of other commands it is known by their answer alone whether they take long.</summary>
+    private static void DoubtOwner(ControlParts parts, object what)
+    {
+        if (what is IVolumeCommand command) Asking.Doubt(parts.OwnerOf(command.Volume), parts.Doubt);
+    }
 
     private static ControlResult<T> AnswerOf<T>(object? answer, ControlParts parts, object what, string whomSentence, TimeSpan atMost)
         where T : class => answer switch

@@ -1,6 +1,8 @@
+using System.Diagnostics;
 using System.Text;
 using Cluster.Csi.Csi;
 using Cluster.Node.Api;
+using Cluster.Node.Hosting.Volumes;
 using Cluster.Node.Journal;
 using Grpc.Core;
 
@@ -13,6 +15,9 @@ public sealed partial class CsiVolumeControl
     private const string SnapshotPrefix = "csi/snapshot/";
 
     private static readonly CsiError NotReady = new(StatusCode.Unavailable, "This node has not joined its cluster yet; try again in a moment.");
+
+    /// <summary>Between two looks at whether the node that is asked is silent.</summary>
+    private static readonly TimeSpan SilenceLookEvery = TimeSpan.FromMilliseconds(50);
 
     public Task<CsiResult<string>> ReserveSnapshotNameAsync(string snapshot, string fullName, CancellationToken cancellation) =>
         WithNameAsync(snapshot, known => known is not null ? null : new MetaCommand.SetKey(SnapshotPrefix + snapshot, 0, Encoding.UTF8.GetBytes(fullName)),
@@ -55,7 +60,25 @@ public sealed partial class CsiVolumeControl
     public async Task<bool> IsUsedByAsync(string fullName, NodeFacts node, CancellationToken cancellation)
     {
         if (node.Name == nodeName) return control.ListOpenVolumes().Value?.Any(open => open.Volume == fullName) ?? false;
-        return node.Api is { } api && await OpenVolumeProbe.IsOpenAsync(api, fullName, cancellation);
+        if (node.Api is not { } api) return false;
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        var open = OpenVolumeProbe.IsOpenAsync(api, fullName, end.Token);
+        var started = Stopwatch.GetTimestamp();
+        // One whose I/O loop is not heard by then has no say.
+        while (!open.IsCompleted && !_silence.IsSilent(node.Name))
+        {
+            await Task.WhenAny(open, Task.Delay(SilenceLookEvery, CancellationToken.None));
+            if (!open.IsCompleted && Stopwatch.GetElapsedTime(started) >= NodeDoubts.After) _silence.Doubt(node.Name);
+        }
+        if (!open.IsCompleted) await end.CancelAsync();
+        try
+        {
+            return await open;
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        {
+            return false;
+        }
     }
 
     /// <summary>Answers the volume that has the name in the end: the one that was asked for, when the command took or gave it.</summary>

@@ -10,10 +10,20 @@ using Grpc.Core;
 
 namespace Cluster.Node.Hosting.FrontEnds;
 
+/// <summary>What is known of nodes that are silent. Any thread.</summary>
+/// <param name="Doubt">The node with that name is waited for in vain.</param>
+/// <param name="IsSilent">This node does not hear the I/O loop of the one with that name any more.</param>
+/// <param name="IsCatalogueSilent">The same of the node that hosts the catalogue.</param>
+public sealed record SilencePorts(Action<string> Doubt, Func<string, bool> IsSilent, Func<bool> IsCatalogueSilent)
+{
+    public static readonly SilencePorts None = new(_ => { }, _ => false, () => false);
+}
+
 /// <summary>The CSI driver's way to the control plane of its node. Any thread.</summary>
 public sealed partial class CsiVolumeControl(string nodeName, string zone, IControlPlane control, Health health, ClaimReader? claims) : IVolumeControl
 {
     private volatile IMetaLog? _log;
+    private volatile SilencePorts _silence = SilencePorts.None;
 
     public string NodeName => nodeName;
 
@@ -27,8 +37,10 @@ public sealed partial class CsiVolumeControl(string nodeName, string zone, ICont
 
     public bool CanClone => true;
 
-    /// <summary>From here on names of snapshots can be taken.</summary>
-    public void Open(IMetaLog log) => _log = log;
+    public bool IsCatalogueSilent => _silence.IsCatalogueSilent();
+
+    /// <summary>From here on names of snapshots can be taken, and nodes that are silent are known.</summary>
+    public void Open(IMetaLog log, SilencePorts silence) => (_silence, _log) = (silence, log);
 
     public DriverState Look()
     {

@@ -49,6 +49,12 @@ public sealed partial class PeerDirectory(NodeDirectory nodes, Action<IEnumerabl
     /// <summary>Null for a stranger.</summary>
     public string? NameOf(NodeId node) => _byAddress.Values.FirstOrDefault(known => known.NodeId == node.Value)?.Name;
 
+    /// <summary>Null for a stranger.</summary>
+    public NodeId? NodeOf(string name) => _byAddress.Values.FirstOrDefault(known => known.Name == name) is { } record ? new NodeId(record.NodeId) : null;
+
+    /// <summary>All nodes.</summary>
+    public IEnumerable<(NodeId Node, Address Address)> Nodes => _byAddress.Select(known => (new NodeId(known.Value.NodeId), known.Key));
+
     /// <summary>The node with that address, or null.</summary>
     public NodeId? NodeOf(Address address) => _byAddress.TryGetValue(address, out var record) ? new NodeId(record.NodeId) : null;
 

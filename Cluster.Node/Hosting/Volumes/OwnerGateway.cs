@@ -11,7 +11,7 @@ namespace Cluster.Node.Hosting.Volumes;
 /// The front ends' way from a volume's name to its owner: the catalogue and the shard region are asked at this border only. Any thread, but for
 /// <see cref="Connect"/>.
 /// </summary>
-internal sealed class OwnerGateway(VolumeRuntime runtime, Catalogue catalogue, Func<IActorRef> volumes) : IOwnerGateway
+internal sealed class OwnerGateway(VolumeRuntime runtime, Catalogue catalogue, Func<IActorRef> volumes, Action<NodeId> doubt) : IOwnerGateway
 {
     /// <summary>
     /// Short: a question that went to a node that died gets no answer, and is asked again after a pause.
@@ -44,7 +44,7 @@ internal sealed class OwnerGateway(VolumeRuntime runtime, Catalogue catalogue, F
         if (found is PlacementProtocol.Refused refused) return new VolumeLookup(StatusOf(refused.Kind), null, refused.Reason);
         if (found is not PlacementProtocol.Found { Volume: var entry })
             return new VolumeLookup(IoStatus.Offline, null, $"The catalogue did not answer for volume \"{fullName}\"; try again in a moment.");
-        var described = await Asking.OwnerAsync(volumes(), new VolumeProtocol.Describe(entry.Id), CatalogueMax, runtime.Owners.Of, cancellation);
+        var described = await Asking.OwnerAsync(volumes(), new VolumeProtocol.Describe(entry.Id), CatalogueMax, runtime.Owners.Of, cancellation, doubt);
         if (described is VolumeView view)
         {
             var spec = view.Spec;

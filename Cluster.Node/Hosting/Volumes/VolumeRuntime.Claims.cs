@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Cluster.Node.Ingress;
@@ -22,6 +23,8 @@ public sealed partial class VolumeRuntime
     private const int LeavePollMs = 10;
 
     private readonly ClaimMachine _claims;
+    /// <summary>One entry a node at most.</summary>
+    private readonly ConcurrentDictionary<NodeId, bool> _silent = new();
     private ClaimPorts? _ports;
     private bool _leaving;
 
@@ -62,10 +65,15 @@ public sealed partial class VolumeRuntime
     /// <summary>Another node that says over a link that is up that it serves the volume. Any thread.</summary>
     public NodeId? ServedElsewhere(VolumeId volume) => Owners.Of(volume) is { } owner && owner.Node != Identity.Id ? owner.Node : null;
 
+    /// <summary>The last link to that node ended since nothing was heard over it, and none has come since. Any thread.</summary>
+    public bool IsSilent(NodeId node) => _silent.ContainsKey(node);
+
     internal LostOwner? LossOf(VolumeId volume) => _claims.LossOf(volume);
 
     private void OwnersLost(IFrameLink link, bool silent)
     {
+        if (silent) _silent[link.Peer] = true;
+        else _silent.TryRemove(link.Peer, out _);
         var heardMs = link is MeshLink mesh ? mesh.HeardMs : _loop.FreshNowMs();
         _claims.OnUnlinked(link.Peer, Owners.ServedAt(link.Peer), silent, heardMs, _loop.FreshNowMs());
         Owners.Lost(link.Peer);

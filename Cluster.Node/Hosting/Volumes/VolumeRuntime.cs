@@ -175,6 +175,7 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     {
         _links[link.Peer] = link;
         _everLinked.Add(link.Peer);
+        _silent.TryRemove(link.Peer, out _);
         AnnounceAll(link);
         _claims.OnLinked(link.Peer, _loop.FreshNowMs());
         foreach (var owner in _owners.Values) owner.Machine.OnLinkUp(link);

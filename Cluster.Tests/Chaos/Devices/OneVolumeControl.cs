@@ -24,6 +24,11 @@ internal sealed class OneVolumeControl : IVolumeControl
 
     public bool CanClone => false;
 
+    public bool IsCatalogueSilent { get; set; }
+
+    /// <summary>Changes wait for it.</summary>
+    public TaskCompletionSource? Held { get; set; }
+
     /// <summary>Nobody has the volume, and nothing is noted of anybody who had it.</summary>
     public bool IsFree => Volume is { AttachedNode: null, Labels.Count: 0 };
 
@@ -32,13 +37,14 @@ internal sealed class OneVolumeControl : IVolumeControl
     public Task<CsiResult<VolumeFacts>> GetAsync(string fullName, CancellationToken cancellation) =>
         Task.FromResult<CsiResult<VolumeFacts>>(fullName == Volume.FullName ? Now : CsiError.NotFound("There is no such volume."));
 
-    public Task<CsiResult<VolumeFacts>> ChangeAsync(
+    public async Task<CsiResult<VolumeFacts>> ChangeAsync(
         string fullName, ulong? sizeBytes, ImmutableSortedDictionary<string, string> labels, string? revision, CancellationToken cancellation)
     {
-        if (revision is not null && revision != Now.Revision) return Task.FromResult<CsiResult<VolumeFacts>>(CsiError.Aborted("It was changed meanwhile."));
+        if (Held is { } held) await held.Task.WaitAsync(cancellation);
+        if (revision is not null && revision != Now.Revision) return CsiError.Aborted("It was changed meanwhile.");
         Volume = Volume with { Labels = Volume.Labels.SetItems(labels.Where(label => label.Value.Length > 0)).RemoveRange(labels.Where(label => label.Value.Length == 0).Select(label => label.Key)) };
         _catalogue++;
-        return GetAsync(fullName, cancellation);
+        return await GetAsync(fullName, cancellation);
     }
 
     public Task<CsiResult<VolumeFacts>> AttachAsync(string fullName, string node, string? revision, CancellationToken cancellation)

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.TestKit;
@@ -29,6 +30,7 @@ public sealed class ControlPlaneSpecs : TestKit
     private readonly TestProbe _owners;
     private volatile string? _host = "node-1";
     private volatile Tuple<ServedBy>? _owner;
+    private readonly ConcurrentQueue<string> _doubted = new();
 
     private static NodeEntry Up { get; } = new(PlacementFixture.Description(1), PlacementFixture.Report(1L << 40), "up", false, false, 0, 0);
 
@@ -145,6 +147,7 @@ public sealed class ControlPlaneSpecs : TestKit
     [Fact(DisplayName = "A deletion names the volume's id, and when the next singleton finds none of that it was done")]
     public async Task Deletion_told_again()
     {
+        _host = "node-0";
         AnswerOwners(_ => new VolumeProtocol.Refused(Pg.Id, IoStatus.Offline, "It moves."));
         Open();
         var deletion = _control.DeleteVolumeAsync(new VolumeName(VolumeSpec.DefaultNamespace, "pg"), null, false, default);
@@ -245,6 +248,30 @@ public sealed class ControlPlaneSpecs : TestKit
         Assert.Equal("It is asked again.", (await answer).Value!.Reason);
     }
 
+    [Fact(DisplayName = "A node whose catalogue or owner does not answer is doubted, and one that answers is not")]
+    public async Task Doubted()
+    {
+        _host = "node-0";
+        _placement.SetAutoPilot(new DelegateAutoPilot((sender, _) =>
+        {
+            sender.Tell(new PlacementProtocol.Found(new VolumeEntry(Pg, [], CataloguePhase.Ready)));
+            return AutoPilot.KeepRunning;
+        }));
+        AnswerOwners(_ => new VolumeProtocol.Refused(Pg.Id, IoStatus.Offline, "It moves."));
+        _owner = new Tuple<ServedBy>(new ServedBy(Up.Description.Id, 2));
+        Open();
+        var name = new VolumeName(VolumeSpec.DefaultNamespace, "pg");
+        Assert.Equal("It moves.", (await _control.GetVolumeAsync(name, default)).Value!.Reason);
+        Assert.Empty(_doubted);
+        AnswerOwners(_ => null);
+        await _control.GetVolumeAsync(name, default);
+        Assert.Equal([Up.Description.Id.ToString()], _doubted.Distinct());
+        _doubted.Clear();
+        _placement.SetAutoPilot(new DelegateAutoPilot((_, _) => AutoPilot.KeepRunning));
+        await _control.GetVolumeAsync(name, default);
+        Assert.Equal(["node-0"], _doubted.Distinct());
+    }
+
     private void Journal(params PlacementEvent[] events)
     {
         var payloads = events.Select((e, index) => new MetaNewEvent(0, new MetaPayload(1, EventCodec.ManifestOf(e), EventCodec.Encode(e))));
@@ -262,12 +289,13 @@ public sealed class ControlPlaneSpecs : TestKit
     private Catalogue Open()
     {
         Func<string, bool> isReachable = name => name == "node-0";
-        var catalogue = new Catalogue(_placement, new JournalFolds(_log), () => _host, isReachable, NullLogger<Catalogue>.Instance);
+        var catalogue = new Catalogue(_placement, new JournalFolds(_log), () => _host, isReachable, NullLogger<Catalogue>.Instance) { Doubt = _doubted.Enqueue };
         _control.Open(new ControlParts("node-0", Guid.NewGuid(), _owners, _log, new VolumeMoves(_log), () => null)
         {
             Catalogue = catalogue,
             IsReachable = isReachable,
             OwnerOf = _ => _owner?.Item1,
+            Doubt = node => _doubted.Enqueue(node.ToString()),
         });
         return catalogue;
     }

@@ -15,7 +15,7 @@ public sealed partial class ChartSpecs
     {
         var text = string.Join("---\n", ((string[])["base", "group-snapshots", "snapshot-metadata", "monitoring"]).Select(part => Repository.Read($"{Chart}/files/{part}.yaml")));
         var words = Words().Matches(Repository.Read($"{Chart}/templates/objects.yaml"));
-        Assert.Equal(12, words.Count);
+        Assert.Equal(14, words.Count);
         foreach (Match match in words)
         {
             var word = Regex.Unescape(match.Groups["word"].Value);
@@ -32,6 +32,8 @@ public sealed partial class ChartSpecs
         Assert.Contains("example/myrmidon:1", node.Containers().Select(container => container.Text("image")));
         Assert.Equal(2, node.Containers().SelectMany(container => container.Items("env")).Count(variable => variable.Text("name") == "MYRMIDON_BOOTSTRAP_EXPECT" && variable.Text("value") == "5"));
         Assert.Equal(2, node.Containers().SelectMany(container => container.Items("env")).Count(variable => variable.Text("name") == "MYRMIDON_MEMORY_LIMIT" && variable.Text("value") == "768MiB"));
+        Assert.Equal(2, node.Containers().SelectMany(container => container.Items("env")).Count(variable => variable.Text("name") == "MYRMIDON_ATTACHER" && variable.Text("value") == "kernel-nbd"));
+        Assert.Equal("true", node.PodSpec()!.Text("hostPID"));
         Assert.Equal(["/srv/data", "/dev", "/kubelet/plugins/csi.myrmidon.dev", "/kubelet/plugins_registry", "/kubelet"], node.PodSpec()!.Items("volumes").Where(volume => volume.Has("hostPath")).Select(volume => volume.Text("hostPath", "path")));
         var probe = node.Containers().Single(container => container.Text("name") == "liveness-probe");
         Assert.Equal(("6001", "6001"), (probe.Items("env").Single(variable => variable.Text("name") == "PROBE_PORT").Text("value"), probe.Text("readinessProbe", "httpGet", "port")));
@@ -74,6 +76,9 @@ public sealed partial class ChartSpecs
         Assert.StartsWith("{{- if le (mul 2 (int .Values.bootstrapExpect)) (int .Values.hosts) }}\n{{- fail ", Repository.Read($"{Chart}/templates/objects.yaml"), StringComparison.Ordinal);
     }
 
+    [Fact(DisplayName = "The attacher of the chart goes with its value kernelNbd")]
+    public void Attacher() => Assert.Contains("{{- $attacher := ternary \"kernel-nbd\" \"fuse-loop\" .Values.kernelNbd }}\n", Repository.Read($"{Chart}/templates/objects.yaml"), StringComparison.Ordinal);
+
     private static string Sample(string value) => value switch
     {
         "Release.Namespace" => "storage",
@@ -85,10 +90,12 @@ public sealed partial class ChartSpecs
         "Values.dataDirectory" => "/srv/data",
         "Values.kubeletDirectory" => "/kubelet",
         "Values.probePort" => "6001",
+        "Values.kernelNbd" => "true",
+        "attacher" => "kernel-nbd",
         "Values.snapshotMetadataCaCert" => "QUJD",
         _ => throw new InvalidDataException($"{value} has no sample"),
     };
 
-    [GeneratedRegex("\\| replace \"(?<word>(\\\\.|[^\"\\\\])+)\" (\\(printf \"(?<format>(\\\\.|[^\"\\\\])+)\" \\$\\.(?<name>[A-Za-z.]+)\\)|\\$\\.(?<name>[A-Za-z.]+))", RegexOptions.CultureInvariant)]
+    [GeneratedRegex("\\| replace \"(?<word>(\\\\.|[^\"\\\\])+)\" (\\(printf \"(?<format>(\\\\.|[^\"\\\\])+)\" \\$\\.?(?<name>[A-Za-z.]+)\\)|\\$\\.(?<name>[A-Za-z.]+))", RegexOptions.CultureInvariant)]
     private static partial Regex Words();
 }

@@ -5,12 +5,12 @@ using YamlDotNet.Serialization;
 namespace Cluster.Tests.Unit.Deployment;
 
 /// <summary>
-/// What of kustomize docker/kubernetes uses, and nothing more: resources, patches that are merged, images, replicas, and ConfigMaps of files. An unknown key is an error, so that what is
+/// What of kustomize docker/kubernetes uses, and nothing more: resources, patches that are merged, components of such patches, images, replicas, and ConfigMaps of files. An unknown key is an error, so that what is
 /// rendered here and by `kubectl kustomize` is the same.
 /// </summary>
 internal static class Kustomize
 {
-    private static readonly string[] Keys = ["apiVersion", "kind", "resources", "patches", "images", "replicas", "configMapGenerator"];
+    private static readonly string[] Keys = ["apiVersion", "kind", "resources", "patches", "components", "images", "replicas", "configMapGenerator"];
 
     /// <summary>The objects of a directory with a kustomization, in the order of its resources.</summary>
     public static List<YamlMappingNode> Render(string directory)
@@ -24,11 +24,26 @@ internal static class Kustomize
             objects.AddRange(Directory.Exists(path) ? Render(path) : Load(path));
         }
         objects.AddRange(plan.Items("configMapGenerator").Select(generator => ConfigMap(directory, generator)));
-        foreach (var patch in plan.Items("patches").SelectMany(patch => Load(Path.Combine(directory, patch.Text("path"))))) Merge(objects.Single(one => one.Id() == patch.Id()), patch);
+        // As kustomize has it: a component changes what the resources came to, and the overlay's own patches come after it.
+        foreach (var component in plan.Texts("components")) Change(objects, Path.GetFullPath(Path.Combine(directory, component)));
+        Patch(objects, directory, plan);
         foreach (var image in plan.Items("images")) SetImage(objects, image);
         foreach (var replicas in plan.Items("replicas"))
             objects.Single(one => one.Text("kind") == "Deployment" && one.Text("metadata", "name") == replicas.Text("name")).Map("spec")!.Children["replicas"] = replicas.Children["count"];
         return objects;
+    }
+
+    private static void Change(List<YamlMappingNode> objects, string directory)
+    {
+        var component = Load(Path.Combine(directory, "kustomization.yaml")).Single();
+        Assert.Equal("Component", component.Text("kind"));
+        Assert.Empty(component.Children.Keys.Select(key => key.ToString()).Except(["apiVersion", "kind", "patches"]));
+        Patch(objects, directory, component);
+    }
+
+    private static void Patch(List<YamlMappingNode> objects, string directory, YamlMappingNode plan)
+    {
+        foreach (var patch in plan.Items("patches").SelectMany(patch => Load(Path.Combine(directory, patch.Text("path"))))) Merge(objects.Single(one => one.Id() == patch.Id()), patch);
     }
 
     public static string Write(IEnumerable<YamlMappingNode> objects, string header)

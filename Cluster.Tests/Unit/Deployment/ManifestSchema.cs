@@ -41,7 +41,7 @@ internal static class ManifestSchema
         ["DeploymentSpec"] = "replicas!:int selector!:Selector template!:Template",
         ["Template"] = "metadata!:TemplateMeta spec!:Pod",
         ["TemplateMeta"] = "labels!:{}",
-        ["Pod"] = "serviceAccountName:string automountServiceAccountToken:bool hostNetwork:bool dnsPolicy:ClusterFirst|ClusterFirstWithHostNet enableServiceLinks:bool priorityClassName:string nodeSelector!:{} "
+        ["Pod"] = "serviceAccountName:string automountServiceAccountToken:bool hostNetwork:bool hostPID:bool dnsPolicy:ClusterFirst|ClusterFirstWithHostNet enableServiceLinks:bool priorityClassName:string nodeSelector!:{} "
             + "tolerations:[Toleration] affinity:Affinity terminationGracePeriodSeconds:int securityContext:PodSecurity initContainers:[Container] containers!:[Container] volumes:[Volume]",
         ["Toleration"] = "operator:Exists|Equal key:string value:string effect:string",
         ["Affinity"] = "podAntiAffinity!:AntiAffinity",

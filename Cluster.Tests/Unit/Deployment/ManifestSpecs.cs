@@ -27,7 +27,28 @@ public sealed class ManifestSpecs
     }
 
     [Fact(DisplayName = "Every object has the fields of its kind, of the right sort, and no others")]
-    public void Objects_are_well_formed() => Assert.Empty(Manifests.All.SelectMany(ManifestSchema.Check));
+    public void Objects_are_well_formed() => Assert.Empty(Manifests.All.Concat(Manifests.Render("overlays/kernel-nbd")).SelectMany(ManifestSchema.Check));
+
+    [Fact(DisplayName = "With the kernel's NBD client only the node differs: its attacher, and the host's process namespace; what else that needs every node has")]
+    public void Kernel_nbd()
+    {
+        var with = Manifests.Render("overlays/kernel-nbd");
+        var node = with.Single(one => one.Text("kind") == "DaemonSet");
+        Assert.Equal(Manifests.All.Where(one => one.Text("kind") != "DaemonSet").Select(one => one.ToString()), with.Where(one => one != node).Select(one => one.ToString()));
+        foreach (var (pods, hostPid, attacher) in ((YamlMappingNode, string, string)[])[(node, "true", "kernel-nbd"), (Manifests.Node, "false", "fuse-loop")])
+        {
+            Assert.Equal((hostPid, "true"), (pods.PodSpec()!.Text("hostPID"), pods.PodSpec()!.Text("hostNetwork")));
+            foreach (var container in pods.Containers().Where(container => container.Text("name") is "preflight" or "myrmidon"))
+            {
+                Assert.Equal(attacher, container.Items("env").Single(variable => variable.Text("name") == "MYRMIDON_ATTACHER").Text("value"));
+                Assert.Equal("true", container.Text("securityContext", "privileged"));
+                Assert.Contains(container.Items("volumeMounts"), mount => mount.Text("mountPath") == "/dev");
+            }
+        }
+        // Nothing else of the node differs.
+        var (theirs, ours) = (node.ToString(), Manifests.Node.ToString());
+        Assert.Equal(ours.Length - "fuse-loop".Length * 2 - "false".Length, theirs.Length - "kernel-nbd".Length * 2 - "true".Length);
+    }
 
     [Theory(DisplayName = "A mistake is found: the schema can fail")]
     [InlineData("replicas: 3", "replicas: three", "replicas")]

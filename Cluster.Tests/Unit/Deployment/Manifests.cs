@@ -28,7 +28,7 @@ internal static class Manifests
     /// <summary>What is rendered, and the file that has it.</summary>
     public static IEnumerable<(string Part, string File)> Rendered =>
     [
-        ("overlays/three-nodes", $"{Folder}/rendered/three-nodes.yaml"), ("base", $"{Folder}/chart/files/base.yaml"), ("snapshots", $"{Folder}/chart/files/snapshots.yaml"),
+        ("overlays/three-nodes", $"{Folder}/rendered/three-nodes.yaml"), ("overlays/kernel-nbd", $"{Folder}/rendered/kernel-nbd.yaml"), ("base", $"{Folder}/chart/files/base.yaml"), ("snapshots", $"{Folder}/chart/files/snapshots.yaml"),
         ("group-snapshots", $"{Folder}/chart/files/group-snapshots.yaml"), ("snapshot-metadata", $"{Folder}/chart/files/snapshot-metadata.yaml"), ("monitoring", $"{Folder}/chart/files/monitoring.yaml"),
     ];
 

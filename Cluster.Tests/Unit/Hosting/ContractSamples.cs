@@ -135,5 +135,6 @@ internal static class ContractSamples
         new PlacementProtocol.Refused(RefusalKind.NotFound, "no such volume"),
         new DiskProtocol.Drain(Store, true),
         new DiskProtocol.Disk(Report.Disks[0]),
+        new NodeProtocol.Doubted(Node),
     ];
 }

@@ -1,0 +1,56 @@
+using System.Collections.Concurrent;
+using System.Diagnostics;
+using Akka.Actor;
+using Cluster.Messages.Model;
+using Cluster.Messages.Protocol;
+using Microsoft.Extensions.Logging;
+
+namespace Cluster.Node.Hosting.Volumes;
+
+/// <summary>
+/// Whoever waits for a node in vain says so here: all nodes then look whether they hear its I/O loop (<c>MeshNode.Doubt</c>), and those that do not hear it act as if it had been silent
+/// for longer: they take its volumes over (<c>ClaimMachine</c>), or take its copies out (R7). Only when that begins is decided here, never who may write. Any thread.
+/// </summary>
+/// <param name="look">Has this node look.</param>
+/// <param name="others">The other nodes, each as a way to its <see cref="DoubtActor"/>.</param>
+/// <param name="nameOf">For people.</param>
+internal sealed partial class NodeDoubts(Action<NodeId> look, Func<IEnumerable<(NodeId Node, ICanTell Way)>> others, Func<NodeId, string> nameOf, ILogger<NodeDoubts> logger)
+{
+    /// <summary>Without an answer for so long a node is doubted.</summary>
+    public static readonly TimeSpan After = TimeSpan.FromMilliseconds(300);
+
+    /// <summary>Of one node at most one doubt is told in this time, whoever waits for it.</summary>
+    private static readonly TimeSpan Every = TimeSpan.FromMilliseconds(300);
+
+    private readonly ConcurrentDictionary<NodeId, long> _told = new();
+    private long _count;
+
+    /// <summary>Doubts that were told.</summary>
+    public long Told => Interlocked.Read(ref _count);
+
+    public void Tell(NodeId node)
+    {
+        var now = Stopwatch.GetTimestamp();
+        var last = _told.GetOrAdd(node, long.MinValue);
+        if (last != long.MinValue && Stopwatch.GetElapsedTime(last, now) < Every) return;
+        if (!_told.TryUpdate(node, now, last)) return;
+        Interlocked.Increment(ref _count);
+        LogDoubts(nameOf(node));
+        look(node);
+        foreach (var (other, way) in others())
+        {
+            if (other != node) way.Tell(new NodeProtocol.Doubted(node), ActorRefs.NoSender);
+        }
+    }
+
+    [LoggerMessage(Level = LogLevel.Debug, Message = "node {Node} is waited for: all look whether they hear it")]
+    private partial void LogDoubts(string node);
+}
+
+/// <summary>Takes the doubts of other nodes to this one's loop. One per node.</summary>
+public sealed class DoubtActor : ReceiveActor
+{
+    public const string Name = "doubts";
+
+    public DoubtActor(Action<NodeId> look) => Receive<NodeProtocol.Doubted>(doubted => look(doubted.Node));
+}
