@@ -308,7 +308,6 @@ internal sealed class SimNode : IReplicaEffects
         if (header.Kind != FrameKind.Presented)
         {
             var kind = header.Kind == FrameKind.SessionOpen ? FrameKind.SessionOpened
-
                 : header.Kind == FrameKind.ClientRead ? FrameKind.ClientReadReply
                 : header.Kind == FrameKind.ClientReadCached ? FrameKind.ClientReadCachedReply : FrameKind.ClientAck;
             from.Send(FrameHeader.Of(kind, header.Volume, header.Epoch, header.RequestId, header.Argument, IoStatus.NotOwner), new byte[24]);
