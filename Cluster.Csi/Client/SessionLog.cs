@@ -44,4 +44,8 @@ internal static partial class SessionLog
         Message = "Volume {Volume}: every copy lost its power; the session {Session} of node {Node} presents {Writes} writes that it was answered, from above "
             + "sequence {Left} up to {Seen}")]
     public static partial void Presented(ILogger logger, string volume, string node, string session, int writes, ulong left, ulong seen);
+
+    [LoggerMessage(EventId = 2010, Level = LogLevel.Information,
+        Message = "Volume {Volume}: node {Node} {What} what it reads (label cache), and asks the owner {Owner} whether it is the same")]
+    public static partial void Caches(ILogger logger, string volume, string node, string what, string owner);
 }

@@ -69,6 +69,9 @@ internal sealed class SessionRequest
     public uint DescriptorCount;
     public uint PayloadLength;
 
+    /// <summary>Reads of volumes with the label cache: what is here of the blocks. Made once, and kept for later requests.</summary>
+    public KnownBlocks? Known;
+
     /// <summary>What it counts against <see cref="Limits.SessionBytesMax"/>.</summary>
     public long OutstandingBytes;
     /// <summary>Times it was sent again after a lost owner.</summary>
@@ -83,8 +86,17 @@ internal sealed class SessionRequest
     /// <summary>It was handed to a link: it may have been applied.</summary>
     public bool Sent;
 
+    /// <summary>It is sent again as a read like any other.</summary>
+    public void ForgetKnown()
+    {
+        if (Kind != FrameKind.ClientReadCached) return;
+        Known!.Release();
+        Kind = FrameKind.ClientRead;
+    }
+
     public void Reset()
     {
+        ForgetKnown();
         (Id, Kind, Range, ExpectedSequence) = (0, FrameKind.Invalid, default, 0);
         (RecordKind, RecordFlags) = (RecordKind.Invalid, RecordFlags.None);
         (Operation, Edit, FromBytes, ToBytes) = (null, null, 0, 0);

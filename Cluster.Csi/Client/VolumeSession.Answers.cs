@@ -34,7 +34,7 @@ public sealed partial class VolumeSession
             case FrameKind.ClientCommitted:
                 OnCommitted(in header, body);
                 break;
-            case FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientStatusReply:
+            case FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientReadCachedReply or FrameKind.ClientStatusReply:
                 OnAnswer(in header, body);
                 break;
         }
@@ -74,7 +74,7 @@ public sealed partial class VolumeSession
             case FrameKind.ClientAck:
                 OnAck(request, header.Status, body);
                 break;
-            case FrameKind.ClientReadReply:
+            case FrameKind.ClientReadReply or FrameKind.ClientReadCachedReply:
                 OnReadReply(request, header.Status, body);
                 break;
             default:
@@ -153,6 +153,7 @@ public sealed partial class VolumeSession
     private static FrameKind AnswerTo(FrameKind kind) => kind switch
     {
         FrameKind.ClientRead => FrameKind.ClientReadReply,
+        FrameKind.ClientReadCached => FrameKind.ClientReadCachedReply,
         FrameKind.ClientStatus => FrameKind.ClientStatusReply,
         _ => FrameKind.ClientAck,
     };
@@ -204,13 +205,16 @@ public sealed partial class VolumeSession
             status = request.Edit is { } target ? DecodeEdit(request, target, body, out sequence) : DecodeRead(request, body);
             if (status == IoStatus.Malformed)
             {
-                LoseMalformed(FrameKind.ClientReadReply);
+                LoseMalformed(AnswerTo(request.Kind));
                 return;
             }
         }
         if (status == IoStatus.BadChecksum && ++request.BadReads < ClientLimits.ReadAttemptsMax)
         {
             SessionLog.BadBlock(_logger, Info.FullName, _gateway.NodeName, request.Range.First, status.ToString(), request.BadReads);
+            // It may have been read here.
+            _cached.Drop(request.Range);
+            request.ForgetKnown();
             Send(request);
             return;
         }
@@ -221,7 +225,7 @@ public sealed partial class VolumeSession
     }
 
     /// <summary>
-    /// Body: ReadDescriptor × count, then the encoded blocks. Blocks that the request covers whole are decoded where they belong.
+    /// Body: ReadDescriptor × count, then the encoded blocks, but for those that are known here. Blocks that the request covers whole are decoded where they belong.
     /// </summary>
     private IoStatus DecodeRead(SessionRequest request, ReadOnlySpan<byte> body)
     {
@@ -239,6 +243,13 @@ public sealed partial class VolumeSession
             var encoded = body.Slice(at, descriptor.Length);
             at += descriptor.Length;
             var number = request.Range.First + (uint)index;
+            if (read.IsSame)
+            {
+                if (request.Kind != FrameKind.ClientReadCached || !request.Known!.TryGet(index, read.Sequence, out read, out encoded)) return IoStatus.Malformed;
+                descriptor = read.Block;
+                _cached.CountHit(encoded.Length);
+            }
+            else if (_cached.IsOn) _cached.Put(number, in read, encoded);
             var status = DecodeInto(descriptor, number, encoded, request.FromBytes, data);
             if (status != IoStatus.Ok) return status;
         }

@@ -169,6 +169,9 @@ public sealed partial class VolumeSession
         SizeBytes = opened.SizeBytes;
         ReadOnly = opened.ReadOnly;
         _compress = opened.Compression;
+        var wasOn = _cached.IsOn;
+        _cached.Begin(opened.Epoch, opened.Caches && _link is { } link && link.Peer != _gateway.Node);
+        if (wasOn != _cached.IsOn) SessionLog.Caches(_logger, Info.FullName, _gateway.NodeName, _cached.IsOn ? "keeps" : "no longer keeps", _link?.Peer.ToString() ?? "");
         if (opened.HoldMs is > 0 and <= int.MaxValue) _holdMs = (int)opened.HoldMs;
     }
 
@@ -187,6 +190,7 @@ public sealed partial class VolumeSession
                 _readyEdits.Enqueue(edit);
                 continue;
             }
+            request.ForgetKnown();
             request.Attempts++;
             replayed++;
             Statistics.AddReplayed();

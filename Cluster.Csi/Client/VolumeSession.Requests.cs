@@ -71,6 +71,7 @@ public sealed partial class VolumeSession
         (request.FromBytes, request.ToBytes) = (operation.CursorBytes, end);
         request.OutstandingBytes = (long)request.Range.Count << Limits.BlockBytesLog2;
         operation.CursorBytes = end;
+        if (_cached.IsOn && _cached.Find(request.Range, request.Known ??= new KnownBlocks())) request.Kind = FrameKind.ClientReadCached;
         Issue(request);
     }
 
@@ -173,6 +174,7 @@ public sealed partial class VolumeSession
         Invariant.That(slot is null, "the session's window of request ids overflowed");
         slot = request;
         request.SampledAt = Loop.Stages.Sample();
+        if (request.Kind == FrameKind.ClientWrite && _cached.IsOn) _cached.Drop(request.Range);
         _outstandingBytes += request.OutstandingBytes;
         Send(request);
     }
@@ -185,6 +187,11 @@ public sealed partial class VolumeSession
         {
             case FrameKind.ClientWrite:
                 SendRecord(header, request);
+                break;
+            case FrameKind.ClientReadCached:
+                var body = request.Known!.Encode(_session, request.Range);
+                _link!.Send(header, body);
+                body.Release();
                 break;
             case FrameKind.ClientFlush:
                 _link!.Send(header, new ClientFlushBody(_session, _answeredBelow).Encode(_small));

@@ -54,10 +54,14 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     /// <summary>Of an encrypted volume; its maker disposes of it.</summary>
     private readonly BlockCipher? _cipher;
 
+    /// <summary>Off, and empty, unless the owner says otherwise.</summary>
+    private readonly CachedVolume _cached;
+
     internal VolumeSession(
         VolumeInfo info, IOwnerGateway gateway, ILogger logger, Action<VolumeSession> onClosed, KeptBudget budget, Action<long, long>? onFound = null,
-        BlockCipher? cipher = null)
+        BlockCipher? cipher = null, ReadCache? cache = null)
     {
+        _cached = new CachedVolume(cache ?? new ReadCache(0));
         (Info, _gateway, _logger, _onClosed, _onFound, _cipher) = (info, gateway, logger, onClosed, onFound, cipher);
         Loop = gateway.LoopOf(info.Id);
         SizeBytes = info.SizeBytes;
@@ -81,6 +85,8 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     public bool ReadOnly { get; private set; }
 
     public SessionId Session => _session;
+
+    internal CachedVolume Cached => _cached;
 
     /// <summary>Any thread.</summary>
     public SessionStatistics Statistics { get; } = new();
@@ -326,6 +332,7 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
         while (_first is { } operation) GiveUp(operation, status);
         ForgetAll();
         DropKept();
+        _cached.Clear();
         AnswerWaiters(status, reason);
         CancelTimers();
         CloseIfUnused();
@@ -341,6 +348,7 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
         CancelTimers();
         ForgetAll();
         DropKept();
+        _cached.Clear();
         AnswerWaiters(IoStatus.Offline, $"the volume {Info.FullName} was closed while it was being opened");
         _onClosed(this);
     }

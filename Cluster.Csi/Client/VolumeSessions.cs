@@ -23,6 +23,9 @@ public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers
     /// <summary>What the sessions keep together (R13).</summary>
     public KeptBudget Kept { get; } = new(keptBytesMax);
 
+    /// <summary>Of the volumes with the label cache.</summary>
+    public ReadCache Cache { get; init; } = new(0);
+
     /// <summary>The cipher of a volume's next session; null: it is not encrypted. Whoever makes it disposes of it. Nobody has keys yet.</summary>
     internal Func<VolumeInfo, BlockCipher?>? CipherOf { get; init; }
 
@@ -140,7 +143,7 @@ public sealed class VolumeSessions(IOwnerGateway gateway, ILoggerFactory loggers
             isNew = false;
             if (_sessions.TryGetValue(info.Id, out var session) && !session.IsOver) return session;
             isNew = true;
-            session = new VolumeSession(info, gateway, _logger, OnClosed, Kept, onFound, CipherOf?.Invoke(info));
+            session = new VolumeSession(info, gateway, _logger, OnClosed, Kept, onFound, CipherOf?.Invoke(info), Cache);
             _sessions[info.Id] = session;
             return session;
         }

@@ -45,6 +45,12 @@ public sealed record VolumeSpec(
     /// <summary>Looked up anew each time.</summary>
     public bool FollowsFrontEnd => Labels.GetValueOrDefault(LocalityLabel) != LocalityOff;
 
+    /// <summary>"on": front ends on nodes without the owner keep what they read.</summary>
+    public const string CacheLabel = "myrmidon.dev/cache";
+
+    /// <summary>Looked up anew each time.</summary>
+    public bool Caches => Labels.GetValueOrDefault(CacheLabel) == "on";
+
     public ulong SizeBlocks => (SizeBytes + Limits.BlockBytes - 1) >> Limits.BlockBytesLog2;
 
     /// <summary>Copies that must be in sync before a write is acknowledged (R7).</summary>

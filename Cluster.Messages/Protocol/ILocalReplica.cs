@@ -34,7 +34,8 @@ public interface ILocalReplica
     ulong SequenceOf(ulong block);
 
     /// <summary>Committed blocks; answered by <see cref="ILocalReads.OnLocalRead"/>, at once or later.</summary>
-    void Read(BlockRange range, ILocalReads reads, ulong token);
+    /// <param name="known">Per block the sequence of what the reader has, 0: nothing; those that are the same are not read.</param>
+    void Read(BlockRange range, ILocalReads reads, ulong token, ReadOnlySpan<ulong> known = default);
 
     /// <summary>Runs of the range that do or do not hold data; answers the block up to which it looked.</summary>
     ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents);

@@ -53,16 +53,20 @@ public readonly record struct BlockDescriptor(BlockEncoding Encoding, ushort Len
 /// One block of a read's answer. 24 bytes: the block's descriptor, then the sequence that wrote it (u64; 0 = never written). A block of
 /// encoding Zero has no bytes.
 /// </summary>
-public readonly record struct ReadDescriptor(BlockDescriptor Block, ulong Sequence)
+/// <param name="IsSame">In ClientReadCachedReply only: the front end has it, of that sequence. The descriptor is zero but for its second byte, which is 1, and there are no bytes.</param>
+public readonly record struct ReadDescriptor(BlockDescriptor Block, ulong Sequence, bool IsSame = false)
 {
     public const int SizeBytes = 24;
+
+    public static ReadDescriptor Same(ulong sequence) => new(default, sequence, IsSame: true);
 
     public void Write(Span<byte> to)
     {
         Block.Write(to);
+        if (IsSame) to[1] = 1;
         BinaryPrimitives.WriteUInt64LittleEndian(to[16..], Sequence);
     }
 
     public static ReadDescriptor Read(ReadOnlySpan<byte> from) =>
-        new(BlockDescriptor.Read(from), BinaryPrimitives.ReadUInt64LittleEndian(from[16..]));
+        new(BlockDescriptor.Read(from), BinaryPrimitives.ReadUInt64LittleEndian(from[16..]), from[1] == 1);
 }

@@ -9,8 +9,8 @@ namespace Cluster.Messages.Wire;
 /// </summary>
 public sealed unsafe class BufferPool
 {
-    /// <summary>Classes fit one encoded block with its headers, a few blocks, and whole records of 16, 32 and 64 blocks.</summary>
-    private static readonly int[] ClassBytes = [512, 4608, 8192, 20480, 36864, 73728, 139264, 278528, 1 << 20];
+    /// <summary>Classes fit one encoded block, without and with its headers, a few blocks, and whole records of 16, 32 and 64 blocks.</summary>
+    private static readonly int[] ClassBytes = [512, 4096, 4608, 8192, 20480, 36864, 73728, 139264, 278528, 1 << 20];
 
     public const long KeptBytesMax = 64L << 20;
 

@@ -29,10 +29,16 @@ public readonly record struct SessionOpenBody(SessionId Session, ulong AnsweredB
     }
 }
 
-/// <summary>Owner to front end: the session may send I/O. 24 bytes: size u64 | epoch u64 | hold ms u32 | compression u8 | read only u8 | zero u16.</summary>
-public readonly record struct SessionOpenedBody(ulong SizeBytes, ulong Epoch, uint HoldMs, bool Compression, bool ReadOnly)
+/// <summary>
+/// Owner to front end: the session may send I/O. 24 bytes: size u64 | epoch u64 | hold ms u32 | compression u8 | read only u8 | flags u16: 1 = Caches. Versions before this one take nothing but 0
+/// for the flags, and are sent nothing else.
+/// </summary>
+/// <param name="Caches">The front end may keep what it reads, and say so when it reads again (ClientReadCached). Only over links of <see cref="MeshFeatures.CachedReads"/>.</param>
+public readonly record struct SessionOpenedBody(ulong SizeBytes, ulong Epoch, uint HoldMs, bool Compression, bool ReadOnly, bool Caches = false)
 {
     public const int EncodedBytes = 24;
+
+    private const ushort CachesFlag = 1;
 
     public ReadOnlySpan<byte> Encode(Span<byte> to)
     {
@@ -42,7 +48,7 @@ public readonly record struct SessionOpenedBody(ulong SizeBytes, ulong Epoch, ui
         writer.U32(HoldMs);
         writer.Bool(Compression);
         writer.Bool(ReadOnly);
-        writer.U16(0);
+        writer.U16(Caches ? CachesFlag : (ushort)0);
         return to[..writer.Length];
     }
 
@@ -50,7 +56,9 @@ public readonly record struct SessionOpenedBody(ulong SizeBytes, ulong Epoch, ui
     {
         var reader = new BodyReader(from);
         body = new SessionOpenedBody(reader.U64(), reader.U64(), reader.U32(), reader.Bool(), reader.Bool());
-        return reader.U16() == 0 && reader.AtEnd;
+        var flags = reader.U16();
+        body = body with { Caches = flags == CachesFlag };
+        return flags <= CachesFlag && reader.AtEnd;
     }
 }
 
@@ -72,6 +80,40 @@ public readonly record struct ClientReadBody(SessionId Session, BlockRange Range
         var reader = new BodyReader(from);
         body = new ClientReadBody(reader.Session(), new BlockRange(reader.U64(), reader.U32()));
         return reader.U32() == 0 && reader.AtEnd && body.Range.First <= Limits.BlockIndexMax;
+    }
+}
+
+/// <summary>
+/// Read by a front end that has some of the blocks: ClientReadBody, then per block the sequence u64 of what it has, 0 = nothing. At most RecordBlocksMax blocks: 544 bytes. The sequences are those of the
+/// frame's epoch: in any other they say nothing.
+/// </summary>
+public readonly record struct CachedReadBody(ClientReadBody Read)
+{
+    private const int SequenceBytes = sizeof(ulong);
+
+    private const int FixedBytes = 32;
+
+    public static int EncodedBytes(uint blocks) => FixedBytes + ((int)blocks * SequenceBytes);
+
+    /// <param name="sequences">One per block.</param>
+    public ReadOnlySpan<byte> Encode(Span<byte> to, ReadOnlySpan<ulong> sequences)
+    {
+        Read.Encode(to);
+        var writer = new BodyWriter(to[FixedBytes..]);
+        foreach (var sequence in sequences) writer.U64(sequence);
+        return to[..(FixedBytes + writer.Length)];
+    }
+
+    /// <param name="sequences">Room for RecordBlocksMax; the first, as many as there are blocks, are set.</param>
+    public static bool TryDecode(ReadOnlySpan<byte> from, Span<ulong> sequences, out CachedReadBody body)
+    {
+        body = default;
+        if (from.Length < FixedBytes || !ClientReadBody.TryDecode(from[..FixedBytes], out var read)) return false;
+        body = new CachedReadBody(read);
+        if (read.Range.Count is 0 or > Limits.RecordBlocksMax) return false;
+        var reader = new BodyReader(from[FixedBytes..]);
+        for (var index = 0; index < (int)read.Range.Count; index++) sequences[index] = reader.U64();
+        return reader.AtEnd;
     }
 }
 

@@ -41,6 +41,10 @@ public enum FrameKind : byte
     Present = 22,
     /// <summary>Front end to owner, before the session is open. Body: record with the sequence that it had. Not answered by itself.</summary>
     Presented = 23,
+    /// <summary>A read by a front end that has some of the blocks. Body: <see cref="CachedReadBody"/>. To owners that said so only (<see cref="SessionOpenedBody.Caches"/>).</summary>
+    ClientReadCached = 24,
+    /// <summary>Answer to ClientReadCached. As ClientReadReply; of a block that the front end has as it is there are no bytes (<see cref="ReadDescriptor.IsSame"/>).</summary>
+    ClientReadCachedReply = 25,
 
     // Owner to replica and back. Epoch is the owner's; Argument is the commit watermark on every frame from the owner (R4).
     /// <summary>Body: <see cref="PromiseBody"/>.</summary>

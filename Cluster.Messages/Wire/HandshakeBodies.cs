@@ -10,8 +10,11 @@ namespace Cluster.Messages.Wire;
 /// refused.</param>
 public readonly record struct MeshFeatures(ulong Compat, ulong ReadOnlyCompat, ulong Incompat)
 {
-    /// <summary>What this version has: nothing beyond the base format.</summary>
-    public static readonly MeshFeatures Current;
+    /// <summary>Of Compat: its front ends know <see cref="SessionOpenedBody.Caches"/>, and may send ClientReadCached to owners that say so.</summary>
+    public const ulong CachedReads = 1;
+
+    /// <summary>What this version has.</summary>
+    public static readonly MeshFeatures Current = new(CachedReads, 0, 0);
 }
 
 /// <summary>

@@ -16,6 +16,9 @@ public interface IFrameLink
 
     bool IsUp { get; }
 
+    /// <summary>Bits of <see cref="MeshFeatures.Compat"/> that both ends have. None within a process, where all of them concern what is sent between nodes.</summary>
+    ulong CompatFeatures => 0;
+
     /// <summary>Bytes queued towards the peer; senders of bulk stop above their own bound.</summary>
     long QueuedBytes { get; }
 

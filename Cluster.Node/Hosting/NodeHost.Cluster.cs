@@ -108,8 +108,9 @@ public sealed partial class NodeHost
     private (OwnerGateway Gateway, NbdServer Server, VolumeSessions Sessions) StartNbd(VolumeRuntime runtime, NodeActors actors, Catalogue catalogue, NodeDoubts doubts)
     {
         var gateway = new OwnerGateway(runtime, catalogue, () => actors.Volumes, doubts.Tell);
-        var sessions = new VolumeSessions(gateway, _loggers, runtime.Failovers.CountFrontEnd, _plan.KeptBytes);
+        var sessions = new VolumeSessions(gateway, _loggers, runtime.Failovers.CountFrontEnd, _plan.KeptBytes) { Cache = new ReadCache(_plan.ReadCacheBytes) };
         runtime.Failovers.Expose(sessions.Kept);
+        ReadCacheMetrics.Expose(_metrics, sessions.Cache);
         var options = new NbdOptions(ConnectionsMax: _plan.ConnectionsMax, BytesMax: _plan.FrontEndBytes, ReceiveBytes: _plan.ReceiveBytes) { ConnectionBytesMax = _plan.ConnectionBytes, HasLimit = _plan.LimitBytes > 0 };
         if (options.HasLimit) options = options with { IsMemoryTight = () => BufferPool.Shared.IsTight };
         var server = new NbdServer(options, gateway, sessions, _loggers);
@@ -122,7 +123,7 @@ public sealed partial class NodeHost
             throw new NodeStartException($"NBD can't listen on port {_options.NbdPort} (myrmidon.nbd-port): {e.Message}", e);
         }
         StageMetrics.Expose(_metrics, server.Statistics);
-        MemoryMetrics.Expose(_metrics, _plan, server, sessions.Kept, runtime);
+        MemoryMetrics.Expose(_metrics, _plan, server, sessions, runtime);
         Nbd = server.EndPoint;
         _parts.Add("the NBD server", server.Stop);
         _health.Report("nbd", HealthState.Healthy);

@@ -121,7 +121,7 @@ internal sealed class MeshConnection : ISocketEvents, IFrameSink
         _node.TakeDownLinkOf(Peer, $"{Peer.Info.Name} made a new connection");
         var welcome = _node.Identity.Hello(hello.Sender, probe: false);
         SendHandshake(FrameKind.Welcome, welcome.Encode(stackalloc byte[HelloBody.EncodedBytesMax]));
-        BecomeLink(hello.Name, version);
+        BecomeLink(in hello, version);
     }
 
     private void OnWelcome(in HelloBody welcome)
@@ -131,13 +131,14 @@ internal sealed class MeshConnection : ISocketEvents, IFrameSink
             (reason, text, version) = MeshHandshake.Refuse(RefuseReason.WrongReceiver, _node.Identity, in welcome, "answers",
                 $"looked for {Peer.Info.Name} ({Peer.Info.Node})");
         if (reason != RefuseReason.None) Refuse(reason, text);
-        else BecomeLink(welcome.Name, version);
+        else BecomeLink(in welcome, version);
     }
 
-    private void BecomeLink(string name, byte version)
+    private void BecomeLink(in HelloBody other, byte version)
     {
         _deadline.Cancel();
-        Link = new MeshLink(_socket!, Peer!.Info.Node, name, version, _node.Loop.FreshNowMs(), _node.Loop.Stages);
+        Link = new MeshLink(_socket!, Peer!.Info.Node, other.Name, version, _node.Loop.FreshNowMs(), _node.Loop.Stages,
+            other.Features.Compat & _node.Identity.Features.Compat);
         _node.OnHandshakeDone(this);
     }
 

@@ -16,8 +16,9 @@ public sealed class MeshLink : IFrameLink
     private long _pingSentMs;
     private bool _down;
 
-    internal MeshLink(ILoopSocket socket, NodeId peer, string peerName, byte version, long nowMs, LoopStages stages)
+    internal MeshLink(ILoopSocket socket, NodeId peer, string peerName, byte version, long nowMs, LoopStages stages, ulong compatFeatures = 0)
     {
+        CompatFeatures = compatFeatures;
         _copies = new CopyTimer(stages);
         (_socket, Peer, PeerName, Version, Generation, UpSinceMs) = (socket, peer, peerName, version, LinkGeneration.Next(), nowMs);
         ReceivedMs = nowMs;
@@ -29,6 +30,8 @@ public sealed class MeshLink : IFrameLink
 
     /// <summary>Mesh version in use: the highest that both sides speak.</summary>
     public byte Version { get; }
+
+    public ulong CompatFeatures { get; }
 
     public ulong Generation { get; }
 

@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 
@@ -32,39 +33,65 @@ public sealed partial class VolumeMachine
 
     private void OnClientRead(ClientRoute from, in FrameHeader frame, ReadOnlySpan<byte> body)
     {
-        if (!ClientReadBody.TryDecode(body, out var read))
-        {
-            from.Send(FrameKind.ClientReadReply, Volume, _epoch, frame.RequestId, IoStatus.Malformed, default);
-            return;
-        }
+        if (ClientReadBody.TryDecode(body, out var read)) OnRead(from, frame.RequestId, in read, FrameKind.ClientReadReply, default);
+        else from.Send(FrameKind.ClientReadReply, Volume, _epoch, frame.RequestId, IoStatus.Malformed, default);
+    }
+
+    /// <summary>
+    /// The front end has some of the blocks. It is a read like any other (R11, R16, R17), of which the bytes are left out that it has: those of a sequence that the committed map has still, as of the moment at
+    /// which the bytes would be read. A sequence means the same content only within one epoch, so that what it has of another one counts for nothing (docs/adr/0018-a-read-cache-that-asks.md).
+    /// </summary>
+    private void OnClientReadCached(ClientRoute from, in FrameHeader frame, ReadOnlySpan<byte> body)
+    {
+        Span<ulong> sequences = stackalloc ulong[Limits.RecordBlocksMax];
+        if (CachedReadBody.TryDecode(body, sequences, out var cached))
+            OnRead(from, frame.RequestId, cached.Read, FrameKind.ClientReadCachedReply, frame.Epoch == _epoch ? sequences[..(int)cached.Read.Range.Count] : default);
+        else from.Send(FrameKind.ClientReadCachedReply, Volume, _epoch, frame.RequestId, IoStatus.Malformed, default);
+    }
+
+    /// <param name="known">Per block the sequence of what the front end has; empty: nothing.</param>
+    private void OnRead(ClientRoute from, ulong requestId, in ClientReadBody read, FrameKind reply, ReadOnlySpan<ulong> known)
+    {
         var status = AdmitRead(from, in read);
         // Before the volume's limits are asked: what is sent back has not been paid for.
         if (status == IoStatus.Ok && MustWaitForMemory())
         {
             _effects.OnRefusedForMemory();
-            from.Send(FrameKind.ClientReadReply, Volume, _epoch, frame.RequestId, IoStatus.Busy, default);
+            from.Send(reply, Volume, _epoch, requestId, IoStatus.Busy, default);
             return;
         }
         // One that is too large is refused, and paid for by nobody.
-        if (status != IoStatus.Ok || read.Range.Count > Limits.RecordBlocksMax || Passes(ChargeOf(in read))) StartRead(from, frame.RequestId, read);
-        else if (!Throttle(read.Session, new Throttled(from, frame.RequestId, default, null, read, ChargeOf(in read), _effects.NowMs)))
-            from.Send(FrameKind.ClientReadReply, Volume, _epoch, frame.RequestId, IoStatus.Busy, default);
+        if (status != IoStatus.Ok || read.Range.Count > Limits.RecordBlocksMax || Passes(ChargeOf(in read))) StartRead(from, requestId, read, reply, known);
+        else if (!ThrottleRead(from, requestId, in read, reply, known)) from.Send(reply, Volume, _epoch, requestId, IoStatus.Busy, default);
     }
 
-    private void StartRead(ClientRoute from, ulong requestId, in ClientReadBody read)
+    private bool ThrottleRead(ClientRoute from, ulong requestId, in ClientReadBody read, FrameKind reply, ReadOnlySpan<ulong> known)
+    {
+        IoBuffer? kept = null;
+        if (!known.IsEmpty)
+        {
+            kept = BufferPool.Shared.Rent(known.Length * sizeof(ulong));
+            MemoryMarshal.AsBytes(known).CopyTo(kept.Span);
+        }
+        var waits = Throttle(read.Session, new Throttled(from, requestId, default, null, read, ChargeOf(in read), _effects.NowMs, reply, kept));
+        if (!waits) kept?.Release();
+        return waits;
+    }
+
+    private void StartRead(ClientRoute from, ulong requestId, in ClientReadBody read, FrameKind reply, ReadOnlySpan<ulong> known)
     {
         var status = from.Link is null ? IoStatus.Offline : AdmitRead(from, in read);
         if (status == IoStatus.Ok && read.Range.Count > Limits.RecordBlocksMax) status = IoStatus.OutOfRange;
         if (status == IoStatus.Ok && (_reads.Count + _heldReads.Count >= ReadsMax || _effects.Local is null)) status = IoStatus.Busy;
         if (status != IoStatus.Ok)
         {
-            from.Send(FrameKind.ClientReadReply, Volume, _epoch, requestId, status, default);
+            from.Send(reply, Volume, _epoch, requestId, status, default);
             return;
         }
         var token = ++_readToken;
-        _reads.Add(token, new ReadInFlight(from, requestId, read.Session, read.Range, FrameKind.ClientReadReply));
+        _reads.Add(token, new ReadInFlight(from, requestId, read.Session, read.Range, reply));
         _localReads ??= new LocalReads(this);
-        _effects.Local!.Read(read.Range, _localReads, token);
+        _effects.Local!.Read(read.Range, _localReads, token, known);
     }
 
     /// <summary>The answer takes memory until its front end has it. One at a time is always given.</summary>

@@ -52,6 +52,7 @@ public sealed partial class VolumeMachine
             case FrameKind.ClientWrite: OnClientWrite(from, in header, body, buffer!); break;
             case FrameKind.ClientFlush: OnClientFlush(from, in header, body); break;
             case FrameKind.ClientRead: OnClientRead(from, in header, body); break;
+            case FrameKind.ClientReadCached: OnClientReadCached(from, in header, body); break;
             case FrameKind.ClientStatus: OnClientStatus(from, in header, body); break;
             default: throw new InvariantException($"a frame of kind {header.Kind} was routed to an owner");
         }
@@ -240,7 +241,8 @@ public sealed partial class VolumeMachine
     private void SendVolume(ClientRoute to, FrameKind kind, ulong requestId, IoStatus status)
     {
         Span<byte> body = stackalloc byte[SessionOpenedBody.EncodedBytes];
-        var volume = new SessionOpenedBody(Spec.SizeBytes, _epoch, (uint)Spec.HoldMs, Spec.Compression, false);
+        var caches = Spec.Caches && to.Link is { } link && (link.CompatFeatures & MeshFeatures.CachedReads) != 0;
+        var volume = new SessionOpenedBody(Spec.SizeBytes, _epoch, (uint)Spec.HoldMs, Spec.Compression, false, caches);
         to.Send(kind, Volume, _epoch, requestId, status, volume.Encode(body));
     }
 }

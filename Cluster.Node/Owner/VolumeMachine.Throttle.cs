@@ -1,3 +1,4 @@
+using System.Runtime.InteropServices;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Messages.Wire;
@@ -35,8 +36,11 @@ public sealed partial class VolumeMachine
 
     /// <param name="Buffer">A write's, with one reference; null: a read.</param>
     /// <param name="ChargedBytes">What it counts for.</param>
+    /// <param name="Reply">What answers it, if it is a read.</param>
+    /// <param name="Known">Of a read by a front end that keeps blocks: which it has. With one reference, handed over.</param>
     private readonly record struct Throttled(
-        ClientRoute From, ulong RequestId, RecordHeader Record, IoBuffer? Buffer, ClientReadBody Read, long ChargedBytes, long SinceMs);
+        ClientRoute From, ulong RequestId, RecordHeader Record, IoBuffer? Buffer, ClientReadBody Read, long ChargedBytes, long SinceMs,
+        FrameKind Reply = FrameKind.Invalid, IoBuffer? Known = null);
 
     /// <summary>Requests that wait for the volume's limits.</summary>
     public int ThrottledNow => _throttled;
@@ -107,7 +111,8 @@ public sealed partial class VolumeMachine
     {
         if (request.Buffer is not { } buffer)
         {
-            StartRead(request.From, request.RequestId, request.Read);
+            StartRead(request.From, request.RequestId, request.Read, request.Reply, request.Known is { } known ? MemoryMarshal.Cast<byte, ulong>(known.Span) : default);
+            request.Known?.Release();
             return;
         }
         var record = request.Record;
@@ -131,6 +136,7 @@ public sealed partial class VolumeMachine
         {
             LeaveThrottled(in request);
             request.Buffer?.Release();
+            request.Known?.Release();
         }
         for (var left = _turns.Count; left > 0; left--)
         {

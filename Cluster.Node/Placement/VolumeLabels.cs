@@ -61,6 +61,7 @@ public static class VolumeLabels
             (p, v) => Duration(v) is { } time && time <= TimeSpan.FromHours(1) ? p with { Burst = time } : null),
         [MultiWriter] = new("on or off", (p, v) => OnOff(v) is null ? null : p),
         [VolumeSpec.LocalityLabel] = new("preferred or off", ReadLocality),
+        [VolumeSpec.CacheLabel] = new("on or off", (p, v) => OnOff(v) is null ? null : p),
         [Prefix + "sync"] = new("none", (_, _) => null, IsHonoured: false),
     }.ToFrozenDictionary(StringComparer.Ordinal);
 

@@ -83,18 +83,22 @@ internal sealed class PagedRead(BlockStore store) : IPagesLoaded
     private BlockRange _range;
     private IReadCompletion? _completion;
     private ulong _token;
+    private ulong[] _known = [];
+    private int _knownCount;
 
-    public PagedRead Prepare(VolumeStore volume, long position, BlockRange range, IReadCompletion completion, ulong token)
+    public PagedRead Prepare(VolumeStore volume, long position, BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known)
     {
-        (_volume, _map, _position, _range, _completion, _token) = (volume, volume.Map, position, range, completion, token);
+        (_volume, _map, _position, _range, _completion, _token, _knownCount) = (volume, volume.Map, position, range, completion, token, known.Length);
+        if (known.Length > _known.Length) _known = new ulong[Limits.RecordBlocksMax];
+        known.CopyTo(_known);
         return this;
     }
 
     public void OnPagesLoaded()
     {
-        var (volume, map, position, range, completion, token) = (_volume!, _map, _position, _range, _completion!, _token);
+        var (volume, map, completion) = (_volume!, _map!, _completion!);
         (_volume, _map, _completion) = (null, null, null);
+        volume.ReadLoaded(map, _position, _range, completion, _token, _known.AsSpan(0, _knownCount));
         store.Return(this);
-        volume.ReadLoaded(map!, position, range, completion, token);
     }
 }

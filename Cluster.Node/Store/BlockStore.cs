@@ -13,6 +13,7 @@ public sealed partial class BlockStore : IBlockStore
 {
     private readonly Dictionary<VolumeId, VolumeStore> _volumes = [];
     private readonly Stack<ReadJob> _readJobs = new();
+    private long _readBytes;
     private readonly List<VolumeStore> _touched = [];
     private readonly List<VolumeStore> _notifying = [];
     private readonly List<VolumeStore> _unsynced = [];
@@ -166,6 +167,11 @@ public sealed partial class BlockStore : IBlockStore
     internal ReadJob TakeReadJob() => _readJobs.TryPop(out var job) ? job : new ReadJob(this);
 
     internal void Return(ReadJob job) => _readJobs.Push(job);
+
+    /// <summary>Encoded bytes of blocks that were read for front ends. Any thread.</summary>
+    public long ReadBytes => Volatile.Read(ref _readBytes);
+
+    internal void NoteRead(int bytes) => Volatile.Write(ref _readBytes, _readBytes + bytes);
 
     /// <summary>The disk is no longer to be trusted: every replica hears of it once, nothing is retried (R10).</summary>
     internal void Fail(IoStatus status, string reason)

@@ -119,7 +119,10 @@ public interface IVolumeStore
     /// gives BadChecksum for the whole read. Where the map itself has to be read first, the blocks are those of the moment after that; if the position was set meanwhile the answer is
     /// DeviceError. The buffer given is the caller's to release.
     /// </summary>
-    void Read(BlockRange range, IReadCompletion completion, ulong token);
+    /// <param name="known">
+    /// Per block the sequence of what the reader has, 0: nothing. Blocks whose bytes are of that sequence are not read: the answer says that they are the same.
+    /// </param>
+    void Read(BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known = default);
 
     /// <summary>
     /// Reads committed blocks for repair, from the file and each by itself: blocks that can't be read, or don't match their checksum, are named and their bytes

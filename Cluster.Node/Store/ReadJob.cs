@@ -27,21 +27,29 @@ internal sealed class ReadJob(BlockStore store) : DiskJob
     private long _queued;
 
     /// <summary>Sets the read up from the map: descriptors into the reply, and the pieces to read.</summary>
-    public void Prepare(VolumeId volume, BlockMap map, BlockRange range, IReadCompletion completion, ulong token)
+    /// <param name="known">Per block the sequence of what the reader has: of a block whose bytes are of that sequence only that is said. Empty: nothing.</param>
+    public void Prepare(VolumeId volume, BlockMap map, BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known)
     {
         (_volume, _range, _completion, _token, _status, _pieceCount, _next) = (volume, range, completion, token, IoStatus.Ok, 0, 0);
         var descriptorBytes = (int)range.Count * ReadDescriptor.SizeBytes;
         var total = descriptorBytes;
-        for (var block = range.First; block < range.End; block++)
+        for (var index = 0; index < (int)range.Count; index++)
         {
-            if (map.Find(block, out var entry, out _)) total += entry.LengthBytes;
+            if (map.Find(range.First + (ulong)index, out var entry, out _) && !IsKnown(known, index, in entry)) total += entry.LengthBytes;
         }
         _reply = BufferPool.Shared.Rent(total);
+        store.NoteRead(total - descriptorBytes);
         var at = descriptorBytes;
         for (var index = 0; index < (int)range.Count; index++)
         {
             var block = range.First + (ulong)index;
             var isMapped = map.Find(block, out var entry, out var holder);
+            if (isMapped && IsKnown(known, index, in entry))
+            {
+                _writtenAs[index] = volume;
+                ReadDescriptor.Same(entry.Sequence).Write(_reply.Span[(index * ReadDescriptor.SizeBytes)..]);
+                continue;
+            }
             _writtenAs[index] = isMapped ? holder.Volume : volume;
             var descriptor = isMapped
                 ? new ReadDescriptor(entry.Descriptor, entry.Sequence)
@@ -52,6 +60,10 @@ internal sealed class ReadJob(BlockStore store) : DiskJob
             at += entry.LengthBytes;
         }
     }
+
+    /// <summary>One sequence of the committed map has made one content of a block. Zeroes have no bytes to leave out.</summary>
+    private static bool IsKnown(ReadOnlySpan<ulong> known, int index, in MapEntry entry) =>
+        index < known.Length && known[index] == entry.Sequence && entry.LengthBytes > 0;
 
     /// <summary>Whether the page cache gave all of it.</summary>
     public bool TryReadCached()

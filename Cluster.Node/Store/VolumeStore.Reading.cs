@@ -18,20 +18,20 @@ public sealed partial class VolumeStore
     /// <summary>Counts the times that the position was set: what is committed is not one thing before and after.</summary>
     private long _repositions;
 
-    public void Read(BlockRange range, IReadCompletion completion, ulong token)
+    public void Read(BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known = default)
     {
         var status = RefusalOfRead(range);
         if (status != IoStatus.Ok) completion.OnRead(token, status, null);
-        else if (!WaitsForPages(range, completion, token)) ReadMapped(range, completion, token);
+        else if (!WaitsForPages(range, completion, token, known)) ReadMapped(range, completion, token, known);
     }
 
     /// <summary>The pages that the read waited for are in memory. If the replica is not what it was when it was asked, others are to be asked.</summary>
-    internal void ReadLoaded(BlockMap map, long position, BlockRange range, IReadCompletion completion, ulong token)
+    internal void ReadLoaded(BlockMap map, long position, BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known)
     {
         var status = RefusalOfRead(range);
         if (status == IoStatus.Ok && (map != Map || position != _repositions)) status = IoStatus.DeviceError;
         if (status != IoStatus.Ok) completion.OnRead(token, status, null);
-        else ReadMapped(range, completion, token);
+        else ReadMapped(range, completion, token, known);
     }
 
     private IoStatus RefusalOfRead(BlockRange range)
@@ -45,7 +45,7 @@ public sealed partial class VolumeStore
     }
 
     /// <summary>False: all that the read needs of the map is in memory, or was got from the page cache without waiting.</summary>
-    private bool WaitsForPages(BlockRange range, IReadCompletion completion, ulong token)
+    private bool WaitsForPages(BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known)
     {
         if (!_store.Maps.HasEvicted) return false;
         var absent = _store.AbsentPages;
@@ -56,13 +56,13 @@ public sealed partial class VolumeStore
             if (!_store.Maps.TryLoadCached(page)) (job ??= _store.Maps.TakeLoadJob()).Add(page);
         }
         if (job is null) return false;
-        job.Then = _store.TakePagedRead().Prepare(this, _repositions, range, completion, token);
+        job.Then = _store.TakePagedRead().Prepare(this, _repositions, range, completion, token, known);
         // They lie in the home: not behind reads of another disk.
         _store.Submit(DiskLane.Map, job);
         return true;
     }
 
-    private void ReadMapped(BlockRange range, IReadCompletion completion, ulong token)
+    private void ReadMapped(BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known)
     {
         Map.ReachAll(range);
         if (Damage is not null)
@@ -71,7 +71,7 @@ public sealed partial class VolumeStore
             return;
         }
         var job = _store.TakeReadJob();
-        job.Prepare(Volume, Map, range, completion, token);
+        job.Prepare(Volume, Map, range, completion, token, known);
         if (job.TryReadCached())
         {
             job.Deliver();

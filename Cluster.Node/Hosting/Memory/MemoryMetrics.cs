@@ -28,10 +28,11 @@ internal static class MemoryMetrics
             () => Math.Max(0, Environment.WorkingSet - MemoryGuard.HeapBytes - BufferPool.Shared.RentedBytes - BufferPool.Shared.KeptBytes));
     }
 
-    public static void Expose(Metrics metrics, MemoryPlan plan, NbdServer server, KeptBudget kept, VolumeRuntime runtime)
+    public static void Expose(Metrics metrics, MemoryPlan plan, NbdServer server, VolumeSessions sessions, VolumeRuntime runtime)
     {
         Part(metrics, "front-ends", plan.FrontEndBytes, () => server.CountedBytes);
-        Part(metrics, "kept", plan.KeptBytes, () => kept.Bytes);
+        Part(metrics, "kept", plan.KeptBytes, () => sessions.Kept.Bytes);
+        Part(metrics, "read-cache", plan.ReadCacheBytes, () => sessions.Cache.Bytes);
         metrics.AddCounter("myrmidon_memory_waits_total", "Times that a client or a request had to wait for memory: NBD clients that were not read, and requests that an owner sent back.",
             () => server.MemoryWaits, ("where", "front-end"));
         metrics.AddCounter("myrmidon_memory_waits_total", "", () => runtime.RefusedForMemory, ("where", "owner"));

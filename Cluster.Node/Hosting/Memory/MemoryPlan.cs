@@ -1,6 +1,8 @@
 using System.Globalization;
+using Cluster.Csi.Client;
 using Cluster.Csi.Nbd;
 using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
 using Cluster.Node.Hosting.Options;
 using Cluster.Node.Store;
 
@@ -23,6 +25,9 @@ public sealed record MemoryPlan(
     long LimitBytes, long HeapBytes, long MapCacheBytes, long MapsBytes, long BuffersBytes, long FrontEndBytes, long KeptBytes, int ConnectionsMax, int ReceiveBytes)
 {
     private const long MiB = 1L << 20;
+
+    /// <summary>What front ends keep of what they read (label cache). In the buffers.</summary>
+    public long ReadCacheBytes { get; init; } = ReadCache.BudgetBytesDefault;
 
     /// <summary>Of what front ends may fill, what one NBD client may: one that waits for a volume without an owner leaves most to the others.</summary>
     public long ConnectionBytes => LimitBytes == 0 ? NbdLimits.ConnectionBytesMax : Math.Min(NbdLimits.ConnectionBytesMax, FrontEndBytes / ConnectionPart);
@@ -54,6 +59,9 @@ public sealed record MemoryPlan(
     /// <summary>A payload is there twice, as it came and as it was encoded, and each is a little larger than its data. Together at most 40 % of the buffers.</summary>
     private const double FrontEndPart = 0.4 / 2.2;
     private const int KeptPart = 8;
+
+    /// <summary>With it and what front ends and sessions have, owners have still some room before they refuse (<see cref="BufferPool.TightPercent"/>).</summary>
+    private const int ReadCachePart = 8;
     private const int ConnectionPart = 4;
     private const int VolumePart = 8;
 
@@ -76,7 +84,11 @@ public sealed record MemoryPlan(
     {
         var isOwn = options.MemoryLimitBytes is not null;
         var limit = options.MemoryLimitBytes ?? (containerBytes ?? 0) / 100 * ContainerPercent;
-        if (limit == 0) return (options.MapCacheBytes == 0 ? Unlimited : Unlimited with { MapCacheBytes = options.MapCacheBytes, MapsBytes = options.MapCacheBytes * MapsTimes }, "");
+        if (limit == 0)
+        {
+            var plan = Unlimited with { ReadCacheBytes = options.ReadCacheBytes };
+            return (options.MapCacheBytes == 0 ? plan : plan with { MapCacheBytes = options.MapCacheBytes, MapsBytes = options.MapCacheBytes * MapsTimes }, "");
+        }
         var name = isOwn ? $"{NodeSetting.Section}.memory-limit is {Text(limit)}"
             : $"{NodeSetting.Section}.memory-limit is auto, which is {Text(limit)}, {ContainerPercent} % of this container's memory limit of {Text(containerBytes!.Value)}";
         if (limit < LeastBytes())
@@ -89,7 +101,8 @@ public sealed record MemoryPlan(
             return (null, $"{name}, but {NodeSetting.Section}.map-cache = {Text(options.MapCacheBytes)} takes up to {MapsTimes} times as much while a checkpoint is written: "
                 + $"give the limit {Text(LeastBytes(options.MapCacheBytes))} or more, or map-cache {Text((limit - LeastBytes(0)) / MapsTimes / MiB * MiB)} or less, or auto.");
         }
-        return (Divide(limit, options.MapCacheBytes), "");
+        var divided = Divide(limit, options.MapCacheBytes);
+        return (divided with { ReadCacheBytes = Math.Min(options.ReadCacheBytes, divided.BuffersBytes / ReadCachePart) }, "");
     }
 
     private static MemoryPlan Divide(long limit, long mapCacheBytes)

@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using Cluster.Csi.Attach;
+using Cluster.Csi.Client;
 using Cluster.Node.Repair;
 using Microsoft.Extensions.Logging;
 
@@ -23,6 +24,9 @@ public sealed record NodeOptions
 
     /// <summary>Memory for the maps of the volumes; 0: what the limit leaves for them.</summary>
     public long MapCacheBytes { get; init; }
+
+    /// <summary>What front ends keep of what they read from other nodes (label cache); 0: nothing.</summary>
+    public long ReadCacheBytes { get; init; } = ReadCache.BudgetBytesDefault;
 
     /// <summary>0: no limit.</summary>
     public int OverCommitPercent { get; init; }

@@ -2,6 +2,7 @@ using System.Collections.Immutable;
 using System.Globalization;
 using System.Net;
 using Cluster.Csi.Attach;
+using Cluster.Csi.Client;
 using Microsoft.Extensions.Logging;
 
 namespace Cluster.Node.Hosting.Options;
@@ -36,6 +37,8 @@ public sealed record NodeSetting(string Key, bool Flag, string Expects, Func<Nod
         }),
         new("map-cache", true, "auto, or a size from 4MiB to 1TiB", (o, v) => v == "auto" ? o with { MapCacheBytes = 0 } :
             Quantities.TrySize(v, out var bytes) && bytes is >= MapCacheBytesMin and <= MapCacheBytesMax ? o with { MapCacheBytes = bytes } : null),
+        new("read-cache", true, "off, or a size from 1MiB to 256MiB", (o, v) => v == "off" ? o with { ReadCacheBytes = 0 } :
+            Quantities.TrySize(v, out var bytes) && bytes is >= ReadCache.BudgetBytesMin and <= ReadCache.BudgetBytesMax ? o with { ReadCacheBytes = bytes } : null),
         new("disks", true, "directories or block devices, several with commas between them, none twice", Disks),
         new("over-commit-percent", false, $"a number from 0 (no limit) to {OverCommitPercentMax}", (o, v) =>
             Number(v, 0, OverCommitPercentMax) is { } percent ? o with { OverCommitPercent = percent } : null),

@@ -18,12 +18,12 @@ internal sealed class LocalReplica(ReplicaMachine machine, LoopStages stages) : 
 
     public ulong SequenceOf(ulong block) => _store.SequenceOf(block, withTail: true);
 
-    public void Read(BlockRange range, ILocalReads reads, ulong token)
+    public void Read(BlockRange range, ILocalReads reads, ulong token, ReadOnlySpan<ulong> known = default)
     {
         // One owner reads at a time: its completion is made once, not per read.
         if (_completion?.Reads != reads) _completion = new Completion(reads, stages);
         var before = stages.Enter(LoopStage.Replica);
-        _store.Read(range, _completion, token);
+        _store.Read(range, _completion, token, known);
         stages.Leave(before);
     }
 

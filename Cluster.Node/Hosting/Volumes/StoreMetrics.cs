@@ -22,6 +22,7 @@ internal static class StoreMetrics
         metrics.AddGauge("myrmidon_store_space_level", "0 ample, 1 low, 2 critical: live bytes by capacity.",
             () => (double)SpaceLevels.Of(store.Usage.LiveBytes, store.Usage.CapacityBytes, SpaceLevel.Ample));
         metrics.AddGauge("myrmidon_store_segments", "Segment files, free ones included.", () => store.Usage.Segments);
+        metrics.AddCounter("myrmidon_store_read_bytes_total", "Encoded bytes of blocks that were read for front ends.", () => store.ReadBytes);
         metrics.AddCounter("myrmidon_store_appended_bytes_total", "Bytes written to the log.", () => store.Activity.AppendedBytes);
         metrics.AddCounter("myrmidon_store_checkpoint_bytes_total", "Bytes of checkpoints written beside the log.", () => store.Activity.CheckpointBytes);
         metrics.AddCounter("myrmidon_cleaner_moved_bytes_total", "Encoded bytes that the cleaner copied to the end of the log.", () => store.Activity.MovedBytes);

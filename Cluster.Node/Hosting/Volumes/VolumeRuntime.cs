@@ -132,11 +132,11 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
         switch (header.Kind)
         {
             case FrameKind.SessionOpen or FrameKind.SessionClose or FrameKind.ClientWrite or FrameKind.ClientRead or FrameKind.ClientFlush
-                or FrameKind.ClientStatus or FrameKind.Presented:
+                or FrameKind.ClientStatus or FrameKind.Presented or FrameKind.ClientReadCached:
                 ToOwner(from, in header, body, buffer);
                 break;
             case FrameKind.SessionOpened or FrameKind.SessionNotice or FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientStatusReply
-                or FrameKind.ClientCommitted or FrameKind.Present:
+                or FrameKind.ClientCommitted or FrameKind.Present or FrameKind.ClientReadCachedReply:
                 ToFrontEnd(in header, body, buffer);
                 break;
             case FrameKind.Promised or FrameKind.AppendAck or FrameKind.TailRecord or FrameKind.TailEnd or FrameKind.Truncated or FrameKind.Stamped
@@ -165,8 +165,8 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     /// <summary>Whose the frames of many I/Os are.</summary>
     private static LoopStage StageOf(FrameKind kind) => kind switch
     {
-        FrameKind.ClientWrite or FrameKind.ClientRead or FrameKind.ClientFlush or FrameKind.ClientStatus or FrameKind.AppendAck => LoopStage.Owner,
-        FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientStatusReply or FrameKind.ClientCommitted => LoopStage.FrontEnd,
+        FrameKind.ClientWrite or FrameKind.ClientRead or FrameKind.ClientReadCached or FrameKind.ClientFlush or FrameKind.ClientStatus or FrameKind.AppendAck => LoopStage.Owner,
+        FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientReadCachedReply or FrameKind.ClientStatusReply or FrameKind.ClientCommitted => LoopStage.FrontEnd,
         FrameKind.Append or FrameKind.Sync or FrameKind.CatchUpRecord => LoopStage.Replica,
         _ => LoopStage.Other,
     };

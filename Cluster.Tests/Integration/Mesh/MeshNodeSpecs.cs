@@ -197,6 +197,20 @@ public class MeshNodeSpecs
         await Refused("needs the mesh features", identity => identity with { Features = new MeshFeatures(0, 0, 4) });
     }
 
+    [Theory(DisplayName = "Of the compat features those count on a link that both sides have")]
+    [InlineData(1UL, 1UL, 1UL)]
+    [InlineData(1UL, 0UL, 0UL)]
+    [InlineData(0UL, 1UL, 0UL)]
+    [InlineData(7UL, 5UL, 5UL)]
+    public async Task Compat_features(ulong ofLow, ulong ofHigh, ulong both)
+    {
+        await using var low = new MeshFixture(1, change: identity => identity with { Features = new MeshFeatures(ofLow, 0, 0) });
+        await using var high = new MeshFixture(2, change: identity => identity with { Features = new MeshFeatures(ofHigh, 0, 0) });
+        await Join(low, high);
+        Assert.Equal((both, both), (low.Ups[0].CompatFeatures, high.Ups[0].CompatFeatures));
+        Assert.Equal(MeshFeatures.CachedReads, MeshFeatures.Current.Compat);
+    }
+
     [Fact(DisplayName = "A node that finds itself or another one at a peer's address makes no link")]
     public async Task Wrong_node_at_an_address()
     {

@@ -15,6 +15,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     private const int LimitedSeedsDefault = 150;
     private const int TightSeedsDefault = 150;
     private const int CloneSeedsDefault = 300;
+    private const int CacheSeedsDefault = 300;
 
     [Fact(DisplayName = "No seed breaks a promise, and each ends with all copies in sync, the same, and everything answered")]
     public void No_seed_breaks_a_promise()
@@ -74,6 +75,15 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         var results = SeedRange.Run("SIM_TIGHT_SEEDS", TightSeedsDefault, SimRun.RunTight);
         output.WriteLine($"{Summary(results)}; {results.Sum(result => (long)result.RefusedForMemory)} sent back");
         Assert.True(results.Sum(result => (long)result.RefusedForMemory) > 5L * results.Count, "hardly anything was sent back");
+    }
+
+    [Fact(DisplayName = "Where front ends keep what they read no seed breaks a promise: what they are told is the same is what the volume holds, through failovers, restores, lost power and lost writes")]
+    public void No_seed_breaks_a_promise_to_front_ends_that_keep_what_they_read()
+    {
+        var results = SeedRange.Run("SIM_CACHE_SEEDS", CacheSeedsDefault, SimRun.RunCaching);
+        var (hits, misses, evictions) = (results.Sum(result => result.Cached.Hits), results.Sum(result => result.Cached.Misses), results.Sum(result => result.Cached.Evictions));
+        output.WriteLine($"{Summary(results)}; cached: {hits} blocks the same, {misses} not, {evictions} evicted");
+        Assert.True(hits > 10L * results.Count && misses > 10L * results.Count && evictions > results.Count, $"hardly anything was kept, or met again: {hits} hits, {misses} misses, {evictions} evictions");
     }
 
     [Fact(DisplayName = "Clones of a volume, made, written to and deleted while nodes fail, over the snapshots that they stand on or without them: each copy holds what the origin held at the snapshot, and its own writes")]

@@ -153,7 +153,7 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
 
     public void RequestSync() => Real.RequestSync();
 
-    public void Read(BlockRange range, IReadCompletion completion, ulong token) => Real.Read(range, new Reading(_storage, completion), token);
+    public void Read(BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known = default) => Real.Read(range, new Reading(_storage, completion), token, known);
 
     public void ReadEach(BlockRange range, ulong snapshot, bool background, IEachReadCompletion completion, ulong token) =>
         Real.ReadEach(range, snapshot, background, new EachReading(_storage, completion), token);

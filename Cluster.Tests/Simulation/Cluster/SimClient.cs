@@ -47,6 +47,9 @@ internal sealed class SimRequest(SimClient client, ulong id, SimKind kind, Block
     /// <summary>How often promised writes had been lost before.</summary>
     public int Drops { get; set; }
 
+    /// <summary>What the client has of what it reads.</summary>
+    public KnownBlocks? Known { get; set; }
+
     /// <summary>What the flush has to cover.</summary>
     public List<SimRequest> Covers { get; init; } = [];
 }
@@ -83,9 +86,17 @@ internal sealed class SimClient
     private bool _flushes;
     private bool _rests;
 
+    /// <summary>Room for some of the blocks.</summary>
+    private const int CacheBytes = 8 * 512;
+
+    private readonly ReadCache _cache = new(CacheBytes);
+    private readonly CachedVolume _cached;
+    private ulong _epoch;
+
     public SimClient(SimNode node, int operations)
     {
         (_node, _left) = (node, operations);
+        _cached = new CachedVolume(_cache);
         Number = node.World.History.NewClient();
     }
 
@@ -99,6 +110,9 @@ internal sealed class SimClient
 
     /// <summary>Sessions are opened under this generation of the attachment.</summary>
     public ulong Generation { get; set; }
+
+    /// <summary>Blocks that it had and that were still so; and all others that it read while it might have kept them.</summary>
+    public (long Hits, long Misses, long Evictions) Cached => (_cache.Hits, _cache.Misses, _cache.Evictions);
 
     public bool IsDone => _left == 0 && _open.Count == 0;
 
@@ -161,6 +175,7 @@ internal sealed class SimClient
         _open.Clear();
         _seen.Clear();
         _kept.Clear();
+        _cached.Clear();
         // In a quarter of the seeds there is hardly room to keep anything: then it can't present all, and must hear of it.
         _kept = new KeptWrites(World.Seed % 4 == 2 ? new KeptBudget(4 * 512) : new KeptBudget());
         _unflushed.Clear();
@@ -237,8 +252,8 @@ internal sealed class SimClient
         _heardUs = World.NowUs;
         switch (header.Kind)
         {
-            case FrameKind.SessionOpened: OnOpened(header.Status, header.Epoch); break;
-            case FrameKind.SessionNotice: OnNotice(header.Status); break;
+            case FrameKind.SessionOpened: OnOpened(header.Status, header.Epoch, body); break;
+            case FrameKind.SessionNotice: OnNotice(header.Status, body); break;
             case FrameKind.Present: OnPresent(body); break;
             case FrameKind.ClientCommitted: OnCommitted(in header, body); break;
             default: OnAnswer(in header, body); break;
@@ -290,7 +305,7 @@ internal sealed class SimClient
         _link.Send(FrameHeader.Of(FrameKind.SessionOpen, SimWorld.Volume, argument: _route), open.Encode(body));
     }
 
-    private void OnOpened(IoStatus status, ulong epoch)
+    private void OnOpened(IoStatus status, ulong epoch, ReadOnlySpan<byte> body)
     {
         if (status == IoStatus.StaleSession) OnFenced();
         else if (status == IoStatus.DataLost) OnDataLost();
@@ -298,14 +313,23 @@ internal sealed class SimClient
         else if (!_isReady)
         {
             _isReady = true;
+            Adopt(body);
             if (_acknowledged > _durable) _seenEpoch = Math.Max(_seenEpoch, epoch);
             foreach (var request in _open.Values.ToList()) Send(request);
             CloseIfAtRest();
         }
     }
 
-    private void OnNotice(IoStatus status)
+    private void Adopt(ReadOnlySpan<byte> body)
     {
+        Invariant.That(SessionOpenedBody.TryDecode(body, out var opened), "a SessionOpened has no body");
+        _epoch = opened.Epoch;
+        _cached.Begin(opened.Epoch, opened.Caches);
+    }
+
+    private void OnNotice(IoStatus status, ReadOnlySpan<byte> body)
+    {
+        if (status == IoStatus.Ok && _isReady) Adopt(body);
         if (status == IoStatus.StaleSession) OnFenced();
         else if (status != IoStatus.Ok) Reopen(World.Random.Between(1_000, 100_000));
     }
@@ -365,7 +389,7 @@ internal sealed class SimClient
     {
         if (request.Kind == SimKind.Read)
         {
-            var blocks = SimRecords.DecodeReply(body, request.Range);
+            var blocks = Decode(request, body);
             World.History.OnRead(request, blocks);
             for (var index = 0; index < blocks.Count; index++)
             {
@@ -385,6 +409,28 @@ internal sealed class SimClient
         World.History.OnAcknowledged(request, ack);
         Keep(request, in ack);
         if (request.Kind == SimKind.Write && ack.Sequence != 0) _seen[request.Range.First] = ack.Sequence;
+    }
+
+    /// <summary>As the program's sessions do it: what is the same is taken from here, the rest kept.</summary>
+    private List<(ulong Sequence, ulong Value)> Decode(SimRequest request, ReadOnlySpan<byte> body)
+    {
+        if (!_cached.IsOn && request.Known is not { Any: true }) return SimRecords.DecodeReply(body, request.Range);
+        var blocks = new List<(ulong, ulong)>();
+        var at = (int)request.Range.Count * ReadDescriptor.SizeBytes;
+        for (var index = 0; index < (int)request.Range.Count; index++)
+        {
+            var (read, block) = (ReadDescriptor.Read(body[(index * ReadDescriptor.SizeBytes)..]), request.Range.First + (ulong)index);
+            var encoded = body.Slice(at, read.Block.Length);
+            at += encoded.Length;
+            if (!read.IsSame) _cached.Put(block, in read, encoded);
+            else
+            {
+                Invariant.That(request.Known!.TryGet(index, read.Sequence, out read, out encoded), "an owner says that a block is the same which the front end does not have");
+                _cached.CountHit(encoded.Length);
+            }
+            blocks.Add((read.Sequence, SimRecords.ValueOf(in read, block, encoded)));
+        }
+        return blocks;
     }
 
     private void Keep(SimRequest request, in ClientAckBody ack)
@@ -448,6 +494,7 @@ internal sealed class SimClient
     {
         request.Record?.Release();
         request.Record = null;
+        request.Known?.Release();
     }
 
     private void Send(SimRequest request)
@@ -455,7 +502,13 @@ internal sealed class SimClient
         Span<byte> small = stackalloc byte[32];
         switch (request.Kind)
         {
+            case SimKind.Read when _cached.IsOn && _cached.Find(request.Range, request.Known ??= new KnownBlocks()):
+                var asked = request.Known!.Encode(Session, request.Range);
+                _link!.Send(FrameHeader.Of(FrameKind.ClientReadCached, SimWorld.Volume, _epoch, request.Id, _route), asked);
+                asked.Release();
+                break;
             case SimKind.Read:
+                request.Known?.Release();
                 _link!.Send(Header(FrameKind.ClientRead, request), new ClientReadBody(Session, request.Range).Encode(small));
                 break;
             case SimKind.Flush:

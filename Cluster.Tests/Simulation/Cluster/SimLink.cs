@@ -19,6 +19,8 @@ internal sealed class SimLink(SimNetwork network, SimNode node, SimNode peer, ul
 
     public bool IsUp { get; set; } = true;
 
+    public ulong CompatFeatures => MeshFeatures.Current.Compat;
+
     /// <summary>A frame was lost: nothing sent from here arrives any more.</summary>
     public bool IsBroken { get; set; }
 

@@ -275,11 +275,11 @@ internal sealed class SimNode : IReplicaEffects
         switch (header.Kind)
         {
             case FrameKind.SessionOpen or FrameKind.SessionClose or FrameKind.ClientWrite or FrameKind.ClientRead or FrameKind.ClientFlush
-                or FrameKind.ClientStatus or FrameKind.Presented:
+                or FrameKind.ClientStatus or FrameKind.Presented or FrameKind.ClientReadCached:
                 ToOwner(from, in header, body, buffer);
                 break;
             case FrameKind.SessionOpened or FrameKind.SessionNotice or FrameKind.ClientAck or FrameKind.ClientReadReply or FrameKind.ClientStatusReply
-                or FrameKind.ClientCommitted or FrameKind.Present:
+                or FrameKind.ClientCommitted or FrameKind.Present or FrameKind.ClientReadCachedReply:
                 foreach (var client in Clients) client.OnFrame(from, in header, body);
                 break;
             case FrameKind.Promised or FrameKind.AppendAck or FrameKind.TailRecord or FrameKind.TailEnd or FrameKind.Truncated or FrameKind.Stamped
@@ -308,7 +308,8 @@ internal sealed class SimNode : IReplicaEffects
         if (header.Kind != FrameKind.Presented)
         {
             var kind = header.Kind == FrameKind.SessionOpen ? FrameKind.SessionOpened
-                : header.Kind == FrameKind.ClientRead ? FrameKind.ClientReadReply : FrameKind.ClientAck;
+                : header.Kind == FrameKind.ClientRead ? FrameKind.ClientReadReply
+                : header.Kind == FrameKind.ClientReadCached ? FrameKind.ClientReadCachedReply : FrameKind.ClientAck;
             from.Send(FrameHeader.Of(kind, header.Volume, header.Epoch, header.RequestId, header.Argument, IoStatus.NotOwner), new byte[24]);
         }
     }

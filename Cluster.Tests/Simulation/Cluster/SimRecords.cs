@@ -48,15 +48,16 @@ internal static class SimRecords
         {
             var descriptor = ReadDescriptor.Read(reply[(index * ReadDescriptor.SizeBytes)..]);
             var encoded = reply.Slice(at, descriptor.Block.Length);
-            ulong value = 0;
-            if (descriptor.Block.Encoding != BlockEncoding.Zero)
-            {
-                Invariant.That(descriptor.Block.Matches(volume ?? SimWorld.Volume, 0, range.First + (ulong)index, encoded), "a block was read that was not written");
-                value = BinaryPrimitives.ReadUInt64LittleEndian(encoded);
-            }
-            blocks.Add((descriptor.Sequence, value));
+            blocks.Add((descriptor.Sequence, ValueOf(in descriptor, range.First + (ulong)index, encoded, volume)));
             at += descriptor.Block.Length;
         }
         return blocks;
+    }
+
+    public static ulong ValueOf(in ReadDescriptor read, ulong block, ReadOnlySpan<byte> encoded, VolumeId? volume = null)
+    {
+        if (read.Block.Encoding == BlockEncoding.Zero) return 0;
+        Invariant.That(read.Block.Matches(volume ?? SimWorld.Volume, 0, block, encoded), "a block was read that was not written");
+        return BinaryPrimitives.ReadUInt64LittleEndian(encoded);
     }
 }

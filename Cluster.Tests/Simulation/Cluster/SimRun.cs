@@ -15,6 +15,8 @@ internal sealed record SimResult(ulong Seed, ulong TraceHash, int Asked, int Wri
     public ulong RefusedForMemory { get; init; }
 
     public SimTally Clones { get; init; } = new();
+
+    public (long Hits, long Misses, long Evictions) Cached { get; init; }
 }
 
 /// <summary>Owners that were replaced early, by how they were lost.</summary>
@@ -139,6 +141,16 @@ internal static class SimRun
     public static SimResult RunLimited(ulong seed) => Run(seed, ProfileOf(seed) with { IopsMax = seed % 2 == 0 ? 40 : 100 });
 
     /// <summary>
+    /// Front ends keep what they read, of a volume that has few blocks, so that they meet again what they have; in a third of the seeds over the program's own store, in a fifth with a limit at which requests
+    /// wait. Runs of its own: those of others go as they went before.
+    /// </summary>
+    public static SimResult RunCaching(ulong seed)
+    {
+        var profile = seed % 3 == 2 ? RealProfileOf(seed) : ProfileOf(seed);
+        return Run(seed, profile with { Caches = true, Blocks = seed % 2 == 0 ? 6u : 12, IopsMax = seed % 5 == 0 ? 100 : 0, Resizes = seed % 7 == 1, ChangesCopies = profile.ChangesCopies && seed % 7 != 1 });
+    }
+
+    /// <summary>
     /// The volume is cloned while it is written to, snapshots that clones stand on go, and clones; in a third of the seeds over the program's own store. Nothing rots here, and the number of
     /// copies stays: two volumes can't each lose one at a time.
     /// </summary>
@@ -202,7 +214,7 @@ internal static class SimRun
             world.Network.CountOf(FrameKind.Deposed), world.Network.Delivered, world.NowMs,
             (int)world.Journal.State.Attachment.Generation, faults.PowerLosses, history.ToldOfLoss, history.Resumes, history.SlowCopies, history.SlowOwners,
             history.HeldForRoom, history.Forgotten, history.Presented, SimClaimCounts.Of(world.Director.EarlyClaims), faults.Kinds, history.Copies, history.Snapshots, history.Sizes, CountsOf(world))
-        { Throttled = history.Throttled, RefusedForMemory = history.RefusedForMemory, Clones = world.Clones.Tally };
+        { Throttled = history.Throttled, RefusedForMemory = history.RefusedForMemory, Clones = world.Clones.Tally, Cached = CachedOf(world) };
     }
 
     /// <summary>Each holds what it must, on every copy; and once all are deleted, nothing is kept for them any more.</summary>
@@ -214,6 +226,12 @@ internal static class SimRun
         world.History.Check(world.RunUntil(() => world.Clones.AreGone, MendMs), () => $"not all clones were deleted\n{world.Clones.StateText}\n{StateOf(world)}");
         foreach (var node in world.Replicas) world.History.Check(node.Storage.LeftOfClones.Length == 0, () => $"all clones are deleted, and {node.Name} keeps {node.Storage.LeftOfClones}");
         world.History.CompareReplicas();
+    }
+
+    private static (long Hits, long Misses, long Evictions) CachedOf(SimWorld world)
+    {
+        var clients = world.Clients.Select(client => client.Cached).ToList();
+        return (clients.Sum(client => client.Hits), clients.Sum(client => client.Misses), clients.Sum(client => client.Evictions));
     }
 
     private static SimStoreCounts CountsOf(SimWorld world)

@@ -183,14 +183,14 @@ internal sealed partial class SimVolumeStore : IVolumeStore
 
     public void RequestSync() => _syncWanted = true;
 
-    public void Read(BlockRange range, IReadCompletion completion, ulong token)
+    public void Read(BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known = default)
     {
         if (BadOf(range) != 0)
         {
             completion.OnRead(token, IoStatus.BadChecksum, null);
             return;
         }
-        var reply = Gather(range);
+        var reply = Gather(range, known: known);
         if (_node.World.Random.Percent(50)) completion.OnRead(token, IoStatus.Ok, reply);
         else _node.PostTaking(_node.World.Random.Between(20, 4000), () => completion.OnRead(token, IoStatus.Ok, reply), reply);
     }
@@ -473,13 +473,18 @@ internal sealed partial class SimVolumeStore : IVolumeStore
         return bad;
     }
 
-    private IoBuffer Gather(BlockRange range, ulong bad = 0, ulong snapshot = 0)
+    private IoBuffer Gather(BlockRange range, ulong bad = 0, ulong snapshot = 0, ReadOnlySpan<ulong> known = default)
     {
         var buffer = BufferPool.Shared.Rent((int)range.Count * (ReadDescriptor.SizeBytes + SimRecords.EncodedBytesMin));
         var at = (int)range.Count * ReadDescriptor.SizeBytes;
         for (var index = 0; index < (int)range.Count; index++)
         {
             var cell = Kept(snapshot, range.First + (ulong)index) ?? default;
+            if (cell.Encoded is not null && index < known.Length && known[index] == cell.Sequence)
+            {
+                ReadDescriptor.Same(cell.Sequence).Write(buffer.Span[(index * ReadDescriptor.SizeBytes)..]);
+                continue;
+            }
             var descriptor = cell.Encoded is not null ? cell.Descriptor : new BlockDescriptor(BlockEncoding.Zero, 0, 0);
             new ReadDescriptor(descriptor, cell.Sequence).Write(buffer.Span[(index * ReadDescriptor.SizeBytes)..]);
             if (cell.Encoded is null || (bad & (1UL << index)) != 0) continue;

@@ -84,6 +84,9 @@ internal sealed record SimProfile
     /// <summary>The volume has this limit (label iops-max); 0: none.</summary>
     public int IopsMax { get; init; }
 
+    /// <summary>Front ends keep what they read (label cache).</summary>
+    public bool Caches { get; init; }
+
     /// <summary>Start and move owners without being told to.</summary>
     public bool Directed { get; init; } = true;
 }
@@ -134,8 +137,12 @@ internal sealed class SimWorld
         ? ImmutableSortedDictionary<string, string>.Empty
         : ImmutableSortedDictionary<string, string>.Empty.Add(VolumeSpec.ReadLeaseLabel, "off");
 
-    private static ImmutableSortedDictionary<string, string> Labels(SimProfile profile) => profile.IopsMax == 0 ? Labels(profile.ReadLease)
-        : Labels(profile.ReadLease).Add(VolumeLabels.IopsMax, profile.IopsMax.ToString(CultureInfo.InvariantCulture));
+    private static ImmutableSortedDictionary<string, string> Labels(SimProfile profile)
+    {
+        var labels = Labels(profile.ReadLease);
+        if (profile.IopsMax > 0) labels = labels.Add(VolumeLabels.IopsMax, profile.IopsMax.ToString(CultureInfo.InvariantCulture));
+        return profile.Caches ? labels.Add(VolumeSpec.CacheLabel, "on") : labels;
+    }
 
     public ulong Seed { get; }
 

@@ -24,6 +24,8 @@ internal enum MutantRuns : byte
     Limited,
     /// <summary>The cluster, whose volume is cloned.</summary>
     Cloning,
+    /// <summary>The cluster, whose front ends keep what they read; a third over the program's own store.</summary>
+    Caching,
     /// <summary>The store alone, against its model.</summary>
     StoreAlone,
 }

@@ -184,11 +184,18 @@ public sealed class StoreRig
     /// <summary>Status, and per block its sequence and bytes (none: reads as zeroes).</summary>
     public (IoStatus Status, List<(ulong Sequence, byte[] Bytes)> Blocks) Read(IVolumeStore volume, ulong first, uint count = 1)
     {
+        var (status, blocks) = Read(volume, first, count, []);
+        return (status, blocks.ConvertAll(block => (block.Sequence, block.Bytes)));
+    }
+
+    /// <param name="known">The sequences that the reader has.</param>
+    public (IoStatus Status, List<(ulong Sequence, byte[] Bytes, bool IsSame)> Blocks) Read(IVolumeStore volume, ulong first, uint count, ulong[] known)
+    {
         var reader = new Reader();
-        volume.Read(new BlockRange(first, count), reader, 5);
+        volume.Read(new BlockRange(first, count), reader, 5, known);
         Loop.Settle();
         Assert.Equal(1, reader.Calls);
-        var blocks = new List<(ulong, byte[])>();
+        var blocks = new List<(ulong, byte[], bool)>();
         if (reader.Status != IoStatus.Ok) return (reader.Status, blocks);
         var reply = reader.Reply!.Span;
         var at = (int)count * ReadDescriptor.SizeBytes;
@@ -196,8 +203,8 @@ public sealed class StoreRig
         {
             var descriptor = ReadDescriptor.Read(reply[(index * ReadDescriptor.SizeBytes)..]);
             var bytes = reply.Slice(at, descriptor.Block.Length).ToArray();
-            Assert.True(descriptor.Block.Matches(volume.Volume, 0, first + (ulong)index, bytes));
-            blocks.Add((descriptor.Sequence, bytes));
+            Assert.True(descriptor.IsSame || descriptor.Block.Matches(volume.Volume, 0, first + (ulong)index, bytes));
+            blocks.Add((descriptor.Sequence, bytes, descriptor.IsSame));
             at += bytes.Length;
         }
         reader.Reply.Release();

@@ -45,6 +45,32 @@ public class HotPathSpecs
         Assert.Equal(Warm + Measured, request.Completed);
     }
 
+    [Theory(DisplayName = "A read of a volume with the label cache allocates nothing once it is warm: of blocks that are the same, and of others, each of which takes the place of another")]
+    [InlineData(1, false)]
+    [InlineData(16, false)]
+    [InlineData(16, true)]
+    public async Task Cached(int blocks, bool changes)
+    {
+        var loop = new FakeLoop();
+        var gateway = new FakeGateway(loop, 1 << 20);
+        CachingLink? link = null;
+        gateway.LinkOf = events => link = new CachingLink(events, changes);
+        var cache = new ReadCache(20 * Limits.BlockBytes);
+        var open = new VolumeSessions(gateway, NullLoggerFactory.Instance) { Cache = cache }.OpenAsync("vol");
+        loop.RunUntil(() => open.IsCompleted);
+        var session = (await open).Session!;
+        var request = new CountedRequest { Operation = BlockOperation.Read, LengthBytes = (ulong)blocks * Limits.BlockBytes, Data = GC.AllocateArray<byte>(blocks * Limits.BlockBytes, pinned: true) };
+        Assert.InRange(Measure(() =>
+        {
+            session.Submit(request);
+            link!.Answer();
+        }), 0, AllowedBytes);
+        Assert.Equal(Warm + Measured, request.Completed);
+        if (changes) Assert.Equal((0L, (long)blocks * (Warm + Measured)), (cache.Hits, cache.Misses));
+        else Assert.Equal((blocks * (Warm + Measured - 1L), (long)blocks), (cache.Hits, cache.Misses));
+        session.Close();
+    }
+
     [Theory(DisplayName = "An NBD connection's writes and reads allocate nothing once it is warm")]
     [InlineData(1)]
     [InlineData(0)]
@@ -139,6 +165,70 @@ public class HotPathSpecs
                 events.OnFrame(this, in answer, body, null);
             }
             _count = 0;
+        }
+    }
+
+    /// <summary>Blocks that no one writes, or that somebody writes between each two reads; read from the first one on.</summary>
+    private sealed class CachingLink(IOwnerEvents events, bool changes) : IOwnerLink
+    {
+        private readonly ulong[] _known = new ulong[Limits.RecordBlocksMax];
+        private readonly byte[] _body = new byte[Limits.RecordBlocksMax * (ReadDescriptor.SizeBytes + Limits.BlockBytes)];
+        private readonly byte[] _block = [.. Enumerable.Range(0, Limits.BlockBytes).Select(at => (byte)(at * 7))];
+        private FrameHeader _asked;
+        private BlockRange _range;
+        private ulong _sequence = 1;
+
+        public NodeId Peer => default;
+
+        public ulong Generation => 1;
+
+        public bool IsUp => true;
+
+        public long QueuedBytes => 0;
+
+        public void Close()
+        {
+        }
+
+        public void Send(FrameHeader header, ReadOnlySpan<byte> body)
+        {
+            if (header.Kind == FrameKind.SessionOpen)
+            {
+                var opened = new byte[SessionOpenedBody.EncodedBytes];
+                new SessionOpenedBody(1 << 20, 1, 1000, true, false, Caches: true).Encode(opened);
+                events.OnFrame(this, FrameHeader.Of(FrameKind.SessionOpened, header.Volume, status: IoStatus.Ok), opened, null);
+                return;
+            }
+            if (!ClientReadBody.TryDecode(body, out var read)) return;
+            _known.AsSpan().Clear();
+            (_asked, _range) = (header, read.Range);
+        }
+
+        public void Send(FrameHeader header, IoBuffer body)
+        {
+            Assert.True(CachedReadBody.TryDecode(body.Span, _known, out var cached));
+            (_asked, _range) = (header, cached.Read.Range);
+        }
+
+        public void Answer()
+        {
+            if (changes) _sequence++;
+            var at = (int)_range.Count * ReadDescriptor.SizeBytes;
+            for (var index = 0; index < (int)_range.Count; index++)
+            {
+                var to = _body.AsSpan(index * ReadDescriptor.SizeBytes);
+                if (_known[index] == _sequence)
+                {
+                    ReadDescriptor.Same(_sequence).Write(to);
+                    continue;
+                }
+                new ReadDescriptor(BlockDescriptor.Of(BlockEncoding.Raw, _asked.Volume, 0, _range.First + (ulong)index, _block), _sequence).Write(to);
+                _block.CopyTo(_body.AsSpan(at));
+                at += _block.Length;
+            }
+            var kind = _asked.Kind == FrameKind.ClientRead ? FrameKind.ClientReadReply : FrameKind.ClientReadCachedReply;
+            var answer = FrameHeader.Of(kind, _asked.Volume, 1, _asked.RequestId, status: IoStatus.Ok);
+            events.OnFrame(this, in answer, _body.AsSpan(0, at), null);
         }
     }
 

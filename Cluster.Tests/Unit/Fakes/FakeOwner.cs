@@ -55,6 +55,12 @@ internal sealed class FakeOwner(ILoop loop, VolumeId volume, ulong sizeBytes)
 
     public ulong Generation { get; set; }
 
+    /// <summary>The volume has the label cache, and this owner takes such reads.</summary>
+    public bool Caches { get; set; }
+
+    /// <summary>Where the owner is.</summary>
+    public NodeId Node { get; set; }
+
     public ulong CommittedSequence => _committed;
 
     public FakeLink Connect(IOwnerEvents events) => Link = new FakeLink(this, events);
@@ -148,6 +154,9 @@ internal sealed class FakeOwner(ILoop loop, VolumeId volume, ulong sizeBytes)
             case FrameKind.ClientRead:
                 Read(link, header, body);
                 break;
+            case FrameKind.ClientReadCached:
+                ReadCached(link, header, body);
+                break;
             case FrameKind.ClientFlush:
                 Assert.True(ClientFlushBody.TryDecode(body, out var flush));
                 if (!Refused(link, header, FrameKind.ClientAck, flush.Session)) Flush(link, header.RequestId);
@@ -173,7 +182,7 @@ internal sealed class FakeOwner(ILoop loop, VolumeId volume, ulong sizeBytes)
     private byte[] Opened()
     {
         var body = new byte[SessionOpenedBody.EncodedBytes];
-        new SessionOpenedBody(SizeBytes, Epoch, 0, true, false).Encode(body);
+        new SessionOpenedBody(SizeBytes, Epoch, 0, true, false, Caches).Encode(body);
         return body;
     }
 
@@ -270,22 +279,40 @@ internal sealed class FakeOwner(ILoop loop, VolumeId volume, ulong sizeBytes)
     private void Read(FakeLink link, FrameHeader header, byte[] body)
     {
         Assert.True(ClientReadBody.TryDecode(body, out var read));
+        Read(link, header, read, FrameKind.ClientReadReply, []);
+    }
+
+    private void ReadCached(FakeLink link, FrameHeader header, byte[] body)
+    {
+        var sequences = new ulong[Limits.RecordBlocksMax];
+        Assert.True(CachedReadBody.TryDecode(body, sequences, out var cached));
+        Assert.Equal(Epoch, header.Epoch);
+        Read(link, header, cached.Read, FrameKind.ClientReadCachedReply, sequences);
+    }
+
+    private void Read(FakeLink link, FrameHeader header, ClientReadBody read, FrameKind reply, ulong[] sequences)
+    {
         Assert.InRange(read.Range.Count, 1u, (uint)Limits.RecordBlocksMax);
-        if (Refused(link, header, FrameKind.ClientReadReply, read.Session)) return;
+        if (Refused(link, header, reply, read.Session)) return;
         var count = (int)read.Range.Count;
         var answer = new byte[count * (ReadDescriptor.SizeBytes + BlockCodec.RoomFor(Cipher))];
         var at = count * ReadDescriptor.SizeBytes;
         for (var index = 0; index < count; index++)
         {
             var block = read.Range.First + (uint)index;
-            var descriptor = BlockCodec.Encode(volume, 0, block, Content(block), answer.AsSpan(at, BlockCodec.RoomFor(Cipher)), true, Cipher);
             var sequence = _blocks.TryGetValue(block, out var known) ? known.Sequence : 0;
+            if (sequence != 0 && index < sequences.Length && sequences[index] == sequence)
+            {
+                ReadDescriptor.Same(sequence).Write(answer.AsSpan(index * ReadDescriptor.SizeBytes));
+                continue;
+            }
+            var descriptor = BlockCodec.Encode(volume, 0, block, Content(block), answer.AsSpan(at, BlockCodec.RoomFor(Cipher)), true, Cipher);
             new ReadDescriptor(descriptor, sequence).Write(answer.AsSpan(index * ReadDescriptor.SizeBytes));
             at += descriptor.Length;
         }
         answer = answer[..at];
         Spoil?.Invoke(answer);
-        link.ToClient(FrameHeader.Of(FrameKind.ClientReadReply, volume, Epoch, header.RequestId, status: IoStatus.Ok), answer);
+        link.ToClient(FrameHeader.Of(reply, volume, Epoch, header.RequestId, status: IoStatus.Ok), answer);
     }
 
     private void Status(FakeLink link, FrameHeader header, byte[] body)
@@ -318,7 +345,7 @@ internal sealed class FakeLink(FakeOwner owner, IOwnerEvents events) : IOwnerLin
     private readonly Queue<(FrameHeader Header, byte[] Body)> _in = new();
     private readonly Queue<(FrameHeader Header, byte[] Body)> _out = new();
 
-    public NodeId Peer => default;
+    public NodeId Peer => owner.Node;
 
     public ulong Generation { get; } = ++_generations;
 
@@ -340,6 +367,11 @@ internal sealed class FakeLink(FakeOwner owner, IOwnerEvents events) : IOwnerLin
     public void Send(FrameHeader header, IoBuffer body)
     {
         if (!IsUp) return;
+        if (!FrameKinds.CarriesRecord(header.Kind))
+        {
+            Send(header, body.Span);
+            return;
+        }
         header.Flags |= FrameFlags.SelfChecked;
         header.Seal(body.Span);
         _in.Enqueue((header, body.Span.ToArray()));

@@ -38,6 +38,7 @@ internal static partial class Decoders
         yield return Of<SessionOpenBody>("session-open", input => SessionOpenBody.TryDecode(input, out _));
         yield return Of<SessionOpenedBody>("session-opened", input => SessionOpenedBody.TryDecode(input, out _));
         yield return Of<ClientReadBody>("client-read", input => ClientReadBody.TryDecode(input, out _));
+        yield return Of<CachedReadBody>("client-read-cached", input => CachedReadBody.TryDecode(input, stackalloc ulong[Limits.RecordBlocksMax], out _));
         yield return Of<ClientFlushBody>("client-flush", input => ClientFlushBody.TryDecode(input, out _));
         yield return Of<ClientAckBody>("client-ack", input => ClientAckBody.TryDecode(input, out _));
         yield return Of<SequenceBody>("sequence", input => SequenceBody.TryDecode(input, out _));

@@ -1,5 +1,6 @@
 using Cluster.Csi.Nbd;
 using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
 using Cluster.Node.Hosting.Memory;
 using Cluster.Node.Hosting.Options;
 using Cluster.Node.Store;
@@ -130,6 +131,31 @@ public sealed class MemoryPlanSpecs
         var loaded = NodeSettings.Load(new Dictionary<string, string> { ["memory-limit"] = text }, new Dictionary<string, string>(), null);
         Assert.Equal(error.Length == 0, loaded.Options is not null);
         Assert.Contains(error, loaded.Error, StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "What front ends keep of what they read is what read-cache says, and under a limit an eighth of the buffers at most; owners still take work in with all of it in use")]
+    public void Read_cache()
+    {
+        Assert.Equal(32 * MiB, MemoryPlan.Of(Options(0), null).Plan!.ReadCacheBytes);
+        Assert.Equal(64 * MiB, MemoryPlan.Of(Options(0) with { ReadCacheBytes = 64 * MiB }, null).Plan!.ReadCacheBytes);
+        var small = MemoryPlan.Of(Options(256 * MiB) with { ReadCacheBytes = 64 * MiB }, null).Plan!;
+        Assert.Equal(small.BuffersBytes / 8, small.ReadCacheBytes);
+        Assert.InRange((small.FrontEndBytes * 2.2) + small.KeptBytes + small.ReadCacheBytes, 1, small.BuffersBytes / 100.0 * BufferPool.TightPercent);
+        Assert.Equal(0, MemoryPlan.Of(Options(256 * MiB) with { ReadCacheBytes = 0 }, null).Plan!.ReadCacheBytes);
+    }
+
+    [Theory(DisplayName = "read-cache is off, or a size within its bounds")]
+    [InlineData("off", 0)]
+    [InlineData("1MiB", 1 << 20)]
+    [InlineData("256MiB", 256 << 20)]
+    [InlineData("1000KiB", -1)]
+    [InlineData("257MiB", -1)]
+    [InlineData("auto", -1)]
+    public void Read_cache_setting(string text, long bytes)
+    {
+        var loaded = NodeSettings.Load(new Dictionary<string, string> { ["read-cache"] = text }, new Dictionary<string, string>(), null);
+        if (bytes >= 0) Assert.Equal(bytes, loaded.Options!.ReadCacheBytes);
+        else Assert.Contains("off, or a size from 1MiB to 256MiB", loaded.Error, StringComparison.Ordinal);
     }
 
     private static long? Limit(Dictionary<string, string> files) => ContainerMemory.LimitBytes(files.GetValueOrDefault, 1L << 40);

@@ -235,8 +235,8 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     public void Dispose() => Machine.Stop();
 
-    public void Client(RecordingLink? from, FrameKind kind, ulong requestId, ReadOnlySpan<byte> body) =>
-        Machine.OnClientFrame(from ?? Front, FrameHeader.Of(kind, _spec.Id, 0, requestId), body, null);
+    public void Client(RecordingLink? from, FrameKind kind, ulong requestId, ReadOnlySpan<byte> body, ulong epoch = 0) =>
+        Machine.OnClientFrame(from ?? Front, FrameHeader.Of(kind, _spec.Id, epoch, requestId), body, null);
 
     private void Reply(int index, FrameKind kind, IoStatus status, ReadOnlySpan<byte> body) =>
         Machine.OnReplicaFrame(Links[index], FrameHeader.Of(kind, _spec.Id, Machine.EpochNumber, status: status), body, null);
@@ -338,7 +338,14 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     public ulong SequenceOf(ulong block) => 0;
 
-    void ILocalReplica.Read(BlockRange range, ILocalReads reads, ulong token) => _reads.Enqueue((reads, token, range));
+    void ILocalReplica.Read(BlockRange range, ILocalReads reads, ulong token, ReadOnlySpan<ulong> known)
+    {
+        _reads.Enqueue((reads, token, range));
+        LastKnown = known.ToArray();
+    }
+
+    /// <summary>What the front end of the read that was asked for last has.</summary>
+    public ulong[] LastKnown { get; private set; } = [];
 
     public ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents) => range.End;
 

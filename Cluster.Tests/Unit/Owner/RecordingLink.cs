@@ -14,6 +14,8 @@ internal sealed class RecordingLink(NodeId peer) : IFrameLink
 
     public long QueuedBytes => 0;
 
+    public ulong CompatFeatures { get; set; }
+
     public List<(FrameHeader Header, byte[] Body)> Sent { get; } = [];
 
     public void Send(FrameHeader header, ReadOnlySpan<byte> body) => Sent.Add((header, body.ToArray()));

@@ -20,7 +20,7 @@ public class VolumeLabelsSpecs
             ("myrmidon.dev/hold-time", "30s"), ("myrmidon.dev/replace-after", "1h"), ("myrmidon.dev/zone-spread", "required"),
             ("myrmidon.dev/snapshot-every", "15m"), ("myrmidon.dev/snapshot-keep", "96"), ("myrmidon.dev/snapshot-group-keep", "7"),
             ("myrmidon.dev/locality", "off"), ("myrmidon.dev/iops-max", "1000000"), ("myrmidon.dev/bandwidth-max", "1.5MiB"), ("myrmidon.dev/burst", "1h"),
-            ("myrmidon.dev/encryption", "off"), ("team", "db"), ("myrmidon.dev/of-a-later-version", "x"));
+            ("myrmidon.dev/cache", "on"), ("myrmidon.dev/encryption", "off"), ("team", "db"), ("myrmidon.dev/of-a-later-version", "x"));
         Assert.Equal(new VolumePolicy
         {
             Replicas = 5,
@@ -58,6 +58,7 @@ public class VolumeLabelsSpecs
     [InlineData("failure-mode", "Hard", "hard, soft, always-on")]
     [InlineData("failure-mode", "6", "hard, soft, always-on")]
     [InlineData("compression", "yes", "on or off")]
+    [InlineData("cache", "always", "on or off")]
     [InlineData("hold-time", "5", "such as 30s")]
     [InlineData("hold-time", "1ms", "such as 30s")]
     [InlineData("replace-after", "never", "such as 10m")]

@@ -35,6 +35,28 @@ public sealed class BlockStoreSpecs
         Assert.True(volume.Windows.Contains(StoreRig.Session, 1));
     }
 
+    [Fact(DisplayName = "Of blocks that the reader has in the sequence of the committed map nothing is read; of all others everything, whatever sequence it has")]
+    public void Known()
+    {
+        var rig = new StoreRig().Open();
+        var volume = rig.Create();
+        for (ulong block = 0; block < 3; block++) StoreRig.AppendBlock(volume, block, StoreRig.Bytes(block + 1));
+        rig.Loop.Settle();
+        volume.Commit(3);
+        var before = rig.Store.ReadBytes;
+        var (status, blocks) = rig.Read(volume, 0, 4, [1, 9, 3, 5]);
+        Assert.Equal(IoStatus.Ok, status);
+        Assert.Equal([(1UL, true), (2UL, false), (3UL, true), (0UL, false)], blocks.Select(block => (block.Sequence, block.IsSame)));
+        Assert.Equal(StoreRig.Bytes(2), blocks[1].Bytes);
+        Assert.Equal(blocks[1].Bytes.Length, rig.Store.ReadBytes - before);
+        // Written, but not committed: what the reader has is still the volume's. Committed: it is not.
+        StoreRig.AppendBlock(volume, 0, StoreRig.Bytes(7));
+        rig.Loop.Settle();
+        Assert.Equal((false, true), (rig.Read(volume, 0, 1, [4]).Blocks[0].IsSame, rig.Read(volume, 0, 1, [1]).Blocks[0].IsSame));
+        volume.Commit(4);
+        Assert.Equal((true, false), (rig.Read(volume, 0, 1, [4]).Blocks[0].IsSame, rig.Read(volume, 0, 1, [1]).Blocks[0].IsSame));
+    }
+
     [Fact(DisplayName = "What was not flushed is gone after a power cut, what was written survives a kill")]
     public void Lost_and_kept()
     {

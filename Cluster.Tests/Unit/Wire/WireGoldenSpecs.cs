@@ -1,3 +1,4 @@
+using Cluster.Csi.Client;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 
@@ -30,11 +31,46 @@ public class WireGoldenSpecs
         Pin("session-open", new SessionOpenBody(Session, 0x31, 0x32, 0x33), (body, to) => body.Encode(to), SessionOpenBody.TryDecode);
         var opened = new SessionOpenedBody(1UL << 40, 0x41, 300_000, true, false);
         Pin("session-opened", opened, (body, to) => body.Encode(to), SessionOpenedBody.TryDecode);
+        Pin("session-opened-caches", opened with { Caches = true }, (body, to) => body.Encode(to), SessionOpenedBody.TryDecode);
         var read = new ClientReadBody(Session, new BlockRange(0x515253545556, 64));
         Pin("client-read", read, (body, to) => body.Encode(to), ClientReadBody.TryDecode);
         Pin("client-flush", new ClientFlushBody(Session, 0x61), (body, to) => body.Encode(to), ClientFlushBody.TryDecode);
         Pin("client-ack", new ClientAckBody(0x71, 0x70, 0x72), (body, to) => body.Encode(to), ClientAckBody.TryDecode);
         Pin("sequence", new SequenceBody(0x81), (body, to) => body.Encode(to), SequenceBody.TryDecode);
+    }
+
+    [Fact(DisplayName = "A read by a front end that has the first of two blocks; any other length, and a range of none or too many blocks, is refused")]
+    public void Cached_read()
+    {
+        var range = new BlockRange(0x515253545556, 2);
+        var known = new KnownBlocks();
+        var block = BufferPool.Shared.Rent(1);
+        known.Add(0, new ReadDescriptor(default, 0x61), block);
+        var encoded = known.Encode(Session, range);
+        Check("client-read-cached", encoded.Span.ToArray());
+        encoded.Release();
+        known.Release();
+        var golden = Convert.FromHexString(Golden["client-read-cached"]);
+        var sequences = new ulong[Limits.RecordBlocksMax];
+        Assert.True(CachedReadBody.TryDecode(golden, sequences, out var body));
+        Assert.Equal((new ClientReadBody(Session, range), 0x61UL, 0UL), (body.Read, sequences[0], sequences[1]));
+        for (var length = 0; length < golden.Length; length++) Assert.False(CachedReadBody.TryDecode(golden.AsSpan(0, length), sequences, out _), $"cut to {length} B");
+        Assert.False(CachedReadBody.TryDecode([.. golden, 0], sequences, out _));
+        foreach (var count in new uint[] { 0, Limits.RecordBlocksMax + 1 })
+        {
+            var bytes = new byte[CachedReadBody.EncodedBytes(count)];
+            new ClientReadBody(Session, range with { Count = count }).Encode(bytes);
+            Assert.False(CachedReadBody.TryDecode(bytes, sequences, out _), $"of {count} blocks");
+        }
+    }
+
+    [Fact(DisplayName = "A block that the front end has: no descriptor but its mark, and the sequence")]
+    public void Same_block()
+    {
+        var bytes = new byte[ReadDescriptor.SizeBytes];
+        ReadDescriptor.Same(0x62).Write(bytes);
+        Check("read-same", bytes);
+        Assert.Equal(ReadDescriptor.Same(0x62), ReadDescriptor.Read(bytes));
     }
 
     [Fact(DisplayName = "Bodies between owner and replica")]
@@ -157,8 +193,8 @@ public class WireGoldenSpecs
 
     [Fact(DisplayName = "Every line of the golden file is checked by a test")]
     public void No_stale_lines() => Assert.Equal(
-        "append-ack block-range block-range-snapshot catch-up client-ack client-flush client-read fetch-tail frame-header hello owner-ended owner-released owner-serves promise promised read-descriptor "
-        + "record-header refuse scrub-mark scrub-report sequence session-open session-opened session-windows snapshot-marker snapshots stamp",
+        "append-ack block-range block-range-snapshot catch-up client-ack client-flush client-read client-read-cached fetch-tail frame-header hello owner-ended owner-released owner-serves promise promised read-descriptor read-same "
+        + "record-header refuse scrub-mark scrub-report sequence session-open session-opened session-opened-caches session-windows snapshot-marker snapshots stamp",
         string.Join(' ', Golden.Keys.Order(StringComparer.Ordinal)));
 
     private static void Pin<T>(string name, T body, Func<T, byte[], ReadOnlySpan<byte>> encode, Decoder<T> decode,
