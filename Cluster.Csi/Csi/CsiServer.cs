@@ -1,5 +1,5 @@
-using Cluster.Csi.Attach;
 using System.Net.Sockets;
+using Cluster.Csi.Attach;
 using Grpc.Core;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;

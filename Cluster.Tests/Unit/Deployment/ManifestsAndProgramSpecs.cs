@@ -271,7 +271,7 @@ public sealed partial class ManifestsAndProgramSpecs
     private static IEnumerable<string> DashboardQueries() =>
         JsonNode.Parse(Manifests.Of("ConfigMap").Single().Text("data", "dashboard.json"))!["panels"]!.AsArray().SelectMany(panel => panel!["targets"]!.AsArray()).Select(target => target!["expr"]!.GetValue<string>());
 
-    [GeneratedRegex("Add(?<kind>Counter|Gauge|Histogram)\\(\\s*\"(?<name>myrmidon_[a-z_]+)\"", RegexOptions.CultureInvariant)]
+    [GeneratedRegex("Add(?<kind>Counter|Gauges?|Histogram)\\(\\s*\"(?<name>myrmidon_[a-z_]+)\"", RegexOptions.CultureInvariant)]
     private static partial Regex Registration();
 
     [GeneratedRegex("myrmidon_[a-z_]+", RegexOptions.CultureInvariant)]
