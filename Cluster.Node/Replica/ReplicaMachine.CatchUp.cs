@@ -226,8 +226,6 @@ public sealed partial class ReplicaMachine
     private void SendPromised(IFrameLink to, ulong epoch, ulong requestId, IoStatus status, uint leaseLeftMs)
     {
         if (!to.IsUp) return;
-        // What is promised to be committed and in the tail stays so until the owner says more.
-        _store.Settle();
         // I3: while catching up, only what was certain at its beginning is reported.
         var last = _header.CatchingUp ? _header.CatchUpFrom : _store.LastSequence;
         var hasCursor = _header.CatchingUp && _store.Damage is null && _header.CatchUpJoin <= _store.CommitWatermark;

@@ -19,7 +19,7 @@ public sealed partial class BlockMap
         if (layer.IsLeaving) return;
         (layer.IsLeaving, layer.IsHidden) = (true, true);
         _leaving.Add(layer);
-        if (cache is null || cache.IsOpening || layer.Blocks <= cache.SliceBlocks) HandDownLast();
+        if (cache is null || cache.IsOpening || layer.Blocks <= cache.HandDownBlocks) HandDownLast();
         else cache.NoteLeaving(this);
     }
 
@@ -27,6 +27,8 @@ public sealed partial class BlockMap
     internal void HandDownAll()
     {
         foreach (var layer in _layers.Where(layer => layer.IsHidden && !_pins.ContainsKey(layer.Sequence)).ToArray()) Leave(layer);
+        // As the last slice does it: what is dropped may lie in segments that have been used anew since.
+        if (IsDetached && IsPinned) DropUnseen();
     }
 
     /// <summary>Pages of at most so many blocks, and one. True: nothing is left to do.</summary>

@@ -86,8 +86,10 @@ public sealed partial class BlockMap
         }
     }
 
-    /// <summary>Pages in which some block may be another one than in the snapshot, ascending.</summary>
-    public ulong[] PagesChangedSince(ulong snapshot)
+    /// <summary>
+    /// As of a record of this sequence the blocks are again what they are in the snapshot. Page by page: what it costs follows what has changed since, about a second for each 16 GiB.
+    /// </summary>
+    public void Restore(ulong snapshot, ulong sequence)
     {
         var numbers = new SortedSet<ulong>();
         for (var index = FirstAtOrAfter(snapshot); index < _layers.Count; index++)
@@ -98,19 +100,12 @@ public sealed partial class BlockMap
         {
             if (Peek(number).SequenceMax > snapshot) numbers.Add(number);
         }
-        return [.. numbers];
-    }
-
-    /// <summary>
-    /// As of a record of this sequence the blocks of these pages are again what they are in the snapshot: about a second for each 16 GiB. Once more it changes nothing.
-    /// </summary>
-    public void Restore(ulong[] numbers, int from, int count, ulong snapshot, ulong sequence)
-    {
-        for (var at = from; at < from + count; at++)
+        ulong[] all = [.. numbers];
+        for (var at = 0; at < all.Length; at++)
         {
             Yield();
-            AskAhead(numbers, at);
-            RestorePage(numbers[at], snapshot, sequence);
+            AskAhead(all, at);
+            RestorePage(all[at], snapshot, sequence);
         }
     }
 

@@ -12,6 +12,9 @@ public sealed partial class BlockStore
     /// <summary>After the file system had no room for a segment.</summary>
     private const int CapacityRetryMs = 5000;
 
+    /// <summary>Between two slices of what deleted snapshots kept.</summary>
+    private const int HandDownPauseMs = 10;
+
     /// <summary>Between two attempts to note a failed fdatasync, and how many are made: an hour of them.</summary>
     private const int NoteRetryMs = 1000;
     private const int NoteAttemptsMax = 3600;
@@ -21,6 +24,7 @@ public sealed partial class BlockStore
     private long _capacityNotBeforeMs;
     private ILoopTimer? _capacityTimer;
     private ILoopTimer? _watermarkTimer;
+    private ILoopTimer? _handDownTimer;
     private CheckpointJob? _checkpoint;
     private bool _checkpointIsWriting;
 
@@ -107,7 +111,7 @@ public sealed partial class BlockStore
         _stopDone = done;
         _watermarkTimer?.Cancel();
         _capacityTimer?.Cancel();
-        _sliceTimer?.Cancel();
+        _handDownTimer?.Cancel();
         _noteTimer?.Cancel();
         _watchTimer?.Cancel();
         AnswerOrders(-1, "the store stops");
@@ -282,6 +286,19 @@ public sealed partial class BlockStore
         }
         if (_writer.AppendedBytes > _checkpointAtBytes) CheckpointWriter.Write(_disk, TakeSnapshot(), Maps.File, out _);
         _superblock.Write(_superblock.Current with { CleanStop = true, CleanEnd = _writer.End });
+    }
+
+    /// <summary>What deleted snapshots kept is handed down in slices with pauses between them: clients' I/O waits for one of them at most.</summary>
+    private void HandDownLater()
+    {
+        if (!Maps.IsHandingDown || _handDownTimer is not null) return;
+        _handDownTimer = _loop.Schedule(HandDownPauseMs, () =>
+        {
+            _handDownTimer = null;
+            if (_stopped || HasFailed) return;
+            Maps.HandDown();
+            _backgroundDue = true;
+        });
     }
 
     /// <summary>A store that is full by what it knew of the file system looks again, also if nobody writes.</summary>

@@ -80,14 +80,8 @@ public interface IVolumeStore
     /// </summary>
     IoStatus SetSnapshots(IReadOnlyList<ulong> sequences);
 
-    /// <summary>Applies the tail up to the watermark (never beyond LastSequence) to the map. Watermarks only rise. A restore may take effect later (<see cref="IsRestoring"/>).</summary>
+    /// <summary>Applies the tail up to the watermark (never beyond LastSequence) to the map. Watermarks only rise.</summary>
     void Commit(ulong watermark);
-
-    /// <summary>A restore that was committed is still being done, and what was committed behind it waits. Any look at what the volume holds has the rest done first.</summary>
-    bool IsRestoring { get; }
-
-    /// <summary>Does the rest of a restore now: what this replica promises is what it holds.</summary>
-    void Settle();
 
     /// <summary>
     /// Every copy of the volume has all up to the sequence, which is at most <see cref="CommitWatermark"/> and <see cref="DurableSequence"/>: tombstones up to it are

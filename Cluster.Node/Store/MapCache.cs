@@ -67,9 +67,9 @@ public sealed partial class MapCache : IDisposable
     private long _noWriteBeforeMs;
     private long _noGrowthBeforeMs;
 
-    internal MapCache(BlockStore store, SegmentTable segments, DiskPool disk, long budgetBytes, int sliceBlocks)
+    internal MapCache(BlockStore store, SegmentTable segments, DiskPool disk, long budgetBytes, int handDownBlocks)
     {
-        SliceBlocks = sliceBlocks;
+        HandDownBlocks = handDownBlocks;
         (_store, _segments, _file) = (store, segments, new MapPageFile(disk));
         _budgetPages = (int)Math.Clamp(budgetBytes / PageBytes, 0, int.MaxValue / HardLimitTimes);
         (_evict, _release) = (new EvictJob(this), new ReleaseJob(this));
@@ -225,11 +225,8 @@ public sealed partial class MapCache : IDisposable
     /// <summary>Snapshots of some map are gone whose versions are still to be handed down.</summary>
     internal bool IsHandingDown => _leaving.Count > 0;
 
-    /// <summary>Blocks of a deleted snapshot that one turn hands down; what keeps no more goes at once.</summary>
-    internal int SliceBlocks { get; }
-
-    /// <summary>Pages of a restore that one turn does.</summary>
-    internal int PagesOfASlice => Math.Max(1, SliceBlocks / MapPage.Blocks);
+    /// <summary>Blocks of a deleted snapshot that one turn hands down.</summary>
+    internal int HandDownBlocks { get; }
 
     internal int HandDownSlices { get; private set; }
 
@@ -243,7 +240,7 @@ public sealed partial class MapCache : IDisposable
     internal void HandDown()
     {
         HandDownSlices++;
-        if (_leaving.Count > 0 && _leaving[0].HandDown(Math.Max(SliceBlocks, 1))) _leaving.RemoveAt(0);
+        if (_leaving.Count > 0 && _leaving[0].HandDown(Math.Max(HandDownBlocks, 1))) _leaving.RemoveAt(0);
     }
 
     /// <summary>The store has stopped: what is not in memory stays where it is.</summary>

@@ -42,8 +42,8 @@ public sealed record StoreOptions
 
     public const long MapCacheBytesDefault = 128L << 20;
 
-    /// <summary>Blocks of a deleted snapshot that one turn of the loop hands down to the next older one, or frees, and of a restore that it puts back: some milliseconds.</summary>
-    public int SliceBlocks { get; init; } = 16_384;
+    /// <summary>Blocks of a deleted snapshot that one turn of the loop hands down to the next older one, or frees: some milliseconds.</summary>
+    public int HandDownBlocks { get; init; } = 16_384;
 
     /// <summary>How long after a flush, with no write following, its watermark is noted in the log.</summary>
     public int WatermarkDelayMs { get; init; } = 500;

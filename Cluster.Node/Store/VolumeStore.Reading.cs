@@ -34,15 +34,11 @@ public sealed partial class VolumeStore
         else ReadMapped(range, completion, token, known);
     }
 
-    private IoStatus RefusalOfRead(BlockRange range)
-    {
-        Settle();
-        return IsDeleted ? IoStatus.Deleted
-            : _store.Maps.IsClosed ? IoStatus.DeviceError
-            : Damage is not null ? IoStatus.BadChecksum
-            : range.Count is 0 or > Limits.RecordBlocksMax || range.End > Limits.BlockIndexMax ? IoStatus.OutOfRange
-            : _store.WriteStaged();
-    }
+    private IoStatus RefusalOfRead(BlockRange range) => IsDeleted ? IoStatus.Deleted
+        : _store.Maps.IsClosed ? IoStatus.DeviceError
+        : Damage is not null ? IoStatus.BadChecksum
+        : range.Count is 0 or > Limits.RecordBlocksMax || range.End > Limits.BlockIndexMax ? IoStatus.OutOfRange
+        : _store.WriteStaged();
 
     /// <summary>False: all that the read needs of the map is in memory, or was got from the page cache without waiting.</summary>
     private bool WaitsForPages(BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known)
@@ -83,7 +79,6 @@ public sealed partial class VolumeStore
 
     public ulong Allocated(BlockRange range, int extentsMax, List<(BlockRange Range, bool Allocated)> extents)
     {
-        Settle();
         var (before, looked) = (extents.Count, LookForAllocated(range, extentsMax, extents));
         if (Damage is null) return looked;
         // Part of the map was lost by this look: what is said may not be less than what there is.
@@ -164,7 +159,6 @@ public sealed partial class VolumeStore
     public (IoStatus Status, ChangeCursor? Next) ReadChanges(ulong since, ulong upTo, ChangeCursor? cursor, int bytesMax,
         List<IoBuffer> records)
     {
-        Settle();
         if (IsDeleted) return (IoStatus.Deleted, null);
         if (Damage is not null) return (IoStatus.BadChecksum, null);
         var written = _store.WriteStaged();

@@ -16,7 +16,6 @@ public sealed partial class VolumeStore
 
     public ulong Digest(BlockRange range, ulong snapshot, bool withChecksums)
     {
-        Settle();
         Invariant.That(range.Count <= Limits.RecordBlocksMax, "a digest of too many blocks was asked for");
         Span<ulong> words = stackalloc ulong[3 * Limits.RecordBlocksMax];
         var count = 0;
@@ -60,7 +59,6 @@ public sealed partial class VolumeStore
 
     public ulong NextData(ulong from, ulong end)
     {
-        Settle();
         var next = NextOfVolume(from, end);
         // Of a map that has lost pages: there may be something at once.
         if (Damage is not null) return from;
@@ -90,7 +88,6 @@ public sealed partial class VolumeStore
 
     public void ReadEach(BlockRange range, ulong snapshot, bool background, IEachReadCompletion completion, ulong token)
     {
-        Settle();
         var status = IsDeleted ? IoStatus.Deleted
             : Damage is not null ? IoStatus.BadChecksum
             : range.Count is 0 or > Limits.RecordBlocksMax || range.End > Limits.BlockIndexMax ? IoStatus.OutOfRange
@@ -112,7 +109,6 @@ public sealed partial class VolumeStore
     /// </summary>
     public (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header)
     {
-        Settle();
         if (Refusal() is null) Map.ReachAll(header.Range);
         if (Refusal() is { } refusal) return (refusal, 0);
         Invariant.That((header.Flags & RecordFlags.Resync) != 0 && header.Sequence > 0, "a repair carries a resync record with its sequence");

@@ -20,7 +20,6 @@ public sealed partial class VolumeStore
 
     public IoStatus SetSnapshots(IReadOnlyList<ulong> sequences)
     {
-        Settle();
         if (Refusal() is { } refusal) return refusal;
         var payload = new SnapshotsBody([.. sequences]).Encode(new byte[SnapshotsBody.SizeBytesMax]);
         var status = StageOwn(new RecordHeader { Kind = StoreRecordKind.Snapshots }, payload, SpaceClass.Control);
@@ -66,7 +65,6 @@ public sealed partial class VolumeStore
 
     public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents)
     {
-        Settle();
         var (before, looked) = (extents.Count, LookForChanged(from, to, range, extentsMax, extents));
         if (Damage is null) return looked;
         // Part of the map was lost by this look: nothing that has changed may be left out.
@@ -148,15 +146,18 @@ public sealed partial class VolumeStore
     private static SnapshotMarker? MarkerOf(in RecordHeader header, ReadOnlySpan<byte> record) =>
         SnapshotMarker.TryDecode(record.Slice(header.PayloadOffset, (int)header.PayloadLength));
 
-    /// <summary>False: it is a restore of more than one turn may take, and goes on in others.</summary>
-    private bool ApplyMarker(ulong sequence)
+    private void ApplyMarker(ulong sequence)
     {
         Invariant.That(_markers.Remove(sequence, out var marker), "a marker was committed that is not in the tail");
         Map.KeepSnapshots(marker!.Kept);
         if (marker.Creates) Map.AddSnapshot(sequence);
-        (_snapshots, _lastMarker) = (null, sequence);
         // One that this copy does not have can't be restored here: the owner keeps copies that are only partly there away from restores (R19).
-        return marker.RestoreFrom == 0 || TryRestore(marker.RestoreFrom, sequence);
+        if (marker.RestoreFrom != 0)
+        {
+            Invariant.That(Map.Layer(marker.RestoreFrom) is not null, "a snapshot was to be restored that is not here");
+            Map.Restore(marker.RestoreFrom, sequence);
+        }
+        (_snapshots, _lastMarker) = (null, sequence);
     }
 
     /// <summary>

@@ -122,7 +122,6 @@ public sealed partial class VolumeStore : IVolumeStore
 
     public IoStatus AppendResync(IoBuffer record, in RecordHeader header)
     {
-        Settle();
         if (Refusal() is { } refusal) return refusal;
         Invariant.That((header.Flags & RecordFlags.Resync) != 0 && header.Sequence > 0,
             "only a resync record with its sequence may be applied outside the order");
@@ -141,7 +140,6 @@ public sealed partial class VolumeStore : IVolumeStore
 
     public IoStatus SetWindows(SessionWindows windows)
     {
-        Settle();
         if (Refusal() is { } refusal) return refusal;
         var encoded = new byte[windows.EncodedBytes];
         windows.Encode(encoded);
@@ -166,7 +164,6 @@ public sealed partial class VolumeStore : IVolumeStore
 
     public IoStatus Truncate(ulong toSequence)
     {
-        Settle();
         if (Refusal() is { } refusal) return refusal;
         Invariant.That(toSequence >= CommitWatermark, "committed records were to be truncated");
         if (toSequence >= LastSequence) return IoStatus.Ok;
@@ -177,7 +174,6 @@ public sealed partial class VolumeStore : IVolumeStore
 
     public IoStatus SetPosition(ulong sequence, ulong lastRecordEpoch, bool discardAll)
     {
-        Settle();
         if (IsDeleted) return IoStatus.Deleted;
         if (_store.HasFailed || (Damage is not null && !discardAll)) return IoStatus.DeviceError;
         var header = new RecordHeader
@@ -218,7 +214,6 @@ public sealed partial class VolumeStore : IVolumeStore
 
     public ulong SequenceOf(ulong block, bool withTail)
     {
-        Settle();
         if (withTail)
         {
             for (var index = _tail.Count - 1; index >= 0; index--)
@@ -266,7 +261,7 @@ public sealed partial class VolumeStore : IVolumeStore
 
     internal void OnDeleted()
     {
-        (IsDeleted, _restoring) = (true, null);
+        IsDeleted = true;
         DropTail(CommitWatermark);
         RenewMap();
         UseCredit(GrantedBytes);
@@ -340,37 +335,20 @@ public sealed partial class VolumeStore : IVolumeStore
     private void CommitUpTo(ulong watermark)
     {
         watermark = Math.Min(watermark, LastSequence);
-        if (_restoring is not null)
-        {
-            _wantedWatermark = Math.Max(_wantedWatermark, watermark);
-            if (_tail.Count > TailWhileRestoringMax) Settle();
-            return;
-        }
         while (CommitWatermark < watermark)
         {
             ref readonly var record = ref _tail[0];
             var sequence = CommitWatermark + 1;
             if (record.Kind == RecordKind.Write) PutFirstOfTail(in record, sequence);
-            else if (record.Kind != RecordKind.Marker) Map.Trim(record.Range, sequence);
-            else if (!ApplyMarker(sequence))
-            {
-                _wantedWatermark = watermark;
-                return;
-            }
-            PassFirstOfTail(sequence);
+            else if (record.Kind == RecordKind.Marker) ApplyMarker(sequence);
+            else Map.Trim(record.Range, sequence);
+            Windows.Apply(record.Session, record.RequestId, record.AnsweredBelow, sequence);
+            _store.Segments[record.Place.Segment].TailRecords--;
+            (CommitWatermark, _committedEpoch) = (sequence, record.Epoch);
+            _tail.RemoveFirst();
             // Each of many small writes may have brought a page in.
             _store.Maps.Yield();
         }
-    }
-
-    /// <summary>It is in the map.</summary>
-    private void PassFirstOfTail(ulong sequence)
-    {
-        ref readonly var record = ref _tail[0];
-        Windows.Apply(record.Session, record.RequestId, record.AnsweredBelow, sequence);
-        _store.Segments[record.Place.Segment].TailRecords--;
-        (CommitWatermark, _committedEpoch) = (sequence, record.Epoch);
-        _tail.RemoveFirst();
     }
 
     private void PutFirstOfTail(in TailRecord record, ulong sequence)

@@ -49,8 +49,6 @@ internal sealed class LocalReplica(ReplicaMachine machine, LoopStages stages) : 
 
     public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents) => _store.Changed(from, to, range, extentsMax, extents);
 
-    public bool IsRestoring => _store.IsRestoring;
-
     public bool HasTombstones => _store.HasTombstones;
 
     public VolumeSpace Space

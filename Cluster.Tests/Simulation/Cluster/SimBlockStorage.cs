@@ -86,8 +86,8 @@ internal sealed class SimBlockStorage : ISimStorage
             WatermarkDelayMs = (int)_random.Between(5, 500),
             NewId = _random.Guid,
             NewMark = () => ++_opens,
-            // No draw: streams of other seeds stay what they are. Restores and deleted snapshots of one node in three have to wait for a slice, however little they are.
-            SliceBlocks = (node.World.Seed + (ulong)node.Index) % 3 == 0 ? 0 : 16_384,
+            // No draw: streams of other seeds stay what they are. On one node in three deleted snapshots have to wait for a slice, however little they keep.
+            HandDownBlocks = (node.World.Seed + (ulong)node.Index) % 3 == 0 ? 0 : 16_384,
             MapCacheBytes = _mapRandom.Below(WithoutMapMemoryOneIn) == 0 ? 0 : StoreOptions.MapCacheBytesDefault,
         };
         (_disk, _bootId) = (NewDisk(), _random.Guid());

@@ -120,10 +120,6 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
         _node.World.History.Forgotten += before - Real.Map.Tombstones.Count;
     }
 
-    public bool IsRestoring => Real.IsRestoring;
-
-    public void Settle() => Real.Settle();
-
     public bool HasTombstones => Real.HasTombstones;
 
     public IoStatus Truncate(ulong toSequence)

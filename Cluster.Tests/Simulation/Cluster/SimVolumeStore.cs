@@ -153,12 +153,6 @@ internal sealed partial class SimVolumeStore : IVolumeStore
         }
     }
 
-    public bool IsRestoring => false;
-
-    public void Settle()
-    {
-    }
-
     public bool HasTombstones => _map.Any(pair => pair.Value.Encoded is null) || _older.Values.Any(versions => versions.Exists(version => version.Encoded is null));
 
     public IoStatus Truncate(ulong toSequence)

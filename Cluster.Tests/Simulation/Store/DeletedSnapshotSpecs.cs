@@ -130,7 +130,42 @@ public sealed class DeletedSnapshotSpecs
         Assert.Equal(0, isOriginDeleted ? 0 : origin.Usage.SnapshotBytes);
     }
 
-    private static StoreRig Rig() => new StoreRig(options: new StoreOptions { CapacityBytes = 60L * StoreOptions.SegmentBytesMin, SliceBlocks = Slice }).Open();
+    /// <summary>The volume is deleted while a clone stands on its older snapshot: once the newer one is gone nothing is left that only that saw, also when a stop comes between.</summary>
+    [Theory]
+    [InlineData(PowerLoss.LoseAll)]
+    [InlineData(PowerLoss.ProcessOnly)]
+    [InlineData(null)]
+    public void What_only_a_newer_snapshot_saw_does_not_stay_for_a_clone(PowerLoss? loss)
+    {
+        var (rig, clone) = (Rig(), new VolumeId(9));
+        var origin = rig.Create();
+        Write(origin, 0);
+        var snapshot = Mark(origin, creates: true, []);
+        Write(origin, 1);
+        Mark(origin, creates: true, [snapshot]);
+        Write(origin, 2, fromPage: 1);
+        var (status, made) = rig.Store.CreateClone(clone, new byte[] { 4, 5 }, origin.Volume, snapshot);
+        Assert.Equal(IoStatus.Ok, status);
+        made!.Events = rig.Events;
+        rig.Sync(origin);
+        Assert.Equal(IoStatus.Ok, rig.Store.Delete(origin.Volume));
+        rig.Sync(made);
+        rig.Loop.Advance(10);
+        Assert.True(rig.Store.Maps.IsHandingDown);
+        if (loss is { } cut) rig.Restart(cut);
+        else
+        {
+            rig.StopClean();
+            rig.Open();
+        }
+        Assert.False(rig.Store.Maps.IsHandingDown);
+        made = rig.Find(clone);
+        Assert.Null(made.Damage);
+        for (var block = 0UL; block < Pages * MapPage.Blocks; block += MapPage.Blocks) Assert.Equal(StoreRig.Bytes(block * 8), rig.Read(made, block).Blocks[0].Bytes);
+        Assert.Equal(2L * Pages * Limits.BlockBytes, rig.Store.Segments.LiveBytes);
+    }
+
+    private static StoreRig Rig() => new StoreRig(options: new StoreOptions { CapacityBytes = 60L * StoreOptions.SegmentBytesMin, HandDownBlocks = Slice }).Open();
 
     /// <summary>Two blocks of each page from that one on.</summary>
     private static void Write(IVolumeStore volume, ulong salt, int fromPage = 0)

@@ -54,7 +54,6 @@ public sealed partial class MapCacheSpecs
         for (var page = 0UL; page < 60; page++) Write(rig, volume, page, page + 100);
         rig.Loop.Settle();
         Mark(volume, new SnapshotMarker(false, snapshot, [snapshot]));
-        volume.Settle();
         // Before any turn could have made it less.
         Assert.InRange(rig.Store.Maps.ResidentPages, 1, (2 * Budget) + 1);
         Assert.Equal(60, map.PageCount);
@@ -231,7 +230,6 @@ public sealed partial class MapCacheSpecs
         rig.Loop.Settle();
         var (evicted, advised) = (rig.Store.Maps.Facts.EvictedPages, rig.Disk.Advised);
         Mark(volume, new SnapshotMarker(false, snapshot, [snapshot]));
-        volume.Settle();
         // While it goes on, pages that were still there at its beginning may have gone.
         Assert.InRange(rig.Disk.Advised - advised, evicted, 100);
         rig.Sync(volume);

@@ -64,9 +64,6 @@ public sealed partial class StoreModelRun
     /// <summary>Slices of deleted snapshots, of all runs of the process.</summary>
     public static int HandDownSlices { get; private set; }
 
-    /// <summary>Restores that were not done at once, likewise.</summary>
-    public static int Restores { get; private set; }
-
     public static StoreOptions DefaultOptions(int seed) => new()
     {
         SegmentBytes = StoreOptions.SegmentBytesMin,
@@ -74,7 +71,7 @@ public sealed partial class StoreModelRun
         CleanBelowFreePercent = seed % 2 == 0 ? 95 : 20,
         CheckpointIntervalBytes = seed % 3 == 0 ? 64 << 20 : 200 * 1024,
         // Deleted snapshots go page by page in two of five.
-        SliceBlocks = seed % 5 < 2 ? 1 : 16_384,
+        HandDownBlocks = seed % 5 < 2 ? 1 : 16_384,
     };
 
     /// <summary>Room for segments beside the log, and a cleaner that always works.</summary>
@@ -199,7 +196,6 @@ public sealed partial class StoreModelRun
         foreach (var (id, model) in _now.Volumes)
         {
             var source = Rig.Find(id);
-            source.Settle();
             var copyRig = new StoreRig(9, new StoreOptions { CapacityBytes = 32L * StoreOptions.SegmentBytesMin }).Open();
             var copy = copyRig.Create(id);
             Assert.Equal(IoStatus.Ok, copy.SetPosition(source.CommitWatermark, 1, true));

@@ -12,7 +12,7 @@ public sealed class StoreModelSpecs
             (cleaned, freed, checkpoints) = (cleaned + did.Cleaned, freed + did.Freed, checkpoints + did.Checkpoints);
         }
         Assert.True(cleaned > 10 && freed > 50 && checkpoints > 50, $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints");
-        Assert.True(StoreModelRun.HandDownSlices > 100 && StoreModelRun.Restores > 20, $"{StoreModelRun.HandDownSlices} slices of deleted snapshots and {StoreModelRun.Restores} of restores are too few");
+        Assert.True(StoreModelRun.HandDownSlices > 100, $"deleted snapshots were handed down in {StoreModelRun.HandDownSlices} slices only");
     }
 
     [Theory(DisplayName = "The same with memory for hardly any page of the maps: pages come and go all the time, and nothing else is different")]

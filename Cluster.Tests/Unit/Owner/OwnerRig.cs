@@ -318,8 +318,6 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     // ---- the replica on node 0 ----
 
-    public bool IsRestoring { get; set; }
-
     public bool HasTombstones { get; set; }
 
     public VolumeSpace Space => new(0, 0, 0);
