@@ -8,17 +8,19 @@ namespace Cluster.Csi.Client;
 /// leaves out the bytes of those that are still the volume's. So nothing has to be told or fenced here. A sequence stands for one content only within one epoch: with another, all of it goes
 /// (docs/adr/0018-a-read-cache-that-asks.md). The session's loop only.
 /// </summary>
-internal sealed class CachedVolume(ReadCache cache)
+/// <param name="loop">The session's; null: whoever has the cache calls its <see cref="ReadCache.Step"/>.</param>
+internal sealed class CachedVolume(ReadCache cache, ILoop? loop = null)
 {
     private ulong _epoch;
 
     /// <summary>The owner takes such reads, and is on another node.</summary>
     public bool IsOn { get; private set; }
 
-    /// <summary>Of its list in the cache.</summary>
-    internal int First { get; set; } = -1;
+    /// <summary>Its blocks in the cache that can be found.</summary>
+    internal int Count { get; set; }
 
-    internal uint Number { get; } = cache.NewVolume();
+    /// <summary>A new one each time that all of it is dropped: what was kept under another is not found.</summary>
+    internal ulong Number { get; set; } = cache.NewVolume(loop);
 
     /// <summary>An owner has opened the session, or says something new of the volume.</summary>
     public void Begin(ulong epoch, bool isOn)
@@ -41,10 +43,11 @@ internal sealed class CachedVolume(ReadCache cache)
         return known.Any;
     }
 
-    /// <summary>A block as the owner sent it in answer to a read.</summary>
-    public void Put(ulong block, in ReadDescriptor read, ReadOnlySpan<byte> encoded)
+    /// <summary>A block as the owner of that epoch sent it in answer to a read, found to be good.</summary>
+    public void Put(ulong epoch, ulong block, in ReadDescriptor read, ReadOnlySpan<byte> encoded)
     {
-        cache.CountMiss();
+        if (!encoded.IsEmpty) cache.CountMiss();
+        if (epoch != _epoch) return;
         cache.Put(this, block, in read, encoded);
     }
 
@@ -53,7 +56,7 @@ internal sealed class CachedVolume(ReadCache cache)
     /// <summary>Written by the session itself, or found to be bad: its bytes are of no use. What a larger range leaves here is no harm, and makes room in time.</summary>
     public void Drop(BlockRange range)
     {
-        if (First < 0 || range.Count > Limits.RecordBlocksMax) return;
+        if (Count == 0 || range.Count > Limits.RecordBlocksMax) return;
         for (var block = range.First; block < range.End; block++) cache.Drop(this, block);
     }
 }
@@ -67,6 +70,7 @@ internal sealed class KnownBlocks
 
     public bool Any => _end > 0;
 
+    /// <summary>In which they were read: the read's frame carries it, and the owner of any other takes nothing for known.</summary>
     public ulong Epoch { get; private set; }
 
     public void Begin(ulong epoch)

@@ -59,7 +59,7 @@ public sealed partial class VolumeSession
             OnKeptFlushed(in header, body);
             return;
         }
-        if (SlotOf(header.RequestId) is not { } request || AnswerTo(request.Kind) != header.Kind) return;
+        if (SlotOf(header.RequestId) is not { } request || FrameKinds.AnswerTo(request.Kind) != header.Kind) return;
         if (header.Status == IoStatus.Busy)
         {
             SendAgainLater(request);
@@ -75,7 +75,7 @@ public sealed partial class VolumeSession
                 OnAck(request, header.Status, body);
                 break;
             case FrameKind.ClientReadReply or FrameKind.ClientReadCachedReply:
-                OnReadReply(request, header.Status, body);
+                OnReadReply(request, in header, body);
                 break;
             default:
                 OnStatusReply(request, header.Status, body);
@@ -150,14 +150,6 @@ public sealed partial class VolumeSession
         }
     }
 
-    private static FrameKind AnswerTo(FrameKind kind) => kind switch
-    {
-        FrameKind.ClientRead => FrameKind.ClientReadReply,
-        FrameKind.ClientReadCached => FrameKind.ClientReadCachedReply,
-        FrameKind.ClientStatus => FrameKind.ClientStatusReply,
-        _ => FrameKind.ClientAck,
-    };
-
     private void OnAck(SessionRequest request, IoStatus status, ReadOnlySpan<byte> body)
     {
         ulong sequence = 0;
@@ -197,15 +189,16 @@ public sealed partial class VolumeSession
         if (sequence > AcknowledgedSequence) (_seenEpoch, AcknowledgedSequence) = (_epoch, sequence);
     }
 
-    private void OnReadReply(SessionRequest request, IoStatus status, ReadOnlySpan<byte> body)
+    private void OnReadReply(SessionRequest request, in FrameHeader header, ReadOnlySpan<byte> body)
     {
+        var status = header.Status;
         ulong sequence = 0;
         if (status == IoStatus.Ok)
         {
-            status = request.Edit is { } target ? DecodeEdit(request, target, body, out sequence) : DecodeRead(request, body);
+            status = request.Edit is { } target ? DecodeEdit(request, target, body, out sequence) : DecodeRead(request, header.Epoch, body);
             if (status == IoStatus.Malformed)
             {
-                LoseMalformed(AnswerTo(request.Kind));
+                LoseMalformed(FrameKinds.AnswerTo(request.Kind));
                 return;
             }
         }
@@ -227,7 +220,8 @@ public sealed partial class VolumeSession
     /// <summary>
     /// Body: ReadDescriptor × count, then the encoded blocks, but for those that are known here. Blocks that the request covers whole are decoded where they belong.
     /// </summary>
-    private IoStatus DecodeRead(SessionRequest request, ReadOnlySpan<byte> body)
+    /// <param name="epoch">Of the owner that answers.</param>
+    private IoStatus DecodeRead(SessionRequest request, ulong epoch, ReadOnlySpan<byte> body)
     {
         var count = (int)request.Range.Count;
         var at = count * ReadDescriptor.SizeBytes;
@@ -243,15 +237,17 @@ public sealed partial class VolumeSession
             var encoded = body.Slice(at, descriptor.Length);
             at += descriptor.Length;
             var number = request.Range.First + (uint)index;
-            if (read.IsSame)
+            var isHit = read.IsSame;
+            if (isHit)
             {
                 if (request.Kind != FrameKind.ClientReadCached || !request.Known!.TryGet(index, read.Sequence, out read, out encoded)) return IoStatus.Malformed;
                 descriptor = read.Block;
-                _cached.CountHit(encoded.Length);
             }
-            else if (_cached.IsOn) _cached.Put(number, in read, encoded);
             var status = DecodeInto(descriptor, number, encoded, request.FromBytes, data);
             if (status != IoStatus.Ok) return status;
+            // Only what is good is kept, and counted.
+            if (isHit) _cached.CountHit(encoded.Length);
+            else if (_cached.IsOn) _cached.Put(epoch, number, in read, encoded);
         }
         return at == body.Length ? IoStatus.Ok : IoStatus.Malformed;
     }

@@ -63,6 +63,13 @@ public sealed partial class VolumeSession
         _keptFlush = false;
         _openTimer?.Cancel();
         _openTimer = null;
+        ForgetKnown();
+    }
+
+    /// <summary>Nobody answers with what is here: it is held by no request while there is no owner, however long that takes.</summary>
+    private void ForgetKnown()
+    {
+        for (var id = _answeredBelow; id < _nextId; id++) SlotOf(id)?.ForgetKnown();
     }
 
     private void Connect()
@@ -190,7 +197,6 @@ public sealed partial class VolumeSession
                 _readyEdits.Enqueue(edit);
                 continue;
             }
-            request.ForgetKnown();
             request.Attempts++;
             replayed++;
             Statistics.AddReplayed();

@@ -189,8 +189,9 @@ public sealed partial class VolumeSession
                 SendRecord(header, request);
                 break;
             case FrameKind.ClientReadCached:
+                // Sequences mean what they meant in the epoch in which the blocks were read, whatever the session's is.
                 var body = request.Known!.Encode(_session, request.Range);
-                _link!.Send(header, body);
+                _link!.Send(FrameHeader.Of(request.Kind, Info.Id, request.Known.Epoch, request.Id), body);
                 body.Release();
                 break;
             case FrameKind.ClientFlush:

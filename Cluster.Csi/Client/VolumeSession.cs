@@ -61,9 +61,9 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
         VolumeInfo info, IOwnerGateway gateway, ILogger logger, Action<VolumeSession> onClosed, KeptBudget budget, Action<long, long>? onFound = null,
         BlockCipher? cipher = null, ReadCache? cache = null)
     {
-        _cached = new CachedVolume(cache ?? new ReadCache(0));
         (Info, _gateway, _logger, _onClosed, _onFound, _cipher) = (info, gateway, logger, onClosed, onFound, cipher);
         Loop = gateway.LoopOf(info.Id);
+        _cached = new CachedVolume(cache ?? new ReadCache(0), Loop);
         SizeBytes = info.SizeBytes;
         _holdMs = info.HoldMs > 0 ? info.HoldMs : Limits.HoldMsDefault;
         _compress = info.Compression;

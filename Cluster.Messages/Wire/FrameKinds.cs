@@ -12,6 +12,17 @@ public static class FrameKinds
     public static bool CarriesRecord(FrameKind kind) =>
         kind is FrameKind.ClientWrite or FrameKind.Presented or FrameKind.Append or FrameKind.TailRecord or FrameKind.CatchUpRecord or FrameKind.RepairRecord;
 
+    /// <summary>What a front end's request is answered with, also by a node that does not own the volume. Invalid: with nothing.</summary>
+    public static FrameKind AnswerTo(FrameKind request) => request switch
+    {
+        FrameKind.SessionOpen => FrameKind.SessionOpened,
+        FrameKind.ClientWrite or FrameKind.ClientFlush => FrameKind.ClientAck,
+        FrameKind.ClientRead => FrameKind.ClientReadReply,
+        FrameKind.ClientReadCached => FrameKind.ClientReadCachedReply,
+        FrameKind.ClientStatus => FrameKind.ClientStatusReply,
+        _ => FrameKind.Invalid,
+    };
+
     /// <summary>Bytes of the body at most.</summary>
     public static int BodyBytesMax(FrameKind kind) => kind switch
     {

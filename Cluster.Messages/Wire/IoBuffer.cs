@@ -35,6 +35,9 @@ public sealed unsafe class IoBuffer : MemoryManager<byte>
 
     internal int SizeClass { get; }
 
+    /// <summary>References that are held now. Any thread; for looks, not for decisions.</summary>
+    public int References => Volatile.Read(ref _references);
+
     public void AddReference()
     {
         var now = Interlocked.Increment(ref _references);

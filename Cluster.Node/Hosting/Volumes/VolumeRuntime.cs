@@ -268,14 +268,8 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
         else if (from.IsUp)
         {
             // The front end looks for the owner again; nothing was taken.
-            var answer = header.Kind switch
-            {
-                FrameKind.SessionOpen => FrameKind.SessionOpened,
-                FrameKind.ClientRead => FrameKind.ClientReadReply,
-                FrameKind.ClientStatus => FrameKind.ClientStatusReply,
-                _ => FrameKind.ClientAck,
-            };
-            if (header.Kind is FrameKind.SessionClose or FrameKind.Presented) return;
+            var answer = FrameKinds.AnswerTo(header.Kind);
+            if (answer == FrameKind.Invalid) return;
             from.Send(FrameHeader.Of(answer, header.Volume, 0, header.RequestId, header.Argument, IoStatus.NotOwner), ReadOnlySpan<byte>.Empty);
         }
     }

@@ -389,7 +389,7 @@ internal sealed class SimClient
     {
         if (request.Kind == SimKind.Read)
         {
-            var blocks = Decode(request, body);
+            var blocks = Decode(request, header.Epoch, body);
             World.History.OnRead(request, blocks);
             for (var index = 0; index < blocks.Count; index++)
             {
@@ -412,7 +412,7 @@ internal sealed class SimClient
     }
 
     /// <summary>As the program's sessions do it: what is the same is taken from here, the rest kept.</summary>
-    private List<(ulong Sequence, ulong Value)> Decode(SimRequest request, ReadOnlySpan<byte> body)
+    private List<(ulong Sequence, ulong Value)> Decode(SimRequest request, ulong epoch, ReadOnlySpan<byte> body)
     {
         if (!_cached.IsOn && request.Known is not { Any: true }) return SimRecords.DecodeReply(body, request.Range);
         var blocks = new List<(ulong, ulong)>();
@@ -422,7 +422,7 @@ internal sealed class SimClient
             var (read, block) = (ReadDescriptor.Read(body[(index * ReadDescriptor.SizeBytes)..]), request.Range.First + (ulong)index);
             var encoded = body.Slice(at, read.Block.Length);
             at += encoded.Length;
-            if (!read.IsSame) _cached.Put(block, in read, encoded);
+            if (!read.IsSame) _cached.Put(epoch, block, in read, encoded);
             else
             {
                 Invariant.That(request.Known!.TryGet(index, read.Sequence, out read, out encoded), "an owner says that a block is the same which the front end does not have");
@@ -504,7 +504,7 @@ internal sealed class SimClient
         {
             case SimKind.Read when _cached.IsOn && _cached.Find(request.Range, request.Known ??= new KnownBlocks()):
                 var asked = request.Known!.Encode(Session, request.Range);
-                _link!.Send(FrameHeader.Of(FrameKind.ClientReadCached, SimWorld.Volume, _epoch, request.Id, _route), asked);
+                _link!.Send(FrameHeader.Of(FrameKind.ClientReadCached, SimWorld.Volume, request.Known.Epoch, request.Id, _route), asked);
                 asked.Release();
                 break;
             case SimKind.Read:

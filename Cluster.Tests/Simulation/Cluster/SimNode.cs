@@ -305,13 +305,9 @@ internal sealed class SimNode : IReplicaEffects
     /// <summary>The node owns no such volume.</summary>
     public static void Refuse(IFrameLink from, in FrameHeader header)
     {
-        if (header.Kind != FrameKind.Presented)
-        {
-            var kind = header.Kind == FrameKind.SessionOpen ? FrameKind.SessionOpened
-                : header.Kind == FrameKind.ClientRead ? FrameKind.ClientReadReply
-                : header.Kind == FrameKind.ClientReadCached ? FrameKind.ClientReadCachedReply : FrameKind.ClientAck;
-            from.Send(FrameHeader.Of(kind, header.Volume, header.Epoch, header.RequestId, header.Argument, IoStatus.NotOwner), new byte[24]);
-        }
+        var answer = FrameKinds.AnswerTo(header.Kind);
+        if (answer != FrameKind.Invalid)
+            from.Send(FrameHeader.Of(answer, header.Volume, header.Epoch, header.RequestId, header.Argument, IoStatus.NotOwner), new byte[24]);
     }
 
     private void ToReplica(IFrameLink from, in FrameHeader header, ReadOnlySpan<byte> body, IoBuffer? buffer)

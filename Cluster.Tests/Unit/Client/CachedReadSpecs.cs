@@ -12,11 +12,13 @@ public sealed class CachedReadSpecs
     private const int Block = Limits.BlockBytes;
     private readonly FakeLoop _loop = new();
     private readonly FakeGateway _gateway;
-    private readonly ReadCache _cache = new(64 * Block);
+    private readonly ReadCache _cache;
     private readonly VolumeSession _session;
+    private bool _isTight;
 
     public CachedReadSpecs()
     {
+        _cache = new ReadCache(64 * Block, () => _isTight);
         _gateway = new FakeGateway(_loop, 64UL << 20);
         Owner.Caches = true;
         for (ulong block = 0; block < 4; block++) Owner.Overwrite(block, (byte)(block + 1));
@@ -126,8 +128,69 @@ public sealed class CachedReadSpecs
         Spoil(0);
         Reads(0, 1, 1);
         Assert.Equal((2, 1), (Sent(FrameKind.ClientRead), Sent(FrameKind.ClientReadCached)));
+        // The bad one was no hit.
+        Assert.Equal((0L, 2L), (_cache.Hits, _cache.Misses));
         Reads(0, 1, 1);
-        Assert.Equal(2, Sent(FrameKind.ClientReadCached));
+        Assert.Equal((2, 1L), (Sent(FrameKind.ClientReadCached), _cache.Hits));
+    }
+
+    [Fact(DisplayName = "Bytes that come bad from the owner are not kept and not counted; blocks without bytes are no misses")]
+    public void Rotten_there()
+    {
+        var spoiled = 0;
+        Owner.Spoil = answer =>
+        {
+            if (spoiled++ == 0) answer[^1] ^= 1;
+        };
+        Reads(0, 1, 1);
+        Assert.Equal((2, 1L), (spoiled, _cache.Misses));
+        Reads(10, 2, 0, 0);
+        Assert.Equal((1L, 0L, 1), (_cache.Misses, _cache.Hits, _cache.Count));
+    }
+
+    [Fact(DisplayName = "A read names the epoch in which the blocks were read that are here, whatever the session's is")]
+    public void Epoch_of_the_blocks()
+    {
+        Reads(0, 2, 1, 2);
+        Owner.Refusal = IoStatus.Busy;
+        var read = Submit(ProbeRequest.Of(BlockOperation.Read, 0, 2 * Block));
+        Owner.Settle();
+        Owner.Refusal = null;
+        // Told over the link that the session has.
+        Owner.Epoch = 2;
+        Owner.Notice(IoStatus.Ok);
+        Owner.Settle();
+        _loop.Advance(ClientLimits.BusyPauseMsMax);
+        Settle(() => read.IsDone);
+        Assert.Equal((IoStatus.Ok, 0L), (read.Status, _cache.Hits));
+        Reads(0, 2, 1, 2);
+        Assert.Equal([1UL, 1, 2], Owner.Arrived.Where(frame => frame.Header.Kind == FrameKind.ClientReadCached).Select(frame => frame.Header.Epoch));
+        Assert.Equal(2, _cache.Hits);
+    }
+
+    [Fact(DisplayName = "While there is no owner a read that waits for one holds none of the blocks")]
+    public void Held_by_none()
+    {
+        Reads(0, 1, 1);
+        Assert.True(_cache.TryTake(_session.Cached, 0, out _, out var buffer));
+        var read = Submit(ProbeRequest.Of(BlockOperation.Read, 0, Block));
+        Assert.Equal(3, buffer.References);
+        _gateway.Absent = IoStatus.Offline;
+        Owner.Link!.Cut();
+        Assert.Equal((2, false), (buffer.References, read.IsDone));
+        buffer.Release();
+        _gateway.Absent = null;
+        Settle(() => read.IsDone);
+        Assert.Equal((IoStatus.Ok, 2), (read.Status, Sent(FrameKind.ClientRead)));
+    }
+
+    [Fact(DisplayName = "While memory is short all that was kept is given back, without a read")]
+    public void Tight()
+    {
+        Reads(0, 4, 1, 2, 3, 4);
+        _isTight = true;
+        _loop.Advance(ReadCache.IdleMs);
+        Assert.Equal((0, 0L), (_cache.Count, _cache.Bytes));
     }
 
     [Fact(DisplayName = "An owner that says that a block is the same which is not here is not believed: it is looked for anew")]
@@ -162,6 +225,8 @@ public sealed class CachedReadSpecs
         Assert.Equal(4, _cache.Count);
         _session.Close();
         Settle(() => _session.IsOver);
+        Assert.Equal(0, _cache.Count);
+        _loop.Advance(ReadCache.IdleMs);
         Assert.Equal((0, 0L), (_cache.Count, _cache.Bytes));
     }
 

@@ -1,6 +1,7 @@
 using Cluster.Csi.Client;
 using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
+using Cluster.Tests.Unit.Fakes;
 
 namespace Cluster.Tests.Unit.Client;
 
@@ -23,21 +24,47 @@ public sealed class ReadCacheSpecs
         Assert.False(Has(one, 98));
         Assert.True(Has(other, 99));
         other.Clear();
+        GiveBack(cache);
         Assert.Equal((0L, 0), (cache.Bytes, cache.Count));
         Put(one, 1);
         Assert.True(Has(one, 1));
         one.Clear();
     }
 
-    [Fact(DisplayName = "However well blocks compress there are no more than the bound, so that a volume is dropped in a moment")]
+    [Fact(DisplayName = "However well blocks compress there are no more than the bound; to drop them takes no time, and they are given back in small steps")]
     public void Bounded_in_number()
     {
         var cache = new ReadCache(ReadCache.BudgetBytesMax);
         var volume = On(cache);
-        for (ulong block = 0; block < ReadCache.EntriesMax + 1000; block++) volume.Put(block, Read(1), [1, 2, 3]);
+        for (ulong block = 0; block < ReadCache.EntriesMax + 1000; block++) volume.Put(1, block, Read(1), [1, 2, 3]);
         Assert.Equal((ReadCache.EntriesMax, 1000L), (cache.Count, cache.Evictions));
+        var (bytes, room) = (cache.Bytes, cache.Bytes / cache.Count);
         volume.Clear();
-        Assert.Equal((0L, 0), (cache.Bytes, cache.Count));
+        Assert.Equal((bytes, 0, false), (cache.Bytes, cache.Count, Has(volume, ReadCache.EntriesMax)));
+        // What comes meanwhile has its place, and is found.
+        volume.Put(1, 5, Read(1), [4]);
+        for (var steps = 0; cache.Bytes > room; steps++)
+        {
+            Assert.InRange(steps, 0, (ReadCache.EntriesMax / ReadCache.StepFreesMax) + (ReadCache.EntriesMax / ReadCache.StepLooksMax));
+            var before = cache.Bytes;
+            cache.Step();
+            Assert.InRange(before - cache.Bytes, 0, ReadCache.StepFreesMax * room);
+        }
+        Assert.Equal((1, true, false, 1000L), (cache.Count, Has(volume, 5), cache.Step(), cache.Evictions));
+    }
+
+    [Fact(DisplayName = "What was dropped makes room before anything that can be found")]
+    public void Dropped_first()
+    {
+        var cache = new ReadCache(16 * RawBytes);
+        var (one, other) = (On(cache), On(cache));
+        for (ulong block = 0; block < 16; block++) Put(block < 8 ? other : one, block);
+        one.Clear();
+        for (ulong block = 100; block < 104; block++) Put(one, block);
+        for (ulong block = 100; block < 104; block++) Assert.True(Has(one, block));
+        Assert.Equal(16 * RawBytes, cache.Bytes);
+        GiveBack(cache);
+        Assert.Equal(cache.Count * RawBytes, cache.Bytes);
     }
 
     [Fact(DisplayName = "What is read again and again stays, while what is read once passes through")]
@@ -60,7 +87,7 @@ public sealed class ReadCacheSpecs
         var cache = new ReadCache(RawBytes);
         var volume = On(cache);
         var known = new KnownBlocks();
-        volume.Put(7, Read(3), Encoded);
+        volume.Put(1, 7, Read(3), Encoded);
         Assert.True(volume.Find(new BlockRange(6, 3), known));
         Put(volume, 9);
         volume.Clear();
@@ -83,7 +110,11 @@ public sealed class ReadCacheSpecs
         Assert.True(Has(volume, 1));
         volume.Begin(2, isOn: true);
         Assert.False(Has(volume, 1));
+        // Of an owner that is not it any more.
         Put(volume, 1);
+        Assert.Equal((false, 0), (Has(volume, 1), cache.Count));
+        Put(volume, 1, epoch: 2);
+        Assert.True(Has(volume, 1));
         volume.Begin(2, isOn: false);
         Assert.Equal((false, 0), (volume.IsOn, cache.Count));
         var off = new CachedVolume(new ReadCache(0));
@@ -97,15 +128,25 @@ public sealed class ReadCacheSpecs
         var cache = new ReadCache(16 * RawBytes);
         var volume = On(cache);
         var known = new KnownBlocks();
-        volume.Put(1, Read(1), Encoded);
-        volume.Put(1, Read(2), [5]);
+        volume.Put(1, 1, Read(1), Encoded);
+        volume.Put(1, 1, Read(2), [5]);
         Assert.True(volume.Find(new BlockRange(1, 1), known));
         Assert.True(known.TryGet(0, 2, out _, out var bytes));
         Assert.Equal([5], bytes.ToArray());
         Assert.Equal(1, cache.Count);
         known.Release();
-        volume.Put(1, Read(3), []);
-        Assert.Equal(0, cache.Count);
+        // An answer that was overtaken.
+        volume.Put(1, 1, Read(1), Encoded);
+        volume.Put(1, 1, Read(1), []);
+        Assert.True(volume.Find(new BlockRange(1, 1), known));
+        Assert.True(known.TryGet(0, 2, out _, out _));
+        known.Release();
+        Assert.Equal(3, cache.Misses);
+        volume.Put(1, 1, Read(3), []);
+        Assert.Equal((0, 3L), (cache.Count, cache.Misses));
+        volume.Put(1, 1, Read(4), Encoded);
+        volume.Put(1, 1, Read(0), []);
+        Assert.Equal((0, 4L), (cache.Count, cache.Misses));
     }
 
     [Fact(DisplayName = "While memory is short nothing new is kept, and each block that would be lets one go")]
@@ -123,6 +164,34 @@ public sealed class ReadCacheSpecs
         Assert.Equal((0, 0L), (cache.Count, cache.Bytes));
     }
 
+    [Fact(DisplayName = "While memory is short all of it goes in small steps, also when nothing is read; then it stays")]
+    public void Tight_and_idle()
+    {
+        var isTight = false;
+        var cache = new ReadCache(ReadCache.BudgetBytesMax, () => isTight);
+        var loop = new FakeLoop();
+        var volume = new CachedVolume(cache, loop);
+        volume.Begin(1, isOn: true);
+        for (ulong block = 0; block < 1000; block++) Put(volume, block);
+        loop.Advance(ReadCache.IdleMs);
+        Assert.Equal(1000, cache.Count);
+        isTight = true;
+        loop.Advance(ReadCache.IdleMs);
+        Assert.Equal(1000 - ReadCache.StepFreesMax, cache.Count);
+        isTight = false;
+        loop.Advance(ReadCache.IdleMs);
+        Assert.Equal(1000 - ReadCache.StepFreesMax, cache.Count);
+        isTight = true;
+        loop.Advance(ReadCache.IdleMs);
+        for (var step = 0; step < 2; step++) loop.Advance(ReadCache.StepMs);
+        Assert.Equal((0, 0L, 1000L, 0), (cache.Count, cache.Bytes, cache.Evictions, loop.Timers));
+    }
+
+    private static void GiveBack(ReadCache cache)
+    {
+        for (var steps = 0; cache.Step(); steps++) Assert.InRange(steps, 0, 100);
+    }
+
     private static CachedVolume On(ReadCache cache)
     {
         var volume = new CachedVolume(cache);
@@ -132,7 +201,7 @@ public sealed class ReadCacheSpecs
 
     private static ReadDescriptor Read(ulong sequence) => new(new BlockDescriptor(BlockEncoding.Raw, RawBytes, 0), sequence);
 
-    private static void Put(CachedVolume volume, ulong block) => volume.Put(block, Read(1), Encoded);
+    private static void Put(CachedVolume volume, ulong block, ulong epoch = 1) => volume.Put(epoch, block, Read(1), Encoded);
 
     private static bool Has(CachedVolume volume, ulong block)
     {
