@@ -116,6 +116,7 @@ public static class Manifests
         Of<DiskProtocol.Drain>("disk.drain/1"),
         Of<DiskProtocol.Disk>("disk.disk/1"),
         Of<NodeProtocol.Doubted>("node.doubted/1"),
+        Of<NodeProtocol.Unheard>("node.unheard/1"),
     ];
 
     /// <summary>Types that may stand inside a control message, beside the primitive ones.</summary>

@@ -13,7 +13,7 @@ namespace Cluster.Csi.Csi;
 /// <param name="onLateNote">Of a volume whose publication was answered before its note was taken: what became of that. Any thread.</param>
 internal sealed class VolumePublication(IVolumeControl control, Action<string, CsiError?, Exception?>? onLateNote = null)
 {
-    private int _lateNotes;
+    private readonly Dictionary<string, LateNote> _lateNotes = new(StringComparer.Ordinal);
 
     public const string GenerationKey = "generation";
     public const string ReadOnlyKey = "readonly";
@@ -22,6 +22,7 @@ internal sealed class VolumePublication(IVolumeControl control, Action<string, C
     {
         if ((CsiFields.NodeId(request.NodeId) ?? CsiFields.Map(request.Secrets, "secrets") ?? CsiFields.Map(request.VolumeContext, "volume_context")) is { } wrong)
             return wrong;
+        await EndLateNoteAsync(request.VolumeId, cancellation).ConfigureAwait(false);
         var read = Capabilities.Read(request.VolumeCapability, request.Readonly);
         if (read.Error is { } unsupported) return unsupported;
         var found = await control.FindAsync(request.VolumeId, cancellation).ConfigureAwait(false);
@@ -46,6 +47,7 @@ internal sealed class VolumePublication(IVolumeControl control, Action<string, C
     public async Task<CsiResult<ControllerUnpublishVolumeResponse>> UnpublishAsync(ControllerUnpublishVolumeRequest request, CancellationToken cancellation)
     {
         if (CsiFields.Map(request.Secrets, "secrets") is { } wrong) return wrong;
+        await EndLateNoteAsync(request.VolumeId, cancellation).ConfigureAwait(false);
         var found = await control.FindAsync(request.VolumeId, cancellation).ConfigureAwait(false);
         // A volume that is gone is published nowhere.
         if (found.Error is { } error) return error.Code == Grpc.Core.StatusCode.NotFound ? new ControllerUnpublishVolumeResponse() : error;
@@ -122,44 +124,65 @@ internal sealed class VolumePublication(IVolumeControl control, Action<string, C
     {
         var end = new CancellationTokenSource();
         var noting = NoteAsync(volume, access, node, volume.Generation, end.Token);
+        var isLate = false;
         using (cancellation.Register(end.Cancel))
         {
-            while (!noting.IsCompleted)
+            while (!noting.IsCompleted && !isLate)
             {
                 await Task.WhenAny(noting, Task.Delay(CsiLimits.NoteLookMs, CancellationToken.None)).ConfigureAwait(false);
-                if (!noting.IsCompleted && control.IsCatalogueSilent && !cancellation.IsCancellationRequested && TryLeave()) break;
+                isLate = !noting.IsCompleted && control.IsCatalogueSilent && !cancellation.IsCancellationRequested && TryLeave(volume.FullName, new LateNote(noting, end));
             }
         }
-        if (noting.IsCompleted) return await EndAsync(noting, end).ConfigureAwait(false);
+        if (!isLate)
+        {
+            using (end) return await noting.ConfigureAwait(false);
+        }
         _ = NoteLaterAsync(noting, end, volume.FullName);
         return Answer(volume.Generation, access);
     }
 
-    private bool TryLeave()
+    private bool TryLeave(string volume, LateNote note)
     {
-        if (Interlocked.Increment(ref _lateNotes) <= CsiLimits.LateNotesMax) return true;
-        Interlocked.Decrement(ref _lateNotes);
-        return false;
+        lock (_lateNotes) return _lateNotes.Count < CsiLimits.LateNotesMax && _lateNotes.TryAdd(volume, note);
+    }
+
+    /// <summary>What comes next for the volume counts: a note that is still under way would say what is not so any more.</summary>
+    private async Task EndLateNoteAsync(string volume, CancellationToken cancellation)
+    {
+        LateNote? note;
+        lock (_lateNotes)
+        {
+            if (!_lateNotes.TryGetValue(volume, out note)) return;
+        }
+        await note.End.CancelAsync().ConfigureAwait(false);
+        // How it ended is told where it was begun.
+        await note.Noting.WaitAsync(cancellation).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        cancellation.ThrowIfCancellationRequested();
     }
 
     private async Task NoteLaterAsync(Task<CsiResult<ControllerPublishVolumeResponse>> noting, CancellationTokenSource end, string volume)
     {
         try
         {
-            var noted = await EndAsync(noting, end).ConfigureAwait(false);
+            // Not disposed: the volume's next call may end it at any time, and it holds neither a timer nor a handle.
+            var noted = await noting.ConfigureAwait(false);
             onLateNote?.Invoke(volume, noted.Error, null);
+        }
+        catch (OperationCanceledException) when (end.IsCancellationRequested)
+        {
+            onLateNote?.Invoke(volume, CsiError.Aborted("another call for the volume came first, and decides."), null);
         }
         catch (Exception e)
         {
             onLateNote?.Invoke(volume, null, e);
         }
-        Interlocked.Decrement(ref _lateNotes);
+        finally
+        {
+            lock (_lateNotes) _lateNotes.Remove(volume);
+        }
     }
 
-    private static async Task<CsiResult<ControllerPublishVolumeResponse>> EndAsync(Task<CsiResult<ControllerPublishVolumeResponse>> noting, CancellationTokenSource end)
-    {
-        using (end) return await noting.ConfigureAwait(false);
-    }
+    private sealed record LateNote(Task Noting, CancellationTokenSource End);
 
     private async Task<CsiResult<ControllerPublishVolumeResponse>> PublishSharedAsync(
         VolumeFacts volume, Access access, string node, IReadOnlyList<NodeFacts> nodes, CancellationToken cancellation)

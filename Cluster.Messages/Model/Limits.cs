@@ -108,7 +108,7 @@ public static class Limits
     public const int MeshSilenceMs = 3000;
 
     /// <summary>
-    /// One to a node that somebody waits for in vain is closed after this already, where others are heard: four heartbeats, and by then the node's lease has run out.
+    /// One to a node that somebody waits for in vain is closed after this already, where the others that are heard do not hear it either: four heartbeats, and by then the node's lease has run out.
     /// </summary>
     public const int DoubtedSilenceMs = 1100;
 

@@ -53,11 +53,11 @@ internal static class Asking
 
     /// <summary>The first answer, or null when none came in time. Asks again while <paramref name="again"/> says so: who was asked first may never answer, and another one be in its place.</summary>
     /// <param name="isAnswer">What it is false for is passed over, and the others that were asked are waited for. Null: anything is an answer.</param>
-    /// <param name="doubt">Called now and then once there was no answer for <see cref="NodeDoubts.After"/>.</param>
+    /// <param name="doubt">Called while there is no answer, as <see cref="NodeDoubts.IsDue"/> says.</param>
     public static async Task<object?> UntilAnsweredAsync(
         ICanTell whom, object what, TimeSpan atMost, Func<bool> again, CancellationToken cancellation, Func<object, bool>? isAnswer = null, Action? doubt = null)
     {
-        var (started, asks) = (Stopwatch.GetTimestamp(), 1);
+        var (started, asks, doubts) = (Stopwatch.GetTimestamp(), 1, 0);
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         end.CancelAfter(atMost);
         var asked = new List<Task<object?>> { OnceAsync(whom, what, atMost, end.Token) };
@@ -73,7 +73,11 @@ internal static class Asking
                 return answer;
             }
             if (end.IsCancellationRequested) continue;
-            if (Stopwatch.GetElapsedTime(started) >= NodeDoubts.After) doubt?.Invoke();
+            if (NodeDoubts.IsDue(Stopwatch.GetElapsedTime(started), doubts))
+            {
+                doubts++;
+                doubt?.Invoke();
+            }
             if (asks == AsksMax || !again()) continue;
             asks++;
             asked.Add(OnceAsync(whom, what, atMost, end.Token));

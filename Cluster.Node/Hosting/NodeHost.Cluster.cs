@@ -163,13 +163,20 @@ public sealed partial class NodeHost
     /// <summary>From here on this node looks at nodes that others doubt, and tells of those that it waits for.</summary>
     private NodeDoubts StartDoubts(MeshNode mesh, MemberSlot member)
     {
-        var (system, directory) = (member.Value!.System, member.Directory!);
-        system.ActorOf(Props.Create(() => new DoubtActor(mesh.Doubt)), DoubtActor.Name);
-        IEnumerable<(NodeId, ICanTell)> Others() => directory.Nodes.Where(other => other.Node != mesh.Identity.Node)
+        var (cluster, system, directory, self) = (member.Value!, member.Value!.System, member.Directory!, mesh.Identity.Node);
+        IEnumerable<(NodeId, ICanTell)> Others() => directory.Nodes.Where(other => other.Node != self && cluster.Hears(address => address == other.Address))
             .Select(other => (other.Node, (ICanTell)system.ActorSelection(new RootActorPath(other.Address) / "user" / DoubtActor.Name)));
-        var doubts = new NodeDoubts(mesh.Doubt, Others, node => directory.NameOf(node) ?? node.ToString(), _loggers.CreateLogger<NodeDoubts>());
+        var doubts = new NodeDoubts(self, mesh.Doubt, Others, node => directory.NameOf(node) ?? node.ToString(), _loggers.CreateLogger<NodeDoubts>());
+        void OnUnheard(NodeId node, NodeId by)
+        {
+            if (by == self) doubts.TellUnheard(node);
+            else mesh.OnUnheard(node, by);
+        }
+        Action<NodeId, NodeId> unheard = OnUnheard;
+        var actor = system.ActorOf(Props.Create(() => new DoubtActor(mesh.Doubt, unheard)), DoubtActor.Name);
+        mesh.TellUnheard = node => actor.Tell(new NodeProtocol.Unheard(node, self));
         _metrics.AddCounter("myrmidon_node_doubts_total", "Times that this node waited for another one in vain, so that all looked whether they hear it.", () => doubts.Told);
-        _metrics.AddCounter("myrmidon_node_doubts_true_total", "Connections that this node ended since the other one was waited for in vain and was not heard.", () => mesh.DoubtsTrue);
+        _metrics.AddCounter("myrmidon_node_doubts_true_total", "Connections that this node ended since the other one was waited for in vain and no node heard it.", () => mesh.DoubtsTrue);
         return doubts;
     }
 

@@ -24,7 +24,13 @@ public static class MeshLimits
     /// <summary>A doubted peer is only given up while another one was heard within this.</summary>
     public const int OthersHeardMs = 2 * Limits.HeartbeatMs;
 
-    /// <summary>A look at a doubted peer that comes later than this says more of this node's own loop than of the peer.</summary>
+    /// <summary>A doubted peer is looked at this long after the doubt at the soonest, so that it has had two heartbeats to be heard.</summary>
+    public const int DoubtLookMs = 2 * Limits.HeartbeatMs;
+
+    /// <summary>For so long it counts that a node said that it does not hear a doubted one, or that this one found so.</summary>
+    public const int UnheardCountsMs = Limits.DoubtedSilenceMs;
+
+    /// <summary>A look at a doubted peer that comes later than this says more of this node's own loop than of the peer, and so does a heartbeat.</summary>
     public const int LookLateMsMax = 300;
 
     /// <summary>

@@ -49,7 +49,11 @@ public sealed partial class MeshNode
     {
         Invariant.That(_listener is null, "a mesh node was started twice");
         _listener = Loop.Listen(listen, OnAccepted);
-        OnLoop(() => _heartbeat = Loop.Schedule(Limits.HeartbeatMs, OnHeartbeat));
+        OnLoop(() =>
+        {
+            NoteHeartbeat(Loop.FreshNowMs());
+            _heartbeat = Loop.Schedule(Limits.HeartbeatMs, OnHeartbeat);
+        });
         return _listener.EndPoint;
     }
 
@@ -117,6 +121,7 @@ public sealed partial class MeshNode
         if (!ReferenceEquals(peer.Attempt, connection)) peer.Attempt?.Close(CloseReason.Local, "the peer's own connection came first");
         Invariant.That(peer.Link is null, "a peer got a second link");
         peer.RetryTimer?.Cancel();
+        peer.Doubts.OnBack(peer.WasUp, Loop.FreshNowMs());
         (peer.Link, peer.WasUp, peer.LoggedReason) = (link, true, "");
         EndAttempt(peer);
         LogUp(_log, peer.Info.Name, link.Peer, connection.Remote, link.Generation);
@@ -211,6 +216,7 @@ public sealed partial class MeshNode
     {
         _peers.Remove(peer.Info.Node);
         peer.Removed = true;
+        foreach (var other in _peers.Values) other.Unheard.Remove(peer.Info.Node);
         peer.RetryTimer?.Cancel();
         peer.Attempt?.Close(CloseReason.Local, "the peer left the directory");
         TakeDownLinkOf(peer, "the peer left the directory");
@@ -313,6 +319,7 @@ public sealed partial class MeshNode
     {
         _heartbeat = Loop.Schedule(Limits.HeartbeatMs, OnHeartbeat);
         var nowMs = Loop.FreshNowMs();
+        NoteHeartbeat(nowMs);
         foreach (var peer in _peers.Values)
         {
             if (peer.Link is not { IsUp: true } link) continue;

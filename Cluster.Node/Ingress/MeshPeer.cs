@@ -1,3 +1,4 @@
+using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 
 namespace Cluster.Node.Ingress;
@@ -31,6 +32,14 @@ internal sealed class MeshPeer(MeshPeerInfo info)
 
     /// <summary>It is looked at soon, because somebody waits for it.</summary>
     public bool IsDoubted { get; set; }
+
+    /// <summary>When this node last looked and found it silent. Null: not since a doubt closed its link.</summary>
+    public long? LookedMs { get; set; }
+
+    public DoubtBackOff Doubts { get; } = new();
+
+    /// <summary>Nodes of the directory that it said it does not hear, and when.</summary>
+    public Dictionary<NodeId, long> Unheard { get; } = [];
 
     /// <summary>The next pause: between a half and the whole of a bound that doubles.</summary>
     public int NextPauseMs()

@@ -1,4 +1,5 @@
 using System.Diagnostics;
+using System.Globalization;
 using Cluster.Csi.Csi.V1;
 using Cluster.Node.Api;
 using Cluster.Node.Cli;
@@ -42,6 +43,8 @@ public sealed class CsiFrozenNodeSpecs(ITestOutputHelper output)
         var published = watch.Elapsed;
         using var writer = await NbdClient.ConnectAsync(new Uri($"{next.Nbd}/{volume}"), CancellationToken.None);
         await writer.WriteAsync(0, Filled(2), CancellationToken.None);
+        // What waits for the silence that a doubt needs may be answered otherwise just before; without doubts it is never counted.
+        await LocalCluster.WaitForAsync(() => DoubtsTrueAsync(cluster, old.Name), doubts => doubts > 0, "no node acted on a doubt");
         output.WriteLine($"catalogue frozen too: {hasCatalogue}, owner too: {isOwner}; published after {published.TotalSeconds:0.0} s, written after {watch.Elapsed.TotalSeconds:0.0} s");
         var late = user.WriteAsync(0, Filled(3), CancellationToken.None);
         await cluster.KillAsync(old.Name, NodeProcess.Continue);
@@ -60,6 +63,20 @@ public sealed class CsiFrozenNodeSpecs(ITestOutputHelper output)
         using var api = new ApiClient(new Uri(cluster.Nodes[0].Api));
         var answer = await api.PostAsync($"/v1/volumes/{volume}/move", new NodeRequest { Node = node }, default);
         Assert.True(answer.IsOk, answer.Error);
+    }
+
+    /// <summary>Connections to a node that was waited for in vain, ended by those that are not frozen.</summary>
+    private static async Task<int> DoubtsTrueAsync(LocalCluster cluster, string frozen)
+    {
+        using var http = new HttpClient();
+        var sum = 0;
+        foreach (var node in cluster.Nodes.Where(node => node.Name != frozen))
+        {
+            var page = await http.GetStringAsync(new Uri(new Uri(node.Api), "/metrics"));
+            var line = page.Split('\n').Single(line => line.StartsWith("myrmidon_node_doubts_true_total ", StringComparison.Ordinal));
+            sum += int.Parse(line.Split(' ')[1], CultureInfo.InvariantCulture);
+        }
+        return sum;
     }
 
     private static byte[] Filled(byte value) => [.. Enumerable.Repeat(value, 4096)];

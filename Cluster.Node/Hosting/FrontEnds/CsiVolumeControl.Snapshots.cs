@@ -16,6 +16,9 @@ public sealed partial class CsiVolumeControl
 
     private static readonly CsiError NotReady = new(StatusCode.Unavailable, "This node has not joined its cluster yet; try again in a moment.");
 
+    /// <summary>A node is given this long to say whether it uses a volume, however silent it is otherwise.</summary>
+    private static readonly TimeSpan AskedAtLeast = TimeSpan.FromMilliseconds(500);
+
     /// <summary>Between two looks at whether the node that is asked is silent.</summary>
     private static readonly TimeSpan SilenceLookEvery = TimeSpan.FromMilliseconds(50);
 
@@ -64,8 +67,8 @@ public sealed partial class CsiVolumeControl
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
         var open = OpenVolumeProbe.IsOpenAsync(api, fullName, end.Token);
         var started = Stopwatch.GetTimestamp();
-        // One whose I/O loop is not heard by then has no say.
-        while (!open.IsCompleted && !_silence.IsSilent(node.Name))
+        // One whose I/O loop is not heard has no say, but its API may well answer: a link may be cut where the node is not.
+        while (!open.IsCompleted && !(Stopwatch.GetElapsedTime(started) >= AskedAtLeast && _silence.IsSilent(node.Name)))
         {
             await Task.WhenAny(open, Task.Delay(SilenceLookEvery, CancellationToken.None));
             if (!open.IsCompleted && Stopwatch.GetElapsedTime(started) >= NodeDoubts.After) _silence.Doubt(node.Name);

@@ -138,44 +138,6 @@ public class MeshNodeSpecs
         Assert.Empty(low.Refused);
     }
 
-    [Fact(DisplayName = "A doubted peer whose loop stands still loses its link as silent, while another one is heard; one that is heard keeps it")]
-    public async Task Doubted()
-    {
-        await using var asker = new MeshFixture(1);
-        await using var hung = new MeshFixture(2);
-        await using var other = new MeshFixture(3);
-        asker.Know(hung, other);
-        hung.Know(asker);
-        other.Know(asker);
-        await asker.UntilUp(2);
-        asker.Mesh.Doubt(other.Id);
-        using var go = new ManualResetEventSlim();
-        hung.Loop.Post(go.Wait);
-        asker.Mesh.Doubt(hung.Id);
-        await asker.Until(node => node.Downs.Count == 1);
-        go.Set();
-        var (link, reason, detail) = Assert.Single(asker.Downs);
-        Assert.Equal((hung.Id, CloseReason.TimedOut), (link.Peer, reason));
-        Assert.StartsWith("it was waited for", detail, StringComparison.Ordinal);
-        Assert.Equal(1, asker.Mesh.DoubtsTrue);
-        await asker.UntilUp(3);
-    }
-
-    [Fact(DisplayName = "A node that hears nobody believes no doubt: its silent peer keeps the link for as long as without one")]
-    public async Task Doubted_by_a_lonely_node()
-    {
-        await using var asker = new MeshFixture(1);
-        await using var hung = new MeshFixture(2);
-        await Join(asker, hung);
-        using var go = new ManualResetEventSlim();
-        hung.Loop.Post(go.Wait);
-        asker.Mesh.Doubt(hung.Id);
-        await asker.Until(node => node.Downs.Count == 1);
-        go.Set();
-        Assert.StartsWith("nothing was heard for", Assert.Single(asker.Downs).Detail, StringComparison.Ordinal);
-        Assert.Equal(0, asker.Mesh.DoubtsTrue);
-    }
-
     [Fact(DisplayName = "A node that leaves the directory loses its link")]
     public async Task Leaving_the_directory()
     {

@@ -58,4 +58,35 @@ public sealed class LateNoteSpecs
         held.SetResult();
         Assert.Equal(Grpc.Core.StatusCode.Aborted, (await _late.Task.WaitAsync(TimeSpan.FromSeconds(30)))!.Code);
     }
+
+    [Theory(DisplayName = "The volume's next call ends a note that is still under way: it does not land after that")]
+    [InlineData(false)]
+    [InlineData(true)]
+    public async Task Ended_by_the_next_call(bool isSame)
+    {
+        (_control.Held, _control.IsCatalogueSilent) = (new TaskCompletionSource(), true);
+        Assert.Null((await _publication.PublishAsync(Request, default)).Error);
+        var held = _control.Held;
+        _control.Held = null;
+        if (isSame) Assert.Null((await _publication.PublishAsync(Request, default)).Error);
+        else Assert.Null((await _publication.UnpublishAsync(new ControllerUnpublishVolumeRequest { VolumeId = Request.VolumeId }, default)).Error);
+        Assert.Equal(Grpc.Core.StatusCode.Aborted, (await _late.Task.WaitAsync(TimeSpan.FromSeconds(30)))!.Code);
+        held.SetResult();
+        Assert.Equal(isSame ? 1 : 0, (await _control.GetAsync(Request.VolumeId, default)).Value!.Labels.Count);
+    }
+
+    [Fact(DisplayName = "Notes that end late give their places back, however they end")]
+    public async Task Places_come_back()
+    {
+        var publication = new VolumePublication(_control);
+        _control.IsCatalogueSilent = true;
+        for (var count = 0; count <= 2 * CsiLimits.LateNotesMax; count++)
+        {
+            var held = _control.Held = new TaskCompletionSource();
+            Assert.Null((await publication.PublishAsync(Request, default).WaitAsync(TimeSpan.FromSeconds(30))).Error);
+            _control.Held = null;
+            if (count % 2 == 0) held.SetResult();
+            Assert.Null((await publication.UnpublishAsync(new ControllerUnpublishVolumeRequest { VolumeId = Request.VolumeId }, default)).Error);
+        }
+    }
 }

@@ -136,5 +136,6 @@ internal static class ContractSamples
         new DiskProtocol.Drain(Store, true),
         new DiskProtocol.Disk(Report.Disks[0]),
         new NodeProtocol.Doubted(Node),
+        new NodeProtocol.Unheard(Node, Node),
     ];
 }
