@@ -176,6 +176,7 @@ internal sealed class SimClient
         _seen.Clear();
         _kept.Clear();
         _cached.Clear();
+        while (_cache.Step()) { }
         // In a quarter of the seeds there is hardly room to keep anything: then it can't present all, and must hear of it.
         _kept = new KeptWrites(World.Seed % 4 == 2 ? new KeptBudget(4 * 512) : new KeptBudget());
         _unflushed.Clear();
