@@ -26,4 +26,6 @@ internal enum MutantRuns : byte
     Cloning,
     /// <summary>The store alone, against its model.</summary>
     StoreAlone,
+    /// <summary>Changes of the catalogue, told to several of its singletons.</summary>
+    Catalogue,
 }
