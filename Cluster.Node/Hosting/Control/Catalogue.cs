@@ -27,6 +27,9 @@ internal sealed partial class Catalogue(ICanTell singleton, JournalFolds folds, 
     /// <summary>So long it is when how nodes are is asked for, which no other knows, unless its node is known to be unreachable.</summary>
     private static readonly TimeSpan StatesMax = TimeSpan.FromSeconds(3);
 
+    /// <summary>So long the journal is waited for where it has the last word on a change.</summary>
+    private static readonly TimeSpan LookMax = TimeSpan.FromSeconds(2);
+
     /// <summary>Between two looks at whether the singleton is still waited for alone.</summary>
     private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(100);
 
@@ -36,9 +39,6 @@ internal sealed partial class Catalogue(ICanTell singleton, JournalFolds folds, 
     private long _silentSince = long.MinValue;
     private long _journalAnswers;
     private int _foldFailed;
-
-    /// <summary>A change that was told to more than one singleton, and refused where the other may have done it.</summary>
-    public sealed record Undecided(string Refusal);
 
     /// <summary>Questions that the journal has answered.</summary>
     public long JournalAnswers => Interlocked.Read(ref _journalAnswers);
@@ -99,38 +99,28 @@ internal sealed partial class Catalogue(ICanTell singleton, JournalFolds folds, 
         return needsStates ? elapsed < StatesMax : !IsSilent && elapsed < SoonMax;
     }
 
-    /// <summary>
-    /// A change. The singleton that takes over from one whose node hangs does not know what that was told, so it is told too: all commands are idempotent. Once it was told more than
-    /// once, a refusal may be of what another one has done: it is no answer while one that was told may still answer.
-    /// </summary>
+    /// <summary>A change, told to each singleton that takes the place of one that is silent; what comes of it is <see cref="ChangeMachine"/>'s to say.</summary>
     public async Task<object?> ChangeAsync(IPlacementCommand command, TimeSpan atMost, CancellationToken cancellation)
     {
-        var (to, told) = (host(), 1);
-        var refusals = new List<PlacementProtocol.Refused>();
-        var answer = await Asking.UntilAnsweredAsync(singleton, command, atMost, () =>
-        {
-            if (host() is not { } now || now == to) return false;
-            (to, told) = (now, told + 1);
-            return true;
-        }, cancellation, said =>
-        {
-            if (told == 1 || said is not PlacementProtocol.Refused refused) return true;
-            // The deletion names the volume's id: it is gone, whoever did it.
-            if (IsDone(command, refused)) return true;
-            refusals.Add(refused);
-            return false;
-        }, () =>
-        {
-            if (host() is { } node) Doubt(node);
-        });
-        if (answer is PlacementProtocol.Refused no) return told > 1 ? new PlacementProtocol.Removed(((PlacementProtocol.DeleteVolume)command).Id) : no;
-        if (answer is not null || refusals.Count == 0) return answer;
-        // All that were told refused it: none has done it.
-        return refusals.Count == told && refusals.TrueForAll(refused => refused.Kind != RefusalKind.Unavailable) ? refusals[0] : new Undecided(refusals[0].Reason);
+        var change = new ChangeMachine(command, host());
+        object? outcome = null;
+        await Asking.UntilAnsweredAsync(singleton, command, atMost, () => change.TellsNext(host()), cancellation,
+            said => (outcome = change.OnAnswer(said)) is not null, () =>
+            {
+                if (host() is { } node) Doubt(node);
+            });
+        return outcome is ChangeMachine.ToLook look ? ChangeMachine.OnLooked(look, await IsGoneAsync(look.Volume, cancellation)) : outcome ?? change.OnEnd();
     }
 
-    private static bool IsDone(IPlacementCommand command, PlacementProtocol.Refused refused) =>
-        refused.Kind == RefusalKind.NotFound && command is PlacementProtocol.DeleteVolume { Id.IsValid: true };
+    /// <summary>Null: the journal did not answer.</summary>
+    private async Task<bool?> IsGoneAsync(VolumeId volume, CancellationToken cancellation)
+    {
+        using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        end.CancelAfter(LookMax);
+        var state = await StateAsync(end.Token);
+        cancellation.ThrowIfCancellationRequested();
+        return state is null ? null : !state.Volumes.ContainsKey(volume);
+    }
 
     public static bool IsQuestion(object what) => what is PlacementProtocol.GetVolume or PlacementProtocol.ListVolumes or PlacementProtocol.ListNodes;
 
@@ -146,16 +136,22 @@ internal sealed partial class Catalogue(ICanTell singleton, JournalFolds folds, 
             LogSilent(host() ?? "-");
             Volatile.Write(ref _silentSince, Stopwatch.GetTimestamp());
         }
+        if (await StateAsync(cancellation) is not { } state) return null;
+        Interlocked.Increment(ref _journalAnswers);
+        return question switch
+        {
+            PlacementProtocol.GetVolume get => PlacementMachine.Get(state, get).Answer,
+            PlacementProtocol.ListVolumes list => PlacementMachine.List(state, list),
+            _ => NodeBoard.Unknown(state),
+        };
+    }
+
+    /// <summary>The catalogue as a quorum of the journal has it; null when none answers.</summary>
+    private async Task<PlacementState?> StateAsync(CancellationToken cancellation)
+    {
         try
         {
-            var state = await folds.ReadPlacementAsync(cancellation);
-            Interlocked.Increment(ref _journalAnswers);
-            return question switch
-            {
-                PlacementProtocol.GetVolume get => PlacementMachine.Get(state, get).Answer,
-                PlacementProtocol.ListVolumes list => PlacementMachine.List(state, list),
-                _ => NodeBoard.Unknown(state),
-            };
+            return await folds.ReadPlacementAsync(cancellation);
         }
         catch (Exception e) when (e is MetaLogUnavailableException or OperationCanceledException)
         {

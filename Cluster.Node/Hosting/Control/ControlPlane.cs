@@ -4,6 +4,7 @@ using Cluster.Messages.Protocol;
 using Cluster.Node.Api;
 using Cluster.Node.Journal;
 using Cluster.Node.Owner;
+using Cluster.Node.Placement;
 
 namespace Cluster.Node.Hosting.Control;
 
@@ -95,7 +96,7 @@ public sealed partial class ControlPlane : IControlPlane
             T expected => expected,
             PlacementProtocol.Refused refused => new ControlFailure(StatusOf(refused.Kind), refused.Reason),
             VolumeProtocol.Refused refused => new ControlFailure(StatusOf(refused.Status), refused.Reason),
-            Catalogue.Undecided undecided => new ControlFailure(ControlStatus.TimedOut,
+            ChangeMachine.Undecided undecided => new ControlFailure(ControlStatus.TimedOut,
                 $"{whomSentence} was told again on another node, which refuses what the first may have done: {undecided.Refusal} Look whether it was done, then try again."),
             _ => throw new InvariantException($"{what.GetType().Name} was answered by {answer.GetType().Name}"),
         };

@@ -28,4 +28,6 @@ internal enum MutantRuns : byte
     Caching,
     /// <summary>The store alone, against its model.</summary>
     StoreAlone,
+    /// <summary>Changes of the catalogue, told to several of its singletons.</summary>
+    Catalogue,
 }

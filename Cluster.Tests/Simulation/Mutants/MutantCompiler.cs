@@ -26,9 +26,11 @@ internal sealed class MutantCompiler
         """;
 
     private static readonly string[] Folders =
-        ["Cluster.Node/Owner", "Cluster.Node/Replica", "Cluster.Node/Store", "Cluster.Node/Repair", "Cluster.Tests/Simulation/Cluster", "Cluster.Tests/Simulation/Store"];
+        ["Cluster.Node/Owner", "Cluster.Node/Replica", "Cluster.Node/Store", "Cluster.Node/Repair", "Cluster.Tests/Simulation/Cluster", "Cluster.Tests/Simulation/Store",
+            "Cluster.Tests/Simulation/Catalogue"];
 
-    private static readonly string[] Files = ["Cluster.Node/Hosting/Volumes/LocalReplica.cs", "Cluster.Csi/Client/KeptWrites.cs", "Cluster.Csi/Client/CachedVolume.cs", "Cluster.Csi/Client/ReadCache.cs"];
+    private static readonly string[] Files =
+        ["Cluster.Node/Hosting/Volumes/LocalReplica.cs", "Cluster.Csi/Client/KeptWrites.cs", "Cluster.Node/Placement/ChangeMachine.cs", "Cluster.Csi/Client/CachedVolume.cs", "Cluster.Csi/Client/ReadCache.cs"];
 
     /// <summary>What mentions these is bound to actors or to the test runner, and decides nothing that a mutant changes.</summary>
     private static readonly string[] Foreign = ["using Akka", "[Fact", "[Theory"];

@@ -78,6 +78,11 @@ public sealed class MutantSpecs(ITestOutputHelper output)
             foreach (var run in StoreRuns) RunStore(assembly.GetType($"{tests}.Store.{run}", throwOnError: true)!, seed);
             return;
         }
+        if (runs == MutantRuns.Catalogue)
+        {
+            assembly.GetType($"{tests}.Catalogues.CatalogueRun", throwOnError: true)!.GetMethod("Run", [typeof(ulong)])!.Invoke(null, [(ulong)seed]);
+            return;
+        }
         var method = runs switch { MutantRuns.OverStore => "RunOverStore", MutantRuns.Resizing => "RunResizing", MutantRuns.Limited => "RunLimited", MutantRuns.Cloning => "RunCloning", MutantRuns.Caching => "RunCaching", _ => "Run" };
         assembly.GetType($"{tests}.Volumes.SimRun", throwOnError: true)!.GetMethod(method, [typeof(ulong)])!.Invoke(null, [(ulong)seed]);
     }

@@ -3,6 +3,7 @@ namespace Cluster.Tests.Simulation.Mutants;
 /// <summary>The planted bugs. Each is a mistake that somebody could make, or that some storage system has made.</summary>
 internal static class Mutants
 {
+    private const string Change = "Cluster.Node/Placement/ChangeMachine.cs";
     private const string Owner = "Cluster.Node/Owner/VolumeMachine";
     private const string Replica = "Cluster.Node/Replica/ReplicaMachine";
     private const string Recovery = "Cluster.Node/Repair/VolumeRecovery.cs";
@@ -160,5 +161,12 @@ internal static class Mutants
             "private bool AcksFromMedia => Spec.Replicas > 1 && _state.InSync.Length == 1;", "private bool AcksFromMedia => false;"),
         new("the map takes what is not committed", "R4, R16", $"{Replica}.cs",
             "var here = Math.Min(watermark, _store.LastSequence);", "var here = _store.LastSequence;"),
+        new("a refusal of one counts, although another one that was told may have done it", "a change told again", Change,
+            "var isRefused = _refusals.Count == Told && ", "var isRefused = ", Runs: MutantRuns.Catalogue),
+        new("the refusal of the next catalogue is taken at once", "a change told again", Change,
+            "if (Told == 1 || said is not PlacementProtocol.Refused refused) return said;",
+            "if (_refusals.Count == 0 || said is not PlacementProtocol.Refused refused) return said;", Runs: MutantRuns.Catalogue),
+        new("a volume that one catalogue does not know counts as deleted, without the journal's word", "a change told again", Change,
+            "isGone == true ? new PlacementProtocol.Removed(look.Volume) : new Undecided(look.Refusal);", "new PlacementProtocol.Removed(look.Volume);", Runs: MutantRuns.Catalogue),
     ];
 }
