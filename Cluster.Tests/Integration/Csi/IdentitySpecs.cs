@@ -36,7 +36,7 @@ public class IdentitySpecs(CsiNode node) : IClassFixture<CsiNode>
         {
             try
             {
-                isReady = (await client.Identity.ProbeAsync(new ProbeRequest())).Ready;
+                isReady = (await client.Identity.ProbeAsync(new ProbeRequest())).Ready == true;
             }
             catch (RpcException e) when (e.StatusCode == StatusCode.FailedPrecondition)
             {

@@ -1,3 +1,4 @@
+using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.TestKit.Xunit2;
 using Cluster.Messages.Protocol;
@@ -12,7 +13,7 @@ public sealed class NodeActorSpecs : TestKit
     public void Ready_once_the_restart_is_over()
     {
         var known = new TaskCompletionSource();
-        Sys.ActorOf(Props.Create(() => new NodeActor(TestActor, ContractSamples.Description, () => ContractSamples.Report, known, _ => { }, () => [])));
+        Start(known);
         ExpectMsg<PlacementProtocol.RegisterNode>();
         LastSender.Tell(new PlacementProtocol.Registered(ContractSamples.Description.Id));
         var said = ExpectMsg<PlacementProtocol.CordonForRestart>();
@@ -24,11 +25,18 @@ public sealed class NodeActorSpecs : TestKit
         ExpectMsg<PlacementProtocol.ReportNode>(TimeSpan.FromSeconds(30));
     }
 
+    private void Start(TaskCompletionSource known)
+    {
+        Action<ulong> onProvisioned = _ => { };
+        Func<ImmutableArray<AwayVolume>> away = () => [];
+        Sys.ActorOf(Props.Create(() => new NodeActor(TestActor, ContractSamples.Description, () => ContractSamples.Report, known, onProvisioned, away)));
+    }
+
     [Fact(DisplayName = "Where placement is of a version that does not know that word, the node is ready all the same")]
     public void Ready_without_an_answer()
     {
         var known = new TaskCompletionSource();
-        Sys.ActorOf(Props.Create(() => new NodeActor(TestActor, ContractSamples.Description, () => ContractSamples.Report, known, _ => { }, () => [])));
+        Start(known);
         ExpectMsg<PlacementProtocol.RegisterNode>();
         LastSender.Tell(new PlacementProtocol.Registered(ContractSamples.Description.Id));
         Assert.False(known.Task.IsCompleted);
