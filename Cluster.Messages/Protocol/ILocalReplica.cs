@@ -12,10 +12,10 @@ public interface ILocalReplica
     /// <summary>Applies everything up to the watermark, so that reads that start now see it. Epochs below the promised one are refused (false).</summary>
     bool Commit(ulong epoch, ulong watermark);
 
-    /// <summary>Session windows of the committed records (R12); the caller copies what it keeps.</summary>
     /// <summary>Trims that a copy which was away may have to be told of (R20).</summary>
     bool HasTombstones { get; }
 
+    /// <summary>Session windows of the committed records (R12); the caller copies what it keeps.</summary>
     SessionWindows Windows { get; }
 
     /// <summary>The snapshots of the committed map, by the sequences of their markers, ascending (R19).</summary>

@@ -18,6 +18,9 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
 
     private const int StartsSaidMax = 30;
 
+    /// <summary>So often it is said before the node is ready without an answer.</summary>
+    private const int StartsAwaited = 3;
+
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly IActorRef _placement;
     private readonly NodeDescription _description;
@@ -35,7 +38,7 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
 
     /// <param name="placement">The singleton's proxy.</param>
     /// <param name="report">What the node has now; quick, called on the actor's turn.</param>
-    /// <param name="known">Completed when placement knows the node for the first time.</param>
+    /// <param name="known">Completed when placement knows the node, and that its restart is over: what is asked of it from then on is not undone by the word of that.</param>
     /// <param name="onProvisioned">Hears the sizes of the volumes with a copy on the node, as placement has them.</param>
     /// <param name="away">The volumes that the node owns and that only another one uses; quick, called on the actor's turn.</param>
     public NodeActor(IActorRef placement, NodeDescription description, Func<NodeReport> report, TaskCompletionSource known, Action<ulong> onProvisioned,
@@ -46,7 +49,7 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
         Receive<PlacementProtocol.Registered>(_ => OnRegistered());
         Receive<PlacementProtocol.ReportTaken>(taken => onProvisioned(taken.ProvisionedBytes));
         Receive<PlacementProtocol.RegisterAgain>(_ => _registered = false);
-        Receive<PlacementProtocol.NodeList>(_ => _startsToSay = 0);
+        Receive<PlacementProtocol.NodeList>(_ => OnStartTaken());
         Receive<PlacementProtocol.Refused>(OnRefused);
     }
 
@@ -66,16 +69,26 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
             _placement.Tell(new PlacementProtocol.RegisterNode(_description, report));
             return;
         }
-        if (_startsToSay > 0)
-        {
-            // The restart that it may have been cordoned for is over.
-            _startsToSay--;
-            _placement.Tell(new PlacementProtocol.CordonForRestart(_description.Name, Begins: false));
-        }
+        SayStarted();
         ReportAway();
         if (_sent is not null && !Differs(_sent, report) && ++_roundsUnchanged < RoundsUnchangedMax) return;
         (_sent, _roundsUnchanged) = (report, 0);
         _placement.Tell(new PlacementProtocol.ReportNode(_description.Id, report));
+    }
+
+    /// <summary>The restart that it may have been cordoned for is over.</summary>
+    private void SayStarted()
+    {
+        if (_startsToSay <= StartsSaidMax - StartsAwaited) _known.TrySetResult();
+        if (_startsToSay == 0) return;
+        _startsToSay--;
+        _placement.Tell(new PlacementProtocol.CordonForRestart(_description.Name, Begins: false));
+    }
+
+    private void OnStartTaken()
+    {
+        _startsToSay = 0;
+        _known.TrySetResult();
     }
 
     private void ReportAway()
@@ -89,8 +102,10 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
     private void OnRegistered()
     {
         if (!_registered) _log.Info("Node {0} is registered with placement", _description.Name);
+        var isFirst = !_registered && _startsToSay == StartsSaidMax;
         (_registered, _refusal) = (true, "");
-        _known.TrySetResult();
+        if (isFirst) SayStarted();
+        else if (_startsToSay == 0) _known.TrySetResult();
     }
 
     private void OnRefused(PlacementProtocol.Refused refused)

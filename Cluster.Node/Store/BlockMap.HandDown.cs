@@ -6,6 +6,9 @@ namespace Cluster.Node.Store;
 /// </summary>
 public sealed partial class BlockMap
 {
+    /// <summary>That many leave at one time at most; one more has all of them gone first, so that a checkpoint never has more layers than an open takes.</summary>
+    private const int LeavingMax = 1024;
+
     /// <summary>Hidden, and no clone stands on them.</summary>
     private readonly List<SnapshotLayer> _leaving = [];
 
@@ -17,6 +20,7 @@ public sealed partial class BlockMap
     private void Leave(SnapshotLayer layer)
     {
         if (layer.IsLeaving) return;
+        if (_leaving.Count == LeavingMax) HandDown(int.MaxValue);
         (layer.IsLeaving, layer.IsHidden) = (true, true);
         _leaving.Add(layer);
         if (cache is null || cache.IsOpening || layer.Blocks <= cache.HandDownBlocks) HandDownLast();

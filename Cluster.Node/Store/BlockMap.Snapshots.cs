@@ -77,12 +77,14 @@ public sealed partial class BlockMap
         var wanted = kept.ToHashSet();
         // One that comes back is made anew: what it kept is not whole any more.
         if (_leaving.Exists(layer => wanted.Contains(layer.Sequence))) HandDown(int.MaxValue);
-        for (var index = _layers.Count - 1; index >= 0; index--)
+        var layers = _layers.ToArray();
+        for (var index = layers.Length - 1; index >= 0; index--)
         {
-            if (_layers[index].IsLeaving) continue;
-            _layers[index].IsHidden = !wanted.Contains(_layers[index].Sequence);
+            var layer = layers[index];
+            if (layer.IsLeaving) continue;
+            layer.IsHidden = !wanted.Contains(layer.Sequence);
             // What clones stand on stays, and the volume knows no more of it.
-            if (_layers[index].IsHidden && !_pins.ContainsKey(_layers[index].Sequence)) Leave(_layers[index]);
+            if (layer.IsHidden && !_pins.ContainsKey(layer.Sequence)) Leave(layer);
         }
     }
 

@@ -71,7 +71,7 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
     /// </summary>
     public RangeTombstones Tombstones { get; } = new();
 
-    /// <summary>The volume has no such snapshot any more; a clone stands on it.</summary>
+    /// <summary>The volume has no such snapshot any more; a clone stands on it, or it is leaving.</summary>
     public bool IsHidden { get; set; }
 
     /// <summary>Nobody needs it any more: what it keeps is being handed down, and then it is gone.</summary>
