@@ -98,7 +98,12 @@ internal sealed class CatalogueWorld
     public void Settle()
     {
         // What owners are told is confirmed too, by a singleton that is the newest.
-        for (var untilMs = NowMs + FrozenMsMax + 5000; NowMs < untilMs || State.Volumes.Values.Any(volume => volume.Order is not null);) Tick(faults: false);
+        for (var untilMs = NowMs + FrozenMsMax + 5000; NowMs < untilMs || State.Volumes.Values.Any(volume => volume.Order is not null);)
+        {
+            // One that another wrote past knows nothing of that until its own next write, whatever that is for.
+            if (NowMs >= untilMs && Newest.Sequence != Sequence) Newest.IsOver = true;
+            Tick(faults: false);
+        }
     }
 
     private Singleton Newest => _singletons[^1];
