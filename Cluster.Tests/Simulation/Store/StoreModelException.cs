@@ -16,7 +16,7 @@ public sealed class StoreModelException(string message, Exception inner, StoreMo
 }
 
 /// <summary>What a run did: whether it was lively enough to show something.</summary>
-public readonly record struct StoreModelFacts(int Cleaned, int Freed, int Checkpoints, long Cold, MapCacheFacts Maps)
+public readonly record struct StoreModelFacts(int Cleaned, int Freed, int Checkpoints, long Cold, MapCacheFacts Maps, int HandDownSlices)
 {
     public StoreModelFacts And(StoreRig rig)
     {
@@ -29,6 +29,6 @@ public readonly record struct StoreModelFacts(int Cleaned, int Freed, int Checkp
             LoadsByThread = Maps.LoadsByThread + facts.LoadsByThread,
             // A disk without power gives nothing back.
             LostPages = Maps.LostPages + (rig.Disk.IsOff ? 0 : facts.LostPages),
-        });
+        }, HandDownSlices + store.Maps.HandDownSlices);
     }
 }

@@ -61,17 +61,14 @@ public sealed partial class StoreModelRun
 
     public int Clones { get; private set; }
 
-    /// <summary>Slices of deleted snapshots, of all runs of the process.</summary>
-    public static int HandDownSlices { get; private set; }
-
     public static StoreOptions DefaultOptions(int seed) => new()
     {
         SegmentBytes = StoreOptions.SegmentBytesMin,
         CapacityBytes = (seed % 2 == 0 ? 10L : 16L) * StoreOptions.SegmentBytesMin,
         CleanBelowFreePercent = seed % 2 == 0 ? 95 : 20,
         CheckpointIntervalBytes = seed % 3 == 0 ? 64 << 20 : 200 * 1024,
-        // Deleted snapshots go page by page in two of five.
-        HandDownBlocks = seed % 5 < 2 ? 1 : 16_384,
+        // Deleted snapshots go page by page in three of five.
+        HandDownBlocks = seed % 5 < 3 ? 1 : 16_384,
     };
 
     /// <summary>Room for segments beside the log, and a cleaner that always works.</summary>
@@ -92,7 +89,6 @@ public sealed partial class StoreModelRun
             for (; life < LivesOfASeed; life++)
             {
                 run.Live(random, isLong ? StepsOfALongLife : StepsOfALife);
-                HandDownSlices += run.Rig.Store.Maps.HandDownSlices;
                 did = did.And(run.Rig);
                 run.End(random);
             }
