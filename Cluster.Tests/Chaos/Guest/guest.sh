@@ -45,7 +45,7 @@ $b poweroff -f
 END
 cat >"$root/init" <<'END'
 #!/bin/sh
-export PATH=/usr/sbin:/usr/bin DOTNET_TieredPGO=0 DOTNET_gcServer=0
+export PATH=/usr/sbin:/usr/bin DOTNET_TieredPGO=0 DOTNET_TC_CallCountThreshold=400 DOTNET_gcServer=0
 mount -t proc proc /proc
 mount -t sysfs sys /sys
 mount -t tmpfs tmp /tmp
