@@ -44,6 +44,21 @@ public sealed partial class ImageSpecs
         Assert.True(seen.Count >= 3);
     }
 
+    [Fact(DisplayName = "What is restored for the image is what is published: for the processor that builds it, and ahead of time; the same for hosts")]
+    public void Restored_is_what_is_published()
+    {
+        var commands = Instructions("RUN").Where(command => command.StartsWith("dotnet ", StringComparison.Ordinal)).ToArray();
+        Assert.Equal(["restore", "publish"], commands.Select(command => command.Split(' ')[1]));
+        var hosts = Repository.Read("docs/operations.md").Split('\n').Single(line => line.StartsWith("dotnet publish ", StringComparison.Ordinal));
+        Assert.All(commands.Append(hosts), command =>
+        {
+            Assert.Contains(" --use-current-runtime ", command, StringComparison.Ordinal);
+            Assert.Contains(" -p:PublishReadyToRun=true", command, StringComparison.Ordinal);
+        });
+        Assert.Contains(" --no-restore ", commands[1], StringComparison.Ordinal);
+        Assert.All([commands[1], hosts], command => Assert.Contains(" --self-contained false ", command, StringComparison.Ordinal));
+    }
+
     [Fact(DisplayName = "The image has every program that attaching runs, exposes every port, and its commands are ones that the program takes")]
     public void The_image_fits_the_program()
     {
