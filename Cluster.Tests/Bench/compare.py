@@ -5,7 +5,7 @@ Measures a volume of three copies beside `qemu-nbd` on a raw file (one copy, no 
     Cluster.Tests/Bench/compare.py                                   every job, 5 times each in turn (15 minutes)
     Cluster.Tests/Bench/compare.py --reps 1 --jobs w4k-qd1,w4k-qd32
     Cluster.Tests/Bench/compare.py --p99-max 3 --out docs/performance.md   also rewrites that page between its markers
-    Cluster.Tests/Bench/compare.py --ceph-conf DIR/ceph.conf --ceph-pool rbd3
+    CEPH_CONF=DIR/ceph.conf Cluster.Tests/Bench/compare.py --ceph-pool rbd3
 
 It runs a cluster of three nodes of its own (`myrmidon dev`, default settings) and a qemu-nbd server in a temporary directory, first looks at
 the idle nodes, then fills all systems and runs each job on one after the other, in the opposite order every other time. A row is the median of the repetitions, with the least
@@ -52,6 +52,9 @@ WHAT = {
 # Least share of the reference's IOPS, and most CPU of the whole machine per I/O in us.
 LEAST = {"w4k-qd1": 0.5, "w4k-qd32": 0.9, "r4k-qd1": 0.8, "r4k-qd32": 1.0, "w128k-qd8": 0.25, "r128k-qd8": 0.7, "w4k-fsync": 0.6}
 CPU_MOST_US = {"w4k-qd32": 80}
+# The same of Ceph with as many copies, and the jobs whose p99 by p50 is to be smaller than Ceph's.
+LEAST_OF_CEPH = {"w4k-qd1": 8, "w4k-qd32": 12, "r4k-qd1": 3, "r4k-qd32": 5, "w128k-qd8": 6, "r128k-qd8": 3, "w4k-fsync": 4}
+STEADIER_THAN_CEPH = ["w4k-qd32"]
 REFERENCE, OURS, CEPH = "qemu-nbd", "myrmidon", "ceph"
 CEPH_IMAGE = "myrmidon-compare"
 CEPH_ANSWER_S = 10
@@ -188,9 +191,13 @@ def ratio(runs, system, other, key="iops"):
     return statistics.median(mine[key] / its[key] for mine, its in zip(runs[system], runs[other]))
 
 
+def tail(runs, system):
+    return statistics.median(run["p99"] / run["p50"] for run in runs[system])
+
+
 def verdict(name, runs, targets):
     """p99 by p50, the median of the runs' own ratios; with a target whether it is met."""
-    value = statistics.median(run["p99"] / run["p50"] for run in runs[OURS])
+    value = tail(runs, OURS)
     limit = targets.get(name)
     return value, limit is None or value <= limit, f" (target {limit:g}: {'met' if value <= limit else 'missed'})" if limit is not None else ""
 
@@ -198,11 +205,15 @@ def verdict(name, runs, targets):
 def goal(name, runs):
     """What the project asks of the job beside the reference, and whether it is so."""
     def told(value, limit, is_met, form):
-        return f"{form} {limit:g}: {'met' if is_met(value, limit) else 'missed'}"
+        return f"{form} {round(limit, 2):g}: {'met' if is_met(value, limit) else 'missed'}"
 
     parts = []
     if name in LEAST:
         parts.append(told(ratio(runs, OURS, REFERENCE), LEAST[name], lambda value, limit: value >= limit, "ratio >="))
+    if CEPH in runs and name in LEAST_OF_CEPH:
+        parts.append(told(ratio(runs, OURS, CEPH), LEAST_OF_CEPH[name], lambda value, limit: value >= limit, "of Ceph >="))
+    if CEPH in runs and name in STEADIER_THAN_CEPH:
+        parts.append(told(tail(runs, OURS), tail(runs, CEPH), lambda value, limit: value < limit, "p99 / p50 <"))
     if name in CPU_MOST_US:
         parts.append(told(statistics.median(run["cpu"] for run in runs[OURS]), CPU_MOST_US[name], lambda value, limit: value <= limit, "CPU <="))
     return "; ".join(parts) or "-"
@@ -214,7 +225,7 @@ def job_row(name, runs, targets):
     cells = [WHAT[name], *(spread(runs[system], "iops", whole) for system in runs), *(f"{ratio(runs, OURS, other):.2f}" for other in others), goal(name, runs)]
     for key in ("p50", "p99"):
         cells.append(" / ".join(whole(statistics.median(run[key] for run in runs[system])) for system in runs))
-    tails = [f"{statistics.median(run['p99'] / run['p50'] for run in runs[system]):.1f}" for system in runs]
+    tails = [f"{tail(runs, system):.1f}" for system in runs]
     cells.append(" / ".join(tails) + verdict(name, runs, targets)[2])
     cells.append(" / ".join(whole(statistics.median(run["cpu"] for run in runs[system])) for system in runs))
     return "| " + " | ".join(cells) + " |"

@@ -29,6 +29,12 @@ public class ComparePageSpecs
         row = compare.job_row("w4k-qd1", runs, {"w4k-qd1": 2.5})
         assert row == "| 4 KiB random write, depth 1 | 2,000 (1,000-4,000) | 1,000 (500-1,500) | 0.50 | ratio >= 0.5: met | 10 / 20 | 30 / 60 | 3.0 / 3.0 (target 2.5: missed) | 50 / 50 |", row
         assert compare.columns(runs)[0].count("|") == row.count("|")
+        runs = {**runs, "ceph": [run(50, 100, 250), run(100, 100, 250), run(300, 100, 250)]}
+        row = compare.job_row("w4k-qd1", runs, {})
+        assert "| 0.50 | 10.00 | ratio >= 0.5: met; of Ceph >= 8: met |" in row, row
+        assert compare.columns(runs)[0].count("|") == row.count("|")
+        assert compare.goal("w4k-qd32", runs) == "ratio >= 0.9: missed; of Ceph >= 12: missed; p99 / p50 < 2.5: missed; CPU <= 80: met", compare.goal("w4k-qd32", runs)
+        del runs["ceph"]
         assert compare.verdict("w4k-qd1", runs, {"w4k-qd1": 3}) == (3, True, " (target 3: met)")
         assert compare.verdict("w4k-qd1", runs, {})[1:] == (True, "")
         assert compare.p99_targets("r4k-qd1=2,mix70=4") == {"r4k-qd1": 2.0, "mix70": 4.0} and compare.p99_targets("3")["mix70"] == 3
