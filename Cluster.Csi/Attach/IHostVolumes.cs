@@ -16,6 +16,9 @@ public interface IHostVolumes
     /// <summary>This node.</summary>
     string NodeName { get; }
 
+    /// <summary>The labels of volumes that do something, in full.</summary>
+    IReadOnlyCollection<string> KnownLabels { get; }
+
     Task<AttachResult<HostVolume>> GetAsync(string fullName, CancellationToken cancellation);
 
     /// <summary>Those of the default namespace, by name; their hold times and, where no owner answers, attachments are not filled in.</summary>

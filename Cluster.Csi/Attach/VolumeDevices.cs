@@ -98,6 +98,8 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
         var local = await attacher.FindAsync(volume.Id, cancellation).ConfigureAwait(false);
         if (!local.IsOk) return local.Status == AttachStatus.NotFound ? Done.Ok : local.To<Done>();
         if (volume.AttachedNode == volumes.NodeName && local.Value!.Identity.Generation == volume.Generation) return Done.Ok;
+        var unmounted = local.Value!.IsServed ? await UnmountAsync(local.Value, force: false, cancellation).ConfigureAwait(false) : Done.Ok;
+        if (!unmounted.IsOk) return AttachResult<Done>.Error(unmounted.Status, $"{unmounted.Reason}; it is of an attachment that has ended: end what uses it, and try again");
         return await attacher.DetachAsync(volume.Id, force: false, cancellation).ConfigureAwait(false);
     }
 
@@ -107,6 +109,9 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
     {
         var formatted = await mounter.FormatAsync(device, wish.FileSystem, wish.FormatOptions, cancellation).ConfigureAwait(false);
         if (!formatted.IsOk) return formatted.To<DeviceView>();
+        // While it is mounted ext4 grows only with a privilege of the kernel's (CAP_SYS_RESOURCE).
+        var room = wish.ReadOnly ? Done.Ok : await mounter.GrowUnmountedAsync(device, wish.FileSystem, cancellation).ConfigureAwait(false);
+        if (!room.IsOk) return room.To<DeviceView>();
         var request = new MountRequest(device, wish.MountPath!, wish.FileSystem, wish.MountOptions, wish.ReadOnly);
         var mounted = await mounter.MountAsync(request, cancellation).ConfigureAwait(false);
         if (!mounted.IsOk) return mounted.To<DeviceView>();

@@ -16,7 +16,7 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
     {
         if (DockerName.VolumeOf(call.Name) is not { } volume) return NoName(call);
         using var held = await _locks.EnterAsync(volume, cancellation).ConfigureAwait(false);
-        var options = DockerOptions.Read(call.Name!, volume, call.Opts);
+        var options = DockerOptions.Read(call.Name!, volume, call.Opts, volumes.KnownLabels);
         if (!options.IsOk) return DockerAnswer.Error(options.Reason);
         var known = await volumes.GetAsync(volume, cancellation).ConfigureAwait(false);
         if (known.IsOk)

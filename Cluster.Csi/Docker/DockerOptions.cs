@@ -23,10 +23,12 @@ internal sealed record DockerOptions(ulong SizeBytes, ImmutableSortedDictionary<
     private const ulong SizeBytesDefault = 10UL << 30;
     private const string LabelPrefix = "myrmidon.dev/";
 
+    private static readonly string[] Own = ["size", "fs", "mount-options", "takeover"];
     private static readonly string[] Units = ["", "K", "M", "G", "T", "P"];
 
     /// <summary>The options, or one sentence that names the one that is wrong and what would be right.</summary>
-    public static AttachResult<DockerOptions> Read(string name, string volume, IReadOnlyDictionary<string, string>? options)
+    /// <param name="known">Labels that do something, in full: what has no prefix must be one of them.</param>
+    public static AttachResult<DockerOptions> Read(string name, string volume, IReadOnlyDictionary<string, string>? options, IReadOnlyCollection<string> known)
     {
         var (size, labels) = (SizeBytesDefault, ImmutableSortedDictionary.CreateBuilder<string, string>(StringComparer.Ordinal));
         if (name != volume) labels[NameLabel] = name;
@@ -48,8 +50,15 @@ internal sealed record DockerOptions(ulong SizeBytes, ImmutableSortedDictionary<
                     if (value is not (TakeoverAlways or TakeoverWhenDown)) return Wrong($"the option takeover is '{value}'; legal are {TakeoverWhenDown} and {TakeoverAlways}");
                     labels[TakeoverLabel] = value;
                     break;
+                case var label when label.Contains('/', StringComparison.Ordinal):
+                    labels[label] = value;
+                    break;
+                // Taken for a label of the user's own, a slip such as "sizze" would make a volume that nobody asked for.
+                case var label when !known.Contains(LabelPrefix + label):
+                    var names = known.Where(one => one.StartsWith(LabelPrefix, StringComparison.Ordinal)).Select(one => one[LabelPrefix.Length..]);
+                    return Wrong($"the option {label} is not known: use {string.Join(", ", Own.Concat(names.Order(StringComparer.Ordinal)))}, or a label of your own with a prefix, such as example.com/{label}");
                 default:
-                    labels[key.Contains('/', StringComparison.Ordinal) ? key : LabelPrefix + key] = value;
+                    labels[LabelPrefix + key] = value;
                     break;
             }
         }

@@ -98,17 +98,19 @@ public static class CommandLine
             return ExitCode.Usage;
         }
         var sentences = parsed.UnmatchedTokens.Count > 0
-            ? parsed.UnmatchedTokens.Select(token => $"'{token}' is not something that '{path}' takes.")
+            ? parsed.UnmatchedTokens.Select(token => Takes(command, token) ? $"'{token}' goes behind the verb: '{path} {token} ...'." : $"'{token}' is not something that '{path}' takes.")
             : parsed.Errors.Select(failure => failure.Message);
         foreach (var sentence in sentences.Distinct()) error.WriteLine($"myrmidon: {sentence}");
         foreach (var token in parsed.UnmatchedTokens)
         {
             var known = command.Subcommands.Select(child => child.Name).Concat(command.Options.Select(option => option.Name));
-            if (NearMiss.Of(token, known) is { } near) error.WriteLine($"Did you mean '{path} {near}'?");
+            if (!Takes(command, token) && NearMiss.Of(token, known) is { } near) error.WriteLine($"Did you mean '{path} {near}'?");
         }
         error.WriteLine($"See '{path} --help'.");
         return ExitCode.Usage;
     }
+
+    private static bool Takes(Command command, string token) => command.Options.Any(option => option.Name == token || option.Aliases.Contains(token));
 
     private static string PathOf(ParseResult parsed)
     {

@@ -159,7 +159,7 @@ internal static class VolumeCommands
                     .ToDictionary(label => label.Key, label => label.Last().Value),
             }, null, cancellation),
             (volume, changed) =>
-                $"Volume {volume} has the labels {string.Join(", ", changed!.Labels.Select(label => $"{label.Key}={label.Value}"))}.");
+                changed!.Labels.Count == 0 ? $"Volume {volume} has no labels." : $"Volume {volume} has the labels {string.Join(", ", changed.Labels.Select(label => $"{label.Key}={label.Value}"))}.");
         return command;
     }
 
@@ -223,7 +223,7 @@ internal static class VolumeCommands
         Fail(printer, answer);
         if (answer.ExitCode != ExitCode.NotFound) return answer.ExitCode;
         var all = await client.GetAsync("/v1/volumes", cancellation);
-        if (all.IsOk && NearMiss.Of(volume.ToString(), all.As<VolumeResource[]>().Select(Describe.FullName)) is { } near)
+        if (all.IsOk && NearMiss.Of(volume.ToString(), all.As<VolumeResource[]>().Select(Describe.FullName)) is { } near && near != volume.ToString())
         {
             printer.Error($"Did you mean \"{near}\"?");
         }

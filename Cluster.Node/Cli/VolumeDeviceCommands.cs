@@ -56,16 +56,22 @@ internal static class VolumeDeviceCommands
     public static Command Detach(Argument<VolumeName> name)
     {
         var force = new Option<bool>("--force") { Description = "Also while files are open there: their I/O fails" };
+        var here = new Option<bool>("--local") { Description = "Only what is on this host, and its attachment: one to another node stays, whatever is here" };
         var command = new VerbCommand("detach",
-            "Take a volume's mounts, its device on this host and its exclusive attachment away; any node may use it again. An attachment to another node is cut off there.",
-            "myrmidon volume detach db", "myrmidon volume detach db --force") { name, force };
+            "Take a volume's mounts, its device on this host and its exclusive attachment away; any node may use it again. If nothing of it was on this host, an attachment to another node is cut off there.",
+            "myrmidon volume detach db", "myrmidon volume detach db --force", "myrmidon volume detach db --local") { name, force, here };
         ClientOptions.Set(command, async (parsed, client, printer, cancellation) =>
         {
             var volume = parsed.GetRequiredValue(name);
+            var before = await client.GetAsync("/v1/devices", cancellation);
+            // Who is not root on that host has no devices there to undo.
+            if (!before.IsOk && before.Status != 403) return VolumeCommands.Fail(printer, before);
             var local = await client.SendAsync(HttpMethod.Delete,
                 VolumeCommands.PathOf(volume, "device", parsed.GetValue(force) ? "force=true" : ""), null, null, cancellation);
-            // Who is not root on that host has no devices there to undo.
-            if (!local.IsOk && local.Status != 403) return await VolumeCommands.FailAsync(client, printer, local, volume, cancellation);
+            if (!local.IsOk && (local.Status != 403 || parsed.GetValue(here))) return await VolumeCommands.FailAsync(client, printer, local, volume, cancellation);
+            // What was cut off here may long be in use on another host: whoever clears up here does not mean that one.
+            if (parsed.GetValue(here) || (before.IsOk && before.As<DeviceListResource>().Devices.Any(device => device.Volume == volume.ToString())))
+                return await DetachedHereAsync(client, printer, local, volume, cancellation);
             var answer = await client.PostAsync(VolumeCommands.PathOf(volume, "detach"), null, cancellation);
             // The devices of a volume that was deleted go too, and then there is nothing more to detach.
             if (!answer.IsOk && !(local.IsOk && answer.ExitCode == ExitCode.NotFound))
@@ -76,6 +82,14 @@ internal static class VolumeDeviceCommands
         return command;
     }
 
+    private static async Task<int> DetachedHereAsync(ApiClient client, Printer printer, ApiAnswer local, VolumeName volume, CancellationToken cancellation)
+    {
+        var now = await client.GetAsync(VolumeCommands.PathOf(volume), cancellation);
+        var elsewhere = now.IsOk ? now.As<VolumeResource>().Attachment.Node : null;
+        printer.PrintDone(now.IsOk ? now.Body : local.Body, elsewhere is null ? $"Volume {volume} is detached." : $"Volume {volume} is detached here; it stays attached to {elsewhere}.");
+        return ExitCode.Ok;
+    }
+
     public static Command List()
     {
         var command = new VerbCommand("devices", "List the volumes that are block devices of this node's host. Needs root there.",
@@ -84,7 +98,10 @@ internal static class VolumeDeviceCommands
         {
             var answer = await client.GetAsync("/v1/devices", cancellation);
             if (!answer.IsOk) return VolumeCommands.Fail(printer, answer);
-            printer.Print(answer.Body, () => answer.As<DeviceListResource>().Devices.Select(Row), Columns);
+            // What the devices can't know: whether the volume is attached anew by now, and where.
+            var volumes = await client.GetAsync("/v1/volumes", cancellation);
+            var attachments = volumes.IsOk ? volumes.As<VolumeResource[]>().ToDictionary(volume => volume.Id, volume => volume.Attachment) : [];
+            printer.Print(answer.Body, () => answer.As<DeviceListResource>().Devices.Select(device => Row(device, attachments.GetValueOrDefault(device.Id))), Columns);
             return ExitCode.Ok;
         });
         return command;
@@ -98,9 +115,17 @@ internal static class VolumeDeviceCommands
         return ExitCode.Ok;
     }
 
-    private static string[] Row(DeviceResource device) =>
+    /// <summary>A device is of one generation of the attachment; each later one has cut it off.</summary>
+    private static string StateOf(DeviceResource device, AttachmentResource? attachment) => device switch
+    {
+        { Served: false } => "dead",
+        _ when attachment is null || attachment.Generation <= device.Generation => "served",
+        _ => attachment.Node is { } node && node != device.Node ? $"cut off (attached to {node})" : "cut off",
+    };
+
+    private static string[] Row(DeviceResource device, AttachmentResource? attachment) =>
     [
         device.Volume.Length > 0 ? device.Volume : device.Id, device.Device, SizeText.Format(device.SizeBytes), device.Kind,
-        device.Mounts.Count == 0 ? "-" : string.Join(", ", device.Mounts.Select(mount => mount.Trouble.Length > 0 ? $"{mount.Path} ({mount.Trouble})" : mount.Path)), device.Served ? "served" : "dead",
+        device.Mounts.Count == 0 ? "-" : string.Join(", ", device.Mounts.Select(mount => mount.Trouble.Length > 0 ? $"{mount.Path} ({mount.Trouble})" : mount.Path)), StateOf(device, attachment),
     ];
 }

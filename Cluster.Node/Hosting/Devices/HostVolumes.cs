@@ -12,6 +12,8 @@ internal sealed class HostVolumes(IControlPlane control, IOwnerGateway gateway) 
 {
     public string NodeName => gateway.NodeName;
 
+    public IReadOnlyCollection<string> KnownLabels { get; } = [.. VolumeLabels.Honoured];
+
     public async Task<AttachResult<HostVolume>> GetAsync(string fullName, CancellationToken cancellation)
     {
         if (!VolumeName.TryParse(fullName, out var name, out var reason)) return AttachResult<HostVolume>.Error(AttachStatus.Invalid, reason);

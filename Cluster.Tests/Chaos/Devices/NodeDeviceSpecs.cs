@@ -75,12 +75,25 @@ public sealed class NodeDeviceSpecs : IAsyncLifetime
         Assert.Equal("written before", await File.ReadAllTextAsync(Path.Combine(there, "f")));
         await File.WriteAllTextAsync(Path.Combine(there, "h"), "after");
         await RootTools.RunAsync("sync", "-f", there);
-        // Taken back, the device of the first attachment is still of no use, and is in the way until it is gone.
-        Assert.Equal(ExitCode.Conflict, (await RunAsync(first, "volume", "attach", "db", "--mount", _mount)).Exit);
-        await RootTools.RunAsync("umount", _mount);
+        Assert.Contains($"cut off (attached to {second.Name})", (await RunAsync(first, "volume", "devices")).Ok().Output, StringComparison.Ordinal);
+        // What was cut off is of no use, but not in the way unless somebody is still in it.
+        using (File.OpenRead(Path.Combine(_mount, "f")))
+        {
+            var refused = await RunAsync(first, "volume", "attach", "db", "--mount", _mount);
+            Assert.Equal(ExitCode.Conflict, refused.Exit);
+            Assert.Contains("of an attachment that has ended", refused.Error, StringComparison.Ordinal);
+        }
         (await RunAsync(first, "volume", "attach", "db", "--mount", _mount)).Ok();
         Assert.Equal("after", await File.ReadAllTextAsync(Path.Combine(_mount, "h")));
-        (await RunAsync(second, "volume", "detach", "db", "--force")).Ok();
+        // Who clears up what is left there does not mean whoever uses the volume now.
+        var left = (await RunAsync(second, "volume", "detach", "db")).Ok();
+        Assert.Contains($"stays attached to {first.Name}", left.Output, StringComparison.Ordinal);
+        Assert.Equal("served", Assert.Single(await DevicesAsync(first), device => device.Volume == "db").Served ? "served" : "dead");
+        (await RunAsync(second, "volume", "detach", "db", "--local")).Ok();
+        await File.WriteAllTextAsync(Path.Combine(_mount, "i"), "still here");
+        await RootTools.RunAsync("sync", "-f", _mount);
+        (await RunAsync(second, "volume", "detach", "db")).Ok();
+        Assert.Null((await LocalCluster.GetVolumeAsync(first, "db"))!.Attachment.Node);
         Directory.Delete(there);
     }
 

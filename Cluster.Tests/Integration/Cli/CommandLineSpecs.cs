@@ -26,6 +26,7 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         await OkAsync("node-0 (epoch 1)", "volume", "show", "db");
         await OkAsync("Volume db is 20GiB now, with copies on no", "volume", "resize", "db", "--size", "20GiB");
         await OkAsync("has the labels c=d", "volume", "label", "db", "a-", "c=d");
+        await OkAsync("Volume db has no labels.", "volume", "label", "db", "c-");
         await OkAsync("attached to node-1", "volume", "attach", "db", "--node", "node-1");
         Assert.Equal(ExitCode.Conflict, (await RunAsync("volume", "delete", "db")).Exit);
         await OkAsync("is detached", "volume", "detach", "db");
@@ -272,6 +273,7 @@ public sealed class CommandLineSpecs : IAsyncLifetime
     [Theory(DisplayName = "Exit codes and sentences say what was wrong")]
     [InlineData(ExitCode.Usage, "'lst' is not something that 'myrmidon volume' takes.", "volume", "lst")]
     [InlineData(ExitCode.Usage, "Did you mean 'myrmidon volume list'?", "volume", "lst")]
+    [InlineData(ExitCode.Usage, "'-o' goes behind the verb: 'myrmidon volume list -o ...'.", "-o", "json", "volume", "list")]
     [InlineData(ExitCode.Usage, "Option '--size' is required.", "volume", "create", "db")]
     [InlineData(ExitCode.Usage, "write GiB (1024-based)", "volume", "create", "db", "--size", "10G")]
     [InlineData(ExitCode.Usage, "There is no job 'wirte': use write,read,seqwrite,seqread,fsync,mix.", "bench", "--jobs", "wirte")]

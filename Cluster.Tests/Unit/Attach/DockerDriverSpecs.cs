@@ -171,6 +171,8 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
 
         public string NodeName => "node-1";
 
+        public IReadOnlyCollection<string> KnownLabels => [];
+
         public async Task<AttachResult<HostVolume>> GetAsync(string fullName, CancellationToken cancellation)
         {
             if (Answers is { } answers) await answers.Task.WaitAsync(cancellation);
@@ -206,7 +208,7 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
 
         protected override object? Invoke(MethodInfo? targetMethod, object?[]? args) => targetMethod!.Name switch
         {
-            nameof(IMounter.FormatAsync) or nameof(IMounter.GrowAsync) or nameof(IMounter.UnmountAsync) => Task.FromResult(Done.Ok),
+            nameof(IMounter.FormatAsync) or nameof(IMounter.GrowUnmountedAsync) or nameof(IMounter.GrowAsync) or nameof(IMounter.UnmountAsync) => Task.FromResult(Done.Ok),
             nameof(IMounter.MountAsync) => Task.FromResult<AttachResult<MountEntry>>(new MountEntry(1, 1, 1, "/", ((MountRequest)args![0]!).Path, "ext4", "/dev/x", false, "", "")),
             nameof(IMounter.MountsOf) => new AttachResult<IReadOnlyList<MountEntry>>(AttachStatus.Ok, [], ""),
             nameof(IMounter.MountedAt) => AttachResult<MountEntry>.Error(AttachStatus.NotFound, "nothing"),

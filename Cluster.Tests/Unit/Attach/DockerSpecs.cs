@@ -58,6 +58,8 @@ public sealed class DockerSpecs : IDisposable
         if (bytes != 0) Assert.Equal(bytes, read);
     }
 
+    private static readonly string[] Known = ["myrmidon.dev/replicas", "myrmidon.dev/failure-mode"];
+
     [Fact(DisplayName = "Options are the volume's size and labels, with or without the labels' prefix")]
     public void Options()
     {
@@ -69,20 +71,22 @@ public sealed class DockerSpecs : IDisposable
             ["fs"] = "xfs",
             ["mount-options"] = "noatime",
             ["takeover"] = "always",
-        }).Value!;
+            ["example.com/team"] = "db",
+        }, Known).Value!;
         Assert.Equal(1UL << 30, options.SizeBytes);
-        Assert.Equal(["docker/fs=xfs", "docker/mount-options=noatime", "docker/name=shop_db", "docker/takeover=always", "myrmidon.dev/failure-mode=hard", "myrmidon.dev/replicas=2"],
+        Assert.Equal(["docker/fs=xfs", "docker/mount-options=noatime", "docker/name=shop_db", "docker/takeover=always", "example.com/team=db", "myrmidon.dev/failure-mode=hard", "myrmidon.dev/replicas=2"],
             options.Labels.Select(label => $"{label.Key}={label.Value}"));
-        Assert.Empty(DockerOptions.Read("db", "db", null).Value!.Labels);
+        Assert.Empty(DockerOptions.Read("db", "db", null, Known).Value!.Labels);
     }
 
     [Theory(DisplayName = "An option with a value that makes no sense is refused, with what would")]
     [InlineData("size", "much", "10GiB")]
     [InlineData("fs", "ntfs", "ext4, xfs")]
     [InlineData("takeover", "maybe", "when-down")]
+    [InlineData("sizze", "200MiB", "use size, fs, mount-options, takeover, failure-mode, replicas, or a label of your own with a prefix, such as example.com/sizze")]
     public void Wrong_options(string key, string value, string hint)
     {
-        var options = DockerOptions.Read("db", "db", new Dictionary<string, string> { [key] = value });
+        var options = DockerOptions.Read("db", "db", new Dictionary<string, string> { [key] = value }, Known);
         Assert.Equal(AttachStatus.Invalid, options.Status);
         Assert.Contains(hint, options.Reason, StringComparison.Ordinal);
     }
