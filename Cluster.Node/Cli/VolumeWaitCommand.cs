@@ -32,7 +32,9 @@ internal sealed class VolumeWaitCommand(VolumeName volume, ApiClient client, Pri
         if (answer.IsOk && !IsWhole(answer)) answer = await WaitAsync(answer, atMost, cancellation);
         if (!answer.IsOk) return await VolumeCommands.FailAsync(client, printer, answer, volume, cancellation);
         printer.PrintOne(answer.Body, () => Describe.Lines(answer.As<VolumeResource>()));
-        return IsWhole(answer) ? ExitCode.Ok : ExitCode.Failure;
+        if (IsWhole(answer)) return ExitCode.Ok;
+        printer.Error($"Not all copies of volume {volume} are in sync after {atMost.TotalSeconds:0} s.");
+        return ExitCode.Failure;
     }
 
     private async Task<ApiAnswer> WaitAsync(ApiAnswer answer, TimeSpan atMost, CancellationToken cancellation)

@@ -43,8 +43,9 @@ public sealed class CommandLineSpecs : IAsyncLifetime
     {
         foreach (var name in (string[])["db", "behind"]) await RunAsync("volume", "create", name, "--size", "1GiB");
         await OkAsync("State       healthy", "volume", "wait", "db");
-        var (exit, output, _) = await RunAsync("volume", "wait", "behind", "--timeout", "1");
+        var (exit, output, error) = await RunAsync("volume", "wait", "behind", "--timeout", "1");
         Assert.Equal(ExitCode.Failure, exit);
+        Assert.Contains("Not all copies of volume behind are in sync after 1 s.", error, StringComparison.Ordinal);
         Assert.Contains("catching-up (1MiB of about 3MiB sent, 512KiB per second, about 00:00:04 left)", output, StringComparison.Ordinal);
         Assert.Equal(ExitCode.NotFound, (await RunAsync("volume", "wait", "gone")).Exit);
         Assert.Equal(ExitCode.Usage, (await RunAsync("volume", "wait", "db", "--timeout", "-1")).Exit);
