@@ -1,4 +1,3 @@
-using System.Diagnostics;
 using System.Net;
 using Akka.Actor;
 using Cluster.Csi.Client;
@@ -11,7 +10,6 @@ using Cluster.Node.Hosting.Control;
 using Cluster.Node.Hosting.FrontEnds;
 using Cluster.Node.Hosting.Membership;
 using Cluster.Node.Hosting.Memory;
-using Cluster.Node.Hosting.Serialization;
 using Cluster.Node.Hosting.Volumes;
 using Cluster.Node.Ingress;
 using Cluster.Node.Journal;
@@ -42,30 +40,6 @@ public sealed partial class NodeHost
         system.WhenTerminated.ContinueWith(_ => EndTakenOut(), TaskScheduler.Default);
         return new ClusterMember(system, _loggers.CreateLogger<ClusterMember>());
     }
-
-    /// <summary>Beside everything else: the first creation or attachment after the start is not to pay for it.</summary>
-    private async Task PrepareMessagesAsync(ActorSystem system)
-    {
-        var started = Stopwatch.GetTimestamp();
-        try
-        {
-            // The very one that remoting uses: what is made is its own.
-            var serializer = (ControlSerializer)system.Serialization.FindSerializerForType(typeof(IControlMessage));
-            await Task.Run(() => ControlWarmUp.RunAsync(serializer));
-            LogPrepared(_options.Name, ControlWarmUp.Messages.Length, Stopwatch.GetElapsedTime(started).TotalMilliseconds);
-        }
-        catch (Exception e)
-        {
-            // Nothing rests on it, and it is told.
-            LogNotPrepared(e, _options.Name);
-        }
-    }
-
-    [LoggerMessage(Level = LogLevel.Debug, Message = "node {Node} has prepared {Kinds} kinds of control messages in {Milliseconds:F0} ms")]
-    private partial void LogPrepared(string node, int kinds, double milliseconds);
-
-    [LoggerMessage(Level = LogLevel.Error, Message = "node {Node} could not prepare its control messages; the first creations and attachments take longer")]
-    private partial void LogNotPrepared(Exception e, string node);
 
     /// <summary>From here on the mesh knows its peers, as soon as the journal has a leader to tell them.</summary>
     private PeerDirectory StartDirectory(JournalNode journal, MeshBridge bridge)

@@ -11,6 +11,7 @@ using Cluster.Node.Hosting.Memory;
 using Cluster.Node.Hosting.Options;
 using Cluster.Node.Hosting.Recovery;
 using Cluster.Node.Hosting.Volumes;
+using Cluster.Node.Hosting.WarmUp;
 using Cluster.Node.Ingress;
 using Cluster.Node.Journal;
 using Cluster.Node.Repair;
@@ -146,7 +147,7 @@ public sealed partial class NodeHost
             bytes => _provisioned.Value = bytes, () => runtime.AwayVolumes);
         OpenControl(formed.ClusterId, journal, member, actors, catalogue, sessions, runtime, doubts);
         await known.WaitAsync(cancellation);
-        _ = PrepareMessagesAsync(member.Value.System);
+        _parts.Add("the warm-up", new NodeWarmUp(member.Value.System, _options.Name, _log));
         await StartDevicesAsync(directory, nbd, gateway, cancellation);
         // Stopped first: the others claim what it served while everything here still answers them.
         _parts.Add("the owners", runtime.LeaveAsync);

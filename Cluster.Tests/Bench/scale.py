@@ -13,6 +13,8 @@ volumes    empty volumes: created from the first moment of a new cluster on, and
 snapshots  one volume of three copies; before each snapshot 16 blocks of 4 KiB are written at random
 failover   one node owns many volumes, each written to, and is killed (SIGKILL): how long each of a sample of them, written to all the time at a node that survives, does not answer;
            the phases of all takeovers are those that the nodes log (docs/operations.md)
+idle       open volumes that nobody uses, each with an NBD connection, in turn to the nodes: CPU and memory of the nodes at several times since the cluster's start, since the runtime
+           compiles what is used most once more for minutes
 thin       a volume of 250 TiB over what the disk has: created, and written to at its very beginning, middle and end
 
 Needs the packages python3 and python3-libnbd. Exit code 0 when all was made, 1 else, 2 on wrong use.
@@ -32,7 +34,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from failover import PHASES, ROOT, Bench, Cluster, Probe, percentile, wait_for  # noqa: E402
 
-PARTS = ["volumes", "snapshots", "failover", "thin"]
+PARTS = ["volumes", "snapshots", "failover", "idle", "thin"]
 BLOCK_BYTES = 4096
 BLOCKS_BETWEEN = 16
 VOLUME_BYTES = 1 << 30
@@ -42,6 +44,7 @@ FEW = 10
 FIRST = 100
 ATTACHES = 200
 IDLE_S = 10
+IDLE_WINDOW_S = 30
 # Of the volumes that a killed node owned: so many are written to while it dies.
 PROBES = 30
 PROBE_PAUSE_S = 0.02
@@ -108,13 +111,13 @@ def restart(cluster, volumes):
     fact(f"a killed node is back, with all copies in sync, {took / 1000:.1f} s after its start")
 
 
-def cpu_percent(cluster):
+def cpu_percent(cluster, seconds=IDLE_S):
     """Of one core, of each node, over a while in which nothing is asked."""
     def ticks():
         return [sum(int(field) for field in Path(f"/proc/{node['pid']}/stat").read_text().rsplit(")", 1)[1].split()[11:13]) for node in cluster.running()]
     before = ticks()
-    time.sleep(IDLE_S)
-    return [(after - first) / os.sysconf("SC_CLK_TCK") / IDLE_S * 100 for first, after in zip(before, ticks())]
+    time.sleep(seconds)
+    return [(after - first) / os.sysconf("SC_CLK_TCK") / seconds * 100 for first, after in zip(before, ticks())]
 
 
 def create(cluster, name, replicas):
@@ -215,6 +218,26 @@ def failover(cluster, owned, reps, also):
         call(cluster, "DELETE", f"/v1/volumes/{name}?force=true")
 
 
+def idle(cluster, count, moments, started):
+    import nbd
+    handles = []
+    for number in range(count):
+        call(cluster, "POST", "/v1/volumes", {"name": f"idle{number}", "sizeBytes": VOLUME_BYTES, "replicas": 3})
+        handle = nbd.NBD()
+        handle.connect_uri(f"{cluster.running()[number % len(cluster.running())]['nbd']}/idle{number}")
+        handles.append(handle)
+    print(f"\n| {count} open volumes, s since the start | CPU, % of a core, each node | resident, MiB | load average |\n|--:|---|---|--:|", flush=True)
+    for moment in moments:
+        time.sleep(max(0, started + moment - time.monotonic()))
+        begun = time.monotonic() - started
+        percents = cpu_percent(cluster, IDLE_WINDOW_S)
+        print(f"| {begun:.0f} to {begun + IDLE_WINDOW_S:.0f} | {', '.join(f'{part:.1f}' for part in percents)} | {', '.join(map(str, resident_mib(cluster)))} | {os.getloadavg()[0]:.1f} |", flush=True)
+    for handle in handles:
+        handle.shutdown()
+    for number in range(count):
+        call(cluster, "DELETE", f"/v1/volumes/idle{number}?force=true")
+
+
 def thin(cluster):
     import nbd
     times = []
@@ -242,14 +265,20 @@ def main():
     parser.add_argument("--owned", type=int, default=300, help="volumes of the node that is killed; default: 300")
     parser.add_argument("--reps", type=int, default=3, help="times that it is killed; default: 3")
     parser.add_argument("--also", choices=["nothing", "journal", "placement"], default="nothing", help="what the node that is killed is beside: the journal's leader, or placement's and the shard coordinator's host; default: nothing")
+    parser.add_argument("--open", type=int, default=100, help="volumes of the part idle; default: 100")
+    parser.add_argument("--moments", default="30,120,300", help="of the part idle: seconds since the cluster's start at which a look begins, rising; default: 30,120,300")
     parser.add_argument("--settle", type=float, default=0, help="seconds between the cluster's formation and the first call; default: 0")
     options = parser.parse_args()
     parts = options.parts.split(",")
-    if any(part not in PARTS for part in parts) or min(options.count, options.owned, options.reps) < 1:
+    moments = [int(moment) for moment in options.moments.split(",") if moment.isdecimal()]
+    if len(moments) != options.moments.count(",") + 1 or moments != sorted(moments):
+        parser.error(f"--moments is {options.moments}; it must be whole seconds, rising, with commas between them, like 30,120,300")
+    if any(part not in PARTS for part in parts) or min(options.count, options.owned, options.reps, options.open) < 1:
         parser.error(f"parts are {', '.join(PARTS)}, and all numbers are at least 1")
     directory = tempfile.mkdtemp(prefix="myrmidon-scale-")
     cluster = Cluster(os.environ.get("MYRMIDON", str(ROOT / "myrmidon")), directory, 0)
     try:
+        started = time.monotonic()
         time.sleep(options.settle)
         print("| what | times | median, ms | p99, ms | max, ms |\n|---|--:|--:|--:|--:|", flush=True)
         if "volumes" in parts:
@@ -258,6 +287,8 @@ def main():
             snapshots(cluster, options.count)
         if "failover" in parts:
             failover(cluster, options.owned, options.reps, options.also)
+        if "idle" in parts:
+            idle(cluster, options.open, moments, started)
         if "thin" in parts:
             thin(cluster)
         return 0

@@ -32,14 +32,21 @@ public sealed class ControlSerializer : SerializerWithStringManifest
     private static readonly FrozenDictionary<string, Type> TypeByManifest =
         Manifests.ControlMessages.ToFrozenDictionary(m => m.Key, m => m.Value, StringComparer.Ordinal);
 
-    private readonly HyperionSerializer _hyperion = new(new SerializerOptions(
-        versionTolerance: true, preserveObjectReferences: false, surrogates: [], serializerFactories: [], knownTypes: [],
-            ignoreISerializable: true,
-        packageNameOverrides: [], disallowUnsafeTypes: true, typeFilter: new ControlTypeFilter()));
+    /// <summary>
+    /// One for the process: Akka makes a serializer anew whenever an extension brings settings, and distributed data has its own, so that remoting, sharding and whoever warms one up
+    /// hold different ones; each Hyperion would compile its code for the same messages.
+    /// </summary>
+    private static readonly HyperionSerializer Shared = NewHyperion();
 
     public ControlSerializer(ExtendedActorSystem system) : base(system)
     {
     }
+
+    /// <summary>With nothing compiled yet.</summary>
+    internal static HyperionSerializer NewHyperion() => new(new SerializerOptions(
+        versionTolerance: true, preserveObjectReferences: false, surrogates: [], serializerFactories: [], knownTypes: [],
+            ignoreISerializable: true,
+        packageNameOverrides: [], disallowUnsafeTypes: true, typeFilter: new ControlTypeFilter()));
 
     public override int Identifier => SerializerIds.Control;
 
@@ -52,7 +59,7 @@ public sealed class ControlSerializer : SerializerWithStringManifest
         _ = Manifest(obj);
         using var stream = new MemoryStream();
         stream.Write(stackalloc byte[HeaderBytes]);
-        _hyperion.Serialize(obj, stream);
+        Shared.Serialize(obj, stream);
         var bytes = stream.ToArray();
         var body = bytes.AsSpan(HeaderBytes);
         if (body.Length > BodyBytesMax)
@@ -69,7 +76,7 @@ public sealed class ControlSerializer : SerializerWithStringManifest
             throw new SerializationException($"the manifest '{manifest}' is not on the list of control messages (Manifests.cs)");
         CheckHeader(bytes, manifest);
         using var stream = new MemoryStream(bytes, HeaderBytes, bytes.Length - HeaderBytes, writable: false);
-        var message = _hyperion.Deserialize<object>(stream);
+        var message = Shared.Deserialize<object>(stream);
         if (message is not IControlMessage || message.GetType() != type)
             throw new SerializationException(
                 $"a message under the manifest '{manifest}' holds {message?.GetType().ToString() ?? "nothing"}");

@@ -8,6 +8,7 @@ using Cluster.Messages;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Node.Hosting.Serialization;
+using Cluster.Node.Hosting.WarmUp;
 using Hyperion;
 
 namespace Cluster.Tests.Unit.Hosting;
@@ -31,7 +32,7 @@ public class ControlSerializerSpecs
     [Fact(DisplayName = "After the warm-up a node writes and reads the messages of a creation and an attachment, filled however, without compiling anything")]
     public async Task Warm_up()
     {
-        await ControlWarmUp.RunAsync(_serializer);
+        await ControlWarmUp.RunAsync(_serializer, CancellationToken.None);
         var kinds = ControlWarmUp.Messages.Select(message => message.GetType()).ToHashSet();
         Assert.Equal(ControlWarmUp.Messages.Length, kinds.Count);
         Assert.Superset(new HashSet<Type>
@@ -41,15 +42,20 @@ public class ControlSerializerSpecs
         }, kinds);
         var samples = ContractSamples.ControlMessages.Where(message => kinds.Contains(message.GetType())).ToArray();
         Assert.Equal(kinds.Count, samples.Length);
+        // Akka makes several of them, and the one that remoting holds is not the one that a look-up finds.
+        var another = new ControlSerializer(null!);
         // Background compilations are of other threads.
-        Assert.Equal(0, Compiled(_serializer, samples));
-        Assert.True(Compiled(new ControlSerializer(null!), samples) > 50);
+        Assert.Equal(0, Compiled(samples, message => another.FromBinary(another.ToBinary(message), another.Manifest(message))));
+        var cold = ControlSerializer.NewHyperion();
+        Assert.True(Compiled(samples, message => cold.Serialize(message, Stream.Null)) > 50);
     }
 
-    private static long Compiled(ControlSerializer serializer, IControlMessage[] messages)
+    private static long Compiled(IControlMessage[] messages, Action<IControlMessage> use)
     {
+        // The call itself is compiled too.
+        use(ControlWarmUp.Messages[0]);
         var before = JitInfo.GetCompiledMethodCount(currentThread: true);
-        foreach (var message in messages) serializer.FromBinary(serializer.ToBinary(message), serializer.Manifest(message));
+        foreach (var message in messages) use(message);
         return JitInfo.GetCompiledMethodCount(currentThread: true) - before;
     }
 

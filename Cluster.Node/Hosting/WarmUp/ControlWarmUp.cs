@@ -1,8 +1,9 @@
 using System.Collections.Immutable;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
+using Cluster.Node.Hosting.Serialization;
 
-namespace Cluster.Node.Hosting.Serialization;
+namespace Cluster.Node.Hosting.WarmUp;
 
 /// <summary>
 /// Code that writes and reads a kind of control message is made when the first one crosses: some 35 ms of a processor each, several kinds one after the other in the first creation or
@@ -52,12 +53,12 @@ public static class ControlWarmUp
     ];
 
     /// <summary>Any thread. What it throws is a fault of the program.</summary>
-    public static async Task RunAsync(ControlSerializer serializer)
+    public static async Task RunAsync(ControlSerializer serializer, CancellationToken cancellation)
     {
         foreach (var message in Messages)
         {
             serializer.FromBinary(serializer.ToBinary(message), serializer.Manifest(message));
-            await Task.Delay(Pause).ConfigureAwait(false);
+            await Task.Delay(Pause, cancellation).ConfigureAwait(false);
         }
     }
 }
