@@ -63,8 +63,11 @@ internal static class ClusterOfMany
         await Task.WhenAll(members.Select(member => member.Known)).WaitAsync(PatienceMax);
         Console.WriteLine($"- formed and registered with placement: {clock.Elapsed.TotalSeconds:F1} s");
         Console.WriteLine($"- memory: {(ResidentMiB() - before) / count:F1} MiB a node ({ResidentMiB():F0} MiB in all)");
+        var (crossed, resting) = (LoopbackBytes(), Stopwatch.StartNew());
         var atRest = await CpuAsync();
+        var crossedBytesPerSecond = (LoopbackBytes() - crossed) / resting.Elapsed.TotalSeconds;
         Console.WriteLine($"- CPU at rest: {atRest:F1} % of a core in all, {atRest / count:F2} % a node");
+        Console.WriteLine($"- over the network at rest (gossip, heartbeats, reports): {crossedBytesPerSecond / count / 1000:F1} kB/s that a node sends");
         var created = new List<double>();
         for (var number = 0; number < volumes; number++) created.Add(await CreateAsync(members[1 % count].Placement, number));
         Tell($"create, the first {FirstVolumes}", created.Take(FirstVolumes));
@@ -161,6 +164,13 @@ internal static class ClusterOfMany
         await Task.Delay(Idle);
         process.Refresh();
         return (process.TotalProcessorTime - before) / clock.Elapsed * 100;
+    }
+
+    /// <summary>All that this network namespace's loopback carried, with TCP's headers: give the run one of its own.</summary>
+    private static long LoopbackBytes()
+    {
+        var line = File.ReadLines("/proc/self/net/dev").First(line => line.TrimStart().StartsWith("lo:", StringComparison.Ordinal));
+        return long.Parse(line.Split(':')[1].Split(' ', StringSplitOptions.RemoveEmptyEntries)[0], CultureInfo.InvariantCulture);
     }
 
     private static double ResidentMiB()
