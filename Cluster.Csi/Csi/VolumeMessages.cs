@@ -3,7 +3,7 @@ using Google.Protobuf.WellKnownTypes;
 
 namespace Cluster.Csi.Csi;
 
-/// <summary>Volumes and snapshots as the specification's messages. No topology is given: every node reaches every volume.</summary>
+/// <summary>Volumes and snapshots as the specification's messages. Every node reaches every volume.</summary>
 internal static class VolumeMessages
 {
     public static Volume Of(VolumeFacts volume, VolumeContentSource? source = null) => new()
@@ -11,6 +11,7 @@ internal static class VolumeMessages
         VolumeId = volume.FullName,
         CapacityBytes = (long)volume.SizeBytes,
         ContentSource = source,
+        AccessibleTopology = { Topologies.AnyNode },
     };
 
     public static VolumeCondition ConditionOf(VolumeFacts volume) => new() { Abnormal = !volume.IsHealthy, Message = volume.Condition };
@@ -27,15 +28,27 @@ internal static class VolumeMessages
     };
 }
 
-/// <summary>Where nodes are. A node without a zone is in the zone "none".</summary>
+/// <summary>
+/// Where nodes are, and volumes: these on every host with a node, which an orchestrator has to be told, or it puts workloads on hosts without one. Kubernetes keeps a segment's value as a label of its
+/// host, and refuses a driver that comes back with another value for that key. So what all hosts have in common never changes, and a host without a zone has no key for it.
+/// </summary>
 internal static class Topologies
 {
     public const string ZoneKey = "topology.myrmidon.dev/zone";
-    private const string NoZone = "none";
+    public const string NodeKey = "topology.myrmidon.dev/node";
+    private const string HasNode = "true";
 
-    public static Topology Of(string zone) => new() { Segments = { [ZoneKey] = zone.Length > 0 ? zone : NoZone } };
+    /// <summary>A new one, for a message of its own.</summary>
+    public static Topology AnyNode => Of("");
+
+    public static Topology Of(string zone)
+    {
+        var topology = new Topology { Segments = { [NodeKey] = HasNode } };
+        if (zone.Length > 0) topology.Segments[ZoneKey] = zone;
+        return topology;
+    }
 
     /// <summary>Whether one of the nodes is there. Keys that are not ours restrict nothing that we know of.</summary>
-    public static bool Has(Topology topology, IEnumerable<NodeFacts> nodes) =>
-        !topology.Segments.TryGetValue(ZoneKey, out var zone) || nodes.Any(node => (node.Zone.Length > 0 ? node.Zone : NoZone) == zone);
+    public static bool Has(Topology topology, IEnumerable<NodeFacts> nodes) => topology.Segments.GetValueOrDefault(NodeKey, HasNode) == HasNode
+        && (!topology.Segments.TryGetValue(ZoneKey, out var zone) || nodes.Any(node => node.Zone == zone));
 }

@@ -1,5 +1,3 @@
-using System.Diagnostics;
-using Cluster.Tests.Chaos.Hosts;
 using Cluster.Tests.Integration.EndToEnd;
 
 namespace Cluster.Tests.Chaos.Guest;
@@ -10,7 +8,7 @@ namespace Cluster.Tests.Chaos.Guest;
 /// </summary>
 [Collection(EndToEnd.Name)]
 [Trait("Category", "Chaos")]
-public class KernelNbdSpecs(KernelNbdSpecs.GuestRun guest) : IClassFixture<KernelNbdSpecs.GuestRun>
+public class KernelNbdSpecs(KernelNbdSpecs.Run guest) : IClassFixture<KernelNbdSpecs.Run>
 {
     [Theory(DisplayName = "A volume as a device of the kernel's NBD client")]
     [InlineData("attach", "the kernel's client is chosen where there is one; the device is known by its backend, and blank")]
@@ -26,40 +24,5 @@ public class KernelNbdSpecs(KernelNbdSpecs.GuestRun guest) : IClassFixture<Kerne
     [InlineData("cut-off", "a mounted device whose attachment has moved on is cut off and goes with its mount")]
     public void Scenario(string name, string what) => guest.Passed(name, what);
 
-    public sealed class GuestRun : IAsyncLifetime
-    {
-        private static readonly TimeSpan TimeMax = TimeSpan.FromMinutes(8);
-
-        private string _console = "";
-
-        public async Task InitializeAsync()
-        {
-            RootTools.Require("qemu-system-x86_64", "busybox", "cpio", "mkfs.ext4", "e2fsck", "resize2fs", "blkid", "wipefs", "blkdiscard", "mount");
-            var kernel = Path.Combine(Environment.GetEnvironmentVariable("XDG_CACHE_HOME") is { Length: > 0 } cache ? cache
-                : Path.Combine(Environment.GetFolderPath(Environment.SpecialFolder.UserProfile), ".cache"), "myrmidon", "guest-kernel");
-            Assert.True(Directory.Exists(Path.Combine(kernel, "boot")), $"This test needs a kernel for its guest in {kernel}: ./test fetches it.");
-            var directory = Directory.CreateTempSubdirectory("myrmidon-guest-");
-            var log = Path.Combine(directory.FullName, "console");
-            // To a file: what came until then is to be seen also of a guest that hangs.
-            using var process = Process.Start(new ProcessStartInfo("/bin/bash",
-                ["-c", "exec setsid \"$@\" >\"$0\" 2>&1 </dev/null", log, Path.Combine(AppContext.BaseDirectory, "Chaos", "Guest", "guest.sh"), kernel, AppContext.BaseDirectory, Path.Combine(directory.FullName, "out")]))!;
-            using var limit = new CancellationTokenSource(TimeMax);
-            try
-            {
-                await process.WaitForExitAsync(limit.Token);
-            }
-            catch (OperationCanceledException)
-            {
-                process.Kill(entireProcessTree: true);
-                await process.WaitForExitAsync();
-            }
-            _console = await File.ReadAllTextAsync(log);
-            directory.Delete(recursive: true);
-            Assert.True(_console.Contains("guest: up", StringComparison.Ordinal), $"The guest did not boot{(limit.IsCancellationRequested ? $" within {TimeMax.TotalMinutes} minutes" : "")}:\n{_console}");
-        }
-
-        public Task DisposeAsync() => Task.CompletedTask;
-
-        internal void Passed(string name, string what) => Assert.True(_console.Contains($"{GuestDriver.Passed}{name} ", StringComparison.Ordinal), $"{name}: {what}\n{_console}");
-    }
+    public sealed class Run() : GuestRun(TimeSpan.FromMinutes(8), "drive", "/devices");
 }

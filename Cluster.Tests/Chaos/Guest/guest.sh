@@ -1,9 +1,10 @@
 #!/bin/bash
 # Builds a guest with a real kernel NBD client and runs a program of .NET in it, without hardware virtualization:
-#   guest.sh KERNEL APP OUT        KERNEL has boot/vmlinuz-* and lib/modules/*; APP is a directory with Cluster.Tests.dll; OUT is made anew
+#   guest.sh KERNEL APP OUT ARGUMENT...        KERNEL has boot/vmlinuz-* and lib/modules/*; APP is a directory with Cluster.Tests.dll, which gets the arguments; OUT is made anew
 # The guest's console goes to standard output. It ends when the guest does.
 set -euo pipefail
 kernel="$1" app="$2" out="$3"
+shift 3
 root="$out/root" initrd="$out/initrd"
 mkdir -p "$root"/{usr/{bin,sbin,lib,lib64},proc,sys,dev,tmp,run,etc,modules} "$initrd"/{bin,dev,new}
 for directory in bin sbin lib lib64; do ln -s "usr/$directory" "$root/$directory"; done
@@ -23,15 +24,19 @@ for framework in Microsoft.NETCore.App Microsoft.AspNetCore.App; do
 done
 # What the runtime itself is linked to, and opens later.
 while read -r found; do library "$found"; done < <(ldd "$dotnet/dotnet" "$dotnet"/shared/Microsoft.NETCore.App/10.*/*.so 2>/dev/null | grep -o '/[^ ]*\.so[^ ]*' | grep -v "^$dotnet" | sort -u)
+for name in libssl libcrypto; do
+  while read -r found; do library "$found"; done < <(ldconfig -p | grep -o "/[^ ]*x86_64[^ ]*/$name\.so\.3" | head -n 1)
+done
 cp -L /lib64/ld-linux-x86-64.so.2 "$root/usr/lib64/"
 cp -r "$app" "$root/app"
 cp "$(command -v busybox)" "$root/usr/bin/"
 cp "$(command -v busybox)" "$initrd/bin/"
-for applet in sh sync sleep; do ln -s busybox "$root/usr/bin/$applet"; done
+for applet in sh sync sleep cat; do ln -s busybox "$root/usr/bin/$applet"; done
 find "$kernel/lib/modules" -name nbd.ko -exec cp {} "$root/modules/" \;
 for module in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk; do
   find "$kernel/lib/modules" -name "$module.ko" -exec cp {} "$initrd/" \;
 done
+echo "$*" >"$root/arguments"
 echo 'root:x:0:0:root:/:/bin/sh' >"$root/etc/passwd"
 
 cat >"$initrd/init" <<'END'
@@ -52,13 +57,13 @@ mount -t tmpfs tmp /tmp
 busybox ip link set lo up
 busybox insmod /modules/nbd.ko nbds_max=4
 echo "guest: up, Linux $(busybox uname -r)"
-/dotnet/dotnet /app/Cluster.Tests.dll drive /devices 2>&1
+/dotnet/dotnet /app/Cluster.Tests.dll $(cat /arguments) 2>&1
 busybox dmesg | busybox tail -n 40
 busybox poweroff -f
 END
 chmod +x "$initrd/init" "$root/init"
-mkfs.ext4 -q -O ^has_journal -d "$root" "$out/root.img" 1G
+mkfs.ext4 -q -O ^has_journal -d "$root" "$out/root.img" 3G
 (cd "$initrd" && find . | cpio -o -H newc --quiet) >"$out/initrd.cpio"
-exec qemu-system-x86_64 -machine q35,accel=tcg -cpu Nehalem -smp 2 -m 1024 -nographic -no-reboot -nodefaults -serial stdio -nic none \
+exec qemu-system-x86_64 -machine q35,accel=tcg -cpu Nehalem -smp 2 -m 1536 -nographic -no-reboot -nodefaults -serial stdio -nic none \
   -kernel "$(printf '%s\n' "$kernel"/boot/vmlinuz-* | tail -n 1)" -initrd "$out/initrd.cpio" -append "console=ttyS0 panic=-1 quiet mitigations=off no_timer_check" \
   -drive "file=$out/root.img,format=raw,if=none,id=root,cache=unsafe" -device virtio-blk-pci,drive=root

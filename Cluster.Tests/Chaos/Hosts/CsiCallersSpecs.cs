@@ -95,7 +95,10 @@ public class CsiCallersSpecs
             Parameters = { ["csi.storage.k8s.io/pv/name"] = "pvc-0d6c1a3e", ["csi.storage.k8s.io/pvc/name"] = "data", ["csi.storage.k8s.io/pvc/namespace"] = "shop" },
             AccessibilityRequirements = new() { Requisite = { topology }, Preferred = { topology } },
         };
-        var id = (await TwiceAsync(() => controller.CreateVolumeAsync(create))).Volume.VolumeId;
+        var made = (await TwiceAsync(() => controller.CreateVolumeAsync(create))).Volume;
+        var id = made.VolumeId;
+        // What the provisioner makes the PersistentVolume's node affinity of: labels that the kubelet of this host has put on it.
+        Assert.Subset(topology.Segments.ToHashSet(), Assert.Single(made.AccessibleTopology).Segments.ToHashSet());
 
         // The attacher, which also looks over all volumes every minute.
         var publish = new ControllerPublishVolumeRequest { VolumeId = id, NodeId = nodeId, VolumeCapability = create.VolumeCapabilities[0] };

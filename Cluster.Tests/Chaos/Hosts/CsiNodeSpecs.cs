@@ -13,14 +13,14 @@ public class CsiNodeSpecs
 {
     private const string Missing = "no-such-volume";
 
-    [Fact(DisplayName = "The node names itself, its zone, how many volumes it takes, and only what it can do")]
+    [Fact(DisplayName = "The node names itself, that it is there, how many volumes it takes, and only what it can do")]
     public async Task Who_it_is()
     {
         await using var host = await CsiHost.StartAsync();
         var info = await host.Node.NodeGetInfoAsync(new NodeGetInfoRequest());
         Assert.Equal("node-0", info.NodeId);
         Assert.Equal(256, info.MaxVolumesPerNode);
-        Assert.Equal("none", info.AccessibleTopology.Segments["topology.myrmidon.dev/zone"]);
+        Assert.Equal(("topology.myrmidon.dev/node", "true"), Assert.Single(info.AccessibleTopology.Segments.Select(segment => (segment.Key, segment.Value))));
         var capabilities = await host.Node.NodeGetCapabilitiesAsync(new NodeGetCapabilitiesRequest());
         Assert.Equal([Rpc.StageUnstageVolume, Rpc.GetVolumeStats, Rpc.ExpandVolume, Rpc.VolumeCondition, Rpc.SingleNodeMultiWriter],
             capabilities.Capabilities.Select(capability => capability.Rpc.Type));

@@ -20,7 +20,8 @@ public class VolumeLifeSpecs(CsiNode node) : IClassFixture<CsiNode>
         var volume = (await node.Controller.CreateVolumeAsync(request)).Volume;
         Assert.Equal(request.Name, volume.VolumeId);
         Assert.Equal(Gibibyte, volume.CapacityBytes);
-        Assert.Empty(volume.AccessibleTopology);
+        // Every host that has a node, and no other.
+        Assert.Equal("true", Assert.Single(Assert.Single(volume.AccessibleTopology).Segments, segment => segment.Key == "topology.myrmidon.dev/node").Value);
         Assert.Equal(volume, (await node.Controller.CreateVolumeAsync(request)).Volume);
         var (_, shown) = await node.Nodes.GetAsync(0, $"/v1/volumes/{volume.VolumeId}");
         var labels = shown.GetProperty("labels");
@@ -119,13 +120,17 @@ public class VolumeLifeSpecs(CsiNode node) : IClassFixture<CsiNode>
         await CsiClient.FailsAsync(StatusCode.InvalidArgument, node.Controller.DeleteVolumeAsync(new DeleteVolumeRequest()));
     }
 
-    [Fact(DisplayName = "More copies than there are nodes, and a zone without a node, are RESOURCE_EXHAUSTED")]
+    [Fact(DisplayName = "More copies than there are nodes, a zone without a node, and hosts without one, are RESOURCE_EXHAUSTED")]
     public async Task No_room()
     {
         await Refused(StatusCode.ResourceExhausted, request => request.Parameters["replicas"] = "3");
         await Refused(StatusCode.ResourceExhausted, request => request.AccessibilityRequirements = new()
         {
-            Requisite = { new Topology { Segments = { ["topology.myrmidon.dev/zone"] = "nowhere" } } },
+            Requisite = { new Topology { Segments = { ["topology.myrmidon.dev/zone"] = "nowhere", ["topology.myrmidon.dev/node"] = "true" } } },
+        });
+        await Refused(StatusCode.ResourceExhausted, request => request.AccessibilityRequirements = new()
+        {
+            Requisite = { new Topology { Segments = { ["topology.myrmidon.dev/node"] = "false" } } },
         });
     }
 

@@ -1,15 +1,10 @@
-using Cluster.Tests.Architecture;
-using Cluster.Tests.Integration.Nbd;
-
 namespace Cluster.Tests.Unit.Bench;
 
 /// <summary>What `Cluster.Tests/Bench/compare.py` does with the page that it writes into.</summary>
 public class ComparePageSpecs
 {
-    private const string Start = "import sys\nsys.dont_write_bytecode = True\nsys.path.insert(0, \"Cluster.Tests/Bench\")\nimport compare\n";
-
     [Fact(DisplayName = "The comparison replaces what stands between its markers and keeps the rest of the page, time after time; a page without them is refused")]
-    public Task Page() => PythonAsync("""
+    public Task Page() => BenchPython.RunAsync("compare", """
         page = f"# Head\n\nbefore\n{compare.BEGIN}\nold\n{compare.END}\n\n## After\n"
         once = compare.put(page, "| new |")
         assert once == f"# Head\n\nbefore\n{compare.BEGIN}\n\n| new |\n\n{compare.END}\n\n## After\n", once
@@ -22,7 +17,7 @@ public class ComparePageSpecs
         """);
 
     [Fact(DisplayName = "A row of the comparison has medians in the systems' order, ratios of neighbouring runs, and whether p99 by p50 meets its target")]
-    public Task Row() => PythonAsync("""
+    public Task Row() => BenchPython.RunAsync("compare", """
         def run(iops, p50, p99):
             return {"iops": iops, "p50": p50, "p99": p99, "cpu": 50}
         runs = {"qemu-nbd": [run(1000, 10, 20), run(4000, 10, 40), run(2000, 10, 30)], "myrmidon": [run(500, 20, 80), run(1000, 20, 40), run(1500, 20, 60)]}
@@ -39,8 +34,4 @@ public class ComparePageSpecs
         assert compare.verdict("w4k-qd1", runs, {})[1:] == (True, "")
         assert compare.p99_targets("r4k-qd1=2,mix70=4") == {"r4k-qd1": 2.0, "mix70": 4.0} and compare.p99_targets("3")["mix70"] == 3
         """);
-
-    private static Task PythonAsync(string script) => ClientTool.Run("/usr/bin/python3", "-c", $"import os\nos.chdir({Quoted(Repository.Root)})\n{Start}{script}");
-
-    private static string Quoted(string text) => $"\"{text.Replace("\\", "\\\\", StringComparison.Ordinal).Replace("\"", "\\\"", StringComparison.Ordinal)}\"";
 }

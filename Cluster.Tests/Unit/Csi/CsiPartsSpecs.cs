@@ -36,6 +36,22 @@ public class CsiPartsSpecs
         Assert.All(own, name => Assert.InRange(name.Length, 1, Limits.NameLengthMax));
     }
 
+    [Fact(DisplayName = "A node that gets a zone keeps the segments that it had, which orchestrators hold it to, and is in every volume's topology; a zone, or hosts, without a node are not there")]
+    public void Topology_of_nodes()
+    {
+        var (without, with) = (Topologies.Of("").Segments, Topologies.Of("a").Segments);
+        Assert.All(without, segment => Assert.Equal(segment.Value, with[segment.Key]));
+        Assert.Equal("a", with["topology.myrmidon.dev/zone"]);
+        Assert.All(Topologies.AnyNode.Segments, segment => Assert.Equal(segment.Value, without[segment.Key]));
+        NodeFacts[] nodes = [new("n1", "a", true, true, 0, null), new("n2", "", true, true, 0, null)];
+        Assert.True(Topologies.Has(new Topology(), nodes));
+        Assert.True(Topologies.Has(Topologies.Of(""), nodes));
+        Assert.True(Topologies.Has(Topologies.Of("a"), nodes));
+        Assert.True(Topologies.Has(new Topology { Segments = { ["kubernetes.io/os"] = "linux" } }, nodes));
+        Assert.False(Topologies.Has(Topologies.Of("b"), nodes));
+        Assert.False(Topologies.Has(new Topology { Segments = { [Topologies.NodeKey] = "false" } }, nodes));
+    }
+
     [Theory(DisplayName = "The id of a snapshot is VOLUME@SNAPSHOT; anything else is none of ours")]
     [InlineData("pg@s1", "pg", "s1")]
     [InlineData("team/pg@s1", "team/pg", "s1")]

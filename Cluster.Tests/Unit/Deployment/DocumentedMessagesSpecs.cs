@@ -9,7 +9,7 @@ public sealed partial class DocumentedMessagesSpecs
     private static readonly string[] Commands = ["kubectl", "myrmidon", "explain", "logs", "curl", "GET"];
 
     /// <summary>What others print: sidecars, the kubelet, the C library.</summary>
-    private static readonly string[] OfOthers = ["failed to list", "secret \"myrmidon-snapshot-metadata\" not found", "address already in use"];
+    private static readonly string[] OfOthers = ["failed to list", "secret \"myrmidon-snapshot-metadata\" not found", "address already in use", "detected topology value collision"];
 
     [Fact(DisplayName = "Every message that the page for 3 a.m. quotes is one that the program prints, with ... for what differs")]
     public void Messages_are_printed()
