@@ -88,6 +88,13 @@ internal static class NodeCommands
         return answer.ExitCode;
     }
 
+    /// <summary>" (it is down)" and the like of a node that is known not to be up, else nothing: what was done to it is true, and may not be what was meant.</summary>
+    internal static async Task<string> IfNotUpAsync(ApiClient client, string node, CancellationToken cancellation)
+    {
+        var answer = await client.GetAsync($"/v1/nodes/{Uri.EscapeDataString(node)}", cancellation);
+        return answer.IsOk && answer.As<NodeResource>().State is "down" or "unreachable" ? $" (it is {answer.As<NodeResource>().State})" : "";
+    }
+
     private static Argument<string> Name() =>
         new("name") { Description = "The node's name, as `myrmidon node list` shows it", HelpName = "NODE" };
 }

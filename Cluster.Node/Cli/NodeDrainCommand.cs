@@ -118,9 +118,10 @@ internal sealed class NodeDrainCommand(string node, TimeSpan timeout, bool forRe
         if (!answer.IsOk) return await NodeCommands.FailAsync(client, printer, answer, node, cancellation);
         if (!IsDone(answer)) return GiveUp(answer);
         foreach (var stays in answer.As<DrainResource>().Stays) error.WriteLine($"Stays: {stays}.");
-        printer.PrintDone(answer.Body, answer.As<DrainResource>().Stays.Count > 0 ? $"Node {node} is drained, but for what has its only copy there."
-            : forRestart ? $"Node {node} is drained: it serves no volume."
-            : $"Node {node} is drained: it is cordoned and serves no volume. `myrmidon node uncordon {node}` takes it back.");
+        var how = await NodeCommands.IfNotUpAsync(client, node, cancellation);
+        printer.PrintDone(answer.Body, answer.As<DrainResource>().Stays.Count > 0 ? $"Node {node} is drained{how}, but for what has its only copy there."
+            : forRestart ? $"Node {node} is drained{how}: it serves no volume."
+            : $"Node {node} is drained{how}: it is cordoned and serves no volume. `myrmidon node uncordon {node}` takes it back.");
         return ExitCode.Ok;
     }
 

@@ -111,7 +111,8 @@ internal static class VolumeDeviceCommands
     {
         var answer = await client.PostAsync(VolumeCommands.PathOf(volume, "attach"), new NodeRequest { Node = node }, cancellation);
         if (!answer.IsOk) return await VolumeCommands.FailAsync(client, printer, answer, volume, cancellation);
-        printer.PrintDone(answer.Body, $"Volume {volume} is attached to {answer.As<VolumeResource>().Attachment.Node}.");
+        var how = await NodeCommands.IfNotUpAsync(client, node, cancellation);
+        printer.PrintDone(answer.Body, $"Volume {volume} is attached to {answer.As<VolumeResource>().Attachment.Node}{how}.");
         return ExitCode.Ok;
     }
 

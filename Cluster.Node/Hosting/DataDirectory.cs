@@ -8,6 +8,9 @@ namespace Cluster.Node.Hosting;
 /// </summary>
 public sealed class DataDirectory : IDisposable
 {
+    /// <summary>EWOULDBLOCK: another process holds the lock.</summary>
+    private const int LockedErrno = 11;
+
     private const string AsidePrefix = "journal.aside-";
 
     private readonly FileStream _lock;
@@ -41,9 +44,13 @@ public sealed class DataDirectory : IDisposable
             return (null, $"The data directory {path} can't be used: {e.Message} "
                 + "Run as a user who may write there, or give another --data.");
         }
+        catch (IOException e) when (e.HResult == LockedErrno)
+        {
+            return (null, $"The data directory {path} is in use: is another node running on it? Stop that one, or give another --data.");
+        }
         catch (IOException e)
         {
-            return (null, $"The data directory {path} can't be used; is another node running on it? {e.Message}");
+            return (null, $"The data directory {path} can't be used: {(File.Exists(path) ? "it is a file, not a directory" : e.Message.TrimEnd('.'))}. Give another --data.");
         }
     }
 

@@ -44,7 +44,7 @@ public sealed partial class NodeHost
     /// <summary>From here on the mesh knows its peers, as soon as the journal has a leader to tell them.</summary>
     private PeerDirectory StartDirectory(JournalNode journal, MeshBridge bridge)
     {
-        var directory = new PeerDirectory(new NodeDirectory(journal.Log), bridge.Mesh.UpdatePeers, _loggers.CreateLogger<PeerDirectory>());
+        var directory = new PeerDirectory(new NodeDirectory(journal.Log, _loggers.CreateLogger<NodeDirectory>()), bridge.Mesh.UpdatePeers, _loggers.CreateLogger<PeerDirectory>());
         directory.Start();
         directory.ReadSoon();
         _parts.Add("the directory of nodes", directory);
@@ -52,12 +52,15 @@ public sealed partial class NodeHost
     }
 
     /// <summary>From here on other nodes find this one.</summary>
-    private Task RegisterAsync(JournalNode journal, ClusterMember member, int meshPort, CancellationToken cancellation)
+    private async Task RegisterAsync(JournalNode journal, ClusterMember member, PeerDirectory directory, int meshPort, CancellationToken cancellation)
     {
         var record = new NodeRecord(_options.Name, journal.NodeId, _options.AdvertisedHost, Api!.Port, meshPort, journal.Address.Port,
             member.Address.Port!.Value)
         { Zone = _options.Zone };
-        return new NodeDirectory(journal.Log).RegisterNodeAsync(record, cancellation);
+        var own = new OwnRecord(record, new NodeDirectory(journal.Log), journal.IsUpAsync, journal.NameInGroup, TimeProvider.System, _loggers.CreateLogger<OwnRecord>());
+        if (await own.RegisterAsync(cancellation) is { Length: > 0 } refusal) throw new NodeStartException(refusal);
+        directory.Own = own;
+        _metrics.AddCounter("myrmidon_node_registered_again_total", "Times that this node was gone from the directory of nodes and was registered again.", () => own.WrittenAnew);
     }
 
     private NodeDescription Describe(NodeIdentity identity, BlockStore store, ClusterMember member, int meshPort)

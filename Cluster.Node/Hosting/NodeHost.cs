@@ -14,6 +14,7 @@ using Cluster.Node.Hosting.Volumes;
 using Cluster.Node.Hosting.WarmUp;
 using Cluster.Node.Ingress;
 using Cluster.Node.Journal;
+using Cluster.Node.Placement;
 using Cluster.Node.Repair;
 using Cluster.Node.Store;
 using Microsoft.Extensions.Logging;
@@ -135,7 +136,7 @@ public sealed partial class NodeHost
         var (bridge, meshPort) = await StartMeshAsync(runtime, () => member.Directory, () => member.Value);
         member.Directory = StartDirectory(journal, bridge);
         member.Value = StartAkka(journal.Log);
-        await RegisterAsync(journal, member.Value, meshPort, cancellation);
+        await RegisterAsync(journal, member.Value, member.Directory, meshPort, cancellation);
         member.Directory.ReadSoon();
         await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
         member.Value.System.ActorOf(Akka.Actor.Props.Create(() => new DiskActor(loop, store)), DiskActor.Name);
@@ -146,7 +147,7 @@ public sealed partial class NodeHost
         var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store),
             bytes => _provisioned.Value = bytes, () => runtime.AwayVolumes);
         OpenControl(formed.ClusterId, journal, member, actors, catalogue, sessions, runtime, doubts);
-        await known.WaitAsync(cancellation);
+        await KnownAsync(known).WaitAsync(cancellation);
         _parts.Add("the warm-up", new NodeWarmUp(member.Value.System, _options.Name, _log));
         await StartDevicesAsync(directory, nbd, gateway, cancellation);
         // Stopped first: the others claim what it served while everything here still answers them.
@@ -164,6 +165,18 @@ public sealed partial class NodeHost
     {
         _stopping = true;
         return _parts.StopAsync(atMost);
+    }
+
+    private static async Task KnownAsync(Task known)
+    {
+        try
+        {
+            await known;
+        }
+        catch (PlacementRefusedException e)
+        {
+            throw new NodeStartException(e.Message, e);
+        }
     }
 
     /// <summary>Parts that are made later than those that refer to them.</summary>

@@ -25,15 +25,16 @@ public static partial class NodeProcess
             await error.WriteLineAsync($"myrmidon: {settings.Error}");
             return ExitCode.Usage;
         }
-        var (exit, anew) = await RunOnceAsync(options, settings.Akka, error, cancellation);
+        var (exit, anew, reason) = await RunOnceAsync(options, settings.Akka, cancellation);
+        // What it was for is the last that the process says, after all that its stop has told.
+        if (reason.Length > 0 && (!anew || cancellation.IsCancellationRequested)) await error.WriteLineAsync($"myrmidon: {reason}");
         if (!anew || cancellation.IsCancellationRequested) return exit;
         await error.WriteLineAsync($"myrmidon: the node can't start anew by itself: {ProcessImage.StartAnew()}");
         return exit;
     }
 
-    /// <summary>The exit code, and whether the process is to start anew instead of ending.</summary>
-    private static async Task<(int Exit, bool Anew)> RunOnceAsync(
-        NodeOptions options, Config akka, TextWriter error, CancellationToken cancellation)
+    /// <summary>The exit code, whether the process is to start anew instead of ending, and why it ends, or an empty text. The log is written out when it returns.</summary>
+    private static async Task<(int Exit, bool Anew, string Reason)> RunOnceAsync(NodeOptions options, Config akka, CancellationToken cancellation)
     {
         await using var logging = NodeLogging.Build(options.Name, options.LogLevel);
         var loggers = (ILoggerFactory)logging.GetService(typeof(ILoggerFactory))!;
@@ -44,17 +45,17 @@ public static partial class NodeProcess
         while (true)
         {
             var host = new NodeHost(options, akka, loggers, plan);
-            var (exit, anew) = await RunAsync(host, options, log, error, cancellation);
-            if (!host.StandsDown.IsCancellationRequested || cancellation.IsCancellationRequested) return (exit, anew);
+            var ended = await RunAsync(host, options, log, cancellation);
+            if (!host.StandsDown.IsCancellationRequested || cancellation.IsCancellationRequested) return ended;
             LogStandsDown(log, DataDirectory.PutJournalAside(options.DataDirectory, host.EraToPutAside));
         }
     }
 
     /// <summary>From start to stop.</summary>
-    private static async Task<(int Exit, bool Anew)> RunAsync(
-        NodeHost host, NodeOptions options, ILogger log, TextWriter error, CancellationToken cancellation)
+    private static async Task<(int Exit, bool Anew, string Reason)> RunAsync(
+        NodeHost host, NodeOptions options, ILogger log, CancellationToken cancellation)
     {
-        var (exit, anew) = (ExitCode.Ok, false);
+        var (exit, anew, reason) = (ExitCode.Ok, false, "");
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellation, host.StandsDown);
         using var start = CancellationTokenSource.CreateLinkedTokenSource(either.Token);
         try
@@ -70,8 +71,9 @@ public static partial class NodeProcess
             var stop = Task.Delay(Timeout.Infinite, either.Token);
             if (await Task.WhenAny(host.Ended, stop) == host.Ended)
             {
-                (exit, anew) = (ExitCode.Failure, (await host.Ended).StartsAnew);
-                LogEnded(log, anew ? LogLevel.Warning : LogLevel.Critical, (await host.Ended).Reason);
+                (reason, anew) = await host.Ended;
+                exit = ExitCode.Failure;
+                LogEnded(log, anew ? LogLevel.Warning : LogLevel.Critical, reason);
             }
         }
         catch (OperationCanceledException) when (either.IsCancellationRequested)
@@ -81,12 +83,11 @@ public static partial class NodeProcess
         catch (NodeStartException e)
         {
             LogEnded(log, LogLevel.Critical, e.Message);
-            await error.WriteLineAsync($"myrmidon: {e.Message}");
-            exit = ExitCode.Failure;
+            (exit, reason) = (ExitCode.Failure, e.Message);
         }
         LogStops(log);
         await host.StopAsync(anew ? AnewStopMax : options.StopTimeout);
-        return (exit, anew);
+        return (exit, anew, reason);
     }
 
     [LoggerMessage(Message = "{Reason}")]

@@ -200,7 +200,8 @@ public sealed partial class MeshNode
     private void ApplyDirectory(MeshPeerInfo[] infos)
     {
         if (_stopped) return;
-        var kept = infos.Where(info => info.Node != Identity.Node).ToDictionary(info => info.Node);
+        // What a journal says is no reason to end: of two names of one node the first counts.
+        var kept = infos.Where(info => info.Node != Identity.Node).DistinctBy(info => info.Node).ToDictionary(info => info.Node);
         foreach (var gone in _peers.Values.Where(peer => !kept.ContainsKey(peer.Info.Node)).ToArray()) Remove(gone);
         foreach (var info in kept.Values)
         {

@@ -80,6 +80,9 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
     /// <summary>The cluster that this node belongs to, durably; null: none yet.</summary>
     public FormationRecord? Record => _formation.State.Record;
 
+    /// <summary>What the control group calls the identity in this directory; null: it is no member, as far as is known here.</summary>
+    public string? NameInGroup => _file.Group?.Members.Find(NodeId)?.Node.Name;
+
     /// <summary>This node is a control member, and the log of that lies in its directory.</summary>
     public bool HasLog => _group?.Raft is not null;
 
@@ -105,6 +108,13 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
         {
             return null;
         }
+    }
+
+    /// <summary>Whether that very node, of this cluster, answers on its journal port. Within <see cref="JournalOptions.ConnectTimeoutMs"/>.</summary>
+    public async Task<bool> IsUpAsync(NodeRecord node, CancellationToken ct)
+    {
+        var answer = await AskAsync(new JournalAddress(node.Host, node.JournalPort), ct).ConfigureAwait(false);
+        return answer?.Node.NodeId == node.NodeId && answer.State.Record?.ClusterId == Record?.ClusterId;
     }
 
     /// <summary>

@@ -1,4 +1,5 @@
 using Cluster.Node.Journal.Format;
+using Microsoft.Extensions.Logging;
 
 namespace Cluster.Node.Journal;
 
@@ -27,25 +28,33 @@ public sealed record NodeRecord(string Name, Guid NodeId, string Host, int ApiPo
     }
 }
 
-/// <summary>The nodes of the cluster, as keys "node/NAME" of the journal. Thread-safe.</summary>
-public sealed class NodeDirectory(IMetaLog log)
+/// <summary>
+/// The nodes of the cluster, as keys "node/NAME" of the journal. A name is of one node and a node has one name: who registers keeps to that. Journals of earlier versions may have
+/// one node under two names all the same; the newer record counts then, and the node's next start takes the other one away. Thread-safe.
+/// </summary>
+/// <param name="logger">Hears of nodes with two names; null: nobody does.</param>
+public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
 {
     private const string Prefix = "node/";
 
-    /// <summary>Writes this node's record if it is new or changed. Waits for a leader as long as it takes.</summary>
-    public async Task RegisterNodeAsync(NodeRecord record, CancellationToken ct)
+    /// <summary>A live node may be too busy to answer once.</summary>
+    private const int AsksMax = 3;
+
+    private string _said = "";
+
+    /// <summary>
+    /// Writes this node's record if it is new or changed, and answers an empty text; or one sentence that says why the node must not have that name. Waits for a leader as long as it takes.
+    /// </summary>
+    /// <param name="isUp">Whether the very node of a record answers now: the name of one that does is not given to another.</param>
+    /// <param name="nameOfDirectory">As the control group has it for the identity in the data directory; null: it is no member.</param>
+    public async Task<string> RegisterNodeAsync(
+        NodeRecord record, Func<NodeRecord, CancellationToken, Task<bool>> isUp, string? nameOfDirectory, CancellationToken ct)
     {
-        var value = record.Encode();
         while (true)
         {
             try
             {
-                var known = await log.ReadKeyAsync(Prefix + record.Name, ct).ConfigureAwait(false);
-                if (known is not null && known.Value.AsSpan().SequenceEqual(value)) return;
-                var answer = await log.ProposeAsync(new MetaCommand.SetKey(Prefix + record.Name, known?.Version ?? 0, value), ct)
-                    .ConfigureAwait(false);
-                if (answer.IsOk) return;
-                if (answer.Status == MetaAnswerStatus.Full) throw new MetaLogUnavailableException("the metadata journal is full");
+                if (await TryRegisterAsync(record, isUp, nameOfDirectory, ct).ConfigureAwait(false) is { } end) return end;
             }
             catch (MetaLogUnavailableException) when (!ct.IsCancellationRequested)
             {
@@ -54,13 +63,75 @@ public sealed class NodeDirectory(IMetaLog log)
         }
     }
 
-    /// <summary>All nodes that ever registered, by name.</summary>
+    /// <summary>All nodes that ever registered, by name; each once.</summary>
     public async Task<IReadOnlyList<NodeRecord>> ListAsync(CancellationToken ct)
     {
-        var keys = await log.ReadKeysAsync(Prefix, ct).ConfigureAwait(false);
-        return [.. keys.Select(k => NodeRecord.Decode(k.Value))];
+        var entries = await EntriesAsync(ct).ConfigureAwait(false);
+        var newest = entries.GroupBy(entry => entry.Record.NodeId).ToDictionary(names => names.Key, names => names.MaxBy(entry => entry.Version)!.Record);
+        if (newest.Count < entries.Count) SayDoubles(entries, newest);
+        return [.. entries.Select(entry => entry.Record).Where(record => ReferenceEquals(newest[record.NodeId], record))];
     }
 
     public async Task<NodeRecord?> FindAsync(string name, CancellationToken ct) =>
         await log.ReadKeyAsync(Prefix + name, ct).ConfigureAwait(false) is { } key ? NodeRecord.Decode(key.Value) : null;
+
+    /// <summary>As <see cref="RegisterNodeAsync"/>; null: something changed meanwhile, look again.</summary>
+    private async Task<string?> TryRegisterAsync(
+        NodeRecord record, Func<NodeRecord, CancellationToken, Task<bool>> isUp, string? nameOfDirectory, CancellationToken ct)
+    {
+        var entries = await EntriesAsync(ct).ConfigureAwait(false);
+        var holder = entries.FirstOrDefault(entry => entry.Record.Name == record.Name);
+        var others = entries.Where(entry => entry.Record.NodeId == record.NodeId && entry.Record.Name != record.Name).ToArray();
+        var isOurs = holder?.Record.NodeId == record.NodeId;
+        var former = others.FirstOrDefault(entry => !isOurs || entry.Record.Name == nameOfDirectory);
+        if (former is not null) return $"This data directory is of node '{former.Record.Name}': start it with --name {former.Record.Name}, or give '{record.Name}' an empty --data.";
+        if (holder is not null && !isOurs && await AnswersAsync(holder.Record, isUp, ct).ConfigureAwait(false))
+        {
+            return $"The name '{record.Name}' belongs to the node at {holder.Record.Host}:{holder.Record.JournalPort} ({holder.Record.NodeId}), which is up; "
+                + $"give this one ({record.NodeId}) another --name.";
+        }
+        // First, so that a crash in between leaves one name, or both as they were.
+        foreach (var other in others)
+        {
+            if (!await SetAsync(other.Record.Name, other.Version, null, ct).ConfigureAwait(false)) return null;
+        }
+        return holder?.Record == record || await SetAsync(record.Name, holder?.Version ?? 0, record.Encode(), ct).ConfigureAwait(false) ? "" : null;
+    }
+
+    /// <summary>Bounded by the time of so many asks.</summary>
+    private static async Task<bool> AnswersAsync(NodeRecord node, Func<NodeRecord, CancellationToken, Task<bool>> isUp, CancellationToken ct)
+    {
+        for (var ask = 0; ask < AsksMax; ask++)
+        {
+            if (await isUp(node, ct).ConfigureAwait(false)) return true;
+        }
+        return false;
+    }
+
+    /// <param name="value">Null deletes.</param>
+    private async Task<bool> SetAsync(string name, long version, byte[]? value, CancellationToken ct)
+    {
+        var answer = await log.ProposeAsync(new MetaCommand.SetKey(Prefix + name, version, value), ct).ConfigureAwait(false);
+        return answer.Status == MetaAnswerStatus.Full ? throw new MetaLogUnavailableException("the metadata journal is full") : answer.IsOk;
+    }
+
+    private async Task<IReadOnlyList<Entry>> EntriesAsync(CancellationToken ct)
+    {
+        var keys = await log.ReadKeysAsync(Prefix, ct).ConfigureAwait(false);
+        return [.. keys.Select(key => new Entry(key.Version, NodeRecord.Decode(key.Value)))];
+    }
+
+    /// <summary>Once, not at every look.</summary>
+    private void SayDoubles(IReadOnlyList<Entry> entries, Dictionary<Guid, NodeRecord> newest)
+    {
+        var all = string.Join("; ", entries.Select(entry => entry.Record).Where(record => !ReferenceEquals(newest[record.NodeId], record))
+            .Select(record => $"{record.NodeId} is '{newest[record.NodeId].Name}' and was '{record.Name}'"));
+        if (logger is null || Interlocked.Exchange(ref _said, all) == all) return;
+        LogDoubles(logger, all);
+    }
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "the directory of nodes has nodes under two names, of which the newer counts until they start the next time: {Doubles}")]
+    private static partial void LogDoubles(ILogger logger, string doubles);
+
+    private sealed record Entry(long Version, NodeRecord Record);
 }

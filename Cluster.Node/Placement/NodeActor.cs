@@ -5,6 +5,9 @@ using Cluster.Messages.Protocol;
 
 namespace Cluster.Node.Placement;
 
+/// <summary>Placement does not let the node in; the message is its sentence.</summary>
+public sealed class PlacementRefusedException(string message) : Exception(message);
+
 /// <summary>Tells the placement singleton who this node is and, as it changes, what it has. One per node.</summary>
 public sealed class NodeActor : ReceiveActor, IWithTimers
 {
@@ -21,6 +24,11 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
     /// <summary>So often it is said before the node is ready without an answer.</summary>
     private const int StartsAwaited = 3;
 
+    /// <summary>
+    /// Rounds in a row in which a node that is not ready is refused before it gives up: more than it takes until one that died with its name has been taken out.
+    /// </summary>
+    internal const int RefusalsMax = 30;
+
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly IActorRef _placement;
     private readonly NodeDescription _description;
@@ -35,10 +43,11 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
     private int _startsToSay = StartsSaidMax;
     private bool _saidAway;
     private string _refusal = "";
+    private int _refusals;
 
     /// <param name="placement">The singleton's proxy.</param>
     /// <param name="report">What the node has now; quick, called on the actor's turn.</param>
-    /// <param name="known">Completed when placement knows the node, and that its restart is over: what is asked of it from then on is not undone by the word of that.</param>
+    /// <param name="known">Fails with <see cref="PlacementRefusedException"/> when placement goes on refusing the node. Completed when placement knows the node, and that its restart is over: what is asked of it from then on is not undone by the word of that.</param>
     /// <param name="onProvisioned">Hears the sizes of the volumes with a copy on the node, as placement has them.</param>
     /// <param name="away">The volumes that the node owns and that only another one uses; quick, called on the actor's turn.</param>
     public NodeActor(IActorRef placement, NodeDescription description, Func<NodeReport> report, TaskCompletionSource known, Action<ulong> onProvisioned,
@@ -103,13 +112,15 @@ public sealed class NodeActor : ReceiveActor, IWithTimers
     {
         if (!_registered) _log.Info("Node {0} is registered with placement", _description.Name);
         var isFirst = !_registered && _startsToSay == StartsSaidMax;
-        (_registered, _refusal) = (true, "");
+        (_registered, _refusal, _refusals) = (true, "", 0);
         if (isFirst) SayStarted();
         else if (_startsToSay == 0) _known.TrySetResult();
     }
 
     private void OnRefused(PlacementProtocol.Refused refused)
     {
+        if (refused.Kind != RefusalKind.Conflict) _refusals = 0;
+        else if (++_refusals >= RefusalsMax) _known.TrySetException(new PlacementRefusedException(refused.Reason));
         if (refused.Reason == _refusal) return;
         _refusal = refused.Reason;
         _log.Error("Placement refuses this node: {0}", _refusal);

@@ -76,7 +76,10 @@ public sealed class NodeBoard(TimeProvider time)
     public static ulong ProvisionedOn(PlacementState state, NodeId node) => state.Shares.GetValueOrDefault(node).ProvisionedBytes;
 
     private CandidateNode Candidate(KnownNode node, NodeShare has) => new(
-        node.Description, StateOf(node.Description) == "up", node.Cordoned, _reports.GetValueOrDefault(node.Description.Id), has.Copies, has.ProvisionedBytes);
+        node.Description, StateOf(node.Description) == "up", node.Cordoned, _reports.GetValueOrDefault(node.Description.Id), has.Copies, has.ProvisionedBytes)
+    {
+        ForRestart = node.ForRestart,
+    };
 
     /// <summary>
     /// How long each node that is not up has been so, as this board saw it. Called now and then: it starts the clock of each.

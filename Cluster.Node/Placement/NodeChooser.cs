@@ -8,10 +8,14 @@ namespace Cluster.Node.Placement;
 /// <param name="Report">Null until the node said what it has.</param>
 /// <param name="Replicas">Copies placed on it.</param>
 /// <param name="ProvisionedBytes">The sizes of their volumes.</param>
-public sealed record CandidateNode(NodeDescription Description, bool Up, bool Cordoned, NodeReport? Report, int Replicas, ulong ProvisionedBytes = 0);
+public sealed record CandidateNode(NodeDescription Description, bool Up, bool Cordoned, NodeReport? Report, int Replicas, ulong ProvisionedBytes = 0)
+{
+    /// <summary>Cordoned until it has started anew, and takes itself back then.</summary>
+    public bool ForRestart { get; init; }
+}
 
 /// <summary>The chosen nodes, or one sentence with every node and why it can't take a copy.</summary>
-/// <param name="Waiting">A node may become fit in a moment: it has not registered or not reported yet.</param>
+/// <param name="Waiting">Asked again later it may be had: a node has not registered or not reported yet, or with those that are down or restart now there would be enough.</param>
 public sealed record NodeChoice(ImmutableArray<NodeDescription> Nodes, string Refusal, bool Waiting);
 
 /// <summary>
@@ -31,7 +35,22 @@ public static class NodeChooser
     {
         var zones = nodes.Where(node => taken.Contains(node.Description.Id)).GroupBy(Zone)
             .ToDictionary(zone => zone.Key, zone => zone.Count());
-        var fit = nodes.Where(node => Obstacle(node, taken, provisionBytes) is null).ToList();
+        var fit = nodes.Where(node => Obstacle(node, taken, provisionBytes) is null).ToArray();
+        var chosen = Pick(copies, spread, fit, zones);
+        if (chosen.Length == copies) return new NodeChoice(chosen, "", false);
+        // The node that was asked is one itself: it has not registered yet.
+        var waiting = nodes.Count == 0 || nodes.Any(node => node is { Up: true, Cordoned: false, Report: null });
+        var refusal = Refuse(subject, copies, chosen.Length, spread, node => Obstacle(node, taken, provisionBytes), nodes);
+        var away = nodes.Where(node => IsAway(node, nodes) && SpaceObstacle(node, provisionBytes) is null && !taken.Contains(node.Description.Id)).ToArray();
+        if (away.Length == 0 || Pick(copies, spread, [.. fit, .. away], zones).Length < copies) return new NodeChoice([], refusal, waiting);
+        var names = string.Join(", ", away.Select(node => node.Description.Name).Order(StringComparer.Ordinal));
+        return new NodeChoice([], $"{refusal} Try again when {(away.Length == 1 ? $"{names} is" : $"some of {names} are")} back; {chosen.Length} of {copies} could be had now.", true);
+    }
+
+    /// <param name="taken">Copies in each zone.</param>
+    private static ImmutableArray<NodeDescription> Pick(int copies, ZoneSpread spread, IEnumerable<CandidateNode> from, IReadOnlyDictionary<string, int> taken)
+    {
+        var (fit, zones) = (from.ToList(), new Dictionary<string, int>(taken));
         var chosen = ImmutableArray.CreateBuilder<NodeDescription>();
         while (chosen.Count < copies && fit.Count > 0)
         {
@@ -41,11 +60,12 @@ public static class NodeChooser
             chosen.Add(best.Description);
             zones[Zone(best)] = zones.GetValueOrDefault(Zone(best)) + 1;
         }
-        if (chosen.Count == copies) return new NodeChoice(chosen.ToImmutable(), "", false);
-        // The node that was asked is one itself: it has not registered yet.
-        var waiting = nodes.Count == 0 || nodes.Any(node => node is { Up: true, Cordoned: false, Report: null });
-        return new NodeChoice([], Refuse(subject, copies, chosen.Count, spread, node => Obstacle(node, taken, provisionBytes), nodes), waiting);
+        return chosen.ToImmutable();
     }
+
+    /// <summary>Down or restarting, and nobody's decision is in the way of its return. One whose name another one has by now was lost for good.</summary>
+    private static bool IsAway(CandidateNode node, IReadOnlyList<CandidateNode> nodes) =>
+        (!node.Up || node.Cordoned) && (!node.Cordoned || node.ForRestart) && !nodes.Any(other => other.Up && other != node && other.Description.Name == node.Description.Name);
 
     /// <summary>Why the node takes no copy, or null.</summary>
     private static string? Obstacle(CandidateNode node, ImmutableHashSet<NodeId> taken, ulong provisionBytes)
@@ -53,7 +73,13 @@ public static class NodeChooser
         if (taken.Contains(node.Description.Id)) return "holds a copy already";
         if (!node.Up) return "is down";
         if (node.Cordoned) return "is cordoned";
-        if (node.Report is null) return "has not reported its space yet";
+        return node.Report is null ? "has not reported its space yet" : SpaceObstacle(node, provisionBytes);
+    }
+
+    /// <summary>Of a node without a report nothing is known that is in the way.</summary>
+    private static string? SpaceObstacle(CandidateNode node, ulong provisionBytes)
+    {
+        if (node.Report is null) return null;
         return node.Report.AvailableBytes < FreeBytesMin ? $"has {node.Report.AvailableBytes >> 20} MiB free, less than {FreeBytesMin >> 20} MiB"
             : OverCommitted(node, provisionBytes);
     }
@@ -80,7 +106,7 @@ public static class NodeChooser
     private static string Fit(CandidateNode node, ZoneSpread spread) =>
         spread == ZoneSpread.Required ? $"can, in zone '{node.Description.Zone}'" : "can";
 
-    private static double Room(CandidateNode node) => (double)node.Report!.AvailableBytes / (node.Replicas + 1);
+    private static double Room(CandidateNode node) => (double)(node.Report?.AvailableBytes ?? 0) / (node.Replicas + 1);
 
     /// <summary>Nodes that are not known are of one zone.</summary>
     internal static string ZoneOf(CandidateNode? node) => node is null ? "" : Zone(node);

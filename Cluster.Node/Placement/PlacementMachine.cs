@@ -65,16 +65,18 @@ public static partial class PlacementMachine
     {
         var subject = $"Volume {spec.FullName} of {copies} copies, cloned from {spec.Source!.OriginName},";
         ImmutableArray<CandidateNode> origin = [.. nodes.Where(node => near.Contains(node.Description.Id))];
+        var waiting = false;
         for (var first = Math.Min(copies, origin.Length); first > 0; first--)
         {
             var begun = NodeChooser.Choose(subject, first, policy.ZoneSpread, origin, [], spec.SizeBytes);
+            waiting |= begun.Waiting;
             if (begun.Nodes.IsEmpty) continue;
             if (first == copies) return begun;
             var more = NodeChooser.Choose(subject, copies - first, policy.ZoneSpread, nodes, [.. begun.Nodes.Select(node => node.Id)], spec.SizeBytes);
             return more.Nodes.IsEmpty ? more : begun with { Nodes = [.. begun.Nodes, .. more.Nodes] };
         }
         var where = string.Join(", ", origin.Select(node => node.Description.Name).Order(StringComparer.Ordinal).DefaultIfEmpty("none that is known"));
-        return new NodeChoice([], $"{subject} must begin on a node that holds an in-sync copy of that ({where}), and none of them can take a copy now.", false);
+        return new NodeChoice([], $"{subject} must begin on a node that holds an in-sync copy of that ({where}), and none of them can take a copy now.", waiting);
     }
 
     public static PlacementDecision Change(

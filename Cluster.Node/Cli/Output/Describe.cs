@@ -24,9 +24,12 @@ internal static class Describe
 
     public static string[] Row(NodeResource node) =>
     [
-        node.Name, node.State + (node.CordonedForRestart ? ", cordoned for restart" : node.Cordoned ? ", cordoned" : ""), Or(node.Zone), SizeText.Format(node.FreeBytes),
+        node.Name, node.State + (node.CordonedForRestart ? ", cordoned for restart" : node.Cordoned ? ", cordoned" : ""), Or(node.Zone), SizeText.Format(FreeBytes(node)),
         SizeText.Format(node.CapacityBytes), Or(node.Nbd), Or(node.Api), Or(node.Version),
     ];
+
+    /// <summary>Its disks may have more free than the node may use of them.</summary>
+    private static ulong FreeBytes(NodeResource node) => Math.Min(node.FreeBytes, node.CapacityBytes > node.UsedBytes ? node.CapacityBytes - node.UsedBytes : 0);
 
     public static IEnumerable<(string Name, string Value)> Lines(VolumeResource volume)
     {
@@ -105,7 +108,7 @@ internal static class Describe
         yield return ("Id", node.Id);
         yield return ("State", node.State + WhyCordoned(node));
         yield return ("Zone", Or(node.Zone));
-        yield return ("Space", $"{SizeText.Format(node.UsedBytes)} of data, of {SizeText.Format(node.CapacityBytes)}; {SizeText.Format(node.FreeBytes)} can be written at once");
+        yield return ("Space", $"{SizeText.Format(node.UsedBytes)} of data, of {SizeText.Format(node.CapacityBytes)}; {SizeText.Format(FreeBytes(node))} can be written at once");
         yield return ("Promised", Promised(node));
         foreach (var disk in node.Disks) yield return ("Disk", DiskLine(disk));
         if (node.MissingBytes > 0) yield return ("Missing", $"{SizeText.Format(node.MissingBytes)} of blocks on disks that are missing, not mended from other copies yet");

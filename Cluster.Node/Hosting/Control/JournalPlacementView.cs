@@ -39,8 +39,10 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
     private static ClaimFacts Facts(VolumeId volume, VolumeState state)
     {
         if (state.Deleted || state.Spec is not { } spec || state.Opened == Epoch.None) return new ClaimFacts(state.Epoch.Value, default, [], 0);
-        var nodes = state.Replicas.ToDictionary(replica => replica.NodeName, replica => replica.Node);
-        var inSync = OwnerChoice.Order(volume, Whereabouts(state)).Select(name => nodes[name]).ToImmutableArray();
+        // A node that was made anew has the name of the one before it, whose copy may still be there: the one in sync counts, then the newer.
+        var nodes = state.Replicas.OrderByDescending(replica => state.Member(replica.Id) is not null).ThenByDescending(replica => replica.Id.Number)
+            .DistinctBy(replica => replica.NodeName).ToDictionary(replica => replica.NodeName, replica => replica.Node);
+        var inSync = OwnerChoice.Order(volume, Whereabouts(state)).Select(name => nodes[name]).Distinct().ToImmutableArray();
         return new ClaimFacts(
             state.Epoch.Value, nodes.GetValueOrDefault(state.EpochNodeName), inSync, Math.Min(spec.InSyncMin, state.InSync.Length));
     }

@@ -12,17 +12,22 @@ internal sealed class OneLineFormatter(NodeNameSource node) : ConsoleFormatter(F
 
     public override void Write<TState>(in LogEntry<TState> entry, IExternalScopeProvider? scopes, TextWriter output)
     {
-        var message = entry.Formatter(entry.State, entry.Exception);
+        Write(output, entry.LogLevel, node.Name, Last(entry.Category), entry.Formatter(entry.State, entry.Exception), entry.Exception);
+    }
+
+    /// <summary>One line.</summary>
+    internal static void Write(TextWriter output, LogLevel level, string node, string category, string message, Exception? cause)
+    {
         output.Write(DateTime.UtcNow.ToString("yyyy-MM-ddTHH:mm:ss.fffZ", CultureInfo.InvariantCulture));
         output.Write(' ');
-        output.Write(Short(entry.LogLevel));
+        output.Write(Short(level));
         output.Write(' ');
-        output.Write(node.Name);
+        output.Write(node);
         output.Write(' ');
-        output.Write(Last(entry.Category));
+        output.Write(category);
         output.Write(": ");
         output.Write(Joined(message));
-        if (entry.Exception is { } exception)
+        if (cause is { } exception)
         {
             output.Write(" | ");
             output.Write(Joined(exception.ToString()));

@@ -20,7 +20,11 @@ public sealed partial class PeerDirectory(NodeDirectory nodes, Action<IEnumerabl
     private readonly SemaphoreSlim _asked = new(0, 1);
     private readonly CancellationTokenSource _stop = new();
     private Task _running = Task.CompletedTask;
+    private volatile OwnRecord? _own;
     private volatile ImmutableDictionary<Address, NodeRecord> _byAddress = ImmutableDictionary<Address, NodeRecord>.Empty;
+
+    /// <summary>This node's own record, which is kept there from when it is set on.</summary>
+    public OwnRecord? Own { get => _own; set => _own = value; }
 
     public void Start() => _running = Task.Run(RunAsync);
 
@@ -67,10 +71,11 @@ public sealed partial class PeerDirectory(NodeDirectory nodes, Action<IEnumerabl
         await _running.ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
     }
 
-    /// <summary>Reads once and tells the mesh.</summary>
+    /// <summary>Reads once and tells the mesh; again if this node's own record had to be written.</summary>
     public async Task ReadAsync(CancellationToken cancellation)
     {
         var records = await nodes.ListAsync(cancellation);
+        if (_own is { } own && await own.KeepAsync(records, cancellation)) records = await nodes.ListAsync(cancellation);
         // Of two records with one address the directory's order is by name; the mesh finds out who really answers.
         _byAddress = records.DistinctBy(AddressOf).ToImmutableDictionary(AddressOf);
         update(records.Select(record => new MeshPeerInfo(new NodeId(record.NodeId), record.Name, record.Host, record.MeshPort)));

@@ -186,6 +186,8 @@ public sealed partial class FakeControlPlane : IControlPlane
         return Answer<NodeResource>(_nodes[name] = node with { Cordoned = cordoned, CordonedForRestart = false });
     }
 
+    public void SetNode(string name, Func<NodeResource, NodeResource> change) => _nodes[name] = change(_nodes[name]);
+
     public Task<ControlResult<NodeResource>> EndRestartAsync(string name, CancellationToken cancellation) =>
         Failure is null && _restarts.Contains(name) ? SetCordonedAsync(name, false, cancellation) : GetNodeAsync(name, cancellation);
 

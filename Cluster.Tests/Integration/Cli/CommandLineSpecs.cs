@@ -162,6 +162,31 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         Assert.Contains("it holds an only copy", error, StringComparison.Ordinal);
     }
 
+    [Fact(DisplayName = "What is done to a node that is down is told with that it is")]
+    public async Task Node_that_is_down()
+    {
+        await RunAsync("volume", "create", "db", "--size", "1GiB");
+        await OkAsync("Volume db is attached to node-1.", "volume", "attach", "db", "--node", "node-1");
+        await RunAsync("volume", "detach", "db");
+        _control.SetNode("node-1", node => node with { State = "down" });
+        await OkAsync("Volume db is attached to node-1 (it is down).", "volume", "attach", "db", "--node", "node-1");
+        await RunAsync("volume", "detach", "db");
+        await OkAsync("Node node-1 is drained (it is down): it is cordoned", "node", "drain", "node-1");
+        _control.SetNode("node-1", node => node with { State = "unreachable" });
+        await OkAsync("Node node-1 is drained (it is unreachable): it serves no volume.", "node", "drain", "node-1", "--for-restart");
+    }
+
+    [Fact(DisplayName = "What a node has free is never told as more than its capacity leaves, however much its disks have")]
+    public async Task Free_within_the_capacity()
+    {
+        _control.SetNode("node-0", node => node with { CapacityBytes = 10UL << 30, UsedBytes = 3UL << 30, FreeBytes = 90UL << 30 });
+        _control.SetNode("node-1", node => node with { CapacityBytes = 10UL << 30, UsedBytes = 11UL << 30, FreeBytes = 90UL << 30 });
+        var (_, list, _) = await RunAsync("node", "list");
+        Assert.Matches(@"node-0.* 7GiB +10GiB", list);
+        Assert.Matches(@"node-1.* 0B? +10GiB", list);
+        await OkAsync("7GiB can be written at once", "node", "show", "node-0");
+    }
+
     [Fact(DisplayName = "Disks of all nodes are listed, and one is drained and used again, by its path, its id, or the beginning of that; what is not one disk is refused with those that there are")]
     public async Task Disk_verbs_work()
     {

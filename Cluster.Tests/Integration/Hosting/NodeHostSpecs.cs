@@ -75,6 +75,27 @@ public class NodeHostSpecs
         Assert.Contains("data directory", second.Message, StringComparison.Ordinal);
     }
 
+    [Fact(DisplayName = "Neither a data directory under another name nor another one under the name of a node that is up joins: the start is refused, and the cluster is as it was")]
+    public async Task Names_that_are_others()
+    {
+        await using var nodes = new TestNodes(2);
+        await nodes.StartAllAsync();
+        await nodes.EventuallyAsync(0, "/v1/nodes", all => all.EnumerateArray().Count(node => StateOf(node) == "up") == 2);
+        Assert.Matches(@"^The name 'node-1' belongs to the node at 127\.0\.0\.1:\d+ \(.+\), which is up; give this one \(.+\) another --name\.$",
+            await nodes.StartRefusedAsync(0, options => options with { Name = "node-1", DataDirectory = nodes.DataOf(2), JournalPort = 0 }));
+        var (status, _) = await nodes.PostAsync(1, "/v1/volumes", new { name = "pg", sizeBytes = 1L << 30, replicas = 2 });
+        Assert.Equal(HttpStatusCode.Created, status);
+        await nodes.EventuallyAsync(0, "/v1/volumes/pg", volume => StateOf(volume) == "healthy");
+        await nodes.StopAsync(0);
+        await nodes.StopAsync(1);
+        var started = nodes.StartAsync(0);
+        Assert.Equal("This data directory is of node 'node-1': start it with --name node-1, or give 'other' an empty --data.",
+            await nodes.StartRefusedAsync(1, options => options with { Name = "other" }));
+        await Task.WhenAll(started, nodes.StartAsync(1));
+        await nodes.EventuallyAsync(0, "/v1/volumes/pg", volume => StateOf(volume) == "healthy");
+        await nodes.EventuallyAsync(1, "/v1/nodes", all => all.GetArrayLength() == 2);
+    }
+
     private static string? StateOf(JsonElement of) => of.GetProperty("state").GetString();
 
     private static string? OwnerOf(JsonElement volume) => volume.GetProperty("owner").GetString();

@@ -53,9 +53,10 @@ internal sealed class TestNodes(int count) : IAsyncDisposable
     public string DataOf(int index) => Path.Combine(_data, $"node-{index}");
 
     /// <summary>Starts a node that must refuse; what it says.</summary>
-    public async Task<string> StartRefusedAsync(int index)
+    /// <param name="change">Other settings than the node has.</param>
+    public async Task<string> StartRefusedAsync(int index, Func<NodeOptions, NodeOptions>? change = null)
     {
-        var host = new NodeHost(Options(index), Config.Empty, NullLoggerFactory.Instance);
+        var host = new NodeHost(change?.Invoke(Options(index)) ?? Options(index), Config.Empty, NullLoggerFactory.Instance);
         try
         {
             using var limit = new CancellationTokenSource(WaitMax);

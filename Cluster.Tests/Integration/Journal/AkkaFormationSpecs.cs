@@ -34,14 +34,33 @@ public sealed class AkkaFormationSpecs
     {
         await using var cluster = new JournalCluster(2, expect: 1);
         await cluster.StartAllAsync();
-        for (var i = 0; i < 2; i++) await new NodeDirectory(cluster.Nodes[i]!.Log).RegisterNodeAsync(Record(cluster, i, apiPort: 1), None);
+        for (var i = 0; i < 2; i++) Assert.Equal("", await RegisterAsync(cluster.Nodes[i]!, Record(cluster, i, apiPort: 1)));
         var changed = Record(cluster, 1, apiPort: 2);
-        await new NodeDirectory(cluster.Nodes[1]!.Log).RegisterNodeAsync(changed, None);
+        Assert.Equal("", await RegisterAsync(cluster.Nodes[1]!, changed));
         var directory = new NodeDirectory(cluster.Nodes[0]!.Log);
         Assert.Equal([Record(cluster, 0, apiPort: 1), changed], await directory.ListAsync(None));
         Assert.Equal(changed, await directory.FindAsync("node-1", None));
         Assert.Null(await directory.FindAsync("node-9", None));
     }
+
+    [Fact(DisplayName = "The name of a node that is up is refused to another; once it is down, the other one has it")]
+    public async Task Name_of_a_live_node()
+    {
+        await using var cluster = new JournalCluster(2, expect: 1);
+        await cluster.StartAllAsync();
+        var (live, thief) = (Record(cluster, 1, apiPort: 1), Record(cluster, 0, apiPort: 1) with { Name = "node-1" });
+        Assert.Equal("", await RegisterAsync(cluster.Nodes[1]!, live));
+        Assert.Equal($"The name 'node-1' belongs to the node at {live.Host}:{live.JournalPort} ({live.NodeId}), which is up; give this one ({thief.NodeId}) another --name.",
+            await RegisterAsync(cluster.Nodes[0]!, thief));
+        var directory = new NodeDirectory(cluster.Nodes[0]!.Log);
+        Assert.Equal(live, await directory.FindAsync("node-1", None));
+        await cluster.StopAsync(1);
+        Assert.Equal("", await RegisterAsync(cluster.Nodes[0]!, thief));
+        Assert.Equal(thief, await directory.FindAsync("node-1", None));
+    }
+
+    private static Task<string> RegisterAsync(JournalNode node, NodeRecord record) =>
+        new NodeDirectory(node.Log).RegisterNodeAsync(record, node.IsUpAsync, node.NameInGroup, None);
 
     private static AkkaSelf Self(int i, bool up) => new($"akka.tcp://myrmidon@127.0.0.1:{6000 + i}", 70 + i, up);
 

@@ -150,6 +150,19 @@ public class MeshNodeSpecs
         Assert.Empty(await low.On(() => low.Mesh.Links.ToArray()));
     }
 
+    [Fact(DisplayName = "A directory that has one node under two names makes one link, and the loop goes on")]
+    public async Task Two_names_of_a_node()
+    {
+        await using var low = new MeshFixture(1);
+        await using var high = new MeshFixture(2);
+        low.Mesh.UpdatePeers([high.Info, high.Info with { Name = "other" }, low.Info, low.Info with { Name = "self" }]);
+        high.Know(low);
+        await low.UntilUp();
+        await high.UntilUp();
+        low.Mesh.UpdatePeers([high.Info with { Name = "other" }, high.Info]);
+        Assert.Single(await low.On(() => low.Mesh.Links.ToArray()));
+    }
+
     [Fact(DisplayName = "Other clusters, eras, versions and features are refused, with a reason that names both sides on both sides")]
     public async Task Handshake_refusals()
     {

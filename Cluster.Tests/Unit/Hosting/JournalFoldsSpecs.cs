@@ -67,6 +67,19 @@ public sealed class JournalFoldsSpecs
         Assert.Equal("", (await view.LookAsync(Volume)).Attached);
     }
 
+    [Fact(DisplayName = "Copies on two nodes of one name, the one made anew after the other was lost: an early claim has facts, with the node whose copy is in sync")]
+    public async Task Two_nodes_of_a_name()
+    {
+        var (lost, anew, other) = (new NodeId(new Guid(1, 0, 0, new byte[8])), new NodeId(new Guid(2, 0, 0, new byte[8])), new NodeId(new Guid(3, 0, 0, new byte[8])));
+        ReplicaPlacement[] copies = [new(new ReplicaId(1), lost, "a", lost.Value), new(new ReplicaId(2), other, "b", other.Value), new(new ReplicaId(3), anew, "a", anew.Value)];
+        var spec = new VolumeSpec(Volume, VolumeSpec.DefaultNamespace, "pg", 1 << 20, 3, FailureModeKind.Soft, 1, 1000, false, ImmutableSortedDictionary<string, string>.Empty);
+        var view = new JournalPlacementView(_log, new VolumeMoves(_log), NullLogger<JournalPlacementView>.Instance);
+        _log.Add(new VolumeCreated(Volume, spec, [.. copies]));
+        _log.Add(new EpochStarted(Volume, new Epoch(1), other, "b"));
+        _log.Add(new EpochOpened(Volume, new Epoch(1), 1, 1, [.. copies[1..].Select(copy => new InSyncMember(copy.Id, Guid.Empty, 1))]));
+        Assert.Equal([anew, other], (await view.FactsAsync(Volume))!.InSync.OrderBy(node => node));
+    }
+
     [Fact(DisplayName = "A volume that is deleted is found deleted by who knew it before and by who knows nothing, with one event left of it and, as earlier versions left it, with none")]
     public async Task Deleted()
     {

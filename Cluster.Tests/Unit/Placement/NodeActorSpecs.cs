@@ -25,6 +25,20 @@ public sealed class NodeActorSpecs : TestKit
         ExpectMsg<PlacementProtocol.ReportNode>(TimeSpan.FromSeconds(30));
     }
 
+    [Fact(DisplayName = "A node that placement goes on refusing, since another one that is up has its name, gives up with placement's sentence")]
+    public void Refused_for_good()
+    {
+        var known = new TaskCompletionSource();
+        Start(known);
+        ExpectMsg<PlacementProtocol.RegisterNode>();
+        for (var time = 1; time < NodeActor.RefusalsMax; time++) LastSender.Tell(new PlacementProtocol.Refused(RefusalKind.Conflict, "The name is another's."));
+        ExpectMsg<PlacementProtocol.RegisterNode>(TimeSpan.FromSeconds(30));
+        Assert.False(known.Task.IsCompleted);
+        LastSender.Tell(new PlacementProtocol.Refused(RefusalKind.Conflict, "The name is another's."));
+        AwaitCondition(() => known.Task.IsFaulted);
+        Assert.Equal("The name is another's.", Assert.IsType<PlacementRefusedException>(known.Task.Exception!.InnerException).Message);
+    }
+
     private void Start(TaskCompletionSource known)
     {
         Action<ulong> onProvisioned = _ => { };

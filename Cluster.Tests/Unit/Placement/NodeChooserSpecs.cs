@@ -49,6 +49,37 @@ public class NodeChooserSpecs
         Assert.All(_fixture.Nodes, node => Assert.Equal(30, node.Replicas));
     }
 
+    [Fact(DisplayName = "Too few copies for as long as a node is down or restarts: asked again it may be had, and how many could be had now is told")]
+    public void Away_for_now()
+    {
+        _fixture.WithNodes(3);
+        _fixture.Change(2, node => node with { Up = false });
+        var choice = ChoiceOf(3);
+        Assert.True(choice.Waiting);
+        Assert.Equal("Volume pg needs 3 nodes and 2 can take a copy: node-0 can; node-1 can; node-2 is down. Try again when node-2 is back; 2 of 3 could be had now.", choice.Refusal);
+        Assert.False(ChoiceOf(4).Waiting);
+        _fixture.Change(2, node => node with { Report = null });
+        Assert.True(ChoiceOf(3).Waiting);
+        _fixture.Change(2, node => node with { Up = true, Cordoned = true, ForRestart = true });
+        Assert.True(ChoiceOf(3).Waiting);
+        _fixture.Change(1, node => node with { Up = false });
+        Assert.Contains("Try again when some of node-1, node-2 are back; 1 of 3 could be had now.", ChoiceOf(3).Refusal, StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "A node that is down and would not do, or is cordoned, or whose name another one has, is not waited for")]
+    public void Not_waited_for()
+    {
+        _fixture.WithNodes(3);
+        _fixture.Change(2, node => node with { Up = false, Report = PlacementFixture.Report(1) });
+        Assert.False(ChoiceOf(3).Waiting);
+        _fixture.Change(2, node => node with { Report = PlacementFixture.Report(1L << 40), Cordoned = true });
+        Assert.False(ChoiceOf(3).Waiting);
+        _fixture.Change(2, node => node with { Cordoned = false, Description = node.Description with { Name = "node-1" } });
+        Assert.False(ChoiceOf(3).Waiting);
+    }
+
+    private NodeChoice ChoiceOf(int copies) => NodeChooser.Choose("Volume pg", copies, ZoneSpread.Preferred, _fixture.Nodes, [], 1UL << 30);
+
     private List<string> Choose(int copies, ZoneSpread spread, ImmutableHashSet<NodeId>? taken = null) =>
         [.. NodeChooser.Choose("Volume pg", copies, spread, _fixture.Nodes, taken ?? [], 1UL << 30).Nodes.Select(node => node.Name)];
 }

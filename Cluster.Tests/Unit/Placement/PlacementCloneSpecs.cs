@@ -31,6 +31,8 @@ public sealed class PlacementCloneSpecs
     {
         _placement.Change(2, node => node with { Cordoned = true });
         _placement.Change(3, node => node with { Up = false });
+        PlacementFixture.Reason(Create("copy", 1, 2, 3), RefusalKind.Unavailable);
+        _placement.Change(3, node => node with { Up = true, Cordoned = true });
         var reason = PlacementFixture.Reason(Create("copy", 1, 2, 3), RefusalKind.Impossible);
         Assert.Contains("must begin on a node that holds an in-sync copy of that (node-2, node-3)", reason, StringComparison.Ordinal);
     }

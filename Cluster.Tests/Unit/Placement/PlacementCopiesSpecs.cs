@@ -38,8 +38,10 @@ public class PlacementCopiesSpecs
         var free = _fixture.Nodes.Where(node => Now.Replicas.All(copy => copy.Node != node.Description.Id)).Select(node => _fixture.Nodes.IndexOf(node)).ToArray();
         _fixture.Change(free[0], node => node with { Up = false });
         _fixture.Change(free[1], node => node with { Cordoned = true });
-        var reason = PlacementFixture.Reason(Change(4), RefusalKind.Impossible);
+        var reason = PlacementFixture.Reason(Change(4), RefusalKind.Unavailable);
         Assert.StartsWith("To have 4 copies instead of 2, volume pg needs 2 nodes and 1 can take a copy: ", reason, StringComparison.Ordinal);
+        Assert.EndsWith($"Try again when node-{free[0]} is back; 1 of 2 could be had now.", reason, StringComparison.Ordinal);
+        PlacementFixture.Reason(Change(5), RefusalKind.Impossible);
         Assert.Contains($"node-{free[0]} is down", reason, StringComparison.Ordinal);
         Assert.Contains($"node-{free[1]} is cordoned", reason, StringComparison.Ordinal);
         Assert.Contains($"node-{free[2]} can", reason, StringComparison.Ordinal);

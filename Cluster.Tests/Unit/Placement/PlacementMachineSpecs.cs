@@ -50,10 +50,12 @@ public class PlacementMachineSpecs
         _fixture.Change(0, node => node with { Up = false });
         _fixture.Change(1, node => node with { Cordoned = true });
         _fixture.Change(2, node => node with { Report = PlacementFixture.Report(1 << 20) });
-        var reason = PlacementFixture.Reason(_fixture.Create("pg", 1, ("myrmidon.dev/replicas", "3")), RefusalKind.Impossible);
+        var reason = PlacementFixture.Reason(_fixture.Create("pg", 1, ("myrmidon.dev/replicas", "4")), RefusalKind.Impossible);
         foreach (var part in new[] { "node-0 is down", "node-1 is cordoned", "node-2 has 1 MiB free", "node-3 can", "node-4 can",
-            "3 nodes", "2 can" })
+            "4 nodes", "2 can" })
             Assert.Contains(part, reason, StringComparison.Ordinal);
+        // With the one that is down there would be enough for three.
+        PlacementFixture.Reason(_fixture.Create("pg", 1, ("myrmidon.dev/replicas", "3")), RefusalKind.Unavailable);
     }
 
     [Fact(DisplayName = "While a node has not reported yet the request is to be sent again, not impossible")]
