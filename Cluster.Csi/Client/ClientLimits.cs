@@ -44,6 +44,15 @@ public static class ClientLimits
     /// </summary>
     public const int TrimsReserved = 128;
 
+    /// <summary>
+    /// Reads, and looks at what is allocated, that may be past writes at one time (R21). They have request ids of their own: those of the window are used up once the oldest write is held, however many reads
+    /// behind it are answered.
+    /// </summary>
+    public const int PassingReadsMax = 64;
+
+    /// <summary>A read may pass as long as all reads of its session have fewer bytes outstanding than this: it takes memory at the owner, and here, that no write counts. One more may go over it by its own size.</summary>
+    public const long PassingReadBytesMax = 4L << 20;
+
     /// <summary>Pause before a request that the owner had no room for goes again; doubled each time that nothing else was answered meanwhile...</summary>
     public const int BusyPauseMs = 5;
 

@@ -86,6 +86,9 @@ internal sealed class SessionRequest
     /// <summary>It was handed to a link: it may have been applied.</summary>
     public bool Sent;
 
+    /// <summary>It takes no room, and its answer has blocks.</summary>
+    public bool IsRead => Kind is FrameKind.ClientRead or FrameKind.ClientReadCached;
+
     /// <summary>It is sent again as a read like any other.</summary>
     public void ForgetKnown()
     {

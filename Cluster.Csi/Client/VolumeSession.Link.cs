@@ -69,7 +69,7 @@ public sealed partial class VolumeSession
     /// <summary>Nobody answers with what is here: it is held by no request while there is no owner, however long that takes.</summary>
     private void ForgetKnown()
     {
-        for (var id = _answeredBelow; id < _nextId; id++) SlotOf(id)?.ForgetKnown();
+        foreach (var request in Unanswered()) request.ForgetKnown();
     }
 
     private void Connect()
@@ -186,10 +186,9 @@ public sealed partial class VolumeSession
     private int Replay()
     {
         var replayed = 0;
-        var end = _nextId;
-        for (var id = _answeredBelow; id < end && _state == State.Ready; id++)
+        foreach (var request in Unanswered())
         {
-            if (SlotOf(id) is not { } request) continue;
+            if (_state != State.Ready) break;
             if (request is { Edit: { } edit, Kind: FrameKind.ClientWrite } && !IsAwaited(edit))
             {
                 Forget(request);

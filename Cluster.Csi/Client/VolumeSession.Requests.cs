@@ -9,12 +9,21 @@ public sealed partial class VolumeSession
     private const uint Layer = 0;
     private const ulong BlockMask = Limits.BlockBytes - 1;
 
+    /// <summary>Request ids from here on are of reads that passed writes. They are in no record and no window (R12): the owner only echoes them.</summary>
+    private const ulong PassingIds = 1UL << 63;
+
     private readonly SessionRequest?[] _slots = new SessionRequest?[Limits.SessionWindowRequestsMax];
+    private readonly SessionRequest?[] _passing = new SessionRequest?[ClientLimits.PassingReadsMax];
     private readonly Stack<SessionRequest> _freeRequests = [];
     private readonly byte[] _small = new byte[64];
     private ulong _nextId = 1;
     private ulong _answeredBelow = 1;
+    private ulong _nextPassing = PassingIds;
+    private int _passingReads;
     private long _outstandingBytes;
+
+    /// <summary>Of all reads, passing or not.</summary>
+    private long _readBytes;
     private bool _compress;
 
     /// <summary>The window has an id left, and bytes: one more request may go over the bound by its own size. What is kept has room too, or a flush is on its way (R13).</summary>
@@ -24,7 +33,11 @@ public sealed partial class VolumeSession
     /// <summary>The same for what needs no room, and is no more than a header: it has some ids of its own, and the writes' bytes do not count.</summary>
     private bool CanIssueTrim => _nextId - _answeredBelow < Limits.SessionWindowRequestsMax && !_kept.IsFull;
 
-    private ref SessionRequest? Slot(ulong id) => ref _slots[id % Limits.SessionWindowRequestsMax];
+    /// <summary>What only reads has no part in the writes' bounds, but bounds of its own.</summary>
+    private bool CanPassRead => _passingReads < ClientLimits.PassingReadsMax && _readBytes < ClientLimits.PassingReadBytesMax;
+
+    private ref SessionRequest? Slot(ulong id) =>
+        ref id < PassingIds ? ref _slots[id % Limits.SessionWindowRequestsMax] : ref _passing[(id - PassingIds) % ClientLimits.PassingReadsMax];
 
     private SessionRequest? SlotOf(ulong id)
     {
@@ -32,8 +45,23 @@ public sealed partial class VolumeSession
         return request is not null && request.Id == id ? request : null;
     }
 
+    /// <summary>In order of their ids, those that passed last. Each may be forgotten meanwhile; what is issued meanwhile is left out.</summary>
+    private IEnumerable<SessionRequest> Unanswered()
+    {
+        var (end, endPassing) = (_nextId, _nextPassing);
+        for (var id = _answeredBelow; id < end; id++)
+        {
+            if (SlotOf(id) is { } request) yield return request;
+        }
+        for (var index = 0; index < _passing.Length && _passingReads > 0; index++)
+        {
+            if (_passing[index] is { } request && request.Id < endPassing) yield return request;
+        }
+    }
+
     /// <summary>Splits the next part off the operation and sends it.</summary>
-    private void EmitPart(SessionOperation operation)
+    /// <param name="isPassing">It is a read that goes past writes.</param>
+    private void EmitPart(SessionOperation operation, bool isPassing = false)
     {
         if (operation.Status == IoStatus.Ok)
         {
@@ -41,10 +69,10 @@ public sealed partial class VolumeSession
             switch (operation.Request.Operation)
             {
                 case BlockOperation.Read:
-                    EmitRead(operation);
+                    EmitRead(operation, isPassing);
                     break;
                 case BlockOperation.Status:
-                    EmitStatus(operation);
+                    EmitStatus(operation, isPassing);
                     break;
                 case BlockOperation.Flush:
                     operation.CursorBytes = operation.EndBytes;
@@ -58,11 +86,11 @@ public sealed partial class VolumeSession
         else operation.CursorBytes = operation.EndBytes;
         if (operation.CursorBytes != operation.EndBytes) return;
         operation.AllEmitted = true;
-        if (IsTrim(operation)) _trimsWaiting--;
+        CountWaiting(operation, -1);
         if (ReferenceEquals(_emit, operation)) _emit = NextToEmit(operation);
     }
 
-    private void EmitRead(SessionOperation operation)
+    private void EmitRead(SessionOperation operation, bool isPassing)
     {
         var first = operation.CursorBytes >> Limits.BlockBytesLog2;
         var end = Math.Min(operation.EndBytes, (first + Limits.RecordBlocksMax) << Limits.BlockBytesLog2);
@@ -72,17 +100,17 @@ public sealed partial class VolumeSession
         request.OutstandingBytes = (long)request.Range.Count << Limits.BlockBytesLog2;
         operation.CursorBytes = end;
         if (_cached.IsOn && _cached.Find(request.Range, request.Known ??= new KnownBlocks())) request.Kind = FrameKind.ClientReadCached;
-        Issue(request);
+        Issue(request, isPassing);
     }
 
-    private void EmitStatus(SessionOperation operation)
+    private void EmitStatus(SessionOperation operation, bool isPassing)
     {
         var request = NewRequest(FrameKind.ClientStatus, operation);
         var blocks = Math.Min(Limits.RangeBlocksMax, Covering(operation.CursorBytes, operation.EndBytes, out var first));
         request.Range = new BlockRange(first, (uint)blocks);
         (request.FromBytes, request.ToBytes) = (operation.CursorBytes, operation.EndBytes);
         operation.CursorBytes = operation.EndBytes;
-        Issue(request);
+        Issue(request, isPassing);
     }
 
     /// <summary>Write, trim or zeroes: whole blocks as one record, parts of blocks by <see cref="BlockEdit"/>.</summary>
@@ -167,16 +195,26 @@ public sealed partial class VolumeSession
         Issue(request);
     }
 
-    private void Issue(SessionRequest request)
+    private void Issue(SessionRequest request, bool isPassing = false)
     {
-        request.Id = _nextId++;
+        request.Id = isPassing ? NextPassingId() : _nextId++;
         ref var slot = ref Slot(request.Id);
         Invariant.That(slot is null, "the session's window of request ids overflowed");
         slot = request;
         request.SampledAt = Loop.Stages.Sample();
         if (request.Kind == FrameKind.ClientWrite && _cached.IsOn) _cached.Drop(request.Range);
-        _outstandingBytes += request.OutstandingBytes;
+        if (isPassing) _passingReads++;
+        else _outstandingBytes += request.OutstandingBytes;
+        if (request.IsRead) _readBytes += request.OutstandingBytes;
         Send(request);
+    }
+
+    /// <summary>Its place is free: some are answered long before others.</summary>
+    private ulong NextPassingId()
+    {
+        Invariant.That(_passingReads < ClientLimits.PassingReadsMax, "more reads passed writes than may");
+        while (Slot(_nextPassing) is not null) _nextPassing++;
+        return _nextPassing++;
     }
 
     private void Send(SessionRequest request)
@@ -244,7 +282,9 @@ public sealed partial class VolumeSession
         Invariant.That(ReferenceEquals(slot, request), "a request was forgotten twice");
         slot = null;
         while (_answeredBelow < _nextId && Slot(_answeredBelow) is null) _answeredBelow++;
-        _outstandingBytes -= request.OutstandingBytes;
+        if (request.Id >= PassingIds) _passingReads--;
+        else _outstandingBytes -= request.OutstandingBytes;
+        if (request.IsRead) _readBytes -= request.OutstandingBytes;
         request.Record?.Release();
         request.Reset();
         _freeRequests.Push(request);

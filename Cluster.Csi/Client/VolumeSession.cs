@@ -39,6 +39,9 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
 
     /// <summary>Trims and zeroes of which not all is emitted.</summary>
     private int _trimsWaiting;
+
+    /// <summary>Reads and looks at what is allocated of which not all is emitted.</summary>
+    private int _readsWaiting;
     private int _pending;
     private bool _pumping;
 
@@ -171,14 +174,14 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
         else _last.Next = operation;
         _last = operation;
         _emit ??= operation;
-        if (IsTrim(operation)) _trimsWaiting++;
+        CountWaiting(operation, 1);
         Volatile.Write(ref _pending, _pending + 1);
     }
 
     private void Unlink(SessionOperation operation)
     {
         if (ReferenceEquals(_emit, operation)) _emit = NextToEmit(operation);
-        if (!operation.AllEmitted && IsTrim(operation)) _trimsWaiting--;
+        if (!operation.AllEmitted) CountWaiting(operation, -1);
         if (operation.Previous is null) _first = operation.Next;
         else operation.Previous.Next = operation.Next;
         if (operation.Next is null) _last = operation.Previous;
@@ -203,6 +206,7 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
             while (MaySend && CanIssue && _readyEdits.Count > 0) StepEdit(_readyEdits.Dequeue());
         }
         if (_trimsWaiting > 0) PassTrims();
+        if (_readsWaiting > 0) PassReads();
         _pumping = false;
         if (_hasLeftWrites && _state == State.Ready) Lose("writes were given up that the owner may hold");
     }
@@ -215,24 +219,44 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     /// </summary>
     private void PassTrims()
     {
-        while (MaySend && CanIssueTrim && FirstWaitingTrim() is { } operation)
+        while (MaySend && CanIssueTrim && _trimsWaiting > 0 && FirstWaiting(isTrim: true) is { } operation)
         {
             if (operation.Request.Abandoned) GiveUp(operation, IoStatus.Offline);
             else EmitPart(operation);
         }
     }
 
-    private SessionOperation? FirstWaitingTrim()
+    /// <summary>
+    /// R21: reads go on while writes are held. A write that is answered was done before any read that is submitted after its answer is sent; of a write that is not, a read may see either content, so that it
+    /// need not wait for its turn behind one. What all reads have outstanding bounds it: where reads fill the window, not writes, none passes.
+    /// </summary>
+    private void PassReads()
     {
-        if (_trimsWaiting == 0) return null;
+        while (MaySend && CanPassRead && _readsWaiting > 0 && FirstWaiting(isTrim: false) is { } operation)
+        {
+            if (operation.Request.Abandoned) GiveUp(operation, IoStatus.Offline);
+            else EmitPart(operation, isPassing: true);
+        }
+    }
+
+    private SessionOperation? FirstWaiting(bool isTrim)
+    {
         var operation = _emit;
-        while (operation is not null && (operation.AllEmitted || !IsTrim(operation))) operation = operation.Next;
+        while (operation is not null && (operation.AllEmitted || !(isTrim ? IsTrim(operation) : IsRead(operation)))) operation = operation.Next;
         return operation;
     }
 
+    private void CountWaiting(SessionOperation operation, int more)
+    {
+        if (IsRead(operation)) _readsWaiting += more;
+        else if (IsTrim(operation)) _trimsWaiting += more;
+    }
+
+    private static bool IsRead(SessionOperation operation) => operation.Request.Operation is BlockOperation.Read or BlockOperation.Status;
+
     private static bool IsTrim(SessionOperation operation) => operation.Request.Operation is BlockOperation.Trim or BlockOperation.WriteZeroes;
 
-    /// <summary>Trims may have gone before their turn.</summary>
+    /// <summary>Trims and reads may have gone before their turn.</summary>
     private static SessionOperation? NextToEmit(SessionOperation operation)
     {
         var next = operation.Next;
@@ -281,9 +305,9 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     /// <summary>Completes an operation whose parts may be outstanding: they are forgotten and never sent again.</summary>
     private void GiveUp(SessionOperation operation, IoStatus status)
     {
-        for (var id = _answeredBelow; id < _nextId; id++)
+        foreach (var request in Unanswered())
         {
-            if (SlotOf(id) is not { } request || !ReferenceEquals(request.Operation, operation)) continue;
+            if (!ReferenceEquals(request.Operation, operation)) continue;
             _hasLeftWrites |= _state == State.Ready && request is { Kind: FrameKind.ClientWrite, Sent: true };
             Forget(request);
         }
@@ -305,10 +329,7 @@ public sealed partial class VolumeSession : IBlockDevice, IOwnerEvents
     /// <summary>What is left when no operation is: steps of partial writes that nobody waits for.</summary>
     private void ForgetAll()
     {
-        for (var id = _answeredBelow; id < _nextId; id++)
-        {
-            if (SlotOf(id) is { } request) Forget(request);
-        }
+        foreach (var request in Unanswered()) Forget(request);
         ForgetEdits();
     }
 

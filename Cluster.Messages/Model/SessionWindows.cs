@@ -22,14 +22,15 @@ public sealed class SessionWindows
 
     public int Count => _windows.Count;
 
-    /// <summary>Whether a session of this attachment generation has ever written, as far as is remembered.</summary>
-    public bool HasGeneration(ulong generation)
+    /// <summary>The newest attachment generation of which a session has written, as far as is remembered; null: none has.</summary>
+    public ulong? NewestGeneration
     {
-        foreach (var session in _windows.Keys)
+        get
         {
-            if (session.Generation == generation) return true;
+            ulong? newest = null;
+            foreach (var session in _windows.Keys) newest = Math.Max(newest ?? 0, session.Generation);
+            return newest;
         }
-        return false;
     }
 
     /// <summary>Bytes that <see cref="Encode"/> needs.</summary>

@@ -49,6 +49,9 @@ public interface ILocalReplica
     /// <summary>Encoded bytes of all committed blocks.</summary>
     long StoredBytes { get; }
 
+    /// <summary>Encoded bytes that a scrub reads, about: of the volume, with what a clone has of its origin, and of its snapshots, without what is kept for clones alone.</summary>
+    long ScrubBytes { get; }
+
     /// <summary>How far the volume's scrub is, as the replica last heard.</summary>
     ScrubMark Scrub { get; }
 

@@ -13,7 +13,7 @@ public enum FrameKind : byte
     Ping = 4,
     Pong = 5,
 
-    // Front end to owner and back. RequestId is the session's request id; Argument is the front end's route, echoed by every answer and notice.
+    // Front end to owner and back. RequestId is the session's request id, from 2^63 on of a read that passed held writes; Argument is the front end's route, echoed by every answer and notice.
     /// <summary>Body: <see cref="SessionOpenBody"/>.</summary>
     SessionOpen = 10,
     /// <summary>Status; body: <see cref="SessionOpenedBody"/>.</summary>

@@ -155,7 +155,7 @@ public sealed record ScrubResource
     /// <summary>When the next one is due; null while one is under way, or when they start only when asked for.</summary>
     public DateTimeOffset? NextAt { get; init; }
 
-    /// <summary>What there is to read on each copy, about.</summary>
+    /// <summary>What there is to read on each copy, about: what a clone shares with its origin too, and not what is kept for clones of deleted snapshots.</summary>
     public ulong StoredBytes { get; init; }
 
     /// <summary>The most that the owner's node reads for scrubs.</summary>

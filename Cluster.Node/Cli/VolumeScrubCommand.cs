@@ -40,7 +40,7 @@ internal sealed class VolumeScrubCommand(VolumeName volume, ApiClient client, Pr
 
     private async Task<ApiAnswer> WaitAsync(ApiAnswer answer, CancellationToken cancellation)
     {
-        await Progress(error).StartAsync(async progress =>
+        await Bar(error).StartAsync(async progress =>
         {
             var bar = progress.AddTask("Scrubbing", maxValue: 1);
             while (true)
@@ -61,14 +61,18 @@ internal sealed class VolumeScrubCommand(VolumeName volume, ApiClient client, Pr
         bar.MaxValue = Math.Max(1, Math.Max(done, scrub.StoredBytes));
         bar.Value = scrub.State == "idle" ? bar.MaxValue : Math.Min(done, bar.MaxValue - 1);
         bar.Description = Markup.Escape(scrub.Reason.Length > 0 ? $"Scrub of {volume} waits: {scrub.Reason}"
-            : $"Scrubbing {volume}, {SizeText.Format(done)} of about {SizeText.Format(scrub.StoredBytes)} on each copy");
+            : $"Scrubbing {volume}, {Progress(done, scrub)} on each copy");
     }
+
+    /// <summary>How much there is may be told too low: writes go on, and what a clone shares with its origin is counted piece by piece.</summary>
+    internal static string Progress(ulong done, ScrubResource scrub) =>
+        done <= scrub.StoredBytes ? $"{SizeText.Format(done)} of about {SizeText.Format(scrub.StoredBytes)} read" : $"{SizeText.Format(done)} read";
 
     private static IEnumerable<(string Name, string Value)> Lines(ScrubResource scrub)
     {
         yield return ("State", scrub.Reason.Length > 0 ? $"{scrub.State}: {scrub.Reason}" : scrub.State);
         if (scrub.Now is { } now)
-            yield return ("Now", $"{SizeText.Format(now.CheckedBytes)} of about {SizeText.Format(scrub.StoredBytes)} read on each copy, {Found(now)}");
+            yield return ("Now", $"{Progress(now.CheckedBytes, scrub)} on each copy, {Found(now)}");
         yield return ("Last", scrub is { Last: { } last, LastEndedAt: { } ended }
             ? $"ended {Describe.Time(ended)}, {SizeText.Format(last.CheckedBytes)} read on each copy, {Found(last)}" : "never");
         if (scrub.NextAt is { } next) yield return ("Next", Describe.Time(next));
@@ -86,7 +90,7 @@ internal sealed class VolumeScrubCommand(VolumeName volume, ApiClient client, Pr
         return start ? client.PostAsync(path, null, cancellation) : client.GetAsync(path, cancellation);
     }
 
-    private static Progress Progress(TextWriter error) =>
+    private static Progress Bar(TextWriter error) =>
         AnsiConsole.Create(new AnsiConsoleSettings { Out = new AnsiConsoleOutput(error) }).Progress()
             .Columns(new SpinnerColumn(), new TaskDescriptionColumn { Alignment = Justify.Left }, new ProgressBarColumn(), new PercentageColumn(),
                 new ElapsedTimeColumn());

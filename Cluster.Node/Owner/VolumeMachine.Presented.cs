@@ -126,13 +126,16 @@ public sealed partial class VolumeMachine
         _presentedBytes = 0;
     }
 
-    private void ForgetPresenters(Func<SessionId, Presenter, bool> which, IoStatus? notice)
+    /// <summary>Whether there were any.</summary>
+    private bool ForgetPresenters(Func<SessionId, Presenter, bool> which, IoStatus? notice)
     {
+        var were = _presenters.Count;
         foreach (var (id, presenter) in _presenters.Where(pair => which(pair.Key, pair.Value)).ToList())
         {
             if (notice is { } status) SendNotice(presenter.From, status);
             _presenters.Remove(id);
         }
+        return _presenters.Count < were;
     }
 
     /// <summary>The owner ends: whoever waits looks for the next one.</summary>

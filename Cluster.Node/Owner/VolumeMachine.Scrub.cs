@@ -40,7 +40,7 @@ public sealed partial class VolumeMachine
         var next = _scrub is not null || interval == 0 || mark.LastEndedUnixMs == 0 ? 0 : mark.LastEndedUnixMs + interval;
         var state = _scrub is null ? "idle" : _scrubWaitsFor.Length > 0 ? "waiting" : "running";
         return new VolumeProtocol.ScrubView(Volume, state, _scrubWaitsFor, TallyOf(mark.Now), TallyOf(mark.Last), mark.LastEndedUnixMs, next,
-            (ulong)(_effects.Local is { Space: var space } ? space.StoredBytes + space.SnapshotBytes : 0), (ulong)_effects.Repair.Options.ScrubBytesPerSecond);
+            (ulong)(_effects.Local?.ScrubBytes ?? 0), (ulong)_effects.Repair.Options.ScrubBytesPerSecond);
     }
 
     private static VolumeProtocol.ScrubCounts TallyOf(ScrubTally tally) =>

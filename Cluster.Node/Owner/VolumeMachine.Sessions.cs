@@ -17,6 +17,9 @@ public sealed partial class VolumeMachine
     /// <summary>Sessions of the present exclusive attachment that a newer one has replaced: they never open again.</summary>
     private readonly Queue<SessionId> _fenced = new();
 
+    /// <summary>When the newest of those sessions of the present attachment was lost that nothing else is known of any more; null: there is none.</summary>
+    private long? _forgottenAtMs;
+
     /// <summary>Records up to here may be those of fenced sessions.</summary>
     private ulong _fencedUpTo;
 
@@ -117,6 +120,7 @@ public sealed partial class VolumeMachine
         foreach (var (id, session) in _sessions)
         {
             if (session.Link is not null) continue;
+            _forgottenAtMs = Math.Max(_forgottenAtMs ?? 0, session.LostAtMs ?? 0);
             RemoveSession(id);
             return IoStatus.Ok;
         }
@@ -187,12 +191,13 @@ public sealed partial class VolumeMachine
         }
         _pending.ForgetLink(link);
         DropHeldWrites(link);
-        ForgetPresenters((_, presenter) => presenter.From.Link == link, null);
+        if (ForgetPresenters((_, presenter) => presenter.From.Link == link, null)) _forgottenAtMs = _effects.NowMs;
     }
 
     private void OnAttachmentChanged()
     {
         _fenced.Clear();
+        _forgottenAtMs = null;
         _fencedUpTo = _pending.Last;
         foreach (var (id, session) in _sessions.Where(pair => pair.Key.Generation != _state.Attachment.Generation).ToList())
         {

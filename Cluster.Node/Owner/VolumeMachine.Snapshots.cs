@@ -111,11 +111,17 @@ public sealed partial class VolumeMachine
     /// <summary>
     /// How long sessions whose owner, or whose connection, was lost hold their requests: one that came back after a restore would write into what it has never seen. Those of an older
     /// attachment can't come back (R11).
+    /// <para>A write that was asked for before a restore can come after it in three ways. (1) Its session was open at an earlier owner, whose end it outlives: it opens here and sends again what is unanswered.
+    /// Which sessions were open there nobody knows here, only which had written: those in the windows that the prefix had. Nobody's have been added to them since. One that had never written under this attachment,
+    /// whose first write died with that owner, is in none; its client was answered nothing. (2) Its session was open here and its connection broke (<see cref="ClientSession.LostAtMs"/>), also when it has made
+    /// place for another one since, or waited to present what it keeps (<see cref="_forgottenAtMs"/>). (3) It is held or throttled here. That goes with its session, and so do frames that are on their way: a session
+    /// that is closed in order has sent all before, on the same connection, and nobody waits for what it left. So who left in order can't come back.</para>
     /// </summary>
     private long ReturnLeftMs()
     {
         var (now, hold, left) = (_effects.NowMs, Math.Max(Spec.HoldMs, ReturnGraceMs), 0L);
-        if (_windows.HasGeneration(_state.Attachment.Generation)) left = _servingSinceMs + hold - now;
+        if (_wroteBefore == _state.Attachment.Generation) left = _servingSinceMs + hold - now;
+        if (_forgottenAtMs is { } forgotten) left = Math.Max(left, forgotten + hold - now);
         foreach (var session in _sessions.Values)
         {
             if (session.LostAtMs is { } lost) left = Math.Max(left, lost + hold - now);

@@ -346,6 +346,7 @@ public sealed partial class VolumeMachine
             return false;
         }
         _windows = CopyOf(local.Windows);
+        _wroteBefore = _windows.NewestGeneration;
         _committedRecordEpoch = _chosenRecordEpoch;
         _pending.Restart(_chosen);
         return true;

@@ -7,8 +7,8 @@ namespace Cluster.Node.Owner;
 // What users see. All of it on the loop.
 public sealed partial class VolumeMachine
 {
-    /// <summary>Every state of <see cref="StateName"/>, for metrics.</summary>
-    public static string[] States { get; } = ["healthy", "degraded", "held", "moving", "recovering", "offline", "deleted"];
+    /// <summary>Every state of <see cref="StateName"/> that a volume has while this node is its owner, in the words that users read anywhere.</summary>
+    public static string[] States { get; } = ["healthy", "degraded", "held", "starting"];
 
     /// <summary>Its name as users write it; its id while the machine does not know that.</summary>
     public string FullName => _state.Spec?.FullName ?? Volume.ToString();
@@ -17,9 +17,9 @@ public sealed partial class VolumeMachine
     public string StateName => Phase switch
     {
         VolumePhase.Serving => IsGathering || _isHeldForRoom || AnsweringMembers() < _state.InSyncMin ? "held" : _state.InSync.Length < Spec.Replicas ? "degraded" : "healthy",
-        VolumePhase.Draining => "moving",
         VolumePhase.Stopped => _state.Deleted ? "deleted" : "offline",
-        _ => "recovering",
+        // Also while it moves: nobody serves it until the next owner does.
+        _ => "starting",
     };
 
     /// <summary>A snapshot for the actor and the API; the caller passes it on.</summary>

@@ -11,6 +11,9 @@ public sealed partial class VolumeMachine
 
     private readonly Queue<FlushWaiter> _flushes = new();
     private SessionWindows _windows = new();
+
+    /// <summary>The newest generation of whose sessions one had written before this owner began; null: none had.</summary>
+    private ulong? _wroteBefore;
     private ulong _committedRecordEpoch;
 
     /// <summary>An answer that waits until every member has all up to the target on media (P3).</summary>

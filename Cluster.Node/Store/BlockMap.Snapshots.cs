@@ -25,6 +25,9 @@ public sealed partial class BlockMap
     /// <summary>Bytes that only snapshots hold.</summary>
     public long SnapshotBytes => _layers.Sum(layer => layer.StoredBytes);
 
+    /// <summary>Of these, the bytes of snapshots that are deleted: clones stand on them.</summary>
+    public long ClonesBytes => _layers.Sum(layer => layer.IsHidden ? layer.StoredBytes : 0);
+
     public SnapshotLayer? Layer(ulong snapshot) => IndexOf(snapshot) is >= 0 and var index ? _layers[index] : null;
 
     /// <summary>What the snapshot sees of the block, as far as the map has it itself.</summary>

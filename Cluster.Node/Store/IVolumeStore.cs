@@ -206,7 +206,12 @@ public readonly record struct SnapshotUsage(long UniqueBytes, long UniqueBlocks,
 /// Bytes of one replica: live encoded bytes in the map, blocks mapped, and bytes that only snapshots hold; and what a clone has of others' besides, as far as it was counted: some
 /// more at each look.
 /// </summary>
-public readonly record struct VolumeUsage(long StoredBytes, long MappedBlocks, long SnapshotBytes = 0, long SharedBytes = 0, long SharedBlocks = 0);
+/// <param name="ClonesBytes">Of what snapshots hold, that of deleted ones on which clones stand.</param>
+public readonly record struct VolumeUsage(long StoredBytes, long MappedBlocks, long SnapshotBytes = 0, long SharedBytes = 0, long SharedBlocks = 0, long ClonesBytes = 0)
+{
+    /// <summary>What a scrub reads: blocks that are shared are the clone's too, and those of hidden snapshots nobody's but the clones'.</summary>
+    public long ScrubBytes => StoredBytes + SharedBytes + SnapshotBytes - ClonesBytes;
+}
 
 /// <summary>Called on the loop, within the store's phase of the turn.</summary>
 public interface IVolumeStoreEvents

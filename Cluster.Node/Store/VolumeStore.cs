@@ -42,7 +42,7 @@ public sealed partial class VolumeStore : IVolumeStore
         get
         {
             Map.CountShared();
-            return new(Map.StoredBytes, Map.MappedBlocks, Map.SnapshotBytes, Map.SharedBytes, Map.SharedBlocks);
+            return new(Map.StoredBytes, Map.MappedBlocks, Map.SnapshotBytes, Map.SharedBytes, Map.SharedBlocks, Map.ClonesBytes);
         }
     }
 

@@ -38,7 +38,7 @@ internal static class Describe
         yield return ("Id", volume.Id);
         yield return ("Size", $"{SizeText.Format(volume.SizeBytes)} ({volume.SizeBytes} bytes)");
         if (volume is { UsedBytes: { } used, StoredBytes: { } stored, SnapshotBytes: { } kept })
-            yield return ("Space", $"{SizeText.Format(used)} used, {SizeText.Format(stored)} on each copy{(volume.SharedBytes > 0 ? $", {SizeText.Format(volume.SharedBytes.Value)} shared with its origin" : "")}{(kept > 0 ? $", and {SizeText.Format(kept)} for snapshots" : "")}");
+            yield return ("Space", $"{SizeText.Format(used)} used, {SizeText.Format(stored)} on each copy{(volume.SharedBytes > 0 ? $", {SizeText.Format(volume.SharedBytes.Value)} shared with its origin" : "")}{(kept > 0 ? $", and {SizeText.Format(kept)} {KeptFor(volume)}" : "")}");
         if (volume.Source is { } source) yield return ("Cloned from", $"{TextOf(source)} ({source.Id}, sequence {source.Sequence})");
         yield return ("State", volume.Reason.Length > 0 ? $"{volume.State}: {volume.Reason}" : volume.State);
         yield return ("Owner", volume.Owner is null ? "-" : $"{volume.Owner} (epoch {volume.Epoch})");
@@ -51,6 +51,10 @@ internal static class Describe
         foreach (var (key, value) in volume.Labels.OrderBy(label => label.Key, StringComparer.Ordinal)) yield return ("Label",
             $"{key}={value}");
     }
+
+    /// <summary>What a clone of a deleted snapshot stands on is kept by the origin.</summary>
+    private static string KeptFor(VolumeResource volume) =>
+        volume.Snapshots > 0 ? "for snapshots and clones" : "for clones of deleted snapshots (myrmidon volume list -o json has their source)";
 
     private static string LimitsOf(VolumeResource volume)
     {

@@ -30,8 +30,7 @@ public sealed class FailoverMetrics(Metrics metrics)
             ("align", times.OpenMs - times.AlignMs), ("open", times.StampMs - times.OpenMs), ("stamp", times.LeaseMs - times.StampMs),
             ("lease", times.ServedMs - times.LeaseMs), ("total", times.ServedMs - begunMs),
         ]);
-        metrics.AddCounter("myrmidon_failover_takeovers_total", "Volumes that this node began to serve, by how their owner was lost.",
-            ("loss", (loss?.Loss ?? OwnerLoss.None).ToString().ToLowerInvariant())).Add();
+        TakeoversOf(loss?.Loss ?? OwnerLoss.None).Add();
         foreach (var (phase, ms) in parts) Observe(phase, ms);
         return string.Join(", ", parts.Select(part => string.Create(CultureInfo.InvariantCulture, $"{part.Phase} {Math.Max(part.Ms, 0)} ms")));
     }
@@ -51,15 +50,22 @@ public sealed class FailoverMetrics(Metrics metrics)
     public void CountFollowed(bool isMade) => metrics.AddCounter("myrmidon_locality_moves_total",
         "Owners that placement, on this node, moved to who uses their volumes, by what came of it.", ("result", isMade ? "made" : "failed")).Add();
 
-    /// <summary>What this node's front ends keep.</summary>
+    /// <summary>Takeovers at 0 by each loss, and what this node's front ends keep.</summary>
     public void Expose(KeptBudget kept)
     {
+        // Alerts look for a rise: the first takeover is one only from a 0 that was there before.
+        foreach (var loss in Enum.GetValues<OwnerLoss>()) TakeoversOf(loss);
+        PhaseOf("total");
         metrics.AddGauge("myrmidon_session_kept_bytes", "Answered writes, not known to be on media, that front ends keep.", () => kept.Bytes);
         metrics.AddCounter("myrmidon_session_forced_flushes_total", "Flushes by front ends that nobody had asked for.", () => kept.ForcedFlushes);
         metrics.AddCounter("myrmidon_session_presented_writes_total", "Kept writes that front ends presented to owners that had lost them.", () => kept.Presented);
     }
 
-    private void Observe(string phase, long ms) =>
-        metrics.AddHistogram("myrmidon_failover_seconds", "Parts of the pauses of volumes whose owner changed.", BoundsSeconds, ("phase", phase))
-            .Observe(Math.Max(ms, 0) / 1000.0);
+    private Counter TakeoversOf(OwnerLoss loss) =>
+        metrics.AddCounter("myrmidon_failover_takeovers_total", "Volumes that this node began to serve, by how their owner was lost.", ("loss", loss.ToString().ToLowerInvariant()));
+
+    private Histogram PhaseOf(string phase) =>
+        metrics.AddHistogram("myrmidon_failover_seconds", "Parts of the pauses of volumes whose owner changed.", BoundsSeconds, ("phase", phase));
+
+    private void Observe(string phase, long ms) => PhaseOf(phase).Observe(Math.Max(ms, 0) / 1000.0);
 }

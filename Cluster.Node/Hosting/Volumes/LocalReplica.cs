@@ -62,6 +62,8 @@ internal sealed class LocalReplica(ReplicaMachine machine, LoopStages stages) : 
 
     public long StoredBytes => _store.Usage.StoredBytes;
 
+    public long ScrubBytes => _store.Usage.ScrubBytes;
+
     public ScrubMark Scrub => machine.Header.Scrub;
 
     public (IoStatus Status, IoBuffer? Record) ReadTail(ulong sequence) => _store.ReadTail(sequence);

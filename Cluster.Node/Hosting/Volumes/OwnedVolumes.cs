@@ -23,7 +23,7 @@ public sealed class OwnedVolumes
         for (var index = 0; index < _counted.Length; index++)
         {
             var at = index;
-            metrics.AddGauge("myrmidon_volumes", "Volumes that this node owns, by state; degraded: a copy is missing or not in sync, held: writes wait.",
+            metrics.AddGauge("myrmidon_volumes", "Volumes that this node owns, by state; degraded: a copy is missing or not in sync, held: writes wait, starting: not served yet, or about to move.",
                 () => Volatile.Read(ref _counted[at]), ("state", VolumeMachine.States[at]));
         }
         metrics.AddGauges("myrmidon_volume_state", $"1 for each volume that this node owns and that is not healthy, with its state; {NamedMax} of them at most.",
@@ -41,7 +41,11 @@ public sealed class OwnedVolumes
         _naming.Clear();
     }
 
-    public void Add(VolumeMachine machine) => Add(machine.StateName, machine, static machine => machine.FullName);
+    /// <summary>One that has stopped, since the volume was deleted or has another owner, is this node's no more.</summary>
+    public void Add(VolumeMachine machine)
+    {
+        if (machine.Phase != VolumePhase.Stopped) Add(machine.StateName, machine, static machine => machine.FullName);
+    }
 
     /// <param name="nameOf">Asked only for one that is not healthy.</param>
     internal void Add<T>(string state, T volume, Func<T, string> nameOf)

@@ -38,6 +38,7 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
         FullName = state.Spec.FullName;
         _local = runtime.LocalOf(Volume);
         (SnapshotCount, _sizeBytes) = (state.Snapshots.Length, state.Spec.SizeBytes);
+        foreach (var placement in state.Replicas) runtime.RepairMetrics.Expect(placement.NodeName);
         Machine = new VolumeMachine(state, this);
         _wake = Machine.OnWake;
     }
@@ -156,6 +157,7 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
     private void Note(VolumeEvent e)
     {
         if (e is SpecChanged changed) _sizeBytes = changed.Spec.SizeBytes;
+        if (e is ReplicaAdded added) _runtime.RepairMetrics.Expect(added.Replica.NodeName);
         if (e is not (SnapshotCreated or SnapshotDeleted)) return;
         var by = e is SnapshotCreated ? 1 : -1;
         SnapshotCount += by;

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Cluster.Node.Api;
 using Cluster.Node.Repair;
 
@@ -6,10 +7,14 @@ namespace Cluster.Node.Hosting.Volumes;
 /// <summary>What the owners of this node found and mended, for Prometheus. Any thread.</summary>
 public sealed class RepairMetrics(Metrics metrics)
 {
+    private readonly ConcurrentDictionary<string, bool> _copies = new(StringComparer.Ordinal);
     private long _heldForRoom;
 
-    public void Expose(NodeRepair repair)
+    /// <summary>Alerts look for a rise, and a counter that comes into being with its first event has none: all that can be counted is there from the start, at 0.</summary>
+    public void Expose(NodeRepair repair, string nodeName)
     {
+        foreach (var cause in Enum.GetValues<RepairCause>()) LostOf(cause);
+        Expect(nodeName);
         metrics.AddCounter("myrmidon_scrub_bytes_total", "Bytes that scrubs of this node's volumes read and compared, on each copy.", () => repair.ScrubbedBytes);
         metrics.AddCounter("myrmidon_scrub_ended_total", "Scrubs of this node's volumes that ended.", () => repair.ScrubsEnded);
         metrics.AddGauge("myrmidon_scrub_running", "Scrubs of this node's volumes under way.", () => repair.ScrubsUnderWay);
@@ -34,21 +39,31 @@ public sealed class RepairMetrics(Metrics metrics)
     public void CountSlow(string copy, bool isOwner)
     {
         if (isOwner) metrics.AddCounter("myrmidon_slow_owner_moves_total", "Owners that were to leave this node because their own copy was slow.").Add(1);
-        else metrics.AddCounter("myrmidon_slow_copies_total", "Copies that owners of this node took out of the in-sync set because they were slow.", ("copy", copy)).Add(1);
+        else SlowOf(copy).Add(1);
+    }
+
+    /// <summary>An owner of this node has a copy there, or gets one.</summary>
+    public void Expect(string copy)
+    {
+        if (!_copies.TryAdd(copy, true)) return;
+        SlowOf(copy);
+        foreach (var cause in Enum.GetValues<RepairCause>()) MendedOf(cause, copy);
     }
 
     public void Count(in RepairEvent repair)
     {
-        var cause = repair.Cause.ToString().ToLowerInvariant();
-        if (repair.Mended > 0)
-        {
-            metrics.AddCounter("myrmidon_repair_mended_blocks_total", "Bad blocks of a copy that were written anew from another copy.",
-                ("cause", cause), ("copy", repair.Copy)).Add(repair.Mended);
-        }
-        if (repair.Lost > 0)
-        {
-            metrics.AddCounter("myrmidon_repair_lost_blocks_total", "Blocks found that no in-sync copy had good; each time that one is read counts.",
-                ("cause", cause)).Add(repair.Lost);
-        }
+        if (repair.Mended > 0) MendedOf(repair.Cause, repair.Copy).Add(repair.Mended);
+        if (repair.Lost > 0) LostOf(repair.Cause).Add(repair.Lost);
     }
+
+    private Counter SlowOf(string copy) =>
+        metrics.AddCounter("myrmidon_slow_copies_total", "Copies that owners of this node took out of the in-sync set because they were slow.", ("copy", copy));
+
+    private Counter MendedOf(RepairCause cause, string copy) =>
+        metrics.AddCounter("myrmidon_repair_mended_blocks_total", "Bad blocks of a copy that were written anew from another copy.", ("cause", NameOf(cause)), ("copy", copy));
+
+    private Counter LostOf(RepairCause cause) =>
+        metrics.AddCounter("myrmidon_repair_lost_blocks_total", "Blocks found that no in-sync copy had good; each time that one is read counts.", ("cause", NameOf(cause)));
+
+    private static string NameOf(RepairCause cause) => cause.ToString().ToLowerInvariant();
 }

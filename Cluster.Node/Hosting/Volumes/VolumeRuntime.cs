@@ -111,7 +111,7 @@ public sealed partial class VolumeRuntime : IFrameHandler, IReplicaEffects, IOwn
     public void Start(IMeshLinks mesh, IFrameLink self)
     {
         _mesh = mesh;
-        RepairMetrics.Expose(Repair);
+        RepairMetrics.Expose(Repair, Identity.Name);
         _links[Identity.Id] = self;
         _everLinked.Add(Identity.Id);
         foreach (var volume in _store.Volumes) AddReplica(volume);

@@ -2,6 +2,7 @@ using System.Net;
 using System.Text.Json;
 using System.Text.RegularExpressions;
 using Cluster.Node.Hosting;
+using Cluster.Tests.Unit.Deployment;
 
 namespace Cluster.Tests.Integration.Hosting;
 
@@ -16,6 +17,8 @@ public class NodeHostSpecs
         Assert.Contains("myrmidon_journal_has_leader 1\n", metrics, StringComparison.Ordinal);
         Assert.Contains("myrmidon_health{part=\"journal\"} 0\n", metrics, StringComparison.Ordinal);
         Assert.Matches("myrmidon_journal_log_bytes [1-9]", metrics);
+        Assert.All(RisesOfAlerts().SelectMany(rise => rise.Labels.DefaultIfEmpty(""), (rise, label) => (rise.Metric, Label: label)),
+            rise => Assert.True(IsAtZero(metrics, rise.Metric, rise.Label), $"{rise.Metric} {rise.Label} is not there before it first rises"));
         var (status, created) = await nodes.PostAsync(0, "/v1/volumes", new { name = "pg", sizeBytes = 1L << 30 });
         Assert.Equal(HttpStatusCode.Created, status);
         Assert.True(created.GetProperty("singleCopy").GetBoolean());
@@ -28,6 +31,25 @@ public class NodeHostSpecs
         Assert.Equal(HttpStatusCode.Conflict, impossible.Status);
         Assert.Contains("node-0 can", impossible.Body.GetProperty("detail").GetString(), StringComparison.Ordinal);
     }
+
+    /// <summary>
+    /// What the alerts look at for a rise, each with the labels that they select, NAME="VALUE". A counter that comes into being with its first event has no rise: each must be there, at 0, on a node where
+    /// nothing has happened yet.
+    /// </summary>
+    private static (string Metric, string[] Labels)[] RisesOfAlerts()
+    {
+        var rises = Manifests.Of("PrometheusRule").SelectMany(one => one.Items("spec", "groups")).SelectMany(group => group.Items("rules"))
+            .SelectMany(rule => Regex.Matches(rule.Text("expr"), @"\b(?:increase|rate)\((?<metric>\w+)(?:\{(?<labels>[^}]*)\})?\["))
+            .Select(match => (match.Groups["metric"].Value, LabelsOf(match.Groups["labels"].Value))).ToArray();
+        Assert.True(rises.Length > 5 && rises.Any(rise => rise.Item2.Length == 4), "rises that the alerts look for were not found in them");
+        return rises;
+    }
+
+    private static bool IsAtZero(string metrics, string metric, string label) => metrics.Split('\n').Any(line =>
+        line.StartsWith(metric, StringComparison.Ordinal) && line[metric.Length] is ' ' or '{' && line.Contains(label, StringComparison.Ordinal) && line.EndsWith(" 0", StringComparison.Ordinal));
+
+    private static string[] LabelsOf(string selector) =>
+        [.. Regex.Matches(selector, "(?<name>\\w+)=~?\"(?<values>[^\"]*)\"").SelectMany(match => match.Groups["values"].Value.Split('|').Select(value => $"{match.Groups["name"].Value}=\"{value}\""))];
 
     [Fact(DisplayName = "Three nodes form one cluster; a volume's owner leaves in order, and another copy's node serves on")]
     public async Task Three_nodes()

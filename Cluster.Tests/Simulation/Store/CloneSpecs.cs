@@ -65,6 +65,23 @@ public sealed class CloneSpecs
         Assert.InRange(sizes[0], 1, 1024);
     }
 
+    [Fact(DisplayName = "What a scrub is to read is told with what a clone shares with its origin, and without what the origin keeps for clones of deleted snapshots")]
+    public void Scrubbed_bytes()
+    {
+        var rig = Filled(out var snapshot);
+        var clone = Make(rig, Clone, StoreRig.Volume, snapshot);
+        var origin = rig.Find(StoreRig.Volume);
+        var bytes = origin.Usage.StoredBytes;
+        Assert.True(bytes > 0);
+        Write(origin, 0, Blocks, salt: 1000);
+        Assert.Equal((bytes, 0L), (origin.Usage.SnapshotBytes, origin.Usage.ClonesBytes));
+        Assert.Equal(origin.Usage.StoredBytes + bytes, origin.Usage.ScrubBytes);
+        Mark(origin, creates: false, []);
+        Assert.Equal((bytes, bytes), (origin.Usage.SnapshotBytes, origin.Usage.ClonesBytes));
+        Assert.Equal(origin.Usage.StoredBytes, origin.Usage.ScrubBytes);
+        Assert.Equal((0L, bytes), (clone.Usage.StoredBytes, clone.Usage.ScrubBytes));
+    }
+
     [Fact(DisplayName = "A clone is refused of a snapshot that is not here, is deleted, or is not committed yet, and on too many clones of clones")]
     public void Refusals()
     {

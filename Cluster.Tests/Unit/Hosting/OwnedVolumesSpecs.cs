@@ -1,6 +1,9 @@
 using System.Globalization;
+using Cluster.Messages.Model;
+using Cluster.Messages.Wire;
 using Cluster.Node.Api;
 using Cluster.Node.Hosting.Volumes;
+using Cluster.Tests.Unit.Owner;
 
 namespace Cluster.Tests.Unit.Hosting;
 
@@ -29,9 +32,30 @@ public sealed class OwnedVolumesSpecs
     [Fact(DisplayName = "No more are named than the bound; all are counted")]
     public void Bounded()
     {
-        Tick([.. Enumerable.Range(0, 1000).Select(number => (number.ToString(CultureInfo.InvariantCulture), "recovering"))]);
+        Tick([.. Enumerable.Range(0, 1000).Select(number => (number.ToString(CultureInfo.InvariantCulture), "starting"))]);
         Assert.Equal(OwnedVolumes.NamedMax, Samples().Length);
-        Assert.Contains("myrmidon_volumes{state=\"recovering\"} 1000", _metrics.Write(), StringComparison.Ordinal);
+        Assert.Contains("myrmidon_volumes{state=\"starting\"} 1000", _metrics.Write(), StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "A volume that was deleted, or has left this node, is none of its owner's: it hides no other one that nobody owns")]
+    public void Stopped()
+    {
+        using var rig = OwnerRig.Serving(1);
+        Count();
+        Assert.Contains("myrmidon_volumes{state=\"healthy\"} 1", _metrics.Write(), StringComparison.Ordinal);
+        rig.Client(null, FrameKind.SessionClose, 0, new SessionOpenBody(rig.Session, 1).Encode(new byte[SessionOpenBody.SizeBytes]));
+        Assert.Equal(IoStatus.Ok, rig.Machine.Delete().Status);
+        rig.Journal();
+        Assert.Equal("deleted", rig.Machine.StateName);
+        Count();
+        Assert.All(_metrics.Write().Split('\n').Where(line => line.StartsWith("myrmidon_volumes{", StringComparison.Ordinal)), line => Assert.EndsWith(" 0", line, StringComparison.Ordinal));
+
+        void Count()
+        {
+            _owned.Begin();
+            _owned.Add(rig.Machine);
+            _owned.End();
+        }
     }
 
     [Fact(DisplayName = "How many volumes the cluster has is told only where placement runs")]

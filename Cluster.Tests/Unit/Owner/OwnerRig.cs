@@ -324,6 +324,8 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     public long StoredBytes => 0;
 
+    public long ScrubBytes => 0;
+
     public ScrubMark Scrub { get; set; }
 
     public SessionWindows Windows { get; } = new();

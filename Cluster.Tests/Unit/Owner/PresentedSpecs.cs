@@ -110,6 +110,27 @@ public class PresentedSpecs
         Assert.Equal(IoStatus.StaleSession, Opened(rig));
     }
 
+    [Fact(DisplayName = "R19: one whose connection breaks while it presents may be on its way back: the volume is not put back under it")]
+    public void Lost_while_it_presents()
+    {
+        // Guards OnClientLinkDown: _forgottenAtMs.
+        using var rig = Served();
+        Open(rig, _session, seen: 6);
+        rig.Machine.OnLinkDown(rig.Front);
+        rig.Tick(Limits.PresentMs);
+        Assert.Equal(IoStatus.Ok, rig.Machine.CreateSnapshot("a").Status);
+        for (var index = 0; index < 2; index++) rig.Appended(index, 6, durable: 6);
+        rig.Journal();
+        rig.Snapshots = [6];
+        var answers = new List<IoStatus>();
+        rig.Machine.RestoreSnapshot(6, (status, _) => answers.Add(status));
+        Assert.Equal([IoStatus.Busy], answers);
+        rig.Tick(OwnerRig.HoldMs);
+        rig.Machine.RestoreSnapshot(6, (status, _) => answers.Add(status));
+        Assert.Single(answers);
+        Assert.Equal(7UL, rig.Machine.Sequence);
+    }
+
     [Fact(DisplayName = "Without a loss of power nobody waits")]
     public void No_gathering()
     {

@@ -69,7 +69,7 @@ public sealed class ReasonSpecs
         rig.Machine.Start();
         rig.Journal();
         rig.Promised(0);
-        Assert.Equal(("recovering", "waiting for promises: 1 of 3 members answered, 3 needed; silent: n1, n2"), Said(rig));
+        Assert.Equal(("starting", "waiting for promises: 1 of 3 members answered, 3 needed; silent: n1, n2"), Said(rig));
         rig.Promised(2);
         Assert.Equal("waiting for promises: 2 of 3 members answered, 3 needed; silent: n1", Said(rig).Reason);
     }
