@@ -224,6 +224,10 @@ def measure(cluster, directory, database, file_system, kind, arguments):
     except Exception:
         if arguments.keep and server and server.data.exists():
             shutil.copytree(server.data, directory / "data-as-found", ignore_dangling_symlinks=True)
+            # Whether a page of zeroes was never written, as the file system has it (unwritten extents), or is what the volume gives back.
+            tables = [str(path) for path in server.data.rglob("*") if path.is_file()]
+            with open(directory / "extents-as-found", "w") as extents:
+                subprocess.run(["filefrag", "-v", *tables], stdout=extents, stderr=subprocess.STDOUT, check=False)
         raise
     finally:
         if server and server.is_running():
