@@ -73,7 +73,9 @@ public sealed class KillSpecs
                 cluster.Kill(random.Next(3));
             }
             cluster.StartAll();
-            Assert.StartsWith("Ok", cluster[0].AskUntilAvailable("put formed"));
+            // Asked again because no answer came in time, it may have been done at the first time: nobody else writes the key.
+            var put = cluster[0].AskUntilAvailable("put formed");
+            Assert.True(put.StartsWith("Ok", StringComparison.Ordinal) || put == "Conflict 1", put);
             for (var i = 0; i < 3; i++) Assert.Equal("present", cluster[i].AskUntilAvailable("get formed"));
         }
     }
