@@ -36,12 +36,10 @@ public sealed class ActorWarmUpSpecs : TestKit
         await AwaitAssertAsync(() => Assert.Throws<ActorNotFoundException>(() => Sys.ActorSelection("/user/warm-up").ResolveOne(TimeSpan.FromSeconds(3)).GetAwaiter().GetResult()));
     }
 
-    [Fact(DisplayName = "Without a leader of the journal the warm-up of a volume's actors gives up when the node stops, and leaves no actor")]
+    [Fact(DisplayName = "The warm-up of a volume's actors gives up when the node stops, and leaves no actor")]
     public async Task Stopped()
     {
-        _log.Status = _log.Status with { LeaderName = null };
-        using var stop = new CancellationTokenSource(TimeSpan.FromMilliseconds(100));
-        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => ActorWarmUp.RunAsync(Sys, stop.Token));
+        await Assert.ThrowsAnyAsync<OperationCanceledException>(() => ActorWarmUp.RunAsync(Sys, new CancellationToken(canceled: true)));
         Assert.Empty(_log.Proposals);
         await AwaitAssertAsync(() => Assert.Throws<ActorNotFoundException>(() => Sys.ActorSelection("/user/warm-up").ResolveOne(TimeSpan.FromSeconds(3)).GetAwaiter().GetResult()));
     }
