@@ -47,6 +47,10 @@ internal static class VolumeWarmUp
         journal.Journal(new AttachmentChanged(Volume, new Attachment(2, AttachmentMode.Shared, default, "")));
         journal.Journal(new VolumeDeleted(Volume));
         Until(journal, () => journal.Ended, "end", cancellation);
+        // Its buffers are the pool's, which the node counts.
+        var closed = false;
+        store.Stop(() => closed = true);
+        Until(journal, () => closed, "close its store", cancellation);
         return [.. journal.Events];
     }
 
