@@ -3,7 +3,6 @@ using System.Diagnostics;
 using System.Globalization;
 using Cluster.Node.Api;
 using Cluster.Node.Cli.Output;
-using Cluster.Node.Hosting.Options;
 using Spectre.Console;
 
 namespace Cluster.Node.Cli;
@@ -21,18 +20,7 @@ internal sealed class NodeDrainCommand(string node, TimeSpan timeout, bool forRe
 
     public static Command Build(Argument<string> name)
     {
-        var timeout = new Option<TimeSpan>("--timeout")
-        {
-            Description = "Give up after this long; what has moved by then stays moved. Default: 5m",
-            HelpName = "TIME",
-            DefaultValueFactory = _ => TimeSpan.FromMinutes(5),
-            CustomParser = parse =>
-            {
-                if (Quantities.TryDuration(parse.Tokens[0].Value, out var read) && read > TimeSpan.Zero) return read;
-                parse.AddError($"The time '{parse.Tokens[0].Value}' is not valid: write a number with ms, s, m, h or d, such as 5m.");
-                return TimeSpan.Zero;
-            },
-        };
+        var timeout = DurationOption.Of("--timeout", "Give up after this long; what has moved by then stays moved. Default: 5m", TimeSpan.FromMinutes(5), TimeSpan.FromMilliseconds(1));
         var restart = new Option<bool>("--for-restart")
         {
             Description = "Uncordon the node at the end, also when this is cancelled or fails, unless it was cordoned before: it stops now and comes back by itself. Its next start uncordons it too",

@@ -13,16 +13,16 @@ internal sealed class VolumeWaitCommand(VolumeName volume, ApiClient client, Pri
 
     public static Command Build(Argument<VolumeName> name)
     {
-        var timeout = NumberOption.Of("--timeout", "Give up after so many seconds, with exit code 1; 0 waits for ever", 0, 0, int.MaxValue, "SECONDS");
+        var timeout = DurationOption.Of("--timeout", "Give up after this long, such as 600s or 10m, with exit code 1; a bare number is in seconds. Default: 0, which waits for ever", TimeSpan.Zero, TimeSpan.Zero, seconds: true);
         var command = new VerbCommand("wait",
             "Wait until all copies of a volume are in sync, and show how far those are that are being caught up.",
-            "myrmidon volume wait db", "myrmidon volume wait db --timeout 600")
+            "myrmidon volume wait db", "myrmidon volume wait db --timeout 10m")
         {
             name, timeout,
         };
         ClientOptions.Set(command, (parsed, client, printer, cancellation) =>
             new VolumeWaitCommand(parsed.GetRequiredValue(name), client, printer, parsed.InvocationConfiguration.Error)
-                .RunAsync(TimeSpan.FromSeconds(parsed.GetValue(timeout)), cancellation));
+                .RunAsync(parsed.GetValue(timeout), cancellation));
         return command;
     }
 
@@ -33,7 +33,7 @@ internal sealed class VolumeWaitCommand(VolumeName volume, ApiClient client, Pri
         if (!answer.IsOk) return await VolumeCommands.FailAsync(client, printer, answer, volume, cancellation);
         printer.PrintOne(answer.Body, () => Describe.Lines(answer.As<VolumeResource>()));
         if (IsWhole(answer)) return ExitCode.Ok;
-        printer.Error($"Not all copies of volume {volume} are in sync after {atMost.TotalSeconds:0} s.");
+        printer.Error($"Not all copies of volume {volume} are in sync after {atMost.TotalSeconds:0.###} s.");
         return ExitCode.Failure;
     }
 

@@ -47,7 +47,7 @@ public sealed class ChaosCommandSpecs(ITestOutputHelper output)
     [InlineData(ExitCode.Usage, "The fault 'meteor' is not known: use kill,", "--faults", "kill,meteor")]
     [InlineData(ExitCode.Usage, "--clients 0 is out of range: use 1 to 64.", "--clients", "0")]
     [InlineData(ExitCode.Usage, "--rounds 0 is out of range: use 1 to 1000.", "--rounds", "0")]
-    [InlineData(ExitCode.Usage, "The duration soon is not a time", "--duration", "soon")]
+    [InlineData(ExitCode.Usage, "--duration soon is not a time: write", "--duration", "soon")]
     [InlineData(ExitCode.Usage, "The fault 'disk-full' needs nodes with networks and disks of their own: use --namespaces", "--faults", "kill,disk-full")]
     [InlineData(ExitCode.Usage, "The disk size 10MiB is not a size of at least 768MiB.", "--namespaces", "--disk-size", "10MiB")]
     [InlineData(ExitCode.NotFound, "No local cluster runs in", "--data", "/nonexistent/cluster")]

@@ -3,7 +3,6 @@ using System.Text.Json;
 using Cluster.Messages.Model;
 using Cluster.Node.Api;
 using Cluster.Node.Cli.Output;
-using Cluster.Node.Hosting.Options;
 
 namespace Cluster.Node.Cli.Bench;
 
@@ -26,8 +25,8 @@ internal static class BenchCommand
         var jobs = JobsOption();
         var depth = DepthOption();
         var block = BlockOption();
-        var time = TimeOption("--time", "Of each job, such as 10s or 1m; default: 10s", TimeDefault, TimeSpan.FromMilliseconds(1));
-        var warmUp = TimeOption("--warm-up", "Before each job, not measured; default: 2s", WarmUpDefault, TimeSpan.Zero);
+        var time = DurationOption.Of("--time", "Of each job, such as 10s or 1m; default: 10s", TimeDefault, TimeSpan.FromMilliseconds(1));
+        var warmUp = DurationOption.Of("--warm-up", "Before each job, not measured; default: 2s", WarmUpDefault, TimeSpan.Zero);
         var command = new VerbCommand("bench",
             "Measure a volume through a node's NBD port: IOPS, latencies, CPU per I/O by stage, and which stage is the bottleneck. Without --volume it makes one and deletes it at the end, also after Ctrl-C.",
             "myrmidon bench", "myrmidon bench --jobs write,fsync --time 30s -o json", "myrmidon bench --volume db --jobs read --depth 8")
@@ -119,18 +118,6 @@ internal static class BenchCommand
         {
             if (!SizeText.TryParse(parse.Tokens[0].Value, out var bytes, out var reason)) parse.AddError(reason);
             return bytes;
-        },
-    };
-
-    private static Option<TimeSpan> TimeOption(string flag, string help, TimeSpan standard, TimeSpan least) => new(flag)
-    {
-        Description = help,
-        HelpName = "TIME",
-        DefaultValueFactory = _ => standard,
-        CustomParser = parse =>
-        {
-            if (!Quantities.TryDuration(parse.Tokens[0].Value, out var time) || time < least) parse.AddError($"'{parse.Tokens[0].Value}' is not a time: write {Quantities.DurationForm}.");
-            return time;
         },
     };
 }

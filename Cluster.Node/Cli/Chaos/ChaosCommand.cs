@@ -133,19 +133,8 @@ internal static class ChaosCommand
             ExitCode.Usage);
     }
 
-    private static Option<TimeSpan> Duration() => new("--duration")
-    {
-        Description = "How long faults strike, such as 90s, 30m, 12h; default: 10m",
-        HelpName = "TIME",
-        DefaultValueFactory = _ => TimeSpan.FromMinutes(10),
-        CustomParser = parse =>
-        {
-            var text = parse.Tokens[0].Value;
-            if (Hosting.Options.Quantities.TryDuration(text, out var time) && time >= TimeSpan.FromSeconds(1)) return time;
-            parse.AddError($"The duration {text} is not a time of at least a second: write a number and a unit, such as 90s, 30m or 12h.");
-            return default;
-        },
-    };
+    private static Option<TimeSpan> Duration() =>
+        DurationOption.Of("--duration", "How long faults strike, such as 90s, 30m, 12h; default: 10m", TimeSpan.FromMinutes(10), TimeSpan.FromSeconds(1));
 
     private static Option<int> Rounds() => NumberOption.Of("--rounds",
         "Go on after the duration until every fault has struck so often, from two on each time when the cluster had recovered from the one before; default: end with the duration",

@@ -3,7 +3,6 @@ using System.Globalization;
 using System.Text.Json;
 using Cluster.Messages.Wire;
 using Cluster.Node.Cli.Output;
-using Cluster.Node.Hosting.Options;
 using Cluster.Node.Ingress;
 using Cluster.Node.Store;
 using Microsoft.Extensions.Logging.Abstractions;
@@ -34,17 +33,7 @@ internal static class StoreBenchCommand
         var size = SizeOption("--size", "What is written and overwritten", SizeDefault);
         var capacity = SizeOption("--capacity", "What the store may use; default: what the file system has. With little more than --size the cleaner has to work", 0);
         var map = SizeOption("--map-cache", "Memory for the maps, as a node's setting of that name", StoreOptions.MapCacheBytesDefault);
-        var time = new Option<TimeSpan>("--time")
-        {
-            Description = "Of each job, such as 10s or 10m",
-            HelpName = "TIME",
-            DefaultValueFactory = _ => TimeDefault,
-            CustomParser = parse =>
-            {
-                if (!Quantities.TryDuration(parse.Tokens[0].Value, out var parsed) || parsed <= TimeSpan.Zero) parse.AddError($"'{parse.Tokens[0].Value}' is not a time: write one such as 10s.");
-                return parsed;
-            },
-        };
+        var time = DurationOption.Of("--time", $"Of each job, such as 10s or 10m; default: {TimeDefault.TotalSeconds:0}s", TimeDefault, TimeSpan.FromMilliseconds(1));
         var jobs = new Option<string>("--jobs") { Description = $"Which, with commas between them, from: {string.Join(", ", Jobs.Skip(1).Select(job => job.Name))}; default: all", HelpName = "LIST" };
         jobs.Validators.Add(result =>
         {

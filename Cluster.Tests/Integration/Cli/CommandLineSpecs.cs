@@ -316,7 +316,9 @@ public sealed class CommandLineSpecs : IAsyncLifetime
     [InlineData(ExitCode.NotFound, "There is no volume \"db\".", "volume", "show", "db")]
     [InlineData(ExitCode.NotFound, "Did you mean \"node-1\"?", "node", "show", "node-12")]
     [InlineData(ExitCode.NotFound, "Did you mean \"node-1\"?", "node", "drain", "node-12")]
-    [InlineData(ExitCode.Usage, "The time 'soon' is not valid", "node", "drain", "node-1", "--timeout", "soon")]
+    [InlineData(ExitCode.Usage, "--timeout soon is not a time: write a duration such as", "node", "drain", "node-1", "--timeout", "soon")]
+    [InlineData(ExitCode.Usage, "--timeout 0s is too short: use 1ms or more.", "node", "drain", "node-1", "--timeout", "0s")]
+    [InlineData(ExitCode.Usage, "--timeout 5 minutes is not a time: write a duration such as", "volume", "wait", "db", "--timeout", "5 minutes")]
     [InlineData(ExitCode.Conflict, "3 copies need 3 nodes", "volume", "create", "db", "--size", "1GiB", "--replicas", "3")]
     public async Task Failures_are_told(int code, string sentence, params string[] args)
     {
