@@ -31,6 +31,7 @@ internal static class DiskCommands
             NodeResource[] nodes = name is null ? answer.As<NodeResource[]>() : [answer.As<NodeResource>()];
             var rows = nodes.SelectMany(each => each.Disks.Select(disk => new NodeDiskResource(each.Name, disk))).ToArray();
             printer.Print(JsonSerializer.SerializeToNode(rows, ApiClient.Json), () => rows.Select(Row), Columns);
+            foreach (var silent in nodes.Where(IsSilent)) printer.Hint(Silent(silent));
             return ExitCode.Ok;
         });
         return command;
@@ -55,7 +56,13 @@ internal static class DiskCommands
             var path = $"/v1/nodes/{Uri.EscapeDataString(name)}";
             var found = await client.GetAsync(path, cancellation);
             if (!found.IsOk) return await NodeCommands.FailAsync(client, printer, found, name, cancellation);
-            if (Find(found.As<NodeResource>(), given, out var refusal) is not { } id)
+            var resource = found.As<NodeResource>();
+            if (IsSilent(resource))
+            {
+                printer.Error(Silent(resource));
+                return ExitCode.Unreachable;
+            }
+            if (Find(resource, given, out var refusal) is not { } id)
             {
                 printer.Error(refusal);
                 return ExitCode.NotFound;
@@ -72,6 +79,11 @@ internal static class DiskCommands
         });
         return command;
     }
+
+    /// <summary>A node tells of its disks itself: of one that is away nothing is known.</summary>
+    private static bool IsSilent(NodeResource node) => node.State != "up" && node.Disks.Count == 0;
+
+    private static string Silent(NodeResource node) => $"Node {node.Name} is {node.State}: its disks are not known until it is up again.";
 
     /// <summary>Null, or the id of the one disk that is meant.</summary>
     internal static string? Find(NodeResource node, string given, out string refusal)

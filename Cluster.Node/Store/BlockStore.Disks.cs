@@ -46,7 +46,7 @@ public sealed partial class BlockStore
         foreach (var disk in _disk.Disks.Where(disk => disk is { IsHome: false, Failure: not null }))
         {
             StoreLog.DiskFailed(_logger, _disk.Description, disk.Id, disk.Path, disk.Failure!);
-            if (result.IsOk) StartsAnew?.Invoke($"Disk {disk.Id} of the store, at {disk.Path}, has failed ({disk.Failure}); the node starts anew without it.");
+            if (result.IsOk) StartsAnew?.Invoke($"Disk {disk.Id:N} of the store, at {disk.Path}, has failed ({disk.Failure}); the node starts anew without it.");
         }
         OnJobDone();
     }

@@ -82,11 +82,11 @@ public sealed partial class BlockStore
     {
         if (IsStopping) return new DrainAnswer(IoStatus.DeviceError, FailureReason is { } failure ? $"the store has failed ({failure})" : "the node stops", null);
         if (index == 0)
-            return new DrainAnswer(IoStatus.Conflict, $"disk {id} at {_disk.Disks[0].Path} is the store's home, with its superblock and checkpoint, and can't be drained: to give it up, have the node's copies made on another node", null);
+            return new DrainAnswer(IoStatus.Conflict, $"disk {id:N} at {_disk.Disks[0].Path} is the store's home, with its superblock and checkpoint, and can't be drained: to give it up, have the node's copies made on another node", null);
         if (index > 0) return null;
         return _disk.Absent.FirstOrDefault(disk => disk.Id == id) is { } absent
-            ? new DrainAnswer(IoStatus.Conflict, $"disk {id} is not in use ({absent.Problem}), and nothing can be moved from it", null)
-            : new DrainAnswer(IoStatus.Missing, $"the store has no disk {id}", null);
+            ? new DrainAnswer(IoStatus.Conflict, $"disk {id:N} is not in use ({absent.Problem}), and nothing can be moved from it", null)
+            : new DrainAnswer(IoStatus.Missing, $"the store has no disk {id:N}", null);
     }
 
     /// <param name="failed">The disk with which that did not work; negative: there is none.</param>

@@ -62,8 +62,8 @@ public static class DiskRosterFile
         if (status == IoStatus.Missing) return $"the store at {home.Description} has no disks beside its own directory";
         if (status != IoStatus.Ok) return $"the list of disks at {home.Description} can't be used: {reason}";
         if (roster!.Find(disk) is not { } entry)
-            return $"the store at {home.Description} knows no disk {disk}; it has {string.Join(", ", roster.Entries.Select(known => $"{known.Disk} ({known.Path})"))}";
-        if (entry is { Without: false, Empty: false }) return $"disk {disk} at {entry.Path} is in use, or the end of the log may be on it: start the node once without it first";
+            return $"the store at {home.Description} knows no disk {disk:N}; it has {string.Join(", ", roster.Entries.Select(known => $"{known.Disk:N} ({known.Path})"))}";
+        if (entry is { Without: false, Empty: false }) return $"disk {disk:N} at {entry.Path} is in use, or the end of the log may be on it: start the node once without it first";
         var result = Write(home, roster with { Entries = roster.Entries.Remove(entry) }, out _);
         return result.IsOk ? null : $"the list of disks at {home.Description} can't be written: {result.Detail}";
     }

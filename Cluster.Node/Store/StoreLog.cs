@@ -30,23 +30,23 @@ internal static partial class StoreLog
     [LoggerMessage(25, LogLevel.Warning, "The stop of the store at {Store} does not wait for {Jobs} reads, deletions, new segments, or writes of the cleaner, on disks that do not answer: {Paths}")]
     public static partial void StopLeaves(ILogger logger, string store, string paths, int jobs);
 
-    [LoggerMessage(24, LogLevel.Warning, "The cleaner of the store at {Store} left segment {Segment} alone: disk {Disk}, at {Path}, does not answer. It goes on there once that does")]
+    [LoggerMessage(24, LogLevel.Warning, "The cleaner of the store at {Store} left segment {Segment} alone: disk {Disk:N}, at {Path}, does not answer. It goes on there once that does")]
     public static partial void CleanerLeft(ILogger logger, string store, string segment, Guid disk, string path);
 
-    [LoggerMessage(27, LogLevel.Warning, "The store at {Store} does not wait any more for the segment that is being made on disk {Disk}, at {Path}, which does not answer. New ones are made on the other disks until it does")]
+    [LoggerMessage(27, LogLevel.Warning, "The store at {Store} does not wait any more for the segment that is being made on disk {Disk:N}, at {Path}, which does not answer. New ones are made on the other disks until it does")]
     public static partial void SpareLeft(ILogger logger, string store, Guid disk, string path);
 
-    [LoggerMessage(26, LogLevel.Warning, "The cleaner of the store at {Store} gave up what it wrote beside the log: disk {Disk}, at {Path}, does not answer. It is copied again, elsewhere")]
+    [LoggerMessage(26, LogLevel.Warning, "The cleaner of the store at {Store} gave up what it wrote beside the log: disk {Disk:N}, at {Path}, does not answer. It is copied again, elsewhere")]
     public static partial void ColdLeft(ILogger logger, string store, Guid disk, string path);
 
     [LoggerMessage(8, LogLevel.Warning, "The store at {Disk} holds {LiveMiB} MiB of data, of {CapacityMiB} MiB: {Consequence}; trim or delete data, or add disk space")]
     public static partial void SpaceLow(ILogger logger, string disk, long liveMiB, long capacityMiB, string consequence);
 
     [LoggerMessage(10, LogLevel.Error,
-        "The store at {Store} goes on without its disk {Disk}, last seen at {Path}: {Problem}. Blocks that are only there are read from other copies, and made anew here")]
+        "The store at {Store} goes on without its disk {Disk:N}, last seen at {Path}: {Problem}. Blocks that are only there are read from other copies, and made anew here")]
     public static partial void DiskAbsent(ILogger logger, string store, Guid disk, string path, string problem);
 
-    [LoggerMessage(11, LogLevel.Error, "Disk {Disk} of the store at {Store}, at {Path}, has failed: {Reason}. The next open goes on without it")]
+    [LoggerMessage(11, LogLevel.Error, "Disk {Disk:N} of the store at {Store}, at {Path}, has failed: {Reason}. The next open goes on without it")]
     public static partial void DiskFailed(ILogger logger, string store, Guid disk, string path, string reason);
 
     [LoggerMessage(12, LogLevel.Error, "The store at {Store} could not note that a disk failed: {Reason}")]
@@ -55,22 +55,22 @@ internal static partial class StoreLog
     [LoggerMessage(9, LogLevel.Information, "The store at {Disk} has ample space again: it holds {LiveMiB} MiB of data, of {CapacityMiB} MiB")]
     public static partial void SpaceAgain(ILogger logger, string disk, long liveMiB, long capacityMiB);
 
-    [LoggerMessage(13, LogLevel.Warning, "Disk {Disk} of the store at {Store}, at {Path}, is suspect: {Reason}. {Consequence}")]
+    [LoggerMessage(13, LogLevel.Warning, "Disk {Disk:N} of the store at {Store}, at {Path}, is suspect: {Reason}. {Consequence}")]
     public static partial void DiskSuspect(ILogger logger, Guid disk, string store, string path, string reason, string consequence);
 
-    [LoggerMessage(14, LogLevel.Information, "Disk {Disk} of the store at {Store}, at {Path}, was well for long: it is not suspect any more")]
+    [LoggerMessage(14, LogLevel.Information, "Disk {Disk:N} of the store at {Store}, at {Path}, was well for long: it is not suspect any more")]
     public static partial void DiskWell(ILogger logger, Guid disk, string store, string path);
 
-    [LoggerMessage(15, LogLevel.Information, "Disk {Disk} of the store at {Store}, at {Path}, is drained from now on: {Segments} segments are there")]
+    [LoggerMessage(15, LogLevel.Information, "Disk {Disk:N} of the store at {Store}, at {Path}, is drained from now on: {Segments} segments are there")]
     public static partial void DrainBegins(ILogger logger, Guid disk, string store, string path, int segments);
 
-    [LoggerMessage(16, LogLevel.Information, "Disk {Disk} of the store at {Store}, at {Path}, is not to be drained any more")]
+    [LoggerMessage(16, LogLevel.Information, "Disk {Disk:N} of the store at {Store}, at {Path}, is not to be drained any more")]
     public static partial void DrainEnds(ILogger logger, Guid disk, string store, string path);
 
-    [LoggerMessage(17, LogLevel.Information, "Nothing of the store at {Store} is on its disk {Disk}, at {Path}, any more: it can be taken away")]
+    [LoggerMessage(17, LogLevel.Information, "Nothing of the store at {Store} is on its disk {Disk:N}, at {Path}, any more: it can be taken away")]
     public static partial void DiskEmpty(ILogger logger, string store, Guid disk, string path);
 
-    [LoggerMessage(18, LogLevel.Error, "The store at {Store} could not note how its disk {Disk} is, it tries again: {Reason}")]
+    [LoggerMessage(18, LogLevel.Error, "The store at {Store} could not note how its disk {Disk:N} is, it tries again: {Reason}")]
     public static partial void MarkFailed(ILogger logger, string store, Guid disk, string reason);
 
     [LoggerMessage(19, LogLevel.Warning, "The store at {Store} could not delete a segment of a disk that is drained: {Reason}")]

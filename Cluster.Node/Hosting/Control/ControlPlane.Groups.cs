@@ -82,7 +82,7 @@ public sealed partial class ControlPlane
     {
         if (_parts is not { } parts) return;
         var groups = new SnapshotGroups(new SnapshotGroupBook(parts.Log), new OwnersOfGroup(parts), TimeProvider.System);
-        ReportSwept(parts, await groups.SweepAsync(KeepsOf(parts), CancellationToken.None));
+        ReportSwept(parts, await groups.SweepAsync(IsGone(parts), KeepsOf(parts), CancellationToken.None));
     }
 
     /// <summary>The older ones of the same volumes only; all others wait for the next sweep. What fails is told, and tried again by that: the group that was asked for is there.</summary>
@@ -103,6 +103,8 @@ public sealed partial class ControlPlane
         foreach (var group in swept)
             parts.OnSweptGroup(group.Name, group.Members.Select(member => member.FullName), group.Step.ToString().ToLowerInvariant(), group.Failure?.Reason);
     }
+
+    private static Func<VolumeId, Task<bool>> IsGone(ControlParts parts) => async volume => await parts.Folds.ReadAsync(volume, CancellationToken.None) is not { Deleted: false, Spec: not null };
 
     private static Func<VolumeId, Task<int?>> KeepsOf(ControlParts parts) => async volume =>
         await parts.Folds.ReadAsync(volume, CancellationToken.None) is { Deleted: false, Spec: { } spec } ? VolumeLabels.Read(spec.Labels).Policy?.SnapshotGroupKeep : null;

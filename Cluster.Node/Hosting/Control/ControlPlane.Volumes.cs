@@ -150,11 +150,11 @@ public sealed partial class ControlPlane
         var entry = found.Value!.Entry;
         var now = await DescribeAsync(parts, entry, cancellation);
         if (now.Owner == node) return isPinned && await StayAsync(parts, name, now, node, entry.Id, cancellation) is { } unpinned ? unpinned : now;
+        var target = await FindNodeAsync(parts, node, cancellation);
+        if (!target.IsOk) return new ControlFailure(target.Status, target.Reason);
         if (!now.Replicas.Any(replica => replica.Node == node && replica.State == "in-sync"))
             return new ControlFailure(ControlStatus.Conflict,
                 $"Volume {name} can't move to '{node}', which holds no in-sync copy; in sync are {InSyncNodes(now)}.");
-        var target = await FindNodeAsync(parts, node, cancellation);
-        if (!target.IsOk) return new ControlFailure(target.Status, target.Reason);
         if (target.Value!.Cordoned)
             return new ControlFailure(ControlStatus.Conflict,
                 $"Volume {name} can't move to '{node}', which is cordoned; `myrmidon node uncordon {node}` takes it back.");

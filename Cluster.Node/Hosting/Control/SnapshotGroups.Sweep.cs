@@ -15,6 +15,8 @@ internal enum SweepStep : byte
     Undone,
     /// <summary>It was one more than its volumes' labels want.</summary>
     Retired,
+    /// <summary>All of its volumes were deleted, and its snapshots with them: its record is gone too.</summary>
+    Emptied,
     /// <summary>Its record can't be read: nothing is done with it.</summary>
     Read,
 }
@@ -35,8 +37,9 @@ internal sealed partial class SnapshotGroups
     /// Finishes what was begun and given up on whatever node, and then deletes what labels want gone. Several may do so at one time, and beside those who make groups: every step is a compare and set,
     /// or comes to the same when it is done twice. What can't be done with one group keeps no other from its turn.
     /// </summary>
+    /// <param name="isGone">Whether a volume was deleted.</param>
     /// <param name="keepOf">What a volume's label wants kept; null: it has none.</param>
-    public async Task<IReadOnlyList<SweptGroup>> SweepAsync(Func<VolumeId, Task<int?>> keepOf, CancellationToken cancellation)
+    public async Task<IReadOnlyList<SweptGroup>> SweepAsync(Func<VolumeId, Task<bool>> isGone, Func<VolumeId, Task<int?>> keepOf, CancellationToken cancellation)
     {
         var swept = new List<SweptGroup>();
         var found = await book.ListAsync(cancellation);
@@ -48,8 +51,41 @@ internal sealed partial class SnapshotGroups
             var isMarked = record.Phase == SnapshotGroupPhase.Marked;
             if (await SweepAsync(record, isMarked ? SweepStep.Finished : SweepStep.Undone, isMarked ? FinishAsync : UndoAsync, cancellation) is { } done) swept.Add(done);
         }
+        await RemoveEmptyAsync(found.Records.Where(record => record.Phase == SnapshotGroupPhase.Ready), isGone, swept, cancellation);
         await RetireAsync((await book.ListAsync(cancellation)).Records, keepOf, swept, cancellation);
         return swept;
+    }
+
+    private async Task RemoveEmptyAsync(IEnumerable<SnapshotGroupRecord> ready, Func<VolumeId, Task<bool>> isGone, List<SweptGroup> swept, CancellationToken cancellation)
+    {
+        foreach (var record in ready)
+        {
+            try
+            {
+                if (!await AreGoneAsync(record, isGone)) continue;
+            }
+            catch (Exception e) when (IsOfOneGroup(e))
+            {
+                // Told with what its volumes want kept.
+                continue;
+            }
+            if (await SweepAsync(record, SweepStep.Emptied, RemoveAsync, cancellation) is { } done) swept.Add(done);
+        }
+    }
+
+    private static async Task<bool> AreGoneAsync(SnapshotGroupRecord record, Func<VolumeId, Task<bool>> isGone)
+    {
+        foreach (var member in record.Members)
+        {
+            if (!await isGone(member.Volume)) return false;
+        }
+        return true;
+    }
+
+    private async Task<ControlFailure?> RemoveAsync(SnapshotGroupRecord record, long version)
+    {
+        await book.RemoveAsync(record.Name, version, CancellationToken.None);
+        return null;
     }
 
     /// <summary>Of the groups of exactly the same volumes, deletes, as a whole each, those that are more than the labels of these volumes want.</summary>

@@ -27,12 +27,12 @@ public sealed class SnapshotMetrics
         _heldMs = metrics.AddCounter("myrmidon_snapshot_hold_milliseconds_total", "Milliseconds for which owners of this node held a volume's writes for a snapshot of several volumes.");
         _groupsMade = metrics.AddCounter(groups, groupsHelp, ("result", "made"));
         _groupsFailed = metrics.AddCounter(groups, groupsHelp, ("result", "failed"));
-        const string sweptHelp = "Snapshots of several volumes that this node finished, took back or deleted by itself: what had been given up half-way, and what the label snapshot-group-keep wants gone.";
+        const string sweptHelp = "Snapshots of several volumes that this node finished, took back or deleted by itself: what had been given up half-way, what the label snapshot-group-keep wants gone, and what has none of its volumes any more.";
         _swept = SweepResults.ToFrozenDictionary(result => result, result => metrics.AddCounter("myrmidon_snapshot_groups_swept_total", sweptHelp, ("result", result)));
     }
 
     /// <summary>What a sweep does to a group, or that it failed.</summary>
-    private static readonly string[] SweepResults = ["finished", "undone", "retired", SweepFailed];
+    private static readonly string[] SweepResults = ["finished", "undone", "retired", "emptied", SweepFailed];
 
     private const string SweepFailed = "failed";
 

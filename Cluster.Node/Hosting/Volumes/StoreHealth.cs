@@ -15,7 +15,7 @@ internal static class StoreHealth
         // What an operator drains is as wanted.
         var wrong = store.Disks.Where(disk => disk.State is not (DiskState.InUse or DiskState.Draining or DiskState.Drained) || (disk.State == DiskState.InUse && disk.Problem.Length > 0)).ToArray();
         return wrong.Length == 0 ? (HealthState.Healthy, "")
-            : (HealthState.Degraded, string.Join(' ', wrong.Select(disk => $"Disk {disk.Id} at {disk.Path} is {TextOf(disk.State)}: {disk.Problem}.")));
+            : (HealthState.Degraded, string.Join(' ', wrong.Select(disk => $"Disk {disk.Id:N} at {disk.Path} is {TextOf(disk.State)}: {disk.Problem}.")));
     }
 
     public static string TextOf(DiskState state) => state switch

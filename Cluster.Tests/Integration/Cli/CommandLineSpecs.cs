@@ -201,6 +201,9 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         await FailsAsync(ExitCode.Conflict, "is the store's home", "disk", "drain", "node-1", "/var/lib/store");
         await FailsAsync(ExitCode.NotFound, "Did you mean \"node-1\"?", "disk", "drain", "nod-1", "/disks/2");
         await FailsAsync(ExitCode.NotFound, "There is no node", "disk", "list", "--node", "other");
+        _control.SetNode("node-1", node => node with { State = "unreachable", Disks = [] });
+        await FailsAsync(ExitCode.Unreachable, "Node node-1 is unreachable: its disks are not known until it is up again.", "disk", "drain", "node-1", "/disks/2");
+        await OkAsync("Node node-1 is unreachable: its disks are not known until it is up again.", "disk", "list");
     }
 
     private async Task FailsAsync(int code, string sentence, params string[] args)

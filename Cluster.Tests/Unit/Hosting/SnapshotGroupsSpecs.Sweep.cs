@@ -11,6 +11,24 @@ public sealed partial class SnapshotGroupsSpecs
 {
     private static Task<int?> None(VolumeId volume) => Task.FromResult<int?>(null);
 
+    private static Task<bool> Stays(VolumeId volume) => Task.FromResult(false);
+
+    [Fact(DisplayName = "A group goes with the last of its volumes, without a word to owners that are no more; one that can't be looked at stays, and keeps no other from its turn")]
+    public async Task Emptied_with_its_volumes()
+    {
+        await _world.Groups.CreateAsync("all", Members, CancellationToken.None);
+        await _world.Groups.CreateAsync("one", Members[..1], CancellationToken.None);
+        await _world.Groups.CreateAsync("pair", Members[..2], CancellationToken.None);
+        _world.Refuses = (_, _, _) => new ControlFailure(ControlStatus.NotFound, "there is no such volume");
+        // The first two are deleted; of the third nobody knows.
+        Task<bool> IsGone(VolumeId volume) => volume.Value == 3 ? throw new InvariantException("its stream lacks events") : Task.FromResult(volume.Value <= 2);
+        var swept = await _world.Groups.SweepAsync(IsGone, None, CancellationToken.None);
+        Assert.Equal(["one Emptied True", "pair Emptied True"], swept.Select(group => $"{group.Name} {group.Step} {group.Failure is null}").Order(StringComparer.Ordinal));
+        Assert.Equal(["all"], (await _world.Book.ListAsync(CancellationToken.None)).Records.Select(group => group.Name));
+        Assert.Empty(await _world.Groups.SweepAsync(volume => Task.FromResult(volume.Value != 2), None, CancellationToken.None));
+        Assert.Equal(["all"], (await _world.Book.ListAsync(CancellationToken.None)).Records.Select(group => group.Name));
+    }
+
     [Fact(DisplayName = "A snapshot that a clone needs keeps its whole group: it is looked at before any of them goes")]
     public async Task Kept_by_a_clone()
     {
@@ -34,7 +52,7 @@ public sealed partial class SnapshotGroupsSpecs
             (world.KillAt, world.Steps) = (step, 0);
             await Assert.ThrowsAsync<KilledException>(() => world.Groups.DeleteAsync("g", CancellationToken.None));
             world.KillAt = 0;
-            var swept = await world.Groups.SweepAsync(None, CancellationToken.None);
+            var swept = await world.Groups.SweepAsync(Stays, None, CancellationToken.None);
             // Killed before the first step, nobody knows that it was to go.
             if (step == 1) Assert.Empty(swept);
             else
@@ -47,9 +65,9 @@ public sealed partial class SnapshotGroupsSpecs
         _world.Refuses = (volume, call, _) => volume.Value == 2 && call == "abort" ? new ControlFailure(ControlStatus.Conflict, "Volume db-log: a clone is being made.") : null;
         await _world.Groups.DeleteAsync("g", CancellationToken.None);
         Assert.Equal(["g 1"], _world.Names);
-        Assert.Contains("a clone is being made", Assert.Single(await _world.Groups.SweepAsync(None, CancellationToken.None)).Failure!.Reason, StringComparison.Ordinal);
+        Assert.Contains("a clone is being made", Assert.Single(await _world.Groups.SweepAsync(Stays, None, CancellationToken.None)).Failure!.Reason, StringComparison.Ordinal);
         _world.Refuses = null;
-        Assert.Null(Assert.Single(await _world.Groups.SweepAsync(None, CancellationToken.None)).Failure);
+        Assert.Null(Assert.Single(await _world.Groups.SweepAsync(Stays, None, CancellationToken.None)).Failure);
         _world.CheckNothing();
     }
 
@@ -65,11 +83,11 @@ public sealed partial class SnapshotGroupsSpecs
                 await Assert.ThrowsAsync<KilledException>(() => world.Groups.CreateAsync("g", Members, CancellationToken.None));
                 world.KillAt = 0;
                 var before = world.Steps;
-                Assert.Empty(await world.Groups.SweepAsync(None, CancellationToken.None));
+                Assert.Empty(await world.Groups.SweepAsync(Stays, None, CancellationToken.None));
                 Assert.Equal(before, world.Steps);
                 if (!isHeld) world.LoseHolds();
                 world.Time.Now += TimeSpan.FromMilliseconds(SnapshotGroups.FreshMs);
-                Assert.All(await world.Groups.SweepAsync(None, CancellationToken.None), group => Assert.Null(group.Failure));
+                Assert.All(await world.Groups.SweepAsync(Stays, None, CancellationToken.None), group => Assert.Null(group.Failure));
                 if (world.Record("g") is null)
                 {
                     gone++;
@@ -92,20 +110,20 @@ public sealed partial class SnapshotGroupsSpecs
             await _world.Groups.CreateAsync($"all-{number}", Members, CancellationToken.None);
             await _world.Groups.CreateAsync($"pair-{number}", pair, CancellationToken.None);
         }
-        Assert.Empty(await _world.Groups.SweepAsync(None, CancellationToken.None));
+        Assert.Empty(await _world.Groups.SweepAsync(Stays, None, CancellationToken.None));
         Task<int?> KeepOf(VolumeId volume) => Task.FromResult<int?>(volume.Value switch { 1 => 2, 3 => 3, _ => null });
         _world.Refuses = (volume, call, _) => volume.Value == 2 && call == "kept" && _world.Record("pair-2") is { Phase: SnapshotGroupPhase.Ready } && _world.Record("pair-1") is null
             && _world.Record("all-2") is null ? new ControlFailure(ControlStatus.Conflict, "a clone") : null;
-        var swept = await _world.Groups.SweepAsync(KeepOf, CancellationToken.None);
+        var swept = await _world.Groups.SweepAsync(Stays, KeepOf, CancellationToken.None);
         Assert.Equal(["all-1", "all-2", "pair-1", "pair-2", "pair-3"], swept.Select(group => group.Name).Order(StringComparer.Ordinal));
         Assert.All(swept, group => Assert.Equal(SweepStep.Retired, group.Step));
         var kept = swept.Where(group => group.Failure is not null).Select(group => group.Name).ToArray();
         Assert.Equal(["pair-2", "pair-3"], kept.Order(StringComparer.Ordinal));
         Assert.Equal(["all-3 3", "all-4 3", "all-5 3", "pair-2 2", "pair-3 2", "pair-4 2", "pair-5 2"], _world.Names);
         _world.Refuses = null;
-        Assert.Equal(2, (await _world.Groups.SweepAsync(KeepOf, CancellationToken.None)).Count);
+        Assert.Equal(2, (await _world.Groups.SweepAsync(Stays, KeepOf, CancellationToken.None)).Count);
         Assert.Equal(["all-3 3", "all-4 3", "all-5 3", "pair-4 2", "pair-5 2"], _world.Names);
-        Assert.Empty(await _world.Groups.SweepAsync(KeepOf, CancellationToken.None));
+        Assert.Empty(await _world.Groups.SweepAsync(Stays, KeepOf, CancellationToken.None));
     }
 
     [Fact(DisplayName = "A new group retires older ones of the same volumes only")]
@@ -135,16 +153,16 @@ public sealed partial class SnapshotGroupsSpecs
         await _world.Groups.CreateAsync("one-1", one, CancellationToken.None);
         await _world.Groups.CreateAsync("one-2", one, CancellationToken.None);
         static Task<int?> KeepOf(VolumeId volume) => volume.Value == 3 ? throw new InvariantException("its stream lacks events") : Task.FromResult<int?>(1);
-        var swept = await _world.Groups.SweepAsync(KeepOf, CancellationToken.None);
+        var swept = await _world.Groups.SweepAsync(Stays, KeepOf, CancellationToken.None);
         Assert.Equal(["all-1", "one-1"], swept.Select(group => group.Name).Order(StringComparer.Ordinal));
         Assert.Contains("its stream lacks events", swept.Single(group => group.Failure is not null).Failure!.Reason, StringComparison.Ordinal);
         Assert.Equal(["all-1 3", "all-2 3", "one-2 1"], _world.Names);
         // One that was begun and left, whose owner makes trouble, comes first by name.
         _world.Refuses = (volume, call, _) => call == "abort" && volume.Value == 2 ? throw new InvariantException("an owner gone mad") : null;
-        var failed = await _world.Groups.SweepAsync(volume => Task.FromResult<int?>(volume.Value == 3 ? 1 : null), CancellationToken.None);
+        var failed = await _world.Groups.SweepAsync(Stays, volume => Task.FromResult<int?>(volume.Value == 3 ? 1 : null), CancellationToken.None);
         Assert.Contains("an owner gone mad", Assert.Single(failed).Failure!.Reason, StringComparison.Ordinal);
         await _world.Groups.CreateAsync("one-3", one, CancellationToken.None);
-        var both = await _world.Groups.SweepAsync(_ => Task.FromResult<int?>(1), CancellationToken.None);
+        var both = await _world.Groups.SweepAsync(Stays, _ => Task.FromResult<int?>(1), CancellationToken.None);
         Assert.Equal(["all-1 False", "one-2 True"], both.Select(group => $"{group.Name} {group.Failure is null}").Order(StringComparer.Ordinal));
     }
 
@@ -156,7 +174,7 @@ public sealed partial class SnapshotGroupsSpecs
         await _world.Groups.CreateAsync("one-1", one, CancellationToken.None);
         await _world.Groups.CreateAsync("one-2", one, CancellationToken.None);
         _world.Damage("a-bad");
-        var swept = await _world.Groups.SweepAsync(_ => Task.FromResult<int?>(1), CancellationToken.None);
+        var swept = await _world.Groups.SweepAsync(Stays, _ => Task.FromResult<int?>(1), CancellationToken.None);
         Assert.Equal(["a-bad Read False", "one-1 Retired True"], swept.Select(group => $"{group.Name} {group.Step} {group.Failure is null}"));
         Assert.Contains("record version 99 is not known", swept[0].Failure!.Reason, StringComparison.Ordinal);
         Assert.Equal(["a-bad"], (await _world.Book.ListAsync(CancellationToken.None)).Unreadable.Select(group => group.Name));
