@@ -155,15 +155,18 @@ public sealed partial class BlockMap
     /// <summary>Number of the next page from this one on in which the volume may have something; MaxValue: none.</summary>
     public ulong NextPage(ulong from)
     {
-        var own = NextOf(PageNumbers(), from);
+        var own = NextOwnPage(from);
         return Base is { } below ? Math.Min(own, below.Map.NextPageAt(below.Snapshot, from)) : own;
     }
+
+    /// <summary>The same without what lies below.</summary>
+    internal ulong NextOwnPage(ulong from) => NextOf(PageNumbers(), from);
 
     /// <summary>The same for what a snapshot may see.</summary>
     public ulong NextPageAt(ulong snapshot, ulong from)
     {
         var next = NextPage(from);
-        for (var index = FirstAtOrAfter(snapshot); index < _layers.Count; index++) next = Math.Min(next, NextOf(_layers[index].PageNumbers(), from));
+        for (var index = FirstAtOrAfter(snapshot); index < _layers.Count; index++) next = Math.Min(next, _layers[index].NextPage(from));
         return next;
     }
 

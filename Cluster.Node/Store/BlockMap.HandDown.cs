@@ -12,9 +12,8 @@ public sealed partial class BlockMap
     /// <summary>Hidden, and no clone stands on them.</summary>
     private readonly List<SnapshotLayer> _leaving = [];
 
-    /// <summary>Pages of the first of them that are still to go, the next at the end.</summary>
-    private ulong[] _going = [];
-    private int _goingCount;
+    /// <summary>Pages that one slice reads back in place, about: a few hundred microseconds from the page cache, from a disk as many of its reads.</summary>
+    private const int HandDownLoadsMax = 32;
 
     /// <summary>A snapshot is gone. What little it keeps goes at once, and so does everything while the log is read again: segments that were used anew since must be named by nothing then.</summary>
     private void Leave(SnapshotLayer layer)
@@ -35,14 +34,13 @@ public sealed partial class BlockMap
         if (IsDetached && IsPinned) DropUnseen();
     }
 
-    /// <summary>Pages of at most so many blocks, and one. True: nothing is left to do.</summary>
+    /// <summary>So many blocks at most, and less if pages have to be read back for more than some. True: nothing is left to do.</summary>
     internal bool HandDown(int blocksMax)
     {
         while (_leaving.Count > 0 && blocksMax > 0 && HandDown(_leaving[0], ref blocksMax))
         {
             Remove(_leaving[0]);
             _leaving.RemoveAt(0);
-            _goingCount = 0;
             // What it was the last to see of a map that no volume has any more.
             if (IsDetached && IsPinned) DropUnseen();
         }
@@ -52,39 +50,24 @@ public sealed partial class BlockMap
     private void HandDownLast()
     {
         var layer = _leaving[^1];
-        foreach (var number in layer.PageNumbers().ToArray()) HandDown(layer, number);
+        var all = int.MaxValue;
+        HandDown(layer, ref all);
         Remove(layer);
         _leaving.RemoveAt(_leaving.Count - 1);
     }
 
     private bool HandDown(SnapshotLayer layer, ref int blocksMax)
     {
-        while (layer.PageCount > 0)
+        var index = IndexOf(layer.Sequence);
+        var older = index > 0 ? _layers[index - 1] : null;
+        var loadsUpTo = blocksMax == int.MaxValue || cache is null ? long.MaxValue : cache.LoadsInPlace + HandDownLoadsMax;
+        while (layer.PageCount > 0 && blocksMax > 0)
         {
-            if (_goingCount == 0)
-            {
-                _going = layer.PageNumbers().ToArray();
-                _goingCount = _going.Length;
-            }
-            var number = _going[--_goingCount];
-            if (layer.Page(number) is not { } page) continue;
-            blocksMax -= page.Count;
-            HandDown(layer, number);
-            if (blocksMax <= 0) break;
+            Yield();
+            if (cache is not null && cache.LoadsInPlace >= loadsUpTo) return false;
+            blocksMax -= layer.HandDown(older, blocksMax, loadsUpTo);
         }
         return layer.PageCount == 0;
-    }
-
-    private void HandDown(SnapshotLayer layer, ulong number)
-    {
-        var index = IndexOf(layer.Sequence);
-        var (older, page) = (index > 0 ? _layers[index - 1] : null, layer.Page(number)!);
-        for (var at = 0; at < page.Count; at++)
-        {
-            if (page[at].Sequence <= older?.Sequence) older.Add((number << MapPage.BlocksLog2) + page.Indexes[at], in page[at]);
-            else NoteBegun(page[at].Sequence, -BytesOf(in page[at]));
-        }
-        layer.Release(number);
     }
 
     /// <summary>It keeps nothing any more.</summary>

@@ -24,17 +24,27 @@ public sealed partial class BlockMap
                 if (map._pages.TryGetValue(number, out var page) && !page.IsResident) absent.Add(page);
             }
         }
+        for (var below = Base; below is not null; below = below.Map.Base)
+        {
+            var (map, snapshot) = below;
+            for (var index = map.FirstAtOrAfter(snapshot); index < map._layers.Count; index++) map._layers[index].FindAbsent(range, absent);
+        }
     }
 
-    /// <summary>The map's own page of the block, if it is not in memory.</summary>
-    internal MapPage? AbsentPage(ulong block) => _pages.TryGetValue(block >> MapPage.BlocksLog2, out var page) && !page.IsResident ? page : null;
-
-    /// <summary>The same; if it is in memory, it is spared while others are read.</summary>
-    internal MapPage? AbsentPageWanted(ulong block)
+    /// <summary>Adds the map's own pages that may have a version of the block, the volume's or a snapshot's, and are not in memory; those that are there are spared while others are read.</summary>
+    internal void FindAbsentOf(ulong block, List<MapPage> absent)
     {
-        if (!_pages.TryGetValue(block >> MapPage.BlocksLog2, out var page)) return null;
+        if (_pages.TryGetValue(block >> MapPage.BlocksLog2, out var page)) Want(page, absent);
+        foreach (var layer in _layers)
+        {
+            if (layer.Holder(block) is { } holder) Want(holder, absent);
+        }
+    }
+
+    private static void Want(MapPage page, List<MapPage> absent)
+    {
         page.IsUsed = true;
-        return page.IsResident ? null : page;
+        if (!page.IsResident && !absent.Contains(page)) absent.Add(page);
     }
 
     /// <summary>The blocks are about to be written or trimmed: what is not in memory of the pages at both ends of the range is asked for, so that it is there when the change is committed.</summary>
@@ -47,7 +57,9 @@ public sealed partial class BlockMap
     }
 
     /// <summary>Reads in place what is absent of the range. What is lost with that makes the map damaged, before anybody relies on it.</summary>
-    internal void ReachAll(BlockRange range)
+    /// <param name="range">Of a record's size.</param>
+    /// <param name="withSnapshots">What the volume's own snapshots keep, too.</param>
+    internal void ReachAll(BlockRange range, bool withSnapshots)
     {
         if (cache is not { HasEvicted: true } || range.Count == 0) return;
         for (var number = range.First >> MapPage.BlocksLog2; number <= (range.End - 1) >> MapPage.BlocksLog2; number++)
@@ -56,6 +68,15 @@ public sealed partial class BlockMap
             {
                 if (map._pages.TryGetValue(number, out var page)) map.Reached(page);
             }
+        }
+        if (withSnapshots)
+        {
+            foreach (var layer in _layers) layer.ReachAll(range);
+        }
+        for (var below = Base; below is not null; below = below.Map.Base)
+        {
+            var (map, snapshot) = below;
+            for (var index = map.FirstAtOrAfter(snapshot); index < map._layers.Count; index++) map._layers[index].ReachAll(range);
         }
     }
 
@@ -72,14 +93,14 @@ public sealed partial class BlockMap
     /// <summary>Between two pages of a long look, which holds neither.</summary>
     internal void Yield() => cache?.Yield();
 
-    private MapPage Reached(MapPage page)
+    internal MapPage Reached(MapPage page)
     {
         page.IsUsed = true;
         if (!page.IsResident) cache!.Load(page);
         return page;
     }
 
-    private void BeginChange(MapPage page)
+    internal void BeginChange(MapPage page)
     {
         if (cache is not null)
         {
@@ -106,7 +127,7 @@ public sealed partial class BlockMap
         return true;
     }
 
-    private void ReleasePage(MapPage page)
+    internal void ReleasePage(MapPage page)
     {
         if (!page.IsResident)
         {

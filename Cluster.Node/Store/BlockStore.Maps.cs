@@ -35,10 +35,9 @@ public sealed partial class BlockStore
     /// is left of the map. Its volume, and the clones that stand on it, answer nothing more from this moment on; the replicas hear of it in an event of their own, as this is in the midst of an
     /// operation on the map.
     /// </summary>
-    internal void OnPageLost(BlockMap map, ulong number, string reason)
+    internal void OnPageLost(MapPage page, string reason)
     {
-        var blocks = new BlockRange(number << MapPage.BlocksLog2, MapPage.Blocks);
-        var what = $"page {number} of the map of volume {map.Volume}, blocks {blocks.First} to {blocks.End - 1}, can't be read back ({reason})";
+        var (map, what) = (page.Map!, $"{page.What} can't be read back ({reason})");
         map.IsDamaged = true;
         foreach (var volume in _volumes.Values)
         {

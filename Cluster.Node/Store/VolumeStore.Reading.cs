@@ -60,7 +60,7 @@ public sealed partial class VolumeStore
 
     private void ReadMapped(BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known)
     {
-        Map.ReachAll(range);
+        Map.ReachAll(range, withSnapshots: false);
         if (Damage is not null)
         {
             completion.OnRead(token, IoStatus.BadChecksum, null);

@@ -32,7 +32,7 @@ public sealed partial class VolumeStore
     /// <summary>False: pages of the range can't be read back, and what is left of the map says nothing about it.</summary>
     private bool ReachForAnswer(BlockRange range)
     {
-        Map.ReachAll(range);
+        Map.ReachAll(range, withSnapshots: true);
         return Damage is null;
     }
 
@@ -62,8 +62,9 @@ public sealed partial class VolumeStore
         var next = NextOfVolume(from, end);
         // Of a map that has lost pages: there may be something at once.
         if (Damage is not null) return from;
-        foreach (var layer in Map.Layers) next = layer.NextData(from, next, PagesLookedAtMax);
-        return next;
+        var loadsUpTo = _store.Maps.LoadsInPlace + PagesReadMax;
+        foreach (var layer in Map.Layers) next = layer.NextData(from, next, PagesLookedAtMax, loadsUpTo);
+        return Damage is null ? next : from;
     }
 
     private ulong NextOfVolume(ulong from, ulong end)
@@ -95,7 +96,7 @@ public sealed partial class VolumeStore
             : _store.WriteStaged();
         if (status == IoStatus.Ok)
         {
-            Map.ReachAll(range);
+            Map.ReachAll(range, withSnapshots: true);
             if (Damage is not null) status = IoStatus.BadChecksum;
         }
         if (status != IoStatus.Ok) completion.OnReadEach(token, status, 0, null);
@@ -109,7 +110,7 @@ public sealed partial class VolumeStore
     /// </summary>
     public (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header)
     {
-        if (Refusal() is null) Map.ReachAll(header.Range);
+        if (Refusal() is null) Map.ReachAll(header.Range, withSnapshots: true);
         if (Refusal() is { } refusal) return (refusal, 0);
         Invariant.That((header.Flags & RecordFlags.Resync) != 0 && header.Sequence > 0, "a repair carries a resync record with its sequence");
         var status = Check(record, in header);

@@ -90,6 +90,7 @@ public sealed partial class StoreModelRun
             {
                 run.Live(random, isLong ? StepsOfALongLife : StepsOfALife);
                 did = did.And(run.Rig);
+                if (!losesPages) Assert.Equal(0, did.Maps.LostPages);
                 run.End(random);
             }
             run.CompareCopies();
