@@ -16,28 +16,43 @@ public sealed partial class BlockMap
     private const int HandDownLoadsMax = 32;
 
     /// <summary>A snapshot is gone. What little it keeps goes at once, and so does everything while the log is read again: segments that were used anew since must be named by nothing then.</summary>
-    private void Leave(SnapshotLayer layer)
+    /// <param name="layer">The snapshot's.</param>
+    /// <param name="loadsUpTo">Once so many pages were read back in all, none goes at once any more.</param>
+    private void Leave(SnapshotLayer layer, long loadsUpTo)
     {
         if (layer.IsLeaving) return;
-        if (_leaving.Count == LeavingMax) HandDown(int.MaxValue);
+        if (_leaving.Count == LeavingMax) HandDownLeaving();
         (layer.IsLeaving, layer.IsHidden) = (true, true);
         _leaving.Add(layer);
-        if (cache is null || cache.IsOpening || layer.Blocks <= cache.HandDownBlocks) HandDownLast();
+        if (cache is null || cache.IsOpening || (IsLittle(layer) && cache.LoadsInPlace < loadsUpTo)) HandDownLast();
         else cache.NoteLeaving(this);
     }
+
+    /// <summary>For each version a page may have to be read back, to which it goes.</summary>
+    private bool IsLittle(SnapshotLayer layer) => layer.Blocks <= (cache!.HasEvicted ? Math.Min(HandDownLoadsMax, cache.HandDownBlocks) : cache.HandDownBlocks);
+
+    private long LoadsOfASlice => (cache?.LoadsInPlace ?? 0) + HandDownLoadsMax;
 
     /// <summary>An open has read all there is: those that were leaving when the store stopped are gone with it.</summary>
     internal void HandDownAll()
     {
-        foreach (var layer in _layers.Where(layer => layer.IsHidden && !_pins.ContainsKey(layer.Sequence)).ToArray()) Leave(layer);
+        foreach (var layer in _layers.Where(layer => layer.IsHidden && !_pins.ContainsKey(layer.Sequence)).ToArray()) Leave(layer, long.MaxValue);
         // As the last slice does it: what is dropped may lie in segments that have been used anew since.
         if (IsDetached && IsPinned) DropUnseen();
     }
 
     /// <summary>So many blocks at most, and less if pages have to be read back for more than some. True: nothing is left to do.</summary>
-    internal bool HandDown(int blocksMax)
+    internal bool HandDown(int blocksMax) => HandDown(blocksMax, LoadsOfASlice);
+
+    /// <summary>All of it, in this call.</summary>
+    private void HandDownLeaving()
     {
-        while (_leaving.Count > 0 && blocksMax > 0 && HandDown(_leaving[0], ref blocksMax))
+        while (!HandDown(int.MaxValue, long.MaxValue)) continue;
+    }
+
+    private bool HandDown(int blocksMax, long loadsUpTo)
+    {
+        while (_leaving.Count > 0 && blocksMax > 0 && HandDown(_leaving[0], ref blocksMax, loadsUpTo))
         {
             Remove(_leaving[0]);
             _leaving.RemoveAt(0);
@@ -50,17 +65,15 @@ public sealed partial class BlockMap
     private void HandDownLast()
     {
         var layer = _leaving[^1];
-        var all = int.MaxValue;
-        HandDown(layer, ref all);
+        for (var all = int.MaxValue; !HandDown(layer, ref all, long.MaxValue);) all = int.MaxValue;
         Remove(layer);
         _leaving.RemoveAt(_leaving.Count - 1);
     }
 
-    private bool HandDown(SnapshotLayer layer, ref int blocksMax)
+    private bool HandDown(SnapshotLayer layer, ref int blocksMax, long loadsUpTo)
     {
         var index = IndexOf(layer.Sequence);
         var older = index > 0 ? _layers[index - 1] : null;
-        var loadsUpTo = blocksMax == int.MaxValue || cache is null ? long.MaxValue : cache.LoadsInPlace + HandDownLoadsMax;
         while (layer.PageCount > 0 && blocksMax > 0)
         {
             Yield();

@@ -47,19 +47,40 @@ public sealed partial class BlockMap
         if (!page.IsResident && !absent.Contains(page)) absent.Add(page);
     }
 
-    /// <summary>The blocks are about to be written or trimmed: what is not in memory of the pages at both ends of the range is asked for, so that it is there when the change is committed.</summary>
+    /// <summary>
+    /// The blocks are about to be written or trimmed: what is not in memory of the pages at both ends of the range is asked for, so that it is there when the change is committed, and so are those
+    /// where the newest snapshot would keep what was there.
+    /// </summary>
     internal void Advise(BlockRange range)
     {
         if (cache is not { HasEvicted: true } || range.Count == 0) return;
         var (first, last) = (range.First >> MapPage.BlocksLog2, (range.End - 1) >> MapPage.BlocksLog2);
         if (_pages.TryGetValue(first, out var page) && !page.IsResident) cache.Advise(page);
         if (last != first && _pages.TryGetValue(last, out page) && !page.IsResident) cache.Advise(page);
+        if (_layers.Count > 0) _layers[^1].Advise(range);
+        if (Base is null) return;
+        AdviseBase(range.First);
+        if (range.Count > 1) AdviseBase(range.End - 1);
+    }
+
+    /// <summary>A clone's block that it has not written itself yet: what the base has of it is counted when it is.</summary>
+    private void AdviseBase(ulong block)
+    {
+        if (_pages.TryGetValue(block >> MapPage.BlocksLog2, out var own) && own.IsResident && own.Entries[block & (MapPage.Blocks - 1)].IsMapped) return;
+        for (var below = Base; below is not null; below = below.Map.Base)
+        {
+            var (map, snapshot) = below;
+            if (map._pages.TryGetValue(block >> MapPage.BlocksLog2, out var page) && !page.IsResident) cache!.Advise(page);
+            for (var index = map.FirstAtOrAfter(snapshot); index < map._layers.Count; index++)
+            {
+                if (map._layers[index].Holder(block) is { IsResident: false } holder) cache!.Advise(holder);
+            }
+        }
     }
 
     /// <summary>Reads in place what is absent of the range. What is lost with that makes the map damaged, before anybody relies on it.</summary>
     /// <param name="range">Of a record's size.</param>
-    /// <param name="withSnapshots">What the volume's own snapshots keep, too.</param>
-    internal void ReachAll(BlockRange range, bool withSnapshots)
+    internal void ReachAll(BlockRange range)
     {
         if (cache is not { HasEvicted: true } || range.Count == 0) return;
         for (var number = range.First >> MapPage.BlocksLog2; number <= (range.End - 1) >> MapPage.BlocksLog2; number++)
@@ -69,14 +90,29 @@ public sealed partial class BlockMap
                 if (map._pages.TryGetValue(number, out var page)) map.Reached(page);
             }
         }
-        if (withSnapshots)
-        {
-            foreach (var layer in _layers) layer.ReachAll(range);
-        }
         for (var below = Base; below is not null; below = below.Map.Base)
         {
             var (map, snapshot) = below;
             for (var index = map.FirstAtOrAfter(snapshot); index < map._layers.Count; index++) map._layers[index].ReachAll(range);
+        }
+    }
+
+    /// <summary>The same of what all snapshots of the volume's own keep.</summary>
+    internal void ReachLayers(BlockRange range)
+    {
+        if (cache is not { HasEvicted: true }) return;
+        foreach (var layer in _layers) layer.ReachAll(range);
+    }
+
+    /// <summary>The same of all that <see cref="TryGetKept(ulong, ulong, out MapEntry, out BlockMap)"/> looks at.</summary>
+    internal void ReachKept(BlockRange range, ulong snapshot)
+    {
+        if (cache is not { HasEvicted: true }) return;
+        // Which snapshot keeps what a clone has of its base, all of them tell.
+        if (Base is not null) ReachLayers(range);
+        else if (IndexOf(snapshot) is >= 0 and var index)
+        {
+            for (var at = index; at < _layers.Count && (at == index || _layers[at].IsHidden); at++) _layers[at].ReachAll(range);
         }
     }
 

@@ -79,15 +79,15 @@ public sealed partial class BlockMap
     {
         var wanted = kept.ToHashSet();
         // One that comes back is made anew: what it kept is not whole any more.
-        if (_leaving.Exists(layer => wanted.Contains(layer.Sequence))) HandDown(int.MaxValue);
-        var layers = _layers.ToArray();
+        if (_leaving.Exists(layer => wanted.Contains(layer.Sequence))) HandDownLeaving();
+        var (layers, loadsUpTo) = (_layers.ToArray(), LoadsOfASlice);
         for (var index = layers.Length - 1; index >= 0; index--)
         {
             var layer = layers[index];
             if (layer.IsLeaving) continue;
             layer.IsHidden = !wanted.Contains(layer.Sequence);
             // What clones stand on stays, and the volume knows no more of it.
-            if (layer.IsHidden && !_pins.ContainsKey(layer.Sequence)) Leave(layer);
+            if (layer.IsHidden && !_pins.ContainsKey(layer.Sequence)) Leave(layer, loadsUpTo);
         }
     }
 

@@ -84,10 +84,11 @@ internal sealed class PagedRead(BlockStore store) : IPagesLoaded
     private ulong _token;
     private ulong[] _known = [];
     private int _knownCount;
+    private int _jobsMax;
 
-    public PagedRead Prepare(VolumeStore volume, long position, BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known)
+    public PagedRead Prepare(VolumeStore volume, long position, BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known, int jobsMax)
     {
-        (_volume, _map, _position, _range, _completion, _token, _knownCount) = (volume, volume.Map, position, range, completion, token, known.Length);
+        (_volume, _map, _position, _range, _completion, _token, _knownCount, _jobsMax) = (volume, volume.Map, position, range, completion, token, known.Length, jobsMax);
         if (known.Length > _known.Length) _known = new ulong[Limits.RecordBlocksMax];
         known.CopyTo(_known);
         return this;
@@ -97,7 +98,7 @@ internal sealed class PagedRead(BlockStore store) : IPagesLoaded
     {
         var (volume, map, completion) = (_volume!, _map!, _completion!);
         (_volume, _map, _completion) = (null, null, null);
-        volume.ReadLoaded(map, _position, _range, completion, _token, _known.AsSpan(0, _knownCount));
+        volume.ReadLoaded(map, _position, _range, completion, _token, _known.AsSpan(0, _knownCount), _jobsMax);
         store.Return(this);
     }
 }

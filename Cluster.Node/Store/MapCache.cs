@@ -70,9 +70,9 @@ public sealed partial class MapCache : IDisposable
     private long _noWriteBeforeMs;
     private long _noGrowthBeforeMs;
 
-    internal MapCache(BlockStore store, SegmentTable segments, DiskPool disk, long budgetBytes, int handDownBlocks)
+    internal MapCache(BlockStore store, SegmentTable segments, DiskPool disk, long budgetBytes, int handDownBlocks, int layerPageVersions)
     {
-        HandDownBlocks = handDownBlocks;
+        (HandDownBlocks, LayerPageVersions) = (handDownBlocks, layerPageVersions);
         (_store, _segments, _file) = (store, segments, new MapPageFile(disk));
         _budgetPages = (int)Math.Clamp(budgetBytes / PageBytes, 0, int.MaxValue / HardLimitTimes);
         (_evict, _release) = (new EvictJob(this), new ReleaseJob(this));
@@ -144,7 +144,10 @@ public sealed partial class MapCache : IDisposable
         return true;
     }
 
-    internal void Advise(MapPage page) => _file.Advise(page.Slot);
+    internal void Advise(MapPage page)
+    {
+        if (!IsClosed) _file.Advise(page.Slot);
+    }
 
     /// <summary>Its entries may be written from here on: what is in the page file, or on its way there, is not the page any more.</summary>
     internal void BeginChange(MapPage page)
@@ -238,6 +241,9 @@ public sealed partial class MapCache : IDisposable
 
     /// <summary>Blocks of a deleted snapshot that one turn hands down.</summary>
     internal int HandDownBlocks { get; }
+
+    /// <summary>Versions that a page of what a snapshot keeps takes.</summary>
+    internal int LayerPageVersions { get; }
 
     internal int HandDownSlices { get; private set; }
 

@@ -6,9 +6,13 @@ namespace Cluster.Node.Store;
 /// <summary>The pages of a layer: found by block, split when they are full, put together when they are nearly empty.</summary>
 public sealed partial class SnapshotLayer
 {
+    /// <summary>So many versions fill a page.</summary>
+    private readonly int _full = cache?.LayerPageVersions ?? MapPage.Blocks;
+
     /// <summary>A page that has no more than this is put together with its neighbour, if both have no more than <see cref="JoinedMax"/>.</summary>
-    private const int JoinBelow = MapPage.Blocks / 8;
-    private const int JoinedMax = MapPage.Blocks * 3 / 4;
+    private int JoinBelow => Math.Max(_full / 8, 1);
+
+    private int JoinedMax => _full * 3 / 4;
 
     /// <summary>A page that had to be read is likely to be followed by the next ones: the one so far ahead is asked for.</summary>
     private const int PagesAhead = 4;
@@ -26,9 +30,22 @@ public sealed partial class SnapshotLayer
     internal LayerPage Reach(int index)
     {
         var page = _pages[index];
-        if (!page.IsResident && index + PagesAhead < _pages.Count && _pages[index + PagesAhead] is { IsResident: false } ahead) cache!.Advise(ahead);
+        if (!page.IsResident) AdviseAt(index + PagesAhead);
         map.Reached(page);
         return page;
+    }
+
+    /// <summary>Versions of these blocks may come: the pages at both ends of the range that would take them are asked for, where they surely have none yet.</summary>
+    internal void Advise(BlockRange range)
+    {
+        var (first, last) = (Math.Max(IndexOf(range.First), 0), Math.Max(IndexOf(range.End - 1), 0));
+        if (_pages.Count > 0 && !_pages[first].MayHave(range.First)) AdviseAt(first);
+        if (last != first && !_pages[last].MayHave(range.End - 1)) AdviseAt(last);
+    }
+
+    private void AdviseAt(int index)
+    {
+        if (index >= 0 && index < _pages.Count && _pages[index] is { IsResident: false } page) cache!.Advise(page);
     }
 
     /// <summary>The first page that may have something of this block or a later one.</summary>
@@ -94,28 +111,31 @@ public sealed partial class SnapshotLayer
             index++;
             if (index == _pages.Count || _pages[index].Stretch != stretch) Open(index, block);
         }
+        else if (_pages[index].Mapped == _full && block > _pages[index].Last) index = RoomBehind(index, block);
         var page = Writable(index);
         var at = page.Find(block);
         Invariant.That(at < 0, "a snapshot was given two versions of a block");
         at = ~at;
-        if (page.Mapped == MapPage.Blocks) page = MakeRoom(ref index, ref at, page, block);
+        if (page.Mapped == _full) page = MakeRoom(ref index, ref at, page, block);
         var frames = page.Frames;
         page.Insert(at, block, in entry);
         Frames += page.Frames - frames;
         _firsts[index] = page.First;
     }
 
-    /// <summary>Splits a full page. Where blocks come in order, up or down, what is full stays so: they go to the next page, if that is not well filled, or to a new one.</summary>
+    /// <summary>Where blocks come in order what is full stays so, and is not even read: they go to the next page, if that is not well filled, or to a new one. Answers which.</summary>
+    private int RoomBehind(int index, ulong block)
+    {
+        var stretch = _pages[index++].Stretch;
+        if (index == _pages.Count || _pages[index].Stretch != stretch || _pages[index].Mapped >= JoinedMax) Open(index, block);
+        return index;
+    }
+
+    /// <summary>Splits a full page; where blocks come in order, downwards, what is full stays so.</summary>
     private LayerPage MakeRoom(ref int index, ref int at, LayerPage page, ulong block)
     {
-        if (at is 0 or MapPage.Blocks)
-        {
-            if (at > 0) index++;
-            var fits = at > 0 && index < _pages.Count && _pages[index].Stretch == page.Stretch && _pages[index].Mapped < JoinedMax;
-            at = 0;
-            return fits ? Writable(index) : Open(index, block);
-        }
-        const int half = MapPage.Blocks / 2;
+        if (at == 0) return Open(index, block);
+        var half = _full / 2;
         var frames = page.Frames;
         var upper = Open(index + 1, page.BlockAt(half));
         page.SplitTo(upper, half);

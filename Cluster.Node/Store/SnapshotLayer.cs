@@ -82,7 +82,8 @@ public sealed partial class SnapshotLayer(BlockMap map, ulong sequence, SegmentT
         for (var index = Math.Max(IndexOf(from), 0); index < _pages.Count && _firsts[index] < end; index++)
         {
             var known = _pages[index];
-            if (known.Last < from || known.StoredBytes == 0 || !MayHaveAny(known, from, end)) continue;
+            // What only names bytes of a clone's base counts none.
+            if (known.Last < from || (known.StoredBytes == 0 && map.Base is null) || !MayHaveAny(known, from, end)) continue;
             var first = Math.Max(known.First, from);
             if (pagesMax-- == 0 || (cache is not null && cache.LoadsInPlace >= loadsUpTo)) return first;
             var page = Reach(index);
@@ -144,6 +145,7 @@ public sealed partial class SnapshotLayer(BlockMap map, ulong sequence, SegmentT
     public int HandDown(SnapshotLayer? older, int blocksMax, long loadsUpTo)
     {
         var index = _pages.Count - 1;
+        if (!_pages[index].IsResident) AdviseAt(index - PagesAhead);
         var page = Reach(index);
         var left = page.Mapped;
         for (var done = 0; left > 0 && done < blocksMax; done++)

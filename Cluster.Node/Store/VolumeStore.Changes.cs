@@ -27,11 +27,13 @@ public sealed partial class VolumeStore
         ref int bytes)
     {
         var isBaseAsked = IsBaseAsked(since);
-        var loads = _store.Maps.LoadsInPlace;
+        var (loads, isFirst) = (_store.Maps.LoadsInPlace, true);
         for (var number = NextChanged(from >> MapPage.BlocksLog2, isBaseAsked); number != ulong.MaxValue; number = NextChanged(number + 1, isBaseAsked))
         {
             if (!isBaseAsked && Map.Peek(number).SequenceMax <= since) continue;
-            if (_store.Maps.LoadsInPlace - loads >= PagesReadMax) return (IoStatus.Ok, new ChangeCursor(StageBlocks, number << MapPage.BlocksLog2));
+            // One in any case: just to find it may have read a page of each snapshot of the base.
+            if (!isFirst && _store.Maps.LoadsInPlace - loads >= PagesReadMax) return (IoStatus.Ok, new ChangeCursor(StageBlocks, number << MapPage.BlocksLog2));
+            isFirst = false;
             Map.Yield();
             var page = isBaseAsked ? Map.View(number) : Map.Page(number);
             if (page.SequenceMax <= since) continue;
@@ -175,11 +177,12 @@ public sealed partial class VolumeStore
     private (IoStatus Status, ChangeCursor? Next) ReadBase(ulong since, ulong upTo, ulong from, int bytesMax, List<IoBuffer> records, int bytes)
     {
         var (below, snapshot) = Map.Base!;
-        var loads = _store.Maps.LoadsInPlace;
+        var (loads, isFirst) = (_store.Maps.LoadsInPlace, true);
         for (var number = below.NextPageAt(snapshot, from >> MapPage.BlocksLog2); number != ulong.MaxValue; number = below.NextPageAt(snapshot, number + 1))
         {
             var pageFirst = number << MapPage.BlocksLog2;
-            if (_store.Maps.LoadsInPlace - loads >= PagesReadMax) return (IoStatus.Ok, new ChangeCursor(StageSnapshots, pageFirst, snapshot));
+            if (!isFirst && _store.Maps.LoadsInPlace - loads >= PagesReadMax) return (IoStatus.Ok, new ChangeCursor(StageSnapshots, pageFirst, snapshot));
+            isFirst = false;
             Map.Yield();
             for (var block = Math.Max(from, pageFirst); block < pageFirst + MapPage.Blocks; block++)
             {

@@ -32,7 +32,9 @@ public sealed partial class VolumeStore
         Invariant.That(range.Count <= Limits.RecordBlocksMax, "a digest of too many blocks was asked for");
         Span<ulong> words = stackalloc ulong[3 * Limits.RecordBlocksMax];
         var count = 0;
-        if (!ReachForAnswer(range)) return UnknownDigest;
+        Map.ReachAll(range);
+        Map.ReachLayers(range);
+        if (Damage is not null) return UnknownDigest;
         for (var block = range.First; block < range.End; block++)
         {
             if (!Map.FindAt(snapshot, block, out var entry, out _) || entry.LengthBytes == 0) continue;
@@ -116,7 +118,11 @@ public sealed partial class VolumeStore
     private ulong NextOfAll(ulong from, bool withBase)
     {
         var next = withBase ? Map.NextPage(from) : Map.NextOwnPage(from);
-        foreach (var layer in Map.Layers) next = Math.Min(next, layer.NextPage(from));
+        foreach (var layer in Map.Layers)
+        {
+            Map.Yield();
+            next = Math.Min(next, layer.NextPage(from));
+        }
         return next;
     }
 

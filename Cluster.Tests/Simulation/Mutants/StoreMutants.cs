@@ -43,7 +43,7 @@ internal static partial class StoreMutants
         Alone("a deleted snapshot takes along what an older one sees", "R19, reclaim", "SnapshotLayer.cs",
             "if (entry.Sequence <= older?.Sequence) older.Add(", "if (false) older.Add("),
         Alone("a snapshot that clones stand on goes when it is deleted", "clones", "BlockMap.Snapshots.cs",
-            "if (layer.IsHidden && !_pins.ContainsKey(layer.Sequence)) Leave(layer);", "if (layer.IsHidden) Leave(layer);"),
+            "if (layer.IsHidden && !_pins.ContainsKey(layer.Sequence)) Leave(layer, loadsUpTo);", "if (layer.IsHidden) Leave(layer, loadsUpTo);"),
         Alone("what clones stand on goes with its volume", "clones", "BlockMap.Base.cs",
             "        if (!IsPinned)\n        {\n            ReleaseAll();", "        if (_pages.Count > 0)\n        {\n            ReleaseAll();"),
         Alone("the base of a clone shows through its trims", "clones, R20", "BlockMap.cs",

@@ -121,7 +121,8 @@ public sealed class LayerPageSpecs
     [Fact(DisplayName = "A clone's read waits for pages of its origin's snapshots on a disk thread; pages that do not have the block are not read for it")]
     public void Clone_reads_by_thread()
     {
-        var (rig, _, clone) = Cloned(out var layers);
+        const int layers = 10;
+        var (rig, _, clone) = Cloned(layers);
         rig.Disk.UncachedOneIn = 1;
         var (before, inPlace) = (rig.Store.Maps.Facts, rig.Store.Maps.LoadsInPlace);
         for (var page = 0UL; page < 40; page += 3) Assert.Equal(StoreRig.Bytes(page), rig.Read(clone, page * PageBlocks).Blocks[0].Bytes);
@@ -145,7 +146,7 @@ public sealed class LayerPageSpecs
     [InlineData("checkpoint")]
     public void Lost(string how)
     {
-        var (rig, volume, clone) = Cloned(out _);
+        var (rig, volume, clone) = Cloned();
         rig.Sync(volume);
         var map = ((VolumeStore)volume).Map;
         var oldest = map.Layers[0];
@@ -201,6 +202,152 @@ public sealed class LayerPageSpecs
         for (var page = 0UL; page < 40; page++) Assert.Equal(StoreRig.Bytes(page), rig.Read(rig.Find(Clone), page * PageBlocks).Blocks[0].Bytes);
     }
 
+    [Fact(DisplayName = "Snapshots that come back while they leave are made anew, however many of their pages have to be read for that to be over")]
+    public void Come_back()
+    {
+        var (rig, volume, snapshots) = Kept();
+        Mark(volume, new SnapshotMarker(false, 0, []));
+        rig.Loop.Advance(10);
+        Assert.True(rig.Store.Maps.IsHandingDown);
+        var map = ((VolumeStore)volume).Map;
+        Assert.All(map.Layers, layer => Assert.True(layer.IsLeaving && layer.PageCount > 50));
+        Assert.Equal(IoStatus.Ok, volume.SetSnapshots(snapshots));
+        Assert.All(map.Layers, layer => Assert.Equal((false, false, 0), (layer.IsLeaving, layer.IsHidden, layer.Blocks)));
+        Assert.Equal(snapshots, map.Layers.Select(layer => layer.Sequence));
+        rig.Loop.Advance(1000);
+        Assert.Equal(snapshots, volume.Snapshots);
+    }
+
+    [Fact(DisplayName = "A snapshot with few versions that go to many pages of the next older one leaves in slices, each of which reads no more than some of these")]
+    public void Few_to_many()
+    {
+        var (rig, volume, snapshots) = Kept(slice: 5000);
+        var newest = Mark(volume, new SnapshotMarker(true, 0, [.. snapshots]));
+        // Not overwritten so far: all three see them.
+        for (var record = 1UL; record < 2 * KeptRecords; record += 2) Write(rig, volume, record * Limits.RecordBlocksMax, record);
+        rig.Loop.Settle();
+        var map = ((VolumeStore)volume).Map;
+        Assert.Equal(KeptRecords, map.Layer(newest)!.Blocks);
+        var (before, slices) = (rig.Store.Maps.LoadsInPlace, 0);
+        Mark(volume, new SnapshotMarker(false, 0, [.. snapshots]));
+        do
+        {
+            Assert.InRange(rig.Store.Maps.LoadsInPlace - before, 0, 40);
+            before = rig.Store.Maps.LoadsInPlace;
+            rig.Loop.Advance(10);
+        }
+        while (rig.Store.Maps.IsHandingDown && slices++ < 100);
+        Assert.InRange(slices, 1, 20);
+        Assert.Equal((KeptRecords * (Limits.RecordBlocksMax + 1L), true), (map.Layer(snapshots[1])!.Blocks, map.Layer(newest) is null));
+    }
+
+    [Fact(DisplayName = "A write asks ahead for the page in which the newest snapshot will keep what it overwrites, unless that surely has it; a digest of the volume reads nothing that only snapshots keep")]
+    public void Asked_for_ahead()
+    {
+        var (rig, volume, _) = Kept();
+        var (map, records) = (((VolumeStore)volume).Map, (ulong)Limits.RecordBlocksMax);
+        var layer = map.Layers[^1];
+        int AdvisedBy(ulong block)
+        {
+            // The volume's own page is there.
+            rig.Read(volume, block);
+            Assert.False(layer.Peek(layer.PageFrom(block)).IsResident);
+            var before = rig.Disk.Advised;
+            Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, block, StoreRig.Bytes(1), watermark: volume.CommitWatermark));
+            return rig.Disk.Advised - before;
+        }
+        Assert.Equal((1, 0), (AdvisedBy((101 * records) + 7), AdvisedBy((200 * records) + 7)));
+        volume.Commit(volume.LastSequence);
+        rig.Loop.Settle();
+        var loads = rig.Store.Maps.LoadsInPlace;
+        volume.Digest(new BlockRange(400 * records, Limits.RecordBlocksMax), 0, withChecksums: true);
+        Assert.InRange(rig.Store.Maps.LoadsInPlace - loads, 0, 1);
+        volume.Digest(new BlockRange(400 * records, Limits.RecordBlocksMax), layer.Sequence, withChecksums: true);
+        Assert.InRange(rig.Store.Maps.LoadsInPlace - loads, 2, 4);
+    }
+
+    [Fact(DisplayName = "A clone's read that wants more pages of its origin's snapshots than one job reads waits for them all on disk threads")]
+    public void More_than_a_job()
+    {
+        var (rig, volume, clone) = Cloned(layers: 100, budget: 150);
+        rig.Disk.UncachedOneIn = 1;
+        var range = new BlockRange(20 * PageBlocks, Limits.RecordBlocksMax);
+        var absent = new List<MapPage>();
+        ((VolumeStore)clone).Map.FindAbsent(range, absent);
+        Assert.InRange(absent.Count, MapCache.LoadJob.PagesMax + 1, 150);
+        var (before, loads) = (rig.Store.Maps.Facts.LoadsByThread, rig.Store.Maps.LoadsInPlace);
+        Assert.Equal(StoreRig.Bytes(20), rig.Read(clone, range.First, (uint)range.Count).Blocks[0].Bytes);
+        Assert.Equal((0, absent.Count), (rig.Store.Maps.LoadsInPlace - loads, rig.Store.Maps.Facts.LoadsByThread - before));
+        Assert.Null(volume.Damage);
+    }
+
+    [Fact(DisplayName = "A copy of a clone whose origin has more snapshots than there is memory for gets all that the clone has, and it ends")]
+    public void Clone_of_many()
+    {
+        var (_, _, clone) = Cloned(layers: 70);
+        ChangeCursor? cursor = null;
+        var (steps, blocks) = (0, new HashSet<ulong>());
+        do
+        {
+            var records = new List<IoBuffer>();
+            (var status, cursor) = clone.ReadChanges(0, ulong.MaxValue, cursor, 1 << 24, records);
+            Assert.Equal(IoStatus.Ok, status);
+            foreach (var record in records)
+            {
+                Assert.Equal(IoStatus.Ok, RecordHeader.TryDecode(record.Span, out var header));
+                blocks.Add(header.Range.First);
+                record.Release();
+            }
+            Assert.True(steps++ < 200, $"at {cursor} it does not go on");
+        }
+        while (cursor is not null);
+        Assert.Equal(Enumerable.Range(0, 40).Select(page => (ulong)page * PageBlocks), blocks.Order());
+    }
+
+    [Fact(DisplayName = "What a clone's snapshot keeps is found as data also where it only names the bytes of the base")]
+    public void Names_of_the_base()
+    {
+        var (rig, _, clone) = Cloned();
+        var first = Mark(clone, new SnapshotMarker(true, 0, [.. clone.Snapshots]));
+        Write(rig, clone, 0, 77);
+        // The block is again what the base has, under a sequence of the clone's own; and then only the next snapshot sees that.
+        Mark(clone, new SnapshotMarker(false, first, [.. clone.Snapshots]));
+        var second = Mark(clone, new SnapshotMarker(true, 0, [.. clone.Snapshots]));
+        Assert.Equal(IoStatus.Ok, StoreRig.Append(clone, StoreRig.Trim(clone.Volume, clone.LastSequence + 1, new BlockRange(0, 1), 1, clone.CommitWatermark)));
+        clone.Commit(clone.LastSequence);
+        var map = ((VolumeStore)clone).Map;
+        Assert.True(map.Layer(second)!.TryGet(0, out var entry) && entry.Segment == MapEntry.BaseSegment, $"{entry.Segment}");
+        Assert.Equal(0, map.Layer(second)!.StoredBytes);
+        Assert.Equal(0UL, clone.NextData(0, PageBlocks));
+    }
+
+    private const int KeptRecords = 500;
+
+    /// <summary>Two snapshots, each of which keeps every other record of a thousand in a row, in some sixty pages that are not in memory, and both see the records between.</summary>
+    private static (StoreRig Rig, IVolumeStore Volume, ulong[] Snapshots) Kept(int slice = 8)
+    {
+        var rig = Rig(slice);
+        var volume = rig.Create();
+        var zeroes = new byte[Limits.RecordBlocksMax][];
+        Array.Fill(zeroes, []);
+        void WriteRecords(ulong step)
+        {
+            for (var record = 0UL; record < 2 * KeptRecords; record += step)
+            {
+                Assert.Equal(IoStatus.Ok, StoreRig.Append(volume, StoreRig.Write(volume.Volume, volume.LastSequence + 1, record * Limits.RecordBlocksMax, zeroes, 1, volume.CommitWatermark)));
+                volume.Commit(volume.LastSequence);
+                rig.Loop.Turn();
+            }
+        }
+        WriteRecords(1);
+        var older = Mark(volume, new SnapshotMarker(true, 0, []));
+        WriteRecords(2);
+        var newer = Mark(volume, new SnapshotMarker(true, 0, [older]));
+        WriteRecords(2);
+        rig.Loop.Settle();
+        return (rig, volume, [older, newer]);
+    }
+
     /// <summary>The clone goes, and then the snapshots: what they keep is handed down.</summary>
     private static void KeepOnly(StoreRig rig, IVolumeStore volume, IVolumeStore clone)
     {
@@ -239,7 +386,7 @@ public sealed class LayerPageSpecs
     [Fact(DisplayName = "The deletion of a volume reads no page of what its snapshots keep in place; the space is free once they were read in the background")]
     public void Deleted_unread()
     {
-        var (rig, volume, clone) = Cloned(out _);
+        var (rig, volume, clone) = Cloned();
         Assert.Equal(IoStatus.Ok, rig.Store.Delete(clone.Volume));
         rig.Loop.Settle();
         var loads = rig.Store.Maps.LoadsInPlace;
@@ -252,39 +399,35 @@ public sealed class LayerPageSpecs
     }
 
     /// <summary>A volume of 40 pages under ten snapshots, all of whose layers are out of memory, with a clone of the oldest one, and a volume beside it.</summary>
-    private static (StoreRig Rig, IVolumeStore Volume, IVolumeStore Clone) Cloned(out int layers)
+    private static (StoreRig Rig, IVolumeStore Volume, IVolumeStore Clone) Cloned(int layers = 10, int budget = Budget)
     {
-        layers = 10;
-        var rig = Rig();
+        var rig = Rig(budget: budget);
         var (volume, other) = (rig.Create(), rig.Create(new VolumeId(9)));
         for (var page = 0UL; page < 40; page++) Write(rig, volume, page * PageBlocks, page);
         for (var layer = 0; layer < layers; layer++)
         {
+            // Scattered, and others in each.
+            var offset = layer == 0 ? 0 : 2 + ((ulong)layer * 11 % 62);
+            for (var page = 0UL; page < 40 && layer > 0; page++) Write(rig, volume, (page * PageBlocks) + offset, (ulong)layer);
             Mark(volume, new SnapshotMarker(true, 0, [.. volume.Snapshots]));
-            for (var page = 0UL; page < 40; page++)
-            {
-                if (layer == 0) Write(rig, volume, page * PageBlocks, 1000 + page);
-                // Scattered, and others in each.
-                Write(rig, volume, (page * PageBlocks) + 2 + ((ulong)layer * 11), (ulong)layer);
-                Write(rig, volume, (page * PageBlocks) + 2 + ((ulong)layer * 11), (ulong)layer + 1);
-            }
+            for (var page = 0UL; page < 40; page++) Write(rig, volume, (page * PageBlocks) + offset, 1000 + page);
         }
         Mark(volume, new SnapshotMarker(true, 0, [.. volume.Snapshots]));
         for (var page = 0UL; page < 40; page++) Write(rig, volume, (page * PageBlocks) + 5, page);
         var (status, made) = rig.Store.CreateClone(Clone, new byte[] { 1 }, volume.Volume, volume.Snapshots[0]);
         Assert.Equal(IoStatus.Ok, status);
         made!.Events = rig.Events;
-        for (var page = 0UL; page < 40; page++) Write(rig, other, page * PageBlocks, page);
+        for (var page = 0UL; page < 40UL + (4 * (ulong)budget); page++) Write(rig, other, page * PageBlocks, page);
         rig.Loop.Settle();
         return (rig, volume, made);
     }
 
-    private static StoreRig Rig() => new StoreRig(1, new StoreOptions
+    private static StoreRig Rig(int slice = 8, int budget = Budget) => new StoreRig(1, new StoreOptions
     {
         CapacityBytes = 200L * StoreOptions.SegmentBytesMin,
         CheckpointIntervalBytes = 1 << 30,
-        MapCacheBytes = Budget * MapCache.PageBytes,
-        HandDownBlocks = 8,
+        MapCacheBytes = budget * MapCache.PageBytes,
+        HandDownBlocks = slice,
     }).Open();
 
     private static void Write(StoreRig rig, IVolumeStore volume, ulong block, ulong content)
