@@ -155,15 +155,22 @@ public sealed partial class BlockMap
     /// <summary>Number of the next page from this one on in which the volume may have something; MaxValue: none.</summary>
     public ulong NextPage(ulong from)
     {
-        var own = NextOf(PageNumbers(), from);
+        var own = NextOwnPage(from);
         return Base is { } below ? Math.Min(own, below.Map.NextPageAt(below.Snapshot, from)) : own;
     }
 
-    /// <summary>The same for what a snapshot may see.</summary>
+    /// <summary>The same without what lies below.</summary>
+    internal ulong NextOwnPage(ulong from) => NextOf(PageNumbers(), from);
+
+    /// <summary>The same for what a snapshot may see. A page of each that keeps something may be read for it; those asked for before may leave memory.</summary>
     public ulong NextPageAt(ulong snapshot, ulong from)
     {
         var next = NextPage(from);
-        for (var index = FirstAtOrAfter(snapshot); index < _layers.Count; index++) next = Math.Min(next, NextOf(_layers[index].PageNumbers(), from));
+        for (var index = FirstAtOrAfter(snapshot); index < _layers.Count; index++)
+        {
+            Yield();
+            next = Math.Min(next, _layers[index].NextPage(from));
+        }
         return next;
     }
 
@@ -278,7 +285,7 @@ public sealed partial class BlockMap
         }
         var index = IndexOf(snapshot);
         if (index < 0 || !_layers[index].IsHidden) return;
-        Leave(_layers[index]);
+        Leave(_layers[index], LoadsOfASlice);
         if (IsDetached) DropUnseen();
     }
 

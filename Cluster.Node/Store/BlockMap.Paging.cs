@@ -24,29 +24,62 @@ public sealed partial class BlockMap
                 if (map._pages.TryGetValue(number, out var page) && !page.IsResident) absent.Add(page);
             }
         }
+        for (var below = Base; below is not null; below = below.Map.Base)
+        {
+            var (map, snapshot) = below;
+            for (var index = map.FirstAtOrAfter(snapshot); index < map._layers.Count; index++) map._layers[index].FindAbsent(range, absent);
+        }
     }
 
-    /// <summary>The map's own page of the block, if it is not in memory.</summary>
-    internal MapPage? AbsentPage(ulong block) => _pages.TryGetValue(block >> MapPage.BlocksLog2, out var page) && !page.IsResident ? page : null;
-
-    /// <summary>The same; if it is in memory, it is spared while others are read.</summary>
-    internal MapPage? AbsentPageWanted(ulong block)
+    /// <summary>Adds the map's own pages that may have a version of the block, the volume's or a snapshot's, and are not in memory; those that are there are spared while others are read.</summary>
+    internal void FindAbsentOf(ulong block, List<MapPage> absent)
     {
-        if (!_pages.TryGetValue(block >> MapPage.BlocksLog2, out var page)) return null;
-        page.IsUsed = true;
-        return page.IsResident ? null : page;
+        if (_pages.TryGetValue(block >> MapPage.BlocksLog2, out var page)) Want(page, absent);
+        foreach (var layer in _layers)
+        {
+            if (layer.Holder(block) is { } holder) Want(holder, absent);
+        }
     }
 
-    /// <summary>The blocks are about to be written or trimmed: what is not in memory of the pages at both ends of the range is asked for, so that it is there when the change is committed.</summary>
+    private static void Want(MapPage page, List<MapPage> absent)
+    {
+        page.IsUsed = true;
+        if (!page.IsResident && !absent.Contains(page)) absent.Add(page);
+    }
+
+    /// <summary>
+    /// The blocks are about to be written or trimmed: what is not in memory of the pages at both ends of the range is asked for, so that it is there when the change is committed, and so are those
+    /// where the newest snapshot would keep what was there.
+    /// </summary>
     internal void Advise(BlockRange range)
     {
         if (cache is not { HasEvicted: true } || range.Count == 0) return;
         var (first, last) = (range.First >> MapPage.BlocksLog2, (range.End - 1) >> MapPage.BlocksLog2);
         if (_pages.TryGetValue(first, out var page) && !page.IsResident) cache.Advise(page);
         if (last != first && _pages.TryGetValue(last, out page) && !page.IsResident) cache.Advise(page);
+        if (_layers.Count > 0) _layers[^1].Advise(range);
+        if (Base is null) return;
+        AdviseBase(range.First);
+        if (range.Count > 1) AdviseBase(range.End - 1);
+    }
+
+    /// <summary>A clone's block that it has not written itself yet: what the base has of it is counted when it is.</summary>
+    private void AdviseBase(ulong block)
+    {
+        if (_pages.TryGetValue(block >> MapPage.BlocksLog2, out var own) && own.IsResident && own.Entries[block & (MapPage.Blocks - 1)].IsMapped) return;
+        for (var below = Base; below is not null; below = below.Map.Base)
+        {
+            var (map, snapshot) = below;
+            if (map._pages.TryGetValue(block >> MapPage.BlocksLog2, out var page) && !page.IsResident) cache!.Advise(page);
+            for (var index = map.FirstAtOrAfter(snapshot); index < map._layers.Count; index++)
+            {
+                if (map._layers[index].Holder(block) is { IsResident: false } holder) cache!.Advise(holder);
+            }
+        }
     }
 
     /// <summary>Reads in place what is absent of the range. What is lost with that makes the map damaged, before anybody relies on it.</summary>
+    /// <param name="range">Of a record's size.</param>
     internal void ReachAll(BlockRange range)
     {
         if (cache is not { HasEvicted: true } || range.Count == 0) return;
@@ -56,6 +89,30 @@ public sealed partial class BlockMap
             {
                 if (map._pages.TryGetValue(number, out var page)) map.Reached(page);
             }
+        }
+        for (var below = Base; below is not null; below = below.Map.Base)
+        {
+            var (map, snapshot) = below;
+            for (var index = map.FirstAtOrAfter(snapshot); index < map._layers.Count; index++) map._layers[index].ReachAll(range);
+        }
+    }
+
+    /// <summary>The same of what all snapshots of the volume's own keep.</summary>
+    internal void ReachLayers(BlockRange range)
+    {
+        if (cache is not { HasEvicted: true }) return;
+        foreach (var layer in _layers) layer.ReachAll(range);
+    }
+
+    /// <summary>The same of all that <see cref="TryGetKept(ulong, ulong, out MapEntry, out BlockMap)"/> looks at.</summary>
+    internal void ReachKept(BlockRange range, ulong snapshot)
+    {
+        if (cache is not { HasEvicted: true }) return;
+        // Which snapshot keeps what a clone has of its base, all of them tell.
+        if (Base is not null) ReachLayers(range);
+        else if (IndexOf(snapshot) is >= 0 and var index)
+        {
+            for (var at = index; at < _layers.Count && (at == index || _layers[at].IsHidden); at++) _layers[at].ReachAll(range);
         }
     }
 
@@ -72,14 +129,14 @@ public sealed partial class BlockMap
     /// <summary>Between two pages of a long look, which holds neither.</summary>
     internal void Yield() => cache?.Yield();
 
-    private MapPage Reached(MapPage page)
+    internal MapPage Reached(MapPage page)
     {
         page.IsUsed = true;
         if (!page.IsResident) cache!.Load(page);
         return page;
     }
 
-    private void BeginChange(MapPage page)
+    internal void BeginChange(MapPage page)
     {
         if (cache is not null)
         {
@@ -106,7 +163,7 @@ public sealed partial class BlockMap
         return true;
     }
 
-    private void ReleasePage(MapPage page)
+    internal void ReleasePage(MapPage page)
     {
         if (!page.IsResident)
         {

@@ -24,15 +24,22 @@ public sealed partial class BlockMap
     }
 
     /// <summary>A version of this sequence is in the map now, or is not any more.</summary>
-    private void NoteBegun(ulong sequence, long bytes)
+    internal void NoteBegun(ulong sequence, long bytes)
     {
         if (_layers.Count > 0 && sequence <= _layers[^1].Sequence) _layers[FirstAtOrAfter(sequence)].BegunBytes += bytes;
     }
 
+    /// <summary>The oldest snapshot that sees a version of this sequence, which one keeps.</summary>
+    internal ulong BegunWith(ulong sequence) => _layers[FirstAtOrAfter(sequence)].Sequence;
+
     /// <summary>The snapshot, not yet among the others, is about to be at this place among them.</summary>
     private void BeginSeen(SnapshotLayer layer, int at)
     {
-        if (at < _layers.Count) _isSeenUnknown |= _layers[at].BegunBytes != 0;
+        if (at < _layers.Count)
+        {
+            _isSeenUnknown |= _layers[at].BegunBytes != 0;
+            for (var index = at; index < _layers.Count; index++) _layers[index].SplitBegun(_layers[at].Sequence);
+        }
         else
         {
             _isSeenUnknown |= _newest > layer.Sequence;
@@ -43,6 +50,8 @@ public sealed partial class BlockMap
     /// <summary>The snapshot that was at this place is gone: what else began with it begins with the next one.</summary>
     private void EndSeen(SnapshotLayer layer, int at)
     {
-        if (at < _layers.Count) _layers[at].BegunBytes += layer.BegunBytes;
+        if (at == _layers.Count) return;
+        _layers[at].BegunBytes += layer.BegunBytes;
+        for (var index = at; index < _layers.Count; index++) _layers[index].EndBegun(layer.Sequence, _layers[at].Sequence);
     }
 }

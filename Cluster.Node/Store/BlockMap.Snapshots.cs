@@ -46,7 +46,7 @@ public sealed partial class BlockMap
     {
         var at = FirstAtOrAfter(sequence);
         Invariant.That(at == _layers.Count || _layers[at].Sequence != sequence, "a snapshot was made twice");
-        var layer = new SnapshotLayer(sequence, segments);
+        var layer = new SnapshotLayer(this, sequence, segments, cache);
         var older = at > 0 ? _layers[at - 1].Sequence : 0;
         for (var index = 0; index < Tombstones.Count; index++)
         {
@@ -62,15 +62,15 @@ public sealed partial class BlockMap
         if (sequence == 0 || (_layers.Count > 0 && sequence <= _layers[^1].Sequence)) return false;
         // A checkpoint of before 0.1.0 has them behind the pages.
         _isSeenUnknown |= Entries > 0;
-        _layers.Add(new SnapshotLayer(sequence, segments));
+        _layers.Add(new SnapshotLayer(this, sequence, segments, cache));
         return true;
     }
 
-    /// <summary>As read from a checkpoint. False: there is no such snapshot, or it has the page already.</summary>
-    public bool TryLoad(ulong snapshot, ulong number, SparsePage page)
+    /// <summary>As read from a checkpoint. False: there is no such snapshot, or it has this block or a later one already.</summary>
+    public bool TryLoad(ulong snapshot, ulong block, in MapEntry entry)
     {
-        if (Layer(snapshot) is not { } layer || !layer.TryLoad(number, page)) return false;
-        for (var at = 0; at < page.Count; at++) NoteBegun(page[at].Sequence, BytesOf(in page[at]));
+        if (Layer(snapshot) is not { } layer || !layer.TryLoad(block, in entry)) return false;
+        NoteBegun(entry.Sequence, BytesOf(in entry));
         return true;
     }
 
@@ -79,15 +79,15 @@ public sealed partial class BlockMap
     {
         var wanted = kept.ToHashSet();
         // One that comes back is made anew: what it kept is not whole any more.
-        if (_leaving.Exists(layer => wanted.Contains(layer.Sequence))) HandDown(int.MaxValue);
-        var layers = _layers.ToArray();
+        if (_leaving.Exists(layer => wanted.Contains(layer.Sequence))) HandDownLeaving();
+        var (layers, loadsUpTo) = (_layers.ToArray(), LoadsOfASlice);
         for (var index = layers.Length - 1; index >= 0; index--)
         {
             var layer = layers[index];
             if (layer.IsLeaving) continue;
             layer.IsHidden = !wanted.Contains(layer.Sequence);
             // What clones stand on stays, and the volume knows no more of it.
-            if (layer.IsHidden && !_pins.ContainsKey(layer.Sequence)) Leave(layer);
+            if (layer.IsHidden && !_pins.ContainsKey(layer.Sequence)) Leave(layer, loadsUpTo);
         }
     }
 
@@ -214,15 +214,10 @@ public sealed partial class BlockMap
         {
             var layer = _layers[index];
             if (index == FirstAtOrAfter(sequence)) layer.Tombstones.Add(range, sequence);
-            foreach (var number in layer.PageNumbers().ToArray())
+            for (var block = layer.NextBlock(range.First); block < range.End; block = layer.NextBlock(block + 1))
             {
-                var first = number << MapPage.BlocksLog2;
-                if (first >= range.End || first + MapPage.Blocks <= range.First) continue;
                 Yield();
-                foreach (var offset in layer.Page(number)!.Indexes.ToArray())
-                {
-                    if (range.Contains(first + offset)) EndBefore(first + offset, sequence);
-                }
+                EndBefore(block, sequence);
             }
         }
     }
@@ -260,7 +255,7 @@ public sealed partial class BlockMap
     }
 
     /// <summary>Entries in segments that were used anew; none is left once the log behind the checkpoint was replayed.</summary>
-    public long CountLost() => _lostEntries + _layers.Sum(layer => layer.CountLost());
+    public long CountLost() => _lostEntries + _layers.Sum(layer => layer.LostEntries);
 
     private static bool IsSamePlace(in MapEntry one, in MapEntry other) => one.Segment == other.Segment && one.OffsetBytes == other.OffsetBytes;
 

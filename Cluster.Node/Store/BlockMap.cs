@@ -114,7 +114,6 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume, Map
         _leaving.Clear();
         _pages.Clear();
         _added.Clear();
-        _goingCount = 0;
         (_sortedCount, StoredBytes, MappedBlocks, Entries, _lostEntries) = (0, 0, 0, 0, 0);
         (_newest, _isSeenUnknown) = (0, false);
         LeaveBase();

@@ -35,10 +35,9 @@ public sealed partial class BlockStore
     /// is left of the map. Its volume, and the clones that stand on it, answer nothing more from this moment on; the replicas hear of it in an event of their own, as this is in the midst of an
     /// operation on the map.
     /// </summary>
-    internal void OnPageLost(BlockMap map, ulong number, string reason)
+    internal void OnPageLost(MapPage page, string reason)
     {
-        var blocks = new BlockRange(number << MapPage.BlocksLog2, MapPage.Blocks);
-        var what = $"page {number} of the map of volume {map.Volume}, blocks {blocks.First} to {blocks.End - 1}, can't be read back ({reason})";
+        var (map, what) = (page.Map!, $"{page.What} can't be read back ({reason})");
         map.IsDamaged = true;
         foreach (var volume in _volumes.Values)
         {
@@ -85,10 +84,11 @@ internal sealed class PagedRead(BlockStore store) : IPagesLoaded
     private ulong _token;
     private ulong[] _known = [];
     private int _knownCount;
+    private int _jobsMax;
 
-    public PagedRead Prepare(VolumeStore volume, long position, BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known)
+    public PagedRead Prepare(VolumeStore volume, long position, BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known, int jobsMax)
     {
-        (_volume, _map, _position, _range, _completion, _token, _knownCount) = (volume, volume.Map, position, range, completion, token, known.Length);
+        (_volume, _map, _position, _range, _completion, _token, _knownCount, _jobsMax) = (volume, volume.Map, position, range, completion, token, known.Length, jobsMax);
         if (known.Length > _known.Length) _known = new ulong[Limits.RecordBlocksMax];
         known.CopyTo(_known);
         return this;
@@ -98,7 +98,7 @@ internal sealed class PagedRead(BlockStore store) : IPagesLoaded
     {
         var (volume, map, completion) = (_volume!, _map!, _completion!);
         (_volume, _map, _completion) = (null, null, null);
-        volume.ReadLoaded(map, _position, _range, completion, _token, _known.AsSpan(0, _knownCount));
+        volume.ReadLoaded(map, _position, _range, completion, _token, _known.AsSpan(0, _knownCount), _jobsMax);
         store.Return(this);
     }
 }

@@ -35,7 +35,7 @@ public sealed partial class BlockStore : IBlockStore
         (_options, _loop, _disk, _scheduler, _logger) = environment;
         _superblock = superblock;
         Segments = new SegmentTable(_disk, (int)superblock.Current.SegmentBytes);
-        Maps = new MapCache(this, Segments, _disk, _options.MapCacheBytes, _options.HandDownBlocks);
+        Maps = new MapCache(this, Segments, _disk, _options.MapCacheBytes, _options.HandDownBlocks, _options.LayerPageVersions);
         _sync = new SyncJob(this);
         _cleaner = new Cleaner(this);
     }

@@ -285,16 +285,14 @@ internal sealed class CheckpointReader : IDisposable
 
     private bool ApplyPage(ref BodyReader reader, BlockMap map, ulong snapshot)
     {
-        var page = new SparsePage();
         var number = reader.U64();
-        var above = -1;
+        if (!reader.Ok || reader.Remaining == 0 || number > Limits.BlockIndexMax >> MapPage.BlocksLog2) return false;
         while (reader.Remaining > 0)
         {
-            if (!ReadEntry(ref reader, out var index, out var entry) || index <= above || entry.Sequence > snapshot) return false;
-            page.Insert(page.Count, index, in entry);
-            above = index;
+            if (!ReadEntry(ref reader, out var index, out var entry) || entry.Sequence > snapshot) return false;
+            if (!map.TryLoad(snapshot, (number << MapPage.BlocksLog2) + index, in entry)) return false;
         }
-        return reader.Ok && page.Count > 0 && number <= Limits.BlockIndexMax >> MapPage.BlocksLog2 && map.TryLoad(snapshot, number, page);
+        return true;
     }
 
     private bool ReadEntry(ref BodyReader reader, out ushort index, out MapEntry entry)

@@ -20,7 +20,7 @@ internal static class CheckpointRoom
     {
         var bytes = FramesBytes + (map.Entries * CheckpointWriter.PageEntryBytes) + ((long)map.PageCount * PageBytes) + ((long)map.Tombstones.Count * TombstoneBytes);
         foreach (var layer in map.Layers)
-            bytes += FramesBytes + (layer.Blocks * CheckpointWriter.PageEntryBytes) + ((long)layer.PageCount * PageBytes) + ((long)layer.Tombstones.Count * TombstoneBytes);
+            bytes += FramesBytes + (layer.Blocks * CheckpointWriter.PageEntryBytes) + (layer.Frames * PageBytes) + ((long)layer.Tombstones.Count * TombstoneBytes);
         return bytes;
     }
 

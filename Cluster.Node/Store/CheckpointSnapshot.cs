@@ -58,13 +58,13 @@ internal sealed record VolumeSnapshot(VolumeId Volume, byte[] State, Tombstone[]
 internal sealed record BaseSnapshot(VolumeId Origin, ulong Snapshot, int Detached);
 
 /// <summary>What one of the volume's snapshots holds; pages are shared likewise.</summary>
-internal sealed record LayerSnapshot(ulong Sequence, bool IsHidden, Tombstone[] Tombstones, (ulong Number, SparsePage Page)[] Pages)
+/// <param name="Pages">Ascending; the number of each is its first block.</param>
+internal sealed record LayerSnapshot(ulong Sequence, bool IsHidden, Tombstone[] Tombstones, PageImage[] Pages)
 {
     public static LayerSnapshot Of(SnapshotLayer layer)
     {
-        var numbers = layer.PageNumbers();
-        var pages = new (ulong, SparsePage)[numbers.Length];
-        for (var index = 0; index < pages.Length; index++) pages[index] = (numbers[index], layer.Page(numbers[index])!);
+        var pages = new PageImage[layer.PageCount];
+        for (var index = 0; index < pages.Length; index++) pages[index] = PageImage.Of(layer.Peek(index), layer.Peek(index).First);
         return new LayerSnapshot(layer.Sequence, layer.IsHidden, layer.Tombstones.ToArray(), pages);
     }
 }

@@ -106,10 +106,9 @@ internal sealed class CheckpointWriter
         }
         // Before the pages: an open adds up what each snapshot sees as they go by.
         WriteSequences(map);
-        for (var index = 0; index < Math.Min(PagesAhead, map.Pages.Length); index++) Advise(in map.Pages[index]);
         for (var index = 0; index < map.Pages.Length; index++)
         {
-            if (index + PagesAhead < map.Pages.Length) Advise(in map.Pages[index + PagesAhead]);
+            AskAhead(map.Pages, index);
             WritePage(map.Volume, in map.Pages[index]);
             // What is written is not kept from being freed.
             map.Pages[index] = default;
@@ -144,8 +143,36 @@ internal sealed class CheckpointWriter
         foreach (var layer in volume.Layers)
         {
             WriteTombstones(volume.Volume, CheckpointFrameKind.SnapshotTombstones, layer.Sequence, layer.Tombstones);
-            foreach (var (number, page) in layer.Pages) WritePage(volume.Volume, layer.Sequence, number, page);
+            WriteVersions(volume.Volume, layer);
         }
+    }
+
+    /// <summary>Those of 512 neighbouring blocks make a frame, in whatever pages they lie in memory.</summary>
+    private void WriteVersions(VolumeId volume, LayerSnapshot layer)
+    {
+        var number = ulong.MaxValue;
+        var writer = new BodyWriter(_body);
+        for (var index = 0; index < layer.Pages.Length; index++)
+        {
+            AskAhead(layer.Pages, index);
+            if (!_result.IsOk || EntriesOf(in layer.Pages[index]) is not { } entries) return;
+            var stretch = LayerPage.StretchOf(layer.Pages[index].Number) << MapEntry.KeyBits;
+            for (var at = 0; at < MapPage.Blocks && entries[at].IsMapped; at++)
+            {
+                var block = stretch | entries[at].Key;
+                if (block >> MapPage.BlocksLog2 != number)
+                {
+                    if (number != ulong.MaxValue) Frame(CheckpointFrameKind.SnapshotPage, volume, writer.Length);
+                    number = block >> MapPage.BlocksLog2;
+                    writer = new BodyWriter(_body);
+                    writer.U64(layer.Sequence);
+                    writer.U64(number);
+                }
+                WriteEntry(ref writer, (ushort)(block & (MapPage.Blocks - 1)), in entries[at]);
+            }
+            layer.Pages[index] = default;
+        }
+        if (number != ulong.MaxValue) Frame(CheckpointFrameKind.SnapshotPage, volume, writer.Length);
     }
 
     private void WriteSequences(VolumeId volume, CheckpointFrameKind kind, IEnumerable<LayerSnapshot> layers)
@@ -200,6 +227,11 @@ internal sealed class CheckpointWriter
         Frame(CheckpointFrameKind.Page, volume, writer.Length);
     }
 
+    private void AskAhead(PageImage[] pages, int at)
+    {
+        for (var index = at == 0 ? 0 : at + PagesAhead - 1; index < Math.Min(pages.Length, at + PagesAhead); index++) Advise(in pages[index]);
+    }
+
     private void Advise(in PageImage page)
     {
         if (page.Entries is null && _result.IsOk) _evicted.Advise(page.Slot);
@@ -213,15 +245,6 @@ internal sealed class CheckpointWriter
         if (result.IsOk) return _read;
         (_result, _lost) = (result, page);
         return null;
-    }
-
-    private void WritePage(VolumeId volume, ulong snapshot, ulong number, SparsePage page)
-    {
-        var writer = new BodyWriter(_body);
-        writer.U64(snapshot);
-        writer.U64(number);
-        for (var at = 0; at < page.Count; at++) WriteEntry(ref writer, page.Indexes[at], in page[at]);
-        Frame(CheckpointFrameKind.SnapshotPage, volume, writer.Length);
     }
 
     private static void WriteEntry(ref BodyWriter writer, ushort index, in MapEntry entry)

@@ -205,14 +205,14 @@ internal sealed partial class Cleaner(BlockStore store) : IPagesLoaded
         var blocks = new RecordBlocks(in header, scanner.Record);
         foreach (var map in store.MapsOf(header.Volume))
         {
-            MapPage? last = null;
-            for (var index = 0; index < (int)header.DescriptorCount; index++)
-            {
-                if (map.AbsentPage(blocks.BlockAt(index)) is not { } page || page == last) continue;
-                last = page;
-                if (loads < CachedLoadsOfAStepMax && store.Maps.TryLoadCached(page)) loads++;
-                else _absent.Add(page);
-            }
+            // More than one job reads are read in place.
+            for (var index = 0; index < (int)header.DescriptorCount && _absent.Count < MapCache.LoadJob.PagesMax; index++) map.FindAbsentOf(blocks.BlockAt(index), _absent);
+        }
+        for (var at = _absent.Count - 1; at >= 0 && loads < CachedLoadsOfAStepMax; at--)
+        {
+            if (!store.Maps.TryLoadCached(_absent[at])) continue;
+            loads++;
+            _absent.RemoveAt(at);
         }
         return _absent.Count > 0;
     }

@@ -167,11 +167,13 @@ internal sealed class ColdSegment(Segment segment, ulong number, uint segmentByt
         var (maps, loads) = (MapsOf(store), 0);
         for (_prepared = _applied; _prepared < end && absent.Count < MapCache.LoadJob.PagesMax; _prepared++)
         {
-            foreach (var map in maps[_moves[_prepared].Volume])
+            var before = absent.Count;
+            foreach (var map in maps[_moves[_prepared].Volume]) map.FindAbsentOf(_moves[_prepared].Block, absent);
+            for (var at = absent.Count - 1; at >= before && loads < CachedLoadsMax; at--)
             {
-                if (map.AbsentPageWanted(_moves[_prepared].Block) is not { } page || absent.Contains(page)) continue;
-                if (loads < CachedLoadsMax && store.Maps.TryLoadCached(page)) loads++;
-                else absent.Add(page);
+                if (!store.Maps.TryLoadCached(absent[at])) continue;
+                loads++;
+                absent.RemoveAt(at);
             }
         }
     }

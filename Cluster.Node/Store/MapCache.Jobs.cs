@@ -11,6 +11,8 @@ public sealed partial class MapCache
     private readonly long _budgetBytes;
     private long _residentPages;
     private long _evictedPages;
+    private long _residentLayerPages;
+    private long _evictedLayerPages;
     private long _evictions;
     private long _written;
     private long _writeFailures;
@@ -22,7 +24,8 @@ public sealed partial class MapCache
 
     public MapCacheFacts Facts => new(_budgetBytes, Volatile.Read(ref _residentPages), Volatile.Read(ref _evictedPages), Volatile.Read(ref _evictions), Volatile.Read(ref _written), Volatile.Read(ref _writeFailures),
         Volatile.Read(ref _loadsInPlace), Volatile.Read(ref _loadsByThread), Volatile.Read(ref _ticksInPlace) / (double)Stopwatch.Frequency,
-        Volatile.Read(ref _ticksByThread) / (double)Stopwatch.Frequency, Volatile.Read(ref _lostPages), _file.LengthBytes);
+        Volatile.Read(ref _ticksByThread) / (double)Stopwatch.Frequency, Volatile.Read(ref _lostPages), _file.LengthBytes,
+        Volatile.Read(ref _residentLayerPages), Volatile.Read(ref _evictedLayerPages));
 
     internal long LoadsInPlace => _loadsInPlace;
 
@@ -63,6 +66,10 @@ public sealed partial class MapCache
         }
         _written++;
         Place(page, slot, MapPageFile.HashOf(page.Entries));
+        if (page is not LayerPage layerPage) return true;
+        Span<ulong> filter = stackalloc ulong[LayerFilter.Words];
+        LayerFilter.Make(page.Entries, filter);
+        layerPage.TakeFilter(filter);
         return true;
     }
 
@@ -88,6 +95,7 @@ public sealed partial class MapCache
             else
             {
                 Place(page, slot, job.Hashes[index]);
+                if (page is LayerPage layerPage) layerPage.TakeFilter(job.FilterOf(index));
                 if (!page.IsUsed && _resident.Count > _budgetPages - (_budgetPages / SlackPart)) Drop(page);
             }
         }
@@ -173,6 +181,10 @@ public sealed partial class MapCache
 
         public ulong[] Hashes { get; } = new ulong[PagesMax];
 
+        private readonly ulong[] _filters = new ulong[PagesMax * LayerFilter.Words];
+
+        public Span<ulong> FilterOf(int index) => _filters.AsSpan(index * LayerFilter.Words, LayerFilter.Words);
+
         public int Count { get; private set; }
 
         /// <summary>So many were written, the first ones.</summary>
@@ -192,6 +204,7 @@ public sealed partial class MapCache
             for (; Done < Count; Done++)
             {
                 Hashes[Done] = MapPageFile.HashOf(Entries[Done]);
+                if (Pages[Done] is LayerPage) LayerFilter.Make(Entries[Done], FilterOf(Done));
                 Result = cache._file.Write(Slots[Done], Entries[Done]);
                 if (!Result.IsOk) return;
             }

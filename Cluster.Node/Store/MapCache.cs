@@ -5,10 +5,13 @@ using Cluster.Messages.Wire;
 namespace Cluster.Node.Store;
 
 /// <summary>What the cache of a store's maps does. Any thread; each number is one that was true lately, and counters are since the open.</summary>
+/// <param name="ResidentPages">Of the maps, and of what only snapshots keep.</param>
+/// <param name="ResidentLayerPages">Of those, what only snapshots keep; <paramref name="EvictedLayerPages"/> likewise.</param>
 /// <param name="LoadsInPlace">Pages that the loop itself read back, and waited for if the system did not have them in its page cache.</param>
 /// <param name="LoadsByThread">Pages that a disk thread read back, for a client's read or the cleaner.</param>
 public readonly record struct MapCacheFacts(long BudgetBytes, long ResidentPages, long EvictedPages, long Evictions, long Written, long WriteFailures,
-    long LoadsInPlace, long LoadsByThread, double LoadSecondsInPlace, double LoadSecondsByThread, long LostPages, long FileBytes);
+    long LoadsInPlace, long LoadsByThread, double LoadSecondsInPlace, double LoadSecondsByThread, long LostPages, long FileBytes,
+    long ResidentLayerPages, long EvictedLayerPages);
 
 /// <summary>
 /// Keeps the pages of all maps of a store within a budget: those that were not looked at for longest (CLOCK) are written to the page file (<see cref="MapPageFile"/>) by a disk thread, and leave
@@ -67,9 +70,9 @@ public sealed partial class MapCache : IDisposable
     private long _noWriteBeforeMs;
     private long _noGrowthBeforeMs;
 
-    internal MapCache(BlockStore store, SegmentTable segments, DiskPool disk, long budgetBytes, int handDownBlocks)
+    internal MapCache(BlockStore store, SegmentTable segments, DiskPool disk, long budgetBytes, int handDownBlocks, int layerPageVersions)
     {
-        HandDownBlocks = handDownBlocks;
+        (HandDownBlocks, LayerPageVersions) = (handDownBlocks, layerPageVersions);
         (_store, _segments, _file) = (store, segments, new MapPageFile(disk));
         _budgetPages = (int)Math.Clamp(budgetBytes / PageBytes, 0, int.MaxValue / HardLimitTimes);
         (_evict, _release) = (new EvictJob(this), new ReleaseJob(this));
@@ -94,6 +97,14 @@ public sealed partial class MapCache : IDisposable
     internal MapPage Make(BlockMap map, ulong number)
     {
         var page = new MapPage(map, number, TakeEntries(isCleared: true)) { Snapshot = _segments.Snapshot };
+        AddResident(page);
+        return page;
+    }
+
+    /// <summary>A new page of what a snapshot keeps, from that block on.</summary>
+    internal LayerPage Make(BlockMap map, SnapshotLayer layer, ulong first)
+    {
+        var page = new LayerPage(map, layer, first, TakeEntries(isCleared: true)) { Snapshot = _segments.Snapshot };
         AddResident(page);
         return page;
     }
@@ -133,7 +144,10 @@ public sealed partial class MapCache : IDisposable
         return true;
     }
 
-    internal void Advise(MapPage page) => _file.Advise(page.Slot);
+    internal void Advise(MapPage page)
+    {
+        if (!IsClosed) _file.Advise(page.Slot);
+    }
 
     /// <summary>Its entries may be written from here on: what is in the page file, or on its way there, is not the page any more.</summary>
     internal void BeginChange(MapPage page)
@@ -153,7 +167,7 @@ public sealed partial class MapCache : IDisposable
     /// <summary>The map has no such page any more, and what its entries kept was given back.</summary>
     internal void Forget(MapPage page)
     {
-        if (!page.IsResident) _evictedPages--;
+        if (!page.IsResident) CountEvicted(page, -1);
         page.Map = null;
         RemoveResident(page);
         Unplace(page);
@@ -163,7 +177,7 @@ public sealed partial class MapCache : IDisposable
     internal void Release(MapPage page)
     {
         Invariant.That(!page.IsResident, "a page in memory was to be read for its release");
-        _evictedPages--;
+        CountEvicted(page, -1);
         page.Map = null;
         _releases.Enqueue(page);
         if (!IsOpening) BeginRelease();
@@ -228,6 +242,9 @@ public sealed partial class MapCache : IDisposable
     /// <summary>Blocks of a deleted snapshot that one turn hands down.</summary>
     internal int HandDownBlocks { get; }
 
+    /// <summary>Versions that a page of what a snapshot keeps takes.</summary>
+    internal int LayerPageVersions { get; }
+
     internal int HandDownSlices { get; private set; }
 
     /// <summary>Has a snapshot that is leaving, or more than one.</summary>
@@ -277,6 +294,7 @@ public sealed partial class MapCache : IDisposable
         page.ClockAt = _resident.Count;
         _resident.Add(page);
         _residentPages++;
+        if (page is LayerPage) _residentLayerPages++;
         if (_resident.Count > _budgetPages && !IsOpening) _store.OnMapCacheFull();
     }
 
@@ -289,6 +307,7 @@ public sealed partial class MapCache : IDisposable
         _resident.RemoveAt(_resident.Count - 1);
         page.ClockAt = -1;
         _residentPages--;
+        if (page is LayerPage) _residentLayerPages--;
     }
 
     /// <summary>Out of memory: its slot has it.</summary>
@@ -298,14 +317,14 @@ public sealed partial class MapCache : IDisposable
         if (!IsHeld(page)) GiveEntries(page.Entries);
         page.Put(null);
         _evictions++;
-        _evictedPages++;
+        CountEvicted(page, 1);
     }
 
     private void Install(MapPage page, MapEntry[] entries)
     {
         page.Put(entries);
         page.Snapshot = _segments.Snapshot;
-        _evictedPages--;
+        CountEvicted(page, -1);
         AddResident(page);
     }
 
@@ -313,12 +332,18 @@ public sealed partial class MapCache : IDisposable
     private void Lose(MapPage page, string reason)
     {
         page.Put(LostEntries);
-        page.IsLost = true;
-        _evictedPages--;
+        page.OnLost();
+        CountEvicted(page, -1);
         _lostPages++;
         // What gave bad bytes is not used again.
         Place(page, -1, 0);
-        _store.OnPageLost(page.Map!, page.Number, reason);
+        _store.OnPageLost(page, reason);
+    }
+
+    private void CountEvicted(MapPage page, int by)
+    {
+        _evictedPages += by;
+        if (page is LayerPage) _evictedLayerPages += by;
     }
 
     private void StopWriting(MapPage page)

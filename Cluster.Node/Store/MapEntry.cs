@@ -31,6 +31,18 @@ public struct MapEntry
     public ushort LengthBytes;
     public BlockEncoding Encoding;
 
+    /// <summary>In a page of a snapshot's, the low bits of the block's number: such a page has any blocks, and not all of a range. 0 elsewhere. It takes what would be padding.</summary>
+    private byte _keyHigh;
+    private uint _keyLow;
+
+    public const int KeyBits = 40;
+
+    public ulong Key
+    {
+        readonly get => ((ulong)_keyHigh << 32) | _keyLow;
+        set => (_keyHigh, _keyLow) = ((byte)(value >> 32), (uint)value);
+    }
+
     public readonly bool IsMapped => Sequence != 0;
 
     /// <summary>It says that there is nothing.</summary>

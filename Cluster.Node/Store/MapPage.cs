@@ -6,7 +6,7 @@ namespace Cluster.Node.Store;
 /// The entries of 512 neighbouring blocks. They are in memory, or in a slot of the page file (<see cref="MapCache"/>): what stays of a page that is not resident is this object, about 110
 /// bytes. While a checkpoint, or the page file, is written from its entries they are frozen: a change works on a copy.
 /// </summary>
-public sealed class MapPage
+public class MapPage
 {
     public const int BlocksLog2 = 9;
     public const int Blocks = 1 << BlocksLog2;
@@ -62,7 +62,13 @@ public sealed class MapPage
     /// <summary>Its entries could not be read back; it shows none.</summary>
     internal bool IsLost;
 
+    /// <summary>What an operator is told of it.</summary>
+    internal virtual string What => $"page {Number} of the map of volume {Map!.Volume}, blocks {Number << BlocksLog2} to {((Number + 1) << BlocksLog2) - 1},";
+
     internal void Put(MapEntry[]? entries) => _entries = entries;
+
+    /// <summary>Its entries are gone.</summary>
+    internal virtual void OnLost() => IsLost = true;
 
     /// <summary>As read from a checkpoint, into an empty slot.</summary>
     public void Load(int index, in MapEntry entry)

@@ -3,65 +3,11 @@ using Cluster.Messages.Model;
 namespace Cluster.Node.Store;
 
 /// <summary>
-/// Some of 512 neighbouring blocks, as one snapshot alone keeps them: sorted by index, so that a block costs what it is, not a page. Frozen while a checkpoint is being
-/// written from it, like a <see cref="MapPage"/>.
-/// </summary>
-public sealed class SparsePage
-{
-    private const int FirstRoom = 4;
-
-    private ushort[] _indexes;
-    private MapEntry[] _entries;
-
-    public SparsePage() => (_indexes, _entries) = (new ushort[FirstRoom], new MapEntry[FirstRoom]);
-
-    private SparsePage(SparsePage from) => (_indexes, _entries, Count) = ((ushort[])from._indexes.Clone(), (MapEntry[])from._entries.Clone(), from.Count);
-
-    public int Count { get; private set; }
-
-    /// <summary>See <see cref="MapPage.Snapshot"/>.</summary>
-    public long Snapshot { get; set; }
-
-    /// <summary>Of the blocks in it, ascending.</summary>
-    public ReadOnlySpan<ushort> Indexes => _indexes.AsSpan(0, Count);
-
-    public ref MapEntry this[int at] => ref _entries[at];
-
-    public SparsePage Copy() => new(this);
-
-    /// <summary>Where the block's entry is, or the complement of where it would be.</summary>
-    public int Find(int index) => Array.BinarySearch(_indexes, 0, Count, (ushort)index);
-
-    public void Insert(int at, int index, in MapEntry entry)
-    {
-        if (Count == _indexes.Length)
-        {
-            Array.Resize(ref _indexes, Math.Min(2 * Count, MapPage.Blocks));
-            Array.Resize(ref _entries, Math.Min(2 * Count, MapPage.Blocks));
-        }
-        Array.Copy(_indexes, at, _indexes, at + 1, Count - at);
-        Array.Copy(_entries, at, _entries, at + 1, Count - at);
-        (_indexes[at], _entries[at]) = ((ushort)index, entry);
-        Count++;
-    }
-
-    public void RemoveAt(int at)
-    {
-        Count--;
-        Array.Copy(_indexes, at + 1, _indexes, at, Count - at);
-        Array.Copy(_entries, at + 1, _entries, at, Count - at);
-    }
-}
-
-/// <summary>
 /// What a snapshot keeps of blocks that were overwritten, trimmed or restored after it: the versions that it is the newest to see. Older snapshots see them too, from
-/// the one on that is not older than the version (R19). Loop only.
+/// the one on that is not older than the version (R19). They lie in pages of the map cache, which come and go in memory (<see cref="LayerPage"/>). Loop only.
 /// </summary>
-public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
+public sealed partial class SnapshotLayer(BlockMap map, ulong sequence, SegmentTable segments, MapCache? cache)
 {
-    private readonly Dictionary<ulong, SparsePage> _pages = [];
-    private ulong[]? _sorted;
-
     /// <summary>Of the marker that made the snapshot: it sees what was written below.</summary>
     public ulong Sequence => sequence;
 
@@ -81,35 +27,69 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
 
     public long Blocks { get; private set; }
 
+    /// <summary>Versions in segments that were used anew; only while a store is opened.</summary>
+    public long LostEntries { get; private set; }
+
+    /// <summary>Frames of a checkpoint that its versions take, at most.</summary>
+    public long Frames { get; private set; }
+
     /// <summary>Of the versions from after the next older snapshot and from before this one, wherever they are kept by now (BlockMap.Seen.cs).</summary>
     public long BegunBytes { get; internal set; }
-
-    public int PageCount => _pages.Count;
 
     public bool TryGet(ulong block, out MapEntry entry)
     {
         entry = default;
-        if (!_pages.TryGetValue(block >> MapPage.BlocksLog2, out var page)) return false;
-        var at = page.Find((int)(block & (MapPage.Blocks - 1)));
-        if (at >= 0) entry = page[at];
-        return at >= 0;
+        var index = IndexOf(block);
+        if (index < 0 || !_pages[index].MayHave(block)) return false;
+        var page = Reach(index);
+        var at = page.Find(block);
+        if (at < 0) return false;
+        entry = page.Entries[at];
+        entry.Key = 0;
+        return true;
     }
 
-    /// <summary>The first block from one on that is kept here with bytes, at most the end. After a look at so many pages it answers how far it looked.</summary>
-    public ulong NextData(ulong from, ulong end, int pagesMax)
+    /// <summary>The first block from one on of which a version is kept here; MaxValue: none.</summary>
+    public ulong NextBlock(ulong from)
     {
-        var numbers = PageNumbers();
-        var index = numbers.BinarySearch(from >> MapPage.BlocksLog2);
-        for (index = index < 0 ? ~index : index; index < numbers.Length; index++)
+        var index = IndexOf(from);
+        if (index >= 0 && from <= _pages[index].Last)
         {
-            var first = numbers[index] << MapPage.BlocksLog2;
-            if (first >= end) return end;
-            if (pagesMax-- == 0) return Math.Max(first, from);
-            var page = _pages[numbers[index]];
-            var at = page.Find((int)(Math.Max(from, first) - first));
-            for (at = at < 0 ? ~at : at; at < page.Count; at++)
+            if (from == _firsts[index] || _pages[index].IsGapless) return from;
+            var page = Reach(index);
+            if (page.FindFrom(from) is var at && at < page.Mapped) return page.BlockAt(at);
+        }
+        return index + 1 < _firsts.Count ? _firsts[index + 1] : ulong.MaxValue;
+    }
+
+    /// <summary>The next group of 512 neighbouring blocks, from that number on, of which something is kept here; MaxValue: none.</summary>
+    public ulong NextPage(ulong from) =>
+        from <= Limits.BlockIndexMax >> MapPage.BlocksLog2 && NextBlock(from << MapPage.BlocksLog2) is < ulong.MaxValue and var block ? block >> MapPage.BlocksLog2 : ulong.MaxValue;
+
+    /// <summary>All of those numbers, ascending. Between two of them pages may leave memory; the layer stays as it is meanwhile.</summary>
+    public IEnumerable<ulong> PageNumbers()
+    {
+        for (var number = NextPage(0); number != ulong.MaxValue; number = NextPage(number + 1))
+        {
+            yield return number;
+            map.Yield();
+        }
+    }
+
+    /// <summary>The first block from one on that is kept here with bytes, at most the end. After a look at so many pages, or once so many were read back in all, it answers how far it looked.</summary>
+    public ulong NextData(ulong from, ulong end, int pagesMax, long loadsUpTo = long.MaxValue)
+    {
+        for (var index = Math.Max(IndexOf(from), 0); index < _pages.Count && _firsts[index] < end; index++)
+        {
+            var known = _pages[index];
+            // What only names bytes of a clone's base counts none.
+            if (known.Last < from || (known.StoredBytes == 0 && map.Base is null) || !MayHaveAny(known, from, end)) continue;
+            var first = Math.Max(known.First, from);
+            if (pagesMax-- == 0 || (cache is not null && cache.LoadsInPlace >= loadsUpTo)) return first;
+            var page = Reach(index);
+            for (var at = page.FindFrom(first); at < page.Mapped; at++)
             {
-                if (page[at].LengthBytes > 0) return Math.Min(first + page.Indexes[at], end);
+                if (page.Entries[at].LengthBytes > 0) return Math.Min(page.BlockAt(at), end);
             }
         }
         return end;
@@ -117,113 +97,78 @@ public sealed class SnapshotLayer(ulong sequence, SegmentTable segments)
 
     public void Add(ulong block, in MapEntry entry)
     {
-        var page = Writable(block >> MapPage.BlocksLog2);
-        var index = (int)(block & (MapPage.Blocks - 1));
-        var at = page.Find(index);
-        Invariant.That(at < 0, "a snapshot was given two versions of a block");
-        page.Insert(~at, index, in entry);
-        Blocks++;
-        StoredBytes += BlockMap.BytesOf(in entry);
+        Insert(block, in entry);
+        NoteSum(in entry, 1);
         segments.AddLive(in entry);
     }
 
     public void Remove(ulong block)
     {
-        var page = Writable(block >> MapPage.BlocksLog2);
-        var at = page.Find((int)(block & (MapPage.Blocks - 1)));
+        var index = IndexOf(block);
+        Invariant.That(index >= 0, "a version was removed from a snapshot that does not have it");
+        var page = Writable(index);
+        var at = page.Find(block);
         Invariant.That(at >= 0, "a version was removed from a snapshot that does not have it");
-        segments.RemoveLive(in page[at]);
-        Blocks--;
-        StoredBytes -= BlockMap.BytesOf(in page[at]);
-        page.RemoveAt(at);
-        if (page.Count > 0) return;
-        _pages.Remove(block >> MapPage.BlocksLog2);
-        _sorted = null;
+        segments.RemoveLive(in page.Entries[at]);
+        NoteSum(in page.Entries[at], -1);
+        RemoveAt(index, page, at);
     }
 
     /// <summary>The block's bytes lie elsewhere now.</summary>
     public void Replace(ulong block, in MapEntry entry)
     {
-        Remove(block);
+        var page = Writable(IndexOf(block));
+        var at = page.Find(block);
+        Invariant.That(at >= 0, "a version was moved that a snapshot does not have");
+        ref var slot = ref page.Entries[at];
+        Invariant.That(slot.LengthBytes == entry.LengthBytes, "a version became longer or shorter by being moved");
+        segments.RemoveLive(in slot);
+        NoteSum(in slot, -1);
+        slot = entry;
+        slot.Key = LayerPage.KeyOf(block);
+        page.SequenceMax = Math.Max(page.SequenceMax, entry.Sequence);
+        NoteSum(in entry, 1);
+        segments.AddLive(in entry);
+    }
+
+    /// <summary>As read from a checkpoint, ascending. False: this block comes too late.</summary>
+    public bool TryLoad(ulong block, in MapEntry entry)
+    {
+        if (_pages.Count > 0 && block <= _pages[^1].Last) return false;
         Add(block, in entry);
-    }
-
-    /// <summary>Ascending; good until the next change.</summary>
-    public ReadOnlySpan<ulong> PageNumbers()
-    {
-        if (_sorted is null)
-        {
-            _sorted = [.. _pages.Keys];
-            Array.Sort(_sorted);
-        }
-        return _sorted;
-    }
-
-    public SparsePage? Page(ulong number) => _pages.GetValueOrDefault(number);
-
-    /// <summary>As read from a checkpoint. False: it is there already.</summary>
-    public bool TryLoad(ulong number, SparsePage page)
-    {
-        if (!_pages.TryAdd(number, page)) return false;
-        _sorted = null;
-        page.Snapshot = segments.Snapshot;
-        for (var at = 0; at < page.Count; at++)
-        {
-            segments.AddLive(in page[at]);
-            StoredBytes += BlockMap.BytesOf(in page[at]);
-        }
-        Blocks += page.Count;
         return true;
     }
 
-    public long CountLost()
+    /// <summary>
+    /// The last of its versions, so many at most, go to the next older snapshot where that sees them. Answers how many went; fewer than there are if more pages were read back for it than that.
+    /// </summary>
+    public int HandDown(SnapshotLayer? older, int blocksMax, long loadsUpTo)
     {
-        var count = 0L;
-        foreach (var page in _pages.Values)
+        var index = _pages.Count - 1;
+        if (!_pages[index].IsResident) AdviseAt(index - PagesAhead);
+        var page = Reach(index);
+        var left = page.Mapped;
+        for (var done = 0; left > 0 && done < blocksMax; done++)
         {
-            for (var at = 0; at < page.Count; at++)
-            {
-                if (page[at].IsLost) count++;
-            }
+            if (done > 0 && cache is not null && cache.LoadsInPlace >= loadsUpTo) break;
+            ref readonly var entry = ref page.Entries[--left];
+            if (entry.Sequence <= older?.Sequence) older.Add(page.BlockAt(left), in entry);
+            else map.NoteBegun(entry.Sequence, -BlockMap.BytesOf(in entry));
+            segments.RemoveLive(in entry);
+            NoteSum(in entry, -1);
+            page.StoredBytes -= BlockMap.BytesOf(in entry);
         }
-        return count;
-    }
-
-    /// <summary>The page goes, and what it keeps is given back.</summary>
-    public void Release(ulong number)
-    {
-        Invariant.That(_pages.Remove(number, out var page), "a page was released that a snapshot does not have");
-        for (var at = 0; at < page!.Count; at++)
-        {
-            segments.RemoveLive(in page[at]);
-            StoredBytes -= BlockMap.BytesOf(in page[at]);
-        }
-        Blocks -= page.Count;
-        _sorted = null;
+        var gone = page.Mapped - left;
+        Cut(index, page, left);
+        return Math.Max(gone, 1);
     }
 
     public void ReleaseAll()
     {
-        foreach (var page in _pages.Values)
-        {
-            for (var at = 0; at < page.Count; at++) segments.RemoveLive(in page[at]);
-        }
+        foreach (var page in _pages) map.ReleasePage(page);
         _pages.Clear();
-        (_sorted, StoredBytes, Blocks) = (null, 0, 0);
-    }
-
-    private SparsePage Writable(ulong number)
-    {
-        if (!_pages.TryGetValue(number, out var page))
-        {
-            _pages.Add(number, page = new SparsePage { Snapshot = segments.Snapshot });
-            _sorted = null;
-        }
-        else if (page.Snapshot < segments.Snapshot)
-        {
-            if (segments.IsSnapshotHeld) _pages[number] = page = page.Copy();
-            page.Snapshot = segments.Snapshot;
-        }
-        return page;
+        _firsts.Clear();
+        _sums.Clear();
+        (StoredBytes, Blocks, LostEntries, Frames) = (0, 0, 0, 0);
     }
 }

@@ -56,6 +56,16 @@ public sealed class StoreInspection : IDisposable
     /// <summary>Bytes of volumes that are gone, or were copied anew, which clones of them still see.</summary>
     public long ClonesOnlyBytes => _store.Detached.Sum(map => map.StoredBytes + map.SnapshotBytes);
 
+    /// <summary>Pages that the maps have, those of what only snapshots keep too, and how many those are.</summary>
+    public (long Pages, long OfSnapshots) MapPages
+    {
+        get
+        {
+            var facts = _store.Maps.Facts;
+            return (facts.ResidentPages + facts.EvictedPages, facts.ResidentLayerPages + facts.EvictedLayerPages);
+        }
+    }
+
     /// <summary>What the volume stands on in this store: "v3 at 17"; null: nothing.</summary>
     public static string? BaseOf(IVolumeStore volume) => ((VolumeStore)volume).Map.Base is { } below ? $"{below.Map.Volume} at {below.Snapshot}" : null;
 
@@ -149,19 +159,20 @@ public sealed class StoreInspection : IDisposable
     private void CheckLayer(BlockMap map, SnapshotLayer layer, Action<StoreProblem> onProblem, Action<int> onRead, CancellationToken cancellation)
     {
         Span<byte> bytes = stackalloc byte[Limits.EncodedBlockBytesMax];
-        foreach (var number in layer.PageNumbers().ToArray())
+        for (var index = 0; index < layer.PageCount; index++)
         {
             cancellation.ThrowIfCancellationRequested();
-            var page = layer.Page(number)!;
-            for (var at = 0; at < page.Count; at++)
+            var page = layer.Reach(index);
+            for (var at = 0; at < page.Mapped; at++)
             {
-                if (page[at].Segment == MapEntry.BaseSegment) continue;
-                var block = (number << MapPage.BlocksLog2) + page.Indexes[at];
-                var status = _store.ReadBlock(map.Volume, in page[at], block, bytes[..page[at].LengthBytes]);
+                ref readonly var entry = ref page.Entries[at];
+                if (entry.Segment == MapEntry.BaseSegment) continue;
+                var block = page.BlockAt(at);
+                var status = _store.ReadBlock(map.Volume, in entry, block, bytes[..entry.LengthBytes]);
                 var keeper = layer.IsHidden && map.IsPinnedAt(layer.Sequence) ? $"clones of snapshot {layer.Sequence}" : $"snapshot {layer.Sequence}";
-                if (status != IoStatus.Ok) onProblem(new StoreProblem(map.Volume, block, $"{_store.Explain(in page[at], status)}, kept for {keeper}"));
+                if (status != IoStatus.Ok) onProblem(new StoreProblem(map.Volume, block, $"{_store.Explain(in entry, status)}, kept for {keeper}"));
             }
-            onRead(page.Count);
+            onRead(page.Mapped);
         }
     }
 

@@ -45,6 +45,9 @@ public sealed record StoreOptions
     /// <summary>Blocks of a deleted snapshot that one turn of the loop hands down to the next older one, or frees: some milliseconds.</summary>
     public int HandDownBlocks { get; init; } = 16_384;
 
+    /// <summary>Versions that a page of what a snapshot keeps takes before it is split: from 2 to those of a page. Fewer are for tests, which have few blocks.</summary>
+    public int LayerPageVersions { get; init; } = MapPage.Blocks;
+
     /// <summary>How long after a flush, with no write following, its watermark is noted in the log.</summary>
     public int WatermarkDelayMs { get; init; } = 500;
 

@@ -27,11 +27,13 @@ public sealed partial class VolumeStore
         ref int bytes)
     {
         var isBaseAsked = IsBaseAsked(since);
-        var loads = _store.Maps.LoadsInPlace;
+        var (loads, isFirst) = (_store.Maps.LoadsInPlace, true);
         for (var number = NextChanged(from >> MapPage.BlocksLog2, isBaseAsked); number != ulong.MaxValue; number = NextChanged(number + 1, isBaseAsked))
         {
             if (!isBaseAsked && Map.Peek(number).SequenceMax <= since) continue;
-            if (_store.Maps.LoadsInPlace - loads >= PagesReadMax) return (IoStatus.Ok, new ChangeCursor(StageBlocks, number << MapPage.BlocksLog2));
+            // One in any case: just to find it may have read a page of each snapshot of the base.
+            if (!isFirst && _store.Maps.LoadsInPlace - loads >= PagesReadMax) return (IoStatus.Ok, new ChangeCursor(StageBlocks, number << MapPage.BlocksLog2));
+            isFirst = false;
             Map.Yield();
             var page = isBaseAsked ? Map.View(number) : Map.Page(number);
             if (page.SequenceMax <= since) continue;
@@ -133,30 +135,30 @@ public sealed partial class VolumeStore
     /// <summary>What only snapshots hold, from the newest one down, and last what they see of the base: what moves meanwhile moves to an older one.</summary>
     private (IoStatus Status, ChangeCursor? Next) ReadSnapshots(ulong since, ulong upTo, ChangeCursor cursor, int bytesMax, List<IoBuffer> records, int bytes)
     {
+        var loads = _store.Maps.LoadsInPlace;
         for (var at = Map.Layers.Count - 1; at >= 0; at--)
         {
             var layer = Map.Layers[at];
             if (layer.Sequence > cursor.Snapshot || layer.Sequence <= since) continue;
             var from = layer.Sequence == cursor.Snapshot ? cursor.NextBlock : 0;
-            var (status, next) = ReadLayer(layer, since, upTo, from, bytesMax, records, ref bytes);
+            var (status, next) = ReadLayer(layer, since, upTo, from, bytesMax, records, ref bytes, loads + PagesReadMax);
             if (status != IoStatus.Ok || next is not null) return (status, next);
         }
         if (!IsBaseAsked(since)) return (IoStatus.Ok, null);
         return ReadBase(since, upTo, cursor.Snapshot == Map.Base!.Snapshot ? cursor.NextBlock : 0, bytesMax, records, bytes);
     }
 
-    private (IoStatus Status, ChangeCursor? Next) ReadLayer(SnapshotLayer layer, ulong since, ulong upTo, ulong from, int bytesMax, List<IoBuffer> records, ref int bytes)
+    private (IoStatus Status, ChangeCursor? Next) ReadLayer(SnapshotLayer layer, ulong since, ulong upTo, ulong from, int bytesMax, List<IoBuffer> records, ref int bytes, long loadsUpTo)
     {
-        var numbers = layer.PageNumbers();
-        var index = numbers.BinarySearch(from >> MapPage.BlocksLog2);
-        for (index = index < 0 ? ~index : index; index < numbers.Length; index++)
+        for (var index = layer.PageFrom(from); index < layer.PageCount; index++)
         {
-            var page = layer.Page(numbers[index])!;
-            var pageFirst = numbers[index] << MapPage.BlocksLog2;
-            var next = page.Find((int)(Math.Max(from, pageFirst) - pageFirst));
-            for (next = next < 0 ? ~next : next; next < page.Count; next++)
+            if (layer.Peek(index) is var known && known.SequenceMax <= since) continue;
+            if (_store.Maps.LoadsInPlace >= loadsUpTo) return (IoStatus.Ok, new ChangeCursor(StageSnapshots, Math.Max(from, known.First), layer.Sequence));
+            Map.Yield();
+            var page = layer.Reach(index);
+            for (var next = page.FindFrom(from); next < page.Mapped; next++)
             {
-                var (block, entry, holder) = (pageFirst + page.Indexes[next], page[next], Map);
+                var (block, entry, holder) = (page.BlockAt(next), page.Entries[next], Map);
                 if (!IsBetween(entry.Sequence, since, upTo) || !Map.Resolve(block, ref entry, ref holder)) continue;
                 // What a clone's snapshot alone sees is nobody else's.
                 var seer = layer.IsHidden ? Map.SeerAmong(entry.Sequence, layer.Sequence) : layer.Sequence;
@@ -175,11 +177,12 @@ public sealed partial class VolumeStore
     private (IoStatus Status, ChangeCursor? Next) ReadBase(ulong since, ulong upTo, ulong from, int bytesMax, List<IoBuffer> records, int bytes)
     {
         var (below, snapshot) = Map.Base!;
-        var loads = _store.Maps.LoadsInPlace;
+        var (loads, isFirst) = (_store.Maps.LoadsInPlace, true);
         for (var number = below.NextPageAt(snapshot, from >> MapPage.BlocksLog2); number != ulong.MaxValue; number = below.NextPageAt(snapshot, number + 1))
         {
             var pageFirst = number << MapPage.BlocksLog2;
-            if (_store.Maps.LoadsInPlace - loads >= PagesReadMax) return (IoStatus.Ok, new ChangeCursor(StageSnapshots, pageFirst, snapshot));
+            if (!isFirst && _store.Maps.LoadsInPlace - loads >= PagesReadMax) return (IoStatus.Ok, new ChangeCursor(StageSnapshots, pageFirst, snapshot));
+            isFirst = false;
             Map.Yield();
             for (var block = Math.Max(from, pageFirst); block < pageFirst + MapPage.Blocks; block++)
             {

@@ -22,16 +22,17 @@ public sealed partial class VolumeStore
     {
         var status = RefusalOfRead(range);
         if (status != IoStatus.Ok) completion.OnRead(token, status, null);
-        else if (!WaitsForPages(range, completion, token, known)) ReadMapped(range, completion, token, known);
+        else if (!WaitsForPages(range, completion, token, known, int.MaxValue)) ReadMapped(range, completion, token, known);
     }
 
     /// <summary>The pages that the read waited for are in memory. If the replica is not what it was when it was asked, others are to be asked.</summary>
-    internal void ReadLoaded(BlockMap map, long position, BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known)
+    /// <param name="jobsMax">They were more than one job reads: so many more may follow.</param>
+    internal void ReadLoaded(BlockMap map, long position, BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known, int jobsMax)
     {
         var status = RefusalOfRead(range);
         if (status == IoStatus.Ok && (map != Map || position != _repositions)) status = IoStatus.DeviceError;
         if (status != IoStatus.Ok) completion.OnRead(token, status, null);
-        else ReadMapped(range, completion, token, known);
+        else if (jobsMax == 0 || !WaitsForPages(range, completion, token, known, jobsMax)) ReadMapped(range, completion, token, known);
     }
 
     private IoStatus RefusalOfRead(BlockRange range) => IsDeleted ? IoStatus.Deleted
@@ -41,18 +42,27 @@ public sealed partial class VolumeStore
         : _store.WriteStaged();
 
     /// <summary>False: all that the read needs of the map is in memory, or was got from the page cache without waiting.</summary>
-    private bool WaitsForPages(BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known)
+    private bool WaitsForPages(BlockRange range, IReadCompletion completion, ulong token, ReadOnlySpan<ulong> known, int jobsMax)
     {
         if (!_store.Maps.HasEvicted) return false;
         var absent = _store.AbsentPages;
         Map.FindAbsent(range, absent);
         MapCache.LoadJob? job = null;
+        var (cached, wanted) = (0, 0);
         foreach (var page in absent)
         {
-            if (!_store.Maps.TryLoadCached(page)) (job ??= _store.Maps.TakeLoadJob()).Add(page);
+            if (cached < MapCache.LoadJob.PagesMax && _store.Maps.TryLoadCached(page))
+            {
+                cached++;
+                continue;
+            }
+            wanted++;
+            (job ??= _store.Maps.TakeLoadJob()).Add(page);
         }
         if (job is null) return false;
-        job.Then = _store.TakePagedRead().Prepare(this, _repositions, range, completion, token, known);
+        // Of a clone whose origin has many snapshots. A page that has left memory again by then is read in place.
+        jobsMax = Math.Min(jobsMax - 1, (wanted - 1) / MapCache.LoadJob.PagesMax);
+        job.Then = _store.TakePagedRead().Prepare(this, _repositions, range, completion, token, known, jobsMax);
         // They lie in the home: not behind reads of another disk.
         _store.Submit(DiskLane.Map, job);
         return true;
@@ -104,8 +114,10 @@ public sealed partial class VolumeStore
                 at = gapEnd;
                 continue;
             }
-            var page = Map.View(number);
+            var current = number;
+            // Before the page is held: pages may leave memory by this.
             number = Map.NextPage(number + 1);
+            var page = Map.View(current);
             for (var end = Math.Min(pageFirst + MapPage.Blocks, range.End); at < end; at++)
             {
                 ref readonly var entry = ref page.Entries[at & (MapPage.Blocks - 1)];

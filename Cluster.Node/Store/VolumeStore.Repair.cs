@@ -19,7 +19,7 @@ public sealed partial class VolumeStore
         Invariant.That(range.Count <= Limits.RecordBlocksMax, "a digest of too many blocks was asked for");
         Span<ulong> words = stackalloc ulong[3 * Limits.RecordBlocksMax];
         var count = 0;
-        if (!ReachForAnswer(range)) return UnknownDigest;
+        if (!ReachForAnswer(range, snapshot)) return UnknownDigest;
         for (var block = range.First; block < range.End; block++)
         {
             if (!Map.TryGetKept(snapshot, block, out var entry, out _) || entry.LengthBytes == 0) continue;
@@ -30,19 +30,22 @@ public sealed partial class VolumeStore
     }
 
     /// <summary>False: pages of the range can't be read back, and what is left of the map says nothing about it.</summary>
-    private bool ReachForAnswer(BlockRange range)
+    /// <param name="snapshot">What that keeps is asked for; 0: what the volume has.</param>
+    private bool ReachForAnswer(BlockRange range, ulong snapshot)
     {
         Map.ReachAll(range);
+        if (snapshot > 0) Map.ReachKept(range, snapshot);
         return Damage is null;
     }
 
     public ulong NextSnapshot(BlockRange range, ulong below)
     {
+        var loadsUpTo = _store.Maps.LoadsInPlace + PagesReadMax;
         for (var index = Map.Layers.Count - 1; index >= 0; index--)
         {
             var layer = Map.Layers[index];
             if (layer.Sequence >= below || layer.IsHidden) continue;
-            if (Map.IsShared ? KeepsBytes(layer.Sequence, range) : layer.NextData(range.First, range.End, PagesLookedAtMax) < range.End) return layer.Sequence;
+            if (Map.IsShared ? KeepsBytes(layer.Sequence, range) : layer.NextData(range.First, range.End, PagesLookedAtMax, loadsUpTo) < range.End) return layer.Sequence;
         }
         return 0;
     }
@@ -62,8 +65,9 @@ public sealed partial class VolumeStore
         var next = NextOfVolume(from, end);
         // Of a map that has lost pages: there may be something at once.
         if (Damage is not null) return from;
-        foreach (var layer in Map.Layers) next = layer.NextData(from, next, PagesLookedAtMax);
-        return next;
+        var loadsUpTo = _store.Maps.LoadsInPlace + PagesReadMax;
+        foreach (var layer in Map.Layers) next = layer.NextData(from, next, PagesLookedAtMax, loadsUpTo);
+        return Damage is null ? next : from;
     }
 
     private ulong NextOfVolume(ulong from, ulong end)
@@ -73,7 +77,7 @@ public sealed partial class VolumeStore
         for (var number = Map.NextPage(from >> MapPage.BlocksLog2); number <= last; number = Map.NextPage(number + 1), looked++)
         {
             var pageFirst = number << MapPage.BlocksLog2;
-            if (looked == PagesLookedAtMax || _store.Maps.LoadsInPlace - loads >= PagesReadMax) return Math.Min(pageFirst, end);
+            if (looked == PagesLookedAtMax || (looked > 0 && _store.Maps.LoadsInPlace - loads >= PagesReadMax)) return Math.Min(pageFirst, end);
             // Of one that holds no bytes nothing is read.
             if (Map.Base is null && Map.Peek(number).StoredBytes == 0) continue;
             Map.Yield();
@@ -96,6 +100,7 @@ public sealed partial class VolumeStore
         if (status == IoStatus.Ok)
         {
             Map.ReachAll(range);
+            if (snapshot > 0) Map.ReachKept(range, snapshot);
             if (Damage is not null) status = IoStatus.BadChecksum;
         }
         if (status != IoStatus.Ok) completion.OnReadEach(token, status, 0, null);
@@ -109,7 +114,11 @@ public sealed partial class VolumeStore
     /// </summary>
     public (IoStatus Status, int Blocks) Repair(IoBuffer record, in RecordHeader header)
     {
-        if (Refusal() is null) Map.ReachAll(header.Range);
+        if (Refusal() is null)
+        {
+            Map.ReachAll(header.Range);
+            Map.ReachLayers(header.Range);
+        }
         if (Refusal() is { } refusal) return (refusal, 0);
         Invariant.That((header.Flags & RecordFlags.Resync) != 0 && header.Sequence > 0, "a repair carries a resync record with its sequence");
         var status = Check(record, in header);

@@ -32,7 +32,9 @@ public sealed partial class VolumeStore
         Invariant.That(range.Count <= Limits.RecordBlocksMax, "a digest of too many blocks was asked for");
         Span<ulong> words = stackalloc ulong[3 * Limits.RecordBlocksMax];
         var count = 0;
-        if (!ReachForAnswer(range)) return UnknownDigest;
+        Map.ReachAll(range);
+        Map.ReachLayers(range);
+        if (Damage is not null) return UnknownDigest;
         for (var block = range.First; block < range.End; block++)
         {
             if (!Map.FindAt(snapshot, block, out var entry, out _) || entry.LengthBytes == 0) continue;
@@ -48,20 +50,9 @@ public sealed partial class VolumeStore
         var seen = Damage is null && !Map.HasDamagedBase ? Map.SeenBytes(snapshot) : null;
         if (Map.Layer(snapshot) is not { } layer || Map.IsPinnedAt(snapshot)) return new SnapshotUsage(0, 0, seen);
         var older = Map.Layers.TakeWhile(other => other.Sequence < snapshot).LastOrDefault(other => !other.IsLeaving)?.Sequence ?? 0;
-        var (bytes, blocks) = (0L, 0L);
-        foreach (var number in layer.PageNumbers())
-        {
-            var page = layer.Page(number)!;
-            for (var at = 0; at < page.Count; at++)
-            {
-                if (page[at].Sequence > older && HasBlock(in page[at])) (bytes, blocks) = (bytes + BlockMap.BytesOf(in page[at]), blocks + 1);
-            }
-        }
+        var (bytes, blocks) = layer.NotSeenBy(older);
         return new SnapshotUsage(bytes, blocks, seen - bytes);
     }
-
-    /// <summary>Not a mask, nor a version that names the bytes of a clone's base.</summary>
-    private static bool HasBlock(in MapEntry entry) => entry.Segment is not (MapEntry.MaskSegment or MapEntry.BaseSegment);
 
     public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents)
     {
@@ -77,11 +68,13 @@ public sealed partial class VolumeStore
     {
         var limit = extents.Count + extentsMax;
         Span<bool> changed = stackalloc bool[MapPage.Blocks];
-        var looked = 0;
-        foreach (var number in PagesOfAll(range, withBase: from == 0))
+        var (looked, last) = (0, (range.End - 1) >> MapPage.BlocksLog2);
+        var loads = _store.Maps.LoadsInPlace;
+        for (var number = NextOfAll(range.First >> MapPage.BlocksLog2, withBase: from == 0); number <= last; number = NextOfAll(number + 1, withBase: from == 0))
         {
             var first = number << MapPage.BlocksLog2;
-            if (looked++ == ChangedPagesMax) return first;
+            if (looked++ == ChangedPagesMax || (looked > 1 && _store.Maps.LoadsInPlace - loads >= PagesReadMax)) return first;
+            Map.Yield();
             changed.Clear();
             MarkChanged(number, from, to, changed);
             for (var block = Math.Max(first, range.First); block < Math.Min(first + MapPage.Blocks, range.End); block++)
@@ -121,25 +114,16 @@ public sealed partial class VolumeStore
         }
     }
 
-    /// <summary>Numbers of the pages of the range that the volume or a snapshot has, ascending: at least as many as one look takes, if there are.</summary>
-    private SortedSet<ulong> PagesOfAll(BlockRange range, bool withBase)
+    /// <summary>The next page, from that number on, of which the volume or a snapshot has something; MaxValue: none. What lies below a clone is the same for all its snapshots.</summary>
+    private ulong NextOfAll(ulong from, bool withBase)
     {
-        var numbers = new SortedSet<ulong>();
-        var (first, last) = (range.First >> MapPage.BlocksLog2, (range.End - 1) >> MapPage.BlocksLog2);
-        AddBetween(Map.PageNumbers(), first, last, numbers);
-        foreach (var layer in Map.Layers) AddBetween(layer.PageNumbers(), first, last, numbers);
-        // What lies below a clone is the same for all its snapshots.
-        if (!withBase || Map.Base is not { } below) return numbers;
-        var number = below.Map.NextPageAt(below.Snapshot, first);
-        for (var added = 0; added <= ChangedPagesMax && number <= last; added++, number = below.Map.NextPageAt(below.Snapshot, number + 1)) numbers.Add(number);
-        return numbers;
-    }
-
-    private static void AddBetween(ReadOnlySpan<ulong> sorted, ulong first, ulong last, SortedSet<ulong> to)
-    {
-        var at = sorted.BinarySearch(first);
-        at = at < 0 ? ~at : at;
-        for (var end = Math.Min(sorted.Length, at + ChangedPagesMax + 1); at < end && sorted[at] <= last; at++) to.Add(sorted[at]);
+        var next = withBase ? Map.NextPage(from) : Map.NextOwnPage(from);
+        foreach (var layer in Map.Layers)
+        {
+            Map.Yield();
+            next = Math.Min(next, layer.NextPage(from));
+        }
+        return next;
     }
 
     /// <summary>Null: the payload is none.</summary>

@@ -113,6 +113,7 @@ internal static class StoreCommands
         if (store.MissingBytes > 0) yield return ("Missing", $"{SizeText.Format((ulong)store.MissingBytes)} of blocks lie on disks that are missing");
         if (store.ClonesOnlyBytes > 0) yield return ("Clones", $"{SizeText.Format((ulong)store.ClonesOnlyBytes)} of that is of volumes that are gone and whose clones are not");
         foreach (var volume in store.Volumes.Where(volume => volume.SharesWith is not null)) yield return ("", $"{volume.Id} shares blocks of {volume.SharesWith}");
+        yield return ("Maps", string.Create(CultureInfo.InvariantCulture, $"{store.MapPages} pages of {SizeText.Format(MapPageFile.SlotBytes)}, {store.SnapshotPages} of them of what only snapshots keep"));
         yield return ("Checkpoint", store.Checkpoint == 0 ? "none" : store.Checkpoint.ToString(CultureInfo.InvariantCulture));
         yield return ("Log", $"ends at {store.LogEnd}{(store.TornTail ? ", behind it a torn record" : "")}; {SizeText.Format((ulong)store.ReplayBytes)} to replay");
     }

@@ -40,6 +40,12 @@ internal sealed record StoreResource
     /// <summary>Stored bytes of blocks that lie on disks that are missing.</summary>
     public required long MissingBytes { get; init; }
 
+    /// <summary>Of 16 KiB: in a node's memory as far as map-cache goes, and else in its page file.</summary>
+    public required long MapPages { get; init; }
+
+    /// <summary>Of those, what only snapshots keep.</summary>
+    public required long SnapshotPages { get; init; }
+
     public required ulong Checkpoint { get; init; }
 
     public required string LogEnd { get; init; }
@@ -69,6 +75,8 @@ internal sealed record StoreResource
             ClonesOnlyBytes = store.ClonesOnlyBytes,
             Disks = [.. store.Disks.Select(disk => new StoreDiskResource(disk.Id.ToString("N"), disk.Path, StoreHealth.TextOf(disk.State), disk.Segments, disk.FreeBytes, disk.Problem))],
             MissingBytes = store.MissingBytes,
+            MapPages = store.MapPages.Pages,
+            SnapshotPages = store.MapPages.OfSnapshots,
             Checkpoint = store.Checkpoint,
             LogEnd = store.LogEnd.ToString(),
             ReplayBytes = store.ReplayedBytes,

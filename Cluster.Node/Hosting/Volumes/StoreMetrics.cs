@@ -47,8 +47,10 @@ internal static class StoreMetrics
         metrics.AddGauge("myrmidon_map_cache_budget_bytes", "Memory that pages of the maps may take (map-cache).", () => maps.Facts.BudgetBytes);
         metrics.AddGauge("myrmidon_map_cache_resident_bytes", "Memory that pages of the maps take; more than the budget while they can't be written fast enough, or at all.",
             () => maps.Facts.ResidentPages * MapCache.PageBytes);
-        metrics.AddGauge("myrmidon_map_cache_resident_pages", "Pages of the maps in memory, of 512 blocks each.", () => maps.Facts.ResidentPages);
-        metrics.AddGauge("myrmidon_map_cache_evicted_pages", "Pages of the maps that are only in the page file.", () => maps.Facts.EvictedPages);
+        metrics.AddGauge("myrmidon_map_cache_resident_pages", "Pages of the maps in memory, of up to 512 blocks each, and of what only snapshots keep.", () => maps.Facts.ResidentPages);
+        metrics.AddGauge("myrmidon_map_cache_resident_snapshot_pages", "Of the pages in memory, those of what only snapshots keep.", () => maps.Facts.ResidentLayerPages);
+        metrics.AddGauge("myrmidon_map_cache_evicted_pages", "Pages that are only in the page file.", () => maps.Facts.EvictedPages);
+        metrics.AddGauge("myrmidon_map_cache_evicted_snapshot_pages", "Of the pages that are only in the page file, those of what only snapshots keep.", () => maps.Facts.EvictedLayerPages);
         metrics.AddGauge("myrmidon_map_cache_file_bytes", "Size of the page file.", () => maps.Facts.FileBytes);
         metrics.AddCounter("myrmidon_map_cache_evictions_total", "Pages that left memory.", () => maps.Facts.Evictions);
         metrics.AddCounter("myrmidon_map_cache_written_pages_total", "Pages written to the page file; the others that left memory had not changed.", () => maps.Facts.Written);

@@ -88,6 +88,7 @@ internal sealed class SimBlockStorage : ISimStorage
             NewMark = () => ++_opens,
             // No draw: streams of other seeds stay what they are. On one node in three deleted snapshots have to wait for a slice, however little they keep.
             HandDownBlocks = (node.World.Seed + (ulong)node.Index) % 3 == 0 ? 0 : 16_384,
+            LayerPageVersions = Store.StoreModelRun.LayerPageVersionsOf((int)((node.World.Seed + (ulong)node.Index) % 1000)),
             MapCacheBytes = _mapRandom.Below(WithoutMapMemoryOneIn) == 0 ? 0 : StoreOptions.MapCacheBytesDefault,
         };
         (_disk, _bootId) = (NewDisk(), _random.Guid());

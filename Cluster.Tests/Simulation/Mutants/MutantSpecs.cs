@@ -12,7 +12,7 @@ public sealed class MutantSpecs(ITestOutputHelper output)
     private const int HealthySeeds = 20;
 
     /// <summary>What a seed of the store alone is.</summary>
-    private static readonly string[] StoreRuns = ["StoreModelRun", "ReclaimRun", "SnapshotCatchUpRun", "DrainRun", "ColdSegmentRun"];
+    private static readonly string[] StoreRuns = ["StoreModelRun", "ReclaimRun", "SnapshotCatchUpRun", "DrainRun", "ColdSegmentRun", "LostPagesRun", "LayerRun"];
 
     private static readonly Lazy<MutantCompiler> Compiler = new(() => new MutantCompiler());
 
@@ -27,7 +27,7 @@ public sealed class MutantSpecs(ITestOutputHelper output)
         }
     }
 
-    private static IEnumerable<Mutant> Planted => Mutants.All.Concat(StoreMutants.All);
+    private static IEnumerable<Mutant> Planted => Mutants.All.Concat(StoreMutants.All).Concat(StoreMutants.Pages);
 
     [Fact(DisplayName = "What the planted bugs are compared with breaks no promise when compiled in the same way")]
     public void Without_one_nothing_is_caught()

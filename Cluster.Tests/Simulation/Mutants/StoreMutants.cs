@@ -1,7 +1,7 @@
 namespace Cluster.Tests.Simulation.Mutants;
 
 /// <summary>Bugs planted in the store, under the simulator that runs it.</summary>
-internal static class StoreMutants
+internal static partial class StoreMutants
 {
     private const string Store = "Cluster.Node/Store/";
     private const int Seeds = 1500;
@@ -40,10 +40,10 @@ internal static class StoreMutants
             "_disk.Absent.Any(disk => !disk.IsEmpty)", "_disk.Absent.Count > 0"),
         Alone("a late trim leaves what snapshots after it see", "R19, reclaim", "BlockMap.cs",
             "if (_layers.Count > 0 && sequence < _layers[^1].Sequence) TrimLayers(range, sequence);", ""),
-        Alone("a deleted snapshot takes along what an older one sees", "R19, reclaim", "BlockMap.HandDown.cs",
-            "if (page[at].Sequence <= older?.Sequence) older.Add(", "if (false) older.Add("),
+        Alone("a deleted snapshot takes along what an older one sees", "R19, reclaim", "SnapshotLayer.cs",
+            "if (entry.Sequence <= older?.Sequence) older.Add(", "if (false) older.Add("),
         Alone("a snapshot that clones stand on goes when it is deleted", "clones", "BlockMap.Snapshots.cs",
-            "if (layer.IsHidden && !_pins.ContainsKey(layer.Sequence)) Leave(layer);", "if (layer.IsHidden) Leave(layer);"),
+            "if (layer.IsHidden && !_pins.ContainsKey(layer.Sequence)) Leave(layer, loadsUpTo);", "if (layer.IsHidden) Leave(layer, loadsUpTo);"),
         Alone("what clones stand on goes with its volume", "clones", "BlockMap.Base.cs",
             "        if (!IsPinned)\n        {\n            ReleaseAll();", "        if (_pages.Count > 0)\n        {\n            ReleaseAll();"),
         Alone("the base of a clone shows through its trims", "clones, R20", "BlockMap.cs",

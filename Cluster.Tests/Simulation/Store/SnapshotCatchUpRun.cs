@@ -84,6 +84,7 @@ public sealed class SnapshotCatchUpRun(int seed, bool isClone = false)
         CapacityBytes = (long)segments * StoreOptions.SegmentBytesMin,
         CleanBelowFreePercent = seed % 2 == 0 ? 95 : 20,
         CheckpointIntervalBytes = seed % 3 == 0 ? 64 << 20 : 200 * 1024,
+        LayerPageVersions = StoreModelRun.LayerPageVersionsOf(seed),
     }).Open();
 
     /// <summary>The owner goes on; what is live reaches the copy too.</summary>

@@ -69,7 +69,11 @@ public sealed partial class StoreModelRun
         CheckpointIntervalBytes = seed % 3 == 0 ? 64 << 20 : 200 * 1024,
         // Deleted snapshots go page by page in three of five.
         HandDownBlocks = seed % 5 < 3 ? 1 : 16_384,
+        LayerPageVersions = LayerPageVersionsOf(seed),
     };
+
+    /// <summary>The few blocks that there are lie in several pages of a snapshot's, in five of six.</summary>
+    public static int LayerPageVersionsOf(int seed) => seed % 6 == 5 ? MapPage.Blocks : 2 + (Math.Abs(seed) % 6);
 
     /// <summary>Room for segments beside the log, and a cleaner that always works.</summary>
     private static StoreOptions Roomy(int seed) => DefaultOptions(seed) with { CapacityBytes = (24L + (seed % 3 * 8)) * StoreOptions.SegmentBytesMin, CleanBelowFreePercent = 99 };
@@ -90,6 +94,7 @@ public sealed partial class StoreModelRun
             {
                 run.Live(random, isLong ? StepsOfALongLife : StepsOfALife);
                 did = did.And(run.Rig);
+                if (!losesPages) Assert.Equal(0, did.Maps.LostPages);
                 run.End(random);
             }
             run.CompareCopies();
