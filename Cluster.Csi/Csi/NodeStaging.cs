@@ -160,6 +160,11 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
         AttachedDevice device, NodeStageVolumeRequest request, Access access, CancellationToken cancellation)
     {
         var path = NodeVolumes.Real(request.StagingTargetPath);
+        var seen = _volumes.Of(device);
+        if (seen.Error is { } unseen) return unseen;
+        // Of two staging paths neither could be told from a workload's, and none be taken away while the other is there.
+        if (seen.Value!.At(path) is null && seen.Value.All.FirstOrDefault(mount => host.Users.Of(device.Identity, mount) == DeviceUser.Other) is { } other)
+            return CsiError.Precondition($"Volume {request.VolumeId} is mounted at {other.Path} already, and is staged at one path of a node; unstage, unpublish or unmount it there first.");
         var chosen = await FileSystemAsync(device, request.VolumeCapability.Mount.FsType, cancellation).ConfigureAwait(false);
         if (!chosen.IsOk) return AttachErrors.Of(chosen);
         var kind = chosen.Value;

@@ -145,6 +145,22 @@ public class DeviceUsersSpecs
         Assert.Null(await users.AttachedAsync());
     }
 
+    [Fact(DisplayName = "A volume is staged at one path of a node: a second one is refused with the first, which is then unstaged")]
+    public async Task Staged_twice()
+    {
+        await using var host = await CsiHost.StartAsync();
+        var pod = await host.PublishedAsync(Volume, CsiNode.Mount(Mode.SingleNodeMultiWriter));
+        await pod.StageAsync();
+        var second = pod.StageRequest();
+        second.StagingTargetPath = Directory.CreateDirectory(host.PathOf("second")).FullName;
+        Assert.Contains($"mounted at {pod.Staging} already", await CsiClient.FailsAsync(StatusCode.FailedPrecondition, host.Node.NodeStageVolumeAsync(second)), StringComparison.Ordinal);
+        await pod.StageAsync();
+        Assert.Contains($"still mounted at {pod.Staging}", await CsiClient.FailsAsync(StatusCode.FailedPrecondition,
+            host.Node.NodeUnstageVolumeAsync(new NodeUnstageVolumeRequest { VolumeId = Volume, StagingTargetPath = second.StagingTargetPath })), StringComparison.Ordinal);
+        await pod.EndAsync();
+        await host.NothingIsLeftAsync();
+    }
+
     /// <summary>The operator's and Docker's calls for the one volume.</summary>
     private sealed class Users(CsiHost host)
     {
