@@ -5,7 +5,17 @@ namespace Cluster.Csi.Attach;
 /// <summary>A volume, as devices of this host need to know it.</summary>
 /// <param name="AttachedNode">The node of an exclusive attachment; null while any node may use it.</param>
 public sealed record HostVolume(
-    VolumeId Id, string FullName, ulong SizeBytes, IReadOnlyDictionary<string, string> Labels, string? AttachedNode, ulong Generation, int HoldMs);
+    VolumeId Id, string FullName, ulong SizeBytes, IReadOnlyDictionary<string, string> Labels, string? AttachedNode, ulong Generation, int HoldMs)
+{
+    /// <summary>Where an orchestrator has it published by CSI now.</summary>
+    public IReadOnlyList<HostPublication> Publications { get; init; } = [];
+}
+
+/// <summary>A volume's publication to a node by CSI.</summary>
+/// <param name="Mode">The access mode by its name, for messages.</param>
+/// <param name="IsShared">It has the shared attachment, which an exclusive one would cut off.</param>
+/// <param name="AllowsSeveralPaths">The volume may be at more than one path of the node.</param>
+public sealed record HostPublication(string Node, string Mode, bool IsShared, bool AllowsSeveralPaths);
 
 /// <summary>
 /// What devices and the Docker plug-in ask of the cluster. Any thread; every method bounds its own waiting. Names are "NAME" or "NAMESPACE/NAME".

@@ -12,6 +12,9 @@ public sealed record DeviceWish(string? MountPath = null, FileSystemKind FileSys
 
     /// <summary>For mkfs, if it is made.</summary>
     public IReadOnlyList<string> FormatOptions { get; init; } = [];
+
+    /// <summary>Who wishes it: the operator's lasts until a detach, Docker keeps account of its own.</summary>
+    public DeviceUser User { get; init; } = DeviceUser.Operator;
 }
 
 /// <summary>A device of this host and where it is mounted.</summary>
@@ -22,7 +25,7 @@ public sealed record DeviceView(AttachedDevice Device, IReadOnlyList<MountEntry>
 /// system, mount; and back in the reverse order, so that nothing is ever cut off from below. Every call is idempotent, and finishes what one before it
 /// left half done.
 /// </summary>
-public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMounter mounter)
+public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMounter mounter, DeviceUsers users)
 {
     private readonly KeyedLocks<VolumeId> _locks = new();
 
@@ -47,7 +50,10 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
         var attached = await volumes.AttachAsync(fullName, cancellation).ConfigureAwait(false);
         if (!attached.IsOk) return attached.To<DeviceView>();
         var volume = attached.Value!;
-        var target = new AttachTarget(new DeviceIdentity(volume.Id, volume.Generation), volume.FullName, volume.SizeBytes, volume.HoldMs, wish.ReadOnly);
+        var identity = new DeviceIdentity(volume.Id, volume.Generation);
+        // First noted, then made: what a crash leaves is the operator's, and goes with a detach.
+        if (wish.User == DeviceUser.Operator) users.Hold(identity, volume.FullName, wish.MountPath);
+        var target = new AttachTarget(identity, volume.FullName, volume.SizeBytes, volume.HoldMs, wish.ReadOnly);
         var made = await attacher.AttachAsync(target, cancellation).ConfigureAwait(false);
         if (made.IsOk && made.Value!.SizeBytes < volume.SizeBytes) made = await attacher.ResizeAsync(volume.Id, volume.SizeBytes, cancellation).ConfigureAwait(false);
         if (!made.IsOk) return made.To<DeviceView>();
@@ -57,8 +63,8 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
     }
 
     /// <summary>
-    /// Takes away mounts, device and attachment. InUse while files are open there, unless forced: then their I/O fails. A volume that is attached to another node by
-    /// now, or deleted, leaves only what is here.
+    /// Takes away mounts, device and attachment, for the operator. InUse while files are open there, or Docker or CSI has it on this host, unless forced: then their mounts go too, and their I/O
+    /// fails. A volume that is attached to another node by now, or deleted, leaves only what is here, whoever's it was: nothing of it works any more.
     /// </summary>
     public async Task<AttachResult<Done>> DetachAsync(string fullName, bool force, CancellationToken cancellation)
     {
@@ -72,6 +78,7 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
         foreach (var id in ids)
         {
             using var held = await _locks.EnterAsync(id, cancellation).ConfigureAwait(false);
+            if (!force && known.IsOk && Others(known.Value!, there.Value!) is { } others) return others;
             foreach (var device in there.Value!.Where(device => device.Identity.Volume == id && device.IsServed))
             {
                 var unmounted = await UnmountAsync(device, force, cancellation).ConfigureAwait(false);
@@ -79,8 +86,39 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
             }
             var detached = await attacher.DetachAsync(id, force, cancellation).ConfigureAwait(false);
             if (!detached.IsOk) return detached;
+            users.Release(id);
         }
         return known.IsOk ? await volumes.DetachAsync(fullName, cancellation).ConfigureAwait(false) : Done.Ok;
+    }
+
+    /// <summary>
+    /// Takes away Docker's mount, and with it the device unless somebody else has that too, and the attachment if that is Docker's and the device is gone.
+    /// </summary>
+    /// <param name="ownsAttachment">It was made for Docker.</param>
+    public async Task<AttachResult<Done>> LeaveAsync(string fullName, string path, bool ownsAttachment, CancellationToken cancellation)
+    {
+        var known = await volumes.GetAsync(fullName, cancellation).ConfigureAwait(false);
+        if (!known.IsOk && known.Status != AttachStatus.NotFound) return known.To<Done>();
+        var there = await attacher.ListAsync(cancellation).ConfigureAwait(false);
+        if (!there.IsOk) return there.To<Done>();
+        var at = mounter.MountedAt(path);
+        var ids = there.Value!.Where(device => device.FullName == fullName || (at.IsOk && device.Path == at.Value!.Source)).Select(device => device.Identity.Volume).ToHashSet();
+        if (known.IsOk) ids.Add(known.Value!.Id);
+        var isLast = true;
+        // One whose device is dead never lets go by itself.
+        var isDead = at.IsOk && there.Value!.Any(device => device.Path == at.Value!.Source && !device.IsServed);
+        var unmounted = await mounter.UnmountAsync(path, isDead, cancellation).ConfigureAwait(false);
+        if (!unmounted.IsOk) return unmounted;
+        foreach (var id in ids)
+        {
+            using var held = await _locks.EnterAsync(id, cancellation).ConfigureAwait(false);
+            var used = IsUsed([.. there.Value!.Where(device => device.Identity.Volume == id)], known.Value);
+            if (!used.IsOk) return used.To<Done>();
+            isLast &= !used.Value;
+            var detached = used.Value ? Done.Ok : await attacher.DetachAsync(id, force: false, cancellation).ConfigureAwait(false);
+            if (!detached.IsOk) return detached;
+        }
+        return isLast && ownsAttachment && known.IsOk ? await volumes.DetachAsync(fullName, cancellation).ConfigureAwait(false) : Done.Ok;
     }
 
     /// <summary>Takes away one mount; the device stays.</summary>
@@ -100,7 +138,55 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
         if (volume.AttachedNode == volumes.NodeName && local.Value!.Identity.Generation == volume.Generation) return Done.Ok;
         var unmounted = local.Value!.IsServed ? await UnmountAsync(local.Value, force: false, cancellation).ConfigureAwait(false) : Done.Ok;
         if (!unmounted.IsOk) return AttachResult<Done>.Error(unmounted.Status, $"{unmounted.Reason}; it is of an attachment that has ended: end what uses it, and try again");
-        return await attacher.DetachAsync(volume.Id, force: false, cancellation).ConfigureAwait(false);
+        var detached = await attacher.DetachAsync(volume.Id, force: false, cancellation).ConfigureAwait(false);
+        if (detached.IsOk) users.Release(volume.Id);
+        return detached;
+    }
+
+    /// <summary>Docker and CSI, where they have the volume here as it is attached now; null where nothing of theirs would be lost.</summary>
+    private AttachResult<Done>? Others(HostVolume volume, IEnumerable<AttachedDevice> devices)
+    {
+        var published = volume.Publications.FirstOrDefault(publication => publication.Node == volumes.NodeName);
+        var lost = new List<string>();
+        foreach (var device in devices.Where(device => device.IsServed && IsCurrent(device, volume)))
+        {
+            var mounts = All(device);
+            if (!mounts.IsOk) return mounts.To<Done>();
+            foreach (var mount in mounts.Value!)
+            {
+                var user = users.Of(device.Identity, mount);
+                if (user == DeviceUser.Docker) lost.Add($"Docker has it mounted at {mount.Path} for its containers");
+                else if (user == DeviceUser.Other && published is not null) lost.Add($"CSI has it mounted at {mount.Path}");
+            }
+            if (published is not null) lost.Add($"it is published to this node by CSI ({published.Mode})");
+        }
+        return lost.Count == 0 ? null : AttachResult<Done>.Error(AttachStatus.InUse,
+            $"volume {volume.FullName} is not only yours on this host: {string.Join("; ", lost)}. Stop these workloads first; a forced detach (--force) takes all of it away, and their I/O fails");
+    }
+
+    /// <summary>Whether anybody is left on a device of the volume, once Docker has gone.</summary>
+    private AttachResult<bool> IsUsed(IReadOnlyList<AttachedDevice> devices, HostVolume? volume)
+    {
+        if (volume?.Publications.Any(publication => publication.Node == volumes.NodeName) == true) return true;
+        foreach (var device in devices.Where(device => device.IsServed))
+        {
+            if (users.IsHeld(device.Identity)) return true;
+            var mounts = All(device);
+            if (!mounts.IsOk) return mounts.To<bool>();
+            if (mounts.Value!.Count > 0) return true;
+        }
+        return false;
+    }
+
+    private static bool IsCurrent(AttachedDevice device, HostVolume volume) => device.Identity == new DeviceIdentity(volume.Id, volume.Generation);
+
+    /// <summary>Of its file system, and of the device's file itself.</summary>
+    private AttachResult<IReadOnlyList<MountEntry>> All(AttachedDevice device)
+    {
+        var mounts = mounter.MountsOf(device.Path);
+        if (!mounts.IsOk) return mounts;
+        var binds = mounter.BindsOf(device.Path);
+        return binds.IsOk ? new(AttachStatus.Ok, [.. mounts.Value!, .. binds.Value!], "") : binds;
     }
 
     private DeviceView View(AttachedDevice device) => new(device, mounter.MountsOf(device.Path).Value ?? []);

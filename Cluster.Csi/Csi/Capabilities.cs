@@ -36,6 +36,9 @@ internal static class Capabilities
     /// <summary>Several nodes share the volume's shared attachment, which fences none of them.</summary>
     public static bool IsShared(Mode mode) => mode is Mode.MultiNodeReaderOnly or Mode.MultiNodeMultiWriter;
 
+    /// <summary>The volume may be at more than one path of a node at one time.</summary>
+    public static bool AllowsSeveralPaths(Mode mode) => mode is Mode.SingleNodeMultiWriter or Mode.MultiNodeReaderOnly or Mode.MultiNodeMultiWriter;
+
     /// <summary>
     /// What the volume was not made for. Writers on several nodes are for software that keeps them apart itself, on a raw device: no file system that this driver makes does,
     /// and whoever asks for a claim that many may write to does not know that.

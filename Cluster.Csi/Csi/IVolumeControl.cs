@@ -73,6 +73,9 @@ public interface IVolumeControl
     /// <summary>True when the node itself says, within a short time, that a front end of it has the volume open.</summary>
     Task<bool> IsUsedByAsync(string fullName, NodeFacts node, CancellationToken cancellation);
 
+    /// <summary>True when the node itself says, within a short time, that an operator or Docker has the volume on its host, beside CSI.</summary>
+    Task<bool> IsUsedOutsideCsiAsync(string fullName, NodeFacts node, CancellationToken cancellation);
+
     Task<CsiResult<IReadOnlyList<NodeFacts>>> ListNodesAsync(CancellationToken cancellation);
 
     /// <summary>

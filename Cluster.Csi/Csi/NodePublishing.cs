@@ -1,6 +1,5 @@
 using Cluster.Csi.Attach;
 using Cluster.Csi.Csi.V1;
-using Mode = Cluster.Csi.Csi.V1.VolumeCapability.Types.AccessMode.Types.Mode;
 
 namespace Cluster.Csi.Csi;
 
@@ -63,9 +62,9 @@ internal sealed class NodePublishing(IVolumeControl control, HostDevices host)
                 return CsiError.Exists($"Volume {volume.Device.FullName} is published at {target} in another way; unpublish it there first.");
             return null;
         }
-        if (access.Mode is Mode.SingleNodeMultiWriter or Mode.MultiNodeReaderOnly or Mode.MultiNodeMultiWriter) return null;
+        if (Capabilities.AllowsSeveralPaths(access.Mode)) return null;
         return volume.All.FirstOrDefault(mount => mount.Path != staging) is { } other
-            ? CsiError.Precondition($"Volume {volume.Device.FullName} is published at {other.Path} already, and the access mode {access.Mode} allows one place.")
+            ? CsiError.Precondition($"Volume {volume.Device.FullName} is mounted at {other.Path} already, and the access mode {access.Mode} allows one place.")
             : null;
     }
 

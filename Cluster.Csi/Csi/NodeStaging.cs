@@ -1,6 +1,7 @@
 using System.Globalization;
 using Cluster.Csi.Attach;
 using Cluster.Csi.Csi.V1;
+using Cluster.Messages.Model;
 using Grpc.Core;
 
 namespace Cluster.Csi.Csi;
@@ -36,7 +37,7 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
             var mounts = host.Mounter.MountsOf(attached.Value!.Path);
             if (!mounts.IsOk) return AttachErrors.Of(mounts);
             return mounts.Value!.Count == 0 ? new NodeStageVolumeResponse()
-                : CsiError.Exists($"Volume {volume.FullName} is staged as a file system at {mounts.Value[0].Path}; unstage it there first.");
+                : CsiError.Exists($"Volume {volume.FullName} is mounted as a file system at {mounts.Value[0].Path}; unstage or unmount it there first.");
         }
         return await MountAsync(attached.Value!, request, access, cancellation).ConfigureAwait(false);
     }
@@ -51,19 +52,36 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
         {
             var volume = _volumes.Of(device);
             if (volume.Error is { } unseen) return unseen;
-            if (volume.Value!.All.FirstOrDefault(mount => mount.Path != path) is { } other)
-                return CsiError.Precondition($"Volume {request.VolumeId} is still published at {other.Path}; unpublish it there first.");
+            if (volume.Value!.All.FirstOrDefault(mount => mount.Path != path && host.Users.Of(device.Identity, mount) == DeviceUser.Other) is { } other)
+                return CsiError.Precondition($"Volume {request.VolumeId} is still mounted at {other.Path}; unpublish or unmount it there first.");
             var unmounted = await host.Mounter.UnmountAsync(path, force: !device.IsServed, cancellation).ConfigureAwait(false);
             if (!unmounted.IsOk) return AttachErrors.Of(unmounted);
         }
-        foreach (var id in devices.Value!.Select(device => device.Identity.Volume).Distinct())
+        foreach (var device in devices.Value!.DistinctBy(device => device.Identity.Volume))
         {
-            var detached = await host.Attacher.DetachAsync(id, force: false, cancellation).ConfigureAwait(false);
+            // An operator's or Docker's, and goes with them.
+            var (isOthers, unseen) = LookForOthers(device.Identity.Volume, devices.Value!);
+            if (unseen is not null) return unseen;
+            if (isOthers) continue;
+            var detached = await host.Attacher.DetachAsync(device.Identity.Volume, force: false, cancellation).ConfigureAwait(false);
             if (!detached.IsOk) return AttachErrors.Of(detached);
         }
         // One that was cut off half-way shows no device, and would keep its session to the volume open for ever.
         var parts = await host.Attacher.DetachPartsAsync(request.VolumeId, cancellation).ConfigureAwait(false);
         return parts.IsOk ? new NodeUnstageVolumeResponse() : AttachErrors.Of(parts);
+    }
+
+    /// <summary>Whether an operator or Docker has a device of the volume that works.</summary>
+    private (bool Found, CsiError? Error) LookForOthers(VolumeId id, IEnumerable<AttachedDevice> devices)
+    {
+        foreach (var device in devices.Where(device => device.Identity.Volume == id && device.IsServed))
+        {
+            if (host.Users.IsHeld(device.Identity)) return (true, null);
+            var volume = _volumes.Of(device);
+            if (volume.Error is { } unseen) return (false, unseen);
+            if (volume.Value!.All.Any()) return (true, null);
+        }
+        return (false, null);
     }
 
     /// <summary>
@@ -130,6 +148,7 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
         {
             var detached = await host.Attacher.DetachAsync(target.Identity.Volume, force: true, cancellation).ConfigureAwait(false);
             if (!detached.IsOk) return AttachErrors.Of(detached);
+            host.Users.Release(target.Identity.Volume);
         }
         var all = await host.Attacher.ListAsync(cancellation).ConfigureAwait(false);
         if (!all.IsOk) return AttachErrors.Of(all);
@@ -141,6 +160,11 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
         AttachedDevice device, NodeStageVolumeRequest request, Access access, CancellationToken cancellation)
     {
         var path = NodeVolumes.Real(request.StagingTargetPath);
+        var seen = _volumes.Of(device);
+        if (seen.Error is { } unseen) return unseen;
+        // Of two staging paths neither could be told from a workload's, and none be taken away while the other is there.
+        if (seen.Value!.At(path) is null && seen.Value.All.FirstOrDefault(mount => host.Users.Of(device.Identity, mount) == DeviceUser.Other) is { } other)
+            return CsiError.Precondition($"Volume {request.VolumeId} is mounted at {other.Path} already, and is staged at one path of a node; unstage, unpublish or unmount it there first.");
         var chosen = await FileSystemAsync(device, request.VolumeCapability.Mount.FsType, cancellation).ConfigureAwait(false);
         if (!chosen.IsOk) return AttachErrors.Of(chosen);
         var kind = chosen.Value;

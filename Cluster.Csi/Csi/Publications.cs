@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using System.Globalization;
+using Cluster.Csi.Attach;
 using Mode = Cluster.Csi.Csi.V1.VolumeCapability.Types.AccessMode.Types.Mode;
 
 namespace Cluster.Csi.Csi;
@@ -40,12 +41,14 @@ internal static class Publications
     public const string LabelPrefix = VolumeParameters.OwnPrefix + "published.";
 
     /// <summary>Where the volume is published now.</summary>
-    public static ImmutableArray<Publication> Of(VolumeFacts volume)
+    public static ImmutableArray<Publication> Of(VolumeFacts volume) => Of(volume.Labels, volume.AttachedNode, volume.Generation);
+
+    internal static ImmutableArray<Publication> Of(IEnumerable<KeyValuePair<string, string>> labels, string? attachedNode, ulong generation)
     {
-        var noted = Noted(volume).ToArray();
-        if (volume.AttachedNode is not { } node) return [.. noted.Where(publication => Capabilities.IsShared(publication.Access!.Mode))];
-        return [noted.FirstOrDefault(publication => publication.Node == node && publication.Generation == volume.Generation)
-            ?? new Publication(node, volume.Generation, null)];
+        var noted = Noted(labels).ToArray();
+        if (attachedNode is not { } node) return [.. noted.Where(publication => Capabilities.IsShared(publication.Access!.Mode))];
+        return [noted.FirstOrDefault(publication => publication.Node == node && publication.Generation == generation)
+            ?? new Publication(node, generation, null)];
     }
 
     /// <summary>Notes that count for nothing any more.</summary>
@@ -55,12 +58,21 @@ internal static class Publications
         return volume.Labels.Keys.Where(key => key.StartsWith(LabelPrefix, StringComparison.Ordinal)).Except(live, StringComparer.Ordinal);
     }
 
-    private static IEnumerable<Publication> Noted(VolumeFacts volume)
+    private static IEnumerable<Publication> Noted(IEnumerable<KeyValuePair<string, string>> labels)
     {
-        foreach (var (key, value) in volume.Labels)
+        foreach (var (key, value) in labels)
         {
             if (!key.StartsWith(LabelPrefix, StringComparison.Ordinal) || !PublishedAs.TryRead(value, out var generation, out var access)) continue;
             yield return new Publication(key[LabelPrefix.Length..], generation, access);
         }
     }
+}
+
+/// <summary>The driver's publications, as what else uses devices of a host needs to know them.</summary>
+public static class HostPublications
+{
+    /// <summary>Only what is noted: an attachment that nobody noted a publication of may be anybody's.</summary>
+    public static IReadOnlyList<HostPublication> Of(IReadOnlyDictionary<string, string> labels, string? attachedNode, ulong generation) =>
+        [.. Publications.Of(labels, attachedNode, generation).Where(publication => publication.Access is not null).Select(publication => new HostPublication(
+            publication.Node, publication.Access!.Mode.ToString(), Capabilities.IsShared(publication.Access.Mode), Capabilities.AllowsSeveralPaths(publication.Access.Mode)))];
 }

@@ -53,7 +53,7 @@ internal sealed class VolumePublication(IVolumeControl control, Action<string, C
         if (found.Error is { } error) return error.Code == Grpc.Core.StatusCode.NotFound ? new ControllerUnpublishVolumeResponse() : error;
         var volume = found.Value!;
         var everywhere = request.NodeId.Length == 0;
-        if (volume.AttachedNode is { } node && (everywhere || node == request.NodeId))
+        if (volume.AttachedNode is { } node && (everywhere || node == request.NodeId) && !await IsOthersAsync(volume, node, cancellation).ConfigureAwait(false))
         {
             // Only what was seen is detached: a node that it was given to meanwhile keeps it.
             var detached = await control.DetachAsync(volume.FullName, volume.Revision, cancellation).ConfigureAwait(false);
@@ -65,6 +65,14 @@ internal sealed class VolumePublication(IVolumeControl control, Action<string, C
         if (gone.Length == 0) return new ControllerUnpublishVolumeResponse();
         var changed = await control.ChangeAsync(volume.FullName, null, Without(gone), null, cancellation).ConfigureAwait(false);
         return changed.Error is null ? new ControllerUnpublishVolumeResponse() : changed.Error;
+    }
+
+    /// <summary>An operator or Docker has it on that node, which says so: the attachment is theirs too, and goes with the last of them.</summary>
+    private async Task<bool> IsOthersAsync(VolumeFacts volume, string name, CancellationToken cancellation)
+    {
+        var nodes = await control.ListNodesAsync(cancellation).ConfigureAwait(false);
+        return nodes.Value?.FirstOrDefault(node => node.Name == name) is { IsUp: true } known
+            && await control.IsUsedOutsideCsiAsync(volume.FullName, known, cancellation).ConfigureAwait(false);
     }
 
     /// <summary>A node that uses the volume in a way that does not go together with what is asked for, and says so; null: the volume may be taken.</summary>
@@ -187,8 +195,10 @@ internal sealed class VolumePublication(IVolumeControl control, Action<string, C
     private async Task<CsiResult<ControllerPublishVolumeResponse>> PublishSharedAsync(
         VolumeFacts volume, Access access, string node, IReadOnlyList<NodeFacts> nodes, CancellationToken cancellation)
     {
-        if (volume.AttachedNode is not null)
+        if (volume.AttachedNode is { } holder)
         {
+            if (await IsOthersAsync(volume, holder, cancellation).ConfigureAwait(false))
+                return CsiError.Precondition($"Volume {volume.FullName} is attached to node {holder} for an operator or Docker; detach it there first.");
             var detached = await control.DetachAsync(volume.FullName, volume.Revision, cancellation).ConfigureAwait(false);
             if (detached.Error is { } refused) return refused;
             volume = detached.Value!;

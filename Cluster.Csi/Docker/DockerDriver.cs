@@ -12,6 +12,9 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
     private readonly KeyedLocks<string> _locks = new();
     private readonly DockerMounts _mounts = new(Path.Combine(directory, "mounts"), bootId);
 
+    /// <summary>Where volumes are mounted, below the plug-in's directory.</summary>
+    public static string MountsIn(string directory) => Path.Combine(directory, "mnt");
+
     public async Task<DockerAnswer> CreateAsync(DockerCall call, CancellationToken cancellation)
     {
         if (DockerName.VolumeOf(call.Name) is not { } volume) return NoName(call);
@@ -35,15 +38,19 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
     {
         if (DockerName.VolumeOf(call.Name) is not { } volume) return NoName(call);
         using var held = await _locks.EnterAsync(volume, cancellation).ConfigureAwait(false);
-        if (_mounts.Read(volume) is { Count: > 0 } ids) return DockerAnswer.Error($"volume {call.Name} is mounted here by {string.Join(", ", ids)}");
+        var ids = _mounts.Read(volume);
+        if (ids is { Count: > 0 }) return DockerAnswer.Error($"volume {call.Name} is mounted here by {string.Join(", ", ids)}");
         var known = await volumes.GetAsync(volume, cancellation).ConfigureAwait(false);
         if (!known.IsOk) return known.Status == AttachStatus.NotFound ? new DockerAnswer() : DockerAnswer.Error(known.Reason);
-        if (await LeaveAsync(volume, cancellation).ConfigureAwait(false) is { } failure) return failure;
+        if (known.Value!.Publications is { Count: > 0 } published)
+            return DockerAnswer.Error($"volume {call.Name} is published by CSI on {string.Join(", ", published.Select(each => each.Node))}: end the workloads that have it there");
+        // Only what is Docker's own and was cut off; what is attached for anybody else is not deleted.
+        if (ids is not null && await LeaveAsync(volume, cancellation).ConfigureAwait(false) is { } failure) return failure;
         var deleted = await volumes.DeleteAsync(volume, cancellation).ConfigureAwait(false);
         return deleted.IsOk || deleted.Status == AttachStatus.NotFound ? new DockerAnswer() : DockerAnswer.Error(deleted.Reason);
     }
 
-    /// <summary>First mounted, then written down, then answered: after a crash in between, nobody counts who was not told.</summary>
+    /// <summary>First that Docker is about to have it, then mounted, then who has it, then answered: after a crash in between, nobody counts who was not told, and what was made is known as Docker's.</summary>
     public async Task<DockerAnswer> MountAsync(DockerCall call, CancellationToken cancellation)
     {
         if (DockerName.VolumeOf(call.Name) is not { } volume) return NoName(call);
@@ -57,12 +64,16 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
             return DockerAnswer.Error($"the label {DockerOptions.FileSystemLabel} of volume {call.Name} is none of {FileSystems.Names}");
         var wish = new DeviceWish(PathOf(volume), fileSystem)
         {
+            User = DeviceUser.Docker,
             MountOptions = labels.GetValueOrDefault(DockerOptions.MountOptionsLabel, "").Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries),
         };
+        // CSI leaves its attachment to who has the volume after it; one that somebody made otherwise stays his.
+        var owns = known.Value.AttachedNode != volumes.NodeName || known.Value.Publications.Any(each => each.Node == volumes.NodeName) || _mounts.OwnsAttachment(volume);
+        var ids = _mounts.Read(volume);
+        if (ids is null || owns != _mounts.OwnsAttachment(volume)) _mounts.Write(volume, call.Name!, ids ?? [], owns);
         var attached = await devices.AttachAsync(volume, wish, cancellation).ConfigureAwait(false);
         if (!attached.IsOk) return DockerAnswer.Error(attached.Reason);
-        var ids = _mounts.Read(volume) ?? [];
-        if (!ids.Contains(id, StringComparer.Ordinal)) _mounts.Write(volume, call.Name!, ids.Append(id));
+        if (ids?.Contains(id, StringComparer.Ordinal) != true) _mounts.Write(volume, call.Name!, [.. ids ?? [], id], owns);
         return new DockerAnswer { Mountpoint = PathOf(volume) };
     }
 
@@ -73,7 +84,7 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
         using var held = await _locks.EnterAsync(volume, cancellation).ConfigureAwait(false);
         if (_mounts.Read(volume) is not { } ids) return new DockerAnswer();
         var left = ids.Where(id => id != call.Id).ToArray();
-        if (left.Length != ids.Count) _mounts.Write(volume, call.Name!, left);
+        if (left.Length != ids.Count) _mounts.Write(volume, call.Name!, left, _mounts.OwnsAttachment(volume));
         if (left.Length > 0) return new DockerAnswer();
         return await LeaveAsync(volume, cancellation).ConfigureAwait(false) ?? new DockerAnswer();
     }
@@ -132,7 +143,7 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
     private static DockerAnswer NoName(DockerCall call) =>
         DockerAnswer.Error($"\"{call.Name}\" is no name of a volume: use letters, digits, '_', '.' and '-'");
 
-    private string PathOf(string volume) => Path.Combine(directory, "mnt", volume);
+    private string PathOf(string volume) => Path.Combine(MountsIn(directory), volume);
 
     private string MountpointOf(string volume) => devices.Mounter.MountedAt(PathOf(volume)).IsOk ? PathOf(volume) : "";
 
@@ -142,19 +153,26 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
     /// </summary>
     private async Task<DockerAnswer?> RefusalAsync(string name, HostVolume volume, CancellationToken cancellation)
     {
-        if (volume.AttachedNode is not { } node || node == volumes.NodeName) return null;
+        // It would be at a second path where the orchestrator was promised one.
+        if (volume.Publications.FirstOrDefault(each => each.Node == volumes.NodeName && !each.AllowsSeveralPaths) is { } published)
+            return DockerAnswer.Error($"volume {name} is published to this node by CSI, and the access mode {published.Mode} allows one place: end the workload that has it");
+        if (volume.AttachedNode == volumes.NodeName) return null;
         if (volume.Labels.GetValueOrDefault(DockerOptions.TakeoverLabel) == DockerOptions.TakeoverAlways) return null;
-        var used = await volumes.IsUsedOnAsync(node, volume.FullName, cancellation).ConfigureAwait(false);
-        if (!used.IsOk) return DockerAnswer.Error(used.Reason);
-        return used.Value
-            ? DockerAnswer.Error($"volume {name} is in use on node {node}; stop its containers there, or cut it off: myrmidon volume detach {volume.FullName}")
-            : null;
+        // Sharers have one attachment, which one for this node alone would cut off.
+        string[] nodes = volume.AttachedNode is { } holder ? [holder] : [.. volume.Publications.Where(each => each.IsShared).Select(each => each.Node)];
+        var asked = await Task.WhenAll(nodes.Select(async node => (Node: node, Used: await volumes.IsUsedOnAsync(node, volume.FullName, cancellation).ConfigureAwait(false)))).ConfigureAwait(false);
+        foreach (var (node, used) in asked)
+        {
+            if (!used.IsOk) return DockerAnswer.Error(used.Reason);
+            if (used.Value) return DockerAnswer.Error($"volume {name} is in use on node {node}; stop its containers there, or cut it off: myrmidon volume detach {volume.FullName}");
+        }
+        return null;
     }
 
     /// <summary>Null when nothing of it is left on this host that anybody could use. What was written to the bare directory below a mount stays, and hinders nothing.</summary>
     private async Task<DockerAnswer?> LeaveAsync(string volume, CancellationToken cancellation)
     {
-        var detached = await devices.DetachAsync(volume, force: false, cancellation).ConfigureAwait(false);
+        var detached = await devices.LeaveAsync(volume, PathOf(volume), _mounts.OwnsAttachment(volume), cancellation).ConfigureAwait(false);
         if (!detached.IsOk && detached.Status != AttachStatus.NotFound) return DockerAnswer.Error(detached.Reason);
         _mounts.Delete(volume);
         var path = PathOf(volume);

@@ -129,6 +129,9 @@ public sealed partial class DockerPlugin : IAsyncDisposable
         await http.Response.WriteAsync(JsonSerializer.Serialize(answer, Json), http.RequestAborted).ConfigureAwait(false);
     }
 
+    /// <summary>Where volumes are mounted, below the plug-in's directory.</summary>
+    public static string MountsIn(string directory) => DockerDriver.MountsIn(directory);
+
     private static string PathOf(string method) => method == "Activate" ? "/Plugin.Activate" : $"/VolumeDriver.{method}";
 
     private async Task<DockerAnswer> AnswerAsync(string method, string path, DockerCall call, CancellationToken cancellation) => method switch

@@ -38,7 +38,7 @@ internal static class DeviceEndpoints
     private static Task<IResult> DetachAsync(
         HttpContext http, IDeviceControl control, string name, CancellationToken cancellation,
         [FromQuery(Name = "namespace")] string? scope = null,
-        [FromQuery(Name = "force"), Description("true also while files are open there: their I/O fails")] bool force = false) =>
+        [FromQuery(Name = "force"), Description("true also while files are open there, or Docker or CSI has it on this host: their mounts go, and their I/O fails")] bool force = false) =>
         AsRootAsync(http, () => VolumeEndpoints.WithVolumeAsync(http, name, scope, async (volume, _) =>
             Answers.Of(await control.DetachAsync(volume, force, cancellation))));
 

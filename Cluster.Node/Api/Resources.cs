@@ -324,7 +324,8 @@ public sealed record ControlNodeResource(string Name, bool Reachable);
 
 /// <summary>A volume that a front end of the answering node has open: an NBD client, or a device of its host.</summary>
 /// <param name="Volume">Its full name.</param>
-public sealed record OpenVolumeResource(string Volume);
+/// <param name="OutsideCsi">An operator (`volume attach`) or Docker has it on that host, whatever CSI has.</param>
+public sealed record OpenVolumeResource(string Volume, bool OutsideCsi = false);
 
 /// <summary>One journaled event of a volume, newest last.</summary>
 public sealed record VolumeEventResource(long Number, string Kind, string Text);

@@ -55,10 +55,10 @@ internal static class VolumeDeviceCommands
 
     public static Command Detach(Argument<VolumeName> name)
     {
-        var force = new Option<bool>("--force") { Description = "Also while files are open there: their I/O fails" };
+        var force = new Option<bool>("--force") { Description = "Also while files are open there, or Docker or CSI has it on this host: their mounts go, and their I/O fails" };
         var here = new Option<bool>("--local") { Description = "Only what is on this host, and its attachment: one to another node stays, whatever is here" };
         var command = new VerbCommand("detach",
-            "Take a volume's mounts, its device on this host and its exclusive attachment away; any node may use it again. If nothing of it was on this host, an attachment to another node is cut off there.",
+            "Take a volume's mounts, its device on this host and its exclusive attachment away; any node may use it again. Refused while Docker or CSI has it here too. If nothing of it was on this host, an attachment to another node is cut off there.",
             "myrmidon volume detach db", "myrmidon volume detach db --force", "myrmidon volume detach db --local") { name, force, here };
         ClientOptions.Set(command, async (parsed, client, printer, cancellation) =>
         {

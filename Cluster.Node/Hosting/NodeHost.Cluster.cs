@@ -186,6 +186,7 @@ public sealed partial class NodeHost
             OwnerOf = runtime.Owners.Of,
             Doubt = doubts.Tell,
             OpenVolumes = sessions.Open,
+            IsUsedOutsideCsi = name => _deviceUsers?.IsOutsideCsi(name) ?? false,
             DisksAt = address => DiskActor.At(cluster.System, address),
             OnGroup = (group, volumes, failure) => ReportGroup(snapshots, group, volumes, failure),
             OnSweptGroup = (group, volumes, step, failure) => ReportSwept(snapshots, group, volumes, step, failure),

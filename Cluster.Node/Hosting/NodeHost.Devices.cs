@@ -30,9 +30,10 @@ public sealed partial class NodeHost
             new FuseLoopAttacher(directory.Attach, address, DeviceProcess.Command, _loggers));
         var mounter = new ApartMounter(DeviceProcess.Command, address, Path.Combine(directory.Attach, "scratch"));
         var volumes = new HostVolumes(_control, gateway);
-        var devices = new VolumeDevices(volumes, attacher, mounter);
+        var users = _deviceUsers = new DeviceUsers(Path.Combine(directory.Attach, "operator"), DockerPlugin.MountsIn(directory.Docker), BootId.ToString());
+        var devices = new VolumeDevices(volumes, attacher, mounter, users);
         _devices.Open(devices, _options.Name);
-        _csiDevices = new HostDevices(attacher, mounter);
+        _csiDevices = new HostDevices(attacher, mounter, users);
         LogAttacher(attacher.Kind == AttacherKind.KernelNbd ? "the kernel's NBD client" : "FUSE and loop devices");
         // Beside the start: what is stuck in the kernel may take its time to go.
         var recovery = new CancellationTokenSource();

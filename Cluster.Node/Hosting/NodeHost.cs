@@ -1,5 +1,6 @@
 using System.Net;
 using Akka.Configuration;
+using Cluster.Csi.Attach;
 using Cluster.Csi.Csi;
 using Cluster.Messages.Model;
 using Cluster.Node.Api;
@@ -57,6 +58,7 @@ public sealed partial class NodeHost
     private readonly CancellationTokenSource _standDown = new();
     private readonly TaskCompletionSource<NodeEnd> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile HostDevices? _csiDevices;
+    private volatile DeviceUsers? _deviceUsers;
     private volatile bool _stopping;
 
     /// <param name="plan">How the process' memory is divided; null: it has no limit.</param>

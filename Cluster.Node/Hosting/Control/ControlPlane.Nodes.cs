@@ -53,7 +53,7 @@ public sealed partial class ControlPlane
     }
 
     public ControlResult<IReadOnlyList<OpenVolumeResource>> ListOpenVolumes() => _parts is not { } parts ? NotReady
-        : parts.OpenVolumes().Order(StringComparer.Ordinal).Select(name => new OpenVolumeResource(name)).ToArray();
+        : parts.OpenVolumes().Order(StringComparer.Ordinal).Select(name => new OpenVolumeResource(name, parts.IsUsedOutsideCsi(name))).ToArray();
 
     public async Task<ControlResult<StatusResource>> GetStatusAsync(CancellationToken cancellation)
     {

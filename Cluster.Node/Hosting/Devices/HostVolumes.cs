@@ -1,4 +1,5 @@
 using Cluster.Csi.Attach;
+using Cluster.Csi.Csi;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Node.Api;
@@ -74,7 +75,7 @@ internal sealed class HostVolumes(IControlPlane control, IOwnerGateway gateway) 
         if (found.Value is { State: NodeBoard.UnknownState, Api: null })
             return AttachResult<bool>.Error(AttachStatus.TimedOut, $"The placement service does not answer: whether node {node} is up is unknown. Try again.");
         if (found.Value!.State is not ("up" or NodeBoard.UnknownState) || found.Value.Api is not { } api) return false;
-        return await OpenVolumeProbe.IsOpenAsync(api, fullName, cancellation);
+        return await OpenVolumeProbe.IsOpenAsync(api, fullName, outsideCsi: false, cancellation);
     }
 
     internal static AttachStatus StatusOf(ControlStatus status) => status switch
@@ -94,7 +95,10 @@ internal sealed class HostVolumes(IControlPlane control, IOwnerGateway gateway) 
         if (lookup.Volume is not { } info)
             return AttachResult<HostVolume>.Error(lookup.Status == IoStatus.Missing ? AttachStatus.NotFound : AttachStatus.Unavailable, lookup.Reason);
         var attached = info.Attachment.Mode == AttachmentMode.Exclusive ? info.Attachment.NodeName : null;
-        return new HostVolume(info.Id, info.FullName, info.SizeBytes, result.Value.Labels, attached, info.Attachment.Generation, info.HoldMs);
+        return new HostVolume(info.Id, info.FullName, info.SizeBytes, result.Value.Labels, attached, info.Attachment.Generation, info.HoldMs)
+        {
+            Publications = HostPublications.Of(result.Value.Labels, attached, info.Attachment.Generation),
+        };
     }
 
     private static HostVolume Of(VolumeResource volume, int holdMs)

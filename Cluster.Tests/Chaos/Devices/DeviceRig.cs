@@ -49,6 +49,8 @@ internal sealed class DeviceRig : IAsyncDisposable
 
     public Mounter Mounter { get; }
 
+    public DeviceUsers Users => new(Path.Combine(Root, "operator"), Path.Combine(Root, "mnt", "docker"), "boot");
+
     public NbdAddress Address => new(Path.Combine(Root, "nbd.sock"));
 
     public static DeviceIdentity Identity(ulong generation = 1) => new(new VolumeId(7), generation);

@@ -1,6 +1,3 @@
-using System.Net.Http.Headers;
-using System.Net.Sockets;
-using System.Text;
 using System.Text.Json.Nodes;
 using Cluster.Csi.Attach;
 using Cluster.Tests.Chaos.Hosts;
@@ -27,15 +24,15 @@ public sealed class DockerPluginSpecs : IAsyncLifetime
     public async Task Life_of_a_volume()
     {
         var socket = SocketOf(0);
-        Assert.Equal("VolumeDriver", (string)(await CallAsync(socket, "Plugin.Activate", null))["Implements"]![0]!);
-        Assert.Equal("global", (string)(await CallAsync(socket, "VolumeDriver.Capabilities", new { }))["Capabilities"]!["Scope"]!);
-        Assert.NotEqual("", ErrorOf(await CallAsync(socket, "VolumeDriver.Get", new { Name = "shop_db" })));
+        Assert.Equal("VolumeDriver", (string)(await DockerCalls.CallAsync(socket, "Plugin.Activate", null))["Implements"]![0]!);
+        Assert.Equal("global", (string)(await DockerCalls.CallAsync(socket, "VolumeDriver.Capabilities", new { }))["Capabilities"]!["Scope"]!);
+        Assert.NotEqual("", ErrorOf(await DockerCalls.CallAsync(socket, "VolumeDriver.Get", new { Name = "shop_db" })));
         var create = new { Name = "shop_db", Opts = new Dictionary<string, string> { ["size"] = "1GiB", ["replicas"] = "3", ["mount-options"] = "noatime" } };
         await OkAsync(socket, "VolumeDriver.Create", create);
         await OkAsync(socket, "VolumeDriver.Create", create);
         await OkAsync(socket, "VolumeDriver.Create", new { Name = "shop_db" });
         foreach (var (key, value, said) in new[] { ("size", "2GiB", "1073741824 bytes"), ("replicas", "2", "myrmidon.dev/replicas '3' and not '2'"), ("fs", "xfs", "'ext4' and not 'xfs'"), ("mount-options", "ro", "'noatime'") })
-            Assert.Contains(said, ErrorOf(await CallAsync(socket, "VolumeDriver.Create", new { Name = "shop_db", Opts = new Dictionary<string, string> { [key] = value } })), StringComparison.Ordinal);
+            Assert.Contains(said, ErrorOf(await DockerCalls.CallAsync(socket, "VolumeDriver.Create", new { Name = "shop_db", Opts = new Dictionary<string, string> { [key] = value } })), StringComparison.Ordinal);
         Assert.Equal("", (string)(await OkAsync(socket, "VolumeDriver.Get", new { Name = "shop_db" }))["Volume"]!["Mountpoint"]!);
         var path = (string)(await OkAsync(socket, "VolumeDriver.Mount", new { Name = "shop_db", ID = "one" }))["Mountpoint"]!;
         Assert.Equal(path, (string)(await OkAsync(socket, "VolumeDriver.Mount", new { Name = "shop_db", ID = "one" }))["Mountpoint"]!);
@@ -46,7 +43,7 @@ public sealed class DockerPluginSpecs : IAsyncLifetime
         Assert.Equal(path, (string)(await OkAsync(socket, "VolumeDriver.Path", new { Name = "shop_db" }))["Mountpoint"]!);
         var listed = Assert.Single((await OkAsync(socket, "VolumeDriver.List", new { }))["Volumes"]!.AsArray())!;
         Assert.Equal(("shop_db", path), ((string)listed["Name"]!, (string)listed["Mountpoint"]!));
-        Assert.Contains("one, two", ErrorOf(await CallAsync(socket, "VolumeDriver.Remove", new { Name = "shop_db" })), StringComparison.Ordinal);
+        Assert.Contains("one, two", ErrorOf(await DockerCalls.CallAsync(socket, "VolumeDriver.Remove", new { Name = "shop_db" })), StringComparison.Ordinal);
         await OkAsync(socket, "VolumeDriver.Unmount", new { Name = "shop_db", ID = "one" });
         await OkAsync(socket, "VolumeDriver.Unmount", new { Name = "shop_db", ID = "one" });
         Assert.Equal("x", await File.ReadAllTextAsync(Path.Combine(path, "f")));
@@ -64,7 +61,7 @@ public sealed class DockerPluginSpecs : IAsyncLifetime
         await OkAsync(SocketOf(0), "VolumeDriver.Create", new { Name = "db", Opts = new Dictionary<string, string> { ["size"] = "1GiB" } });
         var here = (string)(await OkAsync(SocketOf(0), "VolumeDriver.Mount", new { Name = "db", ID = "a" }))["Mountpoint"]!;
         await File.WriteAllTextAsync(Path.Combine(here, "f"), "moved");
-        Assert.Contains("in use on node node-0; stop its containers there", ErrorOf(await CallAsync(SocketOf(1), "VolumeDriver.Mount", new { Name = "db", ID = "b" })), StringComparison.Ordinal);
+        Assert.Contains("in use on node node-0; stop its containers there", ErrorOf(await DockerCalls.CallAsync(SocketOf(1), "VolumeDriver.Mount", new { Name = "db", ID = "b" })), StringComparison.Ordinal);
         await OkAsync(SocketOf(0), "VolumeDriver.Unmount", new { Name = "db", ID = "a" });
         var there = (string)(await OkAsync(SocketOf(1), "VolumeDriver.Mount", new { Name = "db", ID = "b" }))["Mountpoint"]!;
         Assert.Equal("moved", await File.ReadAllTextAsync(Path.Combine(there, "f")));
@@ -76,15 +73,15 @@ public sealed class DockerPluginSpecs : IAsyncLifetime
     public async Task Wrong_calls()
     {
         var socket = SocketOf(0);
-        Assert.Contains("10GiB", ErrorOf(await CallAsync(socket, "VolumeDriver.Create", new { Name = "db", Opts = new Dictionary<string, string> { ["size"] = "much" } })),
+        Assert.Contains("10GiB", ErrorOf(await DockerCalls.CallAsync(socket, "VolumeDriver.Create", new { Name = "db", Opts = new Dictionary<string, string> { ["size"] = "much" } })),
             StringComparison.Ordinal);
-        Assert.Contains("replicas", ErrorOf(await CallAsync(socket, "VolumeDriver.Create", new { Name = "db", Opts = new Dictionary<string, string> { ["replica"] = "3" } })),
+        Assert.Contains("replicas", ErrorOf(await DockerCalls.CallAsync(socket, "VolumeDriver.Create", new { Name = "db", Opts = new Dictionary<string, string> { ["replica"] = "3" } })),
             StringComparison.Ordinal);
-        Assert.Contains("no name", ErrorOf(await CallAsync(socket, "VolumeDriver.Create", new { Name = "a/b" })), StringComparison.Ordinal);
-        Assert.Contains("no call", ErrorOf(await CallAsync(socket, "VolumeDriver.Dance", new { })), StringComparison.Ordinal);
-        Assert.Contains("not the JSON", ErrorOf(await SendAsync(socket, "VolumeDriver.Get", "{")), StringComparison.Ordinal);
-        Assert.NotEqual("", ErrorOf(await CallAsync(socket, "VolumeDriver.Mount", new { Name = "none", ID = "a" })));
-        Assert.NotEqual("", ErrorOf(await CallAsync(socket, "VolumeDriver.Path", new { Name = "none" })));
+        Assert.Contains("no name", ErrorOf(await DockerCalls.CallAsync(socket, "VolumeDriver.Create", new { Name = "a/b" })), StringComparison.Ordinal);
+        Assert.Contains("no call", ErrorOf(await DockerCalls.CallAsync(socket, "VolumeDriver.Dance", new { })), StringComparison.Ordinal);
+        Assert.Contains("not the JSON", ErrorOf(await DockerCalls.SendAsync(socket, "VolumeDriver.Get", "{")), StringComparison.Ordinal);
+        Assert.NotEqual("", ErrorOf(await DockerCalls.CallAsync(socket, "VolumeDriver.Mount", new { Name = "none", ID = "a" })));
+        Assert.NotEqual("", ErrorOf(await DockerCalls.CallAsync(socket, "VolumeDriver.Path", new { Name = "none" })));
     }
 
     private string SocketOf(int node) => Path.Combine(_cluster.Nodes[node].Data, "docker.sock");
@@ -93,32 +90,9 @@ public sealed class DockerPluginSpecs : IAsyncLifetime
 
     private static async Task<JsonNode> OkAsync(string socket, string call, object body)
     {
-        var answer = await CallAsync(socket, call, body);
+        var answer = await DockerCalls.CallAsync(socket, call, body);
         Assert.Equal("", ErrorOf(answer));
         return answer;
-    }
-
-    private static Task<JsonNode> CallAsync(string socket, string call, object? body) =>
-        SendAsync(socket, call, body is null ? "" : System.Text.Json.JsonSerializer.Serialize(body));
-
-    /// <summary>As Docker does: the plug-in's own type of content, and no length of what is sent in pieces.</summary>
-    private static async Task<JsonNode> SendAsync(string socket, string call, string body)
-    {
-        using var http = new HttpClient(new SocketsHttpHandler
-        {
-            ConnectCallback = async (_, cancellation) =>
-            {
-                var connection = new Socket(AddressFamily.Unix, SocketType.Stream, ProtocolType.Unspecified);
-                await connection.ConnectAsync(new UnixDomainSocketEndPoint(socket), cancellation);
-                return new NetworkStream(connection, ownsSocket: true);
-            },
-        });
-        using var request = new HttpRequestMessage(HttpMethod.Post, $"http://plugin/{call}") { Content = new StringContent(body, Encoding.UTF8) };
-        request.Content.Headers.ContentType = MediaTypeHeaderValue.Parse("application/vnd.docker.plugins.v1.2+json");
-        request.Headers.TransferEncodingChunked = true;
-        using var answer = await http.SendAsync(request);
-        Assert.True(answer.IsSuccessStatusCode);
-        return JsonNode.Parse(await answer.Content.ReadAsStringAsync())!;
     }
 
     private void AssertNothingLeft()

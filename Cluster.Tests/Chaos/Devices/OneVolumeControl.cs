@@ -29,6 +29,9 @@ internal sealed class OneVolumeControl : IVolumeControl
     /// <summary>Changes wait for it.</summary>
     public TaskCompletionSource? Held { get; set; }
 
+    /// <summary>What the node says of an operator or Docker.</summary>
+    public bool IsUsedOutsideCsi { get; set; }
+
     /// <summary>Nobody has the volume, and nothing is noted of anybody who had it.</summary>
     public bool IsFree => Volume is { AttachedNode: null, Labels.Count: 0 };
 
@@ -66,6 +69,8 @@ internal sealed class OneVolumeControl : IVolumeControl
         Task.FromResult<CsiResult<IReadOnlyList<string>>>(Volume.Labels.ContainsKey(key) ? new[] { Volume.FullName } : []);
 
     public Task<bool> IsUsedByAsync(string fullName, NodeFacts node, CancellationToken cancellation) => Task.FromResult(false);
+
+    public Task<bool> IsUsedOutsideCsiAsync(string fullName, NodeFacts node, CancellationToken cancellation) => Task.FromResult(IsUsedOutsideCsi);
 
     // ---- what no call of a node or of a publication asks ----
 

@@ -23,6 +23,11 @@ internal sealed class CsiHost : IAsyncDisposable
 
     public CsiClient Client => _client!;
 
+    public TestNodes Nodes => _nodes;
+
+    /// <summary>The node's data directory.</summary>
+    public string Data => _nodes.DataOf(0);
+
     public Controller.ControllerClient Controller => _client!.Controller;
 
     public NodeClient Node => _client!.Node;
@@ -70,6 +75,8 @@ internal sealed class CsiHost : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         foreach (var volume in _volumes.Values) await volume.EndAsync();
+        foreach (var device in (await _nodes.GetAsync(0, "/v1/devices")).Body.GetProperty("devices").EnumerateArray())
+            await _nodes.DeleteAsync(0, $"/v1/volumes/{device.GetProperty("volume").GetString()}/device?force=true");
         _client?.Dispose();
         await _nodes.DisposeAsync();
         Directory.Delete(_directory, recursive: true);

@@ -15,6 +15,7 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
 {
     private readonly string _directory = Directory.CreateTempSubdirectory("myrmidon-docker-").FullName;
     private readonly FakeVolumes _volumes = new();
+    private readonly FakeAttacher _attacher = new(AttacherKind.FuseLoop);
     private readonly ConcurrentQueue<string> _log = [];
     private readonly ConcurrentQueue<string> _calls = [];
 
@@ -49,6 +50,76 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
         Assert.Equal("", (await driver.UnmountAsync(new DockerCall { Name = "db", Id = "a" }, default)).Err);
         Assert.True(File.Exists(Path.Combine(Mounts, "db", "left")));
         Assert.Contains(_log, line => line.StartsWith($"Warning: Docker volume db is unmounted, and its mount point {Path.Combine(Mounts, "db")} stays: ", StringComparison.Ordinal));
+    }
+
+    [Theory(DisplayName = "Killed between the attachment and its note of the mount, the next start, or a remove, takes away what was made for Docker; an attachment that was there before stays")]
+    [InlineData(null, false)]
+    [InlineData(null, true)]
+    [InlineData("node-1", false)]
+    [InlineData("node-1", true)]
+    public async Task Killed_in_a_mount(string? attached, bool removes)
+    {
+        (_volumes.AttachedNode, _volumes.DiesAttaching) = (attached, true);
+        await Assert.ThrowsAsync<InvalidOperationException>(() => NewDriver().MountAsync(new DockerCall { Name = "db", Id = "a" }, default));
+        Assert.Equal("node-1", _volumes.AttachedNode);
+        _volumes.DiesAttaching = false;
+        if (!removes) await NewDriver().RecoverAsync(default);
+        else Assert.Equal(attached is null ? "" : "it is attached to node-1", (await NewDriver().RemoveAsync(new DockerCall { Name = "db" }, default)).Err);
+        Assert.Equal(attached, _volumes.AttachedNode);
+        Assert.Empty(_attacher.Devices);
+        Assert.Null(new DockerMounts(Path.Combine(_directory, "docker", "mounts"), "boot").Read("db"));
+    }
+
+    [Fact(DisplayName = "Killed in an unmount, the next start goes on; an operator's device and attachment stay")]
+    public async Task Killed_in_an_unmount()
+    {
+        Assert.Equal("", (await NewDriver().MountAsync(new DockerCall { Name = "db", Id = "a" }, default)).Err);
+        NewUsers().Hold(Assert.Single(_attacher.Devices).Identity, "db", "/srv/db");
+        new DockerMounts(Path.Combine(_directory, "docker", "mounts"), "boot").Write("db", "db", []);
+        await NewDriver().RecoverAsync(default);
+        Assert.Single(_attacher.Devices);
+        Assert.Equal("node-1", _volumes.AttachedNode);
+        Assert.True((await NewDevices().DetachAsync("db", force: false, default)).IsOk);
+        Assert.Empty(_attacher.Devices);
+        Assert.Null(_volumes.AttachedNode);
+        Assert.False(NewUsers().IsOutsideCsi("db"));
+    }
+
+    [Theory(DisplayName = "Docker does not mount where CSI was promised one place, and cuts no sharer off that uses the volume")]
+    [InlineData("node-1", false, false, "SingleNodeWriter allows one place")]
+    [InlineData("node-1", false, true, "")]
+    [InlineData("node-2", true, true, "in use on node node-2")]
+    public async Task Published(string node, bool shared, bool several, string refusal)
+    {
+        (_volumes.AttachedNode, _volumes.IsUsed) = (shared ? null : node, true);
+        _volumes.Publications = [new HostPublication(node, shared ? "MultiNodeReaderOnly" : "SingleNodeWriter", shared, several)];
+        var answer = await NewDriver().MountAsync(new DockerCall { Name = "db", Id = "a" }, default);
+        if (refusal.Length == 0) Assert.Equal("", answer.Err);
+        else Assert.Contains(refusal, answer.Err, StringComparison.Ordinal);
+        if (refusal.Length > 0) Assert.Contains($"published by CSI on {node}", (await NewDriver().RemoveAsync(new DockerCall { Name = "db" }, default)).Err, StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "What the operator has is known by its generation and the host's boot, and by the path as the kernel writes it")]
+    public void Notes_of_the_operator()
+    {
+        var (identity, users) = (new DeviceIdentity(new VolumeId(7), 3), NewUsers());
+        Directory.CreateDirectory(Path.Combine(_directory, "real"));
+        File.CreateSymbolicLink(Path.Combine(_directory, "link"), Path.Combine(_directory, "real"));
+        users.Release(identity.Volume);
+        Assert.False(users.IsHeld(identity));
+        users.Hold(identity, "db", null);
+        Assert.True(NewUsers().IsHeld(identity));
+        users.Hold(identity, "db", Path.Combine(_directory, "link", "mnt") + "/");
+        Assert.Equal((DeviceUser.Operator, DeviceUser.Other, DeviceUser.Docker),
+            (Of(Path.Combine(_directory, "real", "mnt")), Of(Path.Combine(_directory, "real")), Of(Path.Combine(Mounts, "db"))));
+        Assert.False(users.IsHeld(identity with { Generation = 4 }));
+        Assert.False(new DeviceUsers(Path.Combine(_directory, "operator"), Mounts, "boot-2").IsHeld(identity));
+        Assert.True(users.IsOutsideCsi("db"));
+        Assert.False(users.IsOutsideCsi("other"));
+        users.Release(identity.Volume);
+        Assert.False(users.IsHeld(identity));
+
+        DeviceUser Of(string path) => users.Of(identity, new MountEntry(1, 1, 1, "/", path, "ext4", "/dev/x", false, "", ""));
     }
 
     [Fact(DisplayName = "An unmount that was cut off is finished beside the start, which waits for nothing; what fails of it is told with the volume")]
@@ -114,7 +185,9 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
 
     private DockerDriver NewDriver() => new(NewDevices(), _volumes, Path.Combine(_directory, "docker"), "boot", this);
 
-    private VolumeDevices NewDevices() => new(_volumes, new FakeAttacher(AttacherKind.FuseLoop), MounterProxy.Create());
+    private VolumeDevices NewDevices() => new(_volumes, _attacher, MounterProxy.Create(), NewUsers());
+
+    private DeviceUsers NewUsers() => new(Path.Combine(_directory, "operator"), Mounts, "boot");
 
     private Task<DockerPlugin> StartAsync() => DockerPlugin.StartAsync(Socket, Path.Combine(_directory, "docker"), "boot", NewDevices(), _volumes, (method, outcome) => _calls.Enqueue($"{method} {outcome}"), this, default);
 
@@ -169,6 +242,11 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
 
         public bool Throws { get; set; }
 
+        /// <summary>The process ends once the volume is attached.</summary>
+        public bool DiesAttaching { get; set; }
+
+        public IReadOnlyList<HostPublication> Publications { get; set; } = [];
+
         public string NodeName => "node-1";
 
         public IReadOnlyCollection<string> KnownLabels => [];
@@ -184,21 +262,27 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
 
         public Task<AttachResult<HostVolume>> CreateAsync(string fullName, ulong sizeBytes, IReadOnlyDictionary<string, string> labels, CancellationToken cancellation) => throw new NotSupportedException();
 
-        public Task<AttachResult<Done>> DeleteAsync(string fullName, CancellationToken cancellation) => throw new NotSupportedException();
+        public Task<AttachResult<Done>> DeleteAsync(string fullName, CancellationToken cancellation) =>
+            Task.FromResult(AttachedNode is { } node ? AttachResult<Done>.Error(AttachStatus.Conflict, $"it is attached to {node}") : Done.Ok);
 
         public Task<AttachResult<HostVolume>> AttachAsync(string fullName, CancellationToken cancellation)
         {
             Attaches++;
             AttachedNode = NodeName;
+            if (DiesAttaching) throw new InvalidOperationException("killed");
             return Task.FromResult<AttachResult<HostVolume>>(Volume(fullName));
         }
 
-        public Task<AttachResult<Done>> DetachAsync(string fullName, CancellationToken cancellation) => Task.FromResult(Done.Ok);
+        public Task<AttachResult<Done>> DetachAsync(string fullName, CancellationToken cancellation)
+        {
+            AttachedNode = null;
+            return Task.FromResult(Done.Ok);
+        }
 
         public Task<AttachResult<bool>> IsUsedOnAsync(string node, string fullName, CancellationToken cancellation) =>
             Task.FromResult<AttachResult<bool>>(IsUsed is { } used ? used : AttachResult<bool>.Error(AttachStatus.TimedOut, "nobody knows"));
 
-        private HostVolume Volume(string fullName) => new(new VolumeId(7), fullName, 1 << 30, new Dictionary<string, string>(), AttachedNode, 3, 1000);
+        private HostVolume Volume(string fullName) => new(new VolumeId(7), fullName, 1 << 30, new Dictionary<string, string>(), AttachedNode, 3, 1000) { Publications = Publications };
     }
 
     /// <summary>A mounter that does all and mounts nothing.</summary>
@@ -210,7 +294,7 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
         {
             nameof(IMounter.FormatAsync) or nameof(IMounter.GrowUnmountedAsync) or nameof(IMounter.GrowAsync) or nameof(IMounter.UnmountAsync) => Task.FromResult(Done.Ok),
             nameof(IMounter.MountAsync) => Task.FromResult<AttachResult<MountEntry>>(new MountEntry(1, 1, 1, "/", ((MountRequest)args![0]!).Path, "ext4", "/dev/x", false, "", "")),
-            nameof(IMounter.MountsOf) => new AttachResult<IReadOnlyList<MountEntry>>(AttachStatus.Ok, [], ""),
+            nameof(IMounter.MountsOf) or nameof(IMounter.BindsOf) => new AttachResult<IReadOnlyList<MountEntry>>(AttachStatus.Ok, [], ""),
             nameof(IMounter.MountedAt) => AttachResult<MountEntry>.Error(AttachStatus.NotFound, "nothing"),
             _ => throw new NotSupportedException(targetMethod.Name),
         };

@@ -1,0 +1,91 @@
+using System.Text.Json;
+using Cluster.Messages.Model;
+
+namespace Cluster.Csi.Attach;
+
+/// <summary>For whom something of a device was made on this host.</summary>
+public enum DeviceUser
+{
+    Unset = 0,
+    /// <summary>`volume attach`, until `volume detach`.</summary>
+    Operator,
+    /// <summary>Docker's volume plug-in, as long as a container has it.</summary>
+    Docker,
+    /// <summary>Nobody that is noted here: a CSI workload where the volume is published to this node, else a mount made by hand.</summary>
+    Other,
+}
+
+/// <summary>
+/// Who else has a device of this host: each takes away only what it made, and the device and the attachment go with the last. Docker's mounts are known by their path, the operator's by a
+/// note, CSI's by the volume's publication to this node. A note: {"Version":1,"BootId":"...","Generation":7,"FullName":"db","Paths":[...]} in a file of the volume's id, replaced as a whole, on disk
+/// before the device is made; of another boot of the host, or another generation of the attachment, it says nothing. Any thread; changes of one volume one at a time.
+/// </summary>
+/// <param name="notes">A directory, made when it is needed.</param>
+/// <param name="dockerMounts">Where Docker's mounts are, each under its volume's full name.</param>
+public sealed class DeviceUsers(string notes, string dockerMounts, string bootId)
+{
+    private const int Version = 1;
+
+    private readonly string _dockerMounts = Real(dockerMounts);
+
+    private sealed record Note(int Version, string BootId, ulong Generation, string FullName, string[] Paths);
+
+    /// <summary>The operator has the device from here on, mounted at the path unless that is null.</summary>
+    public void Hold(DeviceIdentity identity, string fullName, string? path)
+    {
+        var paths = PathsOf(identity) ?? [];
+        if (path is not null && !paths.Contains(Real(path), StringComparer.Ordinal)) paths = [.. paths, Real(path)];
+        Directory.CreateDirectory(notes);
+        var file = FileOf(identity.Volume);
+        using (var stream = new FileStream(file + ".new", FileMode.Create, FileAccess.Write))
+        {
+            JsonSerializer.Serialize(stream, new Note(Version, bootId, identity.Generation, fullName, paths));
+            stream.Flush(flushToDisk: true);
+        }
+        File.Move(file + ".new", file, overwrite: true);
+    }
+
+    /// <summary>The operator has no device of the volume any more.</summary>
+    public void Release(VolumeId volume)
+    {
+        if (Directory.Exists(notes)) File.Delete(FileOf(volume));
+    }
+
+    public bool IsHeld(DeviceIdentity identity) => PathsOf(identity) is not null;
+
+    /// <summary>Whose a mount of the device is.</summary>
+    public DeviceUser Of(DeviceIdentity identity, MountEntry mount) =>
+        mount.Path.StartsWith(_dockerMounts + "/", StringComparison.Ordinal) ? DeviceUser.Docker
+        : PathsOf(identity)?.Contains(mount.Path, StringComparer.Ordinal) == true ? DeviceUser.Operator : DeviceUser.Other;
+
+    /// <summary>Whether the operator or Docker has a volume here, as another node may ask (GET /v1/open-volumes).</summary>
+    public bool IsOutsideCsi(string fullName) =>
+        MountTable.At(MountTable.Read(), Path.Combine(_dockerMounts, fullName)) is not null
+        || (Directory.Exists(notes) && Directory.EnumerateFiles(notes, "*.json").Any(file => Read(file)?.FullName == fullName));
+
+    private string[]? PathsOf(DeviceIdentity identity) =>
+        Read(FileOf(identity.Volume)) is { } note && note.Generation == identity.Generation ? note.Paths : null;
+
+    private Note? Read(string file)
+    {
+        try
+        {
+            var note = JsonSerializer.Deserialize<Note>(File.ReadAllText(file));
+            return note is { Version: Version, Paths: not null, FullName: not null } && note.BootId == bootId ? note : null;
+        }
+        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException or JsonException)
+        {
+            return null;
+        }
+    }
+
+    private string FileOf(VolumeId volume) => Path.Combine(notes, $"{volume}.json");
+
+    /// <summary>As the kernel will show it once it is mounted over: without links, also where its end is not there yet.</summary>
+    private static string Real(string path)
+    {
+        var trimmed = path.Length > 1 ? path.TrimEnd('/') : path;
+        if (Native.RealPath(trimmed) is { } real) return real;
+        return Path.GetDirectoryName(trimmed) is { } above ? Path.Combine(Real(above), Path.GetFileName(trimmed)) : trimmed;
+    }
+}
