@@ -128,6 +128,7 @@ public sealed record NodeDescription(
     NodeId Id, string Name, string Zone, string ApiAddress, string NbdAddress, string MeshAddress, string AkkaAddress, Guid StoreId);
 
 /// <summary>What changes while a node runs. Bytes of its store; the boot id is the host's (R9).</summary>
+/// <param name="AvailableBytes">What new data finds room for, after cleaning.</param>
 /// <param name="LiveBytes">Of what volumes and snapshots have there: what cleaning can't free.</param>
 /// <param name="OverCommitPercent">Sizes of copies may come to so much of the capacity there; 0: to any.</param>
 public sealed record NodeReport(long CapacityBytes, long UsedBytes, long AvailableBytes, ulong StoreOpenCount, Guid BootId, string Version, long LiveBytes = 0,

@@ -206,7 +206,7 @@ public sealed record NodeResource
 
     public ulong CapacityBytes { get; init; }
 
-    /// <summary>What can be written there before anything is cleaned away.</summary>
+    /// <summary>What new data finds room for there; of it, some is cleaned away first.</summary>
     public ulong FreeBytes { get; init; }
 
     /// <summary>What volumes and snapshots have there, as stored: what cleaning can't free.</summary>

@@ -71,16 +71,7 @@ public sealed partial class NodeHost
             $"{host}:{meshPort}", member.Address.ToString(), store.StoreId);
     }
 
-    private NodeReport Report(BlockStore store)
-    {
-        var usage = store.Usage;
-        return new NodeReport(usage.CapacityBytes, usage.UsedBytes, usage.AvailableBytes, store.OpenCount, BootId, ControlPlane.Version, usage.LiveBytes,
-            _options.OverCommitPercent)
-        {
-            Disks = StoreHealth.Report(store),
-            MissingBytes = store.MissingBytes,
-        };
-    }
+    private NodeReport Report(BlockStore store) => StoreHealth.Report(store, BootId, _options.OverCommitPercent);
 
     private (OwnerGateway Gateway, NbdServer Server, VolumeSessions Sessions) StartNbd(VolumeRuntime runtime, NodeActors actors, Catalogue catalogue, NodeDoubts doubts)
     {

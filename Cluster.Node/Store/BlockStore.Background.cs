@@ -41,12 +41,14 @@ public sealed partial class BlockStore
     private long _usedBytes;
     private long _availableBytes;
     private long _liveBytes;
+    private long _roomBytes;
     private long _capacityBytes;
     private int _segmentCount;
 
     /// <summary>Each number is one that was true lately; any thread.</summary>
     public StoreUsage Usage => new(Volatile.Read(ref _capacityBytes), Volatile.Read(ref _usedBytes), Volatile.Read(ref _availableBytes),
-        Volatile.Read(ref _liveBytes), Volatile.Read(ref _segmentCount));
+        Volatile.Read(ref _liveBytes), Volatile.Read(ref _segmentCount))
+    { RoomBytes = Volatile.Read(ref _roomBytes) };
 
     private long _appendedBytes;
     private long _movedBytes;
@@ -335,6 +337,7 @@ public sealed partial class BlockStore
         Volatile.Write(ref _liveBytes, Segments.LiveBytes);
         Volatile.Write(ref _missingBytes, Segments.MissingBytes);
         Volatile.Write(ref _capacityBytes, (long)(Math.Max(0, Segments.SegmentsMax - Segments.Reserve(SpaceClass.Data)) * (double)Segments.SegmentBytes * DataShare));
+        Volatile.Write(ref _roomBytes, Math.Max(0, _capacityBytes - Segments.LiveBytes - ((long)(Segments.Hung.Free + Segments.Hung.Avoided) * Segments.SegmentBytes)));
         Volatile.Write(ref _segmentCount, Segments.Count);
         Volatile.Write(ref _appendedBytes, _writer.AppendedBytes);
         Volatile.Write(ref _movedBytes, _cleaner.MovedBytes);

@@ -216,11 +216,13 @@ public sealed partial class BlockStore
         _checkpointAtBytes = -recovery.ReplayedBytes;
         failure = GoOnWithoutDisks();
         if (failure is not null) return failure;
+        failure = FreeBeforeLog();
+        if (failure is not null) return failure;
         if (MakeUsable() is { IsOk: false } failed) return new RecoveryFailure(failed.Status, $"its superblock can't be written: {failed.Detail}");
         Maps.IsOpening = false;
         Recovered = new RecoveredLog(_checkpointNumber, start, recovery.End, recovery.ReplayedBytes, recovery.WasCut);
         BeginWatch();
-        UpdateCapacity();
+        UpdateUsage();
         StoreLog.Opened(_logger, _disk.Description, _volumes.Count, Segments.All.Count, recovery.End, OpenCount, recovery.ReplayedBytes >> 20, (long)Stopwatch.GetElapsedTime(_openBegan).TotalMilliseconds);
         return null;
     }

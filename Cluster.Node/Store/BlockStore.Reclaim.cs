@@ -78,6 +78,40 @@ public sealed partial class BlockStore
         (_backgroundDue, _isDrainDue) = (true, true);
     }
 
+    /// <summary>
+    /// At an open, before the log goes on. All that the last checkpoint names stays until the next one is there, even if the log behind it has newer blocks: another cut before then is replayed from that
+    /// checkpoint again, without the watermarks that a reclaim writes first. So what was free before a crash may not be now, the reserve included, and the first header would find no room. Then a checkpoint
+    /// is written at once, which needs no log; the one before it counts until this one is on media. A store that has its reserve waits for nothing.
+    /// </summary>
+    private RecoveryFailure? FreeBeforeLog()
+    {
+        UpdateCapacity();
+        var ready = Segments.FreeCount + Segments.AvoidedCount;
+        // The file system may have less than the capacity allows.
+        var usable = ready + Math.Min(Segments.AvailableCount - ready, _disk.FreeBytes / Segments.SegmentBytes);
+        // More than the reserve: the log goes on in a new segment.
+        if (usable > Segments.Reserve(SpaceClass.Data) || Segments.CountDead(_writer.End.Number) == 0) return null;
+        var snapshot = TakeSnapshot();
+        var result = CheckpointWriter.Write(_disk, snapshot, Maps.File, out var bytes, out var lost);
+        if (lost is not null) return new RecoveryFailure(result.Status, $"a checkpoint could not be written: {result.Detail}");
+        if (!result.IsOk)
+        {
+            // It can be read, and a checkpoint is tried again.
+            StoreLog.CheckpointFailed(_logger, _disk.Description, result.Detail ?? "");
+            _backgroundDue = true;
+            return null;
+        }
+        _checkpointAtBytes = _writer.AppendedBytes;
+        NoteCheckpointBytes(bytes);
+        _checkpointedBytes += bytes;
+        CheckpointsWritten++;
+        NoteCheckpoint(snapshot);
+        var before = SegmentsFreed;
+        FreeDeadSegments(snapshot);
+        StoreLog.FreedAtOpen(_logger, _disk.Description, SegmentsFreed - before, usable);
+        return null;
+    }
+
     /// <summary>What died since the last checkpoint began is free only after the next one.</summary>
     private bool NeedsCheckpoint()
     {

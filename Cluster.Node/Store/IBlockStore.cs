@@ -45,7 +45,11 @@ public interface IBlockStore : ITurnPhase, IAsyncDisposable
 }
 
 /// <summary>Bytes. Capacity and what is available of it are those for data: the reserve for what frees space is excluded.</summary>
-public readonly record struct StoreUsage(long CapacityBytes, long UsedBytes, long AvailableBytes, long LiveBytes, int Segments);
+public readonly record struct StoreUsage(long CapacityBytes, long UsedBytes, long AvailableBytes, long LiveBytes, int Segments)
+{
+    /// <summary>What new data finds room for, in the end: the capacity less what lives, and less what disks that hang have free. Of it, <see cref="AvailableBytes"/> are there before anything is cleaned.</summary>
+    public long RoomBytes { get; init; }
+}
 
 /// <summary>Since the open. Appended: all bytes that went into the log; moved: those of them that the cleaner copied; checkpoints are beside the log; cold segments hold nothing
 /// but what was moved; the cleaner waits where it is ahead of what clients write. Backlog is of now: what is to be moved until as

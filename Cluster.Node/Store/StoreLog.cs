@@ -21,6 +21,9 @@ internal static partial class StoreLog
     [LoggerMessage(5, LogLevel.Warning, "The checkpoint at {Disk} could not be written, the log is kept instead: {Reason}")]
     public static partial void CheckpointFailed(ILogger logger, string disk, string reason);
 
+    [LoggerMessage(28, LogLevel.Information, "The store at {Disk} had {Usable} free segments after a crash, not more than its reserve: a checkpoint freed {Freed} more")]
+    public static partial void FreedAtOpen(ILogger logger, string disk, int freed, long usable);
+
     [LoggerMessage(7, LogLevel.Error, "The store at {Disk} could not note that an fdatasync failed, it tries again: {Reason}")]
     public static partial void NoteFailed(ILogger logger, string disk, string reason);
 

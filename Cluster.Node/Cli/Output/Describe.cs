@@ -112,7 +112,7 @@ internal static class Describe
         yield return ("Id", node.Id);
         yield return ("State", node.State + WhyCordoned(node));
         yield return ("Zone", Or(node.Zone));
-        yield return ("Space", $"{SizeText.Format(node.UsedBytes)} of data, of {SizeText.Format(node.CapacityBytes)}; {SizeText.Format(FreeBytes(node))} can be written at once");
+        yield return ("Space", $"{SizeText.Format(node.UsedBytes)} of data, of {SizeText.Format(node.CapacityBytes)}; {SizeText.Format(FreeBytes(node))} free");
         yield return ("Promised", Promised(node));
         foreach (var disk in node.Disks) yield return ("Disk", DiskLine(disk));
         if (node.MissingBytes > 0) yield return ("Missing", $"{SizeText.Format(node.MissingBytes)} of blocks on disks that are missing, not mended from other copies yet");

@@ -29,6 +29,18 @@ internal static class StoreHealth
         _ => "failed",
     };
 
+    /// <summary>By what new data finds room for: what can be written before anything is cleaned stays little on a node that was full, until somebody needs more.</summary>
+    /// <param name="bootId">The host's.</param>
+    public static NodeReport Report(BlockStore store, Guid bootId, int overCommitPercent)
+    {
+        var usage = store.Usage;
+        return new NodeReport(usage.CapacityBytes, usage.UsedBytes, usage.RoomBytes, store.OpenCount, bootId, Control.ControlPlane.Version, usage.LiveBytes, overCommitPercent)
+        {
+            Disks = Report(store),
+            MissingBytes = store.MissingBytes,
+        };
+    }
+
     public static ImmutableArray<DiskReport> Report(BlockStore store) => [.. store.Disks.Select(Report)];
 
     public static DiskReport Report(StoreDiskFacts disk) =>

@@ -184,7 +184,7 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         var (_, list, _) = await RunAsync("node", "list");
         Assert.Matches(@"node-0.* 7GiB +10GiB", list);
         Assert.Matches(@"node-1.* 0B? +10GiB", list);
-        await OkAsync("7GiB can be written at once", "node", "show", "node-0");
+        await OkAsync("of 10GiB; 7GiB free", "node", "show", "node-0");
     }
 
     [Fact(DisplayName = "Disks of all nodes are listed, and one is drained and used again, by its path, its id, or the beginning of that; what is not one disk is refused with those that there are")]

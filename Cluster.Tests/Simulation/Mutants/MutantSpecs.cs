@@ -12,7 +12,7 @@ public sealed class MutantSpecs(ITestOutputHelper output)
     private const int HealthySeeds = 20;
 
     /// <summary>What a seed of the store alone is.</summary>
-    private static readonly string[] StoreRuns = ["StoreModelRun", "ReclaimRun", "SnapshotCatchUpRun", "DrainRun", "ColdSegmentRun", "LostPagesRun", "LayerRun"];
+    private static readonly string[] StoreRuns = ["StoreModelRun", "ReclaimRun", "SnapshotCatchUpRun", "DrainRun", "ColdSegmentRun", "LostPagesRun", "LayerRun", "FullLivesRun"];
 
     private static readonly Lazy<MutantCompiler> Compiler = new(() => new MutantCompiler());
 

@@ -1,4 +1,5 @@
 using Cluster.Messages.Model;
+using Cluster.Node.Hosting.Volumes;
 using Cluster.Node.Store;
 
 namespace Cluster.Tests.Simulation.Store;
@@ -53,6 +54,35 @@ public sealed class SpaceSpecs
         rig.Loop.Settle();
         Assert.True(rig.Store.Usage.AvailableBytes > 0);
         Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, 1, StoreRig.Bytes(1)));
+    }
+
+    [Fact(DisplayName = "A node that was nearly full and was emptied tells placement its room at once, though nothing is cleaned before somebody needs it")]
+    public void Emptied()
+    {
+        const int segments = 24, left = 4;
+        var rig = new StoreRig(6, new StoreOptions { CapacityBytes = segments * SegmentBytes, CheckpointIntervalBytes = 64 << 20 }).Open();
+        var volume = rig.Create();
+        for (var block = 0UL; rig.Store.Usage.AvailableBytes > left * SegmentBytes; block++)
+        {
+            Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, block, StoreRig.Bytes(block), 1, volume.CommitWatermark));
+            volume.Commit(volume.LastSequence);
+            rig.Sync(volume);
+        }
+        var full = StoreHealth.Report(rig.Store, Guid.Empty, 0);
+        Assert.InRange(full.AvailableBytes, 1, (left + 2) * SegmentBytes);
+        Assert.Equal(IoStatus.Ok, rig.Store.Delete(volume.Volume));
+        rig.Loop.Settle();
+        Assert.InRange(rig.Store.Usage.AvailableBytes, 1, left * SegmentBytes);
+        var emptied = StoreHealth.Report(rig.Store, Guid.Empty, 0);
+        Assert.Equal((0, emptied.CapacityBytes), (emptied.LiveBytes, emptied.AvailableBytes));
+        // It is true.
+        volume = rig.Create();
+        for (var block = 0UL; block < (ulong)(emptied.AvailableBytes / Limits.BlockBytes * 9 / 10); block++)
+        {
+            Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, block, StoreRig.Bytes(block), 1, volume.CommitWatermark));
+            volume.Commit(volume.LastSequence);
+            rig.Sync(volume);
+        }
     }
 
     [Fact(DisplayName = "A file system that is full before the capacity is reached is NoSpace, and nothing fails; deleting a volume helps")]

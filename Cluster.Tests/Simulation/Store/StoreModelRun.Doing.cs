@@ -24,6 +24,8 @@ public sealed partial class StoreModelRun
                 if (IsOver) return;
                 _isFresh = false;
                 DoAlive(step);
+                // It may fail with its disk, and where a page of its maps is bad, but never by itself.
+                if (!Rig.Disk.IsOff && !_losesPages) Assert.Null(Rig.Store.FailureReason);
                 break;
         }
     }
