@@ -113,7 +113,7 @@ public sealed class DrainSpecs
         var unknown = Guid.NewGuid();
         DrainAnswer? answer = null;
         rig.Store.Drain(unknown, drains: true, given => answer = given);
-        AssertRefused(answer!, IoStatus.Missing, unknown.ToString());
+        AssertRefused(answer!, IoStatus.Missing, unknown.ToString("N"));
         Assert.Equal(IoStatus.Ok, Drain(rig).Status);
         UntilDrained(rig);
     }

@@ -85,6 +85,22 @@ public sealed class SpaceSpecs
         }
     }
 
+    [Fact(DisplayName = "A store that has failed has no room for anybody, and its home is told with what ended it and what helps")]
+    public void Failed()
+    {
+        var rig = new StoreRig(6, new StoreOptions { CapacityBytes = 24 * SegmentBytes }).Open();
+        var volume = rig.Create();
+        Assert.Equal(("in-use", ""), (StoreHealth.Report(rig.Store)[0].State, StoreHealth.Report(rig.Store)[0].Problem));
+        Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, 1, StoreRig.Bytes(1)));
+        rig.Disk.FailSyncs = 1;
+        rig.Sync(volume);
+        rig.Loop.Settle();
+        var report = StoreHealth.Report(rig.Store, Guid.Empty, 0);
+        Assert.Equal((0, "failing"), (report.AvailableBytes, report.Disks[0].State));
+        Assert.Equal($"The store takes no more writes until the node is started anew: {rig.Store.FailureReason}.", report.Disks[0].Problem);
+        Assert.Equal(report.Disks[0].Problem, StoreHealth.Of(rig.Store).Reason);
+    }
+
     [Fact(DisplayName = "A file system that is full before the capacity is reached is NoSpace, and nothing fails; deleting a volume helps")]
     public void File_system_full()
     {
