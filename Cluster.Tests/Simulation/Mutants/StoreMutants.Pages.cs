@@ -26,6 +26,6 @@ internal static partial class StoreMutants
         Alone("the frames of a snapshot's page are counted once", "checkpoint", "LayerPage.cs",
             "if (IsAlone(at)) Frames++;", "if (Frames == 0) Frames = 1;"),
         Alone("what a snapshot keeps is its own although an older one sees it", "R19", "BlockMap.Seen.cs",
-            "_layers[index].EndBegun(layer.Sequence, _layers[at].Sequence);", ""),
+            "index++) _layers[index].EndBegun(layer.Sequence, _layers[at].Sequence);", "index++) ;"),
     ];
 }
