@@ -58,7 +58,7 @@ internal static partial class StoreMutants
             "        StopWriting(page);\n        Unplace(page);\n    }\n\n    /// <summary>The map has no such page any more, and", "        StopWriting(page);\n    }\n\n    /// <summary>The map has no such page any more, and"),
         Alone("a page that goes unread gives back nothing", "maps, reclaim", "MapCache.cs",
             "_releases.Enqueue(page);", ""),
-        Plant("a page that changed while it was written counts as written", "maps", "MapCache.Jobs.cs",
+        Alone("a page that changed while it was written counts as written", "maps", "MapCache.Jobs.cs",
             "var isSame = page.IsWriting && page.Resident == entries;", "var isSame = page is { Map: not null, IsResident: true };"),
         Alone("a page that leaves memory gives away entries that a checkpoint has", "maps, P3", "MapCache.cs",
             "if (!IsHeld(page)) GiveEntries(page.Entries);", "GiveEntries(page.Entries);"),
