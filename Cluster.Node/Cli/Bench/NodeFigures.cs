@@ -37,18 +37,19 @@ internal sealed record NodeFigures(string Node, double LoopSeconds, double BusyS
     /// <summary>What neither loop nor disk threads used: actors, journal, API, the runtime itself.</summary>
     public double RestCpuSeconds => Math.Max(0, ProcessCpuSeconds - LoopCpuSeconds - DiskCpuSeconds);
 
-    public static NodeFigures Between(string node, MetricsPage before, MetricsPage after)
+    /// <param name="loopThread">Name of the thread of the node's I/O loop.</param>
+    public static NodeFigures Between(string node, MetricsPage before, MetricsPage after, string loopThread = LoopThread)
     {
         double Rise(string name) => after[name] - before[name];
         double RiseOf(string name, string label, string value) => after[name, label, value] - before[name, label, value];
         double MeanOf(string wait) => RiseOf("myrmidon_io_wait_samples_total", "wait", wait) is > 0 and var count ? RiseOf("myrmidon_io_wait_seconds_total", "wait", wait) / count : 0;
         double ThreadCpu(string thread) => RiseOf("myrmidon_thread_cpu_seconds_total", "thread", thread);
         var busy = Rise("myrmidon_loop_busy_seconds_total");
-        return new NodeFigures(node, busy + Rise("myrmidon_loop_waiting_seconds_total"), busy, RiseOf("myrmidon_thread_run_delay_seconds_total", "thread", LoopThread),
+        return new NodeFigures(node, busy + Rise("myrmidon_loop_waiting_seconds_total"), busy, RiseOf("myrmidon_thread_run_delay_seconds_total", "thread", loopThread),
             Enum.GetValues<LoopStage>().ToDictionary(stage => stage, stage => RiseOf("myrmidon_stage_seconds_total", "stage", StageMetrics.NameOf(stage))),
             Enum.GetValues<LoopWait>().ToDictionary(wait => wait, wait => MeanOf(StageMetrics.NameOf(wait))),
             RiseOf("myrmidon_io_wait_seconds_total", "wait", StageMetrics.NameOf(LoopWait.Sync)), RiseOf("myrmidon_io_wait_seconds_total", "wait", StageMetrics.NameOf(LoopWait.DiskRead)),
-            ThreadCpu(LoopThread), DiskThreads.Sum(ThreadCpu), Rise("myrmidon_process_cpu_seconds_total"),
+            ThreadCpu(loopThread), DiskThreads.Sum(ThreadCpu), Rise("myrmidon_process_cpu_seconds_total"),
             Counted.ToDictionary(command => command, command => (long)RiseOf("myrmidon_nbd_commands_total", "command", command)));
     }
 }
