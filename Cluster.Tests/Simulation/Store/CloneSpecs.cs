@@ -209,15 +209,8 @@ public sealed class CloneSpecs
         volume.Commit(volume.LastSequence);
     }
 
-    private static ulong Mark(IVolumeStore volume, bool creates, ImmutableArray<ulong> kept, bool isCommitted = true)
-    {
-        var buffer = new SnapshotMarker(creates, 0, kept).Build(volume.Volume, out var header);
-        (header.Sequence, header.Epoch, header.CommitWatermark) = (volume.LastSequence + 1, 1, volume.CommitWatermark);
-        header.Encode(buffer.Span);
-        Assert.Equal(IoStatus.Ok, StoreRig.Append(volume, buffer));
-        if (isCommitted) volume.Commit(volume.LastSequence);
-        return volume.LastSequence;
-    }
+    private static ulong Mark(IVolumeStore volume, bool creates, ImmutableArray<ulong> kept, bool isCommitted = true) =>
+        StoreRig.Mark(volume, new SnapshotMarker(creates, 0, kept), isCommitted);
 
     private static void AssertHolds(StoreRig rig, IVolumeStore volume, ulong first, ulong count, ulong salt)
     {

@@ -178,15 +178,8 @@ public sealed class DeletedSnapshotSpecs
         volume.Commit(volume.LastSequence);
     }
 
-    private static ulong Mark(IVolumeStore volume, bool creates, ImmutableArray<ulong> kept)
-    {
-        var buffer = new SnapshotMarker(creates, 0, kept).Build(volume.Volume, out var header);
-        (header.Sequence, header.Epoch, header.CommitWatermark) = (volume.LastSequence + 1, 1, volume.CommitWatermark);
-        header.Encode(buffer.Span);
-        Assert.Equal(IoStatus.Ok, StoreRig.Append(volume, buffer));
-        volume.Commit(volume.LastSequence);
-        return volume.LastSequence;
-    }
+    private static ulong Mark(IVolumeStore volume, bool creates, ImmutableArray<ulong> kept) =>
+        StoreRig.Mark(volume, new SnapshotMarker(creates, 0, kept));
 
     private static void AssertSees(IVolumeStore volume, ulong snapshot, ulong salt)
     {

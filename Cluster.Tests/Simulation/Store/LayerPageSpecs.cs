@@ -41,7 +41,7 @@ public sealed class LayerPageSpecs
             }
             rig.Loop.Settle();
             Assert.InRange(rig.Store.Maps.ResidentPages, 1, pages);
-            if (round < rounds) taken.Add((Mark(volume, new SnapshotMarker(true, 0, [.. taken.Select(each => each.Snapshot)])), first));
+            if (round < rounds) taken.Add((StoreRig.Mark(volume, new SnapshotMarker(true, 0, [.. taken.Select(each => each.Snapshot)])), first));
         }
         Assert.Equal(1_024_000, ((VolumeStore)volume).Map.Layers.Sum(layer => layer.Blocks));
         var facts = rig.Store.Maps.Facts;
@@ -54,7 +54,7 @@ public sealed class LayerPageSpecs
         Assert.InRange(rig.Store.Maps.ResidentPages, 1, pages);
         Check(rig, taken, records);
         volume = rig.Find();
-        Mark(volume, new SnapshotMarker(false, 0, [.. taken.Where((_, index) => index % 2 == 0).Select(each => each.Snapshot)]));
+        StoreRig.Mark(volume, new SnapshotMarker(false, 0, [.. taken.Where((_, index) => index % 2 == 0).Select(each => each.Snapshot)]));
         for (var slices = 0; rig.Store.Maps.IsHandingDown; slices++)
         {
             Assert.True(slices < 5000, "it does not come to an end");
@@ -103,7 +103,7 @@ public sealed class LayerPageSpecs
                     if (round == 0) expected[block] = volume.LastSequence;
                     rig.Loop.Turn();
                 }
-                if (round == 0) Mark(volume, new SnapshotMarker(true, 0, []));
+                if (round == 0) StoreRig.Mark(volume, new SnapshotMarker(true, 0, []));
             }
             var snapshot = volume.Snapshots[0];
             rig.Sync(volume);
@@ -206,7 +206,7 @@ public sealed class LayerPageSpecs
     public void Come_back()
     {
         var (rig, volume, snapshots) = Kept();
-        Mark(volume, new SnapshotMarker(false, 0, []));
+        StoreRig.Mark(volume, new SnapshotMarker(false, 0, []));
         rig.Loop.Advance(10);
         Assert.True(rig.Store.Maps.IsHandingDown);
         var map = ((VolumeStore)volume).Map;
@@ -222,14 +222,14 @@ public sealed class LayerPageSpecs
     public void Few_to_many()
     {
         var (rig, volume, snapshots) = Kept(slice: 5000);
-        var newest = Mark(volume, new SnapshotMarker(true, 0, [.. snapshots]));
+        var newest = StoreRig.Mark(volume, new SnapshotMarker(true, 0, [.. snapshots]));
         // Not overwritten so far: all three see them.
-        for (var record = 1UL; record < 2 * KeptRecords; record += 2) Write(rig, volume, record * Limits.RecordBlocksMax, record);
+        for (var record = 1UL; record < 2 * KeptRecords; record += 2) rig.WriteBlock(volume, record * Limits.RecordBlocksMax, record);
         rig.Loop.Settle();
         var map = ((VolumeStore)volume).Map;
         Assert.Equal(KeptRecords, map.Layer(newest)!.Blocks);
         var (before, slices) = (rig.Store.Maps.LoadsInPlace, 0);
-        Mark(volume, new SnapshotMarker(false, 0, [.. snapshots]));
+        StoreRig.Mark(volume, new SnapshotMarker(false, 0, [.. snapshots]));
         do
         {
             Assert.InRange(rig.Store.Maps.LoadsInPlace - before, 0, 40);
@@ -308,11 +308,11 @@ public sealed class LayerPageSpecs
     public void Names_of_the_base()
     {
         var (rig, _, clone) = Cloned();
-        var first = Mark(clone, new SnapshotMarker(true, 0, [.. clone.Snapshots]));
-        Write(rig, clone, 0, 77);
+        var first = StoreRig.Mark(clone, new SnapshotMarker(true, 0, [.. clone.Snapshots]));
+        rig.WriteBlock(clone, 0, 77);
         // The block is again what the base has, under a sequence of the clone's own; and then only the next snapshot sees that.
-        Mark(clone, new SnapshotMarker(false, first, [.. clone.Snapshots]));
-        var second = Mark(clone, new SnapshotMarker(true, 0, [.. clone.Snapshots]));
+        StoreRig.Mark(clone, new SnapshotMarker(false, first, [.. clone.Snapshots]));
+        var second = StoreRig.Mark(clone, new SnapshotMarker(true, 0, [.. clone.Snapshots]));
         Assert.Equal(IoStatus.Ok, StoreRig.Append(clone, StoreRig.Trim(clone.Volume, clone.LastSequence + 1, new BlockRange(0, 1), 1, clone.CommitWatermark)));
         clone.Commit(clone.LastSequence);
         var map = ((VolumeStore)clone).Map;
@@ -340,9 +340,9 @@ public sealed class LayerPageSpecs
             }
         }
         WriteRecords(1);
-        var older = Mark(volume, new SnapshotMarker(true, 0, []));
+        var older = StoreRig.Mark(volume, new SnapshotMarker(true, 0, []));
         WriteRecords(2);
-        var newer = Mark(volume, new SnapshotMarker(true, 0, [older]));
+        var newer = StoreRig.Mark(volume, new SnapshotMarker(true, 0, [older]));
         WriteRecords(2);
         rig.Loop.Settle();
         return (rig, volume, [older, newer]);
@@ -352,7 +352,7 @@ public sealed class LayerPageSpecs
     private static void KeepOnly(StoreRig rig, IVolumeStore volume, IVolumeStore clone)
     {
         Assert.Equal(IoStatus.Ok, rig.Store.Delete(clone.Volume));
-        Mark(volume, new SnapshotMarker(false, 0, []));
+        StoreRig.Mark(volume, new SnapshotMarker(false, 0, []));
         for (var slices = 0; rig.Store.Maps.IsHandingDown && rig.Store.FailureReason is null; slices++)
         {
             Assert.True(slices < 5000, "it does not come to an end");
@@ -365,18 +365,18 @@ public sealed class LayerPageSpecs
     {
         var rig = Rig();
         var volume = rig.Create();
-        for (var page = 0UL; page < 20; page++) Write(rig, volume, page * PageBlocks, page);
-        Mark(volume, new SnapshotMarker(true, 0, []));
+        for (var page = 0UL; page < 20; page++) rig.WriteBlock(volume, page * PageBlocks, page);
+        StoreRig.Mark(volume, new SnapshotMarker(true, 0, []));
         rig.Loop.Settle();
         rig.Store.Maps.File.ReserveBytes = 1L << 60;
-        for (var block = 0UL; block < 20 * PageBlocks; block += 7) Write(rig, volume, block, block);
-        Mark(volume, new SnapshotMarker(true, 0, [.. volume.Snapshots]));
-        for (var block = 0UL; block < 20 * PageBlocks; block += 7) Write(rig, volume, block, block + 1);
+        for (var block = 0UL; block < 20 * PageBlocks; block += 7) rig.WriteBlock(volume, block, block);
+        StoreRig.Mark(volume, new SnapshotMarker(true, 0, [.. volume.Snapshots]));
+        for (var block = 0UL; block < 20 * PageBlocks; block += 7) rig.WriteBlock(volume, block, block + 1);
         rig.Loop.Settle();
         Assert.True(rig.Store.Maps.ResidentPages > Budget && rig.Store.Maps.Facts.WriteFailures > 0, $"{rig.Store.Maps.Facts}");
         rig.Store.Maps.File.ReserveBytes = 0;
         rig.Loop.Advance(6000);
-        Write(rig, volume, 0, 1);
+        rig.WriteBlock(volume, 0, 1);
         rig.Loop.Settle();
         Assert.InRange(rig.Store.Maps.ResidentPages, 1, Budget);
         var map = ((VolumeStore)volume).Map;
@@ -403,21 +403,21 @@ public sealed class LayerPageSpecs
     {
         var rig = Rig(budget: budget);
         var (volume, other) = (rig.Create(), rig.Create(new VolumeId(9)));
-        for (var page = 0UL; page < 40; page++) Write(rig, volume, page * PageBlocks, page);
+        for (var page = 0UL; page < 40; page++) rig.WriteBlock(volume, page * PageBlocks, page);
         for (var layer = 0; layer < layers; layer++)
         {
             // Scattered, and others in each.
             var offset = layer == 0 ? 0 : 2 + ((ulong)layer * 11 % 62);
-            for (var page = 0UL; page < 40 && layer > 0; page++) Write(rig, volume, (page * PageBlocks) + offset, (ulong)layer);
-            Mark(volume, new SnapshotMarker(true, 0, [.. volume.Snapshots]));
-            for (var page = 0UL; page < 40; page++) Write(rig, volume, (page * PageBlocks) + offset, 1000 + page);
+            for (var page = 0UL; page < 40 && layer > 0; page++) rig.WriteBlock(volume, (page * PageBlocks) + offset, (ulong)layer);
+            StoreRig.Mark(volume, new SnapshotMarker(true, 0, [.. volume.Snapshots]));
+            for (var page = 0UL; page < 40; page++) rig.WriteBlock(volume, (page * PageBlocks) + offset, 1000 + page);
         }
-        Mark(volume, new SnapshotMarker(true, 0, [.. volume.Snapshots]));
-        for (var page = 0UL; page < 40; page++) Write(rig, volume, (page * PageBlocks) + 5, page);
+        StoreRig.Mark(volume, new SnapshotMarker(true, 0, [.. volume.Snapshots]));
+        for (var page = 0UL; page < 40; page++) rig.WriteBlock(volume, (page * PageBlocks) + 5, page);
         var (status, made) = rig.Store.CreateClone(Clone, new byte[] { 1 }, volume.Volume, volume.Snapshots[0]);
         Assert.Equal(IoStatus.Ok, status);
         made!.Events = rig.Events;
-        for (var page = 0UL; page < 40UL + (4 * (ulong)budget); page++) Write(rig, other, page * PageBlocks, page);
+        for (var page = 0UL; page < 40UL + (4 * (ulong)budget); page++) rig.WriteBlock(other, page * PageBlocks, page);
         rig.Loop.Settle();
         return (rig, volume, made);
     }
@@ -429,23 +429,6 @@ public sealed class LayerPageSpecs
         MapCacheBytes = budget * MapCache.PageBytes,
         HandDownBlocks = slice,
     }).Open();
-
-    private static void Write(StoreRig rig, IVolumeStore volume, ulong block, ulong content)
-    {
-        Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, block, StoreRig.Bytes(content), watermark: volume.CommitWatermark));
-        volume.Commit(volume.LastSequence);
-        rig.Loop.Turn();
-    }
-
-    private static ulong Mark(IVolumeStore volume, SnapshotMarker marker)
-    {
-        var buffer = marker.Build(volume.Volume, out var header);
-        (header.Sequence, header.Epoch, header.CommitWatermark) = (volume.LastSequence + 1, 1, volume.CommitWatermark);
-        header.Encode(buffer.Span);
-        Assert.Equal(IoStatus.Ok, StoreRig.Append(volume, buffer));
-        volume.Commit(volume.LastSequence);
-        return volume.LastSequence;
-    }
 
     private sealed class EachReader : IEachReadCompletion
     {

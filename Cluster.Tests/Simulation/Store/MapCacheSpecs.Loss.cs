@@ -15,7 +15,7 @@ public sealed partial class MapCacheSpecs
             var rig = Rig();
             var (volume, clone, other) = (rig.Create(), new VolumeId(8), rig.Create(new VolumeId(9)));
             for (var page = 0UL; page < 20; page++) Write(rig, volume, page, page);
-            var snapshot = Mark(volume, new SnapshotMarker(true, 0, []));
+            var snapshot = StoreRig.Mark(volume, new SnapshotMarker(true, 0, []));
             var (_, made) = rig.Store.CreateClone(clone, new byte[] { 1 }, rig.Find().Volume, snapshot);
             made!.Events = rig.Events;
             for (var page = 0UL; page < 20; page++) Write(rig, other, page, page);

@@ -50,10 +50,10 @@ public sealed partial class MapCacheSpecs
         var volume = rig.Create();
         for (var page = 0UL; page < 60; page++) Write(rig, volume, page, page);
         var map = ((VolumeStore)volume).Map;
-        var snapshot = Mark(volume, new SnapshotMarker(true, 0, []));
+        var snapshot = StoreRig.Mark(volume, new SnapshotMarker(true, 0, []));
         for (var page = 0UL; page < 60; page++) Write(rig, volume, page, page + 100);
         rig.Loop.Settle();
-        Mark(volume, new SnapshotMarker(false, snapshot, [snapshot]));
+        StoreRig.Mark(volume, new SnapshotMarker(false, snapshot, [snapshot]));
         // Before any turn could have made it less.
         Assert.InRange(rig.Store.Maps.ResidentPages, 1, (2 * Budget) + 1);
         Assert.Equal(60, map.PageCount);
@@ -225,11 +225,11 @@ public sealed partial class MapCacheSpecs
         var rig = Rig(new StoreOptions { CapacityBytes = 60L * StoreOptions.SegmentBytesMin, CheckpointIntervalBytes = 1 << 30 });
         var volume = rig.Create();
         for (var page = 0UL; page < 100; page++) Write(rig, volume, page, page);
-        var snapshot = Mark(volume, new SnapshotMarker(true, 0, []));
+        var snapshot = StoreRig.Mark(volume, new SnapshotMarker(true, 0, []));
         for (var page = 0UL; page < 100; page++) Write(rig, volume, page, page + 100);
         rig.Loop.Settle();
         var (evicted, advised) = (rig.Store.Maps.Facts.EvictedPages, rig.Disk.Advised);
-        Mark(volume, new SnapshotMarker(false, snapshot, [snapshot]));
+        StoreRig.Mark(volume, new SnapshotMarker(false, snapshot, [snapshot]));
         // While it goes on, pages that were still there at its beginning may have gone.
         Assert.InRange(rig.Disk.Advised - advised, evicted, 100);
         rig.Sync(volume);
@@ -490,22 +490,7 @@ public sealed partial class MapCacheSpecs
     private static StoreRig Closed(StoreOptions? options = null) =>
         new(1, (options ?? new StoreOptions { CapacityBytes = 60L * StoreOptions.SegmentBytesMin }) with { MapCacheBytes = Budget * MapCache.PageBytes });
 
-    private static void Write(StoreRig rig, IVolumeStore volume, ulong page, ulong content)
-    {
-        Assert.Equal(IoStatus.Ok, StoreRig.AppendBlock(volume, page * PageBlocks, StoreRig.Bytes(content), watermark: volume.CommitWatermark));
-        volume.Commit(volume.LastSequence);
-        rig.Loop.Turn();
-    }
-
-    private static ulong Mark(IVolumeStore volume, SnapshotMarker marker)
-    {
-        var buffer = marker.Build(volume.Volume, out var header);
-        (header.Sequence, header.Epoch, header.CommitWatermark) = (volume.LastSequence + 1, 1, volume.CommitWatermark);
-        header.Encode(buffer.Span);
-        Assert.Equal(IoStatus.Ok, StoreRig.Append(volume, buffer));
-        volume.Commit(volume.LastSequence);
-        return volume.LastSequence;
-    }
+    private static void Write(StoreRig rig, IVolumeStore volume, ulong page, ulong content) => rig.WriteBlock(volume, page * PageBlocks, content);
 
     private static void CheckOne(StoreRig rig, IVolumeStore volume, ulong page)
     {

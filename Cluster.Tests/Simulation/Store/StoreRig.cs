@@ -181,6 +181,25 @@ public sealed class StoreRig
     public static IoStatus AppendBlock(IVolumeStore volume, ulong block, byte[] bytes, ulong epoch = 1, ulong watermark = 0) =>
         Append(volume, Write(volume.Volume, volume.LastSequence + 1, block, [bytes], epoch, watermark));
 
+    /// <summary>One committed block of <see cref="Bytes"/>, and a turn of the loop.</summary>
+    public void WriteBlock(IVolumeStore volume, ulong block, ulong content)
+    {
+        Assert.Equal(IoStatus.Ok, AppendBlock(volume, block, Bytes(content), watermark: volume.CommitWatermark));
+        volume.Commit(volume.LastSequence);
+        Loop.Turn();
+    }
+
+    /// <summary>Appends a marker, and returns its sequence: that of the snapshot, if it makes one.</summary>
+    public static ulong Mark(IVolumeStore volume, SnapshotMarker marker, bool isCommitted = true)
+    {
+        var buffer = marker.Build(volume.Volume, out var header);
+        (header.Sequence, header.Epoch, header.CommitWatermark) = (volume.LastSequence + 1, 1, volume.CommitWatermark);
+        header.Encode(buffer.Span);
+        Assert.Equal(IoStatus.Ok, Append(volume, buffer));
+        if (isCommitted) volume.Commit(volume.LastSequence);
+        return volume.LastSequence;
+    }
+
     /// <summary>Status, and per block its sequence and bytes (none: reads as zeroes).</summary>
     public (IoStatus Status, List<(ulong Sequence, byte[] Bytes)> Blocks) Read(IVolumeStore volume, ulong first, uint count = 1)
     {
