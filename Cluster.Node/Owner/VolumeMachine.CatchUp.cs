@@ -29,6 +29,8 @@ public sealed partial class VolumeMachine
     private void StartNextCatchUp()
     {
         if (Phase != VolumePhase.Serving || _effects.Local is not { } local) return;
+        // Each part of a restore would end it; unless that waits for this one.
+        if (IsRestoring && _state.InSync.Length >= _state.InSyncMin) return;
         foreach (var session in _replicas.Values)
         {
             if (session.CatchUp is not null) return;

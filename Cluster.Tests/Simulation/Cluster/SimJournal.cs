@@ -102,6 +102,7 @@ internal sealed class SimJournal
         SnapshotCreated created => $"snapshot {created.Sequence} is '{created.Name}'",
         CloneStarted started => $"clone '{started.CloneName}' of {started.Sequence} begins",
         CloneEnded ended => $"clone '{ended.CloneName}' is there",
+        RestoreStarted started => $"back to snapshot {started.Sequence}",
         SnapshotDeleted deleted => $"snapshot {deleted.Sequence} is deleted",
         _ => e.GetType().Name,
     };

@@ -123,16 +123,43 @@ public sealed partial class VolumeActorSpecs
         ExpectMsg<VolumeProtocol.Attached>();
         actor.Tell(new VolumeProtocol.RestoreSnapshot(Volume, "monday"));
         AwaitCondition(() => owner.Restores.Count == 1);
-        foreach (var command in new IVolumeCommand[] { new VolumeProtocol.DeleteSnapshot(Volume, "monday"), new VolumeProtocol.Attach(Volume, Node, "node-1"), new VolumeProtocol.RestoreSnapshot(Volume, "monday") })
+        Make(owner, "tuesday", 9);
+        foreach (var command in new IVolumeCommand[] { new VolumeProtocol.DeleteSnapshot(Volume, "monday"), new VolumeProtocol.Attach(Volume, Node, "node-1"), new VolumeProtocol.RestoreSnapshot(Volume, "tuesday") })
         {
             actor.Tell(command);
             Assert.Equal(IoStatus.Busy, ExpectMsg<VolumeProtocol.Refused>().Status);
         }
         owner.Restores[0].Answer(IoStatus.Busy, "a client that has just left is still known");
         AwaitCondition(() => owner.Restores.Count == 2);
-        owner.Restores[1].Answer(IoStatus.Ok, "");
+        // Who asks for the same again waits in place of the one who asked before.
+        actor.Tell(new VolumeProtocol.RestoreSnapshot(Volume, "monday"));
+        Assert.Equal(IoStatus.Offline, ExpectMsg<VolumeProtocol.Refused>().Status);
+        AwaitCondition(() => owner.Restores.Count == 3);
+        owner.Restores[1].Answer(IoStatus.Offline, "somebody else waits");
+        owner.Restores[2].Answer(IoStatus.Ok, "");
         ExpectMsg<VolumeProtocol.Done>();
         Assert.All(owner.Restores, restore => Assert.Equal(5UL, restore.Snapshot));
+        actor.Tell(new VolumeProtocol.DeleteSnapshot(Volume, "monday"));
+        ExpectMsg<VolumeProtocol.Done>();
+    }
+
+    [Fact(DisplayName = "While the journal has a restore that has not ended, whoever asked for it, the volume is not attached, and that snapshot stays")]
+    public void Restore_is_journaled()
+    {
+        // Guards RestoringTo.
+        var (actor, owner) = StartServed();
+        Make(owner, "monday", 5);
+        owner.Say(new OwnerNotice.JournalThis(owner, new RestoreStarted(Volume, 5)));
+        AwaitCondition(() => owner.Journaled.Contains(new RestoreStarted(Volume, 5)));
+        foreach (var command in new IVolumeCommand[] { new VolumeProtocol.DeleteSnapshot(Volume, "monday"), new VolumeProtocol.Attach(Volume, Node, "node-1") })
+        {
+            actor.Tell(command);
+            Assert.Equal(IoStatus.Busy, ExpectMsg<VolumeProtocol.Refused>().Status);
+        }
+        owner.Say(new OwnerNotice.JournalThis(owner, new RestoreEnded(Volume)));
+        AwaitCondition(() => owner.Journaled.Contains(new RestoreEnded(Volume)));
+        actor.Tell(new VolumeProtocol.Attach(Volume, Node, "node-1"));
+        ExpectMsg<VolumeProtocol.Attached>();
         actor.Tell(new VolumeProtocol.DeleteSnapshot(Volume, "monday"));
         ExpectMsg<VolumeProtocol.Done>();
     }
