@@ -86,7 +86,7 @@ public sealed partial class VolumeActor
                 StartRestore();
                 break;
             case SnapshotWork.RestoreStill:
-                TellStillRestoring();
+                TellStillRestoring($"{SnapshotWaitMs / 1000} s have passed");
                 break;
             case SnapshotWork.Clones:
                 EndOldClones();
@@ -201,7 +201,10 @@ public sealed partial class VolumeActor
         (_creating, _creatingRefusal) = (null, "");
         EndGroups(reason);
         if (_restoring is { } restoring)
-            EndRestore(restoring, IoStatus.Offline, _state.RestoringTo == restoring.Snapshot.Sequence ? $"{reason}; its next owner goes on with it; ask again to wait for that" : $"{reason}; try again");
+        {
+            if (_state.RestoringTo == restoring.Snapshot.Sequence) TellStillRestoring(reason);
+            else EndRestore(restoring, IoStatus.Offline, $"{reason}; try again");
+        }
         foreach (var work in Enum.GetValues<SnapshotWork>()) Timers.Cancel(work);
     }
 
@@ -231,7 +234,8 @@ public sealed partial class VolumeActor
         {
             if (_restoring is { } before) Refuse(before.Who, IoStatus.Offline, "somebody else waits for that now; look at the volume to see how it is");
             _restoring = new Restoring(Sender, snapshot, Environment.TickCount64 + RestoreWaitMs);
-            Timers.StartSingleTimer(SnapshotWork.RestoreStill, new SnapshotTick(SnapshotWork.RestoreStill), TimeSpan.FromMilliseconds(SnapshotWaitMs));
+            Timers.Cancel(SnapshotWork.RestoreAgain);
+            TellLater(TimeSpan.FromMilliseconds(SnapshotWaitMs));
             StartRestore();
         }
     }
@@ -251,13 +255,21 @@ public sealed partial class VolumeActor
     }
 
     /// <summary>Whoever asked for it hears of it before REST gives up, and can wait on.</summary>
-    private void TellStillRestoring()
+    private void TellStillRestoring(string why)
     {
-        if (_restoring is not { } restoring || _state.RestoringTo != restoring.Snapshot.Sequence) return;
+        if (_restoring is not { } restoring) return;
+        if (_state.RestoringTo != restoring.Snapshot.Sequence)
+        {
+            // Not journaled yet, or refused in a moment.
+            TellLater(SnapshotBusyPause);
+            return;
+        }
         _restoring = null;
-        Refuse(restoring.Who, IoStatus.Offline, $"it is still being put back to snapshot \"{restoring.Snapshot.Name}\" after {SnapshotWaitMs / 1000} s, and that goes on by itself; "
-            + "ask again to wait for its end");
+        Refuse(restoring.Who, IoStatus.Offline, $"it is still being put back to snapshot \"{restoring.Snapshot.Name}\" ({why}), and that goes on by itself; `myrmidon volume show {_state.Spec!.FullName}` "
+            + "tells when it has ended, or ask again, as long as nobody has used it since, to wait for that");
     }
+
+    private void TellLater(TimeSpan after) => Timers.StartSingleTimer(SnapshotWork.RestoreStill, new SnapshotTick(SnapshotWork.RestoreStill), after);
 
     private void StartRestore()
     {

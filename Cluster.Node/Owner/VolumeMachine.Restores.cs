@@ -11,6 +11,9 @@ public sealed partial class VolumeMachine
     /// <summary>The one that this owner works at.</summary>
     private RestoreOperation? _restore;
 
+    /// <summary>The snapshot to which this owner has put the volume back last, and the last part's place in the order; nothing has come since if that is still the last one.</summary>
+    private (ulong Snapshot, ulong Sequence) _restored;
+
     private sealed class RestoreOperation(ulong snapshot)
     {
         public ulong Snapshot => snapshot;
@@ -33,7 +36,8 @@ public sealed partial class VolumeMachine
 
     /// <summary>
     /// Puts the volume back to a snapshot. Not while anybody uses it: what changes under a mounted file system destroys it. Answers once: Ok when it is on media everywhere, or
-    /// the rest of "Volume NAME: ..."; Offline also when this owner ends before it knows. Asked for again while it is under way it answers the newest who asked.
+    /// the rest of "Volume NAME: ..."; Offline also when this owner ends before it knows. Asked for again while it is under way it answers the newest who asked; asked for again
+    /// when it has ended and nothing has been written since, it is done already.
     /// </summary>
     public void RestoreSnapshot(ulong sequence, Action<IoStatus, string> answer)
     {
@@ -48,6 +52,11 @@ public sealed partial class VolumeMachine
         if ((IsRestoring ? WhyNoMarker() : WhyNoRestore(sequence) ?? WhyNoMarker()) is { } refused)
         {
             answer(refused.Status, refused.Sentence);
+            return;
+        }
+        if (_restored == (sequence, _pending.Last))
+        {
+            answer(IoStatus.Ok, "");
             return;
         }
         _effects.Log($"the volume is put back to snapshot {sequence} from {_pending.Last + 1} on");
@@ -100,13 +109,15 @@ public sealed partial class VolumeMachine
             _restore = new RestoreOperation(_state.RestoringTo);
         }
         if (_restore is not { IsEnding: false } restore || WhyNoMarkerNow() is not null) return;
-        if (restore.Next == ulong.MaxValue)
+        // One whose snapshot was deleted just before it was journaled has put nothing back.
+        if (restore.Next == ulong.MaxValue || !IsJournaled(restore.Snapshot))
         {
             restore.IsEnding = true;
             _effects.Journal(new RestoreEnded(Volume));
             return;
         }
         Invariant.That(_effects.Local!.Snapshots.Contains(restore.Snapshot), "a volume is to be put back to a snapshot that its owner's copy does not have");
+        if (!AreParts) restore.Next = 0;
         var end = AreParts ? _effects.Local.RestoreEnd(restore.Snapshot, restore.Next) : ulong.MaxValue;
         AppendMarker(new MarkerOperation(_pending.Last + 1) { RestoreFrom = restore.Snapshot, Part = new BlockSpan(restore.Next, end) });
     }
@@ -134,13 +145,7 @@ public sealed partial class VolumeMachine
     private void OnRestoreStarted(RestoreStarted started)
     {
         Invariant.That(_restore?.Snapshot == started.Sequence, "a restore was journaled that this owner did not ask for");
-        if (IsJournaled(started.Sequence)) PumpRestore();
-        else
-        {
-            // Its deletion was on its way to the journal before this was: nothing has gone back.
-            _restore.IsEnding = true;
-            _effects.Journal(new RestoreEnded(Volume));
-        }
+        PumpRestore();
     }
 
     private void OnRestoreEnded()
@@ -148,6 +153,7 @@ public sealed partial class VolumeMachine
         if (_restore is { Next: not ulong.MaxValue }) EndRestore(IoStatus.Missing, "that snapshot was deleted meanwhile");
         else
         {
+            _restored = (_restore?.Snapshot ?? 0, _pending.Last);
             _effects.Log($"the volume is back at snapshot {_restore?.Snapshot}, as of {_pending.Last}");
             EndRestore(IoStatus.Ok, "");
         }
@@ -162,6 +168,8 @@ public sealed partial class VolumeMachine
         if (status != IoStatus.Ok) _effects.Log($"the volume is not back at snapshot {restore?.Snapshot}: {sentence}");
         restore?.Answer?.Invoke(status, sentence);
     }
+
+    private string RestoringProgress() => $"{RestoringReason()}: {(_restore is { } restore ? Math.Min(restore.Next, Spec.SizeBlocks) * 100 / Math.Max(Spec.SizeBlocks, 1) : 0)} % of its blocks are";
 
     private string RestoringReason()
     {

@@ -5,7 +5,9 @@ namespace Cluster.Node.Store;
 // A restore in place (R19): part by part, each by a marker of its own, so that none takes long. Between two of them the map is like any other.
 public sealed partial class BlockMap
 {
-    /// <summary>Pages that one part of a restore changes: what a turn of the loop may spend on it, some milliseconds.</summary>
+    /// <summary>Pages that one part of a restore changes, what each newer snapshot keeps of one counted for itself: what a turn of the loop may spend on it, some 10 ms. At least one page.</summary>
+    private const int RestoreLooksAtPagesMax = 640;
+
     private const int RestorePagesMax = 32;
 
     /// <summary>Pages of the volume in which nothing changed, over which the look for the end of a part passes.</summary>
@@ -18,7 +20,8 @@ public sealed partial class BlockMap
     {
         var (number, looks) = (from >> MapPage.BlocksLog2, RestoreLooksMax);
         var kept = NextKept(snapshot, number);
-        for (var changed = 0; changed < RestorePagesMax && looks > 0; changed++)
+        var pages = Math.Clamp(RestoreLooksAtPagesMax / (_layers.Count - FirstAtOrAfter(snapshot) + 1), 1, RestorePagesMax);
+        for (var changed = 0; changed < pages && looks > 0; changed++)
         {
             number = NextToRestore(snapshot, number, ref kept, ref looks);
             if (number == ulong.MaxValue) return ulong.MaxValue;
@@ -52,11 +55,11 @@ public sealed partial class BlockMap
     private ulong NextToRestore(ulong snapshot, ulong from, ref ulong kept, ref int looks)
     {
         if (kept < from) kept = NextKept(snapshot, from);
-        var own = PageNumbers();
+        var own = PageNumbersWithGone();
         var at = own.BinarySearch(from);
         for (at = at < 0 ? ~at : at; at < own.Length && own[at] < kept; at++)
         {
-            if (--looks <= 0 || Peek(own[at]).SequenceMax > snapshot) return own[at];
+            if (--looks <= 0 || (_pages.TryGetValue(own[at], out var page) && page.SequenceMax > snapshot)) return own[at];
         }
         return kept;
     }
@@ -66,8 +69,7 @@ public sealed partial class BlockMap
         var next = ulong.MaxValue;
         for (var index = FirstAtOrAfter(snapshot); index < _layers.Count; index++)
         {
-            next = Math.Min(next, _layers[index].NextPage(from));
-            Yield();
+            next = Math.Min(next, _layers[index].NextPageUnread(from));
         }
         return next;
     }

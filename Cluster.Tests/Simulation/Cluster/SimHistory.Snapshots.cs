@@ -39,7 +39,11 @@ internal sealed partial class SimHistory
         }
         if (!_records.Add(in record, 0, marker)) return;
         world.Trace(record.Sequence);
-        if (marker.RestoreFrom != 0) OrderRestore(record.Sequence, marker);
+        if (marker.RestoreFrom != 0)
+        {
+            OrderRestore(record.Sequence, marker);
+            world.Snapshots.OnPart();
+        }
         else if (!marker.Creates) Snapshots.Add("Swept");
     }
 
@@ -97,17 +101,28 @@ internal sealed partial class SimHistory
         CheckRecovery();
     }
 
+    /// <summary>The journal says that a restore has ended: all parts of it came, unless none did, since the snapshot was deleted just before.</summary>
+    public void OnRestoreEnded(ulong snapshot)
+    {
+        if (world.Journal.State.Snapshots.Any(known => known.Sequence == snapshot)) CheckRestored(snapshot);
+    }
+
     /// <summary>An owner has said that the volume is back at that snapshot.</summary>
     public void OnRestored(ulong snapshot)
     {
         Snapshots.Add("Restored");
-        var parts = _records.LastRestoreOf(snapshot) ?? throw Broken($"a restore to {snapshot} was answered, and a part of it never came, or something came between two of them");
+        CheckRestored(snapshot);
+    }
+
+    private void CheckRestored(ulong snapshot)
+    {
+        var parts = _records.LastRestoreOf(snapshot) ?? throw Broken($"a restore to {snapshot} has ended, and a part of it never came, or something came between two of them");
         if (parts.Count > 1) Snapshots.Add("RestoredByParts");
         var last = parts[^1];
         var (now, then) = (_records.Below(last + 1), _snapshots[snapshot]);
         if (now is null || !now.Select(pair => (pair.Key, pair.Value.Value)).SequenceEqual(then.Select(pair => (pair.Key, pair.Value.Value))))
-            throw Broken($"a restore to {snapshot} was answered, and at {last} the volume is not what that holds");
-        CheckMedia(last, $"a restore at {last} was answered");
+            throw Broken($"a restore to {snapshot} has ended, and at {last} the volume is not what that holds");
+        CheckMedia(last, $"a restore at {last} has ended");
         (_acknowledgedUpTo, _durableUpTo) = (Math.Max(_acknowledgedUpTo, last), Math.Max(_durableUpTo, last));
         CheckRecovery();
         foreach (var sequence in parts)

@@ -79,6 +79,7 @@ internal sealed class SimJournal
         _world.Say(_isMain ? "journal" : $"j{e.Volume}", $"{_events.Count}: {Describe(e)}");
         _world.Trace((ulong)_events.Count << 32);
         if (_isMain && e is SnapshotCreated created) _world.History.OnJournaled(created, before);
+        if (_isMain && e is RestoreEnded) _world.History.OnRestoreEnded(before.RestoringTo);
         if (_isMain && e is SnapshotDeleted deleted) _world.Clones.OnSnapshotDeleted(deleted.Sequence);
         if (_isMain && e is AttachmentChanged attached) _world.Director.OnAttached(attached.Attachment);
         if (_isMain && e is (EpochOpened or InSyncChanged)) _world.History.OnInSyncSet(State, e is EpochOpened);

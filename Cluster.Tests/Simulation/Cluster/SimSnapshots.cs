@@ -124,6 +124,12 @@ internal sealed class SimSnapshots(SimWorld world)
         });
     }
 
+    /// <summary>A part of a restore is committed: somebody may want to use the volume again, and is not let in before the end.</summary>
+    public void OnPart()
+    {
+        if (_random.Percent(30)) world.Clients.ElementAt(_random.Below(world.Profile.Clients)).Wake();
+    }
+
     private void Wake()
     {
         foreach (var client in world.Clients) client.Wake();

@@ -32,7 +32,7 @@ public sealed class RestorePartSpecs
         }
         Assert.Equal(4UL, rig.Machine.Sequence);
         Assert.Equal((IoStatus.Offline, IoStatus.Busy), (Opened(rig), rig.Machine.CreateSnapshot("b").Status));
-        Assert.Contains("it is being put back to snapshot \"a\"", rig.Machine.View().Reason, StringComparison.Ordinal);
+        Assert.Contains("it is being put back to snapshot \"a\": 100 % of its blocks are", rig.Machine.View().Reason, StringComparison.Ordinal);
         Assert.Empty(_answers);
         Assert.Equal(new RestoreEnded(rig.Machine.Volume), rig.Journal());
         Assert.Equal([IoStatus.Ok], _answers.Select(answer => answer.Status));
@@ -71,6 +71,28 @@ public sealed class RestorePartSpecs
         rig.Machine.Stop();
         Assert.Equal(3, _answers.Count);
         Assert.Equal("its owner ended meanwhile; the next one goes on with it; ask again to wait for that", _answers[2].Sentence);
+    }
+
+    [Fact(DisplayName = "R19: a restore that has just ended is done already when it is asked for again, until somebody writes")]
+    public void Done_already()
+    {
+        // Guards RestoreSnapshot: _restored.
+        using var rig = Serving(2);
+        rig.RestorePart = ulong.MaxValue;
+        Restore(rig);
+        rig.Journal();
+        OnMedia(rig, 2);
+        rig.Journal();
+        Restore(rig);
+        Assert.Equal([IoStatus.Ok, IoStatus.Ok], _answers.Select(answer => answer.Status));
+        Assert.Empty(rig.Proposals);
+        rig.Open(new SessionId(0, 9));
+        rig.Write(1, 3, session: new SessionId(0, 9));
+        OnMedia(rig, 3);
+        rig.Client(null, FrameKind.SessionClose, 0, new SessionOpenBody(new SessionId(0, 9), 1).Encode(new byte[SessionOpenBody.SizeBytes]));
+        Restore(rig);
+        Assert.Equal(2, _answers.Count);
+        Assert.IsType<RestoreStarted>(rig.Journal());
     }
 
     [Fact(DisplayName = "R19: where a copy is on a node of an earlier version the volume goes back by one marker, which that node reads")]

@@ -164,6 +164,24 @@ public sealed partial class VolumeActorSpecs
         ExpectMsg<VolumeProtocol.Done>();
     }
 
+    [Fact(DisplayName = "Who asks for a restore while the machine is to be asked again for somebody else hears of its end, and not that it is not made")]
+    public void Restore_asked_for_twice()
+    {
+        var (actor, owner) = StartServed();
+        Make(owner, "monday", 5);
+        var (first, second) = (CreateTestProbe(), CreateTestProbe());
+        actor.Tell(new VolumeProtocol.RestoreSnapshot(Volume, "monday"), first);
+        AwaitCondition(() => owner.Restores.Count == 1);
+        owner.Restores[0].Answer(IoStatus.Busy, "a client that has just left is still known");
+        actor.Tell(new VolumeProtocol.RestoreSnapshot(Volume, "monday"), second);
+        first.ExpectMsg<VolumeProtocol.Refused>();
+        AwaitCondition(() => owner.Restores.Count == 2);
+        // What the machine does when it is asked for the same while it is under way (VolumeMachine.RestoreSnapshot).
+        if (SpinWait.SpinUntil(() => owner.Restores.Count == 3, 2000)) owner.Restores[1].Answer(IoStatus.Offline, "somebody else waits for it now; list the volume to see how it is");
+        owner.Restores[^1].Answer(IoStatus.Ok, "");
+        second.ExpectMsg<VolumeProtocol.Done>();
+    }
+
     [Fact(DisplayName = "A restore that is refused is told as a conflict, and one whose owner ends as unknown")]
     public void Restore_fails()
     {
