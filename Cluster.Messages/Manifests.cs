@@ -49,7 +49,12 @@ public static class Manifests
         Of<CloneEnded>("clone-ended/1"),
         Of<PlacementImage>("placement-image/1"),
         Of<NodeCordonedForRestart>("node-cordoned-for-restart/1"),
+        Of<RestoreStarted>("restore-started/1"),
+        Of<RestoreEnded>("restore-ended/1"),
     ];
+
+    /// <summary>The image of a volume that is being put back to a snapshot has one field more; any other is written as earlier versions can read it.</summary>
+    public const string ImageInRestore = "volume-image/2";
 
     /// <summary>Manifests that are read and not written any more.</summary>
     public static readonly ImmutableArray<string> OlderEvents = ["spec-changed/1", "epoch-opened/1", "in-sync-changed/1", "volume-recovered/1"];

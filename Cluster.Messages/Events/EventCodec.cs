@@ -21,7 +21,7 @@ public static class EventCodec
     private static readonly FrozenDictionary<Type, string> ManifestByType = Manifests.Events.ToFrozenDictionary(e => e.Value, e => e.Key);
 
     /// <summary>Such as "volume-created/1". Throws <see cref="EventFormatException"/> for a type that may not be journaled.</summary>
-    public static string ManifestOf(object e) => ManifestByType.TryGetValue(e.GetType(), out var manifest)
+    public static string ManifestOf(object e) => e is VolumeImage { RestoringTo: not 0 } ? Manifests.ImageInRestore : ManifestByType.TryGetValue(e.GetType(), out var manifest)
         ? manifest
         : throw new EventFormatException($"{e.GetType()} may not be journaled: it has no manifest");
 

@@ -85,7 +85,10 @@ internal static class VolumeEventLayouts
             case CloneEnded ended:
                 writer.Text(ended.CloneName);
                 break;
-            case VolumeDeleted:
+            case RestoreStarted started:
+                writer.U64(started.Sequence);
+                break;
+            case RestoreEnded or VolumeDeleted:
                 break;
             default:
                 throw new EventFormatException($"{e.GetType()} may not be journaled: it has no layout");
@@ -112,6 +115,9 @@ internal static class VolumeEventLayouts
         "snapshot-created/1" => new SnapshotCreated(Id(ref reader), reader.U64(), reader.Text(EventFields.TextBytesMax), reader.U64()),
         "snapshot-deleted/1" => new SnapshotDeleted(Id(ref reader), reader.U64()),
         "volume-image/1" => VolumeImageLayout.Read(Id(ref reader), ref reader),
+        Manifests.ImageInRestore => VolumeImageLayout.Read(Id(ref reader), ref reader) with { RestoringTo = reader.U64() },
+        "restore-started/1" => new RestoreStarted(Id(ref reader), reader.U64()),
+        "restore-ended/1" => new RestoreEnded(Id(ref reader)),
         "clone-started/1" => new CloneStarted(Id(ref reader), reader.U64(), reader.Text(EventFields.TextBytesMax), reader.U64()),
         "clone-ended/1" => new CloneEnded(Id(ref reader), reader.Text(EventFields.TextBytesMax)),
         "volume-deleted/1" => new VolumeDeleted(Id(ref reader)),

@@ -51,6 +51,15 @@ public sealed record CloneStarted(VolumeId Volume, ulong Sequence, string CloneN
 public sealed record CloneEnded(VolumeId Volume, string CloneName) : VolumeEvent(Volume);
 
 /// <summary>
+/// The volume goes back to the snapshot (R19): from here on markers put it back part by part, and whoever owns it begins that anew, until it has ended. Nobody uses it meanwhile, and the snapshot stays.
+/// </summary>
+/// <param name="Sequence">Of the snapshot.</param>
+public sealed record RestoreStarted(VolumeId Volume, ulong Sequence) : VolumeEvent(Volume);
+
+/// <summary>Every part is back, on media on every member of the in-sync set.</summary>
+public sealed record RestoreEnded(VolumeId Volume) : VolumeEvent(Volume);
+
+/// <summary>
 /// First event of a volume that was recovered from its copies' headers (P7): these members hold all that there is, which ends with a record of that epoch at the start
 /// sequence. Of the epochs before nothing is known: other copies are prefixes if their last record is of that very epoch, else they are copied in full.
 /// </summary>
@@ -65,11 +74,12 @@ public sealed record VolumeRecovered(
 /// <param name="EverInSync">Of the copies that there are.</param>
 /// <param name="History">Ascending.</param>
 /// <param name="Snapshots">Ascending by sequence.</param>
+/// <param name="RestoringTo">0: the volume is not being put back, and the image has the layout of before there was that.</param>
 public sealed record VolumeImage(
     VolumeId Volume, VolumeSpec? Spec, ImmutableArray<ReplicaPlacement> Replicas, ulong SpecRevision, ushort LastReplica, int CopiesInForce, Epoch Epoch, string EpochNodeName,
     Epoch Opened, ulong Version, ImmutableArray<InSyncMember> InSync, ImmutableArray<InSyncMember> EverInSync, ImmutableArray<OpenedEpoch> History, bool HistoryCut,
     ulong ForgottenAfter, ulong ForgottenBefore, Attachment Attachment, ImmutableArray<VolumeSnapshot> Snapshots, ImmutableArray<StartedClone> Clones, ulong RecoveredUpTo,
-    ImmutableArray<ulong> RecoveredAndDeleted, bool Deleted) : VolumeEvent(Volume);
+    ImmutableArray<ulong> RecoveredAndDeleted, bool Deleted, ulong RestoringTo = 0) : VolumeEvent(Volume);
 
 /// <summary>Last event: the tombstone (R22).</summary>
 public sealed record VolumeDeleted(VolumeId Volume) : VolumeEvent(Volume);

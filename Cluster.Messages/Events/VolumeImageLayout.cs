@@ -41,8 +41,10 @@ internal static class VolumeImageLayout
         EventFields.Attachment(ref writer, image.Attachment);
         WriteSnapshots(ref writer, image);
         writer.Bool(image.Deleted);
+        if (image.RestoringTo != 0) writer.U64(image.RestoringTo);
     }
 
+    /// <summary>As far as every image goes.</summary>
     public static VolumeImage Read(VolumeId volume, ref BodyReader reader)
     {
         var spec = reader.Bool() ? EventFields.Spec(ref reader) : null;

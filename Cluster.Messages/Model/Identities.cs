@@ -109,3 +109,16 @@ public readonly record struct BlockRange(ulong First, uint Count)
 
     public override string ToString() => $"[{First}, {End})";
 }
+
+/// <summary>Blocks from <see cref="First"/> up to, and without, <see cref="End"/>, of which there may be more than a <see cref="BlockRange"/> counts.</summary>
+public readonly record struct BlockSpan(ulong First, ulong End)
+{
+    /// <summary>Of a volume of any size.</summary>
+    public static readonly BlockSpan All = new(0, ulong.MaxValue);
+
+    public bool IsEmpty => First >= End;
+
+    public bool Contains(ulong block) => block >= First && block < End;
+
+    public override string ToString() => this == All ? "all blocks" : $"blocks [{First}, {End})";
+}

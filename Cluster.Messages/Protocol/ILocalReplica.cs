@@ -12,6 +12,9 @@ public interface ILocalReplica
     /// <summary>Applies everything up to the watermark, so that reads that start now see it. Epochs below the promised one are refused (false).</summary>
     bool Commit(ulong epoch, ulong watermark);
 
+    /// <summary>Where the part of a restore to the snapshot that begins at this block ends; <see cref="ulong.MaxValue"/>: there is nothing to put back behind it.</summary>
+    ulong RestoreEnd(ulong snapshot, ulong from);
+
     /// <summary>Trims that a copy which was away may have to be told of (R20).</summary>
     bool HasTombstones { get; }
 

@@ -13,8 +13,11 @@ public readonly record struct MeshFeatures(ulong Compat, ulong ReadOnlyCompat, u
     /// <summary>Of Compat: its front ends know <see cref="SessionOpenedBody.Caches"/>, and may send ClientReadCached to owners that say so.</summary>
     public const ulong CachedReads = 1;
 
+    /// <summary>Of Compat: its copies know a <see cref="SnapshotMarker"/> of version 2, which puts back a part of the volume.</summary>
+    public const ulong PartialRestores = 2;
+
     /// <summary>What this version has.</summary>
-    public static readonly MeshFeatures Current = new(CachedReads, 0, 0);
+    public static readonly MeshFeatures Current = new(CachedReads | PartialRestores, 0, 0);
 }
 
 /// <summary>

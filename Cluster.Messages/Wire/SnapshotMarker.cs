@@ -8,24 +8,34 @@ namespace Cluster.Messages.Wire;
 /// made it; what it holds is what every record before that made of the blocks. Little-endian, padded with zeroes to whole blocks of encoding Raw, each with a checksum
 /// like the payload of a store's own record (the chunk's index for the block):
 /// <code>
-///   0 version u8 (1)   1 flags u8 (1 = creates)   2 zero u16   4 count u32
-///   8 restore from u64 (0 = no)   16 sequence u64 × count, ascending
+///   0 version u8 (1 or 2)   1 flags u8 (1 = creates)   2 zero u16   4 count u32
+///   8 restore from u64 (0 = no)   [version 2: first block u64, end u64 (not in it)]   sequence u64 × count, ascending
 /// </code>
-/// The record's range is empty: it touches no block.
+/// Version 2 is written for a restore of a part of the volume only, and read by nodes of <see cref="MeshFeatures.PartialRestores"/>. The record's range is empty: the
+/// marker carries no block.
 /// </summary>
 /// <param name="Creates">One more snapshot is made, at the record's own sequence.</param>
 /// <param name="RestoreFrom">Not 0, and then nothing is created: the blocks become what they are in this snapshot, one of <paramref name="Kept"/>.</param>
+/// <param name="Part">Which blocks go back; all of them, unless this is a restore.</param>
 /// <param name="Kept">The snapshots that the volume has, without a new one. Any other goes, and its space with it.</param>
-public sealed record SnapshotMarker(bool Creates, ulong RestoreFrom, ImmutableArray<ulong> Kept)
+public sealed record SnapshotMarker(bool Creates, ulong RestoreFrom, BlockSpan Part, ImmutableArray<ulong> Kept)
 {
-    private const byte Version = 1;
+    private const byte OfWhole = 1;
+    private const byte OfPart = 2;
     private const int FixedBytes = 16;
+    private const int PartBytes = 16;
+
+    public SnapshotMarker(bool creates, ulong restoreFrom, ImmutableArray<ulong> kept)
+        : this(creates, restoreFrom, BlockSpan.All, kept)
+    {
+    }
 
     /// <summary>A record without epoch and sequence; one reference is the caller's.</summary>
     public IoBuffer Build(VolumeId volume, out RecordHeader header)
     {
         Invariant.That(Kept.Length <= Limits.SnapshotsMax, "a volume has too many snapshots");
-        var chunks = (FixedBytes + (Kept.Length * sizeof(ulong)) + Limits.BlockBytes - 1) / Limits.BlockBytes;
+        Invariant.That(Part == BlockSpan.All || (RestoreFrom != 0 && !Part.IsEmpty), "a part of a volume was named in a marker that puts none back");
+        var chunks = (FixedBytes + (Part == BlockSpan.All ? 0 : PartBytes) + (Kept.Length * sizeof(ulong)) + Limits.BlockBytes - 1) / Limits.BlockBytes;
         header = new RecordHeader
         {
             Kind = RecordKind.Marker,
@@ -37,11 +47,16 @@ public sealed record SnapshotMarker(bool Creates, ulong RestoreFrom, ImmutableAr
         var payload = buffer.Span[header.PayloadOffset..];
         payload.Clear();
         var writer = new BodyWriter(payload);
-        writer.U8(Version);
+        writer.U8(Part == BlockSpan.All ? OfWhole : OfPart);
         writer.U8(Creates ? (byte)1 : (byte)0);
         writer.U16(0);
         writer.U32((uint)Kept.Length);
         writer.U64(RestoreFrom);
+        if (Part != BlockSpan.All)
+        {
+            writer.U64(Part.First);
+            writer.U64(Part.End);
+        }
         foreach (var sequence in Kept) writer.U64(sequence);
         for (var index = 0; index < chunks; index++)
         {
@@ -57,9 +72,11 @@ public sealed record SnapshotMarker(bool Creates, ulong RestoreFrom, ImmutableAr
     {
         var reader = new BodyReader(payload);
         var (version, flags, zero, count, from) = (reader.U8(), reader.U8(), reader.U16(), reader.U32(), reader.U64());
-        if (!reader.Ok || version != Version || flags > 1 || zero != 0 || count > Limits.SnapshotsMax || count * sizeof(ulong) > reader.Remaining) return null;
-        if (flags == 1 && from != 0) return null;
-        return TryReadSequences(ref reader, (int)count) is { } kept && (from == 0 || kept.Contains(from)) ? new SnapshotMarker(flags == 1, from, kept) : null;
+        if (!reader.Ok || version is not (OfWhole or OfPart) || flags > 1 || zero != 0 || count > Limits.SnapshotsMax) return null;
+        var part = version == OfPart ? new BlockSpan(reader.U64(), reader.U64()) : BlockSpan.All;
+        if (!reader.Ok || count * sizeof(ulong) > reader.Remaining) return null;
+        if ((flags == 1 && from != 0) || (version == OfPart && (from == 0 || part.IsEmpty || part == BlockSpan.All))) return null;
+        return TryReadSequences(ref reader, (int)count) is { } kept && (from == 0 || kept.Contains(from)) ? new SnapshotMarker(flags == 1, from, part, kept) : null;
     }
 
     /// <summary>Ascending, and none is 0; else null.</summary>

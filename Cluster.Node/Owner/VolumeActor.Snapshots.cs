@@ -51,6 +51,7 @@ public sealed partial class VolumeActor
         GiveUp,
         CreateAgain,
         RestoreAgain,
+        RestoreStill,
         Schedule,
         Clones,
     }
@@ -83,6 +84,9 @@ public sealed partial class VolumeActor
                 break;
             case SnapshotWork.RestoreAgain:
                 StartRestore();
+                break;
+            case SnapshotWork.RestoreStill:
+                TellStillRestoring($"{SnapshotWaitMs / 1000} s have passed");
                 break;
             case SnapshotWork.Clones:
                 EndOldClones();
@@ -196,7 +200,11 @@ public sealed partial class VolumeActor
         _snapshotAskers.Clear();
         (_creating, _creatingRefusal) = (null, "");
         EndGroups(reason);
-        if (_restoring is { } restoring) EndRestore(restoring, IoStatus.Offline, $"{reason}, so nobody knows whether that was done; try again");
+        if (_restoring is { } restoring)
+        {
+            if (_state.RestoringTo == restoring.Snapshot.Sequence) TellStillRestoring(reason);
+            else EndRestore(restoring, IoStatus.Offline, $"{reason}; try again");
+        }
         foreach (var work in Enum.GetValues<SnapshotWork>()) Timers.Cancel(work);
     }
 
@@ -211,7 +219,7 @@ public sealed partial class VolumeActor
     private void DeleteSnapshot(IActorRef sender, VolumeSnapshot snapshot)
     {
         if (WhyKept(snapshot) is { } kept) Refuse(sender, IoStatus.Conflict, kept);
-        else if (_restoring?.Snapshot == snapshot) Refuse(sender, IoStatus.Busy, $"it is being put back to snapshot \"{snapshot.Name}\"; delete that one when this has ended");
+        else if (RestoringTo == snapshot) Refuse(sender, IoStatus.Busy, $"it is being put back to snapshot \"{snapshot.Name}\"; delete that one when this has ended");
         else Commit(new SnapshotDeleted(_volume, snapshot.Sequence), () => sender.Tell(new VolumeProtocol.Done(_volume), ActorRefs.NoSender));
     }
 
@@ -221,13 +229,47 @@ public sealed partial class VolumeActor
         if (_state.Attachment is { Mode: AttachmentMode.Exclusive } attachment)
             Refuse(Sender, IoStatus.Conflict, $"it is attached to {attachment.NodeName}, and its content can't change under a client; unmount it, detach it "
                 + $"(myrmidon volume detach {_state.Spec!.FullName}), and restore snapshot \"{snapshot.Name}\" then");
-        else if (_restoring is { } other) Refuse(Sender, IoStatus.Busy, $"it is being put back to snapshot \"{other.Snapshot.Name}\"; try again when that has ended");
+        else if (RestoringTo is { } other && other != snapshot) Refuse(Sender, IoStatus.Busy, $"it is being put back to snapshot \"{other.Name}\"; try again when that has ended");
         else
         {
+            if (_restoring is { } before) Refuse(before.Who, IoStatus.Offline, "somebody else waits for that now; look at the volume to see how it is");
             _restoring = new Restoring(Sender, snapshot, Environment.TickCount64 + RestoreWaitMs);
+            Timers.Cancel(SnapshotWork.RestoreAgain);
+            TellLater(TimeSpan.FromMilliseconds(SnapshotWaitMs));
             StartRestore();
         }
     }
+
+    /// <summary>Asked for, or under way; until its end nobody attaches the volume for himself, and that snapshot stays.</summary>
+    private VolumeSnapshot? RestoringTo
+    {
+        get
+        {
+            if (_restoring is { } asked) return asked.Snapshot;
+            foreach (var snapshot in _state.Snapshots)
+            {
+                if (snapshot.Sequence == _state.RestoringTo) return snapshot;
+            }
+            return null;
+        }
+    }
+
+    /// <summary>Whoever asked for it hears of it before REST gives up, and can wait on.</summary>
+    private void TellStillRestoring(string why)
+    {
+        if (_restoring is not { } restoring) return;
+        if (_state.RestoringTo != restoring.Snapshot.Sequence)
+        {
+            // Not journaled yet, or refused in a moment.
+            TellLater(SnapshotBusyPause);
+            return;
+        }
+        _restoring = null;
+        Refuse(restoring.Who, IoStatus.Offline, $"it is still being put back to snapshot \"{restoring.Snapshot.Name}\" ({why}), and that goes on by itself; `myrmidon volume show {_state.Spec!.FullName}` "
+            + "tells when it has ended, or ask again, as long as nobody has used it since, to wait for that");
+    }
+
+    private void TellLater(TimeSpan after) => Timers.StartSingleTimer(SnapshotWork.RestoreStill, new SnapshotTick(SnapshotWork.RestoreStill), after);
 
     private void StartRestore()
     {
@@ -243,7 +285,7 @@ public sealed partial class VolumeActor
 
     private void OnRestoreAnswered(RestoreAnswered answer)
     {
-        if (answer.Owner != _owner || answer.Restoring != _restoring) return;
+        if (answer.Owner != _owner || !ReferenceEquals(answer.Restoring, _restoring)) return;
         if (answer.Status == IoStatus.Busy && Environment.TickCount64 < answer.Restoring.UntilMs)
             Timers.StartSingleTimer(SnapshotWork.RestoreAgain, new SnapshotTick(SnapshotWork.RestoreAgain), SnapshotBusyPause);
         else EndRestore(answer.Restoring, answer.Status == IoStatus.Busy ? IoStatus.Conflict : answer.Status, answer.Reason);
@@ -252,6 +294,7 @@ public sealed partial class VolumeActor
     private void EndRestore(Restoring restoring, IoStatus status, string reason)
     {
         _restoring = null;
+        Timers.Cancel(SnapshotWork.RestoreStill);
         if (status != IoStatus.Ok) Refuse(restoring.Who, status, $"it is not put back to snapshot \"{restoring.Snapshot.Name}\": {reason}");
         else
         {
@@ -346,7 +389,7 @@ public sealed partial class VolumeActor
         if (!_serving || _state.Deleted || _state.Spec is not { } spec || VolumeLabels.Read(spec.Labels).Policy is not { } policy) return;
         var now = (ulong)DateTimeOffset.UtcNow.ToUnixTimeMilliseconds();
         var plan = SnapshotSchedule.Plan(_state.Snapshots, policy.SnapshotEvery, policy.SnapshotKeep, now);
-        ImmutableArray<VolumeSnapshot> surplus = [.. plan.Delete.Where(snapshot => snapshot != _restoring?.Snapshot && WhyKept(snapshot) is null)];
+        ImmutableArray<VolumeSnapshot> surplus = [.. plan.Delete.Where(snapshot => snapshot != RestoringTo && WhyKept(snapshot) is null)];
         foreach (var snapshot in surplus)
         {
             _log.Info("volume {0}: its schedule deletes snapshot {1}", spec.FullName, snapshot.Name);

@@ -221,9 +221,9 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
             RefuseStale(sender, expected!);
             return;
         }
-        if (_restoring is { } restoring && mode == AttachmentMode.Exclusive)
+        if (RestoringTo is { } snapshot && mode == AttachmentMode.Exclusive)
         {
-            Refuse(sender, IoStatus.Busy, $"it is being put back to snapshot \"{restoring.Snapshot.Name}\"; try again when that has ended");
+            Refuse(sender, IoStatus.Busy, $"it is being put back to snapshot \"{snapshot.Name}\"; try again when that has ended");
             return;
         }
         if (mode == AttachmentMode.Shared && _state.Attachment.Mode == AttachmentMode.Shared)

@@ -29,6 +29,8 @@ public sealed partial class VolumeMachine
     private void StartNextCatchUp()
     {
         if (Phase != VolumePhase.Serving || _effects.Local is not { } local) return;
+        // Each part of a restore would end it; unless that waits for this one, in place of a member that is gone and that the minimum keeps from leaving.
+        if (IsRestoring && MembersToStay() >= _state.InSyncMin) return;
         foreach (var session in _replicas.Values)
         {
             if (session.CatchUp is not null) return;
@@ -40,6 +42,16 @@ public sealed partial class VolumeMachine
             BeginCatchUp(session, local, plan);
             return;
         }
+    }
+
+    private int MembersToStay()
+    {
+        var count = 0;
+        foreach (var session in _replicas.Values)
+        {
+            if (IsMember(session) && !session.ShouldLeave) count++;
+        }
+        return count;
     }
 
     /// <summary>

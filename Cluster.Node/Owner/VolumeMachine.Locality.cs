@@ -16,7 +16,7 @@ public sealed partial class VolumeMachine
         {
             if (Phase != VolumePhase.Serving || IsGathering || UsedFrom is not { } node || node == _effects.Node || !Spec.FollowsFrontEnd) return null;
             if (!_replicas.TryGetValue(node, out var copy) || !IsMember(copy) || copy is not { Aligned: true, Live: true, ShouldLeave: false, SlowForMs: 0, Link.IsUp: true }) return null;
-            if (_marker is not null || _shrink is not null || _replicas.Values.Any(other => other.CatchUp is not null)) return null;
+            if (_marker is not null || IsRestoring || _shrink is not null || _replicas.Values.Any(other => other.CatchUp is not null)) return null;
             return new AwayVolume(Volume, node, _state.Attachment.Generation);
         }
     }

@@ -109,7 +109,7 @@ public sealed partial class VolumeMachine
         if (!IsServing) return Phase == VolumePhase.Stopped ? IoStatus.NotOwner : IoStatus.Offline;
         if (Phase == VolumePhase.Draining || _deleting) return IoStatus.Offline;
         // Nothing changes under a session's feet, and what it reads is on media (R13).
-        if (_marker is { RestoreFrom: not 0 }) return IoStatus.Offline;
+        if (IsRestoring) return IoStatus.Offline;
         if (Generation(open.Session) is not IoStatus.Ok and var other) return other;
         if (_state.Attachment.Mode == AttachmentMode.Exclusive && _state.Attachment.Node != from.Link!.Peer) return IoStatus.StaleSession;
         if (_fenced.Contains(open.Session)) return IoStatus.StaleSession;

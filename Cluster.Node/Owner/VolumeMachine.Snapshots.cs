@@ -29,10 +29,10 @@ public sealed partial class VolumeMachine
 
         public ulong UnixMs { get; init; }
 
-        /// <summary>The snapshot that the blocks go back to; 0: none.</summary>
+        /// <summary>The snapshot that some of the blocks go back to; 0: none.</summary>
         public ulong RestoreFrom { get; init; }
 
-        public Action<IoStatus, string>? Answer { get; init; }
+        public BlockSpan Part { get; init; } = BlockSpan.All;
 
         /// <summary>On every required copy; what is left is the journal.</summary>
         public bool IsOnMedia { get; set; }
@@ -79,57 +79,10 @@ public sealed partial class VolumeMachine
         AppendMarker(new MarkerOperation(_pending.Last + 1) { Name = name, UnixMs = _effects.NowUnixMs, Group = group });
     }
 
-    /// <summary>
-    /// Puts the volume back to a snapshot. Not while anybody uses it: what changes under a mounted file system destroys it. Answers once: Ok when it is on media everywhere, or
-    /// the rest of "Volume NAME: ..."; Offline also when this owner ends before it knows.
-    /// </summary>
-    public void RestoreSnapshot(ulong sequence, Action<IoStatus, string> answer)
-    {
-        PumpSnapshots();
-        if ((WhyNoRestore(sequence) ?? WhyNoMarker()) is { } refused)
-        {
-            answer(refused.Status, refused.Sentence);
-            return;
-        }
-        _effects.Log($"the volume is put back to snapshot {sequence} at {_pending.Last + 1}");
-        AppendMarker(new MarkerOperation(_pending.Last + 1) { RestoreFrom = sequence, Answer = answer });
-    }
+    /// <summary>A snapshot of a volume that is half-way back would be of no moment in its life.</summary>
+    private SnapshotAnswer? WhyNoMarker() => IsRestoring ? new SnapshotAnswer(IoStatus.Busy, $"{RestoringReason()}; try again when that has ended") : WhyNoMarkerNow();
 
-    private SnapshotAnswer? WhyNoRestore(ulong sequence)
-    {
-        if (!_state.Snapshots.Any(snapshot => snapshot.Sequence == sequence)) return new SnapshotAnswer(IoStatus.Missing, "it has no such snapshot (any more); list its snapshots");
-        if (_state.Attachment is { Mode: AttachmentMode.Exclusive } attachment)
-            return new SnapshotAnswer(IoStatus.Busy, $"it is attached to node {attachment.NodeName}; stop what uses it and detach it first");
-        var users = _sessions.Values.Where(session => session.Route.IsUp).Select(session => session.Link!.Peer).Distinct().Count();
-        if (users > 0) return new SnapshotAnswer(IoStatus.Busy, $"it is in use on {users} {(users == 1 ? "node" : "nodes")}; stop what uses it first");
-        if (_effects.Local is { } local && !local.Snapshots.Contains(sequence)) return new SnapshotAnswer(IoStatus.Missing, "this copy does not have that snapshot");
-        return Phase == VolumePhase.Serving && ReturnLeftMs() is > 0 and var left
-            ? new SnapshotAnswer(IoStatus.Busy, $"who used it when its owner or the connection to it was lost may be on the way back, with writes, for {(left + 999) / 1000} s more; to cut them off, "
-                + $"attach it to a node and detach it (myrmidon volume attach {Spec.FullName} --node NODE; myrmidon volume detach {Spec.FullName})") : null;
-    }
-
-    /// <summary>
-    /// How long sessions whose owner, or whose connection, was lost hold their requests: one that came back after a restore would write into what it has never seen. Those of an older
-    /// attachment can't come back (R11).
-    /// <para>A write that was asked for before a restore can come after it in three ways. (1) Its session was open at an earlier owner, whose end it outlives: it opens here and sends again what is unanswered.
-    /// Which sessions were open there nobody knows here, only which had written: those in the windows that the prefix had. Nobody's have been added to them since. One that had never written under this attachment,
-    /// whose first write died with that owner, is in none; its client was answered nothing. (2) Its session was open here and its connection broke (<see cref="ClientSession.LostAtMs"/>), also when it has made
-    /// place for another one since, or waited to present what it keeps (<see cref="_forgottenAtMs"/>). (3) It is held or throttled here. That goes with its session, and so do frames that are on their way: a session
-    /// that is closed in order has sent all before, on the same connection, and nobody waits for what it left. So who left in order can't come back.</para>
-    /// </summary>
-    private long ReturnLeftMs()
-    {
-        var (now, hold, left) = (_effects.NowMs, Math.Max(Spec.HoldMs, ReturnGraceMs), 0L);
-        if (_wroteBefore == _state.Attachment.Generation) left = _servingSinceMs + hold - now;
-        if (_forgottenAtMs is { } forgotten) left = Math.Max(left, forgotten + hold - now);
-        foreach (var session in _sessions.Values)
-        {
-            if (session.LostAtMs is { } lost) left = Math.Max(left, lost + hold - now);
-        }
-        return left;
-    }
-
-    private SnapshotAnswer? WhyNoMarker()
+    private SnapshotAnswer? WhyNoMarkerNow()
     {
         if (Phase != VolumePhase.Serving || _deleting || _effects.Local is null) return new SnapshotAnswer(IoStatus.Offline, "it is not served here now; try again");
         if (IsGathering) return new SnapshotAnswer(IoStatus.Offline, GatheringReason());
@@ -143,7 +96,7 @@ public sealed partial class VolumeMachine
     private void AppendMarker(MarkerOperation operation)
     {
         ImmutableArray<ulong> kept = [.. _state.Snapshots.Select(snapshot => snapshot.Sequence)];
-        var buffer = new SnapshotMarker(operation.Name is not null, operation.RestoreFrom, kept).Build(Volume, out var record);
+        var buffer = new SnapshotMarker(operation.Name is not null, operation.RestoreFrom, operation.Part, kept).Build(Volume, out var record);
         _marker = operation;
         Append(default, ref record, buffer);
         buffer.Release();
@@ -152,7 +105,7 @@ public sealed partial class VolumeMachine
     }
 
     /// <summary>
-    /// Journals the snapshot, or answers, once the marker is on media wherever an ack would need it (P3), and as an ack would: not owing any header or open (P7, R5).
+    /// Journals the snapshot, or goes on with a restore, once the marker is on media wherever an ack would need it (P3), and as an ack would: not owing any header or open (P7, R5).
     /// </summary>
     private void PumpMarker()
     {
@@ -181,9 +134,7 @@ public sealed partial class VolumeMachine
     {
         _marker = null;
         if (marker.Group is { IsReleased: false } group) EndHold(marker, group, sentence);
-        if (marker.RestoreFrom != 0)
-            _effects.Log(status == IoStatus.Ok ? $"the volume is back at snapshot {marker.RestoreFrom}, at {marker.Sequence}" : $"not known to be put back: {sentence}");
-        marker.Answer?.Invoke(status, sentence);
+        if (marker.RestoreFrom != 0 && status == IoStatus.Ok) OnPartRestored(marker);
     }
 
     private void OnSnapshotCreated(SnapshotCreated created)
@@ -239,6 +190,7 @@ public sealed partial class VolumeMachine
     {
         _adopting.Clear();
         if (_marker is { } marker) EndMarker(marker, IoStatus.Offline, "its owner ended before this was known to be done; look at the volume, and try again");
+        if (_restore is not null) EndRestore(IoStatus.Offline, "its owner ended meanwhile; the next one goes on with it; ask again to wait for that");
     }
 
     /// <summary>For a copy that catches up, behind its windows and before anything else: what its map is to see of what it is sent (R8).</summary>

@@ -335,6 +335,7 @@ public sealed partial class VolumeMachine
             if (session.Phase == ReplicaPhase.Promised) OnReturned(session);
         }
         PumpSnapshots();
+        PumpRestore();
         StartNextCatchUp();
     }
 

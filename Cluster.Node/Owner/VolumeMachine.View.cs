@@ -48,7 +48,7 @@ public sealed partial class VolumeMachine
     {
         if (IsGathering) return GatheringReason();
         if (_isHeldForRoom && RoomReason() is { Length: > 0 } room) return room;
-        return string.Join("; ", new[] { CopiesReason(), SlowReason() }.Where(reason => reason.Length > 0));
+        return string.Join("; ", new[] { IsRestoring ? RestoringProgress() : "", CopiesReason(), SlowReason() }.Where(reason => reason.Length > 0));
     }
 
     /// <summary>How many copies there are, how many it takes, and what the others do; empty when all are in sync.</summary>

@@ -103,6 +103,8 @@ public sealed partial class VolumeMachine
             case SpecChanged changed: OnSpecChanged(changed); break;
             case SnapshotCreated created: OnSnapshotCreated(created); break;
             case SnapshotDeleted deleted: OnSnapshotDeleted(deleted); break;
+            case RestoreStarted started: OnRestoreStarted(started); break;
+            case RestoreEnded: OnRestoreEnded(); break;
             case CloneStarted or CloneEnded: break;
             case VolumeDeleted: Stop(IoStatus.Deleted); break;
             default: throw new InvariantException($"volume {Volume}: an event of the unknown type {e.GetType().Name} was journaled");
@@ -192,6 +194,7 @@ public sealed partial class VolumeMachine
         TickGroup(now);
         PumpMarker();
         PumpSnapshots();
+        PumpRestore();
         PumpShrink();
         if (Phase == VolumePhase.Draining) TryFinishDraining();
     }

@@ -9,7 +9,7 @@ public sealed partial record VolumeState
 {
     public VolumeImage ImageOf(VolumeId volume) => new(volume, Spec, Replicas, SpecRevision, LastReplica, CopiesInForce, Epoch, EpochNodeName, Opened, Version, InSync,
         [.. EverInSync.Values.OrderBy(member => member.Id.Number)], History, HistoryCut, ForgottenAfter, ForgottenBefore, Attachment, Snapshots, Clones, RecoveredUpTo,
-        [.. RecoveredAndDeleted.Order()], Deleted);
+        [.. RecoveredAndDeleted.Order()], Deleted, RestoringTo);
 
     /// <summary>Of a deleted volume: that it was, and what no stale epoch may be above.</summary>
     public VolumeState Tombstone => new() { Deleted = Deleted, LastReplica = LastReplica, Epoch = Epoch, Opened = Opened, Version = Version, SpecRevision = SpecRevision };
@@ -37,5 +37,6 @@ public sealed partial record VolumeState
         RecoveredUpTo = image.RecoveredUpTo,
         RecoveredAndDeleted = [.. image.RecoveredAndDeleted],
         Deleted = image.Deleted,
+        RestoringTo = image.RestoringTo,
     };
 }

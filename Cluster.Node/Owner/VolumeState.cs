@@ -63,6 +63,9 @@ public sealed partial record VolumeState
     /// <summary>Their snapshots may not be deleted. At most <see cref="ClonesMax"/>.</summary>
     public ImmutableArray<StartedClone> Clones { get; init; } = [];
 
+    /// <summary>The sequence of the snapshot to which the volume is being put back; 0: none. Until that has ended it is neither what it was nor what it will be.</summary>
+    public ulong RestoringTo { get; init; }
+
     /// <summary>Clones that may be made of a volume at one time.</summary>
     public const int ClonesMax = 256;
 
@@ -170,6 +173,8 @@ public sealed partial record VolumeState
         },
         CloneStarted started => this with { Clones = Clones.RemoveAll(clone => clone.Name == started.CloneName).Add(new StartedClone(started.Sequence, started.CloneName, started.UnixMs)) },
         CloneEnded ended => this with { Clones = Clones.RemoveAll(clone => clone.Name == ended.CloneName) },
+        RestoreStarted started => this with { RestoringTo = started.Sequence },
+        RestoreEnded => this with { RestoringTo = 0 },
         VolumeRecovered recovered => ApplyRecovered(recovered),
         VolumeImage image => Of(image),
         VolumeDeleted => this with { Deleted = true },

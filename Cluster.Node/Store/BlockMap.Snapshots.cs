@@ -92,53 +92,6 @@ public sealed partial class BlockMap
     }
 
     /// <summary>
-    /// As of a record of this sequence the blocks are again what they are in the snapshot. Page by page: what it costs follows what has changed since, about a second for each 16 GiB.
-    /// </summary>
-    public void Restore(ulong snapshot, ulong sequence)
-    {
-        var numbers = new SortedSet<ulong>();
-        for (var index = FirstAtOrAfter(snapshot); index < _layers.Count; index++)
-        {
-            foreach (var number in _layers[index].PageNumbers()) numbers.Add(number);
-        }
-        foreach (var number in PageNumbers())
-        {
-            if (Peek(number).SequenceMax > snapshot) numbers.Add(number);
-        }
-        ulong[] all = [.. numbers];
-        for (var at = 0; at < all.Length; at++)
-        {
-            Yield();
-            AskAhead(all, at);
-            RestorePage(all[at], snapshot, sequence);
-        }
-    }
-
-    private void RestorePage(ulong number, ulong snapshot, ulong sequence)
-    {
-        var first = number << MapPage.BlocksLog2;
-        // Neighbours that were not there then are trimmed together.
-        uint trimmed = 0;
-        for (var index = 0U; index <= MapPage.Blocks; index++)
-        {
-            var isTrimmed = false;
-            if (index < MapPage.Blocks)
-            {
-                var isSeen = FindVersion(snapshot, first + index, out var then);
-                var isThere = Find(first + index, out var now, out _);
-                isTrimmed = isThere && !isSeen;
-                if (isSeen && (!isThere || now.Sequence != then.Sequence)) Put(first + index, then with { Sequence = sequence });
-            }
-            if (isTrimmed) trimmed++;
-            else if (trimmed > 0)
-            {
-                Trim(new BlockRange(first + index - trimmed, trimmed), sequence);
-                trimmed = 0;
-            }
-        }
-    }
-
-    /// <summary>
     /// Puts in a version whose block may have changed since (R8): <paramref name="newest"/> is the newest snapshot that sees it, or <see cref="ulong.MaxValue"/> if the volume
     /// does. Answers whether it is kept.
     /// </summary>

@@ -133,6 +133,14 @@ public sealed partial class BlockMap(SegmentTable segments, VolumeId volume, Map
         return _sorted.AsSpan(0, _sortedCount);
     }
 
+    /// <summary>The same, and perhaps numbers of pages that are gone: those are not sorted out for each part of a long change that empties some.</summary>
+    private ReadOnlySpan<ulong> PageNumbersWithGone()
+    {
+        // One that is gone and has come again is there twice.
+        if (_added.Count > 0) MergeAdded();
+        return _sorted.AsSpan(0, _sortedCount);
+    }
+
     /// <summary>With its entries in memory.</summary>
     public MapPage Page(ulong number) => Reached(_pages[number]);
 

@@ -157,6 +157,11 @@ public interface IVolumeStore
     ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents);
 
     /// <summary>
+    /// Where the part of a restore to the snapshot that begins at this block ends, so that it holds nobody up for long; <see cref="ulong.MaxValue"/>: there is nothing to put back behind it.
+    /// </summary>
+    ulong RestoreEnd(ulong snapshot, ulong from);
+
+    /// <summary>
     /// The first committed block from <paramref name="from"/> on that holds bytes, for the volume or for a snapshot, at most <paramref name="end"/>. After a long look without one it answers how far it looked.
     /// </summary>
     ulong NextData(ulong from, ulong end);

@@ -130,6 +130,8 @@ public sealed partial class VolumeStore
     private static SnapshotMarker? MarkerOf(in RecordHeader header, ReadOnlySpan<byte> record) =>
         SnapshotMarker.TryDecode(record.Slice(header.PayloadOffset, (int)header.PayloadLength));
 
+    public ulong RestoreEnd(ulong snapshot, ulong from) => Map.RestoreEnd(snapshot, from);
+
     private void ApplyMarker(ulong sequence)
     {
         Invariant.That(_markers.Remove(sequence, out var marker), "a marker was committed that is not in the tail");
@@ -139,7 +141,7 @@ public sealed partial class VolumeStore
         if (marker.RestoreFrom != 0)
         {
             Invariant.That(Map.Layer(marker.RestoreFrom) is not null, "a snapshot was to be restored that is not here");
-            Map.Restore(marker.RestoreFrom, sequence);
+            Map.Restore(marker.RestoreFrom, marker.Part, sequence);
         }
         (_snapshots, _lastMarker) = (null, sequence);
     }

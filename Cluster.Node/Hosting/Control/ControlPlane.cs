@@ -86,10 +86,9 @@ public sealed partial class ControlPlane : IControlPlane
         AnswerOf<T>(what is IVolumeCommand question && IsShort(what) ? await Asking.OwnerAsync(whom, question, atMost, parts.OwnerOf, cancellation, parts.Doubt)
             : await Asking.UntilAnsweredAsync(whom, what, atMost, () => false, cancellation, doubt: () => DoubtOwner(parts, what)), parts, what, whomSentence, atMost);
 
-    /// <summary>Of other commands it is known by their answer alone whether they take long; of a restore it is known that it keeps its copies' nodes from all else, and the owner's first.</summary>
     private static void DoubtOwner(ControlParts parts, object what)
     {
-        if (what is IVolumeCommand command and not VolumeProtocol.RestoreSnapshot) Asking.Doubt(parts.OwnerOf(command.Volume), parts.Doubt);
+        if (what is IVolumeCommand command) Asking.Doubt(parts.OwnerOf(command.Volume), parts.Doubt);
     }
 
     private static ControlResult<T> AnswerOf<T>(object? answer, ControlParts parts, object what, string whomSentence, TimeSpan atMost)

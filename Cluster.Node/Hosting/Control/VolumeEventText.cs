@@ -33,6 +33,8 @@ internal static class VolumeEventText
         SnapshotDeleted deleted => $"the snapshot of sequence {deleted.Sequence} is deleted",
         CloneStarted started => $"volume {started.CloneName} is being cloned from it, as of sequence {started.Sequence}",
         CloneEnded ended => $"volume {ended.CloneName} needs its snapshot no more",
+        RestoreStarted started => $"it is being put back to the snapshot of sequence {started.Sequence}",
+        RestoreEnded => "it is back at that snapshot",
         VolumeRecovered recovered => $"recovered from {recovered.Members.Length} of its copies, up to sequence {recovered.StartSequence}",
         VolumeDeleted => "deleted",
         _ => e.GetType().Name,

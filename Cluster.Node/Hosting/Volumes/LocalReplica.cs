@@ -49,6 +49,8 @@ internal sealed class LocalReplica(ReplicaMachine machine, LoopStages stages) : 
 
     public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents) => _store.Changed(from, to, range, extentsMax, extents);
 
+    public ulong RestoreEnd(ulong snapshot, ulong from) => _store.RestoreEnd(snapshot, from);
+
     public bool HasTombstones => _store.HasTombstones;
 
     public VolumeSpace Space

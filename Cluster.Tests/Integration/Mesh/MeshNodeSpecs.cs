@@ -183,7 +183,7 @@ public class MeshNodeSpecs
         await using var high = new MeshFixture(2, change: identity => identity with { Features = new MeshFeatures(ofHigh, 0, 0) });
         await Join(low, high);
         Assert.Equal((both, both), (low.Ups[0].CompatFeatures, high.Ups[0].CompatFeatures));
-        Assert.Equal(MeshFeatures.CachedReads, MeshFeatures.Current.Compat);
+        Assert.Equal(MeshFeatures.CachedReads | MeshFeatures.PartialRestores, MeshFeatures.Current.Compat);
     }
 
     [Fact(DisplayName = "A node that finds itself or another one at a peer's address makes no link")]

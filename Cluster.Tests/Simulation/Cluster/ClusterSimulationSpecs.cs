@@ -44,6 +44,7 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
         var snapshots = SnapshotsOf(results);
         Assert.True(snapshots["Created"] > 2 * results.Count && snapshots["Deleted"] > results.Count / 2 && snapshots["Swept"] > results.Count / 2 && snapshots["Restored"] > results.Count / 10,
             $"snapshots were hardly ever made, deleted or gone back to: {snapshots}");
+        Assert.True(snapshots["RestoredByParts"] > results.Count / 20, $"hardly any restore went by parts: {snapshots}");
         Assert.True(Math.Min(snapshots["OfGroup"], snapshots["HeldInVain"]) > results.Count / 4, $"snapshots of groups were hardly ever made, or given up: {snapshots}");
         Assert.True(results.Sum(result => result.PowerLosses) > results.Count / 4 && results.Sum(result => result.Losses) > 0, "hardly any power was lost");
         Assert.True(results.Sum(result => result.Presented) > results.Count / 10, "hardly anything was presented again");

@@ -53,6 +53,9 @@ internal sealed class SimBlockVolume : IVolumeStore, IVolumeStoreEvents
 
     public SnapshotUsage UsageOf(ulong snapshot) => Real.UsageOf(snapshot);
 
+    /// <summary>A volume of the simulation is too small for the store's own parts.</summary>
+    public ulong RestoreEnd(ulong snapshot, ulong from) => Math.Min(Real.RestoreEnd(snapshot, from), SimRestores.EndOf(_node.World, from));
+
     public ulong Changed(ulong from, ulong to, BlockRange range, int extentsMax, List<BlockRange> extents) => Real.Changed(from, to, range, extentsMax, extents);
 
     public VolumeId Volume => Real.Volume;

@@ -39,26 +39,31 @@ internal sealed partial class SimHistory
         }
         if (!_records.Add(in record, 0, marker)) return;
         world.Trace(record.Sequence);
-        if (marker.RestoreFrom != 0) OrderRestore(record.Sequence, marker.RestoreFrom);
+        if (marker.RestoreFrom != 0)
+        {
+            OrderRestore(record.Sequence, marker);
+            world.Snapshots.OnPart();
+        }
         else if (!marker.Creates) Snapshots.Add("Swept");
     }
 
     /// <summary>To readers and writers it is a write of all that the snapshot holds and that has changed since, and a trim of the rest, at its place.</summary>
-    private void OrderRestore(ulong sequence, ulong from)
+    private void OrderRestore(ulong sequence, SnapshotMarker marker)
     {
-        foreach (var (block, isThere) in RestoredBy(sequence, from))
+        if (world.Journal.State.RestoringTo != marker.RestoreFrom) throw Broken($"marker {sequence} goes back to {marker.RestoreFrom}, and that was not journaled to be under way");
+        foreach (var (block, isThere) in RestoredBy(sequence, marker))
         {
             _newest[block] = sequence;
             if (!isThere) NoteTrim(block, sequence);
         }
     }
 
-    private List<(ulong Block, bool IsThere)> RestoredBy(ulong sequence, ulong from)
+    private List<(ulong Block, bool IsThere)> RestoredBy(ulong sequence, SnapshotMarker marker)
     {
-        if (!_snapshots.TryGetValue(from, out var then)) throw Broken($"marker {sequence} goes back to {from}, which was never journaled as a snapshot");
+        if (!_snapshots.TryGetValue(marker.RestoreFrom, out var then)) throw Broken($"marker {sequence} goes back to {marker.RestoreFrom}, which was never journaled as a snapshot");
         var before = _records.Below(sequence) ?? throw Broken($"marker {sequence} was committed before all below it were");
-        var changed = then.Where(pair => !before.TryGetValue(pair.Key, out var now) || now.Sequence != pair.Value.Sequence).Select(pair => (pair.Key, true));
-        return [.. changed, .. before.Keys.Where(block => !then.ContainsKey(block)).Select(block => (block, false))];
+        var changed = then.Where(pair => marker.Part.Contains(pair.Key)).Where(pair => !before.TryGetValue(pair.Key, out var now) || now.Sequence != pair.Value.Sequence).Select(pair => (pair.Key, true));
+        return [.. changed, .. before.Keys.Where(block => marker.Part.Contains(block) && !then.ContainsKey(block)).Select(block => (block, false))];
     }
 
     /// <summary>The volume has its marker; others of its group may not have theirs (C22).</summary>
@@ -96,18 +101,37 @@ internal sealed partial class SimHistory
         CheckRecovery();
     }
 
+    /// <summary>The journal says that a restore has ended: all parts of it came, unless none did, since the snapshot was deleted just before.</summary>
+    public void OnRestoreEnded(ulong snapshot)
+    {
+        if (world.Journal.State.Snapshots.Any(known => known.Sequence == snapshot)) CheckRestored(snapshot);
+    }
+
     /// <summary>An owner has said that the volume is back at that snapshot.</summary>
     public void OnRestored(ulong snapshot)
     {
         Snapshots.Add("Restored");
-        var sequence = _records.LastRestoreOf(snapshot);
-        CheckMedia(sequence, $"a restore at {sequence} was answered");
-        (_acknowledgedUpTo, _durableUpTo) = (Math.Max(_acknowledgedUpTo, sequence), Math.Max(_durableUpTo, sequence));
+        CheckRestored(snapshot);
+    }
+
+    private void CheckRestored(ulong snapshot)
+    {
+        var parts = _records.LastRestoreOf(snapshot) ?? throw Broken($"a restore to {snapshot} has ended, and a part of it never came, or something came between two of them");
+        if (parts.Count > 1) Snapshots.Add("RestoredByParts");
+        var last = parts[^1];
+        var (now, then) = (_records.Below(last + 1), _snapshots[snapshot]);
+        if (now is null || !now.Select(pair => (pair.Key, pair.Value.Value)).SequenceEqual(then.Select(pair => (pair.Key, pair.Value.Value))))
+            throw Broken($"a restore to {snapshot} has ended, and at {last} the volume is not what that holds");
+        CheckMedia(last, $"a restore at {last} has ended");
+        (_acknowledgedUpTo, _durableUpTo) = (Math.Max(_acknowledgedUpTo, last), Math.Max(_durableUpTo, last));
         CheckRecovery();
-        foreach (var (block, _) in RestoredBy(sequence, snapshot))
+        foreach (var sequence in parts)
         {
-            if (world.Profile.PowerLoss) _promises.OnMedia(block, sequence);
-            else Raise(block, sequence);
+            foreach (var (block, _) in RestoredBy(sequence, _records.MarkerAt(sequence)!))
+            {
+                if (world.Profile.PowerLoss) _promises.OnMedia(block, sequence);
+                else Raise(block, sequence);
+            }
         }
     }
 
@@ -170,7 +194,7 @@ internal sealed partial class SimHistory
     private ulong? RestoredValue(ulong block, ulong sequence)
     {
         if (_records.MarkerAt(sequence) is not { } marker) return null;
-        if (marker.RestoreFrom == 0) throw Broken($"block {block} was read as of {sequence}, which is a marker that writes nothing");
+        if (marker.RestoreFrom == 0 || !marker.Part.Contains(block)) throw Broken($"block {block} was read as of {sequence}, which is a marker that does not write it");
         return _snapshots[marker.RestoreFrom].TryGetValue(block, out var then) ? then.Value : 0;
     }
 }

@@ -79,6 +79,7 @@ internal sealed class SimJournal
         _world.Say(_isMain ? "journal" : $"j{e.Volume}", $"{_events.Count}: {Describe(e)}");
         _world.Trace((ulong)_events.Count << 32);
         if (_isMain && e is SnapshotCreated created) _world.History.OnJournaled(created, before);
+        if (_isMain && e is RestoreEnded) _world.History.OnRestoreEnded(before.RestoringTo);
         if (_isMain && e is SnapshotDeleted deleted) _world.Clones.OnSnapshotDeleted(deleted.Sequence);
         if (_isMain && e is AttachmentChanged attached) _world.Director.OnAttached(attached.Attachment);
         if (_isMain && e is (EpochOpened or InSyncChanged)) _world.History.OnInSyncSet(State, e is EpochOpened);
@@ -102,6 +103,7 @@ internal sealed class SimJournal
         SnapshotCreated created => $"snapshot {created.Sequence} is '{created.Name}'",
         CloneStarted started => $"clone '{started.CloneName}' of {started.Sequence} begins",
         CloneEnded ended => $"clone '{ended.CloneName}' is there",
+        RestoreStarted started => $"back to snapshot {started.Sequence}",
         SnapshotDeleted deleted => $"snapshot {deleted.Sequence} is deleted",
         _ => e.GetType().Name,
     };

@@ -42,9 +42,22 @@ internal sealed class SimOrder
     /// <summary>The marker there; null: another record, or none.</summary>
     public SnapshotMarker? MarkerAt(ulong sequence) => _entries.TryGetValue(sequence, out var entry) ? entry.Marker : null;
 
-    /// <summary>The newest marker that put the volume back to that snapshot, of those of the newest epoch: an older one may have been lost with the power of all copies; 0: none did.</summary>
-    public ulong LastRestoreOf(ulong snapshot) => _entries.Where(pair => pair.Value.Marker?.RestoreFrom == snapshot)
-        .OrderBy(pair => pair.Value.Epoch).ThenBy(pair => pair.Key).Select(pair => pair.Key).LastOrDefault();
+    /// <summary>
+    /// The markers that put the volume back to that snapshot the last time that all parts of it came, ascending: the newest one of the newest epoch (an older one may have been lost with the power of all
+    /// copies), and those of the parts before it. Null: a part is missing, or something else is between them.
+    /// </summary>
+    public IReadOnlyList<ulong>? LastRestoreOf(ulong snapshot)
+    {
+        var at = _entries.Where(pair => pair.Value.Marker?.RestoreFrom == snapshot).OrderBy(pair => pair.Value.Epoch).ThenBy(pair => pair.Key).Select(pair => pair.Key).LastOrDefault();
+        var (parts, end) = (new List<ulong>(), ulong.MaxValue);
+        for (; MarkerAt(at) is { } marker && marker.RestoreFrom == snapshot && marker.Part.End == end; at--)
+        {
+            parts.Insert(0, at);
+            end = marker.Part.First;
+            if (end == 0) return parts;
+        }
+        return null;
+    }
 
     /// <summary>What all records below that sequence made of the blocks; null: one of them was never committed.</summary>
     public Content? Below(ulong sequence)
@@ -77,8 +90,13 @@ internal sealed class SimOrder
         if (marker.Creates) snapshots[at] = new Content(content);
         if (marker.RestoreFrom == 0) return content;
         var restored = new Content();
+        foreach (var (block, now) in content)
+        {
+            if (!marker.Part.Contains(block)) restored[block] = now;
+        }
         foreach (var (block, then) in snapshots[marker.RestoreFrom])
         {
+            if (!marker.Part.Contains(block)) continue;
             // What has not changed since stays the version that it is.
             restored[block] = content.TryGetValue(block, out var now) && now.Sequence == then.Sequence ? now : (at, then.Value);
         }

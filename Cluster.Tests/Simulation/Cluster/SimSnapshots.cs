@@ -90,7 +90,7 @@ internal sealed class SimSnapshots(SimWorld world)
     private void Delete(SimOwner owner, VolumeSnapshot snapshot)
     {
         // What the owner knows may be older than the journal; its compare and set then ends it.
-        if (owner.IsProposing || owner.Machine.State.Clones.Any(clone => clone.Sequence == snapshot.Sequence)) return;
+        if (owner.IsProposing || owner.Machine.State.Clones.Any(clone => clone.Sequence == snapshot.Sequence) || owner.Machine.RestoringTo == snapshot.Sequence) return;
         world.History.Snapshots.Add("Deleted");
         owner.Host.Post(0, () => owner.Machine.Propose(new SnapshotDeleted(SimWorld.Volume, snapshot.Sequence)));
     }
@@ -122,6 +122,12 @@ internal sealed class SimSnapshots(SimWorld world)
         {
             if (number == _asked && !isDone) TryRestore(snapshot, left - 1);
         });
+    }
+
+    /// <summary>A part of a restore is committed: somebody may want to use the volume again, and is not let in before the end.</summary>
+    public void OnPart()
+    {
+        if (_random.Percent(30)) world.Clients.ElementAt(_random.Below(world.Profile.Clients)).Wake();
     }
 
     private void Wake()

@@ -171,21 +171,23 @@ internal sealed partial class SimVolumeStore
     {
         var marker = SnapshotMarker.TryDecode(bytes.AsSpan(header.PayloadOffset)) ?? throw new InvariantException("the log holds a marker that is none");
         if (IsMain) _node.World.History.OnCommitted(_node, in header, marker);
-        if (marker.RestoreFrom != 0) Restore(marker.RestoreFrom, header.Sequence);
+        if (marker.RestoreFrom != 0) Restore(marker, header.Sequence);
         _snapshots.IntersectWith(marker.Kept);
         if (marker.Creates) _snapshots.Add(header.Sequence);
         PruneAll();
     }
 
-    private static bool IsRestore(TailRecord record) =>
-        record.Header.Kind == RecordKind.Marker && SnapshotMarker.TryDecode(record.Bytes.AsSpan(record.Header.PayloadOffset)) is { RestoreFrom: not 0 };
+    private static bool MayRestore(TailRecord record, ulong block) =>
+        record.Header.Kind == RecordKind.Marker && SnapshotMarker.TryDecode(record.Bytes.AsSpan(record.Header.PayloadOffset)) is { RestoreFrom: not 0 } marker && marker.Part.Contains(block);
+
+    public ulong RestoreEnd(ulong snapshot, ulong from) => SimRestores.EndOf(_node.World, from);
 
     /// <summary>What was not there then is trimmed now, and what was there and has changed since is a new version.</summary>
-    private void Restore(ulong snapshot, ulong sequence)
+    private void Restore(SnapshotMarker marker, ulong sequence)
     {
-        foreach (var block in _map.Keys.ToList())
+        foreach (var block in _map.Keys.Where(marker.Part.Contains).ToList())
         {
-            if (View(snapshot, block) is { Encoded: not null } then)
+            if (View(marker.RestoreFrom, block) is { Encoded: not null } then)
             {
                 if (then.Sequence != _map[block].Sequence) Put(block, then with { Sequence = sequence });
             }

@@ -256,8 +256,8 @@ internal sealed partial class SimVolumeStore : IVolumeStore
             for (var index = _tail.Count - 1; index >= 0; index--)
             {
                 if (_tail[index].Header.Range.Contains(block)) return _tail[index].Header.Sequence;
-                if (!IsRestore(_tail[index])) continue;
-                // It touches every block; the map knows which of them, once it is committed.
+                if (!MayRestore(_tail[index], block)) continue;
+                // The map knows whether it did, once it is committed.
                 if (_tail[index].Header.Sequence > CommitWatermark) return _tail[index].Header.Sequence;
                 break;
             }

@@ -128,7 +128,9 @@ public sealed class SnapshotCatchUpRun(int seed, bool isClone = false)
         if (kind < 8) return StoreRig.Trim(Owner.Volume, sequence, new BlockRange((ulong)_random.Next(Blocks), (uint)_random.Next(1, 12)));
         var kept = Owner.Snapshots.Where(_ => _random.Next(5) > 0).ToImmutableArray();
         var restores = mayRestore && kept.Length > 0 && _random.Next(4) == 0;
-        var buffer = new SnapshotMarker(!restores, restores ? kept[_random.Next(kept.Length)] : 0, kept).Build(Owner.Volume, out var header);
+        var (from, to) = ((ulong)_random.Next(Blocks), (ulong)_random.Next(Blocks));
+        var part = restores && from < to ? new BlockSpan(from, to) : BlockSpan.All;
+        var buffer = new SnapshotMarker(!restores, restores ? kept[_random.Next(kept.Length)] : 0, part, kept).Build(Owner.Volume, out var header);
         (header.Sequence, header.Epoch) = (sequence, 1);
         header.Encode(buffer.Span);
         return buffer;

@@ -110,7 +110,7 @@ public sealed class ModelVolume
         Snapshots.IntersectWith(marker.Kept);
         if (marker.Creates) Snapshots.Add(sequence);
         if (marker.RestoreFrom == 0) return;
-        foreach (var block in StoreModel.Domain)
+        foreach (var block in StoreModel.Domain.Where(marker.Part.Contains))
         {
             var (then, now) = (At(marker.RestoreFrom, block), Blocks.GetValueOrDefault(block));
             if (then.IsWritten ? now.IsWritten && now.Sequence == then.Sequence : !now.IsWritten) continue;

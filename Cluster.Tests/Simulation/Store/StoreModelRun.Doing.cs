@@ -128,9 +128,10 @@ public sealed partial class StoreModelRun
     {
         var after = model.Clone();
         after.CommitUpTo(after.Last);
-        var kept = after.Snapshots.Where((_, index) => !numbers.AsSpan(3).Contains((ulong)index)).ToImmutableArray();
+        var kept = after.Snapshots.Where((_, index) => !numbers.AsSpan(5).Contains((ulong)index)).ToImmutableArray();
         if (numbers[2] > (ulong)kept.Length) return;
-        var marker = new SnapshotMarker(numbers[1] == 1, numbers[2] > 0 ? kept[(int)numbers[2] - 1] : 0, kept);
+        var part = new BlockSpan(StoreModel.Domain[Math.Min(numbers[3], numbers[4])], StoreModel.Domain[Math.Max(numbers[3], numbers[4])]);
+        var marker = new SnapshotMarker(numbers[1] == 1, numbers[2] > 0 ? kept[(int)numbers[2] - 1] : 0, part.IsEmpty ? BlockSpan.All : part, kept);
         var record = new ModelRecord(model.LastEpoch + numbers[0], default, null, marker);
         var buffer = marker.Build(id, out var header);
         (header.Sequence, header.Epoch, header.CommitWatermark) = (volume.LastSequence + 1, record.Epoch, volume.CommitWatermark);

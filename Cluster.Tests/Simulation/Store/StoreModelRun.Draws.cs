@@ -86,7 +86,10 @@ public sealed partial class StoreModelRun
         var restores = kept > 0 && _random.Next(4) == 0;
         var creates = !restores && _random.Next(5) > 0;
         var restored = restores ? 1 + DrawNumber(kept) : 0;
-        return Of(StoreStepKind.Mark, id, [DrawNumber(2), creates ? 1UL : 0, restored, .. gone]);
+        return Of(StoreStepKind.Mark, id, [DrawNumber(2), creates ? 1UL : 0, restored, DrawPart(restores), DrawPart(restores), .. gone]);
+
+        // Of a part, by its places in the domain; twice the same: all of it.
+        ulong DrawPart(bool isDrawn) => isDrawn ? DrawNumber(StoreModel.Domain.Length) : 0;
     }
 
     private StoreStep? DrawResync(VolumeId id, ModelVolume model)

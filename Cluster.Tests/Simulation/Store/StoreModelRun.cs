@@ -325,7 +325,7 @@ public sealed partial class StoreModelRun
             if (expected.Marker is { } marker)
             {
                 var found = SnapshotMarker.TryDecode(payload);
-                if (found is null || found.Creates != marker.Creates || found.RestoreFrom != marker.RestoreFrom || !found.Kept.SequenceEqual(marker.Kept)) return $"tail {index}: marker";
+                if (found is null || found.Creates != marker.Creates || found.RestoreFrom != marker.RestoreFrom || found.Part != marker.Part || !found.Kept.SequenceEqual(marker.Kept)) return $"tail {index}: marker";
             }
             else if (!payload.AsSpan().SequenceEqual((expected.Contents ?? []).SelectMany(content => content).ToArray()))
                 return $"tail {index}: payload";

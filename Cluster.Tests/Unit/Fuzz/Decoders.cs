@@ -60,7 +60,7 @@ internal static partial class Decoders
 
     private static IEnumerable<Decoder> Wire()
     {
-        var marker = new SnapshotMarker(Creates: true, RestoreFrom: 0, [0x31, 0x3233]).Build(new VolumeId(7), out var markerHeader);
+        var marker = new SnapshotMarker(true, 0, [0x31, 0x3233]).Build(new VolumeId(7), out var markerHeader);
         var markerBytes = marker.Span[..markerHeader.TotalBytes].ToArray();
         marker.Release();
         yield return new Decoder(typeof(SnapshotMarker), "TryDecode", [markerBytes[markerHeader.PayloadOffset..]], input => SnapshotMarker.TryDecode(input) is not null);

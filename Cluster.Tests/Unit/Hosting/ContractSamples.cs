@@ -62,6 +62,8 @@ internal static class ContractSamples
         new ShrinkWithdrawn(Volume),
         new CloneStarted(Volume, 0x1122334455667788, "copy", 1_800_000_000_123),
         new CloneEnded(Volume, "copy"),
+        new RestoreStarted(Volume, 0x1122334455667788),
+        new RestoreEnded(Volume),
         new PlacementImage(17, [new IdRange(1, 6), new IdRange(9, 9)], [new NodeRegistered(Description)], [Node], [Node],
             [new ImagedVolume(Spec, [Placement], CataloguePhase.Ready, true, 5, 4, [new IdRange(1, 2)])
             {

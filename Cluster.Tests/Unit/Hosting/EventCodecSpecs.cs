@@ -39,6 +39,19 @@ public class EventCodecSpecs
         }
     }
 
+    [Fact(DisplayName = "The image of a volume that is being put back is told by a manifest of its own, and ends with the snapshot; any other is as it was before there was that")]
+    public void Image_in_a_restore()
+    {
+        var image = ContractSamples.Events.OfType<VolumeImage>().Single();
+        var restoring = image with { RestoringTo = 0x0102030405060708 };
+        Assert.Equal(("volume-image/1", "volume-image/2"), (EventCodec.ManifestOf(image), EventCodec.ManifestOf(restoring)));
+        byte[] bytes = [.. EventCodec.Encode(image), 8, 7, 6, 5, 4, 3, 2, 1];
+        Assert.Equal(bytes, EventCodec.Encode(restoring));
+        Assert.Equal(bytes, EventCodec.Encode(Assert.IsType<VolumeImage>(EventCodec.Decode("volume-image/2", bytes))));
+        for (var length = 0; length < bytes.Length; length++) Assert.Throws<EventFormatException>(() => EventCodec.Decode("volume-image/2", bytes.AsSpan(0, length)));
+        Assert.Throws<EventFormatException>(() => EventCodec.Decode("volume-image/2", [.. bytes, 0]));
+    }
+
     [Fact(DisplayName = "Unknown manifests and versions, truncated bytes and trailing bytes are refused with a clear error")]
     public void Malformed()
     {

@@ -259,6 +259,11 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
 
     public ILocalReplica? Local => this;
 
+    /// <summary>Blocks of each part of a restore.</summary>
+    public ulong RestorePart { get; set; } = ulong.MaxValue;
+
+    ulong ILocalReplica.RestoreEnd(ulong snapshot, ulong from) => RestorePart == ulong.MaxValue || from + RestorePart >= _spec.SizeBlocks ? ulong.MaxValue : from + RestorePart;
+
     /// <summary>What the machine has said of its serving, with the leases that it had given back by then.</summary>
     public List<(bool Serving, VolumePhase Phase, int Releases)> Servings { get; } = [];
 

@@ -128,6 +128,7 @@ public class PresentedSpecs
         rig.Tick(OwnerRig.HoldMs);
         rig.Machine.RestoreSnapshot(6, (status, _) => answers.Add(status));
         Assert.Single(answers);
+        rig.Journal();
         Assert.Equal(7UL, rig.Machine.Sequence);
     }
 

@@ -115,11 +115,12 @@ public sealed class RestoreReturnSpecs
     private static void Close(OwnerRig rig, SessionId session, RecordingLink? from = null) =>
         rig.Client(from, FrameKind.SessionClose, 0, new SessionOpenBody(session, 1).Encode(new byte[SessionOpenBody.SizeBytes]));
 
-    /// <summary>Why it is refused; null: it is under way.</summary>
+    /// <summary>Why it is refused; null: it is under way, and journaled to be.</summary>
     private static IoStatus? Restore(OwnerRig rig, ulong snapshot)
     {
         IoStatus? answer = null;
         rig.Machine.RestoreSnapshot(snapshot, (status, _) => answer = status);
+        if (answer is null) Assert.IsType<RestoreStarted>(rig.Journal());
         return answer;
     }
 }

@@ -207,8 +207,11 @@ public sealed class SnapshotSpecs
         rig.Tick(VolumeMachine.ReturnGraceMs);
         IoStatus? answer = null;
         rig.Machine.RestoreSnapshot(1, (status, _) => answer = status);
+        Assert.Equal(new RestoreStarted(rig.Machine.Volume, 1), rig.Journal());
         Assert.True(MarkerAt(rig, 1, 2) is { Creates: false, RestoreFrom: 1, Kept: [1] });
         OnMedia(rig, 2, 2);
+        Assert.Null(answer);
+        Assert.Equal(new RestoreEnded(rig.Machine.Volume), rig.Journal());
         Assert.Equal(IoStatus.Ok, answer);
         Assert.All(rig.Links[2].Of(FrameKind.Append), frame => Assert.InRange(frame.Header.Argument, 0UL, 1UL));
         rig.Promised(2, last: 1, lastEpoch: 1, catchingUp: true);
@@ -221,13 +224,14 @@ public sealed class SnapshotSpecs
     [Fact(DisplayName = "R19: a restore that waits for copies to come in sync keeps none of them from being caught up")]
     public void R19_a_restore_waits_for_copies()
     {
-        // Guards StartNextCatchUp: it asks for no restore.
+        // Guards StartNextCatchUp: InSyncMin.
         using var rig = OwnerRig.Serving(3);
         Make(rig, "a", 3);
         CloseSession(rig);
         rig.Tick(VolumeMachine.ReturnGraceMs);
         IoStatus? answer = null;
         rig.Machine.RestoreSnapshot(1, (status, _) => answer = status);
+        rig.Journal();
         foreach (var index in new[] { 1, 2 })
         {
             rig.Appended(index, 1, status: IoStatus.DeviceError);
@@ -246,7 +250,7 @@ public sealed class SnapshotSpecs
     [Fact(DisplayName = "R19: a volume is not put back under those who use it, or may be on their way back, and none of them is let in before it is done")]
     public void R19_nobody_uses_it()
     {
-        // Guards WhyNoRestore; AdmitOpen: RestoreFrom; DropMarker.
+        // Guards WhyNoRestore; AdmitOpen: IsRestoring.
         using var rig = OwnerRig.Serving(2);
         Make(rig, "a", 2);
         rig.Tick(VolumeMachine.ReturnGraceMs);
@@ -269,12 +273,19 @@ public sealed class SnapshotSpecs
         Restore(1);
         rig.Open(new SessionId(2, 9));
         Assert.Equal(IoStatus.Offline, rig.Front.LastOf(FrameKind.SessionOpened).Status);
+        rig.Journal();
+        rig.Open(new SessionId(2, 9));
+        Assert.Equal(IoStatus.Offline, rig.Front.LastOf(FrameKind.SessionOpened).Status);
         rig.Appended(0, 2, durable: 2);
         rig.Appended(1, 2);
         Assert.Null(answer);
         rig.Open(new SessionId(2, 9));
         Assert.Equal(IoStatus.Offline, rig.Front.LastOf(FrameKind.SessionOpened).Status);
         rig.Appended(1, 2, durable: 2);
+        Assert.Null(answer);
+        rig.Open(new SessionId(2, 9));
+        Assert.Equal(IoStatus.Offline, rig.Front.LastOf(FrameKind.SessionOpened).Status);
+        rig.Journal();
         Assert.Equal(IoStatus.Ok, answer);
         rig.Open(new SessionId(2, 9));
         Assert.Equal(IoStatus.Ok, rig.Front.LastOf(FrameKind.SessionOpened).Status);
@@ -295,6 +306,7 @@ public sealed class SnapshotSpecs
         Assert.Equal(1UL, rig.Machine.Sequence);
         rig.Tick(OwnerRig.HoldMs);
         rig.Machine.RestoreSnapshot(1, (status, sentence) => answers.Add((status, sentence)));
+        rig.Journal();
         Assert.Equal(2UL, rig.Machine.Sequence);
     }
 

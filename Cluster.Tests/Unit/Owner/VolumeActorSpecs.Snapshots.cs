@@ -123,18 +123,63 @@ public sealed partial class VolumeActorSpecs
         ExpectMsg<VolumeProtocol.Attached>();
         actor.Tell(new VolumeProtocol.RestoreSnapshot(Volume, "monday"));
         AwaitCondition(() => owner.Restores.Count == 1);
-        foreach (var command in new IVolumeCommand[] { new VolumeProtocol.DeleteSnapshot(Volume, "monday"), new VolumeProtocol.Attach(Volume, Node, "node-1"), new VolumeProtocol.RestoreSnapshot(Volume, "monday") })
+        Make(owner, "tuesday", 9);
+        foreach (var command in new IVolumeCommand[] { new VolumeProtocol.DeleteSnapshot(Volume, "monday"), new VolumeProtocol.Attach(Volume, Node, "node-1"), new VolumeProtocol.RestoreSnapshot(Volume, "tuesday") })
         {
             actor.Tell(command);
             Assert.Equal(IoStatus.Busy, ExpectMsg<VolumeProtocol.Refused>().Status);
         }
         owner.Restores[0].Answer(IoStatus.Busy, "a client that has just left is still known");
         AwaitCondition(() => owner.Restores.Count == 2);
-        owner.Restores[1].Answer(IoStatus.Ok, "");
+        // Who asks for the same again waits in place of the one who asked before.
+        actor.Tell(new VolumeProtocol.RestoreSnapshot(Volume, "monday"));
+        Assert.Equal(IoStatus.Offline, ExpectMsg<VolumeProtocol.Refused>().Status);
+        AwaitCondition(() => owner.Restores.Count == 3);
+        owner.Restores[1].Answer(IoStatus.Offline, "somebody else waits");
+        owner.Restores[2].Answer(IoStatus.Ok, "");
         ExpectMsg<VolumeProtocol.Done>();
         Assert.All(owner.Restores, restore => Assert.Equal(5UL, restore.Snapshot));
         actor.Tell(new VolumeProtocol.DeleteSnapshot(Volume, "monday"));
         ExpectMsg<VolumeProtocol.Done>();
+    }
+
+    [Fact(DisplayName = "While the journal has a restore that has not ended, whoever asked for it, the volume is not attached, and that snapshot stays")]
+    public void Restore_is_journaled()
+    {
+        // Guards RestoringTo.
+        var (actor, owner) = StartServed();
+        Make(owner, "monday", 5);
+        owner.Say(new OwnerNotice.JournalThis(owner, new RestoreStarted(Volume, 5)));
+        AwaitCondition(() => owner.Journaled.Contains(new RestoreStarted(Volume, 5)));
+        foreach (var command in new IVolumeCommand[] { new VolumeProtocol.DeleteSnapshot(Volume, "monday"), new VolumeProtocol.Attach(Volume, Node, "node-1") })
+        {
+            actor.Tell(command);
+            Assert.Equal(IoStatus.Busy, ExpectMsg<VolumeProtocol.Refused>().Status);
+        }
+        owner.Say(new OwnerNotice.JournalThis(owner, new RestoreEnded(Volume)));
+        AwaitCondition(() => owner.Journaled.Contains(new RestoreEnded(Volume)));
+        actor.Tell(new VolumeProtocol.Attach(Volume, Node, "node-1"));
+        ExpectMsg<VolumeProtocol.Attached>();
+        actor.Tell(new VolumeProtocol.DeleteSnapshot(Volume, "monday"));
+        ExpectMsg<VolumeProtocol.Done>();
+    }
+
+    [Fact(DisplayName = "Who asks for a restore while the machine is to be asked again for somebody else hears of its end, and not that it is not made")]
+    public void Restore_asked_for_twice()
+    {
+        var (actor, owner) = StartServed();
+        Make(owner, "monday", 5);
+        var (first, second) = (CreateTestProbe(), CreateTestProbe());
+        actor.Tell(new VolumeProtocol.RestoreSnapshot(Volume, "monday"), first);
+        AwaitCondition(() => owner.Restores.Count == 1);
+        owner.Restores[0].Answer(IoStatus.Busy, "a client that has just left is still known");
+        actor.Tell(new VolumeProtocol.RestoreSnapshot(Volume, "monday"), second);
+        first.ExpectMsg<VolumeProtocol.Refused>();
+        AwaitCondition(() => owner.Restores.Count == 2);
+        // What the machine does when it is asked for the same while it is under way (VolumeMachine.RestoreSnapshot).
+        if (SpinWait.SpinUntil(() => owner.Restores.Count == 3, 2000)) owner.Restores[1].Answer(IoStatus.Offline, "somebody else waits for it now; list the volume to see how it is");
+        owner.Restores[^1].Answer(IoStatus.Ok, "");
+        second.ExpectMsg<VolumeProtocol.Done>();
     }
 
     [Fact(DisplayName = "A restore that is refused is told as a conflict, and one whose owner ends as unknown")]

@@ -77,8 +77,10 @@ public sealed class VolumeStateSpecs
         var copy = new ReplicaPlacement(new ReplicaId((ushort)number), new NodeId(new Guid((int)number, 0, 0, new byte[8])), $"n{number}", new Guid((int)number, 1, 0, new byte[8]));
         if (state.Spec is null) return new VolumeCreated(Volume, spec, [copy]);
         ImmutableArray<InSyncMember> members = [.. state.Replicas.Where(_ => random.Next(3) > 0).Select(replica => new InSyncMember(replica.Id, replica.Identity, number, number + 1))];
-        return random.Next(13) switch
+        return random.Next(15) switch
         {
+            13 when state.Snapshots.Length > 0 => new RestoreStarted(Volume, state.Snapshots[random.Next(state.Snapshots.Length)].Sequence),
+            14 => new RestoreEnded(Volume),
             11 => new CloneStarted(Volume, number * 10, $"c{random.Next(3)}", number),
             12 => new CloneEnded(Volume, $"c{random.Next(3)}"),
             0 => new EpochStarted(Volume, new Epoch(number), copy.Node, copy.NodeName),

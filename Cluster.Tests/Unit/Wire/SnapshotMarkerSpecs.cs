@@ -34,8 +34,47 @@ public sealed class SnapshotMarkerSpecs
         record.Release();
     }
 
+    [Theory(DisplayName = "A marker that puts back a part names it, however many snapshots it names, and is of the version that older nodes do not read")]
+    [InlineData(0UL, 1UL, 1, 1)]
+    [InlineData(512UL, ulong.MaxValue, 508, 1)]
+    [InlineData(512UL, ulong.MaxValue, 509, 2)]
+    [InlineData(0UL, 1UL << 40, Limits.SnapshotsMax, 5)]
+    public void Parts(ulong first, ulong end, int count, int chunks)
+    {
+        var marker = new SnapshotMarker(false, 3, new BlockSpan(first, end), Sequences(count));
+        var record = marker.Build(Volume, out var header);
+        Assert.Equal((uint)chunks, header.DescriptorCount);
+        Assert.Equal(2, record.Span[header.PayloadOffset]);
+        var back = SnapshotMarker.TryDecode(record.Span[header.PayloadOffset..])!;
+        Assert.Equal((false, 3UL, new BlockSpan(first, end)), (back.Creates, back.RestoreFrom, back.Part));
+        Assert.True(marker.Kept.SequenceEqual(back.Kept));
+        record.Release();
+        var whole = Payload(new SnapshotMarker(false, 3, BlockSpan.All, Sequences(count)));
+        Assert.Equal(1, whole[0]);
+        Assert.Equal(BlockSpan.All, SnapshotMarker.TryDecode(whole)!.Part);
+    }
+
+    [Theory(DisplayName = "A marker of a part that is empty or everything, of no restore, or that makes a snapshot, is refused")]
+    [InlineData(1, 1)]
+    [InlineData(8, 0)]
+    [InlineData(16, 7)]
+    [InlineData(24, 5)]
+    public void Wrong_parts(int at, byte value)
+    {
+        var payload = Payload(new SnapshotMarker(false, 3, new BlockSpan(5, 7), [3]));
+        Assert.NotNull(SnapshotMarker.TryDecode(payload));
+        payload[at] = value;
+        Assert.Null(SnapshotMarker.TryDecode(payload));
+        payload = Payload(new SnapshotMarker(false, 3, new BlockSpan(5, 7), [3]));
+        payload.AsSpan(16, 8).Clear();
+        payload.AsSpan(24, 8).Fill(0xFF);
+        Assert.Null(SnapshotMarker.TryDecode(payload));
+        for (var length = 0; length < 40; length++) Assert.Null(SnapshotMarker.TryDecode(Payload(new SnapshotMarker(false, 3, new BlockSpan(5, 7), [3])).AsSpan(0, length)));
+    }
+
     [Theory(DisplayName = "A marker of another version, with unknown flags or reserved bytes, with wrong sequences, one that goes back to none of them, or that makes one too, is refused")]
     [InlineData(0, 2)]
+    [InlineData(0, 3)]
     [InlineData(1, 1)]
     [InlineData(1, 2)]
     [InlineData(2, 1)]

@@ -139,13 +139,16 @@ public class WireGoldenSpecs
     public void Snapshots()
     {
         Pin("snapshots", new SnapshotsBody([0x31, 0x3233]), (body, to) => body.Encode(to), SnapshotsBody.TryDecode, (left, right) => left.Sequences.SequenceEqual(right.Sequences));
-        var record = new SnapshotMarker(Creates: true, RestoreFrom: 0x31, [0x31, 0x3233]).Build(new VolumeId(0x0102030405060708), out var header);
+        var record = new SnapshotMarker(true, 0x31, [0x31, 0x3233]).Build(new VolumeId(0x0102030405060708), out var header);
         (header.Epoch, header.Sequence, header.CommitWatermark) = (0x11, 0x4142, 0x4140);
         header.Encode(record.Span);
         Assert.Equal(IoStatus.Ok, RecordHeader.TryDecode(record.Span, out _));
         Assert.True(record.Span[(header.PayloadOffset + MarkerBytes)..].IndexOfAnyExcept((byte)0) < 0, "what follows the sequences is zero");
         // The checksum in the descriptor is of the whole chunk.
         Check("snapshot-marker", record.Span[..(header.PayloadOffset + MarkerBytes)].ToArray());
+        record.Release();
+        record = new SnapshotMarker(false, 0x31, new BlockSpan(0x4142, 0x51525354), [0x31, 0x3233]).Build(new VolumeId(0x0102030405060708), out header);
+        Check("snapshot-marker-part", record.Span.Slice(header.PayloadOffset, MarkerBytes + 16).ToArray());
         record.Release();
     }
 
@@ -194,7 +197,7 @@ public class WireGoldenSpecs
     [Fact(DisplayName = "Every line of the golden file is checked by a test")]
     public void No_stale_lines() => Assert.Equal(
         "append-ack block-range block-range-snapshot catch-up client-ack client-flush client-read client-read-cached fetch-tail frame-header hello owner-ended owner-released owner-serves promise promised read-descriptor read-same "
-        + "record-header refuse scrub-mark scrub-report sequence session-open session-opened session-opened-caches session-windows snapshot-marker snapshots stamp",
+        + "record-header refuse scrub-mark scrub-report sequence session-open session-opened session-opened-caches session-windows snapshot-marker snapshot-marker-part snapshots stamp",
         string.Join(' ', Golden.Keys.Order(StringComparer.Ordinal)));
 
     private static void Pin<T>(string name, T body, Func<T, byte[], ReadOnlySpan<byte>> encode, Decoder<T> decode,
