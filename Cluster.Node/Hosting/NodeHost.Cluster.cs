@@ -124,6 +124,22 @@ public sealed partial class NodeHost
     [LoggerMessage(Level = LogLevel.Warning, Message = "snapshot group {Group} of the volumes {Volumes} was asked for and failed: {Reason}")]
     private partial void LogNoGroup(string group, string volumes, string reason);
 
+    /// <summary>Does not return when the process has to start anew for it: the start is cancelled then.</summary>
+    private async Task JoinAsync(JournalNode journal, ClusterMember member, CancellationToken cancellation)
+    {
+        if (await member.JoinAsync(new AkkaFormation(journal).DecideAsync, cancellation)) return;
+        EndTakenOut();
+        await Task.Delay(Timeout.Infinite, cancellation);
+    }
+
+    /// <summary>From here on this node notices that it is a member of one of two clusters.</summary>
+    private void StartOtherClustersWatch(JournalNode journal, PeerDirectory directory, ClusterMember member)
+    {
+        var watch = new OtherClustersWatch(journal, directory, member, reason => End(reason, startsAnew: true));
+        watch.Start();
+        _parts.Add("the watch for other clusters", watch);
+    }
+
     private static string? PlacementHostOf(MemberSlot member) => member.Value!.Oldest is { } oldest ? member.Directory!.NameOf(oldest) : null;
 
     private bool IsReachable(MemberSlot member, string name) => name == _options.Name || member.Value!.Hears(address => member.Directory!.NameOf(address) == name);

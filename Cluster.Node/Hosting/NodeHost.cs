@@ -140,7 +140,8 @@ public sealed partial class NodeHost
         member.Value = StartAkka(journal.Log);
         await RegisterAsync(journal, member.Value, member.Directory, meshPort, cancellation);
         member.Directory.ReadSoon();
-        await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
+        await JoinAsync(journal, member.Value, cancellation);
+        StartOtherClustersWatch(journal, member.Directory, member.Value);
         member.Value.System.ActorOf(Akka.Actor.Props.Create(() => new DiskActor(loop, store)), DiskActor.Name);
         var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, EndTakenOut, _loggers);
         var doubts = StartDoubts(bridge.Mesh, member);
