@@ -79,7 +79,7 @@ public sealed partial class NodeHost
         var sessions = new VolumeSessions(gateway, _loggers, runtime.Failovers.CountFrontEnd, _plan.KeptBytes) { Cache = new ReadCache(_plan.ReadCacheBytes) };
         runtime.Failovers.Expose(sessions.Kept);
         ReadCacheMetrics.Expose(_metrics, sessions.Cache);
-        var options = new NbdOptions(ConnectionsMax: _plan.ConnectionsMax, BytesMax: _plan.FrontEndBytes, ReceiveBytes: _plan.ReceiveBytes) { ConnectionBytesMax = _plan.ConnectionBytes, HasLimit = _plan.LimitBytes > 0 };
+        var options = new NbdOptions(ConnectionsMax: OpenFiles.Clients(OpenFiles.OfProcess(), _plan.ConnectionsMax), BytesMax: _plan.FrontEndBytes, ReceiveBytes: _plan.ReceiveBytes) { ConnectionBytesMax = _plan.ConnectionBytes, HasLimit = _plan.LimitBytes > 0 };
         if (options.HasLimit) options = options with { IsMemoryTight = () => BufferPool.Shared.IsTight };
         var server = new NbdServer(options, gateway, sessions, _loggers);
         try

@@ -198,7 +198,7 @@ public sealed partial class NodeHost
         try
         {
             var api = await ApiServer.StartAsync(
-                new ApiOptions(_options.Name, Bind(), _options.ApiPort), _control, _recovery, _devices, _health, _metrics, cancellation);
+                new ApiOptions(_options.Name, Bind(), _options.ApiPort, OpenFiles.Clients(OpenFiles.OfProcess(), ApiServer.ConnectionsMax)), _control, _recovery, _devices, _health, _metrics, cancellation);
             Api = api.Address;
             _parts.Add("the API", api);
         }
