@@ -14,7 +14,7 @@ using Microsoft.Extensions.Logging;
 namespace Cluster.Node.Api;
 
 /// <summary>Where the API listens and who it says it is. Port 0 takes a free one.</summary>
-public sealed record ApiOptions(string NodeName, IPAddress Address, int Port);
+public sealed record ApiOptions(string NodeName, IPAddress Address, int Port, int ConnectionsMax = ApiServer.ConnectionsMax);
 
 /// <summary>
 /// The node's REST API: /v1/…, /openapi/v1.json, /metrics. It starts and stops with its owner, and takes no signals of its own. It may be
@@ -24,6 +24,9 @@ public sealed class ApiServer : IAsyncDisposable
 {
     /// <summary>Bytes of a request's body at most: 64 labels of full length fit.</summary>
     public const int RequestBytesMax = 128 * 1024;
+
+    /// <summary>Connections at one time; one more is ended at once.</summary>
+    public const int ConnectionsMax = 1024;
 
     /// <summary>How long running requests may take to end at a stop, in milliseconds.</summary>
     public const int StopMs = 2000;
@@ -78,6 +81,7 @@ public sealed class ApiServer : IAsyncDisposable
         {
             kestrel.AddServerHeader = false;
             kestrel.Limits.MaxRequestBodySize = RequestBytesMax;
+            kestrel.Limits.MaxConcurrentConnections = options.ConnectionsMax;
             kestrel.Listen(options.Address, options.Port);
         });
         var services = builder.Services;

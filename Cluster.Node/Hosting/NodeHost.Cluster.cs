@@ -79,7 +79,7 @@ public sealed partial class NodeHost
         var sessions = new VolumeSessions(gateway, _loggers, runtime.Failovers.CountFrontEnd, _plan.KeptBytes) { Cache = new ReadCache(_plan.ReadCacheBytes) };
         runtime.Failovers.Expose(sessions.Kept);
         ReadCacheMetrics.Expose(_metrics, sessions.Cache);
-        var options = new NbdOptions(ConnectionsMax: _plan.ConnectionsMax, BytesMax: _plan.FrontEndBytes, ReceiveBytes: _plan.ReceiveBytes) { ConnectionBytesMax = _plan.ConnectionBytes, HasLimit = _plan.LimitBytes > 0 };
+        var options = new NbdOptions(ConnectionsMax: OpenFiles.Clients(OpenFiles.OfProcess(), _plan.ConnectionsMax), BytesMax: _plan.FrontEndBytes, ReceiveBytes: _plan.ReceiveBytes) { ConnectionBytesMax = _plan.ConnectionBytes, HasLimit = _plan.LimitBytes > 0 };
         if (options.HasLimit) options = options with { IsMemoryTight = () => BufferPool.Shared.IsTight };
         var server = new NbdServer(options, gateway, sessions, _loggers);
         try
@@ -123,6 +123,22 @@ public sealed partial class NodeHost
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "snapshot group {Group} of the volumes {Volumes} was asked for and failed: {Reason}")]
     private partial void LogNoGroup(string group, string volumes, string reason);
+
+    /// <summary>Does not return when the process has to start anew for it: the start is cancelled then.</summary>
+    private async Task JoinAsync(JournalNode journal, ClusterMember member, CancellationToken cancellation)
+    {
+        if (await member.JoinAsync(new AkkaFormation(journal).DecideAsync, cancellation)) return;
+        EndTakenOut();
+        await Task.Delay(Timeout.Infinite, cancellation);
+    }
+
+    /// <summary>From here on this node notices that it is a member of one of two clusters.</summary>
+    private void StartOtherClustersWatch(JournalNode journal, PeerDirectory directory, ClusterMember member)
+    {
+        var watch = new OtherClustersWatch(journal, directory, member, reason => End(reason, startsAnew: true));
+        watch.Start();
+        _parts.Add("the watch for other clusters", watch);
+    }
 
     private static string? PlacementHostOf(MemberSlot member) => member.Value!.Oldest is { } oldest ? member.Directory!.NameOf(oldest) : null;
 

@@ -140,7 +140,8 @@ public sealed partial class NodeHost
         member.Value = StartAkka(journal.Log);
         await RegisterAsync(journal, member.Value, member.Directory, meshPort, cancellation);
         member.Directory.ReadSoon();
-        await member.Value.JoinAsync(new AkkaFormation(journal), cancellation);
+        await JoinAsync(journal, member.Value, cancellation);
+        StartOtherClustersWatch(journal, member.Directory, member.Value);
         member.Value.System.ActorOf(Akka.Actor.Props.Create(() => new DiskActor(loop, store)), DiskActor.Name);
         var actors = NodeActors.Start(member.Value.System, _options, runtime, member.Directory, journal.Log, EndTakenOut, _loggers);
         var doubts = StartDoubts(bridge.Mesh, member);
@@ -197,7 +198,7 @@ public sealed partial class NodeHost
         try
         {
             var api = await ApiServer.StartAsync(
-                new ApiOptions(_options.Name, Bind(), _options.ApiPort), _control, _recovery, _devices, _health, _metrics, cancellation);
+                new ApiOptions(_options.Name, Bind(), _options.ApiPort, OpenFiles.Clients(OpenFiles.OfProcess(), ApiServer.ConnectionsMax)), _control, _recovery, _devices, _health, _metrics, cancellation);
             Api = api.Address;
             _parts.Add("the API", api);
         }

@@ -25,6 +25,11 @@ public static partial class NodeProcess
             await error.WriteLineAsync($"myrmidon: {settings.Error}");
             return ExitCode.Usage;
         }
+        if (OpenFiles.Refusal(OpenFiles.OfProcess()) is { Length: > 0 } refusal)
+        {
+            await error.WriteLineAsync($"myrmidon: {refusal}");
+            return ExitCode.Failure;
+        }
         var (exit, anew, reason) = await RunOnceAsync(options, settings.Akka, cancellation);
         // What it was for is the last that the process says, after all that its stop has told.
         if (reason.Length > 0 && (!anew || cancellation.IsCancellationRequested)) await error.WriteLineAsync($"myrmidon: {reason}");

@@ -38,9 +38,15 @@ public sealed record AkkaFormationRecord(long Incarnation, string Address, long 
 /// Decides who may form the Akka cluster, so that restarted seeds never form a second one: any member that is up is joined; if none
 /// answers, only the journal's leader forms a new one, and only by a compare and set. (It places no bets on Akka for safety: R18.)
 /// </summary>
-public sealed class AkkaFormation(JournalNode journal)
+/// <param name="ask">What the node at an address says of itself, or null if it does not answer; null: it is asked over the network.</param>
+public sealed class AkkaFormation(JournalNode journal, Func<JournalAddress, CancellationToken, Task<HelloAnswer?>>? ask = null)
 {
     private const string Key = "akka/formation";
+
+    /// <summary>A member that is up may be too busy, or its network too bad, to answer once; a second cluster beside it costs more than the wait.</summary>
+    private const int AsksMax = 3;
+
+    private readonly Func<JournalAddress, CancellationToken, Task<HelloAnswer?>> _ask = ask ?? journal.AskAsync;
 
     /// <summary>
     /// Call until it says Join or FormNew. <paramref name="self"/>: this process's own Akka address and uid, not up yet.
@@ -56,6 +62,8 @@ public sealed class AkkaFormation(JournalNode journal)
         if (up.Count > 0) return new AkkaJoinDecision.Join(up);
         if (log.Status.Role != MetaLogRole.Leader)
             return new AkkaJoinDecision.Wait($"the journal's leader ({log.Status.LeaderName ?? "none yet"}) forms it");
+        for (var asks = 1; asks < AsksMax && up.Count == 0; asks++) up = await MembersUpAsync(self, ct).ConfigureAwait(false);
+        if (up.Count > 0) return new AkkaJoinDecision.Join(up);
         var next = new AkkaFormationRecord((record?.Incarnation ?? 0) + 1, self.Address, self.Uid);
         var answer = await log.ProposeAsync(new MetaCommand.SetKey(Key, found?.Version ?? 0, next.Encode()), ct).ConfigureAwait(false);
         return answer.IsOk ? new AkkaJoinDecision.FormNew(next.Incarnation) : new AkkaJoinDecision.Wait("another node was faster");
@@ -68,7 +76,7 @@ public sealed class AkkaFormation(JournalNode journal)
         var nodes = await new NodeDirectory(journal.Log).ListAsync(ct).ConfigureAwait(false);
         var registered = nodes.Select(n => new JournalAddress(n.Host, n.JournalPort));
         var addresses = formation.Members.Select(m => m.Address).Concat(registered).Distinct();
-        var answers = await Task.WhenAll(addresses.Select(a => journal.AskAsync(a, ct))).ConfigureAwait(false);
+        var answers = await Task.WhenAll(addresses.Select(a => _ask(a, ct))).ConfigureAwait(false);
         return [.. answers.Where(a => a?.State.Record?.ClusterId == formation.ClusterId && a.Akka is { IsUp: true })
             .Select(a => a!.Akka!).Where(a => a.Address != self.Address).Select(a => a.Address).Distinct(StringComparer.Ordinal)];
     }

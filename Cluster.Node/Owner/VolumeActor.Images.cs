@@ -37,8 +37,16 @@ public sealed partial class VolumeActor
 
     private void CommandImages()
     {
-        Command<SaveSnapshotSuccess>(saved => LetGo(saved.Metadata.SequenceNr));
-        Command<SaveSnapshotFailure>(failed => _log.Warning("volume {0}: its state can't be kept as a whole now, all its events stay: {1}", _volume, failed.Cause.Message));
+        Command<SaveSnapshotSuccess>(saved =>
+        {
+            LetGo(saved.Metadata.SequenceNr);
+            LeaveIfDeleted();
+        });
+        Command<SaveSnapshotFailure>(failed =>
+        {
+            _log.Warning("volume {0}: its state can't be kept as a whole now, all its events stay: {1}", _volume, failed.Cause.Message);
+            LeaveIfDeleted();
+        });
         Command<DeleteMessagesSuccess>(_ => { });
         Command<DeleteMessagesFailure>(failed => _log.Warning("volume {0}: events up to {1} can't be let go now: {2}", _volume, failed.ToSequenceNr, failed.Cause.Message));
         Command<DeleteSnapshotsSuccess>(_ => { });
@@ -56,8 +64,19 @@ public sealed partial class VolumeActor
     /// <summary>One that was deleted is looked at again: whoever deleted it may have died before its image was there, or before its events were gone.</summary>
     private void KeepImageOfDeleted()
     {
-        if (_isTombstoneThere && _imagedAt == LastSequenceNr) LetGo(_imagedAt);
-        else KeepImage();
+        if (!_isTombstoneThere || _imagedAt != LastSequenceNr)
+        {
+            KeepImage();
+            return;
+        }
+        LetGo(_imagedAt);
+        LeaveIfDeleted();
+    }
+
+    /// <summary>Nothing is left to do here: else each volume that there ever was would keep an actor and a machine on a node until that ends. Whoever asks again starts it anew.</summary>
+    private void LeaveIfDeleted()
+    {
+        if (_state.Deleted) Timers.StartSingleTimer("leave", Leave.Instance, EndedPause);
     }
 
     /// <summary>After each event. What fails is tried again with the next image.</summary>

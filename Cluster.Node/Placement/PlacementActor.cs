@@ -50,6 +50,7 @@ public sealed partial class PlacementActor : ReceivePersistentActor, IWithTimers
     private readonly ILoggingAdapter _log = Context.GetLogger();
     private readonly PlacementSetup _setup;
     private readonly NodeBoard _board;
+    private readonly Seldom _barrierFailed;
     private readonly Dictionary<VolumeId, (long Number, IVolumeCommand Order, IActorRef Actor)> _orders = [];
     private readonly SortedSet<VolumeId> _ordersWaiting = [];
     private readonly List<(PlacementWait Wait, IActorRef Caller)> _waiters = [];
@@ -59,7 +60,7 @@ public sealed partial class PlacementActor : ReceivePersistentActor, IWithTimers
 
     public PlacementActor(PlacementSetup setup)
     {
-        (_setup, _board, _locality) = (setup, new NodeBoard(setup.Time), new LocalityPlan(setup.LocalitySettle));
+        (_setup, _board, _locality, _barrierFailed) = (setup, new NodeBoard(setup.Time), new LocalityPlan(setup.LocalitySettle), new Seldom(setup.Time));
         _waker = Context.ActorOf(Props.Create(() => new VolumeWaker(setup.Region)), "waker");
         Recover<PlacementEvent>(e => _state = _state.Apply(e));
         Recover<RecoveryCompleted>(_ => OnRecovered());
@@ -71,7 +72,7 @@ public sealed partial class PlacementActor : ReceivePersistentActor, IWithTimers
         Command<OrderRefused>(OnOrderRefused);
         Command<BarrierPassed>(passed => passed.Caller.Tell(
             new PlacementProtocol.Deleted([.. passed.Copies.Where(_state.IsGone)])));
-        Command<BarrierFailed>(failed => _log.Warning("Tombstones can't be told now: {0}", failed.Reason));
+        Command<BarrierFailed>(OnBarrierFailed);
         Command<ReplaceTick>(_ =>
         {
             _setup.OnCounted(_state.Volumes.Count);
@@ -128,6 +129,12 @@ public sealed partial class PlacementActor : ReceivePersistentActor, IWithTimers
         _log.Info("Placement starts with {0} volumes on {1} nodes", _state.Volumes.Count, _state.Nodes.Count);
         foreach (var volume in _state.Volumes.Values) RefreshOrder(volume.Spec.Id);
         Wake();
+    }
+
+    private void OnBarrierFailed(BarrierFailed failed)
+    {
+        if (_barrierFailed.MaySay() is { } unsaid)
+            _log.Warning("Which copies are deleted can't be told now, and is asked for again: {0} (so it was {1} times since this was last logged)", failed.Reason, unsaid);
     }
 
     /// <summary>Journals, answers, and lets the caller wait, as the machine decided.</summary>

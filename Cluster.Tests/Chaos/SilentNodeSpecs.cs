@@ -81,6 +81,30 @@ public sealed class SilentNodeSpecs(ITestOutputHelper output)
         Assert.Equal(1, await ReadAsync(front));
     }
 
+    [Fact(DisplayName = "A node that alone was left of its cluster, and hung while the others started anew and formed a second one, becomes a member of one cluster with them again")]
+    public async Task Two_clusters()
+    {
+        await using var cluster = await LocalCluster.StartAsync();
+        await cluster.CreateVolumeAsync("db", 64UL << 20);
+        await LocalCluster.WaitUntilInSyncAsync(cluster.Nodes[0], "db");
+        await WriteAsync(cluster.Nodes[0], 1);
+        string[] others = ["node-0", "node-1"];
+        const string last = "node-2";
+        await Task.WhenAll(others.Select(name => cluster.KillAsync(name)));
+        await LocalCluster.WaitForAsync(() => Task.FromResult(others.Count(name => LinesOf(cluster, last, $"Node {name} is gone") > 0)), gone => gone == others.Length,
+            "the dead nodes were not taken out");
+        await cluster.KillAsync(last, Stop);
+        await Task.WhenAll(others.Select(cluster.StartNodeAsync));
+        Assert.Equal(2, cluster.Nodes.Sum(node => LinesOf(cluster, node.Name, "forms the cluster of nodes")));
+        await cluster.KillAsync(last, NodeProcess.Continue);
+        foreach (var (at, name) in cluster.Nodes.SelectMany(at => cluster.Nodes.Select(node => (at, node.Name))))
+        {
+            await LocalCluster.WaitForAsync(() => StateOfAsync(at, name), state => state == "up", $"{name} is not up for {at.Name}");
+        }
+        await LocalCluster.WaitUntilInSyncAsync(cluster.Nodes[0], "db");
+        Assert.Equal(1, await ReadAsync(cluster.Node(last)));
+    }
+
     private static int LinesOf(LocalCluster cluster, string name, string text) =>
         File.ReadLines(cluster.File.LogOf(name)).Count(line => line.Contains(text, StringComparison.Ordinal));
 

@@ -1,5 +1,6 @@
 using System.Globalization;
 using System.Text.RegularExpressions;
+using Cluster.Node.Hosting;
 
 namespace Cluster.Node.Cli.Preflight;
 
@@ -33,11 +34,9 @@ internal static partial class HostChecks
 
     private static Finding Files(IPreflightHost host)
     {
-        // The runtime raises the soft limit to the hard one by itself.
-        var line = host.Read("/proc/self/limits")?.Split('\n').FirstOrDefault(line => line.StartsWith("Max open files", StringComparison.Ordinal));
-        var hard = line?.Split(' ', StringSplitOptions.RemoveEmptyEntries) is { Length: >= 5 } words ? words[4] : "";
-        if (hard == "unlimited") return Finding.Ok("open-files", "unlimited");
-        if (!long.TryParse(hard, NumberStyles.None, CultureInfo.InvariantCulture, out var files)) return Finding.Warn("open-files", "the limit can't be read", $"make sure that it is {FilesWanted} or more");
+        if (OpenFiles.Limit(host.Read("/proc/self/limits")) is not { } files) return Finding.Warn("open-files", "the limit can't be read", $"make sure that it is {FilesWanted} or more");
+        if (files == long.MaxValue) return Finding.Ok("open-files", "unlimited");
+        if (files < OpenFiles.Least) return Finding.Fail("open-files", Text($"at most {files}: a node needs {OpenFiles.Least} to start"), Text($"LimitNOFILE={FilesWanted} in the systemd unit, or: ulimit -Hn {FilesWanted}"));
         return files >= FilesWanted
             ? Finding.Ok("open-files", Text($"at most {files}"))
             : Finding.Warn("open-files", Text($"at most {files}: many clients and devices need more"), Text($"LimitNOFILE={FilesWanted} in the systemd unit, or: ulimit -Hn {FilesWanted}"));

@@ -15,6 +15,7 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
     private static readonly TimeSpan LookMax = TimeSpan.FromSeconds(2);
 
     private readonly JournalFolds _folds = new(log);
+    private readonly Seldom _notRead = new(TimeProvider.System);
     private ImmutableDictionary<VolumeId, string> _moves = ImmutableDictionary<VolumeId, string>.Empty;
 
     public VolumeWhereabouts Last(VolumeId volume) =>
@@ -56,7 +57,7 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
         }
         catch (Exception e) when (e is MetaLogUnavailableException or OperationCanceledException)
         {
-            LogNotRead(volume, e.Message);
+            if (_notRead.MaySay() is { } unsaid) LogNotRead(volume, e is OperationCanceledException ? $"it did not answer within {LookMax.TotalSeconds} s" : e.Message, unsaid);
             return null;
         }
     }
@@ -98,6 +99,6 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
             [.. state.Replicas.Select(replica => replica.NodeName)], [.. inSync], attached, state.EpochNodeName, state.Epoch.Value);
     }
 
-    [LoggerMessage(Level = LogLevel.Warning, Message = "where volume {Volume} may be owned was not read from the journal: {Reason}")]
-    private partial void LogNotRead(VolumeId volume, string reason);
+    [LoggerMessage(Level = LogLevel.Warning, Message = "where volume {Volume} may be owned was not read from the journal, and is asked for again: {Reason} (so it was {Unsaid} times since this was last logged, for any volume)")]
+    private partial void LogNotRead(VolumeId volume, string reason, long unsaid);
 }

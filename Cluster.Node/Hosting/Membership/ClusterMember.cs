@@ -1,5 +1,6 @@
 using Akka.Actor;
 using Akka.Cluster;
+using Akka.Remote;
 using Cluster.Node.Journal;
 using Cluster.Node.Journal.Net;
 using Microsoft.Extensions.Logging;
@@ -27,17 +28,21 @@ public sealed partial class ClusterMember(ActorSystem system, ILogger<ClusterMem
     public AkkaSelf Self => new(Address.ToString(), _cluster.SelfUniqueAddress.Uid, _cluster.SelfMember.Status == MemberStatus.Up);
 
     /// <summary>
-    /// Completes when this node is up as a member. Goes on for as long as it takes; a journal without a leader is waited for.
+    /// Completes when this node is up as a member. Goes on for as long as it takes; a journal without a leader is waited for. False: a member that was to be joined refuses this process for good
+    /// (it had it as a member already, and took it out before this one heard of that): only a new process can be one.
     /// </summary>
-    public async Task JoinAsync(AkkaFormation formation, CancellationToken cancellation)
+    /// <param name="decide">See <see cref="AkkaFormation.DecideAsync"/>.</param>
+    public async Task<bool> JoinAsync(Func<AkkaSelf, CancellationToken, Task<AkkaJoinDecision>> decide, CancellationToken cancellation)
     {
         var up = new TaskCompletionSource(TaskCreationOptions.RunContinuationsAsynchronously);
         _cluster.RegisterOnMemberUp(() => up.TrySetResult());
+        var joined = new JoinedThrough();
+        var listener = system.ActorOf(Props.Create(() => new RefusalListener(joined)));
         var last = "";
-        while (!up.Task.IsCompleted)
+        while (!up.Task.IsCompleted && !joined.Refused.IsCompleted)
         {
             cancellation.ThrowIfCancellationRequested();
-            var decision = await DecideAsync(formation, cancellation);
+            var decision = await DecideAsync(decide, cancellation);
             switch (decision)
             {
                 case AkkaJoinDecision.FormNew form:
@@ -46,8 +51,9 @@ public sealed partial class ClusterMember(ActorSystem system, ILogger<ClusterMem
                     break;
                 case AkkaJoinDecision.Join join:
                     LogJoins(string.Join(", ", join.Addresses));
-                    _cluster.JoinSeedNodes(join.Addresses.Select(Akka.Actor.Address.Parse));
-                    await Task.WhenAny(up.Task, Task.Delay(JoinMax, cancellation));
+                    joined.Addresses = [.. join.Addresses.Select(Akka.Actor.Address.Parse)];
+                    _cluster.JoinSeedNodes(joined.Addresses);
+                    await Task.WhenAny(up.Task, joined.Refused, Task.Delay(JoinMax, cancellation));
                     break;
                 case AkkaJoinDecision.Wait wait:
                     if (wait.Why != last) LogWaits(last = wait.Why);
@@ -55,6 +61,33 @@ public sealed partial class ClusterMember(ActorSystem system, ILogger<ClusterMem
                     break;
             }
         }
+        system.Stop(listener);
+        if (!up.Task.IsCompleted) LogRefused(await joined.Refused);
+        return up.Task.IsCompleted;
+    }
+
+    /// <summary>Whom this node asked to be let in, and who of them refuses it. Any thread.</summary>
+    private sealed class JoinedThrough
+    {
+        private readonly TaskCompletionSource<Address> _refused = new(TaskCreationOptions.RunContinuationsAsynchronously);
+        private volatile IReadOnlyList<Address> _addresses = [];
+
+        public IReadOnlyList<Address> Addresses { get => _addresses; set => _addresses = value; }
+
+        public Task<Address> Refused => _refused.Task;
+
+        public void OnRefused(Address by)
+        {
+            if (_addresses.Contains(by)) _refused.TrySetResult(by);
+        }
+    }
+
+    /// <summary>Once this node is up, <see cref="MembershipWatch"/> hears what this one does.</summary>
+    private sealed class RefusalListener : ReceiveActor
+    {
+        public RefusalListener(JoinedThrough joined) => Receive<ThisActorSystemQuarantinedEvent>(refused => joined.OnRefused(refused.RemoteAddress));
+
+        protected override void PreStart() => Context.System.EventStream.Subscribe(Self, typeof(ThisActorSystemQuarantinedEvent));
     }
 
     /// <summary>
@@ -85,11 +118,32 @@ public sealed partial class ClusterMember(ActorSystem system, ILogger<ClusterMem
         return state.Members.Any(member => member.Status is not (MemberStatus.Down or MemberStatus.Removed) && isIt(member.Address) && !state.Unreachable.Contains(member));
     }
 
-    private async Task<AkkaJoinDecision> DecideAsync(AkkaFormation formation, CancellationToken cancellation)
+    /// <summary>Members that are up and answer, this one included.</summary>
+    public IReadOnlyCollection<string> UpAddresses
+    {
+        get
+        {
+            var state = _cluster.State;
+            return [.. state.Members.Where(member => member.Status is MemberStatus.Up or MemberStatus.WeaklyUp && !state.Unreachable.Contains(member)).Select(member => member.Address.ToString())];
+        }
+    }
+
+    /// <summary>Whether a process at that node's address is a member here, in whatever state.</summary>
+    public bool Knows(NodeRecord node)
+    {
+        var address = new Address("akka.tcp", AkkaSettings.SystemName, node.Host, node.RemotePort);
+        return _cluster.State.Members.Any(member => member.Address == address);
+    }
+
+    /// <summary>Whether that very process is a member here, in whatever state.</summary>
+    public bool Knows(AkkaSelf process) =>
+        _cluster.State.Members.Any(member => member.UniqueAddress.Uid == process.Uid && member.Address.ToString() == process.Address);
+
+    private async Task<AkkaJoinDecision> DecideAsync(Func<AkkaSelf, CancellationToken, Task<AkkaJoinDecision>> decide, CancellationToken cancellation)
     {
         try
         {
-            return await formation.DecideAsync(Self, cancellation);
+            return await decide(Self, cancellation);
         }
         catch (MetaLogUnavailableException e)
         {
@@ -102,6 +156,9 @@ public sealed partial class ClusterMember(ActorSystem system, ILogger<ClusterMem
 
     [LoggerMessage(Level = LogLevel.Information, Message = "joins the cluster of nodes through {Addresses}")]
     private partial void LogJoins(string addresses);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "the node at {Address} refuses this process, which it has taken out of the cluster before it was in: only a new process can join")]
+    private partial void LogRefused(Address address);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "waits to join the cluster of nodes: {Why}")]
     private partial void LogWaits(string why);

@@ -59,6 +59,9 @@ public sealed partial class PeerDirectory(NodeDirectory nodes, Action<IEnumerabl
     /// <summary>All nodes.</summary>
     public IEnumerable<(NodeId Node, Address Address)> Nodes => _byAddress.Select(known => (new NodeId(known.Value.NodeId), known.Key));
 
+    /// <summary>As they registered.</summary>
+    public IEnumerable<NodeRecord> Records => _byAddress.Values;
+
     /// <summary>The node with that address, or null.</summary>
     public NodeId? NodeOf(Address address) => _byAddress.TryGetValue(address, out var record) ? new NodeId(record.NodeId) : null;
 

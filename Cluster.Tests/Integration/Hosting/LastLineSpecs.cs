@@ -34,6 +34,24 @@ public sealed class LastLineSpecs
         }
     }
 
+    [Fact(DisplayName = "A node that may open too few files does not start, and says how many it needs")]
+    public async Task Open_files()
+    {
+        var data = Directory.CreateTempSubdirectory("myrmidon-open-files");
+        var program = NodeProcess.Program();
+        try
+        {
+            var node = await Tool.RunAsync("prlimit", ["--nofile=256:256", .. program, "node", "--name", "n1", "--data", data.FullName]);
+            Assert.True((ExitCode.Failure, "") == (node.Exit, node.Output), $"{node}");
+            Assert.Equal(OpenFiles.Refusal(256), node.Error.TrimEnd()["myrmidon: ".Length..]);
+            Assert.Empty(data.GetFileSystemInfos());
+        }
+        finally
+        {
+            data.Delete(recursive: true);
+        }
+    }
+
     [Fact(DisplayName = "A data directory that can't be used is told with its own reason; that another node may run on it only if its lock is held")]
     public void Data_directory()
     {

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using Cluster.Node.Journal;
 using Cluster.Node.Journal.Net;
 
@@ -27,6 +28,22 @@ public sealed class AkkaFormationSpecs
         var next = await cluster.LeaderAsync();
         Assert.Equal(new AkkaJoinDecision.FormNew(2), await DecideAsync(cluster, next));
         Assert.IsType<AkkaJoinDecision.Wait>(await DecideAsync(cluster, 3 - leader - next));
+    }
+
+    [Fact(DisplayName = "A member that is up and does not answer the first time is joined: no second Akka cluster is formed beside it")]
+    public async Task Lost_answers()
+    {
+        var up = new bool[3];
+        await using var cluster = new JournalCluster(3) { Akka = i => () => Self(i, up[i]) };
+        await cluster.StartAllAsync();
+        var leader = await cluster.LeaderAsync();
+        var other = (leader + 1) % 3;
+        up[other] = true;
+        var asked = new ConcurrentDictionary<JournalAddress, int>();
+        Task<HelloAnswer?> AskAsync(JournalAddress address, CancellationToken ct) =>
+            asked.AddOrUpdate(address, 1, (_, times) => times + 1) == 1 ? Task.FromResult<HelloAnswer?>(null) : cluster.Nodes[leader]!.AskAsync(address, ct);
+        var decision = await new AkkaFormation(cluster.Nodes[leader]!, AskAsync).DecideAsync(Self(leader, false), None);
+        Assert.Equal([Self(other, true).Address], Assert.IsType<AkkaJoinDecision.Join>(decision).Addresses);
     }
 
     [Fact(DisplayName = "Nodes register where they are and find each other; a changed record replaces the old one")]

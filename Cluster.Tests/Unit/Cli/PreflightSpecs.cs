@@ -37,6 +37,8 @@ public sealed class PreflightSpecs
     {
         _host.Texts["/proc/self/limits"] = "Max open files            1024                 65535               files\n";
         await ExpectAsync("open-files", "warn", "LimitNOFILE=65536");
+        _host.Texts["/proc/self/limits"] = "Max open files            256                  1023                 files\n";
+        await ExpectAsync("open-files", "fail", "LimitNOFILE=65536");
         _host.Texts["/proc/self/limits"] = "Max open files            1024                 unlimited            files\n";
         await ExpectAsync("open-files", "ok", "");
         _host.Texts.Remove("/proc/self/limits");

@@ -1,4 +1,5 @@
 using Akka.Actor;
+using Akka.Cluster.Sharding;
 using Akka.Persistence;
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
@@ -10,6 +11,9 @@ namespace Cluster.Tests.Unit.Owner;
 // A volume's stream in the journal has a bound.
 public sealed partial class VolumeActorSpecs
 {
+    /// <summary>More than an actor whose volume was deleted waits before it leaves, on any machine.</summary>
+    private static readonly TimeSpan Long = TimeSpan.FromSeconds(60);
+
     [Fact(DisplayName = "However much is journaled of a volume, its stream stays short, and whoever takes it over finds the same state")]
     public void Streams_are_bounded()
     {
@@ -71,6 +75,28 @@ public sealed partial class VolumeActorSpecs
         Sys.Stop(again);
         FishForMessage<Terminated>(_ => true);
         Assert.Equal(image, Image());
+    }
+
+    [Fact(DisplayName = "A deleted volume's actor leaves its node once all of the deletion is journaled, and one that is started for it later too: nothing of it stays in memory")]
+    public void Deleted_volumes_leave_the_node()
+    {
+        var keeper = CreateTestProbe("keeper");
+        var actor = keeper.ChildActorOf(VolumeActor.Props(Volume, _host, Node, "node-0"));
+        actor.Tell(Create, TestActor);
+        var owner = _host.Await(this);
+        actor.Tell(new VolumeProtocol.Delete(Volume, Force: true), TestActor);
+        FishForMessage<VolumeProtocol.Done>(_ => true);
+        Assert.IsType<PoisonPill>(keeper.ExpectMsg<Passivate>(Long).StopMessage);
+        Assert.Equal(actor, keeper.LastSender);
+        Assert.IsType<VolumeDeleted>(owner.Journaled[^1]);
+        Watch(actor);
+        actor.Tell(PoisonPill.Instance);
+        FishForMessage<Terminated>(_ => true);
+        var again = keeper.ChildActorOf(VolumeActor.Props(Volume, _host, Node, "node-0"));
+        again.Tell(new VolumeProtocol.Delete(Volume, Force: true), TestActor);
+        FishForMessage<VolumeProtocol.Done>(_ => true);
+        Assert.IsType<PoisonPill>(keeper.ExpectMsg<Passivate>(Long).StopMessage);
+        Assert.Equal(again, keeper.LastSender);
     }
 
     [Fact(DisplayName = "What a machine wants journaled once its volume is deleted is not: the deletion stays the last event (R22)")]
