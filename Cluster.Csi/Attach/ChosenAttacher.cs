@@ -17,6 +17,13 @@ public static class Attachers
     public const string KernelNbd = "kernel-nbd";
     public const string FuseLoop = "fuse-loop";
 
+    /// <summary>Whether a device of this name can be one of an attacher's: a loop device, or one of the kernel's NBD client.</summary>
+    public static bool IsDeviceName(string name)
+    {
+        var kind = name.TrimEnd('0', '1', '2', '3', '4', '5', '6', '7', '8', '9');
+        return kind is "loop" or "nbd" && kind.Length < name.Length;
+    }
+
     public static bool TryParse(string text, out AttacherChoice choice)
     {
         (choice, var known) = text switch

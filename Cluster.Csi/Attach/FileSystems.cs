@@ -6,6 +6,9 @@ public static class FileSystems
     /// <summary>Every one there is, for messages.</summary>
     public const string Names = "ext4, xfs";
 
+    /// <summary>A volume of fewer bytes is none for this file system: mkfs.xfs refuses it, mkfs.ext4 does or leaves the journal out (below 8 MiB).</summary>
+    public static ulong BytesMin(FileSystemKind kind) => kind == FileSystemKind.Xfs ? 300UL << 20 : 16UL << 20;
+
     public static string NameOf(FileSystemKind kind) => kind switch
     {
         FileSystemKind.Ext4 => "ext4",

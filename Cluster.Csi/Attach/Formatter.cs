@@ -36,7 +36,8 @@ internal sealed class Formatter(string scratch)
             }
             var made = await HostProgram.RunAsync(program, Arguments(kind, options, image.Length > 0 ? image : device.Path), AttachLimits.CheckMs, cancellation)
                 .ConfigureAwait(false);
-            if (!made.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, made.Reason);
+            if (!made.IsOk) return AttachResult<Done>.Error(AttachStatus.Failed, device.SizeBytes >= FileSystems.BytesMin(kind) ? made.Reason
+                : $"volume {device.FullName} has {device.SizeBytes} bytes, too few for {FileSystems.NameOf(kind)}, which wants {FileSystems.BytesMin(kind) >> 20} MiB: make it larger (exit {made.Exit} of {program})");
             if (image.Length == 0) return Done.Ok;
             RandomAccess.Write(claimed, FormatMarker.Encode(kind), 0);
             Flush(claimed);

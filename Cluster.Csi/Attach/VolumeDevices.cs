@@ -45,7 +45,10 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
         var known = await volumes.GetAsync(fullName, cancellation).ConfigureAwait(false);
         if (!known.IsOk) return known.To<DeviceView>();
         using var held = await _locks.EnterAsync(known.Value!.Id, cancellation).ConfigureAwait(false);
-        var stale = await RemoveStaleAsync(known.Value, cancellation).ConfigureAwait(false);
+        // A detach that was waited for has changed it.
+        known = await volumes.GetAsync(fullName, cancellation).ConfigureAwait(false);
+        if (!known.IsOk) return known.To<DeviceView>();
+        var stale = await RemoveStaleAsync(known.Value!, cancellation).ConfigureAwait(false);
         if (!stale.IsOk) return stale.To<DeviceView>();
         var attached = await volumes.AttachAsync(fullName, cancellation).ConfigureAwait(false);
         if (!attached.IsOk) return attached.To<DeviceView>();
@@ -68,18 +71,19 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
     /// </summary>
     public async Task<AttachResult<Done>> DetachAsync(string fullName, bool force, CancellationToken cancellation)
     {
-        var known = await volumes.GetAsync(fullName, cancellation).ConfigureAwait(false);
-        if (!known.IsOk && known.Status != AttachStatus.NotFound) return known.To<Done>();
-        var there = await attacher.ListAsync(cancellation).ConfigureAwait(false);
-        if (!there.IsOk) return there.To<Done>();
-        var ids = there.Value!.Where(device => device.FullName == fullName).Select(device => device.Identity.Volume).ToHashSet();
-        if (known.IsOk) ids.Add(known.Value!.Id);
-        if (ids.Count == 0) return known.To<Done>();
+        var seen = await LookAsync(fullName, cancellation).ConfigureAwait(false);
+        if (!seen.IsOk) return seen.To<Done>();
+        var ids = IdsOf(seen.Value!, device => device.FullName == fullName);
+        if (ids.Length == 0) return AttachResult<Done>.Error(AttachStatus.NotFound, seen.Value!.Missing);
         foreach (var id in ids)
         {
             using var held = await _locks.EnterAsync(id, cancellation).ConfigureAwait(false);
-            if (!force && known.IsOk && Others(known.Value!, there.Value!) is { } others) return others;
-            foreach (var device in there.Value!.Where(device => device.Identity.Volume == id && device.IsServed))
+            // Somebody may have attached it since.
+            seen = await LookAsync(fullName, cancellation).ConfigureAwait(false);
+            if (!seen.IsOk) return seen.To<Done>();
+            var (volume, devices, _) = seen.Value!;
+            if (!force && volume is not null && Others(volume, devices) is { } others) return others;
+            foreach (var device in devices.Where(device => device.Identity.Volume == id && device.IsServed))
             {
                 var unmounted = await UnmountAsync(device, force, cancellation).ConfigureAwait(false);
                 if (!unmounted.IsOk) return unmounted;
@@ -87,8 +91,10 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
             var detached = await attacher.DetachAsync(id, force, cancellation).ConfigureAwait(false);
             if (!detached.IsOk) return detached;
             users.Release(id);
+            // Before anybody else has the volume: whoever attaches it next must not lose that to this detach.
+            if (id == volume?.Id) return await volumes.DetachAsync(fullName, cancellation).ConfigureAwait(false);
         }
-        return known.IsOk ? await volumes.DetachAsync(fullName, cancellation).ConfigureAwait(false) : Done.Ok;
+        return Done.Ok;
     }
 
     /// <summary>
@@ -97,28 +103,30 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
     /// <param name="ownsAttachment">It was made for Docker.</param>
     public async Task<AttachResult<Done>> LeaveAsync(string fullName, string path, bool ownsAttachment, CancellationToken cancellation)
     {
-        var known = await volumes.GetAsync(fullName, cancellation).ConfigureAwait(false);
-        if (!known.IsOk && known.Status != AttachStatus.NotFound) return known.To<Done>();
-        var there = await attacher.ListAsync(cancellation).ConfigureAwait(false);
-        if (!there.IsOk) return there.To<Done>();
+        var seen = await LookAsync(fullName, cancellation).ConfigureAwait(false);
+        if (!seen.IsOk) return seen.To<Done>();
         var at = mounter.MountedAt(path);
-        var ids = there.Value!.Where(device => device.FullName == fullName || (at.IsOk && device.Path == at.Value!.Source)).Select(device => device.Identity.Volume).ToHashSet();
-        if (known.IsOk) ids.Add(known.Value!.Id);
-        var isLast = true;
+        var ids = IdsOf(seen.Value!, device => device.FullName == fullName || (at.IsOk && device.Path == at.Value!.Source));
         // One whose device is dead never lets go by itself.
-        var isDead = at.IsOk && there.Value!.Any(device => device.Path == at.Value!.Source && !device.IsServed);
+        var isDead = at.IsOk && seen.Value!.Devices.Any(device => device.Path == at.Value!.Source && !device.IsServed);
         var unmounted = await mounter.UnmountAsync(path, isDead, cancellation).ConfigureAwait(false);
         if (!unmounted.IsOk) return unmounted;
+        var isLast = true;
         foreach (var id in ids)
         {
             using var held = await _locks.EnterAsync(id, cancellation).ConfigureAwait(false);
-            var used = IsUsed([.. there.Value!.Where(device => device.Identity.Volume == id)], known.Value);
+            seen = await LookAsync(fullName, cancellation).ConfigureAwait(false);
+            if (!seen.IsOk) return seen.To<Done>();
+            var (volume, devices, _) = seen.Value!;
+            var used = IsUsed([.. devices.Where(device => device.Identity.Volume == id)], volume);
             if (!used.IsOk) return used.To<Done>();
             isLast &= !used.Value;
             var detached = used.Value ? Done.Ok : await attacher.DetachAsync(id, force: false, cancellation).ConfigureAwait(false);
             if (!detached.IsOk) return detached;
+            // Before anybody else has the volume: an operator who attaches it next must not lose that to this unmount.
+            if (isLast && ownsAttachment && id == volume?.Id) return await volumes.DetachAsync(fullName, cancellation).ConfigureAwait(false);
         }
-        return isLast && ownsAttachment && known.IsOk ? await volumes.DetachAsync(fullName, cancellation).ConfigureAwait(false) : Done.Ok;
+        return Done.Ok;
     }
 
     /// <summary>Takes away one mount; the device stays.</summary>
@@ -128,6 +136,25 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
     {
         var devices = await attacher.ListAsync(cancellation).ConfigureAwait(false);
         return devices.IsOk ? new(AttachStatus.Ok, [.. devices.Value!.Select(View)], "") : devices.To<IReadOnlyList<DeviceView>>();
+    }
+
+    /// <param name="Volume">Null: there is none of that name, as <paramref name="Missing"/> says.</param>
+    private sealed record Seen(HostVolume? Volume, IReadOnlyList<AttachedDevice> Devices, string Missing);
+
+    /// <summary>What the volume and this host's devices are at this moment.</summary>
+    private async Task<AttachResult<Seen>> LookAsync(string fullName, CancellationToken cancellation)
+    {
+        var volume = await volumes.GetAsync(fullName, cancellation).ConfigureAwait(false);
+        if (!volume.IsOk && volume.Status != AttachStatus.NotFound) return volume.To<Seen>();
+        var devices = await attacher.ListAsync(cancellation).ConfigureAwait(false);
+        return devices.IsOk ? new Seen(volume.Value, devices.Value!, volume.Reason) : devices.To<Seen>();
+    }
+
+    /// <summary>Of all volumes with such a device, and of the one that has the name now. That comes last: what is done to it then is done to the attachment too.</summary>
+    private static VolumeId[] IdsOf(Seen seen, Func<AttachedDevice, bool> isMeant)
+    {
+        var others = seen.Devices.Where(isMeant).Select(device => device.Identity.Volume).Distinct().Where(id => id != seen.Volume?.Id);
+        return seen.Volume is { } volume ? [.. others, volume.Id] : [.. others];
     }
 
     /// <summary>A device of an attachment that has ended is of no use, and must be out of the way before anybody is fenced for the new one.</summary>

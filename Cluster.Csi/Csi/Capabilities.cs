@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using Cluster.Csi.Attach;
 using Cluster.Csi.Csi.V1;
 using Cluster.Messages.Model;
 using Mode = Cluster.Csi.Csi.V1.VolumeCapability.Types.AccessMode.Types.Mode;
@@ -22,7 +23,7 @@ internal static class Capabilities
 {
     public const string Ext4 = "ext4";
     public const string Xfs = "xfs";
-    private static readonly string[] FileSystems = [Ext4, Xfs];
+    private static readonly string[] Supported = [Ext4, Xfs];
 
     private static readonly Mode[] Modes =
         [Mode.SingleNodeWriter, Mode.SingleNodeReaderOnly, Mode.SingleNodeSingleWriter, Mode.SingleNodeMultiWriter, Mode.MultiNodeReaderOnly, Mode.MultiNodeMultiWriter];
@@ -70,6 +71,10 @@ internal static class Capabilities
         return new Access(mode, fileSystem, [.. capability.Mount.MountFlags], isReader);
     }
 
+    /// <summary>What a volume needs at least for the file systems that it is to have one of.</summary>
+    public static ulong BytesMin(IEnumerable<VolumeCapability> capabilities) => capabilities.Where(capability => capability.Mount is not null)
+        .Select(capability => FileSystems.BytesMin(capability.Mount.FsType == Xfs ? FileSystemKind.Xfs : FileSystemKind.Ext4)).DefaultIfEmpty().Max();
+
     /// <summary>What no driver could make sense of.</summary>
     public static CsiError? Malformed(VolumeCapability capability)
     {
@@ -93,8 +98,8 @@ internal static class Capabilities
         if (capability.Mount is not { } mount) return null;
         if (capability.AccessMode.Mode == Mode.MultiNodeMultiWriter)
             return CsiError.Invalid($"The access mode {capability.AccessMode.Mode} is only for raw block volumes: a file system on several nodes at one time is destroyed.");
-        if (mount.FsType.Length > 0 && !FileSystems.Contains(mount.FsType, StringComparer.Ordinal))
-            return CsiError.Invalid($"The file system '{mount.FsType}' is not supported; supported are {string.Join(" and ", FileSystems)}.");
+        if (mount.FsType.Length > 0 && !Supported.Contains(mount.FsType, StringComparer.Ordinal))
+            return CsiError.Invalid($"The file system '{mount.FsType}' is not supported; supported are {string.Join(" and ", Supported)}.");
         return mount.VolumeMountGroup.Length > 0
             ? CsiError.Invalid("The field volume_mount_group is not supported: the driver does not have VOLUME_MOUNT_GROUP.")
             : null;

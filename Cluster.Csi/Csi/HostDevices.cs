@@ -4,7 +4,7 @@ using Grpc.Core;
 namespace Cluster.Csi.Csi;
 
 /// <summary>This host's devices and mounts.</summary>
-public sealed record HostDevices(IAttacher Attacher, IMounter Mounter, DeviceUsers Users);
+public sealed record HostDevices(IAttacher Attacher, IMounter Mounter, DeviceUsers Users, StagingNotes Staged);
 
 /// <summary>What devices and mounts answer, as the specification's codes.</summary>
 internal static class AttachErrors

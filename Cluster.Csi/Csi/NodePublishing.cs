@@ -21,6 +21,8 @@ internal sealed class NodePublishing(IVolumeControl control, HostDevices host)
         var found = await _volumes.FindAsync(request.VolumeId, known.Value!.Id, cancellation).ConfigureAwait(false);
         if (found.Error is { } error) return error.Code == Grpc.Core.StatusCode.NotFound ? CsiError.Precondition(error.Message) : error;
         var (volume, access, staging) = (found.Value!, read.Value!, NodeVolumes.Real(request.StagingTargetPath));
+        if (volume.CutOff(known.Value, control.NodeName) is { } cutOff)
+            return CsiError.Precondition($"{cutOff}; unpublish it everywhere on this node and unstage it, then publish and stage it anew.");
         var readOnly = access.ReadOnly || access.MountFlags.Contains("ro");
         if (!access.IsBlock && volume.Mounts.All(mount => mount.Path != staging))
             return CsiError.Precondition($"Volume {request.VolumeId} is not staged at {staging}; stage it there first.");
@@ -47,6 +49,7 @@ internal sealed class NodePublishing(IVolumeControl control, HostDevices host)
             return new NodeUnpublishVolumeResponse();
         // One whose device is dead never lets go by itself.
         var isDead = at.IsOk && devices.Value!.Any(device => device.Path == at.Value!.Source && !device.IsServed);
+        if (at.IsOk && !NodeVolumes.IsOfDevice(at.Value!)) return new NodeUnpublishVolumeResponse();
         var unmounted = await host.Mounter.UnmountAsync(target, isDead, cancellation).ConfigureAwait(false);
         if (!unmounted.IsOk) return AttachErrors.Of(unmounted);
         return Remove(target) is { } left ? left : new NodeUnpublishVolumeResponse();

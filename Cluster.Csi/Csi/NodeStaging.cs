@@ -39,7 +39,25 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
             return mounts.Value!.Count == 0 ? new NodeStageVolumeResponse()
                 : CsiError.Exists($"Volume {volume.FullName} is mounted as a file system at {mounts.Value[0].Path}; unstage or unmount it there first.");
         }
-        return await MountAsync(attached.Value!, request, access, cancellation).ConfigureAwait(false);
+        var mounted = await MountAsync(attached.Value!, request, access, cancellation).ConfigureAwait(false);
+        if (mounted.IsOk) return new NodeStageVolumeResponse();
+        return await GiveUpAsync(attached.Value!, mounted, cancellation).ConfigureAwait(false) ?? AttachErrors.Of(mounted);
+    }
+
+    /// <summary>
+    /// Takes away a device that nobody has, where the call has failed for good: an orchestrator unstages only what it was told that it may be staged. One whose content somebody has to decide about stays, and
+    /// is named to him; so does what the same call, made again, goes on with.
+    /// </summary>
+    /// <returns>What went wrong with that; null: nothing.</returns>
+    private async Task<CsiError?> GiveUpAsync<T>(AttachedDevice device, AttachResult<T> failed, CancellationToken cancellation)
+    {
+        if (failed.Status is AttachStatus.Damaged or AttachStatus.NotBlank or AttachStatus.Running or AttachStatus.TimedOut or AttachStatus.Unavailable) return null;
+        if (host.Users.IsHeld(device.Identity)) return null;
+        var volume = _volumes.Of(device);
+        if (volume.Error is not null || volume.Value!.All.Any()) return null;
+        var detached = await host.Attacher.DetachAsync(device.Identity.Volume, force: false, cancellation).ConfigureAwait(false);
+        if (detached.IsOk) host.Staged.Delete(device.FullName);
+        return detached.IsOk || detached.Status == AttachStatus.InUse ? null : AttachErrors.Of(AttachResult<T>.Error(failed.Status, $"{failed.Reason} (and what was made of it is left: {detached.Reason})"));
     }
 
     public async Task<CsiResult<NodeUnstageVolumeResponse>> UnstageAsync(NodeUnstageVolumeRequest request, CancellationToken cancellation)
@@ -66,6 +84,7 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
             var detached = await host.Attacher.DetachAsync(device.Identity.Volume, force: false, cancellation).ConfigureAwait(false);
             if (!detached.IsOk) return AttachErrors.Of(detached);
         }
+        host.Staged.Delete(request.VolumeId);
         // One that was cut off half-way shows no device, and would keep its session to the volume open for ever.
         var parts = await host.Attacher.DetachPartsAsync(request.VolumeId, cancellation).ConfigureAwait(false);
         return parts.IsOk ? new NodeUnstageVolumeResponse() : AttachErrors.Of(parts);
@@ -156,22 +175,26 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
             : CsiError.Exhausted($"This node has {all.Value.Count} volumes attached, the most that it may have; unstage one first.");
     }
 
-    private async Task<CsiResult<NodeStageVolumeResponse>> MountAsync(
-        AttachedDevice device, NodeStageVolumeRequest request, Access access, CancellationToken cancellation)
+    private async Task<AttachResult<Done>> MountAsync(AttachedDevice device, NodeStageVolumeRequest request, Access access, CancellationToken cancellation)
     {
         var path = NodeVolumes.Real(request.StagingTargetPath);
-        var seen = _volumes.Of(device);
-        if (seen.Error is { } unseen) return unseen;
-        // Of two staging paths neither could be told from a workload's, and none be taken away while the other is there.
-        if (seen.Value!.At(path) is null && seen.Value.All.FirstOrDefault(mount => host.Users.Of(device.Identity, mount) == DeviceUser.Other) is { } other)
-            return CsiError.Precondition($"Volume {request.VolumeId} is mounted at {other.Path} already, and is staged at one path of a node; unstage, unpublish or unmount it there first.");
+        var mounts = host.Mounter.MountsOf(device.Path);
+        if (!mounts.IsOk) return mounts.To<Done>();
+        var binds = host.Mounter.BindsOf(device.Path);
+        if (!binds.IsOk) return binds.To<Done>();
+        var isStaged = mounts.Value!.Any(mount => mount.Path == path);
+        // Of two staging paths neither could be told from a workload's, and none be taken away while the other is there. One that was unmounted by hand is made again: a kubelet that starts anew stages what its pods have.
+        if (!isStaged && mounts.Value!.Concat(binds.Value!).FirstOrDefault(mount => host.Users.Of(device.Identity, mount) == DeviceUser.Other) is { } other
+            && (!host.Staged.IsAt(device.Identity, path) || FileSystemHealth.Trouble(mounts.Value!).Length > 0))
+            return AttachResult<Done>.Error(AttachStatus.InUse,
+                $"Volume {request.VolumeId} is mounted at {other.Path} already, and is staged at one path of a node; unstage, unpublish or unmount it there first.");
         var chosen = await FileSystemAsync(device, request.VolumeCapability.Mount.FsType, cancellation).ConfigureAwait(false);
-        if (!chosen.IsOk) return AttachErrors.Of(chosen);
+        if (!chosen.IsOk) return chosen.To<Done>();
         var kind = chosen.Value;
         var formatted = await host.Mounter.FormatAsync(device, kind, [], cancellation).ConfigureAwait(false);
         // A path that shows another file system of this volume: the request contradicts what it was staged as.
-        if (formatted.Status == AttachStatus.NotBlank && host.Mounter.MountedAt(path) is { IsOk: true }) return CsiError.Exists(formatted.Reason);
-        if (!formatted.IsOk) return AttachErrors.Of(formatted);
+        if (formatted.Status == AttachStatus.NotBlank && host.Mounter.MountedAt(path) is { IsOk: true }) return AttachResult<Done>.Error(AttachStatus.Conflict, formatted.Reason);
+        if (!formatted.IsOk) return formatted;
         var flags = access.MountFlags.Where(flag => flag is not ("ro" or "rw"));
         // Copies of a volume have its uuid, and xfs refuses to mount two of one uuid on one host otherwise.
         if (kind == FileSystemKind.Xfs) flags = flags.Append("nouuid");
@@ -179,13 +202,15 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
         if (!device.ReadOnly)
         {
             var room = await host.Mounter.GrowUnmountedAsync(device, kind, cancellation).ConfigureAwait(false);
-            if (!room.IsOk) return AttachErrors.Of(room);
+            if (!room.IsOk) return room;
         }
+        host.Staged.Write(device.Identity, device.FullName, path);
         var mounted = await host.Mounter.MountAsync(new MountRequest(device, path, kind, [.. flags], readOnly), cancellation).ConfigureAwait(false);
-        if (!mounted.IsOk) return AttachErrors.Of(mounted);
-        if (readOnly) return new NodeStageVolumeResponse();
+        if (!mounted.IsOk) return mounted.To<Done>();
+        if (readOnly) return Done.Ok;
         var grown = await host.Mounter.GrowAsync(mounted.Value!, cancellation).ConfigureAwait(false);
-        return grown.IsOk ? new NodeStageVolumeResponse() : AttachErrors.Of(grown);
+        // What was staged before serves its workloads as it is; whoever wants it larger asks NodeExpandVolume, which tells what hinders that.
+        return isStaged ? Done.Ok : grown;
     }
 
     /// <summary>The one asked for; when none is, the one that the volume has, else ext4.</summary>

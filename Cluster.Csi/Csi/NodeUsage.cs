@@ -18,7 +18,7 @@ internal sealed class NodeUsage(IVolumeControl control, HostDevices host)
         if (found.Error is { } error) return error;
         var (volume, mount) = (found.Value!.Volume, found.Value.Mount);
         var trouble = FileSystemHealth.Trouble(volume.Mounts);
-        var response = new NodeGetVolumeStatsResponse { VolumeCondition = Condition(volume.Device, trouble, known) };
+        var response = new NodeGetVolumeStatsResponse { VolumeCondition = Condition(volume, trouble, known) };
         // Nor does one that has stopped tell how full it is.
         if (mount is null || volume.Binds.Contains(mount) || trouble.Length > 0)
         {
@@ -77,11 +77,14 @@ internal sealed class NodeUsage(IVolumeControl control, HostDevices host)
             : CsiError.NotFound($"Volume {fullName} is neither staged nor published at {volumePath}.");
     }
 
-    private static VolumeCondition Condition(AttachedDevice device, string trouble, CsiResult<VolumeFacts> known)
+    private VolumeCondition Condition(NodeVolume here, string trouble, CsiResult<VolumeFacts> known)
     {
+        var device = here.Device;
         // Before all that is said of the volume: that may be well again, and this stays.
         if (trouble.Length > 0) return new VolumeCondition { Abnormal = true, Message = $"The file system on {device.Path} has {trouble}: end the pods that use it on this node, and it is mounted anew for the next one." };
         if (!device.IsServed) return new VolumeCondition { Abnormal = true, Message = $"The device {device.Path} is dead: stage the volume anew." };
+        if (known.Value is { } facts && here.CutOff(facts, control.NodeName) is { } cutOff)
+            return new VolumeCondition { Abnormal = true, Message = $"{cutOff}: end the pods that use it on this node." };
         return known.Value is { } volume ? VolumeMessages.ConditionOf(volume)
             : new VolumeCondition { Abnormal = true, Message = $"The cluster can't be asked about the volume now: {known.Error!.Message}" };
     }

@@ -15,10 +15,17 @@ internal sealed record NodeVolume(AttachedDevice Device, IReadOnlyList<MountEntr
 
     /// <summary>The uppermost of its mounts at a path, or null.</summary>
     public MountEntry? At(string path) => All.LastOrDefault(mount => mount.Path == path);
+
+    /// <summary>Why nothing works here any more though the volume does: it was attached anew, here or elsewhere, since this device was made. Null: it was not.</summary>
+    public string? CutOff(VolumeFacts volume, string node) =>
+        volume.AttachedNode is { } other && other != node ? $"Volume {volume.FullName} is attached to node {other}, and what node {node} has of it ({Device.Path}) is cut off"
+        : volume.Generation > Device.Identity.Generation ? $"Volume {volume.FullName} was detached or attached anew since node {node} staged it, and what that has of it ({Device.Path}) is cut off" : null;
 }
 
 internal sealed class NodeVolumes(HostDevices host)
 {
+    private const string Deleted = "//deleted";
+
     /// <summary>The volume's devices here, the newest last. They know the volume by its name; one that lost it is known by its id, if that is given.</summary>
     public async Task<CsiResult<IReadOnlyList<AttachedDevice>>> DevicesAsync(string fullName, VolumeId? id, CancellationToken cancellation)
     {
@@ -43,6 +50,12 @@ internal sealed class NodeVolumes(HostDevices host)
         var binds = host.Mounter.BindsOf(device.Path);
         return binds.IsOk ? new NodeVolume(device, mounts.Value!, binds.Value!) : AttachErrors.Of(binds);
     }
+
+    /// <summary>Whether a mount can be of a volume: a file system of a device as attachers make them, also one that is not known any more, or such a device's file.</summary>
+    public static bool IsOfDevice(MountEntry mount) => Attachers.IsDeviceName(Path.GetFileName(mount.Source)) || Attachers.IsDeviceName(Path.GetFileName(Undeleted(mount.Root)));
+
+    /// <summary>The kernel marks a file that was unlinked since.</summary>
+    private static string Undeleted(string root) => root.EndsWith(Deleted, StringComparison.Ordinal) ? root[..^Deleted.Length] : root;
 
     /// <summary>A path as the kernel's table of mounts writes it: without links, and without a slash at its end.</summary>
     public static string Real(string path)

@@ -25,6 +25,11 @@ internal sealed class VolumeCreation(IVolumeControl control)
         if (CapacityRanges.Choose(request.CapacityRange, Math.Max(smallest, CsiLimits.VolumeBytesDefault), out var bytes) is { } noSize) return noSize;
         // What it begins with may have grown since the orchestrator read its size.
         bytes = Math.Max(bytes, smallest);
+        // What is too small for its file system would be made, and no workload ever begin.
+        var least = source.Value.Source is null ? Capabilities.BytesMin(request.VolumeCapabilities) : 0;
+        if (bytes < least && !CapacityRanges.Holds(request.CapacityRange, least))
+            return CsiError.OutOfRange($"The file system of volume {name} needs {least} bytes, more than the capacity_range allows.");
+        bytes = Math.Max(bytes, least);
         if (!CapacityRanges.Holds(request.CapacityRange, bytes))
             return CsiError.OutOfRange($"Volume {name} begins with {smallest} bytes, more than the capacity_range allows.");
         // After the hash: the same request finds its volume whatever was done to the claim since.

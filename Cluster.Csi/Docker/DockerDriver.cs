@@ -72,7 +72,11 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
         var ids = _mounts.Read(volume);
         if (ids is null || owns != _mounts.OwnsAttachment(volume)) _mounts.Write(volume, call.Name!, ids ?? [], owns);
         var attached = await devices.AttachAsync(volume, wish, cancellation).ConfigureAwait(false);
-        if (!attached.IsOk) return DockerAnswer.Error(attached.Reason);
+        if (!attached.IsOk)
+        {
+            if (ids is null or { Count: 0 }) await GiveUpAsync(volume, attached.Status, cancellation).ConfigureAwait(false);
+            return DockerAnswer.Error(attached.Reason);
+        }
         if (ids?.Contains(id, StringComparer.Ordinal) != true) _mounts.Write(volume, call.Name!, [.. ids ?? [], id], owns);
         return new DockerAnswer { Mountpoint = PathOf(volume) };
     }
@@ -167,6 +171,16 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
             if (used.Value) return DockerAnswer.Error($"volume {name} is in use on node {node}; stop its containers there, or cut it off: myrmidon volume detach {volume.FullName}");
         }
         return null;
+    }
+
+    /// <summary>
+    /// After a first mount that failed: Docker does not unmount what it was not given, and every other host would be told that this one uses the volume. What somebody has to decide about stays, and what the
+    /// same mount, made again, goes on with.
+    /// </summary>
+    private async Task GiveUpAsync(string volume, AttachStatus status, CancellationToken cancellation)
+    {
+        if (status is AttachStatus.Damaged or AttachStatus.NotBlank or AttachStatus.Running or AttachStatus.TimedOut or AttachStatus.Unavailable) return;
+        if (await LeaveAsync(volume, cancellation).ConfigureAwait(false) is { } failure) LogNotLeft(volume, failure.Err);
     }
 
     /// <summary>Null when nothing of it is left on this host that anybody could use. What was written to the bare directory below a mount stays, and hinders nothing.</summary>

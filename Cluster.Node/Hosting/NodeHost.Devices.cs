@@ -33,7 +33,7 @@ public sealed partial class NodeHost
         var users = _deviceUsers = new DeviceUsers(Path.Combine(directory.Attach, "operator"), DockerPlugin.MountsIn(directory.Docker), BootId.ToString());
         var devices = new VolumeDevices(volumes, attacher, mounter, users);
         _devices.Open(devices, _options.Name);
-        _csiDevices = new HostDevices(attacher, mounter, users);
+        _csiDevices = new HostDevices(attacher, mounter, users, new StagingNotes(Path.Combine(directory.Attach, "staged"), BootId.ToString()));
         LogAttacher(attacher.Kind == AttacherKind.KernelNbd ? "the kernel's NBD client" : "FUSE and loop devices");
         // Beside the start: what is stuck in the kernel may take its time to go.
         var recovery = new CancellationTokenSource();

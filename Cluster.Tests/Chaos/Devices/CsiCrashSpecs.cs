@@ -49,7 +49,7 @@ public class CsiCrashSpecs
     {
         await using var rig = new DeviceRig();
         await AttachSpecs.LeaveAsync(rig, step);
-        var staging = new NodeStaging(new OneVolumeControl(), new HostDevices(rig.NewAttacher(), rig.Mounter, rig.Users));
+        var staging = new NodeStaging(new OneVolumeControl(), new HostDevices(rig.NewAttacher(), rig.Mounter, rig.Users, rig.Staged));
         for (var again = 0; again < 2; again++)
         {
             var unstaged = await staging.UnstageAsync(new NodeUnstageVolumeRequest { VolumeId = Volume, StagingTargetPath = Path.Combine(rig.Root, "mnt", "staging") }, default);
@@ -181,7 +181,7 @@ public class CsiCrashSpecs
 
         private IVolumeControl Cluster => Watched<IVolumeControl>.Of(control, _steps);
 
-        private HostDevices Host => new(Watched<IAttacher>.Of(rig.NewAttacher(), _steps), Watched<IMounter>.Of(rig.Mounter, _steps), rig.Users);
+        private HostDevices Host => new(Watched<IAttacher>.Of(rig.NewAttacher(), _steps), Watched<IMounter>.Of(rig.Mounter, _steps), rig.Users, rig.Staged);
 
         private async Task<CsiError?> PublishAsync(CancellationToken cancellation)
         {

@@ -1,5 +1,6 @@
 using System.Diagnostics;
 using Cluster.Csi.Attach;
+using Cluster.Csi.Csi;
 using Cluster.Csi.Nbd;
 using Cluster.Messages.Model;
 using Cluster.Node.Hosting.Devices;
@@ -48,6 +49,8 @@ internal sealed class DeviceRig : IAsyncDisposable
     public FuseLoopAttacher Attacher { get; }
 
     public Mounter Mounter { get; }
+
+    public StagingNotes Staged => new(Path.Combine(Root, "staged"), "boot");
 
     public DeviceUsers Users => new(Path.Combine(Root, "operator"), Path.Combine(Root, "mnt", "docker"), "boot");
 

@@ -56,7 +56,7 @@ public sealed class LongProgramSpecs
         Directory.CreateDirectory(staging);
         var request = new NodeStageVolumeRequest { VolumeId = DeviceRig.Target().FullName, StagingTargetPath = staging, VolumeCapability = CsiNode.Mount(), PublishContext = { published.Value!.PublishContext } };
         Task<CsiResult<NodeStageVolumeResponse>> StageAsync(int answerMs, CancellationToken cancellation) =>
-            new NodeStaging(control, new HostDevices(slow.Rig.NewAttacher(), slow.Apart(answerMs), slow.Rig.Users)).StageAsync(request, cancellation);
+            new NodeStaging(control, new HostDevices(slow.Rig.NewAttacher(), slow.Apart(answerMs), slow.Rig.Users, slow.Rig.Staged)).StageAsync(request, cancellation);
 
         using (var deadline = new CancellationTokenSource())
         {

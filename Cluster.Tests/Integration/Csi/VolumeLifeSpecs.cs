@@ -94,6 +94,23 @@ public class VolumeLifeSpecs(CsiNode node) : IClassFixture<CsiNode>
         await Refused(StatusCode.InvalidArgument, request => request.CapacityRange = new() { RequiredBytes = -1 });
     }
 
+    [Theory(DisplayName = "A volume is made large enough for its file system: else it would be there, and no workload ever begin")]
+    [InlineData("", 16)]
+    [InlineData("ext4", 16)]
+    [InlineData("xfs", 300)]
+    public async Task Large_enough(string fileSystem, int leastMebibytes)
+    {
+        var request = CreateRequest(node.NewName(), 1 << 20);
+        request.VolumeCapabilities[0] = Mount(fsType: fileSystem);
+        for (var again = 0; again < 2; again++) Assert.Equal((long)leastMebibytes << 20, (await node.Controller.CreateVolumeAsync(request)).Volume.CapacityBytes);
+        await node.DeleteAsync(request.Name);
+        request.CapacityRange.LimitBytes = ((long)leastMebibytes << 20) - 1;
+        Assert.Contains("needs", await CsiClient.FailsAsync(StatusCode.OutOfRange, node.Controller.CreateVolumeAsync(request)), StringComparison.Ordinal);
+        request.VolumeCapabilities[0] = Block();
+        Assert.Equal(1L << 20, (await node.Controller.CreateVolumeAsync(request)).Volume.CapacityBytes);
+        await node.DeleteAsync(request.Name);
+    }
+
     [Fact(DisplayName = "A request that lacks a field, or has one that makes no sense, is INVALID_ARGUMENT and creates nothing")]
     public async Task Malformed_requests()
     {

@@ -85,6 +85,29 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
         Assert.False(NewUsers().IsOutsideCsi("db"));
     }
 
+    [Theory(DisplayName = "An operator who attaches a volume while its last container, or a detach, ends the attachment has it after that")]
+    [InlineData(true)]
+    [InlineData(false)]
+    public async Task Attached_in_between(bool docker)
+    {
+        var devices = NewDevices();
+        var driver = new DockerDriver(devices, _volumes, Path.Combine(_directory, "docker"), "boot", this);
+        if (docker) Assert.Equal("", (await driver.MountAsync(new DockerCall { Name = "db", Id = "a" }, default)).Err);
+        else Assert.True((await devices.AttachAsync("db", new DeviceWish(), default)).IsOk);
+        _volumes.Detaches = new TaskCompletionSource();
+        var leaving = docker ? EndAsync(driver) : devices.DetachAsync("db", force: false, default);
+        Assert.False(leaving.IsCompleted);
+        var attaching = devices.AttachAsync("db", new DeviceWish(), default);
+        _volumes.Detaches.SetResult();
+        Assert.True((await leaving).IsOk);
+        Assert.True((await attaching).IsOk);
+        Assert.Single(_attacher.Devices);
+        Assert.Equal("node-1", _volumes.AttachedNode);
+
+        static async Task<AttachResult<Done>> EndAsync(DockerDriver driver) =>
+            (await driver.UnmountAsync(new DockerCall { Name = "db", Id = "a" }, default)).Err is { Length: > 0 } reason ? AttachResult<Done>.Error(AttachStatus.Failed, reason) : Done.Ok;
+    }
+
     [Theory(DisplayName = "Docker does not mount where CSI was promised one place, and cuts no sharer off that uses the volume")]
     [InlineData("node-1", false, false, "SingleNodeWriter allows one place")]
     [InlineData("node-1", false, true, "")]
@@ -238,6 +261,9 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
         /// <summary>Set: questions wait for it.</summary>
         public TaskCompletionSource? Answers { get; set; }
 
+        /// <summary>Set: a detach waits for it.</summary>
+        public TaskCompletionSource? Detaches { get; set; }
+
         public string Failure { get; set; } = "";
 
         public bool Throws { get; set; }
@@ -273,10 +299,11 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
             return Task.FromResult<AttachResult<HostVolume>>(Volume(fullName));
         }
 
-        public Task<AttachResult<Done>> DetachAsync(string fullName, CancellationToken cancellation)
+        public async Task<AttachResult<Done>> DetachAsync(string fullName, CancellationToken cancellation)
         {
+            if (Detaches is { } detaches) await detaches.Task.WaitAsync(cancellation);
             AttachedNode = null;
-            return Task.FromResult(Done.Ok);
+            return Done.Ok;
         }
 
         public Task<AttachResult<bool>> IsUsedOnAsync(string node, string fullName, CancellationToken cancellation) =>
