@@ -28,6 +28,9 @@ public sealed record NodeRecord(string Name, Guid NodeId, string Host, int ApiPo
     }
 }
 
+/// <summary>Another process runs under this node's identity: this one must not.</summary>
+public sealed class NodeTwinException(string message) : Exception(message);
+
 /// <summary>
 /// The nodes of the cluster, as keys "node/NAME" of the journal. A name is of one node and a node has one name: who registers keeps to that. Journals of earlier versions may have
 /// one node under two names all the same; the newer record counts then, and the node's next start takes the other one away. Thread-safe.
@@ -46,15 +49,17 @@ public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
     /// Writes this node's record if it is new or changed, and answers an empty text; or one sentence that says why the node must not have that name. Waits for a leader as long as it takes.
     /// </summary>
     /// <param name="isUp">Whether the very node of a record answers now: the name of one that does is not given to another.</param>
+    /// <param name="isTwinAt">Whether another process answers there as the very node that is registered: an identity is not given to two.</param>
     /// <param name="nameOfDirectory">As the control group has it for the identity in the data directory; null: it is no member.</param>
     public async Task<string> RegisterNodeAsync(
-        NodeRecord record, Func<NodeRecord, CancellationToken, Task<bool>> isUp, string? nameOfDirectory, CancellationToken ct)
+        NodeRecord record, Func<NodeRecord, CancellationToken, Task<bool>> isUp, Func<JournalAddress, CancellationToken, Task<bool>> isTwinAt, string? nameOfDirectory,
+        CancellationToken ct)
     {
         while (true)
         {
             try
             {
-                if (await TryRegisterAsync(record, isUp, nameOfDirectory, ct).ConfigureAwait(false) is { } end) return end;
+                if (await TryRegisterAsync(record, isUp, isTwinAt, nameOfDirectory, ct).ConfigureAwait(false) is { } end) return end;
             }
             catch (MetaLogUnavailableException) when (!ct.IsCancellationRequested)
             {
@@ -77,7 +82,8 @@ public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
 
     /// <summary>As <see cref="RegisterNodeAsync"/>; null: something changed meanwhile, look again.</summary>
     private async Task<string?> TryRegisterAsync(
-        NodeRecord record, Func<NodeRecord, CancellationToken, Task<bool>> isUp, string? nameOfDirectory, CancellationToken ct)
+        NodeRecord record, Func<NodeRecord, CancellationToken, Task<bool>> isUp, Func<JournalAddress, CancellationToken, Task<bool>> isTwinAt, string? nameOfDirectory,
+        CancellationToken ct)
     {
         var entries = await EntriesAsync(ct).ConfigureAwait(false);
         var holder = entries.FirstOrDefault(entry => entry.Record.Name == record.Name);
@@ -90,6 +96,7 @@ public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
             return $"The name '{record.Name}' belongs to the node at {holder.Record.Host}:{holder.Record.JournalPort} ({holder.Record.NodeId}), which is up; "
                 + $"give this one ({record.NodeId}) another --name.";
         }
+        if (isOurs && MovedFrom(holder!.Record, record) is { } before && await isTwinAt(before, ct).ConfigureAwait(false)) return TwinText(record.Name, before);
         // First, so that a crash in between leaves one name, or both as they were.
         foreach (var other in others)
         {
@@ -97,6 +104,13 @@ public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
         }
         return holder?.Record == record || await SetAsync(record.Name, holder?.Version ?? 0, record.Encode(), ct).ConfigureAwait(false) ? "" : null;
     }
+
+    /// <summary>One sentence for a node whose identity another process has.</summary>
+    public static string TwinText(string name, JournalAddress address) =>
+        $"The node with this data directory, {name}, runs at {address} already: this directory is a copy of that one's, or was copied to it. Give this node an empty --data and a --name of its own, or stop that one.";
+
+    private static JournalAddress? MovedFrom(NodeRecord before, NodeRecord now) =>
+        before.Host == now.Host && before.JournalPort == now.JournalPort ? null : new JournalAddress(before.Host, before.JournalPort);
 
     /// <summary>Bounded by the time of so many asks.</summary>
     private static async Task<bool> AnswersAsync(NodeRecord node, Func<NodeRecord, CancellationToken, Task<bool>> isUp, CancellationToken ct)
