@@ -49,6 +49,7 @@ public static class Manifests
         Of<CloneEnded>("clone-ended/1"),
         Of<PlacementImage>("placement-image/1"),
         Of<NodeCordonedForRestart>("node-cordoned-for-restart/1"),
+        Of<NodeRemoved>("node-removed/1"),
     ];
 
     /// <summary>Manifests that are read and not written any more.</summary>
@@ -100,6 +101,7 @@ public static class Manifests
         Of<PlacementProtocol.ListNodes>("placement.list-nodes/1"),
         Of<PlacementProtocol.CordonNode>("placement.cordon-node/1"),
         Of<PlacementProtocol.CordonForRestart>("placement.cordon-for-restart/1"),
+        Of<PlacementProtocol.RemoveNode>("placement.remove-node/1"),
         Of<PlacementProtocol.RegisterNode>("placement.register-node/4"),
         Of<PlacementProtocol.ReportNode>("placement.report-node/4"),
         Of<PlacementProtocol.ReportAway>("placement.report-away/1"),

@@ -40,6 +40,9 @@ public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
 {
     private const string Prefix = "node/";
 
+    /// <summary>Of nodes that were taken out for good: the id as 32 digits, behind it. Goes when the node registers again.</summary>
+    private const string RemovedPrefix = "removed-node/";
+
     /// <summary>A live node may be too busy to answer once.</summary>
     private const int AsksMax = 3;
 
@@ -77,6 +80,25 @@ public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
         return [.. entries.Select(entry => entry.Record).Where(record => ReferenceEquals(newest[record.NodeId], record))];
     }
 
+    /// <summary>Nodes that were taken out for good and did not register again.</summary>
+    public async Task<IReadOnlySet<Guid>> ListRemovedAsync(CancellationToken ct) =>
+        (await log.ReadKeysAsync(RemovedPrefix, ct).ConfigureAwait(false)).Select(key => Guid.ParseExact(key.Key[RemovedPrefix.Length..], "N")).ToHashSet();
+
+    /// <summary>A node that is gone for good has no record any more, and no vote in the control group is kept for it. Idempotent; throws <see cref="MetaLogUnavailableException"/>.</summary>
+    public async Task RemoveAsync(Guid nodeId, CancellationToken ct)
+    {
+        var key = RemovedPrefix + nodeId.ToString("N");
+        while (await log.ReadKeyAsync(key, ct).ConfigureAwait(false) is null)
+        {
+            if (await SetKeyAsync(key, 0, [1], ct).ConfigureAwait(false)) break;
+        }
+        foreach (var entry in (await EntriesAsync(ct).ConfigureAwait(false)).Where(entry => entry.Record.NodeId == nodeId))
+        {
+            // If it has just changed the node is there again, and its record stays.
+            await SetAsync(entry.Record.Name, entry.Version, null, ct).ConfigureAwait(false);
+        }
+    }
+
     public async Task<NodeRecord?> FindAsync(string name, CancellationToken ct) =>
         await log.ReadKeyAsync(Prefix + name, ct).ConfigureAwait(false) is { } key ? NodeRecord.Decode(key.Value) : null;
 
@@ -102,6 +124,8 @@ public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
         {
             if (!await SetAsync(other.Record.Name, other.Version, null, ct).ConfigureAwait(false)) return null;
         }
+        var removed = RemovedPrefix + record.NodeId.ToString("N");
+        if (await log.ReadKeyAsync(removed, ct).ConfigureAwait(false) is { } note && !await SetKeyAsync(removed, note.Version, null, ct).ConfigureAwait(false)) return null;
         return holder?.Record == record || await SetAsync(record.Name, holder?.Version ?? 0, record.Encode(), ct).ConfigureAwait(false) ? "" : null;
     }
 
@@ -123,9 +147,11 @@ public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
     }
 
     /// <param name="value">Null deletes.</param>
-    private async Task<bool> SetAsync(string name, long version, byte[]? value, CancellationToken ct)
+    private Task<bool> SetAsync(string name, long version, byte[]? value, CancellationToken ct) => SetKeyAsync(Prefix + name, version, value, ct);
+
+    private async Task<bool> SetKeyAsync(string key, long version, byte[]? value, CancellationToken ct)
     {
-        var answer = await log.ProposeAsync(new MetaCommand.SetKey(Prefix + name, version, value), ct).ConfigureAwait(false);
+        var answer = await log.ProposeAsync(new MetaCommand.SetKey(key, version, value), ct).ConfigureAwait(false);
         return answer.Status == MetaAnswerStatus.Full ? throw new MetaLogUnavailableException("the metadata journal is full") : answer.IsOk;
     }
 

@@ -88,6 +88,21 @@ public sealed class OwnRecordSpecs
         Assert.Equal([moved], await ListAsync());
     }
 
+    [Fact(DisplayName = "A removed node has no record and is noted as removed, however often it is told; if it registers again it is not")]
+    public async Task Removed()
+    {
+        var directory = new NodeDirectory(_log);
+        Assert.Equal("", await RegisterAsync(One));
+        Assert.Equal("", await RegisterAsync(Record(2, "two")));
+        await directory.RemoveAsync(One.NodeId, default);
+        await directory.RemoveAsync(One.NodeId, default);
+        Assert.Equal([Record(2, "two")], await ListAsync());
+        Assert.Equal([One.NodeId], await directory.ListRemovedAsync(default));
+        Assert.Equal("", await RegisterAsync(One));
+        Assert.Empty(await directory.ListRemovedAsync(default));
+        Assert.Equal(2, (await ListAsync()).Count);
+    }
+
     private OwnRecord Own(NodeRecord record) => new(record, new NodeDirectory(_log), IsUpAsync, IsTwinAtAsync, null, _time, NullLogger<OwnRecord>.Instance);
 
     private Task<bool> IsTwinAtAsync(JournalAddress address, CancellationToken ct) => Task.FromResult(_twins.Contains(address));
