@@ -51,6 +51,7 @@ public static class Manifests
         Of<NodeCordonedForRestart>("node-cordoned-for-restart/1"),
         Of<RestoreStarted>("restore-started/1"),
         Of<RestoreEnded>("restore-ended/1"),
+        Of<NodeRemoved>("node-removed/1"),
     ];
 
     /// <summary>The image of a volume that is being put back to a snapshot has one field more; any other is written as earlier versions can read it.</summary>
@@ -105,6 +106,7 @@ public static class Manifests
         Of<PlacementProtocol.ListNodes>("placement.list-nodes/1"),
         Of<PlacementProtocol.CordonNode>("placement.cordon-node/1"),
         Of<PlacementProtocol.CordonForRestart>("placement.cordon-for-restart/1"),
+        Of<PlacementProtocol.RemoveNode>("placement.remove-node/1"),
         Of<PlacementProtocol.RegisterNode>("placement.register-node/4"),
         Of<PlacementProtocol.ReportNode>("placement.report-node/4"),
         Of<PlacementProtocol.ReportAway>("placement.report-away/1"),

@@ -5,10 +5,12 @@ namespace Cluster.Csi.Attach;
 /// <summary>
 /// Puts a file system on a blank device so that a crash at any instruction leaves either nothing, a marker, or the whole file system:
 /// the file system is made in a sparse file and copied. Order, with a flush between each two: the marker to the first block; all but the first block; the first
-/// block, which has the primary superblock. A device that is too large for the scratch directory's file system is formatted in place.
+/// block, which has the primary superblock. A device that is too large for the scratch directory's file system is formatted in place with XFS, and refused with ext4.
 /// </summary>
-internal sealed class Formatter(string scratch)
+internal sealed class Formatter(string scratch, Func<string, long, bool>? makesSparse = null)
 {
+    private readonly Func<string, long, bool> _makesSparse = makesSparse ?? TryMakeSparse;
+
     /// <summary>Zeroes are not written to a device that is blank, in pieces of this.</summary>
     private const int PieceBytes = 64 << 10;
 
@@ -28,9 +30,11 @@ internal sealed class Formatter(string scratch)
         var image = Path.Combine(scratch, $"format-{device.Identity}-{Guid.NewGuid():N}.img");
         try
         {
-            if (!TryMakeSparse(image, (long)device.SizeBytes))
+            if (!_makesSparse(image, (long)device.SizeBytes))
             {
                 image = "";
+                // Minutes, and gigabytes: cut short, it would leave what only an operator may wipe.
+                if (kind == FileSystemKind.Ext4) return AttachResult<Done>.Error(AttachStatus.NotSupported, TooLargeText(device));
                 // The program claims the device for itself.
                 claimed.Dispose();
             }
@@ -59,6 +63,10 @@ internal sealed class Formatter(string scratch)
             if (image.Length > 0) File.Delete(image);
         }
     }
+
+    private static string TooLargeText(AttachedDevice device) =>
+        $"ext4 is not made on {device.SizeBytes >> 40} TiB at once: it would take long, and leave half a file system if it were cut short (the file system of the node's data directory has no files that large to make it in). "
+        + "Use xfs, or make the volume smaller (16 TiB where that is ext4), format it, and grow it.";
 
     /// <summary>Blocks and sectors of 4 KiB whatever the size, since the volume's are: smaller ones would cost a read before each write.</summary>
     internal static string[] Arguments(FileSystemKind kind, IReadOnlyList<string> options, string target) => kind switch

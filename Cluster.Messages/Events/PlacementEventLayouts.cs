@@ -25,6 +25,9 @@ internal static class PlacementEventLayouts
             case NodeCordonedForRestart cordoned:
                 writer.Guid(cordoned.Node.Value);
                 break;
+            case NodeRemoved removed:
+                writer.Guid(removed.Node.Value);
+                break;
             case VolumePlaced placed:
                 EventFields.Spec(ref writer, placed.Spec);
                 EventFields.Placements(ref writer, placed.Replicas);
@@ -89,6 +92,7 @@ internal static class PlacementEventLayouts
         "node-registered/1" => new NodeRegistered(EventFields.Node(ref reader)),
         "node-cordoned/1" => new NodeCordoned(new NodeId(reader.Guid()), reader.Bool()),
         "node-cordoned-for-restart/1" => new NodeCordonedForRestart(new NodeId(reader.Guid())),
+        "node-removed/1" => new NodeRemoved(new NodeId(reader.Guid())),
         "volume-placed/1" => new VolumePlaced(EventFields.Spec(ref reader), EventFields.Placements(ref reader)),
         "volume-confirmed/1" => new VolumeConfirmed(new VolumeId(reader.U64())),
         "volume-respecified/1" => new VolumeRespecified(EventFields.Spec(ref reader)),

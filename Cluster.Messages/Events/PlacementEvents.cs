@@ -19,6 +19,9 @@ public sealed record NodeCordoned(NodeId Node, bool Cordoned) : PlacementEvent;
 /// <summary>For as long as the node restarts: its next start takes it back if whoever asked does not.</summary>
 public sealed record NodeCordonedForRestart(NodeId Node) : PlacementEvent;
 
+/// <summary>The node is gone for good; it held no copies. It is a new one if it registers again.</summary>
+public sealed record NodeRemoved(NodeId Node) : PlacementEvent;
+
 /// <summary>The volume has its id and its nodes. Its owner is told until it confirms.</summary>
 public sealed record VolumePlaced(VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas) : PlacementEvent;
 

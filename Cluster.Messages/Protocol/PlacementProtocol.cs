@@ -72,6 +72,13 @@ public static class PlacementProtocol
     public sealed record CordonForRestart(string NodeName, bool Begins) : IPlacementCommand;
 
     /// <summary>
+    /// Takes a node out of the catalogue that is down for good and holds no copy. Answer: <see cref="NodeList"/> with just that node, as it was; <see cref="Refused"/> as Conflict while it is up or holds copies.
+    /// </summary>
+    /// <param name="NodeName">Or its id, where two had one name.</param>
+    /// <param name="OnlyCheck">Nothing is done: whether it would be.</param>
+    public sealed record RemoveNode(string NodeName, bool OnlyCheck) : IPlacementCommand;
+
+    /// <summary>
     /// Sent by each node's own actor at its start and until answered. Answer: <see cref="Registered"/>, or <see cref="Refused"/> (name
     /// taken).
     /// </summary>

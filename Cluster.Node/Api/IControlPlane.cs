@@ -80,6 +80,10 @@ public interface IControlPlane
     /// <param name="forRestart">The cordon ends with the node's next start, with <see cref="EndRestartAsync"/>, or when this call is cancelled; one that was there before does not.</param>
     Task<ControlResult<DrainResource>> DrainNodeAsync(string name, TimeSpan atMost, bool forRestart, CancellationToken cancellation);
 
+    /// <summary>Takes a node out for good; answers it as it was. Conflict while it is up or holds a copy.</summary>
+    /// <param name="name">Or its id, where two had one name.</param>
+    Task<ControlResult<NodeResource>> RemoveNodeAsync(string name, CancellationToken cancellation);
+
     /// <summary>Takes back a cordon that was made for a restart, and no other.</summary>
     Task<ControlResult<NodeResource>> EndRestartAsync(string name, CancellationToken cancellation);
 

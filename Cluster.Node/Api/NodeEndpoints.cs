@@ -22,6 +22,9 @@ internal static class NodeEndpoints
             .WithName("UncordonNode").WithSummary("Place new copies on a node again").Produces<NodeResource>().ProducesProblem(404);
         nodes.MapPost("/{name}/end-restart", async (IControlPlane control, string name, CancellationToken cancellation) => Answers.Of(await control.EndRestartAsync(name, cancellation)))
             .WithName("EndRestart").WithSummary("Take back the cordon of a drain for a restart, and no other").Produces<NodeResource>().ProducesProblem(404);
+        nodes.MapDelete("/{name}", async (IControlPlane control, string name, CancellationToken cancellation) => Answers.Of(await control.RemoveNodeAsync(name, cancellation)))
+            .WithName("RemoveNode").WithSummary("Take a node out for good that is down and holds no copy; by its name, or its id where two had one name. What it was")
+            .Produces<NodeResource>().ProducesProblem(404).ProducesProblem(409);
         nodes.MapPost("/{name}/drain", DrainAsync).WithName("DrainNode")
             .WithSummary("Cordon a node and move its owners to other nodes; answers when that is done, or how far it is when the time is over")
             .Produces<DrainResource>().ProducesProblem(400).ProducesProblem(404).ProducesProblem(409);

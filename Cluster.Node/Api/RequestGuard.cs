@@ -74,7 +74,7 @@ internal sealed class RequestGuard(RequestDelegate next, Metrics metrics, ILogge
         var where = string.IsNullOrEmpty(json.Path) || json.Path == "$" ? "" : $" at {json.Path.TrimStart('$').TrimStart('.')}";
         var cut = json.Message.IndexOf(" Path: ", StringComparison.Ordinal);
         var what = (cut < 0 ? json.Message : json.Message[..cut]).TrimEnd('.')
-            .Replace("'Cluster.Node.Api.", "'", StringComparison.Ordinal).Replace(" .NET member", "member", StringComparison.Ordinal);
+            .Replace("'Cluster.Node.Api.", "'", StringComparison.Ordinal).Replace(" .NET member", " member", StringComparison.Ordinal);
         return $"The request's body is not the JSON that is expected{where}: {what}; see /openapi/v1.json.";
     }
 }

@@ -10,12 +10,12 @@ internal static class NodeCommands
     public static Command Build()
     {
         var node = new VerbCommand("node",
-            "Run a node in the foreground (with flags), or list, show, drain and cordon the nodes of a cluster (with a verb). "
+            "Run a node in the foreground (with flags), or list, show, drain, cordon and remove the nodes of a cluster (with a verb). "
             + "All settings and their meaning: hocon/myrmidon.conf.",
             "myrmidon node --name node-a --data /var/lib/myrmidon --host 10.0.0.5 --seeds 10.0.0.5:5709,10.0.0.6:5709 --bootstrap-expect 2",
             "myrmidon node list")
         {
-            List(), Show(), NodeDrainCommand.Build(Name()), Cordon(true), Cordon(false),
+            List(), Show(), NodeDrainCommand.Build(Name()), Cordon(true), Cordon(false), Remove(),
         };
         NodeRunCommand.AddTo(node);
         return node;
@@ -66,6 +66,26 @@ internal static class NodeCommands
             var answer = await client.PostAsync($"/v1/nodes/{Uri.EscapeDataString(node)}/{verb}", null, cancellation);
             if (!answer.IsOk) return await FailAsync(client, printer, answer, node, cancellation);
             printer.PrintDone(answer.Body, $"Node {node} is {verb}ed.");
+            return ExitCode.Ok;
+        });
+        return command;
+    }
+
+    private static Command Remove()
+    {
+        var name = Name();
+        var command = new VerbCommand("remove",
+            "Take a node out for good that is down and holds no copy any more: it is not missed from then on, and has no vote. Its name, or its id where two had one name.",
+            "myrmidon node remove node-0")
+        {
+            name,
+        };
+        ClientOptions.Set(command, async (parsed, client, printer, cancellation) =>
+        {
+            var node = parsed.GetRequiredValue(name);
+            var answer = await client.SendAsync(HttpMethod.Delete, $"/v1/nodes/{Uri.EscapeDataString(node)}", null, null, cancellation);
+            if (!answer.IsOk) return await FailAsync(client, printer, answer, node, cancellation);
+            printer.PrintDone(answer.Body, $"Node {node} is removed.");
             return ExitCode.Ok;
         });
         return command;

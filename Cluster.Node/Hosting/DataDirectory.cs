@@ -11,6 +11,9 @@ public sealed class DataDirectory : IDisposable
     /// <summary>EWOULDBLOCK: another process holds the lock.</summary>
     private const int LockedErrno = 11;
 
+    /// <summary>EROFS.</summary>
+    private const int ReadOnlyErrno = 30;
+
     private const string AsidePrefix = "journal.aside-";
 
     private readonly FileStream _lock;
@@ -47,6 +50,11 @@ public sealed class DataDirectory : IDisposable
         catch (IOException e) when (e.HResult == LockedErrno)
         {
             return (null, $"The data directory {path} is in use: is another node running on it? Stop that one, or give another --data.");
+        }
+        catch (IOException e) when (e.HResult == ReadOnlyErrno)
+        {
+            // Not another directory: this one has the node's copies.
+            return (null, $"The data directory {path} is on a file system that is read-only, as one is after an error: look into the kernel's log (dmesg), check it (fsck), and mount it for writing.");
         }
         catch (IOException e)
         {

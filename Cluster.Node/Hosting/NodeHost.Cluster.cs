@@ -57,7 +57,7 @@ public sealed partial class NodeHost
         var record = new NodeRecord(_options.Name, journal.NodeId, _options.AdvertisedHost, Api!.Port, meshPort, journal.Address.Port,
             member.Address.Port!.Value)
         { Zone = _options.Zone };
-        var own = new OwnRecord(record, new NodeDirectory(journal.Log), journal.IsUpAsync, journal.NameInGroup, TimeProvider.System, _loggers.CreateLogger<OwnRecord>());
+        var own = new OwnRecord(record, new NodeDirectory(journal.Log), journal.IsUpAsync, journal.IsTwinAtAsync, journal.NameInGroup, TimeProvider.System, _loggers.CreateLogger<OwnRecord>());
         if (await own.RegisterAsync(cancellation) is { Length: > 0 } refusal) throw new NodeStartException(refusal);
         directory.Own = own;
         _metrics.AddCounter("myrmidon_node_registered_again_total", "Times that this node was gone from the directory of nodes and was registered again.", () => own.WrittenAnew);

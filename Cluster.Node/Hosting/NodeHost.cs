@@ -115,7 +115,8 @@ public sealed partial class NodeHost
         MemoryMetrics.Expose(_metrics, _plan, store);
         StageMetrics.Expose(_metrics, loop.Stages);
         ThreadMetrics.Expose(_metrics, [LoopThread, .. Enum.GetValues<DiskLane>().Select(lane => $"{DiskThreads} {lane}")]);
-        var journal = StartJournal(directory, NodeRecovery.ClusterOf(store), out var member);
+        var nodeId = await StoreCluster.IdentifyAsync(store, loop, directory);
+        var journal = StartJournal(directory, nodeId, NodeRecovery.ClusterOf(store), out var member);
         _recovery.Open(journal, store, loop, directory.Journal);
         _parts.Add("the recovery", () =>
         {
@@ -230,7 +231,7 @@ public sealed partial class NodeHost
     {
         try
         {
-            if (StoreCluster.Refusal(StoreCluster.Of(store), directory) is { Length: > 0 } refusal) throw new NodeStartException(refusal);
+            if (StoreCluster.Refusal(StoreCluster.Of(store), store.NodeId, directory) is { Length: > 0 } refusal) throw new NodeStartException(refusal);
         }
         catch (Exception e) when (e is IOException or Journal.Format.JournalFormatException)
         {
@@ -238,7 +239,7 @@ public sealed partial class NodeHost
         }
     }
 
-    private JournalNode StartJournal(DataDirectory directory, Guid? clusterOfStore, out MemberSlot member)
+    private JournalNode StartJournal(DataDirectory directory, Guid nodeId, Guid? clusterOfStore, out MemberSlot member)
     {
         var slot = member = new MemberSlot();
         JournalAddress.TryParse($"{_options.AdvertisedHost}:{_options.JournalPort}", out var own);
@@ -248,6 +249,7 @@ public sealed partial class NodeHost
             var journal = JournalNode.Start(new JournalOptions
             {
                 DataDirectory = directory.Journal,
+                NodeId = nodeId,
                 NodeName = _options.Name,
                 ListenHost = _options.Host,
                 ListenPort = _options.JournalPort,
@@ -260,7 +262,7 @@ public sealed partial class NodeHost
             }, _loggers, () => slot.Value?.Self);
             _parts.Add("the journal", journal);
             _ = journal.Stopped.ContinueWith(
-                stopped => End($"The journal failed: {stopped.Exception!.GetBaseException().Message}"), CancellationToken.None,
+                stopped => End(stopped.Exception!.GetBaseException() is NodeTwinException twin ? twin.Message : $"The journal failed: {stopped.Exception.GetBaseException().Message}"), CancellationToken.None,
                 TaskContinuationOptions.OnlyOnFaulted, TaskScheduler.Default);
             _health.AddProbe("journal", () => journal.Log.Status is not { LeaderName: null } status ? (HealthState.Healthy, "")
                 : (HealthState.Unhealthy, JournalText.WhyNoLeader(status, null) ?? "The journal has no leader."));

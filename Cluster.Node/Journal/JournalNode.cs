@@ -17,6 +17,9 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
 {
     private const int HandOverWaitMs = 1500;
 
+    /// <summary>Times that an earlier address of this node is asked whether it is somebody.</summary>
+    private const int TwinAsksMax = 3;
+
     private readonly JournalOptions _options;
     private readonly ILogger _logger;
     private readonly Func<AkkaSelf?> _akka;
@@ -118,6 +121,20 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
     }
 
     /// <summary>
+    /// Whether another process answers there with this node's identity: one on a copy of this data directory, or on the one that this is a copy of. Asked a few times, since one that is there may be too busy to
+    /// answer once. By what it says of its Akka side it is told from this process, which may be reached under an earlier address of its own.
+    /// </summary>
+    public async Task<bool> IsTwinAtAsync(JournalAddress address, CancellationToken ct)
+    {
+        for (var ask = 0; ask < TwinAsksMax; ask++)
+        {
+            var answer = await AskAsync(address, ct).ConfigureAwait(false);
+            if (answer is not null) return answer.Node.NodeId == NodeId && answer.Akka is { } other && other.Uid != _akka()?.Uid;
+        }
+        return false;
+    }
+
+    /// <summary>
     /// Leaves the leadership to another member if this node has it, so that a planned stop is no failover. Waits a moment at most.
     /// </summary>
     public async Task HandOverAsync()
@@ -194,6 +211,7 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
             await _formation.RunAsync(_stop.Token).ConfigureAwait(false);
             if (_stop.IsCancellationRequested) return;
             var record = await _formation.Formed.ConfigureAwait(false);
+            await RefuseTwinAsync().ConfigureAwait(false);
             var group = new GroupMember(_options, _file, _self, record, _dialer, _log, _logger);
             _group = group;
             var keeping = new GroupKeeper(_options, record, group, new NodeDirectory(_log), AskAsync, _logger).RunAsync(_stop.Token);
@@ -211,11 +229,22 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
         {
             return;
         }
+        catch (NodeTwinException e)
+        {
+            _stopped.TrySetException(e);
+        }
         catch (Exception e)
         {
             LogFailed(_logger, e);
             _stopped.TrySetException(e);
         }
+    }
+
+    /// <summary>Before this node takes part in the group: two members with one vote, or one that comes back without what it had acknowledged, could lose what the group agreed on.</summary>
+    private async Task RefuseTwinAsync()
+    {
+        if (_file.Group?.Members.Find(NodeId) is not { } member || member.Node.Address == _self.Address) return;
+        if (await IsTwinAtAsync(member.Node.Address, _stop.Token).ConfigureAwait(false)) throw new NodeTwinException(NodeDirectory.TwinText(_options.NodeName, member.Node.Address));
     }
 
     private Hello MyHello(HelloPurpose purpose)

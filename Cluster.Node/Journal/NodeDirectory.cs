@@ -28,6 +28,9 @@ public sealed record NodeRecord(string Name, Guid NodeId, string Host, int ApiPo
     }
 }
 
+/// <summary>Another process runs under this node's identity: this one must not.</summary>
+public sealed class NodeTwinException(string message) : Exception(message);
+
 /// <summary>
 /// The nodes of the cluster, as keys "node/NAME" of the journal. A name is of one node and a node has one name: who registers keeps to that. Journals of earlier versions may have
 /// one node under two names all the same; the newer record counts then, and the node's next start takes the other one away. Thread-safe.
@@ -36,6 +39,9 @@ public sealed record NodeRecord(string Name, Guid NodeId, string Host, int ApiPo
 public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
 {
     private const string Prefix = "node/";
+
+    /// <summary>Of nodes that were taken out for good: the id as 32 digits, behind it. Goes when the node registers again.</summary>
+    private const string RemovedPrefix = "removed-node/";
 
     /// <summary>A live node may be too busy to answer once.</summary>
     private const int AsksMax = 3;
@@ -46,15 +52,17 @@ public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
     /// Writes this node's record if it is new or changed, and answers an empty text; or one sentence that says why the node must not have that name. Waits for a leader as long as it takes.
     /// </summary>
     /// <param name="isUp">Whether the very node of a record answers now: the name of one that does is not given to another.</param>
+    /// <param name="isTwinAt">Whether another process answers there as the very node that is registered: an identity is not given to two.</param>
     /// <param name="nameOfDirectory">As the control group has it for the identity in the data directory; null: it is no member.</param>
     public async Task<string> RegisterNodeAsync(
-        NodeRecord record, Func<NodeRecord, CancellationToken, Task<bool>> isUp, string? nameOfDirectory, CancellationToken ct)
+        NodeRecord record, Func<NodeRecord, CancellationToken, Task<bool>> isUp, Func<JournalAddress, CancellationToken, Task<bool>> isTwinAt, string? nameOfDirectory,
+        CancellationToken ct)
     {
         while (true)
         {
             try
             {
-                if (await TryRegisterAsync(record, isUp, nameOfDirectory, ct).ConfigureAwait(false) is { } end) return end;
+                if (await TryRegisterAsync(record, isUp, isTwinAt, nameOfDirectory, ct).ConfigureAwait(false) is { } end) return end;
             }
             catch (MetaLogUnavailableException) when (!ct.IsCancellationRequested)
             {
@@ -72,12 +80,32 @@ public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
         return [.. entries.Select(entry => entry.Record).Where(record => ReferenceEquals(newest[record.NodeId], record))];
     }
 
+    /// <summary>Nodes that were taken out for good and did not register again.</summary>
+    public async Task<IReadOnlySet<Guid>> ListRemovedAsync(CancellationToken ct) =>
+        (await log.ReadKeysAsync(RemovedPrefix, ct).ConfigureAwait(false)).Select(key => Guid.ParseExact(key.Key[RemovedPrefix.Length..], "N")).ToHashSet();
+
+    /// <summary>A node that is gone for good has no record any more, and no vote in the control group is kept for it. Idempotent; throws <see cref="MetaLogUnavailableException"/>.</summary>
+    public async Task RemoveAsync(Guid nodeId, CancellationToken ct)
+    {
+        var key = RemovedPrefix + nodeId.ToString("N");
+        while (await log.ReadKeyAsync(key, ct).ConfigureAwait(false) is null)
+        {
+            if (await SetKeyAsync(key, 0, [1], ct).ConfigureAwait(false)) break;
+        }
+        foreach (var entry in (await EntriesAsync(ct).ConfigureAwait(false)).Where(entry => entry.Record.NodeId == nodeId))
+        {
+            // If it has just changed the node is there again, and its record stays.
+            await SetAsync(entry.Record.Name, entry.Version, null, ct).ConfigureAwait(false);
+        }
+    }
+
     public async Task<NodeRecord?> FindAsync(string name, CancellationToken ct) =>
         await log.ReadKeyAsync(Prefix + name, ct).ConfigureAwait(false) is { } key ? NodeRecord.Decode(key.Value) : null;
 
     /// <summary>As <see cref="RegisterNodeAsync"/>; null: something changed meanwhile, look again.</summary>
     private async Task<string?> TryRegisterAsync(
-        NodeRecord record, Func<NodeRecord, CancellationToken, Task<bool>> isUp, string? nameOfDirectory, CancellationToken ct)
+        NodeRecord record, Func<NodeRecord, CancellationToken, Task<bool>> isUp, Func<JournalAddress, CancellationToken, Task<bool>> isTwinAt, string? nameOfDirectory,
+        CancellationToken ct)
     {
         var entries = await EntriesAsync(ct).ConfigureAwait(false);
         var holder = entries.FirstOrDefault(entry => entry.Record.Name == record.Name);
@@ -90,13 +118,23 @@ public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
             return $"The name '{record.Name}' belongs to the node at {holder.Record.Host}:{holder.Record.JournalPort} ({holder.Record.NodeId}), which is up; "
                 + $"give this one ({record.NodeId}) another --name.";
         }
+        if (isOurs && MovedFrom(holder!.Record, record) is { } before && await isTwinAt(before, ct).ConfigureAwait(false)) return TwinText(record.Name, before);
         // First, so that a crash in between leaves one name, or both as they were.
         foreach (var other in others)
         {
             if (!await SetAsync(other.Record.Name, other.Version, null, ct).ConfigureAwait(false)) return null;
         }
+        var removed = RemovedPrefix + record.NodeId.ToString("N");
+        if (await log.ReadKeyAsync(removed, ct).ConfigureAwait(false) is { } note && !await SetKeyAsync(removed, note.Version, null, ct).ConfigureAwait(false)) return null;
         return holder?.Record == record || await SetAsync(record.Name, holder?.Version ?? 0, record.Encode(), ct).ConfigureAwait(false) ? "" : null;
     }
+
+    /// <summary>One sentence for a node whose identity another process has.</summary>
+    public static string TwinText(string name, JournalAddress address) =>
+        $"The node with this data directory, {name}, runs at {address} already: this directory is a copy of that one's, or was copied to it. Give this node an empty --data and a --name of its own, or stop that one.";
+
+    private static JournalAddress? MovedFrom(NodeRecord before, NodeRecord now) =>
+        before.Host == now.Host && before.JournalPort == now.JournalPort ? null : new JournalAddress(before.Host, before.JournalPort);
 
     /// <summary>Bounded by the time of so many asks.</summary>
     private static async Task<bool> AnswersAsync(NodeRecord node, Func<NodeRecord, CancellationToken, Task<bool>> isUp, CancellationToken ct)
@@ -109,9 +147,11 @@ public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
     }
 
     /// <param name="value">Null deletes.</param>
-    private async Task<bool> SetAsync(string name, long version, byte[]? value, CancellationToken ct)
+    private Task<bool> SetAsync(string name, long version, byte[]? value, CancellationToken ct) => SetKeyAsync(Prefix + name, version, value, ct);
+
+    private async Task<bool> SetKeyAsync(string key, long version, byte[]? value, CancellationToken ct)
     {
-        var answer = await log.ProposeAsync(new MetaCommand.SetKey(Prefix + name, version, value), ct).ConfigureAwait(false);
+        var answer = await log.ProposeAsync(new MetaCommand.SetKey(key, version, value), ct).ConfigureAwait(false);
         return answer.Status == MetaAnswerStatus.Full ? throw new MetaLogUnavailableException("the metadata journal is full") : answer.IsOk;
     }
 

@@ -116,6 +116,7 @@ public sealed partial class PlacementActor : ReceivePersistentActor, IWithTimers
         Command<PlacementProtocol.ListNodes>(_ => Sender.Tell(Nodes(_ => true)));
         Command<PlacementProtocol.CordonNode>(command => OnCordon(command.NodeName, PlacementMachine.Cordon(_state, command)));
         Command<PlacementProtocol.CordonForRestart>(command => OnCordon(command.NodeName, PlacementMachine.Cordon(_state, command)));
+        Command<PlacementProtocol.RemoveNode>(OnRemoveNode);
         Command<PlacementProtocol.RegisterNode>(OnRegister);
         Command<PlacementProtocol.ReportNode>(OnReport);
         Command<ClusterEvent.IClusterDomainEvent>(change =>
@@ -266,6 +267,24 @@ public sealed partial class PlacementActor : ReceivePersistentActor, IWithTimers
                 Apply(e);
                 _log.Info("Node {0} is {1}", name, e is NodeCordonedForRestart ? "cordoned for its restart" : e is NodeCordoned { Cordoned: true } ? "cordoned" : "not cordoned any more");
                 caller.Tell(Nodes(node => node.Description.Name == name));
+            });
+        }
+    }
+
+    private void OnRemoveNode(PlacementProtocol.RemoveNode command)
+    {
+        var (caller, decision) = (Sender, PlacementMachine.Remove(_state, _board.Candidates(_state), command));
+        if (decision.Answer is not null) caller.Tell(decision.Answer);
+        if (decision.Event is not NodeRemoved removed) return;
+        var gone = Nodes(node => node.Description.Id == removed.Node);
+        if (command.OnlyCheck) caller.Tell(gone);
+        else
+        {
+            Persist(removed, e =>
+            {
+                Apply(e);
+                _log.Info("Node {0} ({1}) is removed", gone.Nodes[0].Description.Name, e.Node);
+                caller.Tell(gone);
             });
         }
     }

@@ -97,6 +97,7 @@ public sealed partial record PlacementState
             cordoned.Node, Nodes[cordoned.Node] with { Cordoned = cordoned.Cordoned, ForRestart = false })
         },
         NodeCordonedForRestart cordoned => this with { Nodes = Nodes.SetItem(cordoned.Node, Nodes[cordoned.Node] with { Cordoned = true, ForRestart = true }) },
+        NodeRemoved removed => this with { Nodes = Nodes.Remove(removed.Node) },
         VolumePlaced placed => ApplyPlaced(placed),
         VolumeConfirmed confirmed => Change(confirmed.Volume, volume =>
             volume.Phase == CataloguePhase.Creating ? volume with { Phase = CataloguePhase.Ready } : volume),

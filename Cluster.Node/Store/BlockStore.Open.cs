@@ -84,7 +84,7 @@ public sealed partial class BlockStore
     private static (IoStatus, SuperblockFile?, string) CreateSuperblock(StoreEnvironment environment, List<string> names)
     {
         if (names.Any(name => SegmentTable.IdOf(name) is not null || name == CheckpointWriter.Name))
-            return (IoStatus.BadChecksum, null, "it is missing, though segments are there");
+            return (IoStatus.BadChecksum, null, "it is missing or was cut off, though segments are there; put it back, or move this directory away to have the node's copies made anew from other nodes");
         var options = environment.Options;
         var first = new Superblock
         {
@@ -145,6 +145,13 @@ public sealed partial class BlockStore
         if (ClusterId == clusterId) return IoStatus.Ok;
         if (ClusterId != Guid.Empty) return IoStatus.Conflict;
         return _superblock.Write(_superblock.Current with { ClusterId = clusterId }).Status;
+    }
+
+    /// <summary>Writes whose the store is. Blocks; before the loop has the store, or on it.</summary>
+    public IoStatus SetNodeId(Guid nodeId)
+    {
+        Invariant.That(nodeId != Guid.Empty, "an empty node id was set");
+        return NodeId == nodeId ? IoStatus.Ok : _superblock.Write(_superblock.Current with { NodeId = nodeId }).Status;
     }
 
     /// <summary>What the open found.</summary>

@@ -54,6 +54,9 @@ public sealed partial class BlockStore : IBlockStore
     /// <summary>The cluster that the store belongs to; empty: none yet.</summary>
     public Guid ClusterId => _superblock.Current.ClusterId;
 
+    /// <summary>The identity of the node whose store it is; empty: none yet, or a version before this was noted had it.</summary>
+    public Guid NodeId => _superblock.Current.NodeId;
+
     public IReadOnlyCollection<IVolumeStore> Volumes => _volumes.Values;
 
     /// <summary>Why nothing more can be written; null as long as the disk works.</summary>

@@ -3,7 +3,10 @@ using Microsoft.Win32.SafeHandles;
 
 namespace Cluster.Node.Store;
 
-/// <summary>A directory of a local file system.</summary>
+/// <summary>
+/// A directory of a local file system: that very one which was locked. Nothing is made, found or deleted by name in another one that has its path later, because the file system was unmounted under the
+/// process (<c>umount -l</c>) or another was mounted over it: what was acknowledged would lie where no later start looks for it.
+/// </summary>
 /// <param name="mustExist">It is not made: where it is not, its file system is not mounted.</param>
 /// <param name="readOnly">For a look: files are opened for reading only, and the file system may be read-only. No write reaches it.</param>
 public sealed class FileDisk(string directory, bool mustExist = false, bool readOnly = false) : IDisk
@@ -13,6 +16,9 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
     /// <summary>A directory that mkfs leaves in an empty file system.</summary>
     private const string LostAndFound = "lost+found";
     private FileStream? _lock;
+
+    /// <summary>Of the directory that was locked; 0: not yet, or it can't be told.</summary>
+    private UInt128 _identity;
 
     public string Description => directory;
 
@@ -50,6 +56,7 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
             // flock(2) of a handle for reading keeps a node out as well; a file that is not there has to be made for it.
             _lock = readOnly && File.Exists(path) ? new FileStream(path, FileMode.Open, FileAccess.Read, FileShare.None, 1)
                 : new FileStream(path, FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None, 1);
+            _identity = LibC.IdentityOf(directory);
             return DiskResult.Done();
         }
         catch (UnauthorizedAccessException error)
@@ -67,6 +74,7 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
     public DiskResult Open(string name, bool create, out IDiskFile? file)
     {
         file = null;
+        if (WhyOther() is { } why) return DiskResult.Failed(IoStatus.DeviceError, why);
         try
         {
             var handle = File.OpenHandle(Path.Combine(directory, name), create && !readOnly ? FileMode.OpenOrCreate : FileMode.Open,
@@ -105,6 +113,7 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
 
     public DiskResult SyncDirectory()
     {
+        if (WhyOther() is { } why) return DiskResult.Failed(IoStatus.DeviceError, why);
         var descriptor = LibC.Open(directory, LibC.ReadOnlyDirectory);
         if (descriptor < 0) return LibC.Failure("open of the directory");
         var result = LibC.Fsync(descriptor) == 0 ? DiskResult.Done() : LibC.Failure("fsync of the directory");
@@ -114,8 +123,13 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
 
     public void Dispose() => _lock?.Dispose();
 
-    private static DiskResult Try(Action work)
+    /// <summary>Null while the path still leads to the directory that was locked.</summary>
+    private string? WhyOther() => _identity == 0 || LibC.IdentityOf(directory) == _identity ? null
+        : $"{directory} is not the directory any more that it was when it was opened: its file system was unmounted, or another one was mounted over it";
+
+    private DiskResult Try(Action work)
     {
+        if (WhyOther() is { } why) return DiskResult.Failed(IoStatus.DeviceError, why);
         try
         {
             work();

@@ -56,6 +56,14 @@ internal static unsafe partial class LibC
         return Statx(CurrentDirectory, path, 0, StatxBasic, fields) == 0 ? ((ulong)fields[34] << 32) | fields[35] : 0;
     }
 
+    /// <summary>File system and inode of what the path leads to; 0: it can't be told, or nothing is there.</summary>
+    public static UInt128 IdentityOf(string path)
+    {
+        // struct statx: the inode is u64 at 32.
+        var fields = stackalloc uint[64];
+        return Statx(CurrentDirectory, path, 0, StatxBasic, fields) == 0 ? new UInt128(((ulong)fields[34] << 32) | fields[35], ((ulong)fields[9] << 32) | fields[8]) : 0;
+    }
+
     /// <summary>The number of the device that the path is; 0 if it is none.</summary>
     public static ulong DeviceOf(string path)
     {

@@ -14,7 +14,8 @@ namespace Cluster.Node.Store;
 ///  40 write count u64   48 open count u64   56 open count at which the store was last found suspect u64 (0: never)
 ///  64 cluster id (16, zero: none yet)   80 store id (16)   96 disk id (16)   112 boot id (16)
 /// 128 end of the log at a clean stop: log number u64, 136 offset u32   140 marks u32
-/// 144 from version 2 on: the mark of each of the newest opens, newest first, u64 x 32 (0: not known)   400 zero   504 hash u64 of bytes 0-503
+/// 144 from version 2 on: the mark of each of the newest opens, newest first, u64 x 32 (0: not known)
+/// 400 node id (16, zero: none yet; versions before it was noted write zeroes)   416 zero   504 hash u64 of bytes 0-503
 /// </code>
 /// An unknown incompatible feature refuses the open; so does an unknown read-only one, as a store is never opened read-only.
 /// </summary>
@@ -28,6 +29,7 @@ public readonly record struct Superblock
     public const ushort VersionCurrent = 2;
     private const ushort VersionOldest = 1;
     private const int MarksAt = 144;
+    private const int NodeAt = 400;
 
     /// <summary>Incompatible feature: the store has disks beside its home, which <see cref="DiskRoster"/> names. A program that does not know it would take their segments for lost.</summary>
     public const ulong SeveralDisks = 1;
@@ -60,6 +62,9 @@ public readonly record struct Superblock
 
     public Guid StoreId { get; init; }
 
+    /// <summary>The node whose store it is: its copies are told from those of other nodes by who has them.</summary>
+    public Guid NodeId { get; init; }
+
     public Guid DiskId { get; init; }
 
     public Guid BootId { get; init; }
@@ -89,6 +94,7 @@ public readonly record struct Superblock
         var marks = Opens.Marks;
         BinaryPrimitives.WriteUInt32LittleEndian(to[140..], (uint)marks.Length);
         for (var index = 0; index < marks.Length; index++) BinaryPrimitives.WriteUInt64LittleEndian(to[(MarksAt + (8 * index))..], marks[index]);
+        NodeId.TryWriteBytes(to[NodeAt..]);
         BinaryPrimitives.WriteUInt64LittleEndian(to[HashedBytes..], XxHash3.HashToUInt64(to[..HashedBytes]));
     }
 
@@ -118,6 +124,7 @@ public readonly record struct Superblock
             StoreId = new Guid(from[80..96]),
             DiskId = new Guid(from[96..112]),
             BootId = new Guid(from[112..128]),
+            NodeId = new Guid(from[NodeAt..(NodeAt + 16)]),
             CleanEnd = new LogPosition(BinaryPrimitives.ReadUInt64LittleEndian(from[128..]),
                 BinaryPrimitives.ReadUInt32LittleEndian(from[136..])),
         };

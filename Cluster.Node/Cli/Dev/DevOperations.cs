@@ -111,7 +111,8 @@ internal static class DevOperations
             using var client = new ApiClient(new Uri(node.Api), TimeSpan.FromMilliseconds(LookMs));
             for (var reason = ""; ;)
             {
-                if (!NodeProcess.IsAlive(node.Pid, node.Data)) throw Failed(file, node, "has ended");
+                // Whichever it is: the others are not healthy without it, and their logs don't say why.
+                if (nodes.FirstOrDefault(other => !NodeProcess.IsAlive(other.Pid, other.Data)) is { } ended) throw Failed(file, ended, "has ended");
                 if (await IsHealthyAsync(client, members, cancellation) is not { } why) break;
                 reason = why;
                 if (waited.ElapsedMilliseconds > HealthyMs) throw Failed(file, node,

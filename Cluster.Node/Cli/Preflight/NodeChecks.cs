@@ -33,7 +33,8 @@ internal static class NodeChecks
             yield break;
         }
         yield return probe.WriteError.Length > 0
-            ? Finding.Fail("data-dir", $"{directory} can't be written: {probe.WriteError}", $"run as its owner, or: chown $(id -u) {directory}")
+            ? Finding.Fail("data-dir", $"{directory} can't be written: {probe.WriteError}", probe.WriteError.StartsWith("Read-only file system", StringComparison.Ordinal)
+                ? $"see why in dmesg, check it (fsck), then: mount -o remount,rw $(df --output=target {directory} | tail -1)" : $"run as its owner, or: chown $(id -u) {directory}")
             : Finding.Ok("data-dir", $"{directory}{(probe.InUse ? ", a node runs on it" : "")}");
         yield return FileSystem(host, directory);
         yield return Room(host, options);

@@ -103,6 +103,7 @@ internal static class StoreCommands
     {
         yield return ("Store", store.StoreId.ToString());
         yield return ("Cluster", store.ClusterId == Guid.Empty ? "none yet" : store.ClusterId.ToString());
+        yield return ("Node", store.NodeId == Guid.Empty ? "not noted yet" : store.NodeId.ToString());
         yield return ("Opened", string.Create(CultureInfo.InvariantCulture, $"{store.OpenCount} times"));
         yield return ("Last stop", store.CleanStop ? "in order" : "not in order");
         if (store.SyncFailed) yield return ("Disk", "an fdatasync failed: what was not flushed may be gone");

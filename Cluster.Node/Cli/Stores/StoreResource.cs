@@ -14,6 +14,9 @@ internal sealed record StoreResource
 
     public required Guid ClusterId { get; init; }
 
+    /// <summary>Zero: not noted yet.</summary>
+    public required Guid NodeId { get; init; }
+
     public required ulong OpenCount { get; init; }
 
     public required bool CleanStop { get; init; }
@@ -64,6 +67,7 @@ internal sealed record StoreResource
             Directory = directory,
             StoreId = store.Superblock.StoreId,
             ClusterId = store.Superblock.ClusterId,
+            NodeId = store.Superblock.NodeId,
             OpenCount = store.Superblock.Opens.Count,
             CleanStop = store.Superblock.CleanStop,
             SyncFailed = store.Superblock.SyncFailed,

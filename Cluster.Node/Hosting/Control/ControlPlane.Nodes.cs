@@ -1,6 +1,7 @@
 using Cluster.Messages.Protocol;
 using Cluster.Node.Api;
 using Cluster.Node.Cli;
+using Cluster.Node.Journal;
 using Cluster.Node.Placement;
 using Cluster.Node.Store;
 
@@ -41,6 +42,25 @@ public sealed partial class ControlPlane
         if (node.Value!.State != "up") return new ControlFailure(ControlStatus.Unavailable, $"Node {name} is {node.Value!.State}: its disks can be told nothing now.");
         var answer = await AskAsync<DiskProtocol.Disk>(parts, parts.DisksAt(node.Value!.Description.AkkaAddress), new DiskProtocol.Drain(id, drains), $"Node {name}", AskMax, cancellation);
         return answer.IsOk ? Of(answer.Value!.Report) : new ControlFailure(answer.Status, answer.Reason);
+    }
+
+    public async Task<ControlResult<NodeResource>> RemoveNodeAsync(string name, CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotReady;
+        var found = await AskPlacementAsync<PlacementProtocol.NodeList>(parts, new PlacementProtocol.RemoveNode(name, OnlyCheck: true), AskMax, cancellation);
+        if (!found.IsOk) return new ControlFailure(found.Status, found.Reason);
+        var id = found.Value!.Nodes[0].Description.Id;
+        try
+        {
+            // Before the catalogue forgets the node, by which the same command again finds it and goes on.
+            await new NodeDirectory(parts.Log).RemoveAsync(id.Value, cancellation);
+        }
+        catch (MetaLogUnavailableException e)
+        {
+            return new ControlFailure(ControlStatus.Unavailable, $"Node {name} is not removed yet: {e.Message.TrimEnd('.')}. Try again.");
+        }
+        var removed = await AskPlacementAsync<PlacementProtocol.NodeList>(parts, new PlacementProtocol.RemoveNode(id.ToString(), OnlyCheck: false), AskMax, cancellation);
+        return removed.IsOk ? Of(removed.Value!.Nodes[0]) : new ControlFailure(removed.Status, removed.Reason);
     }
 
     public Task<ControlResult<NodeResource>> EndRestartAsync(string name, CancellationToken cancellation) => CordonForRestartAsync(name, false, cancellation);

@@ -9,7 +9,8 @@ namespace Cluster.Node.Hosting.Membership;
 /// </summary>
 /// <param name="nameOfDirectory">As the control group has it for the identity in the data directory, or null.</param>
 public sealed partial class OwnRecord(
-    NodeRecord record, NodeDirectory nodes, Func<NodeRecord, CancellationToken, Task<bool>> isUp, string? nameOfDirectory, TimeProvider time, ILogger<OwnRecord> logger)
+    NodeRecord record, NodeDirectory nodes, Func<NodeRecord, CancellationToken, Task<bool>> isUp, Func<JournalAddress, CancellationToken, Task<bool>> isTwinAt, string? nameOfDirectory,
+    TimeProvider time, ILogger<OwnRecord> logger)
 {
     /// <summary>Pauses between two tries double from here.</summary>
     public static readonly TimeSpan PauseMin = TimeSpan.FromSeconds(2);
@@ -25,7 +26,7 @@ public sealed partial class OwnRecord(
     public long WrittenAnew => Interlocked.Read(ref _writtenAnew);
 
     /// <summary>Waits for a leader as long as it takes. The answer is empty, or one sentence that says why the node must not have its name.</summary>
-    public Task<string> RegisterAsync(CancellationToken cancellation) => nodes.RegisterNodeAsync(record, isUp, nameOfDirectory, cancellation);
+    public Task<string> RegisterAsync(CancellationToken cancellation) => nodes.RegisterNodeAsync(record, isUp, isTwinAt, nameOfDirectory, cancellation);
 
     /// <summary>The directory as it was read just now. True: it has changed since.</summary>
     public async Task<bool> KeepAsync(IReadOnlyList<NodeRecord> all, CancellationToken cancellation)

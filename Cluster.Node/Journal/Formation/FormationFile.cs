@@ -41,11 +41,13 @@ public sealed class FormationFile
     /// <summary>Null until the node belongs to a cluster, and in a file of version 1.</summary>
     public GroupState? Group { get; private set; }
 
-    /// <summary>The cluster that the node with this directory belongs to, or empty when it belongs to none.</summary>
-    public static Guid ClusterOf(string directory)
+    /// <summary>The node with this directory, and the cluster that it belongs to; each empty when there is none.</summary>
+    public static (Guid NodeId, Guid ClusterId) IdentityIn(string directory)
     {
         var path = Path.Combine(directory, FileName);
-        return File.Exists(path) ? Decode(File.ReadAllBytes(path), path).State.Record?.ClusterId ?? Guid.Empty : Guid.Empty;
+        if (!File.Exists(path)) return (Guid.Empty, Guid.Empty);
+        var image = Decode(File.ReadAllBytes(path), path);
+        return (image.NodeId, image.State.Record?.ClusterId ?? Guid.Empty);
     }
 
     /// <summary>

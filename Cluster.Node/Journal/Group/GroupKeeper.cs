@@ -41,7 +41,8 @@ internal sealed partial class GroupKeeper(
             var members = raft.Status.Members;
             var progress = await raft.ProgressAsync().WaitAsync(ct).ConfigureAwait(false);
             var nodes = await NodesAsync(members, progress.Any(p => p.SilentMs > _times.AliveMs), ct).ConfigureAwait(false);
-            if (GroupPolicy.Next(new GroupSituation(members, raft.Number, progress, nodes, _times)) is not { } step) return;
+            var removed = await directory.ListRemovedAsync(ct).ConfigureAwait(false);
+            if (GroupPolicy.Next(new GroupSituation(members, raft.Number, progress, nodes, _times) { Removed = removed }) is not { } step) return;
             var taken = await raft.ChangeMembersAsync(members, step.Wanted).WaitAsync(ct).ConfigureAwait(false);
             if (taken != MembersChange.Appended)
             {

@@ -27,14 +27,18 @@ public sealed record GroupTimes
 /// <param name="Self">The leader's number.</param>
 /// <param name="Nodes">Every storage node, members or not, in the order of their names.</param>
 public sealed record GroupSituation(
-    RaftMembers Members, int Self, IReadOnlyList<RaftProgress> Progress, IReadOnlyList<GroupNode> Nodes, GroupTimes Times);
+    RaftMembers Members, int Self, IReadOnlyList<RaftProgress> Progress, IReadOnlyList<GroupNode> Nodes, GroupTimes Times)
+{
+    /// <summary>Nodes that an operator took out for good.</summary>
+    public IReadOnlySet<Guid> Removed { get; init; } = new HashSet<Guid>();
+}
 
 /// <summary>One change of the group, and why.</summary>
 public sealed record GroupStep(RaftMembers Wanted, string Why);
 
 /// <summary>
 /// Who should be in the Raft group: one voter, three from three storage nodes on, five from five on; never two or four at rest. It
-/// grows when nodes are there, and never shrinks because they are gone. A voter that is silent for too long, or whose node came
+/// grows when nodes are there, and never shrinks because they are gone, but for those that an operator took out for good. A voter that is silent for too long, or whose node came
 /// back without its data directory, is replaced when there is a node to replace it with; newcomers catch up as learners first.
 /// Pure: one step from what is seen.
 /// </summary>
@@ -116,10 +120,12 @@ public static class GroupPolicy
             Voters = [.. Members.All.Where(m => m.IsVoter)];
             Learners = [.. Members.All.Where(m => !m.IsVoter)];
             Candidates = [.. situation.Nodes.Where(n => n.IsAlive && Members.Find(n.Node.NodeId) is null)];
-            Lost = [.. Voters.Where(v => WhyLost(v) is not null).OrderByDescending(IsReborn).ThenBy(v => v.Number)];
+            Lost = [.. Voters.Where(v => WhyLost(v) is not null).OrderByDescending(IsRemoved).ThenByDescending(IsReborn).ThenBy(v => v.Number)];
             var alive = Voters.Count(v => IsAlive(v.Number)) + Learners.Count(l => IsAlive(l.Number)) + Candidates.Length;
             var byNodes = alive >= JournalLimits.MembersMax ? JournalLimits.MembersMax : alive >= 3 ? 3 : 1;
-            Target = Math.Max(byNodes, Voters.Length - 1 + (Voters.Length % 2));
+            // Three stay three: of two the one that leaves would take a copy of the log with it. The removed one is replaced once there is a node for it.
+            var staying = Math.Max(Voters.Count(v => !IsRemoved(v)), Math.Min(Voters.Length, 3));
+            Target = Math.Max(byNodes, staying - 1 + (staying % 2));
         }
 
         public RaftMembers Members => _situation.Members;
@@ -161,6 +167,7 @@ public static class GroupPolicy
         public string? WhyLost(RaftMember voter)
         {
             if (voter.Number == Self) return null;
+            if (IsRemoved(voter)) return "its node was removed";
             if (IsReborn(voter)) return "its node came back without its data directory";
             return SilentMs(voter.Number) > Times.ReplaceAfterMs ? $"it was not heard of for {Times.ReplaceAfterMs / 1000} s" : null;
         }
@@ -168,6 +175,9 @@ public static class GroupPolicy
         /// <summary>Another voter has its name: it came back, and was let in, under a new identity.</summary>
         public bool IsSucceeded(RaftMember voter) =>
             IsReborn(voter) && Voters.Any(v => v.Number != voter.Number && v.Node.Name == voter.Node.Name);
+
+        /// <summary>An operator took its node out, and it is not there again.</summary>
+        private bool IsRemoved(RaftMember voter) => voter.Number != Self && _situation.Removed.Contains(voter.Node.NodeId) && !IsAlive(voter.Number);
 
         /// <summary>Its name answers under another identity: the directory that it voted and wrote in is gone.</summary>
         private bool IsReborn(RaftMember voter) => !IsAlive(voter.Number) && _situation.Nodes.Any(

@@ -41,6 +41,9 @@ public sealed class DiskFormatSpecs
         (superblock with { SyncFailed = true }).Encode(bytes);
         Assert.Equal(1, bytes[11]);
         Assert.True(Superblock.TryDecode(bytes, out decoded) == IoStatus.Ok && decoded.SyncFailed);
+        (superblock with { NodeId = C }).Encode(bytes);
+        Assert.Equal(C, new Guid(bytes.AsSpan(400, 16)));
+        Assert.True(Superblock.TryDecode(bytes, out decoded) == IoStatus.Ok && decoded == superblock with { NodeId = C });
         superblock.Encode(bytes);
         bytes[8] = 1;
         bytes.AsSpan(140, 504 - 140).Clear();

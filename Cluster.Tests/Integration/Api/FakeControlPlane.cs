@@ -186,6 +186,15 @@ public sealed partial class FakeControlPlane : IControlPlane
         return Answer<NodeResource>(_nodes[name] = node with { Cordoned = cordoned, CordonedForRestart = false });
     }
 
+    public Task<ControlResult<NodeResource>> RemoveNodeAsync(string name, CancellationToken cancellation)
+    {
+        if (Fails<NodeResource>(out var failed)) return failed;
+        if (!_nodes.TryGetValue(name, out var node)) return GetNodeAsync(name, cancellation);
+        if (node.State == "up") return Answer<NodeResource>(new ControlFailure(ControlStatus.Conflict, $"Node {name} is up: stop it first."));
+        _nodes.TryRemove(name, out _);
+        return Answer<NodeResource>(node);
+    }
+
     public void SetNode(string name, Func<NodeResource, NodeResource> change) => _nodes[name] = change(_nodes[name]);
 
     public Task<ControlResult<NodeResource>> EndRestartAsync(string name, CancellationToken cancellation) =>

@@ -140,6 +140,12 @@ public sealed class CommandLineSpecs : IAsyncLifetime
         await OkAsync("up, cordoned for restart", "node", "list");
         await OkAsync("Node node-1 is uncordoned.", "node", "uncordon", "node-1");
         await OkAsync("2 of 2 up", "status");
+        var (exit, _, error) = await RunAsync("node", "remove", "node-1");
+        Assert.Equal(ExitCode.Conflict, exit);
+        Assert.Contains("node-1 is up", error, StringComparison.Ordinal);
+        _control.SetNode("node-1", node => node with { State = "down" });
+        await OkAsync("Node node-1 is removed.", "node", "remove", "node-1");
+        Assert.Equal(ExitCode.NotFound, (await RunAsync("node", "remove", "node-1")).Exit);
     }
 
     [Fact(DisplayName = "A drain goes on until the node owns nothing, or until its time is over, and says what it waits for")]

@@ -39,6 +39,17 @@ public sealed class DevSpecs : IDisposable
             (await RunAsync("volume", "show", "db", "--endpoint", (string)cluster["nodes"]![2]!["api"]!)).Ok());
     }
 
+    [Fact(DisplayName = "dev whose second node ends at once says so with that node's log, and does not wait for the others")]
+    public async Task A_node_ends()
+    {
+        // Where its lock is to be.
+        Directory.CreateDirectory(Path.Combine(_directory, "node-1", "lock"));
+        var dev = await RunAsync("dev", "--nodes", "3", "--port-offset", $"{LocalCluster.FreeOffset(3)}", "--data", _directory);
+        Assert.Equal(ExitCode.Failure, dev.Exit);
+        Assert.Contains("node-1 has ended", dev.Error, StringComparison.Ordinal);
+        Assert.Contains("can't be used", dev.Error, StringComparison.Ordinal);
+    }
+
     private async Task KillAndStartAsync(int pid, string data)
     {
         Assert.True(NodeProcess.IsAlive(pid, data));

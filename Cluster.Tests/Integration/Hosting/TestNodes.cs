@@ -60,7 +60,11 @@ internal sealed class TestNodes(int count) : IAsyncDisposable
         try
         {
             using var limit = new CancellationTokenSource(WaitMax);
-            return (await Assert.ThrowsAsync<NodeStartException>(() => host.StartAsync(limit.Token))).Message;
+            var start = host.StartAsync(limit.Token);
+            if (await Task.WhenAny(start, host.Ended) == start) return (await Assert.ThrowsAsync<NodeStartException>(() => start)).Message;
+            await limit.CancelAsync();
+            await ((Task)start).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            return (await host.Ended).Reason;
         }
         finally
         {

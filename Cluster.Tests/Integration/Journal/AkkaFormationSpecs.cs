@@ -77,7 +77,7 @@ public sealed class AkkaFormationSpecs
     }
 
     private static Task<string> RegisterAsync(JournalNode node, NodeRecord record) =>
-        new NodeDirectory(node.Log).RegisterNodeAsync(record, node.IsUpAsync, node.NameInGroup, None);
+        new NodeDirectory(node.Log).RegisterNodeAsync(record, node.IsUpAsync, node.IsTwinAtAsync, node.NameInGroup, None);
 
     private static AkkaSelf Self(int i, bool up) => new($"akka.tcp://myrmidon@127.0.0.1:{6000 + i}", 70 + i, up);
 

@@ -63,7 +63,7 @@ internal sealed class JournalCluster : IAsyncDisposable
     {
         var node = Nodes[i]!;
         var record = new NodeRecord($"node-{i}", node.NodeId, node.Address.Host, 1, 2, node.Address.Port, 4);
-        Assert.Equal("", await new NodeDirectory(node.Log).RegisterNodeAsync(record, node.IsUpAsync, node.NameInGroup, CancellationToken.None).WaitAsync(Patience));
+        Assert.Equal("", await new NodeDirectory(node.Log).RegisterNodeAsync(record, node.IsUpAsync, node.IsTwinAtAsync, node.NameInGroup, CancellationToken.None).WaitAsync(Patience));
     }
 
     /// <summary>Waits until the leader's group is these voters and nobody else, all of whom are heard and keep up.</summary>

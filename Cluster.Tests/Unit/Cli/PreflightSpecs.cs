@@ -72,6 +72,8 @@ public sealed class PreflightSpecs
     {
         _host.Probe = new DirectoryProbe("Permission denied", "", 0, false);
         await ExpectAsync("data-dir", "fail", "chown");
+        _host.Probe = new DirectoryProbe("Read-only file system : '/var/lib/myrmidon/preflight-probe'", "", 0, false);
+        await ExpectAsync("data-dir", "fail", "mount -o remount,rw");
         _host.Probe = new DirectoryProbe("", "fallocate: Operation not supported (errno 95)", 21, false);
         await ExpectAsync("data-fallocate", "warn", "ext4 or xfs");
         await ExpectAsync("data-sync", "warn", "power-loss protection");

@@ -74,6 +74,7 @@ internal static class ContractSamples
             },
             new ImagedVolume(Spec, [], CataloguePhase.Deleting, false, 0, 0, [])]),
         new NodeCordonedForRestart(Node),
+        new NodeRemoved(Node),
     ];
 
     public static readonly ImmutableArray<IControlMessage> ControlMessages =
@@ -122,6 +123,7 @@ internal static class ContractSamples
         new PlacementProtocol.ListNodes(),
         new PlacementProtocol.CordonNode("node-1", true),
         new PlacementProtocol.CordonForRestart("node-1", true),
+        new PlacementProtocol.RemoveNode("node-1", true),
         new PlacementProtocol.RegisterNode(Description, Report),
         new PlacementProtocol.ReportNode(Node, Report),
         new PlacementProtocol.ReportAway(Node, [new AwayVolume(Volume, Node, 13)]),

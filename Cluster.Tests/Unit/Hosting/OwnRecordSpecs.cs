@@ -12,6 +12,7 @@ public sealed class OwnRecordSpecs
 
     private readonly StateLog _log = new();
     private readonly HashSet<Guid> _up = [];
+    private readonly HashSet<JournalAddress> _twins = [];
     private readonly ManualTime _time = new();
 
     [Fact(DisplayName = "A data directory of another name is refused with both names, and nothing is written")]
@@ -73,11 +74,42 @@ public sealed class OwnRecordSpecs
         Assert.InRange(own.WrittenAnew, 10, 16);
     }
 
-    private OwnRecord Own(NodeRecord record) => new(record, new NodeDirectory(_log), IsUpAsync, null, _time, NullLogger<OwnRecord>.Instance);
+    [Fact(DisplayName = "A node that comes with another address is refused while its own identity answers at the one before, and nothing is written; then it has moved")]
+    public async Task Twin()
+    {
+        Assert.Equal("", await RegisterAsync(One));
+        _twins.Add(new JournalAddress("h", One.JournalPort));
+        var moved = One with { Host = "g" };
+        Assert.StartsWith($"The node with this data directory, one, runs at h:{One.JournalPort} already", await RegisterAsync(moved), StringComparison.Ordinal);
+        Assert.Equal([One], await ListAsync());
+        Assert.Equal("", await RegisterAsync(One));
+        _twins.Clear();
+        Assert.Equal("", await RegisterAsync(moved));
+        Assert.Equal([moved], await ListAsync());
+    }
+
+    [Fact(DisplayName = "A removed node has no record and is noted as removed, however often it is told; if it registers again it is not")]
+    public async Task Removed()
+    {
+        var directory = new NodeDirectory(_log);
+        Assert.Equal("", await RegisterAsync(One));
+        Assert.Equal("", await RegisterAsync(Record(2, "two")));
+        await directory.RemoveAsync(One.NodeId, default);
+        await directory.RemoveAsync(One.NodeId, default);
+        Assert.Equal([Record(2, "two")], await ListAsync());
+        Assert.Equal([One.NodeId], await directory.ListRemovedAsync(default));
+        Assert.Equal("", await RegisterAsync(One));
+        Assert.Empty(await directory.ListRemovedAsync(default));
+        Assert.Equal(2, (await ListAsync()).Count);
+    }
+
+    private OwnRecord Own(NodeRecord record) => new(record, new NodeDirectory(_log), IsUpAsync, IsTwinAtAsync, null, _time, NullLogger<OwnRecord>.Instance);
+
+    private Task<bool> IsTwinAtAsync(JournalAddress address, CancellationToken ct) => Task.FromResult(_twins.Contains(address));
 
     private Task<bool> IsUpAsync(NodeRecord node, CancellationToken ct) => Task.FromResult(_up.Contains(node.NodeId));
 
-    private Task<string> RegisterAsync(NodeRecord record, string? nameOfDirectory = null) => new NodeDirectory(_log).RegisterNodeAsync(record, IsUpAsync, nameOfDirectory, default);
+    private Task<string> RegisterAsync(NodeRecord record, string? nameOfDirectory = null) => new NodeDirectory(_log).RegisterNodeAsync(record, IsUpAsync, IsTwinAtAsync, nameOfDirectory, default);
 
     private Task<IReadOnlyList<NodeRecord>> ListAsync() => new NodeDirectory(_log).ListAsync(default);
 

@@ -108,6 +108,23 @@ public sealed class GroupPolicySpecs
     /// <summary>
     /// Carries out what the policy says, with every newcomer caught up at once unless it is slow, until it says nothing.
     /// </summary>
+    [Theory(DisplayName = "A voter whose node was removed leaves, and is replaced only if there are nodes for it; one that is there after all stays")]
+    [InlineData(5, 5, new[] { 3, 4 }, new[] { 0, 1, 2 })]
+    [InlineData(5, 6, new[] { 4 }, new[] { 0, 1, 2, 3, 5 })]
+    [InlineData(5, 5, new[] { 4 }, new[] { 0, 1, 2 })]
+    [InlineData(3, 3, new[] { 2 }, new[] { 0, 1, 2 })]
+    [InlineData(3, 4, new[] { 2 }, new[] { 0, 1, 3 })]
+    public void Removed_voter(int voters, int nodes, int[] removed, int[] left)
+    {
+        var group = new Group(TestMembers.Voters(voters), nodes);
+        group.Removed.UnionWith(removed.Select(number => group.Nodes[number].NodeId));
+        Assert.Empty(group.RunToRest());
+        foreach (var number in removed) group.SilentMs[number] = Times.AliveMs + 1;
+        group.Gone.UnionWith(removed);
+        group.RunToRest();
+        Assert.Equal(left, group.Members.All.Select(m => m.Number));
+    }
+
     private sealed class Group(RaftMembers members, int nodes)
     {
         public RaftMembers Members { get; private set; } = members;
@@ -117,6 +134,11 @@ public sealed class GroupPolicySpecs
         public Dictionary<int, long> SilentMs { get; } = [];
 
         public HashSet<int> Slow { get; init; } = [];
+
+        public HashSet<Guid> Removed { get; } = [];
+
+        /// <summary>Places of nodes that are not in the directory.</summary>
+        public HashSet<int> Gone { get; } = [];
 
         /// <summary>Places of nodes that answer nobody.</summary>
         public HashSet<int> Down { get; init; } = [];
@@ -141,7 +163,7 @@ public sealed class GroupPolicySpecs
                 .Select(m => new RaftProgress(m.Number, 1, SilentMs.GetValueOrDefault(m.Number), !Slow.Contains(m.Number)));
             var nodes = Nodes.Select((n, i) => new GroupNode(n, Zones.GetValueOrDefault(i, ""),
                 !Down.Contains(i) && Members.Find(n.NodeId) is null));                          // members are not asked
-            return GroupPolicy.Next(new GroupSituation(Members, 0, [.. progress], [.. nodes], Times));
+            return GroupPolicy.Next(new GroupSituation(Members, 0, [.. progress], [.. nodes.Where((_, place) => !Gone.Contains(place))], Times) { Removed = Removed });
         }
     }
 }
