@@ -28,11 +28,22 @@ public interface IVolumePlacementView
     /// </summary>
     Task<VolumeWhereabouts> LookAsync(VolumeId volume);
 
+    /// <summary>
+    /// How far the journal is now. What was read at one number is still so as long as the number is the same; all that is journaled raises it. Null when no quorum answers in time.
+    /// </summary>
+    Task<long?> NowAsync();
+
+    /// <summary>As <see cref="LookAsync(VolumeId)"/>, unless that volume was read when the journal was at this number, as <see cref="NowAsync"/> said it is now.</summary>
+    Task LookAsync(VolumeId volume, long? now);
+
     /// <summary>What the last look found, or <see cref="VolumeWhereabouts.Unknown"/>.</summary>
     VolumeWhereabouts Last(VolumeId volume);
 
     /// <summary>Moves that were asked for and not yet made: volume to node name.</summary>
     Task<ImmutableDictionary<VolumeId, string>> MovesAsync();
+
+    /// <summary>The same, not read again if they were read when the journal was at this number, as <see cref="NowAsync"/> said it is now.</summary>
+    Task<ImmutableDictionary<VolumeId, string>> MovesAsync(long? now);
 
     /// <summary>The move was made, or can't be: it is forgotten.</summary>
     Task ForgetMoveAsync(VolumeId volume, string node);

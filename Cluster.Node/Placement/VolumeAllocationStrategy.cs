@@ -57,8 +57,10 @@ public sealed class VolumeAllocationStrategy(
     {
         var regions = Regions(currentShardAllocations);
         var owners = Owners(currentShardAllocations);
-        var moves = await view.MovesAsync();
-        await LookAtSome(owners);
+        // One question in place of 33 where nothing is journaled: each of them asks a quorum.
+        var now = await view.NowAsync();
+        var moves = await view.MovesAsync(now);
+        await LookAtSome(owners, now);
         // A node that is gone or does not answer can't hand over; waiting for it would only keep its shards from where they go once it is out.
         var answering = regions.Where(region => isUp(AddressOf(region.Value))).Select(region => region.Key).ToHashSet(StringComparer.Ordinal);
         var misplaced = ImmutableHashSet.CreateBuilder<string>();
@@ -84,10 +86,10 @@ public sealed class VolumeAllocationStrategy(
         return misplaced.ToImmutable();
     }
 
-    private async Task LookAtSome(Dictionary<VolumeId, string> owners)
+    private async Task LookAtSome(Dictionary<VolumeId, string> owners, long? now)
     {
         if (_round.Count == 0) foreach (var volume in owners.Keys) _round.Enqueue(volume);
-        for (var count = 0; count < LooksPerRound && _round.TryDequeue(out var volume); count++) await view.LookAsync(volume);
+        for (var count = 0; count < LooksPerRound && _round.TryDequeue(out var volume); count++) await view.LookAsync(volume, now);
     }
 
     private Dictionary<string, IActorRef> Regions(IImmutableDictionary<IActorRef, IImmutableList<string>> allocations)

@@ -1,3 +1,4 @@
+using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using Cluster.Messages.Model;
 using Cluster.Node.Journal;
@@ -18,12 +19,38 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
     private readonly Seldom _notRead = new(TimeProvider.System);
     private ImmutableDictionary<VolumeId, string> _moves = ImmutableDictionary<VolumeId, string>.Empty;
 
+    /// <summary>Where the journal was, at least, when the volume was read last for a round. No more than there are volumes; a new coordinator knows none.</summary>
+    private readonly ConcurrentDictionary<VolumeId, long> _readAt = new();
+
+    /// <summary>The same of the moves; -1: never.</summary>
+    private long _movesAt = -1;
+
     public VolumeWhereabouts Last(VolumeId volume) =>
         _folds.LastOf(volume) is { } state ? Whereabouts(state) : VolumeWhereabouts.Unknown;
 
     public async Task<VolumeWhereabouts> LookAsync(VolumeId volume)
     {
         return await ReadAsync(volume, cancellation => WhereaboutsAsync(volume, cancellation)) ?? Last(volume);
+    }
+
+    public async Task<long?> NowAsync()
+    {
+        try
+        {
+            using var limit = new CancellationTokenSource(LookMax);
+            return (await log.ReadMembersAsync(limit.Token)).CommitIndex;
+        }
+        catch (Exception e) when (e is MetaLogUnavailableException or OperationCanceledException)
+        {
+            return null;
+        }
+    }
+
+    public async Task LookAsync(VolumeId volume, long? now)
+    {
+        if (now is { } known && _readAt.TryGetValue(volume, out var at) && at == known) return;
+        // What could not be read is read in the next round.
+        if (await ReadAsync(volume, cancellation => WhereaboutsAsync(volume, cancellation)) is not null && now is { } read) _readAt[volume] = read;
     }
 
     /// <summary>For an early claim: null when no quorum answers in time.</summary>
@@ -62,12 +89,17 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
         }
     }
 
-    public async Task<ImmutableDictionary<VolumeId, string>> MovesAsync()
+    public Task<ImmutableDictionary<VolumeId, string>> MovesAsync() => MovesAsync(null);
+
+    public async Task<ImmutableDictionary<VolumeId, string>> MovesAsync(long? now)
     {
+        if (now is { } known && Volatile.Read(ref _movesAt) == known) return _moves;
         try
         {
             using var limit = new CancellationTokenSource(LookMax);
-            return _moves = await moves.ListAsync(limit.Token);
+            _moves = await moves.ListAsync(limit.Token);
+            if (now is { } read) Volatile.Write(ref _movesAt, read);
+            return _moves;
         }
         catch (Exception e) when (e is MetaLogUnavailableException or OperationCanceledException)
         {

@@ -148,6 +148,12 @@ public sealed class VolumeAllocationSpecs(VolumeAllocationSpecs.SystemFixture fi
 
         public Task<VolumeWhereabouts> LookAsync(VolumeId volume) => Task.FromResult(Last(volume));
 
+        public Task LookAsync(VolumeId volume, long? now) => Task.CompletedTask;
+
+        public Task<long?> NowAsync() => Task.FromResult<long?>(null);
+
+        public Task<ImmutableDictionary<VolumeId, string>> MovesAsync(long? now) => MovesAsync();
+
         public VolumeWhereabouts Last(VolumeId volume) => new([.. Nodes], [.. Nodes], attached, _claimer, _epoch);
 
         public Task<ImmutableDictionary<VolumeId, string>> MovesAsync() => Task.FromResult(Move is null

@@ -5,6 +5,7 @@ using Cluster.Messages.Model;
 using Cluster.Node.Hosting.Control;
 using Cluster.Node.Hosting.Serialization;
 using Cluster.Node.Journal;
+using Cluster.Node.Journal.Raft;
 using Cluster.Node.Owner;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -105,6 +106,40 @@ public sealed class JournalFoldsSpecs
         Assert.Equal(3UL, (await new JournalFolds(_log).ReadAsync(Volume, default)).Version);
     }
 
+    [Fact(DisplayName = "A round in which nothing was journaled reads no stream again; what is journaled is found in the next one, also when it could not be read at first")]
+    public async Task Rounds()
+    {
+        var view = new JournalPlacementView(_log, new VolumeMoves(_log), NullLogger<JournalPlacementView>.Instance);
+        var copies = ImmutableArray.Create(new ReplicaPlacement(new ReplicaId(1), new NodeId(new Guid(1, 0, 0, new byte[8])), "a", Guid.Empty));
+        var spec = new VolumeSpec(Volume, VolumeSpec.DefaultNamespace, "pg", 1 << 20, 1, FailureModeKind.Soft, 1, 1000, false, ImmutableSortedDictionary<string, string>.Empty);
+        _log.Add(new VolumeCreated(Volume, spec, copies));
+        await RoundAsync(view);
+        Assert.Equal("a", Assert.Single(view.Last(Volume).Replicas));
+        var read = _log.Reads;
+        await RoundAsync(view);
+        Assert.Equal(read, _log.Reads);
+
+        _log.Add(new EpochStarted(Volume, new Epoch(1), copies[0].Node, "a"));
+        _log.IsSilent = true;
+        await view.LookAsync(Volume, _log.Last);
+        await view.MovesAsync(_log.Last);
+        Assert.Equal(0UL, view.Last(Volume).Epoch);
+        Assert.Null(await view.NowAsync());
+        _log.IsSilent = false;
+        await RoundAsync(view);
+        Assert.Equal(1UL, view.Last(Volume).Epoch);
+        Assert.Equal(2, _log.KeyReads);
+        await view.LookAsync(Volume);
+        Assert.True(_log.Reads > read);
+    }
+
+    private static async Task RoundAsync(JournalPlacementView view)
+    {
+        var now = await view.NowAsync();
+        await view.MovesAsync(now);
+        await view.LookAsync(Volume, now);
+    }
+
     private void Add(int count)
     {
         for (var index = 0; index < count; index++) _log.Add(new InSyncChanged(Volume, new Epoch(1), (ulong)_log.Last + 1, [], "added"));
@@ -122,6 +157,13 @@ public sealed class JournalFoldsSpecs
         public Action? OnHighestRead { get; set; }
 
         public long Last => _all.Count;
+
+        /// <summary>No quorum answers.</summary>
+        public bool IsSilent { get; set; }
+
+        public int Reads { get; private set; }
+
+        public int KeyReads { get; private set; }
 
         public MetaLogStatus Status => throw new NotSupportedException();
 
@@ -148,6 +190,8 @@ public sealed class JournalFoldsSpecs
         public async IAsyncEnumerable<MetaEvent> ReadEventsAsync(string persistenceId, long from, long to, long max, [EnumeratorCancellation] CancellationToken ct)
         {
             await Task.Yield();
+            if (IsSilent) throw new MetaLogUnavailableException("no leader");
+            Reads++;
             foreach (var e in _events.Where(e => e.SequenceNr >= from && e.SequenceNr <= to).ToArray()) yield return e;
         }
 
@@ -174,9 +218,16 @@ public sealed class JournalFoldsSpecs
 
         public Task<MetaKeyValue?> ReadKeyAsync(string key, CancellationToken ct) => throw new NotSupportedException();
 
-        public Task<IReadOnlyList<MetaKeyValue>> ReadKeysAsync(string prefix, CancellationToken ct) => throw new NotSupportedException();
+        public Task<IReadOnlyList<MetaKeyValue>> ReadKeysAsync(string prefix, CancellationToken ct)
+        {
+            if (IsSilent) throw new MetaLogUnavailableException("no leader");
+            KeyReads++;
+            return Task.FromResult<IReadOnlyList<MetaKeyValue>>([]);
+        }
 
-        public Task<GroupView> ReadMembersAsync(CancellationToken ct) => throw new NotSupportedException();
+        public Task<GroupView> ReadMembersAsync(CancellationToken ct) => IsSilent
+            ? throw new MetaLogUnavailableException("no leader")
+            : Task.FromResult(new GroupView(RaftMembers.Formed([]), 0, Last, []));
 
         public ValueTask DisposeAsync() => ValueTask.CompletedTask;
 
