@@ -52,6 +52,12 @@ public static class AttachLimits
     /// <summary>How often devices of the kernel's NBD client are looked at: whether each still has its connection.</summary>
     public const int WatchMs = 250;
 
+    /// <summary>
+    /// How often it is looked for such devices while none is known. One that this process makes, or that failed to be made, is looked at at once and then every <see cref="WatchMs"/>, and what a
+    /// process before it left is found when it begins to watch: this bounds only what nobody is known to leave.
+    /// </summary>
+    public const int QuietWatchMs = 5_000;
+
     /// <summary>A device of the kernel's NBD client that goes with its last user is gone within this, unless somebody else than who only looks at it (udev, blkid) has it open.</summary>
     public const int HolderMs = 3_000;
 

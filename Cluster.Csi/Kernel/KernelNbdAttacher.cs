@@ -21,6 +21,9 @@ public sealed class KernelNbdAttacher : IAttacher
     private readonly KernelNbdHost _host;
     private readonly ILogger _logger;
 
+    /// <summary>An attach has ended since the last look.</summary>
+    private readonly SemaphoreSlim _made = new(0, 1);
+
     /// <param name="directory">Of this node's devices of this kind; made if it is missing. No other node may have it.</param>
     /// <param name="worker">The program and its first arguments, for what opens devices (<see cref="DeviceWork"/>).</param>
     /// <param name="onReconnected">A device was given a new connection. Any thread.</param>
@@ -70,6 +73,11 @@ public sealed class KernelNbdAttacher : IAttacher
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             return AttachResult<AttachedDevice>.Error(AttachStatus.Failed, $"volume {target.FullName} can't be attached: {e.Message}");
+        }
+        finally
+        {
+            // Also of one that was cut off: it may have left a part.
+            WatchNow();
         }
     }
 
@@ -142,14 +150,18 @@ public sealed class KernelNbdAttacher : IAttacher
         var busy = new ConcurrentDictionary<DeviceIdentity, Task>();
         try
         {
-            for (; ; await Task.Delay(AttachLimits.WatchMs, cancellation).ConfigureAwait(false))
+            while (true)
             {
-                foreach (var state in Known())
+                var known = Known();
+                foreach (var state in known ?? [])
                 {
                     if (busy.TryGetValue(state.Identity, out var before) && !before.IsCompleted) continue;
                     if (!await NeedsCareAsync(state).WaitAsync(cancellation).ConfigureAwait(false)) busy.TryRemove(state.Identity, out _);
                     else busy[state.Identity] = Task.Factory.StartNew(() => CareAsync(state.Identity, cancellation), cancellation, TaskCreationOptions.LongRunning, TaskScheduler.Default).Unwrap();
                 }
+                // Most nodes have no device, ever: to list all devices of the host four times a second was a twentieth of what such a node did.
+                if (known is not { Count: 0 }) await Task.Delay(AttachLimits.WatchMs, cancellation).ConfigureAwait(false);
+                else await _made.WaitAsync(AttachLimits.QuietWatchMs, cancellation).ConfigureAwait(false);
             }
         }
         catch (OperationCanceledException)
@@ -159,8 +171,20 @@ public sealed class KernelNbdAttacher : IAttacher
         await Task.WhenAll(busy.Values.Select(task => task.ContinueWith(_ => { }, TaskScheduler.Default))).ConfigureAwait(false);
     }
 
-    /// <summary>What there is, or nothing this time.</summary>
-    private IReadOnlyList<KernelNbdState> Known()
+    private void WatchNow()
+    {
+        try
+        {
+            if (_made.CurrentCount == 0) _made.Release();
+        }
+        catch (SemaphoreFullException)
+        {
+            // Another attach ended in the same moment.
+        }
+    }
+
+    /// <summary>What there is, or null: it can't be read this time.</summary>
+    private IReadOnlyList<KernelNbdState>? Known()
     {
         try
         {
@@ -169,7 +193,7 @@ public sealed class KernelNbdAttacher : IAttacher
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
             AttachLog.NotWatched(_logger, e.Message);
-            return [];
+            return null;
         }
     }
 
