@@ -231,7 +231,7 @@ public sealed partial class NodeHost
     {
         try
         {
-            if (StoreCluster.Refusal(StoreCluster.Of(store), store.NodeId, directory) is { Length: > 0 } refusal) throw new NodeStartException(refusal);
+            if (StoreCluster.Refusal(store, directory) is { Length: > 0 } refusal) throw new NodeStartException(refusal);
         }
         catch (Exception e) when (e is IOException or Journal.Format.JournalFormatException)
         {

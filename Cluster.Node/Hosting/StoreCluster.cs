@@ -22,16 +22,18 @@ internal static class StoreCluster
     }
 
     /// <summary>Why the node must not start with these two directories, as one sentence, or an empty text.</summary>
-    public static string Refusal(Guid ofStore, Guid nodeOfStore, DataDirectory directory)
+    public static string Refusal(BlockStore store, DataDirectory directory)
     {
+        var (ofStore, nodeOfStore) = (Of(store), store.NodeId);
         var (node, cluster) = FormationFile.IdentityIn(directory.Journal);
         if (ofStore != Guid.Empty && cluster != Guid.Empty && cluster != ofStore) return Mixed(directory, $"cluster {ofStore}", $"cluster {cluster}");
-        return nodeOfStore != Guid.Empty && node != Guid.Empty && node != nodeOfStore ? Mixed(directory, $"node {nodeOfStore}", $"node {node}") : "";
+        return nodeOfStore != Guid.Empty && node != Guid.Empty && node != nodeOfStore && node != store.FormerNodeId ? Mixed(directory, $"node {nodeOfStore}", $"node {node}") : "";
     }
 
     /// <summary>
     /// The identity that the node starts under: that of its journal directory, else a new one. It is on the store's media before it is in the journal directory, so that a crash in between leaves none that
-    /// the store contradicts. A store whose journal is gone, or was put aside, goes over to the new identity.
+    /// the store contradicts. A store whose journal is gone, or was put aside, goes over to the new identity, and back to the one before if that
+    /// journal comes back: it may have been away for one start only.
     /// </summary>
     public static async Task<Guid> IdentifyAsync(BlockStore store, ILoop loop, DataDirectory directory)
     {

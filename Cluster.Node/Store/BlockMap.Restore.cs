@@ -69,7 +69,8 @@ public sealed partial class BlockMap
         var next = ulong.MaxValue;
         for (var index = FirstAtOrAfter(snapshot); index < _layers.Count; index++)
         {
-            next = Math.Min(next, _layers[index].NextPageUnread(from));
+            next = Math.Min(next, _layers[index].NextPage(from));
+            Yield();
         }
         return next;
     }

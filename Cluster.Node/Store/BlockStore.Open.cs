@@ -147,11 +147,11 @@ public sealed partial class BlockStore
         return _superblock.Write(_superblock.Current with { ClusterId = clusterId }).Status;
     }
 
-    /// <summary>Writes whose the store is. Blocks; before the loop has the store, or on it.</summary>
+    /// <summary>Writes whose the store is, and keeps whose it was. Blocks; before the loop has the store, or on it.</summary>
     public IoStatus SetNodeId(Guid nodeId)
     {
         Invariant.That(nodeId != Guid.Empty, "an empty node id was set");
-        return NodeId == nodeId ? IoStatus.Ok : _superblock.Write(_superblock.Current with { NodeId = nodeId }).Status;
+        return NodeId == nodeId ? IoStatus.Ok : _superblock.Write(_superblock.Current with { NodeId = nodeId, FormerNodeId = NodeId }).Status;
     }
 
     /// <summary>What the open found.</summary>

@@ -57,6 +57,8 @@ public sealed partial class BlockStore : IBlockStore
     /// <summary>The identity of the node whose store it is; empty: none yet, or a version before this was noted had it.</summary>
     public Guid NodeId => _superblock.Current.NodeId;
 
+    public Guid FormerNodeId => _superblock.Current.FormerNodeId;
+
     public IReadOnlyCollection<IVolumeStore> Volumes => _volumes.Values;
 
     /// <summary>Why nothing more can be written; null as long as the disk works.</summary>

@@ -66,16 +66,6 @@ public sealed partial class SnapshotLayer(BlockMap map, ulong sequence, SegmentT
     public ulong NextPage(ulong from) =>
         from <= Limits.BlockIndexMax >> MapPage.BlocksLog2 && NextBlock(from << MapPage.BlocksLog2) is < ulong.MaxValue and var block ? block >> MapPage.BlocksLog2 : ulong.MaxValue;
 
-    /// <summary>The same, without a page being read for it: it may be one of which nothing is kept here.</summary>
-    public ulong NextPageUnread(ulong from)
-    {
-        if (from > Limits.BlockIndexMax >> MapPage.BlocksLog2) return ulong.MaxValue;
-        var block = from << MapPage.BlocksLog2;
-        var index = IndexOf(block);
-        if (index >= 0 && block <= _pages[index].Last) return _pages[index].IsResident ? NextPage(from) : from;
-        return index + 1 < _firsts.Count ? _firsts[index + 1] >> MapPage.BlocksLog2 : ulong.MaxValue;
-    }
-
     /// <summary>All of those numbers, ascending. Between two of them pages may leave memory; the layer stays as it is meanwhile.</summary>
     public IEnumerable<ulong> PageNumbers()
     {

@@ -15,7 +15,7 @@ namespace Cluster.Node.Store;
 ///  64 cluster id (16, zero: none yet)   80 store id (16)   96 disk id (16)   112 boot id (16)
 /// 128 end of the log at a clean stop: log number u64, 136 offset u32   140 marks u32
 /// 144 from version 2 on: the mark of each of the newest opens, newest first, u64 x 32 (0: not known)
-/// 400 node id (16, zero: none yet; versions before it was noted write zeroes)   416 zero   504 hash u64 of bytes 0-503
+/// 400 node id (16, zero: none yet; versions before it was noted write zeroes)   416 the node id before that one (16, zero: none)   432 zero   504 hash u64 of bytes 0-503
 /// </code>
 /// An unknown incompatible feature refuses the open; so does an unknown read-only one, as a store is never opened read-only.
 /// </summary>
@@ -30,6 +30,7 @@ public readonly record struct Superblock
     private const ushort VersionOldest = 1;
     private const int MarksAt = 144;
     private const int NodeAt = 400;
+    private const int FormerNodeAt = 416;
 
     /// <summary>Incompatible feature: the store has disks beside its home, which <see cref="DiskRoster"/> names. A program that does not know it would take their segments for lost.</summary>
     public const ulong SeveralDisks = 1;
@@ -65,6 +66,9 @@ public readonly record struct Superblock
     /// <summary>The node whose store it is: its copies are told from those of other nodes by who has them.</summary>
     public Guid NodeId { get; init; }
 
+    /// <summary>Whose it was before: the journal of that node may come back.</summary>
+    public Guid FormerNodeId { get; init; }
+
     public Guid DiskId { get; init; }
 
     public Guid BootId { get; init; }
@@ -95,6 +99,7 @@ public readonly record struct Superblock
         BinaryPrimitives.WriteUInt32LittleEndian(to[140..], (uint)marks.Length);
         for (var index = 0; index < marks.Length; index++) BinaryPrimitives.WriteUInt64LittleEndian(to[(MarksAt + (8 * index))..], marks[index]);
         NodeId.TryWriteBytes(to[NodeAt..]);
+        FormerNodeId.TryWriteBytes(to[FormerNodeAt..]);
         BinaryPrimitives.WriteUInt64LittleEndian(to[HashedBytes..], XxHash3.HashToUInt64(to[..HashedBytes]));
     }
 
@@ -125,6 +130,7 @@ public readonly record struct Superblock
             DiskId = new Guid(from[96..112]),
             BootId = new Guid(from[112..128]),
             NodeId = new Guid(from[NodeAt..(NodeAt + 16)]),
+            FormerNodeId = new Guid(from[FormerNodeAt..(FormerNodeAt + 16)]),
             CleanEnd = new LogPosition(BinaryPrimitives.ReadUInt64LittleEndian(from[128..]),
                 BinaryPrimitives.ReadUInt32LittleEndian(from[136..])),
         };

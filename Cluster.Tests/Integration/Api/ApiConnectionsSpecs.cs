@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using System.Net;
 using System.Net.Sockets;
 using System.Text;
@@ -20,8 +21,10 @@ public sealed class ApiConnectionsSpecs
         Assert.True(await IsAnsweredAsync(first));
         second.Dispose();
         bool isAnswered;
+        var began = Stopwatch.GetTimestamp();
         do
         {
+            Assert.True(Stopwatch.GetElapsedTime(began) < TimeSpan.FromMinutes(1), "a place that is free again is given to nobody");
             using var next = await ConnectAsync(server);
             isAnswered = await IsAnsweredAsync(next);
         }

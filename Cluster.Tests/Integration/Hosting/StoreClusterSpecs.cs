@@ -1,3 +1,5 @@
+using Cluster.Node.Journal.Formation;
+
 namespace Cluster.Tests.Integration.Hosting;
 
 public class StoreClusterSpecs
@@ -35,13 +37,33 @@ public class StoreClusterSpecs
         await nodes.StartAllAsync();
     }
 
+    [Fact(DisplayName = "A journal directory that was away for one start, and comes back, is that of the store still")]
+    public async Task Journal_comes_back()
+    {
+        await using var nodes = new TestNodes(1);
+        await nodes.StartAllAsync();
+        await nodes.StopAsync(0);
+        var (journal, aside) = (Path.Combine(nodes.DataOf(0), "journal"), Path.Combine(nodes.DataOf(0), "aside"));
+        var node = FormationFile.IdentityIn(journal).NodeId;
+        Directory.Move(journal, aside);
+        await nodes.StartUntilAsync(0, () => FormationFile.IdentityIn(journal).NodeId != Guid.Empty);
+        Assert.NotEqual(node, FormationFile.IdentityIn(journal).NodeId);
+        Directory.Delete(journal, recursive: true);
+        Directory.Move(aside, journal);
+        await nodes.StartAsync(0);
+        Assert.Equal(node, FormationFile.IdentityIn(journal).NodeId);
+    }
+
     [Fact(DisplayName = "A copy of a node's data directory does not start while that node runs, which notices nothing")]
     public async Task Copied()
     {
         await using var nodes = new TestNodes(1);
         await nodes.StartAllAsync();
+        // Nothing in it comes and goes while it is copied.
+        await nodes.StopAsync(0);
         var copy = nodes.DataOf(1);
         CopyDirectory(nodes.DataOf(0), copy);
+        await nodes.StartAsync(0);
         Assert.Contains("runs at 127.0.0.1:", await nodes.StartRefusedAsync(0, options => options with { DataDirectory = copy, JournalPort = 0 }), StringComparison.Ordinal);
         Assert.Equal(System.Net.HttpStatusCode.OK, (await nodes.GetAsync(0, "/v1/health")).Status);
         await nodes.StopAsync(0);

@@ -72,6 +72,22 @@ internal sealed class TestNodes(int count) : IAsyncDisposable
         }
     }
 
+    /// <summary>Starts a node that will wait, and stops it once that holds.</summary>
+    public async Task StartUntilAsync(int index, Func<bool> holds)
+    {
+        var host = new NodeHost(Options(index), Config.Empty, NullLoggerFactory.Instance);
+        using var limit = new CancellationTokenSource(WaitMax);
+        var start = host.StartAsync(limit.Token);
+        while (!holds())
+        {
+            Assert.False(start.IsCompleted || limit.IsCancellationRequested, "the node did not wait as it should");
+            await Task.Delay(Pause);
+        }
+        await limit.CancelAsync();
+        await ((Task)start).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        await host.StopAsync();
+    }
+
     public Task StopAsync(int index)
     {
         NodeHost? host;

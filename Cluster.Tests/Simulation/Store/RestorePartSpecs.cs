@@ -35,7 +35,7 @@ public sealed class RestorePartSpecs
             parts.Add(part);
             next = part.End;
             for (var page = 0UL; page < Pages; page++) AssertPage(rig, volume, page, isBack: page * PageBlocks < next);
-            if (restarts) volume = Restart(rig, volume);
+            if (restarts) volume = rig.RestartSynced(volume);
         }
         Assert.Equal([PartPages, 2 * PartPages, 3 * PartPages, ulong.MaxValue], parts.Select(part => part.End == ulong.MaxValue ? part.End : part.End / PageBlocks));
         // Also once the snapshot is gone.
@@ -48,8 +48,7 @@ public sealed class RestorePartSpecs
     public void Nothing_changed()
     {
         const ulong Pages = 200;
-        // All in memory: of a page that is not, it is not looked what it keeps.
-        var rig = new StoreRig(1, Options() with { MapCacheBytes = 4 * (int)Pages * MapCache.PageBytes }).Open();
+        var rig = new StoreRig(1, Options()).Open();
         var volume = rig.Create();
         for (var page = 0UL; page < Pages; page++) rig.WriteBlock(volume, page * PageBlocks, page);
         var snapshot = StoreRig.Mark(volume, new SnapshotMarker(true, 0, []));
@@ -78,16 +77,25 @@ public sealed class RestorePartSpecs
         }
     }
 
-    private static StoreOptions Options() => new() { CapacityBytes = 60L * StoreOptions.SegmentBytesMin, MapCacheBytes = 16 * MapCache.PageBytes };
-
-    private static IVolumeStore Restart(StoreRig rig, IVolumeStore volume)
+    [Fact(DisplayName = "What a snapshot keeps of blocks that lie far apart, in pages that are not in memory, makes no part longer to find")]
+    public void Far_apart()
     {
-        rig.Sync(volume);
-        var watermark = volume.CommitWatermark;
-        var restarted = rig.Restart(PowerLoss.LoseAll).Find(volume.Volume);
-        restarted.Commit(watermark);
-        return restarted;
+        const ulong Far = 1UL << 36;
+        var rig = new StoreRig(1, Options() with { MapCacheBytes = MapCache.PageBytes }).Open();
+        var volume = rig.Create();
+        foreach (var block in new[] { 0UL, Far }) rig.WriteBlock(volume, block, block);
+        var snapshot = StoreRig.Mark(volume, new SnapshotMarker(true, 0, []));
+        foreach (var block in new[] { 0UL, Far }) rig.WriteBlock(volume, block, block + 1000);
+        for (var page = 1UL; page < 40; page++) rig.WriteBlock(volume, page * PageBlocks, page);
+        rig.Loop.Settle();
+        Assert.True(rig.Store.Maps.Facts.EvictedLayerPages > 0, $"{rig.Store.Maps.Facts}");
+        Assert.Equal(PartPages * PageBlocks, volume.RestoreEnd(snapshot, 0));
+        StoreRig.Mark(volume, new SnapshotMarker(false, snapshot, BlockSpan.All, [snapshot]));
+        foreach (var block in new[] { 0UL, Far }) AssertBlock(rig, volume, block, block);
+        AssertBlock(rig, volume, PageBlocks, null);
     }
+
+    private static StoreOptions Options() => new() { CapacityBytes = 60L * StoreOptions.SegmentBytesMin, MapCacheBytes = 16 * MapCache.PageBytes };
 
     private static void Trim(IVolumeStore volume, ulong block)
     {

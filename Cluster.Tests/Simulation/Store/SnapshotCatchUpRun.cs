@@ -97,7 +97,7 @@ public sealed class SnapshotCatchUpRun(int seed, bool isClone = false)
             if (isLive) Take(_copyRig, Copy, record);
             record.Release();
             if (isClone && Owner.Volume == StoreRig.Volume && _random.Next(20) == 0) CloneOrNot();
-            if (_random.Next(60) == 0) Owner = Restart(_ownerRig, Owner);
+            if (_random.Next(60) == 0) Owner = _ownerRig.RestartSynced(Owner);
             else if (_random.Next(10) == 0) _ownerRig.Loop.Settle();
         }
     }
@@ -110,15 +110,6 @@ public sealed class SnapshotCatchUpRun(int seed, bool isClone = false)
             + string.Join(", ", rig.Store.Segments.All.Select(segment => $"{segment.Number}: {segment.LiveBlocks} blocks, {segment.TailRecords} in tails{(segment.IsStuck ? ", stuck" : "")}")));
         volume.Commit(volume.LastSequence);
         rig.Loop.Turn();
-    }
-
-    private static IVolumeStore Restart(StoreRig rig, IVolumeStore volume)
-    {
-        rig.Sync(volume);
-        var watermark = volume.CommitWatermark;
-        var restarted = rig.Restart(PowerLoss.LoseAll).Find(volume.Volume);
-        restarted.Commit(watermark);
-        return restarted;
     }
 
     private IoBuffer NextRecord(bool mayRestore)
@@ -144,7 +135,7 @@ public sealed class SnapshotCatchUpRun(int seed, bool isClone = false)
             Assert.Equal(IoStatus.Ok, Copy.SetPosition(Owner.CommitWatermark, 1, false));
             Assert.Equal(IoStatus.Ok, Copy.SetSnapshots(Owner.Snapshots));
             isDone = Stream(since, Owner.CommitWatermark);
-            if (!isDone) Copy = Restart(_copyRig, Copy);
+            if (!isDone) Copy = _copyRig.RestartSynced(Copy);
         }
     }
 

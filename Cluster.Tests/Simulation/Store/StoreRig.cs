@@ -105,6 +105,16 @@ public sealed class StoreRig
         return Open();
     }
 
+    /// <summary>Starts anew after a loss of power, with all of the volume on media and committed as before.</summary>
+    public IVolumeStore RestartSynced(IVolumeStore volume)
+    {
+        Sync(volume);
+        var watermark = volume.CommitWatermark;
+        var restarted = Restart(PowerLoss.LoseAll).Find(volume.Volume);
+        restarted.Commit(watermark);
+        return restarted;
+    }
+
     public static byte[] Bytes(ulong seed)
     {
         var bytes = new byte[Limits.BlockBytes];

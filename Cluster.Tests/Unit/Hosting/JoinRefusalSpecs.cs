@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Akka.Actor;
 using Akka.Remote;
 using Akka.TestKit.Xunit2;
@@ -29,11 +30,12 @@ public sealed class JoinRefusalSpecs() : TestKit(Settings)
             if (++times == 2) asked.TrySetResult();
             return Task.FromResult<AkkaJoinDecision>(times == 1 ? new AkkaJoinDecision.Wait("") : new AkkaJoinDecision.Join([Member.ToString()]));
         }, end.Token);
-        await asked.Task;
+        await asked.Task.WaitAsync(TestKitSettings.DefaultTimeout * 10);
         var own = Akka.Cluster.Cluster.Get(Sys).SelfAddress;
         Sys.EventStream.Publish(new ThisActorSystemQuarantinedEvent(own, Stranger));
-        while (!joining.IsCompleted)
+        for (var began = Stopwatch.GetTimestamp(); !joining.IsCompleted;)
         {
+            Assert.True(Stopwatch.GetElapsedTime(began) < TestKitSettings.DefaultTimeout * 10, "it goes on to join");
             Sys.EventStream.Publish(new ThisActorSystemQuarantinedEvent(own, Member));
             await Task.WhenAny(joining, Task.Delay(20, end.Token));
         }
@@ -50,6 +52,6 @@ public sealed class JoinRefusalSpecs() : TestKit(Settings)
             Sys.EventStream.Publish(new ThisActorSystemQuarantinedEvent(Address.Parse(self.Address), Stranger));
             return Task.FromResult<AkkaJoinDecision>(++rounds < 3 ? new AkkaJoinDecision.Wait("") : new AkkaJoinDecision.FormNew(1));
         }, end.Token);
-        Assert.True(await joining);
+        Assert.True(await joining.WaitAsync(TestKitSettings.DefaultTimeout * 10));
     }
 }
