@@ -36,10 +36,10 @@ public sealed class ShrunkRunSpecs(ITestOutputHelper output)
             Setup 1 1 1 False 0 False
             Create 79 2767 5
             Append 79 1 68719476747 7 13 0 0
-            Mark 79 0 1 0
-            Mark 79 1 1 0
+            Mark 79 0 1 0 0 0
+            Mark 79 1 1 0 0 0
             Commit 79 9
-            Mark 79 1 1 0 0
+            Mark 79 1 1 0 0 0 0
             Commit 79 1
             """
         },

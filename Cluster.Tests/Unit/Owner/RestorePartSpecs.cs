@@ -124,6 +124,31 @@ public sealed class RestorePartSpecs
         Assert.Equal(IoStatus.Ok, Opened(rig));
     }
 
+    [Fact(DisplayName = "R19: a copy that comes back in the middle of a restore that needs it not is caught up once, behind its end")]
+    public void Catch_up_afterwards()
+    {
+        // Guards StartNextCatchUp: IsRestoring; OnRestoreEnded.
+        using var rig = Serving(3);
+        rig.LinkDown(2);
+        rig.Journal();
+        for (var index = 0; index < 2; index++) rig.Stamped(index);
+        Restore(rig);
+        rig.Journal();
+        rig.LinkUp(2);
+        rig.Links[2].CompatFeatures = MeshFeatures.Current.Compat;
+        rig.Promised(2, last: 1, lastEpoch: 1);
+        for (ulong sequence = 2; sequence < 5; sequence++)
+        {
+            rig.Tick(2000);
+            Assert.Empty(rig.Links[2].Of(FrameKind.CatchUpBegin));
+            OnMedia(rig, sequence);
+        }
+        rig.Journal();
+        rig.Tick(2000);
+        Assert.True(CatchUpBody.TryDecode(rig.Links[2].Of(FrameKind.CatchUpBegin).Single().Body, out var begin));
+        Assert.Equal(4UL, begin.Join);
+    }
+
     [Fact(DisplayName = "R19: an owner that is moved away ends with the part that is under way")]
     public void A_move_in_between()
     {
@@ -145,7 +170,7 @@ public sealed class RestorePartSpecs
         var rig = OwnerRig.Serving(copies);
         Parts(rig);
         Assert.Equal(IoStatus.Ok, rig.Machine.CreateSnapshot("a").Status);
-        OnMedia(rig, 1);
+        for (var index = 0; index < copies; index++) rig.Appended(index, 1, durable: 1);
         rig.Journal();
         rig.Snapshots = [1];
         rig.Client(null, FrameKind.SessionClose, 0, new SessionOpenBody(rig.Session, 1).Encode(new byte[SessionOpenBody.SizeBytes]));
