@@ -107,7 +107,7 @@ internal static class Mutants
         new("a deleted snapshot stays when the last clone that stood on it is gone", "clones, space", "Cluster.Node/Store/BlockMap.Base.cs",
             "if (index < 0 || !_layers[index].IsHidden) return;", "if (index < 0 || !IsDetached) return;", Runs: MutantRuns.Cloning),
         new("a copy that catches up is given a restore to apply", "R19, R8", $"{Owner}.Writes.cs", "KeepFromRestores(upTo);", ""),
-        new("a restore ends before its last part", "R19", $"{Owner}.Restores.cs", "if (restore.Next == ulong.MaxValue)", "if (restore.Next != 0)"),
+        new("a restore ends before its last part", "R19", $"{Owner}.Restores.cs", "if (restore.Next == ulong.MaxValue ||", "if (restore.Next != 0 ||"),
         new("a snapshot that was never journaled stays", "R19", $"{Owner}.Snapshots.cs",
             "if (held.All(IsJournaled) || WhyNoMarker() is not null) return;", "if (held.Any(IsJournaled) || WhyNoMarker() is not null) return;"),
         new("a volume of a group goes on when its own marker is on media", "C22", $"{Owner}.Groups.cs",
