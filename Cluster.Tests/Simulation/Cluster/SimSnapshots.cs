@@ -66,15 +66,6 @@ internal sealed class SimSnapshots(SimWorld world)
             world.Say("snapshots", $"wants {name}: {answer.Status} {answer.Sentence}");
             world.History.Snapshots.Add(answer.Status == IoStatus.Ok ? "Begun" : "Refused");
         });
-        if (_random.Percent(20)) world.At(_random.Between(1_000, 50_000), CreateAnother);
-    }
-
-    /// <summary>Asked for while the one before may be on its way to the journal.</summary>
-    private void CreateAnother()
-    {
-        if (_isOver || Owner() is not { } owner) return;
-        var name = $"t{++_names}";
-        owner.Host.Post(0, () => world.Say("snapshots", $"wants {name} too: {owner.Machine.CreateSnapshot(name).Status}"));
     }
 
     /// <summary>

@@ -96,8 +96,6 @@ internal static class Mutants
             "if (Committed < marker.Sequence || DurableEverywhere() < marker.Sequence)", "if (Committed < marker.Sequence)"),
         new("a marker does not name the snapshot that was journaled last", "R19", $"{Owner}.Snapshots.cs",
             "[.. _state.Snapshots.Select(snapshot => snapshot.Sequence)];", "[.. _state.Snapshots.SkipLast(1).Select(snapshot => snapshot.Sequence)];"),
-        new("a marker is appended before the last one's snapshot is journaled", "R19", $"{Owner}.Snapshots.cs",
-            "return _marker is null && _adopting.Count == 0", "return _marker is not { IsOnMedia: false } && _adopting.Count == 0"),
         new("a clone is opened with copies that hold nothing of its origin", "clones, R8", $"{Owner}.Takeover.cs",
             "(!isNew || HasBegun(session))", "(!isNew || session.Promised.LastSequence != ulong.MaxValue)", Runs: MutantRuns.Cloning),
         new("a copy of a clone begins from a copy of its origin that is being caught up", "clones, R8", "Cluster.Node/Replica/ReplicaAdmission.cs",
