@@ -112,6 +112,7 @@ public sealed partial class VolumeMachine
         // One whose snapshot was deleted just before it was journaled has put nothing back.
         if (restore.Next == ulong.MaxValue || !IsJournaled(restore.Snapshot))
         {
+            Invariant.That(restore.Next is 0 or ulong.MaxValue, "the snapshot to which a volume is being put back was deleted half-way");
             restore.IsEnding = true;
             _effects.Journal(new RestoreEnded(Volume));
             return;
