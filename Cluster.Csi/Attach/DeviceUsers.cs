@@ -58,10 +58,13 @@ public sealed class DeviceUsers(string notes, string dockerMounts, string bootId
         mount.Path.StartsWith(_dockerMounts + "/", StringComparison.Ordinal) ? DeviceUser.Docker
         : PathsOf(identity)?.Contains(mount.Path, StringComparer.Ordinal) == true ? DeviceUser.Operator : DeviceUser.Other;
 
-    /// <summary>Whether the operator or Docker has a volume here, as another node may ask (GET /v1/open-volumes).</summary>
-    public bool IsOutsideCsi(string fullName) =>
-        MountTable.At(MountTable.Read(), Path.Combine(_dockerMounts, fullName)) is not null
-        || (Directory.Exists(notes) && Directory.EnumerateFiles(notes, "*.json").Any(file => Read(file)?.FullName == fullName));
+    /// <summary>Full names of the volumes that the operator or Docker has here, as another node may ask (GET /v1/open-volumes).</summary>
+    public IReadOnlySet<string> OutsideCsi()
+    {
+        var docker = MountTable.Read().Where(mount => mount.Path.StartsWith(_dockerMounts + "/", StringComparison.Ordinal)).Select(mount => mount.Path[(_dockerMounts.Length + 1)..]);
+        var operators = Directory.Exists(notes) ? Directory.EnumerateFiles(notes, "*.json").Select(file => Read(file)?.FullName).OfType<string>() : [];
+        return docker.Concat(operators).ToHashSet(StringComparer.Ordinal);
+    }
 
     private string[]? PathsOf(DeviceIdentity identity) =>
         Read(FileOf(identity.Volume)) is { } note && note.Generation == identity.Generation ? note.Paths : null;

@@ -53,12 +53,18 @@ internal sealed class VolumePublication(IVolumeControl control, Action<string, C
         if (found.Error is { } error) return error.Code == Grpc.Core.StatusCode.NotFound ? new ControllerUnpublishVolumeResponse() : error;
         var volume = found.Value!;
         var everywhere = request.NodeId.Length == 0;
-        if (volume.AttachedNode is { } node && (everywhere || node == request.NodeId) && !await IsOthersAsync(volume, node, cancellation).ConfigureAwait(false))
+        if (volume.AttachedNode is { } node && (everywhere || node == request.NodeId))
         {
-            // Only what was seen is detached: a node that it was given to meanwhile keeps it.
-            var detached = await control.DetachAsync(volume.FullName, volume.Revision, cancellation).ConfigureAwait(false);
-            if (detached.Error is { } refused) return refused;
-            volume = detached.Value!;
+            // While nobody can say whose else it is it is taken from nobody.
+            var nodes = await control.ListNodesAsync(cancellation).ConfigureAwait(false);
+            if (nodes.Error is { } unknown) return unknown;
+            if (!await IsOthersAsync(volume, nodes.Value!.FirstOrDefault(known => known.Name == node), cancellation).ConfigureAwait(false))
+            {
+                // Only what was seen is detached: a node that it was given to meanwhile keeps it.
+                var detached = await control.DetachAsync(volume.FullName, volume.Revision, cancellation).ConfigureAwait(false);
+                if (detached.Error is { } refused) return refused;
+                volume = detached.Value!;
+            }
         }
         var gone = volume.Labels.Keys.Where(key => everywhere ? key.StartsWith(Publications.LabelPrefix, StringComparison.Ordinal)
             : key == Publication.LabelOf(request.NodeId)).Union(Publications.StaleLabels(volume), StringComparer.Ordinal).ToArray();
@@ -67,13 +73,9 @@ internal sealed class VolumePublication(IVolumeControl control, Action<string, C
         return changed.Error is null ? new ControllerUnpublishVolumeResponse() : changed.Error;
     }
 
-    /// <summary>An operator or Docker has it on that node, which says so: the attachment is theirs too, and goes with the last of them.</summary>
-    private async Task<bool> IsOthersAsync(VolumeFacts volume, string name, CancellationToken cancellation)
-    {
-        var nodes = await control.ListNodesAsync(cancellation).ConfigureAwait(false);
-        return nodes.Value?.FirstOrDefault(node => node.Name == name) is { IsUp: true } known
-            && await control.IsUsedOutsideCsiAsync(volume.FullName, known, cancellation).ConfigureAwait(false);
-    }
+    /// <summary>An operator or Docker has it on that node, which says so: the attachment is theirs too, and goes with the last of them. A node that is down has no say.</summary>
+    private async Task<bool> IsOthersAsync(VolumeFacts volume, NodeFacts? node, CancellationToken cancellation) =>
+        node is { IsUp: true } && await control.IsUsedOutsideCsiAsync(volume.FullName, node, cancellation).ConfigureAwait(false);
 
     /// <summary>A node that uses the volume in a way that does not go together with what is asked for, and says so; null: the volume may be taken.</summary>
     private async Task<string?> HolderAsync(
@@ -197,7 +199,7 @@ internal sealed class VolumePublication(IVolumeControl control, Action<string, C
     {
         if (volume.AttachedNode is { } holder)
         {
-            if (await IsOthersAsync(volume, holder, cancellation).ConfigureAwait(false))
+            if (await IsOthersAsync(volume, nodes.FirstOrDefault(known => known.Name == holder), cancellation).ConfigureAwait(false))
                 return CsiError.Precondition($"Volume {volume.FullName} is attached to node {holder} for an operator or Docker; detach it there first.");
             var detached = await control.DetachAsync(volume.FullName, volume.Revision, cancellation).ConfigureAwait(false);
             if (detached.Error is { } refused) return refused;

@@ -322,7 +322,7 @@ public sealed record StatusResource
 /// <param name="Reachable">Whether the answering node hears from it.</param>
 public sealed record ControlNodeResource(string Name, bool Reachable);
 
-/// <summary>A volume that a front end of the answering node has open: an NBD client, or a device of its host.</summary>
+/// <summary>A volume that a front end of the answering node has open: an NBD client, or a device of its host; or that an operator or Docker has on that host.</summary>
 /// <param name="Volume">Its full name.</param>
 /// <param name="OutsideCsi">An operator (`volume attach`) or Docker has it on that host, whatever CSI has.</param>
 public sealed record OpenVolumeResource(string Volume, bool OutsideCsi = false);

@@ -1,5 +1,6 @@
 using System.Net;
 using Akka.Actor;
+using Cluster.Csi.Attach;
 using Cluster.Csi.Client;
 using Cluster.Csi.Nbd;
 using Cluster.Messages.Model;
@@ -182,7 +183,8 @@ public sealed partial class NodeHost
         if (member.Directory!.NodeOf(name) is { } node) doubts.Tell(node);
     }
 
-    private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors, Catalogue catalogue, VolumeSessions sessions, VolumeRuntime runtime, NodeDoubts doubts)
+    private void OpenControl(Guid clusterId, JournalNode journal, MemberSlot member, NodeActors actors, Catalogue catalogue, VolumeSessions sessions, VolumeRuntime runtime, NodeDoubts doubts,
+        DeviceUsers users)
     {
         var (cluster, directory, snapshots) = (member.Value!, member.Directory!, runtime.Snapshots);
         string? PlacementHost() => PlacementHostOf(member);
@@ -193,7 +195,7 @@ public sealed partial class NodeHost
             OwnerOf = runtime.Owners.Of,
             Doubt = doubts.Tell,
             OpenVolumes = sessions.Open,
-            IsUsedOutsideCsi = name => _deviceUsers?.IsOutsideCsi(name) ?? false,
+            OutsideCsi = users.OutsideCsi,
             DisksAt = address => DiskActor.At(cluster.System, address),
             OnGroup = (group, volumes, failure) => ReportGroup(snapshots, group, volumes, failure),
             OnSweptGroup = (group, volumes, step, failure) => ReportSwept(snapshots, group, volumes, step, failure),

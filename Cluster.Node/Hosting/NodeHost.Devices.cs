@@ -21,7 +21,7 @@ public sealed partial class NodeHost
     /// <summary>
     /// Devices outlive the process: what is found of an earlier one goes on. Their daemons come in by a socket of their own, which no other user of the host can open.
     /// </summary>
-    private async Task StartDevicesAsync(DataDirectory directory, NbdServer nbd, OwnerGateway gateway, CancellationToken cancellation)
+    private async Task StartDevicesAsync(DataDirectory directory, DeviceUsers users, NbdServer nbd, OwnerGateway gateway, CancellationToken cancellation)
     {
         var address = ListenForDevices(directory, nbd);
         var reconnects = _metrics.AddCounter("myrmidon_device_reconnects_total", "New connections for devices of the kernel's NBD client that had lost theirs, as after each start of the node.");
@@ -30,7 +30,6 @@ public sealed partial class NodeHost
             new FuseLoopAttacher(directory.Attach, address, DeviceProcess.Command, _loggers));
         var mounter = new ApartMounter(DeviceProcess.Command, address, Path.Combine(directory.Attach, "scratch"));
         var volumes = new HostVolumes(_control, gateway);
-        var users = _deviceUsers = new DeviceUsers(Path.Combine(directory.Attach, "operator"), DockerPlugin.MountsIn(directory.Docker), BootId.ToString());
         var devices = new VolumeDevices(volumes, attacher, mounter, users);
         _devices.Open(devices, _options.Name);
         _csiDevices = new HostDevices(attacher, mounter, users, new StagingNotes(Path.Combine(directory.Attach, "staged"), BootId.ToString()));

@@ -2,6 +2,7 @@ using System.Net;
 using Akka.Configuration;
 using Cluster.Csi.Attach;
 using Cluster.Csi.Csi;
+using Cluster.Csi.Docker;
 using Cluster.Messages.Model;
 using Cluster.Node.Api;
 using Cluster.Node.Hosting.Control;
@@ -58,7 +59,6 @@ public sealed partial class NodeHost
     private readonly CancellationTokenSource _standDown = new();
     private readonly TaskCompletionSource<NodeEnd> _ended = new(TaskCreationOptions.RunContinuationsAsynchronously);
     private volatile HostDevices? _csiDevices;
-    private volatile DeviceUsers? _deviceUsers;
     private volatile bool _stopping;
 
     /// <param name="plan">How the process' memory is divided; null: it has no limit.</param>
@@ -150,10 +150,12 @@ public sealed partial class NodeHost
         var (gateway, nbd, sessions) = StartNbd(runtime, actors, catalogue, doubts);
         var known = actors.RegisterAsync(member.Value.System, Describe(identity, store, member.Value, meshPort), () => Report(store),
             bytes => _provisioned.Value = bytes, () => runtime.AwayVolumes);
-        OpenControl(formed.ClusterId, journal, member, actors, catalogue, sessions, runtime, doubts);
+        // Before anybody can ask: a mount of an earlier process is in use from the first moment.
+        var users = new DeviceUsers(Path.Combine(directory.Attach, "operator"), DockerPlugin.MountsIn(directory.Docker), BootId.ToString());
+        OpenControl(formed.ClusterId, journal, member, actors, catalogue, sessions, runtime, doubts, users);
         await KnownAsync(known).WaitAsync(cancellation);
         _parts.Add("the warm-up", new NodeWarmUp(member.Value.System, _options.Name, _log));
-        await StartDevicesAsync(directory, nbd, gateway, cancellation);
+        await StartDevicesAsync(directory, users, nbd, gateway, cancellation);
         // Stopped first: the others claim what it served while everything here still answers them.
         _parts.Add("the owners", runtime.LeaveAsync);
         _health.Report("placement", HealthState.Healthy);

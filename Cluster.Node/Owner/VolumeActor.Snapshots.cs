@@ -362,7 +362,8 @@ public sealed partial class VolumeActor
 
     private VolumeSnapshot? FindSnapshot(IActorRef sender, string name)
     {
-        if (SnapshotOf(name) is { } found) return found;
+        // One that is kept for a clone alone goes with it: nobody else builds on it.
+        if (SnapshotOf(name) is { } found && !IsHidden(found)) return found;
         Refuse(sender, IoStatus.Missing, $"it has no snapshot \"{name}\"; it has {CountOfSnapshots()} (myrmidon snapshot list {_state.Spec!.FullName})");
         return null;
     }

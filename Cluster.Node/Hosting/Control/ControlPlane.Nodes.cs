@@ -72,8 +72,13 @@ public sealed partial class ControlPlane
         return list.IsOk ? Of(list.Value!.Nodes[0]) : new ControlFailure(list.Status, list.Reason);
     }
 
-    public ControlResult<IReadOnlyList<OpenVolumeResource>> ListOpenVolumes() => _parts is not { } parts ? NotReady
-        : parts.OpenVolumes().Order(StringComparer.Ordinal).Select(name => new OpenVolumeResource(name, parts.IsUsedOutsideCsi(name))).ToArray();
+    public ControlResult<IReadOnlyList<OpenVolumeResource>> ListOpenVolumes()
+    {
+        if (_parts is not { } parts) return NotReady;
+        // A mount outlives this process: until its device is connected again no front end has it open, and it is in use all the same.
+        var outside = parts.OutsideCsi();
+        return parts.OpenVolumes().Union(outside, StringComparer.Ordinal).Order(StringComparer.Ordinal).Select(name => new OpenVolumeResource(name, outside.Contains(name))).ToArray();
+    }
 
     public async Task<ControlResult<StatusResource>> GetStatusAsync(CancellationToken cancellation)
     {

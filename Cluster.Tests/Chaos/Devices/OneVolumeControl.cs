@@ -29,6 +29,9 @@ internal sealed class OneVolumeControl : IVolumeControl
     /// <summary>Changes wait for it.</summary>
     public TaskCompletionSource? Held { get; set; }
 
+    /// <summary>Nobody can say what nodes there are.</summary>
+    public CsiError? NodesUnknown { get; set; }
+
     /// <summary>What the node says of an operator or Docker.</summary>
     public bool IsUsedOutsideCsi { get; set; }
 
@@ -63,7 +66,7 @@ internal sealed class OneVolumeControl : IVolumeControl
     }
 
     public Task<CsiResult<IReadOnlyList<NodeFacts>>> ListNodesAsync(CancellationToken cancellation) =>
-        Task.FromResult<CsiResult<IReadOnlyList<NodeFacts>>>(new NodeFacts[] { new(NodeName, "", true, true, 1, null) });
+        Task.FromResult<CsiResult<IReadOnlyList<NodeFacts>>>(NodesUnknown is { } error ? error : new NodeFacts[] { new(NodeName, "", true, true, 1, null) });
 
     public Task<CsiResult<IReadOnlyList<string>>> ListWithLabelAsync(string key, CancellationToken cancellation) =>
         Task.FromResult<CsiResult<IReadOnlyList<string>>>(Volume.Labels.ContainsKey(key) ? new[] { Volume.FullName } : []);

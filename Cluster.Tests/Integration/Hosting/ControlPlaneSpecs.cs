@@ -278,6 +278,13 @@ public sealed class ControlPlaneSpecs : TestKit
         _log.State.Apply(new MetaCommand.AppendEvents(PlacementActor.StreamId, 0, "w", [.. payloads]));
     }
 
+    [Fact(DisplayName = "What an operator or Docker has on this host is told as open also while its device is not connected, as after a start of the node")]
+    public void Open_volumes()
+    {
+        Open();
+        Assert.Equal([new OpenVolumeResource("b", true), new OpenVolumeResource("c", true), new OpenVolumeResource("d")], _control.ListOpenVolumes().Value!);
+    }
+
     private void AnswerOwners(Func<object, object?> answer) => _owners.SetAutoPilot(new DelegateAutoPilot((sender, asked) =>
     {
         if (answer(asked) is { } said) sender.Tell(said);
@@ -296,6 +303,8 @@ public sealed class ControlPlaneSpecs : TestKit
             IsReachable = isReachable,
             OwnerOf = _ => _owner?.Item1,
             Doubt = node => _doubted.Enqueue(node.ToString()),
+            OpenVolumes = () => ["b", "d"],
+            OutsideCsi = () => new HashSet<string> { "c", "b" },
         });
         return catalogue;
     }

@@ -25,6 +25,11 @@ internal sealed class SimClones(SimWorld world)
     private bool _isOver;
     private bool _deletesAll;
 
+    private const string NamePrefix = "clone-";
+
+    /// <summary>Made for a clone of the volume as it is.</summary>
+    public static bool IsHidden(VolumeSnapshot snapshot) => snapshot.Name.StartsWith(NamePrefix, StringComparison.Ordinal);
+
     /// <summary>What is asked of the origin, and how far it is.</summary>
     private sealed class Making(string name, bool isOfVolume)
     {
@@ -120,7 +125,7 @@ internal sealed class SimClones(SimWorld world)
 
     private void Begin(SimOwner owner)
     {
-        var name = $"clone-{++_made}";
+        var name = $"{NamePrefix}{++_made}";
         var snapshots = owner.Machine.State.Snapshots;
         if (snapshots.Length > 0 && _random.Percent(60)) _making = new Making(name, isOfVolume: false) { Sequence = snapshots[_random.Below(snapshots.Length)].Sequence };
         else _making = new Making(name, isOfVolume: true);

@@ -37,7 +37,8 @@ internal sealed class SimSnapshots(SimWorld world)
         {
             var snapshot = snapshots[_random.Below(snapshots.Length)];
             if (roll < 75) Delete(owner, snapshot);
-            else
+            // What is kept for a clone alone is hidden from users, who can't go back to it: it goes when the clone has begun.
+            else if (!SimClones.IsHidden(snapshot))
             {
                 foreach (var client in world.Clients) client.Rest();
                 TryRestore(snapshot.Sequence, TriesMax);

@@ -82,7 +82,7 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
         Assert.True((await NewDevices().DetachAsync("db", force: false, default)).IsOk);
         Assert.Empty(_attacher.Devices);
         Assert.Null(_volumes.AttachedNode);
-        Assert.False(NewUsers().IsOutsideCsi("db"));
+        Assert.Empty(NewUsers().OutsideCsi());
     }
 
     [Theory(DisplayName = "An operator who attaches a volume while its last container, or a detach, ends the attachment has it after that")]
@@ -137,8 +137,7 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
             (Of(Path.Combine(_directory, "real", "mnt")), Of(Path.Combine(_directory, "real")), Of(Path.Combine(Mounts, "db"))));
         Assert.False(users.IsHeld(identity with { Generation = 4 }));
         Assert.False(new DeviceUsers(Path.Combine(_directory, "operator"), Mounts, "boot-2").IsHeld(identity));
-        Assert.True(users.IsOutsideCsi("db"));
-        Assert.False(users.IsOutsideCsi("other"));
+        Assert.Equal(["db"], users.OutsideCsi());
         users.Release(identity.Volume);
         Assert.False(users.IsHeld(identity));
 

@@ -45,6 +45,16 @@ public sealed partial class VolumeActorSpecs
         Assert.Equal(new VolumeSource(Volume, 23, "db", ""), ExpectMsg<VolumeProtocol.CloneOrigin>().Source);
         actor.Tell(new VolumeProtocol.Describe(Volume));
         Assert.Equal(0, ExpectMsg<VolumeView>().Snapshots);
+        // By no name: a restore to it would lose it half-way when the clone has begun.
+        foreach (var command in new IVolumeCommand[]
+        {
+            new VolumeProtocol.RestoreSnapshot(Volume, owner.Creations[0].Name), new VolumeProtocol.DeleteSnapshot(Volume, owner.Creations[0].Name),
+            new VolumeProtocol.StartClone(Volume, owner.Creations[0].Name, "of-it"),
+        })
+        {
+            actor.Tell(command);
+            Assert.Equal(IoStatus.Missing, ExpectMsg<VolumeProtocol.Refused>().Status);
+        }
         actor.Tell(new VolumeProtocol.EndClone(Volume, "copy"));
         ExpectMsg<VolumeProtocol.Done>();
         AwaitCondition(() => owner.Journaled.Any(e => e is SnapshotDeleted { Sequence: 23 }));
