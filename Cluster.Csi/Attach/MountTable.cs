@@ -41,6 +41,30 @@ public static class MountTable
         return (best, root);
     }
 
+    /// <summary>
+    /// Who holds a device that is not mounted here (any more): a process whose mount namespace has a mount of it, such as a container's that was started meanwhile and got a copy of every mount of the host.
+    /// Null: none that can be seen from here. For messages: it looks at every process.
+    /// </summary>
+    public static string? Elsewhere(string device)
+    {
+        var seen = new HashSet<string>(StringComparer.Ordinal) { new FileInfo("/proc/self/ns/mnt").LinkTarget ?? "" };
+        foreach (var process in Directory.EnumerateDirectories("/proc"))
+        {
+            if (!int.TryParse(Path.GetFileName(process), NumberStyles.None, CultureInfo.InvariantCulture, out var pid)) continue;
+            try
+            {
+                if (new FileInfo(process + "/ns/mnt").LinkTarget is not { } name || !seen.Add(name)) continue;
+                if (Parse(File.ReadAllText(process + "/mountinfo")).LastOrDefault(mount => mount.Source == device) is { } mount)
+                    return $"process {pid} ({File.ReadAllText(process + "/comm").Trim()}), which has it mounted at {mount.Path} in a mount namespace of its own";
+            }
+            catch (Exception e) when (e is IOException or UnauthorizedAccessException)
+            {
+                // It ended meanwhile, or is somebody else's.
+            }
+        }
+        return null;
+    }
+
     private static bool IsWithin(string path, string mount) =>
         mount == "/" || path == mount || path.StartsWith(mount + "/", StringComparison.Ordinal);
 

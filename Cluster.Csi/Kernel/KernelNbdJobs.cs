@@ -38,7 +38,7 @@ internal static class KernelNbdJobs
         if (options is not [var number, var backend] || !uint.TryParse(number, NumberStyles.None, CultureInfo.InvariantCulture, out var index))
             return new DeviceOutcome(AttachStatus.Invalid, "the device's number and whose it is are not given");
         using var claim = Native.Open(device.Path, (device.ReadOnly ? Native.ReadOnly : Native.ReadWrite) | Native.Exclusive, out var error);
-        if (error == Native.Busy) return new DeviceOutcome(AttachStatus.InUse, $"{device.Path} is in use by something that is not mounted here");
+        if (error == Native.Busy) return new DeviceOutcome(AttachStatus.InUse, $"{device.Path} is in use by {MountTable.Elsewhere(device.Path) ?? "something that is not mounted here"}");
         if (error != 0) return new DeviceOutcome(AttachStatus.Failed, $"{device.Path} can't be opened: error {error}");
         // What can't be written now is dropped by the kernel, here as at any close: a device that was fenced off could not be let go of otherwise.
         var unsynced = device.ReadOnly ? 0 : Native.Sync(claim);

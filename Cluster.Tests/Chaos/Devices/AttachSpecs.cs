@@ -244,6 +244,38 @@ public class AttachSpecs
         Assert.Equal("", rig.Leftovers());
     }
 
+    [Fact(DisplayName = "A device that is mounted in another mount namespace still, as in a container that was started while it was mounted here, is not taken away, and who has it is named")]
+    public async Task Mounted_elsewhere()
+    {
+        await using var rig = new DeviceRig();
+        var device = await rig.AttachAsync();
+        DeviceRig.Ok(await rig.Mounter.FormatAsync(device, FileSystemKind.Ext4, [], default));
+        var mount = Path.Combine(rig.Root, "mnt");
+        DeviceRig.Ok(await rig.Mounter.MountAsync(new MountRequest(device, mount, FileSystemKind.Ext4, []), default));
+        // It ends when its input does.
+        using var container = Process.Start(new ProcessStartInfo("unshare", ["--mount", "--propagation", "private", "cat"]) { RedirectStandardInput = true, RedirectStandardOutput = true })!;
+        try
+        {
+            await container.StandardInput.WriteLineAsync("ready");
+            await container.StandardInput.FlushAsync();
+            Assert.Equal("ready", await container.StandardOutput.ReadLineAsync());
+            DeviceRig.Ok(await rig.Mounter.UnmountAsync(mount, force: false, default));
+            var named = $"{device.Path} is in use by process {container.Id} (cat), which has it mounted at {mount} in a mount namespace of its own";
+            var detached = await rig.Attacher.DetachAsync(device.Identity.Volume, force: false, default);
+            Assert.Equal((AttachStatus.InUse, named), (detached.Status, detached.Reason));
+            var formatted = await rig.Mounter.FormatAsync(device, FileSystemKind.Ext4, [], default);
+            Assert.Equal((AttachStatus.InUse, named), (formatted.Status, formatted.Reason));
+        }
+        finally
+        {
+            container.StandardInput.Close();
+            await container.WaitForExitAsync();
+        }
+        // The kernel takes its namespace down after it.
+        await DeviceRig.UntilAsync(() => rig.Attacher.DetachAsync(device.Identity.Volume, force: false, default).GetAwaiter().GetResult().IsOk, "the device stayed in use");
+        Assert.Equal("", rig.Leftovers());
+    }
+
     [Fact(DisplayName = "A read-only device takes no writes")]
     public async Task Read_only()
     {
