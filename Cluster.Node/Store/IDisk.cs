@@ -81,6 +81,9 @@ public interface IDiskFile : IDisposable
     /// <summary>Reserves space so that the file has at least this length.</summary>
     DiskResult Preallocate(long lengthBytes);
 
+    /// <summary>The same for a new file that is written from its start to its end, as a log is: what is behind the last byte written may be made to read as zeroes on media, as it does anyway.</summary>
+    DiskResult PreallocateLog(long lengthBytes) => Preallocate(lengthBytes);
+
     /// <summary>Reserves space for so many bytes from its start on, without a change of its length: writes up to there find room. Unsupported: the file system can't do it.</summary>
     DiskResult Keep(long lengthBytes);
 

@@ -46,6 +46,13 @@ public sealed class PoolFile(StoreDisk disk, IDiskFile file, string name, Func<b
         return result;
     }
 
+    public DiskResult PreallocateLog(long lengthBytes)
+    {
+        var result = file.PreallocateLog(lengthBytes);
+        disk.Note(in result);
+        return result;
+    }
+
     public DiskResult Keep(long lengthBytes)
     {
         var result = file.Keep(lengthBytes);
