@@ -66,6 +66,11 @@ public interface IDiskFile : IDisposable
 {
     long LengthBytes { get; }
 
+    /// <summary>
+    /// Who writes the file from its start to its end, and needs nothing of what is behind the last byte written, does well to write zeroes there first, up to the next multiple of this. 0: there is no use in it.
+    /// </summary>
+    int AheadBytes => 0;
+
     /// <summary>One gather write. May write less than was given (Count): the caller goes on from there.</summary>
     DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors);
 
@@ -80,9 +85,6 @@ public interface IDiskFile : IDisposable
 
     /// <summary>Reserves space so that the file has at least this length.</summary>
     DiskResult Preallocate(long lengthBytes);
-
-    /// <summary>The same for a new file that is written from its start to its end, as a log is: what is behind the last byte written may be made to read as zeroes on media, as it does anyway.</summary>
-    DiskResult PreallocateLog(long lengthBytes) => Preallocate(lengthBytes);
 
     /// <summary>Reserves space for so many bytes from its start on, without a change of its length: writes up to there find room. Unsupported: the file system can't do it.</summary>
     DiskResult Keep(long lengthBytes);

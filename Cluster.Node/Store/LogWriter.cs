@@ -16,6 +16,8 @@ public sealed unsafe class LogWriter : IDisposable
     private const int EntryBytesMax = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes + Limits.RecordBytesMax;
     private const int SlotBytes = EntryPrefix.SizeBytes + EntryPrefix.AlignmentBytes;
 
+    private static readonly byte[] Zeroes = GC.AllocateArray<byte>(128 << 10, pinned: true);
+
     private readonly SegmentTable _segments;
     private readonly StoreIdentity _identity;
     private readonly IoBuffer _arena = BufferPool.Shared.Rent(SegmentHeader.SizeBytes + (EntriesMax * SlotBytes));
@@ -146,7 +148,8 @@ public sealed unsafe class LogWriter : IDisposable
         if (Failure is { } known) return known;
         if (_vectorCount == 0) return DiskResult.Done();
         var active = _active!;
-        var result = active.File.WriteAll(active.WrittenBytes, _vectors.AsSpan(0, _vectorCount));
+        var result = WriteZeroes(active);
+        if (result.IsOk) result = active.File.WriteAll(active.WrittenBytes, _vectors.AsSpan(0, _vectorCount));
         for (var index = 0; index < _heldCount; index++) _held[index].Release();
         Array.Clear(_held, 0, _heldCount);
         (_vectorCount, _heldCount, _arenaUsed, _stagedBytes) = (0, 0, 0, 0);
@@ -160,6 +163,24 @@ public sealed unsafe class LogWriter : IDisposable
         if (active.IsDirty) return result;
         active.IsDirty = true;
         _dirty.Add(active);
+        return result;
+    }
+
+    /// <summary>
+    /// Before the log gets where nothing of its present use was written yet, that is zeroed for a stretch (<see cref="IDiskFile.AheadBytes"/>). What lies behind the end is of no use: in a segment of which the
+    /// log has only the header on its way no byte is needed any more (rule 5 of docs/disk-format.md), whether or not that header is on media when a crash comes.
+    /// </summary>
+    private DiskResult WriteZeroes(Segment active)
+    {
+        var stretch = (uint)active.File.AheadBytes;
+        if (stretch == 0 || active.EndBytes <= active.ZeroedBytes) return DiskResult.Done();
+        var to = Math.Min((active.EndBytes + stretch - 1) / stretch * stretch, (uint)_segments.SegmentBytes);
+        var result = DiskResult.Done();
+        while (result.IsOk && active.ZeroedBytes < to)
+        {
+            result = active.File.WriteAll(active.ZeroedBytes, Zeroes.AsSpan(0, (int)Math.Min((uint)Zeroes.Length, to - active.ZeroedBytes)));
+            active.ZeroedBytes += (uint)result.Count;
+        }
         return result;
     }
 
@@ -250,7 +271,7 @@ public sealed unsafe class LogWriter : IDisposable
             _identity.OpenCount);
         _active = next;
         next.Number = header.Number;
-        (next.EndBytes, next.WrittenBytes) = (SegmentHeader.SizeBytes, 0);
+        (next.EndBytes, next.WrittenBytes, next.ZeroedBytes) = (SegmentHeader.SizeBytes, 0, 0);
         header.Encode(_arena.Whole);
         AddVector(_arena.Pointer, SegmentHeader.SizeBytes);
         _arenaUsed = SegmentHeader.SizeBytes;

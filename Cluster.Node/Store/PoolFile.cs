@@ -7,6 +7,8 @@ public sealed class PoolFile(StoreDisk disk, IDiskFile file, string name, Func<b
 
     public long LengthBytes => file.LengthBytes;
 
+    public int AheadBytes => file.AheadBytes;
+
     public DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
     {
         var began = disk.Writes.Begin();
@@ -42,13 +44,6 @@ public sealed class PoolFile(StoreDisk disk, IDiskFile file, string name, Func<b
     public DiskResult Preallocate(long lengthBytes)
     {
         var result = file.Preallocate(lengthBytes);
-        disk.Note(in result);
-        return result;
-    }
-
-    public DiskResult PreallocateLog(long lengthBytes)
-    {
-        var result = file.PreallocateLog(lengthBytes);
         disk.Note(in result);
         return result;
     }

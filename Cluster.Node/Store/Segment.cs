@@ -49,6 +49,9 @@ public sealed class Segment(int index, string name, Guid id, IDiskFile file)
     /// <summary>All below is in the file.</summary>
     public uint WrittenBytes { get; set; }
 
+    /// <summary>From <see cref="WrittenBytes"/> to here it was zeroed for its present use.</summary>
+    public uint ZeroedBytes { get; set; }
+
     /// <summary>Written to since the last fdatasync began.</summary>
     public bool IsDirty { get; set; }
 

@@ -290,7 +290,7 @@ public sealed class SegmentTable(IDisk disk, int segmentBytes)
     {
         var result = disk.Open(NameOf(id), create: true, out file);
         if (!result.IsOk) return result;
-        result = file!.PreallocateLog(segmentBytes);
+        result = file!.Preallocate(segmentBytes);
         if (result.IsOk) result = file.Sync();
         if (result.IsOk) result = disk.SyncDirectoryOf(NameOf(id));
         if (result.IsOk) return result;

@@ -5,15 +5,19 @@ public sealed class CrashEverywhereSpecs
     private const int Steps = 100;
 
     [Theory(DisplayName = "The power goes at each write, sync and rename of a workload in turn: what was flushed is there, and the store goes on")]
-    [InlineData(3, PowerLoss.LoseAll, 1, 0)]
-    [InlineData(4, PowerLoss.Torn, 1, 0)]
-    [InlineData(5, PowerLoss.LoseAll, 2, 0)]
-    [InlineData(6, PowerLoss.Torn, 3, 0)]
-    [InlineData(7, PowerLoss.Torn, 1, 1)]
-    [InlineData(9, PowerLoss.LoseAll, 1, 2)]
-    public void At_every_operation(int seed, PowerLoss loss, int disks, int mapPages)
+    [InlineData(3, PowerLoss.LoseAll, 1, 0, 0)]
+    [InlineData(4, PowerLoss.Torn, 1, 0, 0)]
+    [InlineData(5, PowerLoss.LoseAll, 2, 0, 0)]
+    [InlineData(6, PowerLoss.Torn, 3, 0, 0)]
+    [InlineData(7, PowerLoss.Torn, 1, 1, 0)]
+    [InlineData(9, PowerLoss.LoseAll, 1, 2, 0)]
+    [InlineData(4, PowerLoss.Torn, 1, 0, 8 << 10)]
+    [InlineData(5, PowerLoss.LoseAll, 2, 0, 100 << 10)]
+    [InlineData(6, PowerLoss.Torn, 3, 0, 1 << 20)]
+    public void At_every_operation(int seed, PowerLoss loss, int disks, int mapPages, int aheadBytes)
     {
         var whole = new StoreModelRun(seed, disks: disks, mapPages: mapPages);
+        whole.Rig.Disk.AheadBytes = aheadBytes;
         var first = whole.Rig.Disk.Operations;
         whole.Steps(Steps);
         whole.StopAndReopen();
@@ -22,7 +26,7 @@ public sealed class CrashEverywhereSpecs
         for (var operation = first + 1; operation <= last; operation++)
         {
             var run = new StoreModelRun(seed, disks: disks, mapPages: mapPages);
-            run.Rig.Disk.PowerOffAt = operation;
+            (run.Rig.Disk.AheadBytes, run.Rig.Disk.PowerOffAt) = (aheadBytes, operation);
             run.Steps(Steps);
             if (run.Rig.Disk.IsOff)
             {

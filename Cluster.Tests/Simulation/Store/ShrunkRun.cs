@@ -11,11 +11,11 @@ public static class ShrunkRun
     /// <summary>Replays that a failure is looked at with: some seconds, for one is over at its first failure.</summary>
     private const int TriesMax = 800;
 
-    public static StoreModelFacts Run(int seed, int disks = 1, int mapPages = StoreModelRun.BySeed, bool losesPages = false, int devices = 0, bool isLong = false)
+    public static StoreModelFacts Run(int seed, int disks = 1, int mapPages = StoreModelRun.BySeed, bool losesPages = false, int devices = 0, bool isLong = false, int aheadBytes = 0)
     {
         try
         {
-            return StoreModelRun.Run(seed, disks, mapPages, losesPages, devices, isLong);
+            return StoreModelRun.Run(seed, disks, mapPages, losesPages, devices, isLong, aheadBytes);
         }
         catch (StoreModelException e)
         {
@@ -90,12 +90,12 @@ public static class ShrunkRun
     }
 
     private static string TextOf(StoreModelSetup setup) => string.Create(CultureInfo.InvariantCulture,
-        $"Setup {setup.Seed} {setup.Disks} {setup.MapPages} {setup.LosesPages} {setup.Devices} {setup.IsLong}");
+        $"Setup {setup.Seed} {setup.Disks} {setup.MapPages} {setup.LosesPages} {setup.Devices} {setup.IsLong} {setup.AheadBytes}");
 
     private static StoreModelSetup SetupOf(string line)
     {
         var words = line.Split(' ');
         int Number(int at) => int.Parse(words[at], CultureInfo.InvariantCulture);
-        return new StoreModelSetup(Number(1), Number(2), Number(3), bool.Parse(words[4]), Number(5), bool.Parse(words[6]));
+        return new StoreModelSetup(Number(1), Number(2), Number(3), bool.Parse(words[4]), Number(5), bool.Parse(words[6]), words.Length > 7 ? Number(7) : 0);
     }
 }

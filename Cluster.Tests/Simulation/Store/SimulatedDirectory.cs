@@ -156,6 +156,8 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
 
         public long LengthBytes => file.LengthBytes;
 
+        public int AheadBytes => file.AheadBytes;
+
         private bool CanWrite => directory is { IsGone: false, FailsWrites: false };
 
         public DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)

@@ -52,6 +52,9 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
 
     public bool IsOff { get; private set; }
 
+    /// <summary>As <see cref="IDiskFile.AheadBytes"/>.</summary>
+    public int AheadBytes { get; set; }
+
     /// <summary>Writes may be short, by the seed.</summary>
     public bool ShortWrites { get; set; }
 
@@ -197,7 +200,7 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
     /// </summary>
     public SimulatedDisk Copy(bool media)
     {
-        var copy = new SimulatedDisk(_random) { FaultsSpare = FaultsSpare };
+        var copy = new SimulatedDisk(_random) { FaultsSpare = FaultsSpare, AheadBytes = AheadBytes };
         foreach (var (name, file) in media ? _durableNames : _names) copy._names.Add(name, file.Copy(media));
         copy.MakeNamesDurable();
         return copy;
@@ -287,6 +290,8 @@ public sealed class SimulatedDisk(ulong seed) : IDisk
         private readonly int _generation = disk.Generation;
 
         public long LengthBytes => file.Content.LongLength;
+
+        public int AheadBytes => disk.AheadBytes;
 
         private bool IsDead => disk.IsOff || _generation != disk.Generation;
 

@@ -4,7 +4,7 @@ namespace Cluster.Tests.Simulation.Store;
 
 /// <summary>What a run begins with.</summary>
 /// <param name="MapPages">So many pages of the maps are kept in memory; 0: all.</param>
-public sealed record StoreModelSetup(int Seed, int Disks, int MapPages, bool LosesPages, int Devices, bool IsLong);
+public sealed record StoreModelSetup(int Seed, int Disks, int MapPages, bool LosesPages, int Devices, bool IsLong, int AheadBytes = 0);
 
 /// <summary>The store was not its model.</summary>
 public sealed class StoreModelException(string message, Exception inner, StoreModelSetup setup, IReadOnlyList<StoreStep> steps) : InvalidOperationException(message, inner)

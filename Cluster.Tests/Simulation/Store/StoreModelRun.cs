@@ -80,10 +80,10 @@ public sealed partial class StoreModelRun
 
     /// <summary>Twelve lives of one store, each ended by a stop, a kill or a loss of power. Throws, naming the seed, where the store is not its model.</summary>
     /// <exception cref="StoreModelException">With the steps that were taken.</exception>
-    public static StoreModelFacts Run(int seed, int disks = 1, int mapPages = BySeed, bool losesPages = false, int devices = 0, bool isLong = false)
+    public static StoreModelFacts Run(int seed, int disks = 1, int mapPages = BySeed, bool losesPages = false, int devices = 0, bool isLong = false, int aheadBytes = 0)
     {
         if (mapPages == BySeed) mapPages = seed % 4 == 1 ? 1 + (seed / 4 % 3) : 0;
-        var setup = new StoreModelSetup(seed, disks, mapPages, losesPages, devices, isLong);
+        var setup = new StoreModelSetup(seed, disks, mapPages, losesPages, devices, isLong, aheadBytes);
         var did = default(StoreModelFacts);
         var run = Of(setup);
         var random = new Random(-seed);
@@ -120,6 +120,7 @@ public sealed partial class StoreModelRun
     private static StoreModelRun Of(StoreModelSetup setup)
     {
         var run = new StoreModelRun(setup.Seed, setup.IsLong ? Roomy(setup.Seed) : null, setup.Disks, setup.MapPages, setup.LosesPages, setup.Devices);
+        run.Rig.Disk.AheadBytes = setup.AheadBytes;
         run.Rig.Disk.ShortWrites = setup.Seed % 2 == 0;
         run.Rig.Disk.UncachedOneIn = setup.Seed % 3 == 0 ? 4 : 0;
         return run;

@@ -15,6 +15,21 @@ public sealed class StoreModelSpecs
         Assert.True(slices > 100, $"deleted snapshots were handed down in {slices} slices only");
     }
 
+    [Theory(DisplayName = "The same where the log writes zeroes ahead of itself, over whatever an earlier use of a segment has left there, for a short stretch and for more than a segment, over one disk and two")]
+    [InlineData(12 << 10)]
+    [InlineData(100 << 10)]
+    [InlineData(1 << 20)]
+    public void Zeroes_ahead(int aheadBytes)
+    {
+        var (cleaned, freed, checkpoints, cold) = (0, 0, 0, 0L);
+        for (var seed = 1; seed <= 30; seed++)
+        {
+            var did = ShrunkRun.Run(seed, disks: 1 + (seed % 2), isLong: seed % 3 == 0, aheadBytes: aheadBytes);
+            (cleaned, freed, checkpoints, cold) = (cleaned + did.Cleaned, freed + did.Freed, checkpoints + did.Checkpoints, cold + did.Cold);
+        }
+        Assert.True(cleaned > 50 && freed > 50 && checkpoints > 50 && cold > 10, $"the runs are too tame: {cleaned} cleaned, {freed} freed, {checkpoints} checkpoints, {cold} segments kept apart");
+    }
+
     [Theory(DisplayName = "The same with memory for hardly any page of the maps: pages come and go all the time, and nothing else is different")]
     [InlineData(1)]
     [InlineData(2)]

@@ -1,4 +1,3 @@
-using Cluster.Csi.Attach;
 using Cluster.Messages.Model;
 using Cluster.Node.Store;
 
@@ -33,29 +32,5 @@ public sealed class FileDiskSpecs : IDisposable
         Assert.True(disk.Open("c", create: true, out var made).IsOk);
         made!.Dispose();
         Assert.Equal(8, new FileInfo(Path.Combine(path, "a")).Length);
-    }
-
-    [Fact(DisplayName = "A log of small groups has written zeroes behind its end; a log of large groups, a file that was there before and one that is no log have not")]
-    public void Zeroes_behind_a_log()
-    {
-        const int Small = 4096;
-        using var disk = new FileDisk(_root.FullName);
-        Assert.Equal(((2 * Small) + WrittenAhead.AheadBytes, (2 * Small) + WrittenAhead.AheadBytes), (Written("small", Small, file => file.PreallocateLog(4 << 20)), Written("small", Small, _ => DiskResult.Done())));
-        Assert.Equal(3 * (WrittenAhead.GroupBytesMax + Small), Written("large", WrittenAhead.GroupBytesMax + Small, file => file.PreallocateLog(4 << 20)));
-        Assert.Equal(3 * Small, Written("pages", Small, file => file.Preallocate(4 << 20)));
-        Assert.Equal(3 * Small, Written("pages", Small, file => file.PreallocateLog(4 << 20)));
-
-        long Written(string name, int groupBytes, Func<IDiskFile, DiskResult> prepare)
-        {
-            Assert.True(disk.Open(name, create: true, out var file).IsOk);
-            using (file)
-            {
-                Assert.True(prepare(file!).IsOk);
-                for (var group = 0; group < 3; group++) Assert.True(file!.WriteAll(group * groupBytes, new byte[groupBytes]).IsOk && file!.Sync().IsOk);
-                Assert.Equal(4 << 20, file!.LengthBytes);
-            }
-            using var handle = File.OpenHandle(Path.Combine(_root.FullName, name));
-            return Native.Seek(handle, 0, Native.SeekHole, out _);
-        }
     }
 }
