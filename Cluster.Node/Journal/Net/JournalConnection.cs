@@ -14,8 +14,10 @@ internal sealed class JournalConnection : IAsyncDisposable
 
     private readonly Socket _socket;
     private readonly BufferedStream _reader;
+
+    // Who sends while nobody else does writes to the socket by itself; what comes meanwhile goes with it. Nobody waits for a peer: a write that the socket does not take now goes on on the pool.
     private readonly Channel<byte[]> _outgoing = Channel.CreateBounded<byte[]>(
-        new BoundedChannelOptions(JournalLimits.ConnectionQueueMax) { SingleReader = true });
+        new BoundedChannelOptions(JournalLimits.ConnectionQueueMax) { SingleReader = true, AllowSynchronousContinuations = true });
     private readonly CancellationTokenSource _closed = new();
     private readonly Task _writing;
     private int _disposed;
