@@ -26,7 +26,9 @@ public sealed class GridScheduler : SchedulerBase, IDateTimeOffsetNowTimeProvide
     public GridScheduler(Config scheduler, ILoggingAdapter log)
         : base(scheduler, log)
     {
-        _grid = new TimerGrid((long)SchedulerConfig.GetTimeSpan("akka.scheduler.tick-duration", TimeSpan.Zero).TotalMilliseconds);
+        var tick = SchedulerConfig.GetTimeSpan("akka.scheduler.tick-duration", TimeSpan.Zero);
+        if (tick < TimeSpan.FromMilliseconds(1)) throw new ConfigurationException($"akka.scheduler.tick-duration is {tick.TotalMilliseconds} ms; it must be 1 ms or more");
+        _grid = new TimerGrid((long)tick.TotalMilliseconds);
         _endMax = SchedulerConfig.GetTimeSpan("akka.scheduler.shutdown-timeout", TimeSpan.Zero);
         _thread = new Thread(Run) { IsBackground = true, Name = "akka-timers" };
         _thread.Start();

@@ -15,8 +15,14 @@ internal sealed class TimerGrid(long tickMs)
     /// <summary>Longer intervals, and those that are no multiple of a tick, keep the phase that they began with.</summary>
     public const long AlignedMsMax = 10_000;
 
-    private readonly PriorityQueue<GridTimer, (long DueMs, ulong Number)> _queue = new();
+    private const int SweepAtMin = 1024;
+
+    private PriorityQueue<GridTimer, (long DueMs, ulong Number)> _queue = new();
     private ulong _number;
+    private int _sweepAt = SweepAtMin;
+
+    /// <summary>Timers that are kept, with cancelled ones that have not been dropped yet: fewer than as many again, or than 1,024.</summary>
+    public int Count => _queue.Count;
 
     /// <param name="intervalMs">0: once.</param>
     /// <returns>When it is due.</returns>
@@ -24,8 +30,16 @@ internal sealed class TimerGrid(long tickMs)
     {
         var timer = new GridTimer(work, cancelable, intervalMs) { AskedMs = nowMs + delayMs };
         var dueMs = Ceiling(timer.AskedMs);
+        if (_queue.Count >= _sweepAt) Sweep();
         _queue.Enqueue(timer, (dueMs, ++_number));
         return dueMs;
+    }
+
+    /// <summary>Who sets a long timer again with every message, as a receive timeout does, would fill the memory with cancelled ones.</summary>
+    private void Sweep()
+    {
+        _queue = new(_queue.UnorderedItems.Where(item => !item.Element.IsCancelled));
+        _sweepAt = Math.Max(SweepAtMin, 2 * _queue.Count);
     }
 
     /// <summary>When the next one is due that nobody cancelled; null with none.</summary>

@@ -83,6 +83,22 @@ public sealed class TimerGridSpecs
         Assert.Equal([(50, "repeated"), (1000, "last")], _ran);
     }
 
+    [Fact(DisplayName = "Long timers that are set and cancelled again and again fill no memory, and take no others with them")]
+    public void Swept()
+    {
+        for (var number = 0; number < 700; number++) Add("kept", number, 3_600_000);
+        for (var number = 0; number < 100_000; number++)
+        {
+            var cancelable = new Switch();
+            Add("cancelled", number, 3_600_000 - number, cancelable: cancelable);
+            cancelable.Cancel();
+            Assert.InRange(_grid.Count, 1, 1 + 2 * 1024);
+        }
+        RunUntil(3_700_000);
+        Assert.Equal(700, _ran.Count(ran => ran.What == "kept"));
+        Assert.Equal(700, _ran.Count);
+    }
+
     [Fact(DisplayName = "A process that stood still runs each of its repeated timers once, and goes on at their multiples")]
     public void Stood_still()
     {
