@@ -19,9 +19,10 @@ public sealed partial class VolumeMachine
     {
         if (Phase != VolumePhase.Serving || _pending.Count > 0 || _stampsOwed || _opensOwed || _joinersStamped.Length > 0) return false;
         if (_flushes.Count > 0 || _heldReads.Count > 0 || _heldWrites.Count > 0 || _turns.Count > 0 || _gathering != Gathering.None || _presented.Count > 0) return false;
-        if (_proposal is not null || _marker is not null || _shrink is not null || _adopting.Count > 0) return false;
+        if (_proposal is not null || _marker is not null || _shrink is not null || _adopting.Count > 0 || IsRestoring) return false;
         if (_scrub is not null || _gathers.Count > 0 || _mends.Count > 0) return false;
-        if (_isHeldForRoom || _toldThrottled.Ios != _throttledIos || _replicas.Count != _state.Replicas.Length) return false;
+        // Not before a tick has seen that no write is held any more: the next one that is held would be reported as held since then.
+        if (_heldSinceMs != 0 || _isHeldForRoom || _toldThrottled.Ios != _throttledIos || _replicas.Count != _state.Replicas.Length) return false;
         foreach (var session in _replicas.Values)
         {
             if (!IsAtRest(session)) return false;
