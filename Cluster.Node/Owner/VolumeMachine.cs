@@ -166,11 +166,12 @@ public sealed partial class VolumeMachine
         _effects.OnChanged();
     }
 
-    /// <summary>Called about every 100 ms.</summary>
+    /// <summary>Called about every 100 ms, also at rest.</summary>
     public void OnTick()
     {
         if (Phase is VolumePhase.Stopped or VolumePhase.Idle or VolumePhase.Claiming) return;
         var now = _effects.NowMs;
+        if (now < _restUntilMs && IsAtRest()) return;
         foreach (var session in _replicas.Values) TickReplica(session, now);
         if (Phase == VolumePhase.Promising) TryDecide();
         if (Phase == VolumePhase.Stamping) TryServe();
@@ -197,6 +198,7 @@ public sealed partial class VolumeMachine
         PumpRestore();
         PumpShrink();
         if (Phase == VolumePhase.Draining) TryFinishDraining();
+        RestUntilNext(now);
     }
 
     /// <summary>

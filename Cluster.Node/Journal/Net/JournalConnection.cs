@@ -14,8 +14,10 @@ internal sealed class JournalConnection : IAsyncDisposable
 
     private readonly Socket _socket;
     private readonly BufferedStream _reader;
+
+    // Who sends while nobody else does writes to the socket by itself; what comes meanwhile goes with it. Nobody waits for a peer: a write that the socket does not take now goes on on the pool.
     private readonly Channel<byte[]> _outgoing = Channel.CreateBounded<byte[]>(
-        new BoundedChannelOptions(JournalLimits.ConnectionQueueMax) { SingleReader = true });
+        new BoundedChannelOptions(JournalLimits.ConnectionQueueMax) { SingleReader = true, AllowSynchronousContinuations = true });
     private readonly CancellationTokenSource _closed = new();
     private readonly Task _writing;
     private int _disposed;
@@ -67,9 +69,9 @@ internal sealed class JournalConnection : IAsyncDisposable
     public bool TrySend(JournalFrameKind kind, long requestId, ReadOnlySpan<byte> body) =>
         _outgoing.Writer.TryWrite(JournalFrameHeader.Encode(kind, requestId, body));
 
-    /// <summary>Queues a frame, waiting for room. Throws when the connection closed.</summary>
+    /// <summary>Queues a frame, waiting for room. Throws an IOException when the connection closed.</summary>
     public ValueTask SendAsync(JournalFrameKind kind, long requestId, ReadOnlySpan<byte> body, CancellationToken ct) =>
-        _outgoing.Writer.WriteAsync(JournalFrameHeader.Encode(kind, requestId, body), ct);
+        EnqueueAsync(JournalFrameHeader.Encode(kind, requestId, body), ct);
 
     public async ValueTask DisposeAsync()
     {
@@ -79,6 +81,18 @@ internal sealed class JournalConnection : IAsyncDisposable
         _socket.Dispose();
         await _writing.ConfigureAwait(false);
         await _reader.DisposeAsync().ConfigureAwait(false);
+    }
+
+    private async ValueTask EnqueueAsync(byte[] frame, CancellationToken ct)
+    {
+        try
+        {
+            await _outgoing.Writer.WriteAsync(frame, ct).ConfigureAwait(false);
+        }
+        catch (ChannelClosedException e)
+        {
+            throw new IOException($"the connection to {Remote} is closed", e);
+        }
     }
 
     private async Task WriteAsync()

@@ -1,6 +1,5 @@
 using System.Net;
 using System.Net.Sockets;
-using System.Threading.Channels;
 using Cluster.Node.Journal.Format;
 using Microsoft.Extensions.Logging;
 
@@ -181,7 +180,7 @@ internal sealed partial class JournalListener : IAsyncDisposable
             await connection.DisposeAsync().ConfigureAwait(false);
         }
         catch (Exception e)
-            when (e is IOException or OperationCanceledException or ObjectDisposedException or ChannelClosedException)
+            when (e is IOException or OperationCanceledException or ObjectDisposedException)
         {
             LogClosed(_logger, connection.Remote, e.Message);     // the asker is gone, and asks again elsewhere
         }

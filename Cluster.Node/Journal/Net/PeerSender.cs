@@ -23,13 +23,16 @@ internal sealed partial class PeerSender : IAsyncDisposable
 {
     private const int ReconnectPauseMinMs = 20;
     private const int ReconnectPauseMaxMs = 200;
+    private const int LongBytes = 64 << 10;
     private readonly PeerTarget _target;
     private readonly JournalDialer _dialer;
     private readonly Func<RaftMembers> _members;
     private readonly PeerEvents _events;
     private readonly ILogger _logger;
+
+    // Continued on the Raft thread, which so encodes and sends by itself: two wake-ups of the pool for each heartbeat less. A socket that takes nothing now goes on on the pool, and so does what is long.
     private readonly Channel<RaftMessage> _queue = Channel.CreateBounded<RaftMessage>(
-        new BoundedChannelOptions(JournalLimits.ConnectionQueueMax) { SingleReader = true, FullMode = BoundedChannelFullMode.DropOldest });
+        new BoundedChannelOptions(JournalLimits.ConnectionQueueMax) { SingleReader = true, FullMode = BoundedChannelFullMode.DropOldest, AllowSynchronousContinuations = true });
     private readonly CancellationTokenSource _stop = new();
     private readonly Task _running;
     private bool _wasRefused;
@@ -111,6 +114,8 @@ internal sealed partial class PeerSender : IAsyncDisposable
         {
             while (_queue.Reader.TryRead(out var message))
             {
+                // Beats to the others must not wait for it.
+                if (IsLong(message)) await Task.Yield();
                 var members = _members();
                 if (told != members)
                     await connection.SendAsync(JournalFrameKind.Members, 0, members.Encode(), ct).ConfigureAwait(false);
@@ -121,6 +126,9 @@ internal sealed partial class PeerSender : IAsyncDisposable
             }
         }
     }
+
+    /// <summary>To encode it takes more than a wake-up of the pool.</summary>
+    private static bool IsLong(RaftMessage message) => message is RaftMessage.InstallSnapshot || (message is RaftMessage.Append append && append.Entries.Sum(entry => (long)entry.Data.Length) > LongBytes);
 
     /// <summary>Nothing is ever answered on this connection: a read ends only when the other side, or its process, went away.</summary>
     private static async Task WatchAsync(JournalConnection connection, CancellationTokenSource ended)

@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Net.Sockets;
-using System.Threading.Channels;
 using Cluster.Node.Journal.Format;
 
 namespace Cluster.Node.Journal.Net;
@@ -52,10 +51,6 @@ internal sealed class RequestConnection : IAsyncDisposable
         catch (OperationCanceledException) when (!ct.IsCancellationRequested)
         {
             throw new IOException($"{_connection.Remote} did not answer within {timeoutMs} ms");
-        }
-        catch (ChannelClosedException e)
-        {
-            throw new IOException($"the connection to {_connection.Remote} broke", e);
         }
     }
 

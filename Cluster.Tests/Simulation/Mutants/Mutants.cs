@@ -112,6 +112,8 @@ internal static class Mutants
             "private bool IsHeldForGroup => _marker is { Group.IsReleased: false };", "private bool IsHeldForGroup => _marker is { IsOnMedia: false, Group.IsReleased: false };"),
         new("a group that nobody commits holds its volumes for ever", "C22", $"{Owner}.Groups.cs",
             "if (_marker is { Group: { IsReleased: false } group } && now >= group.UntilMs)", "if (_marker is { Group: { IsReleased: false } group } && now < group.SinceMs)"),
+        new("an owner to whom nobody writes never looks again at what waits", "R7", $"{Owner}.cs",
+            "if (now < _restUntilMs && IsAtRest()) return;", "if (_restUntilMs > 0 && _pending.Count == 0 && _marker is null) return;"),
         new("catch-up does not say which snapshots there are", "R19, R8", $"{Owner}.Snapshots.cs",
             "SendItem(session, FrameKind.CatchUpSnapshots, item);", "item.Release();"),
         new("what only snapshots hold is not sent to a copy that catches up", "R19, R8", "Cluster.Node/Owner/CatchUp.cs",
