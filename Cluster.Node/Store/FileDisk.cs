@@ -9,12 +9,14 @@ namespace Cluster.Node.Store;
 /// </summary>
 /// <param name="mustExist">It is not made: where it is not, its file system is not mounted.</param>
 /// <param name="readOnly">For a look: files are opened for reading only, and the file system may be read-only. No write reaches it.</param>
-public sealed class FileDisk(string directory, bool mustExist = false, bool readOnly = false) : IDisk
+/// <param name="segments">Bounds how many segment files are open, over all directories that share it.</param>
+public sealed class FileDisk(string directory, bool mustExist = false, bool readOnly = false, OpenSegments? segments = null) : IDisk
 {
     private const string LockName = "lock";
 
     /// <summary>A directory that mkfs leaves in an empty file system.</summary>
     private const string LostAndFound = "lost+found";
+    private readonly OpenSegments _segments = segments ?? new OpenSegments(OpenSegments.MaxDefault);
     private FileStream? _lock;
 
     /// <summary>Of the directory that was locked; 0: not yet, or it can't be told.</summary>
@@ -42,8 +44,8 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
     public static bool IsDevice(string path) => LinuxDevice.IsAt(path);
 
     /// <summary>A further disk of a store: a directory, or the block device that the path is.</summary>
-    public static IDisk Further(string path, bool readOnly = false) =>
-        IsDevice(path) ? new DeviceDisk(new LinuxDevice(path, readOnly), Guid.NewGuid) : new FileDisk(path, mustExist: true, readOnly);
+    public static IDisk Further(string path, bool readOnly = false, OpenSegments? segments = null) =>
+        IsDevice(path) ? new DeviceDisk(new LinuxDevice(path, readOnly), Guid.NewGuid) : new FileDisk(path, mustExist: true, readOnly, segments);
 
     /// <summary>Makes the directory if it is not there and may be made. The lock is flock(2) on a file in it: it ends with the process, however that
     /// ends.</summary>
@@ -73,22 +75,27 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
 
     public DiskResult Open(string name, bool create, out IDiskFile? file)
     {
-        file = null;
-        if (WhyOther() is { } why) return DiskResult.Failed(IoStatus.DeviceError, why);
+        var (result, opened) = OpenFile(name, create);
+        file = opened is null || SegmentTable.IdOf(name) is null ? opened : SegmentFile.Of(_segments, opened, () => OpenFile(name, create: false));
+        return result;
+    }
+
+    private (DiskResult Result, FileDiskFile? File) OpenFile(string name, bool create)
+    {
+        if (WhyOther() is { } why) return (DiskResult.Failed(IoStatus.DeviceError, why), null);
         try
         {
             var handle = File.OpenHandle(Path.Combine(directory, name), create && !readOnly ? FileMode.OpenOrCreate : FileMode.Open,
                 readOnly ? FileAccess.Read : FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
-            file = new FileDiskFile(name, handle);
-            return DiskResult.Done();
+            return (DiskResult.Done(), new FileDiskFile(name, handle));
         }
         catch (FileNotFoundException error)
         {
-            return DiskResult.Failed(IoStatus.Missing, error.Message);
+            return (DiskResult.Failed(IoStatus.Missing, error.Message), null);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            return DiskResult.Failed(IsFull(error) ? IoStatus.NoSpace : IoStatus.DeviceError, error.Message) with { IsOfProcess = IsOfProcess(error) };
+            return (DiskResult.Failed(IsFull(error) ? IoStatus.NoSpace : IoStatus.DeviceError, error.Message) with { IsOfProcess = IsOfProcess(error) }, null);
         }
     }
 
