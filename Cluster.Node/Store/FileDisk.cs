@@ -24,22 +24,37 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
 
     public string Description => directory;
 
+    /// <summary>Of the file system that was locked, also when another one has its path by now. Before the lock, of what the path leads to.</summary>
     public long FreeBytes
     {
         get
         {
             try
             {
-                return new DriveInfo(directory).AvailableFreeSpace;
+                return _lock is { } open ? LibC.FreeBytesOf(open.SafeFileHandle) : new DriveInfo(directory).AvailableFreeSpace;
             }
-            catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException or ObjectDisposedException)
             {
+                // Of one that is let go of meanwhile nothing is free any more.
                 return 0;
             }
         }
     }
 
-    public ulong FileSystem => LibC.FileSystemOf(directory);
+    public ulong FileSystem
+    {
+        get
+        {
+            try
+            {
+                return _lock is { } open ? LibC.FileSystemOf(open.SafeFileHandle) : LibC.FileSystemOf(directory);
+            }
+            catch (ObjectDisposedException)
+            {
+                return 0;
+            }
+        }
+    }
 
     public static bool IsDevice(string path) => LinuxDevice.IsAt(path);
 
@@ -82,7 +97,7 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
 
     private (DiskResult Result, FileDiskFile? File) OpenFile(string name, bool create)
     {
-        if (WhyOther() is { } why) return (DiskResult.Failed(IoStatus.DeviceError, why), null);
+        if (WhyOther() is { } why) return (Elsewhere(why), null);
         try
         {
             var handle = File.OpenHandle(Path.Combine(directory, name), create && !readOnly ? FileMode.OpenOrCreate : FileMode.Open,
@@ -120,7 +135,7 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
 
     public DiskResult SyncDirectory()
     {
-        if (WhyOther() is { } why) return DiskResult.Failed(IoStatus.DeviceError, why);
+        if (WhyOther() is { } why) return Elsewhere(why);
         var descriptor = LibC.Open(directory, LibC.ReadOnlyDirectory);
         if (descriptor < 0) return LibC.Failure("open of the directory");
         var result = LibC.Fsync(descriptor) == 0 ? DiskResult.Done() : LibC.Failure("fsync of the directory");
@@ -134,9 +149,11 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
     private string? WhyOther() => _identity == 0 || LibC.IdentityOf(directory) == _identity ? null
         : $"{directory} is not the directory any more that it was when it was opened: its file system was unmounted, or another one was mounted over it";
 
+    private static DiskResult Elsewhere(string why) => DiskResult.Failed(IoStatus.DeviceError, why) with { IsElsewhere = true };
+
     private DiskResult Try(Action work)
     {
-        if (WhyOther() is { } why) return DiskResult.Failed(IoStatus.DeviceError, why);
+        if (WhyOther() is { } why) return Elsewhere(why);
         try
         {
             work();
