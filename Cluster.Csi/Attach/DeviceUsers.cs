@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Cluster.Messages.Model;
 
 namespace Cluster.Csi.Attach;
@@ -27,29 +26,23 @@ public sealed class DeviceUsers(string notes, string dockerMounts, string bootId
     private const int Version = 1;
 
     private readonly string _dockerMounts = Real(dockerMounts);
+    private readonly VolumeNotes<Note> _notes = new(notes, note => note is { Version: Version, BootId: not null, FullName: not null, Paths: not null });
 
     private sealed record Note(int Version, string BootId, ulong Generation, string FullName, string[] Paths);
 
-    /// <summary>The operator has the device from here on, mounted at the path unless that is null.</summary>
-    public void Hold(DeviceIdentity identity, string fullName, string? path)
+    /// <summary>The operator has the device from here on, mounted at the path unless that is null. Failed: it is not noted, and nothing may be made.</summary>
+    public AttachResult<Done> Hold(DeviceIdentity identity, string fullName, string? path)
     {
         var paths = PathsOf(identity) ?? [];
         if (path is not null && !paths.Contains(Real(path), StringComparer.Ordinal)) paths = [.. paths, Real(path)];
-        Directory.CreateDirectory(notes);
-        var file = FileOf(identity.Volume);
-        using (var stream = new FileStream(file + ".new", FileMode.Create, FileAccess.Write))
-        {
-            JsonSerializer.Serialize(stream, new Note(Version, bootId, identity.Generation, fullName, paths));
-            stream.Flush(flushToDisk: true);
-        }
-        File.Move(file + ".new", file, overwrite: true);
+        return _notes.Write(identity.Volume, new Note(Version, bootId, identity.Generation, fullName, paths));
     }
 
     /// <summary>The operator has no device of the volume any more.</summary>
-    public void Release(VolumeId volume)
-    {
-        if (Directory.Exists(notes)) File.Delete(FileOf(volume));
-    }
+    public AttachResult<Done> Release(VolumeId volume) => _notes.Delete(volume);
+
+    /// <summary>See <see cref="VolumeNotes{T}.Sweep"/>.</summary>
+    public AttachResult<Done> Sweep() => _notes.Sweep();
 
     public bool IsHeld(DeviceIdentity identity) => PathsOf(identity) is not null;
 
@@ -62,27 +55,12 @@ public sealed class DeviceUsers(string notes, string dockerMounts, string bootId
     public IReadOnlySet<string> OutsideCsi()
     {
         var docker = MountTable.Read().Where(mount => mount.Path.StartsWith(_dockerMounts + "/", StringComparison.Ordinal)).Select(mount => mount.Path[(_dockerMounts.Length + 1)..]);
-        var operators = Directory.Exists(notes) ? Directory.EnumerateFiles(notes, "*.json").Select(file => Read(file)?.FullName).OfType<string>() : [];
+        var operators = _notes.All().Where(note => note.BootId == bootId).Select(note => note.FullName);
         return docker.Concat(operators).ToHashSet(StringComparer.Ordinal);
     }
 
     private string[]? PathsOf(DeviceIdentity identity) =>
-        Read(FileOf(identity.Volume)) is { } note && note.Generation == identity.Generation ? note.Paths : null;
-
-    private Note? Read(string file)
-    {
-        try
-        {
-            var note = JsonSerializer.Deserialize<Note>(File.ReadAllText(file));
-            return note is { Version: Version, Paths: not null, FullName: not null } && note.BootId == bootId ? note : null;
-        }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException or JsonException)
-        {
-            return null;
-        }
-    }
-
-    private string FileOf(VolumeId volume) => Path.Combine(notes, $"{volume}.json");
+        _notes.Read(identity.Volume) is { } note && note.BootId == bootId && note.Generation == identity.Generation ? note.Paths : null;
 
     /// <summary>As the kernel will show it once it is mounted over: without links, also where its end is not there yet.</summary>
     private static string Real(string path)

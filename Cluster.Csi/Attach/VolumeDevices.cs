@@ -29,6 +29,9 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
 {
     private readonly KeyedLocks<VolumeId> _locks = new();
 
+    /// <summary>Who changes what a volume has on this host holds its lock, also outside of this class: between a look at who else has it and what is done on that, nobody may come or go.</summary>
+    public KeyedLocks<VolumeId> Locks => _locks;
+
     public IAttacher Attacher => attacher;
 
     public IMounter Mounter => mounter;
@@ -55,7 +58,8 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
         var volume = attached.Value!;
         var identity = new DeviceIdentity(volume.Id, volume.Generation);
         // First noted, then made: what a crash leaves is the operator's, and goes with a detach.
-        if (wish.User == DeviceUser.Operator) users.Hold(identity, volume.FullName, wish.MountPath);
+        var noted = wish.User == DeviceUser.Operator ? users.Hold(identity, volume.FullName, wish.MountPath) : Done.Ok;
+        if (!noted.IsOk) return noted.To<DeviceView>();
         var target = new AttachTarget(identity, volume.FullName, volume.SizeBytes, volume.HoldMs, wish.ReadOnly);
         var made = await attacher.AttachAsync(target, cancellation).ConfigureAwait(false);
         if (made.IsOk && made.Value!.SizeBytes < volume.SizeBytes) made = await attacher.ResizeAsync(volume.Id, volume.SizeBytes, cancellation).ConfigureAwait(false);
@@ -90,7 +94,8 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
             }
             var detached = await attacher.DetachAsync(id, force, cancellation).ConfigureAwait(false);
             if (!detached.IsOk) return detached;
-            users.Release(id);
+            var released = users.Release(id);
+            if (!released.IsOk) return released;
             // Before anybody else has the volume: whoever attaches it next must not lose that to this detach.
             if (id == volume?.Id) return await volumes.DetachAsync(fullName, cancellation).ConfigureAwait(false);
         }
@@ -166,8 +171,7 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
         var unmounted = local.Value!.IsServed ? await UnmountAsync(local.Value, force: false, cancellation).ConfigureAwait(false) : Done.Ok;
         if (!unmounted.IsOk) return AttachResult<Done>.Error(unmounted.Status, $"{unmounted.Reason}; it is of an attachment that has ended: end what uses it, and try again");
         var detached = await attacher.DetachAsync(volume.Id, force: false, cancellation).ConfigureAwait(false);
-        if (detached.IsOk) users.Release(volume.Id);
-        return detached;
+        return detached.IsOk ? users.Release(volume.Id) : detached;
     }
 
     /// <summary>Docker and CSI, where they have the volume here as it is attached now; null where nothing of theirs would be lost.</summary>

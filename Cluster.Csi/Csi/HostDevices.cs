@@ -1,10 +1,15 @@
 using Cluster.Csi.Attach;
+using Cluster.Messages.Model;
 using Grpc.Core;
 
 namespace Cluster.Csi.Csi;
 
 /// <summary>This host's devices and mounts.</summary>
-public sealed record HostDevices(IAttacher Attacher, IMounter Mounter, DeviceUsers Users, StagingNotes Staged);
+public sealed record HostDevices(IAttacher Attacher, IMounter Mounter, DeviceUsers Users, StagingNotes Staged)
+{
+    /// <summary>Those of operators and Docker too (<see cref="VolumeDevices.Locks"/>), where there are any.</summary>
+    public KeyedLocks<VolumeId> Locks { get; init; } = new();
+}
 
 /// <summary>What devices and mounts answer, as the specification's codes.</summary>
 internal static class AttachErrors

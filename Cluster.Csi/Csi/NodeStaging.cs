@@ -1,7 +1,6 @@
 using System.Globalization;
 using Cluster.Csi.Attach;
 using Cluster.Csi.Csi.V1;
-using Cluster.Messages.Model;
 using Grpc.Core;
 
 namespace Cluster.Csi.Csi;
@@ -30,6 +29,7 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
             return CsiError.Precondition($"Volume {volume.FullName} was published anew or elsewhere since this publish_context was answered; publish it to this node again.");
         var target = new AttachTarget(
             new DeviceIdentity(volume.Id, generation), volume.FullName, volume.SizeBytes, volume.HoldMs, access.ReadOnly);
+        using var held = await host.Locks.EnterAsync(volume.Id, cancellation).ConfigureAwait(false);
         var attached = await AttachAsync(target, cancellation).ConfigureAwait(false);
         if (attached.Error is { } refused) return refused;
         if (access.IsBlock)
@@ -56,7 +56,7 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
         var volume = _volumes.Of(device);
         if (volume.Error is not null || volume.Value!.All.Any()) return null;
         var detached = await host.Attacher.DetachAsync(device.Identity.Volume, force: false, cancellation).ConfigureAwait(false);
-        if (detached.IsOk) host.Staged.Delete(device.FullName);
+        if (detached.IsOk) detached = host.Staged.Delete(device.FullName);
         return detached.IsOk || detached.Status == AttachStatus.InUse ? null : AttachErrors.Of(AttachResult<T>.Error(failed.Status, $"{failed.Reason} (and what was made of it is left: {detached.Reason})"));
     }
 
@@ -66,34 +66,44 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
         var path = NodeVolumes.Real(request.StagingTargetPath);
         var devices = await OursAsync(request.VolumeId, path, cancellation).ConfigureAwait(false);
         if (devices.Error is { } error) return error;
-        foreach (var device in devices.Value!)
+        foreach (var id in devices.Value!.Select(device => device.Identity.Volume).Distinct())
         {
-            var volume = _volumes.Of(device);
-            if (volume.Error is { } unseen) return unseen;
-            if (volume.Value!.All.FirstOrDefault(mount => mount.Path != path && host.Users.Of(device.Identity, mount) == DeviceUser.Other) is { } other)
-                return CsiError.Precondition($"Volume {request.VolumeId} is still mounted at {other.Path}; unpublish or unmount it there first.");
-            var unmounted = await host.Mounter.UnmountAsync(path, force: !device.IsServed, cancellation).ConfigureAwait(false);
-            if (!unmounted.IsOk) return AttachErrors.Of(unmounted);
+            using var held = await host.Locks.EnterAsync(id, cancellation).ConfigureAwait(false);
+            // Somebody who had the lock may have come or gone.
+            devices = await OursAsync(request.VolumeId, path, cancellation).ConfigureAwait(false);
+            if (devices.Error is { } changed) return changed;
+            if (await UnstageAsync(request.VolumeId, path, [.. devices.Value!.Where(device => device.Identity.Volume == id)], cancellation).ConfigureAwait(false) is { } failed) return failed;
         }
-        foreach (var device in devices.Value!.DistinctBy(device => device.Identity.Volume))
-        {
-            // An operator's or Docker's, and goes with them.
-            var (isOthers, unseen) = LookForOthers(device.Identity.Volume, devices.Value!);
-            if (unseen is not null) return unseen;
-            if (isOthers) continue;
-            var detached = await host.Attacher.DetachAsync(device.Identity.Volume, force: false, cancellation).ConfigureAwait(false);
-            if (!detached.IsOk) return AttachErrors.Of(detached);
-        }
-        host.Staged.Delete(request.VolumeId);
+        var forgotten = host.Staged.Delete(request.VolumeId);
+        if (!forgotten.IsOk) return AttachErrors.Of(forgotten);
         // One that was cut off half-way shows no device, and would keep its session to the volume open for ever.
         var parts = await host.Attacher.DetachPartsAsync(request.VolumeId, cancellation).ConfigureAwait(false);
         return parts.IsOk ? new NodeUnstageVolumeResponse() : AttachErrors.Of(parts);
     }
 
-    /// <summary>Whether an operator or Docker has a device of the volume that works.</summary>
-    private (bool Found, CsiError? Error) LookForOthers(VolumeId id, IEnumerable<AttachedDevice> devices)
+    /// <summary>The mount, and the devices unless an operator or Docker has one: it goes with them then. The volume's lock is held.</summary>
+    /// <param name="devices">All that the volume has here.</param>
+    private async Task<CsiError?> UnstageAsync(string fullName, string path, IReadOnlyList<AttachedDevice> devices, CancellationToken cancellation)
     {
-        foreach (var device in devices.Where(device => device.Identity.Volume == id && device.IsServed))
+        foreach (var device in devices)
+        {
+            var volume = _volumes.Of(device);
+            if (volume.Error is { } hidden) return hidden;
+            if (volume.Value!.All.FirstOrDefault(mount => mount.Path != path && host.Users.Of(device.Identity, mount) == DeviceUser.Other) is { } other)
+                return CsiError.Precondition($"Volume {fullName} is still mounted at {other.Path}; unpublish or unmount it there first.");
+            var unmounted = await host.Mounter.UnmountAsync(path, force: !device.IsServed, cancellation).ConfigureAwait(false);
+            if (!unmounted.IsOk) return AttachErrors.Of(unmounted);
+        }
+        var (isOthers, unseen) = LookForOthers(devices);
+        if (unseen is not null || isOthers || devices.Count == 0) return unseen;
+        var detached = await host.Attacher.DetachAsync(devices[0].Identity.Volume, force: false, cancellation).ConfigureAwait(false);
+        return detached.IsOk ? null : AttachErrors.Of(detached);
+    }
+
+    /// <summary>Whether an operator or Docker has one of a volume's devices that works.</summary>
+    private (bool Found, CsiError? Error) LookForOthers(IEnumerable<AttachedDevice> devices)
+    {
+        foreach (var device in devices.Where(device => device.IsServed))
         {
             if (host.Users.IsHeld(device.Identity)) return (true, null);
             var volume = _volumes.Of(device);
@@ -167,7 +177,8 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
         {
             var detached = await host.Attacher.DetachAsync(target.Identity.Volume, force: true, cancellation).ConfigureAwait(false);
             if (!detached.IsOk) return AttachErrors.Of(detached);
-            host.Users.Release(target.Identity.Volume);
+            var released = host.Users.Release(target.Identity.Volume);
+            if (!released.IsOk) return AttachErrors.Of(released);
         }
         var all = await host.Attacher.ListAsync(cancellation).ConfigureAwait(false);
         if (!all.IsOk) return AttachErrors.Of(all);
@@ -204,7 +215,8 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
             var room = await host.Mounter.GrowUnmountedAsync(device, kind, cancellation).ConfigureAwait(false);
             if (!room.IsOk) return room;
         }
-        host.Staged.Write(device.Identity, device.FullName, path);
+        var noted = host.Staged.Write(device.Identity, device.FullName, path);
+        if (!noted.IsOk) return noted;
         var mounted = await host.Mounter.MountAsync(new MountRequest(device, path, kind, [.. flags], readOnly), cancellation).ConfigureAwait(false);
         if (!mounted.IsOk) return mounted.To<Done>();
         if (readOnly) return Done.Ok;

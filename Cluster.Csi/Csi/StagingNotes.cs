@@ -1,6 +1,4 @@
-using System.Text.Json;
 using Cluster.Csi.Attach;
-using Cluster.Messages.Model;
 
 namespace Cluster.Csi.Csi;
 
@@ -16,42 +14,18 @@ public sealed class StagingNotes(string directory, string bootId)
 
     private sealed record Note(int Version, string BootId, ulong Generation, string FullName, string Path);
 
-    /// <summary>Errors of the file system are thrown: nothing is mounted then.</summary>
-    public void Write(DeviceIdentity identity, string fullName, string path)
-    {
-        if (IsAt(identity, path)) return;
-        Directory.CreateDirectory(directory);
-        var file = FileOf(identity.Volume);
-        using (var stream = new FileStream(file + ".new", FileMode.Create, FileAccess.Write))
-        {
-            JsonSerializer.Serialize(stream, new Note(Version, bootId, identity.Generation, fullName, path));
-            stream.Flush(flushToDisk: true);
-        }
-        File.Move(file + ".new", file, overwrite: true);
-    }
+    private readonly VolumeNotes<Note> _notes = new(directory, note => note is { Version: Version, BootId: not null, FullName: not null, Path: not null });
+
+    /// <summary>Failed: nothing is noted, and nothing may be mounted.</summary>
+    public AttachResult<Done> Write(DeviceIdentity identity, string fullName, string path) =>
+        IsAt(identity, path) ? Done.Ok : _notes.Write(identity.Volume, new Note(Version, bootId, identity.Generation, fullName, path));
 
     public bool IsAt(DeviceIdentity identity, string path) =>
-        Read(FileOf(identity.Volume)) is { } note && note.BootId == bootId && note.Generation == identity.Generation && note.Path == path;
+        _notes.Read(identity.Volume) is { } note && note.BootId == bootId && note.Generation == identity.Generation && note.Path == path;
 
     /// <summary>Of a volume of this name, also one that is not there any more.</summary>
-    public void Delete(string fullName)
-    {
-        if (!Directory.Exists(directory)) return;
-        foreach (var file in Directory.GetFiles(directory, "*.json").Where(file => Read(file)?.FullName == fullName)) File.Delete(file);
-    }
+    public AttachResult<Done> Delete(string fullName) => _notes.DeleteAll(note => note.FullName == fullName);
 
-    private static Note? Read(string file)
-    {
-        try
-        {
-            var note = JsonSerializer.Deserialize<Note>(File.ReadAllText(file));
-            return note is { Version: Version, BootId: not null, FullName: not null, Path: not null } ? note : null;
-        }
-        catch (Exception e) when (e is FileNotFoundException or DirectoryNotFoundException or JsonException)
-        {
-            return null;
-        }
-    }
-
-    private string FileOf(VolumeId volume) => Path.Combine(directory, $"{volume}.json");
+    /// <summary>See <see cref="VolumeNotes{T}.Sweep"/>.</summary>
+    public AttachResult<Done> Sweep() => _notes.Sweep();
 }

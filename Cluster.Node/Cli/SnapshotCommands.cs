@@ -95,7 +95,7 @@ internal static class SnapshotCommands
         var (volume, name) = (Volume(), Name());
         var command = new VerbCommand("restore",
             "Put a volume back to what it was in a snapshot. Nobody may use it: disconnect its clients, and detach it, first. What was written since is lost unless another snapshot "
-            + "has it; all snapshots stay.",
+            + "has it; all snapshots stay. What takes longer than 25 s ends with exit code 5, and the restore goes on by itself: `myrmidon volume show` tells how far it is, and the same command again waits for its end.",
             "myrmidon snapshot create db before-restore", "myrmidon snapshot restore db before-upgrade")
         {
             volume, name,

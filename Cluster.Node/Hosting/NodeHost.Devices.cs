@@ -31,8 +31,13 @@ public sealed partial class NodeHost
         var mounter = new ApartMounter(DeviceProcess.Command, address, Path.Combine(directory.Attach, "scratch"));
         var volumes = new HostVolumes(_control, gateway);
         var devices = new VolumeDevices(volumes, attacher, mounter, users);
+        var staged = new StagingNotes(Path.Combine(directory.Attach, "staged"), BootId.ToString());
+        foreach (var swept in (AttachResult<Done>[])[users.Sweep(), staged.Sweep()])
+        {
+            if (!swept.IsOk) LogNotRecovered(swept.Reason);
+        }
         _devices.Open(devices, _options.Name);
-        _csiDevices = new HostDevices(attacher, mounter, users, new StagingNotes(Path.Combine(directory.Attach, "staged"), BootId.ToString()));
+        _csiDevices = new HostDevices(attacher, mounter, users, staged) { Locks = devices.Locks };
         LogAttacher(attacher.Kind == AttacherKind.KernelNbd ? "the kernel's NBD client" : "FUSE and loop devices");
         // Beside the start: what is stuck in the kernel may take its time to go.
         var recovery = new CancellationTokenSource();

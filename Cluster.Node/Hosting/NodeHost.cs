@@ -214,9 +214,10 @@ public sealed partial class NodeHost
     private BlockStore OpenStore(EpollLoop loop, DataDirectory directory)
     {
         var scheduler = new ThreadDiskScheduler(loop, DiskThreads);
+        var segments = new OpenSegments(OpenFiles.Segments(OpenFiles.OfProcess()));
         var opened = BlockStore.Open(
-            new StoreOptions { CapacityBytes = _options.CapacityBytes, MapCacheBytes = _plan.MapCacheBytes }, loop, new FileDisk(directory.Store), scheduler, _loggers.CreateLogger("Myrmidon.Store"),
-            [.. _options.Disks.Select(path => FileDisk.Further(path))]);
+            new StoreOptions { CapacityBytes = _options.CapacityBytes, MapCacheBytes = _plan.MapCacheBytes }, loop, new FileDisk(directory.Store, segments: segments), scheduler, _loggers.CreateLogger("Myrmidon.Store"),
+            [.. _options.Disks.Select(path => FileDisk.Further(path, segments: segments))]);
         if (opened.Store is not { } store)
         {
             scheduler.Dispose();
@@ -225,6 +226,7 @@ public sealed partial class NodeHost
         _parts.Add("the disk threads", scheduler);
         _parts.Add("the store", store);
         _health.AddProbe("store", () => StoreHealth.Of(store));
+        _metrics.AddGauge("myrmidon_store_open_segment_files", "Segment files of directories that are open now; those that were not used for longest are closed where there are more than the limit of open files has room for.", () => segments.Count);
         store.StartsAnew = reason => End(reason, startsAnew: true);
         return store;
     }

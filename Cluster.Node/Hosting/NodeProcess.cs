@@ -1,3 +1,4 @@
+using System.Diagnostics;
 using Akka.Configuration;
 using Cluster.Node.Cli;
 using Cluster.Node.Hosting.Logging;
@@ -30,16 +31,22 @@ public static partial class NodeProcess
             await error.WriteLineAsync($"myrmidon: {refusal}");
             return ExitCode.Failure;
         }
-        var (exit, anew, reason) = await RunOnceAsync(options, settings.Akka, cancellation);
+        var (exit, anew, reason, _) = await RunOnceAsync(options, settings.Akka, cancellation);
         // What it was for is the last that the process says, after all that its stop has told.
-        if (reason.Length > 0 && (!anew || cancellation.IsCancellationRequested)) await error.WriteLineAsync($"myrmidon: {reason}");
-        if (!anew || cancellation.IsCancellationRequested) return exit;
-        await error.WriteLineAsync($"myrmidon: the node can't start anew by itself: {ProcessImage.StartAnew()}");
+        if (reason.Length > 0 && (anew == 0 || cancellation.IsCancellationRequested)) await error.WriteLineAsync($"myrmidon: {reason}");
+        if (anew == 0 || cancellation.IsCancellationRequested) return exit;
+        await error.WriteLineAsync($"myrmidon: the node can't start anew by itself: {ProcessImage.StartAnew(anew)}");
         return exit;
     }
 
-    /// <summary>The exit code, whether the process is to start anew instead of ending, and why it ends, or an empty text. The log is written out when it returns.</summary>
-    private static async Task<(int Exit, bool Anew, string Reason)> RunOnceAsync(NodeOptions options, Config akka, CancellationToken cancellation)
+    /// <summary>How a run ended.</summary>
+    /// <param name="Anew">How often in a row, with this time, the process is to start anew instead of ending; 0: it ends.</param>
+    /// <param name="Reason">Why it ends, or an empty text.</param>
+    /// <param name="Served">For how long the node was up in its cluster.</param>
+    private readonly record struct RunEnd(int Exit, int Anew, string Reason, TimeSpan Served);
+
+    /// <summary>The log is written out when it returns. A process that is to start anew has had its pause then.</summary>
+    private static async Task<RunEnd> RunOnceAsync(NodeOptions options, Config akka, CancellationToken cancellation)
     {
         await using var logging = NodeLogging.Build(options.Name, options.LogLevel);
         var loggers = (ILoggerFactory)logging.GetService(typeof(ILoggerFactory))!;
@@ -51,23 +58,41 @@ public static partial class NodeProcess
         {
             var host = new NodeHost(options, akka, loggers, plan);
             var ended = await RunAsync(host, options, log, cancellation);
+            if (ended.Anew > 0)
+            {
+                ended = ended with { Anew = AnewPause.Count(Environment.GetEnvironmentVariable(AnewPause.Variable), ended.Served) };
+                await PauseAsync(ended.Anew, log, cancellation);
+            }
             if (!host.StandsDown.IsCancellationRequested || cancellation.IsCancellationRequested) return ended;
             LogStandsDown(log, DataDirectory.PutJournalAside(options.DataDirectory, host.EraToPutAside));
         }
     }
 
+    /// <summary>Ends early, without an exception, when the process is to end.</summary>
+    private static async Task PauseAsync(int count, ILogger log, CancellationToken cancellation)
+    {
+        var pause = AnewPause.Before(count);
+        if (pause == TimeSpan.Zero || cancellation.IsCancellationRequested) return;
+        LogPauses(log, count, AnewPause.Settled.TotalSeconds, pause.TotalSeconds);
+        await Task.Delay(pause, cancellation).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+    }
+
     /// <summary>From start to stop.</summary>
-    private static async Task<(int Exit, bool Anew, string Reason)> RunAsync(
-        NodeHost host, NodeOptions options, ILogger log, CancellationToken cancellation)
+    private static async Task<RunEnd> RunAsync(NodeHost host, NodeOptions options, ILogger log, CancellationToken cancellation)
     {
         var (exit, anew, reason) = (ExitCode.Ok, false, "");
+        long servesSince = 0;
         using var either = CancellationTokenSource.CreateLinkedTokenSource(cancellation, host.StandsDown);
         using var start = CancellationTokenSource.CreateLinkedTokenSource(either.Token);
         try
         {
             // What ends a node may come while it still starts: it would wait for its cluster for ever.
             var started = host.StartAsync(start.Token);
-            if (await Task.WhenAny(host.Ended, started) == started) await started;
+            if (await Task.WhenAny(host.Ended, started) == started)
+            {
+                await started;
+                servesSince = Stopwatch.GetTimestamp();
+            }
             else
             {
                 await start.CancelAsync();
@@ -90,9 +115,10 @@ public static partial class NodeProcess
             LogEnded(log, LogLevel.Critical, e.Message);
             (exit, reason) = (ExitCode.Failure, e.Message);
         }
+        var served = servesSince == 0 ? TimeSpan.Zero : Stopwatch.GetElapsedTime(servesSince);
         LogStops(log);
         await host.StopAsync(anew ? AnewStopMax : options.StopTimeout);
-        return (exit, anew, reason);
+        return new RunEnd(exit, anew ? 1 : 0, reason, served);
     }
 
     [LoggerMessage(Message = "{Reason}")]
@@ -103,6 +129,9 @@ public static partial class NodeProcess
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "stands down: its journal is now {Directory}; starts anew")]
     private static partial void LogStandsDown(ILogger logger, string directory);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "has to start anew {Count} times in a row, without {Settled} s of service in between: waits {Seconds} s before it does")]
+    private static partial void LogPauses(ILogger logger, int count, double settled, double seconds);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "stops")]
     private static partial void LogStops(ILogger logger);

@@ -3,16 +3,19 @@ using System.Globalization;
 namespace Cluster.Node.Hosting;
 
 /// <summary>
-/// How many files and sockets this process may have open, and how many of them clients may take: a client too many must find no room, rather than the store, the journal or the other nodes
-/// find none. Pure but for <see cref="OfProcess"/>.
+/// How many files and sockets this process may have open, and how many of them clients and the store's segments may take: a client too many must find no room, rather than the store, the journal or the other nodes
+/// find none, and a large store must leave room for all of them. Pure but for <see cref="OfProcess"/>.
 /// </summary>
 public static class OpenFiles
 {
     /// <summary>With less a node does not start: it has 300 to 350 when it serves nobody, assemblies, disks and other nodes.</summary>
     public const long Least = 1024;
 
-    /// <summary>What is left to the node itself.</summary>
+    /// <summary>What is left to the node itself, beside segments.</summary>
     private const long Own = 512;
+
+    /// <summary>Of so many the ones that are in use are open, however large the store is; more would only be memory of the kernel's.</summary>
+    private const long SegmentsMax = 16_384;
 
     /// <summary>As /proc/self/limits has it: the hard limit, to which the runtime raises the soft one by itself. Null: it can't be read; the most that there is: unlimited.</summary>
     public static long? Limit(string? limits)
@@ -25,8 +28,11 @@ public static class OpenFiles
 
     public static long? OfProcess() => Limit(File.ReadAllText("/proc/self/limits"));
 
+    /// <summary>Segment files that are open at one time, of all disks: half of what the node itself leaves.</summary>
+    public static int Segments(long? limit) => (int)Math.Clamp(((limit ?? long.MaxValue) - Own) / 2, 1, SegmentsMax);
+
     /// <summary>Connections that each of the two servers, NBD and REST, takes at one time; at most <paramref name="most"/>.</summary>
-    public static int Clients(long? limit, int most) => limit is { } files ? (int)Math.Clamp((files - Own) / 2, 1, most) : most;
+    public static int Clients(long? limit, int most) => limit is { } files ? (int)Math.Clamp((files - Own - Segments(limit)) / 2, 1, most) : most;
 
     /// <summary>Why a node can't run with that limit, in one sentence, or empty.</summary>
     public static string Refusal(long? limit) => limit is not { } files || files >= Least ? ""

@@ -106,8 +106,7 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
             await connection.DisposeAsync().ConfigureAwait(false);
             return answer;
         }
-        catch (Exception e)
-            when (e is IOException or System.Net.Sockets.SocketException or JournalRefusedException or Format.JournalFormatException)
+        catch (Exception e) when (JournalDialer.IsNoAnswer(e))
         {
             return null;
         }

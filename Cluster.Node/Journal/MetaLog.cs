@@ -1,6 +1,5 @@
 using System.Collections.Concurrent;
 using System.Diagnostics;
-using System.Net.Sockets;
 using System.Runtime.CompilerServices;
 using Cluster.Node.Journal.Format;
 using Cluster.Node.Journal.Formation;
@@ -199,8 +198,7 @@ internal sealed class MetaLog : IMetaLog
         {
             return new MetaReply(MetaReplyStatus.Unknown, "the leader changed meanwhile", []);
         }
-        catch (Exception e)
-            when (e is IOException or SocketException or JournalFormatException or JournalRefusedException or ObjectDisposedException)
+        catch (Exception e) when (JournalDialer.IsNoAnswer(e))
         {
             await ForgetAsync(name, connection).ConfigureAwait(false);
             return new MetaReply(MetaReplyStatus.Unknown, e.Message, []);

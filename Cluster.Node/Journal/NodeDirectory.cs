@@ -40,7 +40,7 @@ public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
 {
     private const string Prefix = "node/";
 
-    /// <summary>Of nodes that were taken out for good: the id as 32 digits, behind it. Goes when the node registers again.</summary>
+    /// <summary>Of nodes that were taken out for good: the id as 32 digits, behind it. Goes when the node registers again, and once it is no member of the control group.</summary>
     private const string RemovedPrefix = "removed-node/";
 
     /// <summary>A live node may be too busy to answer once.</summary>
@@ -80,22 +80,41 @@ public sealed partial class NodeDirectory(IMetaLog log, ILogger? logger = null)
         return [.. entries.Select(entry => entry.Record).Where(record => ReferenceEquals(newest[record.NodeId], record))];
     }
 
-    /// <summary>Nodes that were taken out for good and did not register again.</summary>
+    /// <summary>Nodes that were taken out for good and may have a part in the control group still.</summary>
     public async Task<IReadOnlySet<Guid>> ListRemovedAsync(CancellationToken ct) =>
         (await log.ReadKeysAsync(RemovedPrefix, ct).ConfigureAwait(false)).Select(key => Guid.ParseExact(key.Key[RemovedPrefix.Length..], "N")).ToHashSet();
 
     /// <summary>A node that is gone for good has no record any more, and no vote in the control group is kept for it. Idempotent; throws <see cref="MetaLogUnavailableException"/>.</summary>
     public async Task RemoveAsync(Guid nodeId, CancellationToken ct)
     {
+        // Before the note: a record that is there beside it is of a node that has come back since.
+        foreach (var entry in (await EntriesAsync(ct).ConfigureAwait(false)).Where(entry => entry.Record.NodeId == nodeId))
+        {
+            // If it has just changed the node is there again, and its record stays.
+            await SetAsync(entry.Record.Name, entry.Version, null, ct).ConfigureAwait(false);
+        }
         var key = RemovedPrefix + nodeId.ToString("N");
         while (await log.ReadKeyAsync(key, ct).ConfigureAwait(false) is null)
         {
             if (await SetKeyAsync(key, 0, [1], ct).ConfigureAwait(false)) break;
         }
-        foreach (var entry in (await EntriesAsync(ct).ConfigureAwait(false)).Where(entry => entry.Record.NodeId == nodeId))
+    }
+
+    /// <summary>
+    /// Deletes the notes of removed nodes that are of no use any more: what they were for is done once the node has no part in the control group, and one that is registered again is not removed, but would lose
+    /// its vote with its next short silence. Throws <see cref="MetaLogUnavailableException"/>.
+    /// </summary>
+    /// <param name="isMember">Of the control group, as its leader has it.</param>
+    public async Task ForgetRemovedAsync(Func<Guid, bool> isMember, CancellationToken ct)
+    {
+        var notes = await log.ReadKeysAsync(RemovedPrefix, ct).ConfigureAwait(false);
+        if (notes.Count == 0) return;
+        // Read after the notes: a removal that is under way takes the record first.
+        var registered = (await EntriesAsync(ct).ConfigureAwait(false)).Select(entry => entry.Record.NodeId).ToHashSet();
+        foreach (var note in notes)
         {
-            // If it has just changed the node is there again, and its record stays.
-            await SetAsync(entry.Record.Name, entry.Version, null, ct).ConfigureAwait(false);
+            var id = Guid.ParseExact(note.Key[RemovedPrefix.Length..], "N");
+            if (!isMember(id) || registered.Contains(id)) await SetKeyAsync(note.Key, note.Version, null, ct).ConfigureAwait(false);
         }
     }
 

@@ -79,6 +79,7 @@ public sealed class NodeBoard(TimeProvider time)
         node.Description, StateOf(node.Description) == "up", node.Cordoned, _reports.GetValueOrDefault(node.Description.Id), has.Copies, has.ProvisionedBytes)
     {
         ForRestart = node.ForRestart,
+        Unreachable = StateOf(node.Description) == "unreachable",
     };
 
     /// <summary>

@@ -12,6 +12,9 @@ public sealed record CandidateNode(NodeDescription Description, bool Up, bool Co
 {
     /// <summary>Cordoned until it has started anew, and takes itself back then.</summary>
     public bool ForRestart { get; init; }
+
+    /// <summary>A member still, which does not answer: it is up again, or down, within seconds.</summary>
+    public bool Unreachable { get; init; }
 }
 
 /// <summary>The chosen nodes, or one sentence with every node and why it can't take a copy.</summary>

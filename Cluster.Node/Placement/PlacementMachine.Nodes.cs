@@ -16,7 +16,10 @@ public static partial class PlacementMachine
         var named = nodes.Where(node => node.Description.Name == command.NodeName || node.Description.Id.ToString() == command.NodeName).ToArray();
         if (named.Length == 0) return NoSuchNode(state, command.NodeName);
         var name = named[0].Description.Name;
-        var down = named.Where(node => !node.Up).Select(node => (Node: node, Volumes: VolumesOn(state, node))).OrderBy(node => node.Volumes.Length).FirstOrDefault();
+        var down = named.Where(node => node is { Up: false, Unreachable: false }).Select(node => (Node: node, Volumes: VolumesOn(state, node))).OrderBy(node => node.Volumes.Length).FirstOrDefault();
+        // Behind a cut it may be alive, with its vote, and reached by others: whether it is settles within seconds.
+        if (down.Node is null && named.Any(node => node.Unreachable))
+            return PlacementDecision.Refuse(RefusalKind.Conflict, $"Node {name} is unreachable, and may be alive behind a cut of the network: it can be removed once the cluster has taken it out and it is down (`myrmidon node list`), within some seconds. Try again then.");
         if (down.Node is null)
             return PlacementDecision.Refuse(RefusalKind.Conflict, $"Node {name} is up: drain it (`myrmidon node drain {name}`), stop it, and remove it when what it held is made anew on other nodes.");
         if (down.Volumes.Length == 0) return new PlacementDecision(new NodeRemoved(down.Node.Description.Id), null, null);

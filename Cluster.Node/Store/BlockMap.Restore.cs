@@ -16,9 +16,10 @@ public sealed partial class BlockMap
     /// <summary>
     /// Where the part of a restore that begins at this block ends: there is as much to put back in it as one turn may. <see cref="ulong.MaxValue"/>: there is nothing behind it.
     /// </summary>
-    public ulong RestoreEnd(ulong snapshot, ulong from)
+    /// <param name="looks">Fewer than <see cref="RestoreLooksMax"/> are for tests, which have few pages.</param>
+    public ulong RestoreEnd(ulong snapshot, ulong from, int looks = RestoreLooksMax)
     {
-        var (number, looks) = (from >> MapPage.BlocksLog2, RestoreLooksMax);
+        var number = from >> MapPage.BlocksLog2;
         var kept = NextKept(snapshot, number);
         var pages = Math.Clamp(RestoreLooksAtPagesMax / (_layers.Count - FirstAtOrAfter(snapshot) + 1), 1, RestorePagesMax);
         for (var changed = 0; changed < pages && looks > 0; changed++)

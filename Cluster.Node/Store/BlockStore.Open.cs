@@ -103,7 +103,7 @@ public sealed partial class BlockStore
     {
         var labelled = _disk.Label(StoreId);
         if (!labelled.IsOk) return new RecoveryFailure(labelled.Status, labelled.Detail ?? "");
-        var opened = CountOpen(_options, _superblock, keepsStop, out var suspect);
+        var opened = CountOpen(_options, _superblock, keepsStop, _disk.HasReturned, out var suspect);
         Suspect = suspect;
         if (opened.IsOk) opened = _disk.Attach(_superblock);
         return opened.IsOk ? null : new RecoveryFailure(opened.Status, $"its superblock can't be written: {opened.Detail}");
@@ -111,7 +111,8 @@ public sealed partial class BlockStore
 
     /// <summary>The open is counted and marked on media before the store is used (R5), and whether the host came back without a clean stop, or an
     /// fdatasync had failed, is kept (R9). The stop before it counts until <see cref="UseUpStop"/>.</summary>
-    private static DiskResult CountOpen(StoreOptions options, SuperblockFile file, bool keepsStop, out bool suspect)
+    /// <param name="mayLack">As after a loss of power, of one disk.</param>
+    private static DiskResult CountOpen(StoreOptions options, SuperblockFile file, bool keepsStop, bool mayLack, out bool suspect)
     {
         var before = file.Current;
         var bootId = options.BootId != Guid.Empty ? options.BootId
@@ -119,6 +120,7 @@ public sealed partial class BlockStore
         // With one slot lost, the other may be older by one write: no count is given out twice, no clean stop is believed, and the lost one
         // may have noted a failed sync.
         suspect = before.SyncFailed || file.MayBeOld || (!before.CleanStop && before.BootId != bootId);
+        suspect |= mayLack && !before.CleanStop;
         // The mark of the open that may have been is not known.
         var opens = (file.MayBeOld ? before.Opens.Next(0) : before.Opens).Next(options.NewMark());
         return file.Write(before with

@@ -7,7 +7,8 @@ namespace Cluster.Node.Store;
 /// <param name="Problem">One sentence without its full stop.</param>
 /// <param name="IsNew">No open has gone on without it yet: the end of the log may be there.</param>
 /// <param name="IsEmpty">Nothing of the store is on it: it is only told of.</param>
-internal sealed record AbsentDisk(Guid Id, string Path, DiskState State, string Problem, bool IsNew, bool IsEmpty);
+/// <param name="WasElsewhere">It went while the store ran, which has started anew to go on without it.</param>
+internal sealed record AbsentDisk(Guid Id, string Path, DiskState State, string Problem, bool IsNew, bool IsEmpty, bool WasElsewhere);
 
 /// <summary>What is to be on media of a disk.</summary>
 internal readonly record struct DiskMark(Guid Disk, bool Drained, bool Suspect, bool Empty);
@@ -36,6 +37,9 @@ public sealed partial class DiskPool
 
     /// <summary>The end of the log may be on a disk that is not there: no open has gone on without it yet.</summary>
     internal bool LacksLog => _absent.Exists(disk => disk.IsNew);
+
+    /// <summary>A disk is there again that went while the store ran, before any open went on without it: what it was given and had not put on media may be gone from it.</summary>
+    internal bool HasReturned { get; private set; }
 
     /// <summary>All disks, those that are missing too. Any thread, after the open.</summary>
     public IReadOnlyList<StoreDiskFacts> Facts() => [.. Enumerable.Range(0, _disks.Count + _absent.Count).Select(FactsAt)];
@@ -88,7 +92,7 @@ public sealed partial class DiskPool
         {
             // Nothing of the store is on it, and nobody names its place any more: it was taken away.
             if (entry.Empty && !_given.Any(given => given.Description == entry.Path)) (_roster, _isRosterChanged) = (_roster.Without(entry.Disk), true);
-            else Miss(entry, entry.Failed ? DiskState.Failed : DiskState.Missing, WhyMissing(entry));
+            else Miss(entry, entry is { Failed: true, Elsewhere: false } ? DiskState.Failed : DiskState.Missing, WhyMissing(entry));
         }
         var strange = _unreadable.Find(each => !_absent.Exists(missing => missing.Path == each.Path));
         if (strange.Problem is null) return CheckBlank();
@@ -132,7 +136,11 @@ public sealed partial class DiskPool
     internal DiskResult GoOnWithout()
     {
         foreach (var entry in _roster!.Entries.Where(entry => !entry.Without && _absent.Exists(disk => disk.Id == entry.Disk)).ToArray())
-            Enter(entry with { Without = true, ChangedAtMs = NowMs });
+        {
+            // From here on it is like any other one that is missing.
+            var failed = entry is { Failed: true, Elsewhere: false };
+            Enter(entry with { Without = true, Failed = failed, Elsewhere = false, ChangedAtMs = NowMs });
+        }
         return WriteRoster();
     }
 
@@ -147,7 +155,8 @@ public sealed partial class DiskPool
         if (!_isAttached) (_roster, _isRosterChanged) = (_found!, false);
         foreach (var disk in _disks.Where(disk => disk is { IsHome: false, Failure: not null }))
         {
-            if (_roster.Find(disk.Id) is { Failed: false } entry) Enter(entry with { Failed = true, ChangedAtMs = NowMs });
+            if (_roster.Find(disk.Id) is { } entry && (!entry.Failed || (entry.Elsewhere && !disk.IsElsewhere)))
+                Enter(entry with { Failed = true, Elsewhere = disk.IsElsewhere, ChangedAtMs = NowMs });
         }
         return WriteRoster();
     }
@@ -169,7 +178,7 @@ public sealed partial class DiskPool
     /// </summary>
     internal string? RefusalWithoutLog()
     {
-        var missing = _absent.Find(disk => disk is { IsNew: true, State: DiskState.Missing } && _given.Any(given => given.Description == disk.Path));
+        var missing = _absent.Find(disk => disk is { IsNew: true, State: DiskState.Missing, WasElsewhere: false } && _given.Any(given => given.Description == disk.Path));
         return missing is null ? null : $"its disk {missing.Id} at {missing.Path} is missing ({missing.Problem}), and the store was not stopped in order, so that the end of its log may be there: "
             + "put the disk back; if it is gone for good, take it out of myrmidon.disks, and the store goes on without it, with its copies made anew from others";
     }
@@ -200,7 +209,7 @@ public sealed partial class DiskPool
     private string? Take(IDisk disk, DiskLabel label)
     {
         var entry = _roster!.Find(label.Disk);
-        if (entry is { Failed: true })
+        if (entry is { Failed: true, Elsewhere: false })
         {
             Miss(entry with { Path = disk.Description }, DiskState.Failed, "it failed before; what it held is made anew from other copies");
             return null;
@@ -213,7 +222,8 @@ public sealed partial class DiskPool
             return null;
         }
         if (PathRefusal(disk) is { } refusal) return refusal;
-        var now = (entry ?? new RosterEntry(label.Disk, false, false, 0, "")) with { Without = false, Path = disk.Description };
+        var now = (entry ?? new RosterEntry(label.Disk, false, false, 0, "")) with { Without = false, Failed = false, Elsewhere = false, Path = disk.Description };
+        HasReturned |= entry is { Elsewhere: true };
         Use(disk, now);
         if (now != entry) Enter(now with { ChangedAtMs = NowMs });
         return _roster!.Entries.Length > DiskRoster.EntriesMax ? TooMany : null;
@@ -237,7 +247,7 @@ public sealed partial class DiskPool
         return _given.Any(disk => disk.Description == entry.Path) ? "another disk is in its place" : "no directory that was named is it: name it in myrmidon.disks";
     }
 
-    private void Miss(RosterEntry entry, DiskState state, string problem) => _absent.Add(new AbsentDisk(entry.Disk, entry.Path, state, problem, IsNew: entry is { Without: false, Empty: false }, entry.Empty));
+    private void Miss(RosterEntry entry, DiskState state, string problem) => _absent.Add(new AbsentDisk(entry.Disk, entry.Path, state, problem, IsNew: entry is { Without: false, Empty: false }, entry.Empty, entry.Elsewhere));
 
     private void Use(IDisk disk, RosterEntry entry) => _disks.Add(new StoreDisk(disk, isHome: false, _options.Clock)
     {

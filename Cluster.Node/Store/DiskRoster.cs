@@ -19,6 +19,9 @@ public sealed record RosterEntry(Guid Disk, bool Failed, bool Without, ulong Cha
     /// <summary>It was much slower than the others, or erred: as Drained, until it was well for long.</summary>
     public bool Suspect { get; init; }
 
+    /// <summary>Of a disk that failed: only in that its file system was unmounted under the store. It is used again when it is there, like one that was missing.</summary>
+    public bool Elsewhere { get; init; }
+
     /// <summary>Of a disk with one of these two: nothing of the store is on it, on media.</summary>
     public bool Empty { get; init; }
 }
@@ -29,11 +32,11 @@ public sealed record RosterEntry(Guid Disk, bool Failed, bool Without, ulong Cha
 /// <code>
 ///   0 magic u64 "MYRDISKS"   8 version u16   10 entries u16   12 zero u32   16 store id (16)   32 write count u64   40 zero
 /// 128 entries of 256 bytes, 15 at most:
-///       0 disk id (16)   16 flags u8 (1 failed, 2 an open went on without it; from version 2 on: 4 drained by an operator, 8 suspect, 16 nothing is on it)   17 zero u8   18 length of the path u16   20 zero u32
+///       0 disk id (16)   16 flags u8 (1 failed, 2 an open went on without it; from version 2 on: 4 drained by an operator, 8 suspect, 16 nothing is on it; from version 3 on: 32 beside 1, its path led elsewhere, and no call on it failed)   17 zero u8   18 length of the path u16   20 zero u32
 ///      24 changed at u64 (ms since 1970, UTC)   32 path, UTF-8, 224 bytes at most
 /// 3968 zero   4088 hash u64 of bytes 0-4087
 /// </code>
-/// It is of version 1 as long as no disk has a flag of version 2: an earlier program can use the store again once nothing is drained.
+/// It is of the version that knows all flags that some disk has: an earlier program can use the store again once nothing is drained, and an open has gone on with or without a disk whose path led elsewhere.
 /// </summary>
 public sealed record DiskRoster(Guid Store, ulong WriteCount, ImmutableArray<RosterEntry> Entries)
 {
@@ -43,7 +46,8 @@ public sealed record DiskRoster(Guid Store, ulong WriteCount, ImmutableArray<Ros
 
     /// <summary>"MYRDISKS".</summary>
     public const ulong Magic = 0x534B5349_4452594D;
-    public const ushort VersionCurrent = 2;
+    public const ushort VersionCurrent = 3;
+    private const ushort VersionDrained = 2;
     private const ushort VersionOldest = 1;
     private const int EntriesAt = 128;
     private const int EntryBytes = 256;
@@ -54,8 +58,10 @@ public sealed record DiskRoster(Guid Store, ulong WriteCount, ImmutableArray<Ros
     private const byte DrainedFlag = 4;
     private const byte SuspectFlag = 8;
     private const byte EmptyFlag = 16;
+    private const byte ElsewhereFlag = 32;
     private const byte FlagsOfOldest = FailedFlag | WithoutFlag;
-    private const byte FlagsKnown = FlagsOfOldest | DrainedFlag | SuspectFlag | EmptyFlag;
+    private const byte FlagsOfDrained = FlagsOfOldest | DrainedFlag | SuspectFlag | EmptyFlag;
+    private const byte FlagsKnown = FlagsOfDrained | ElsewhereFlag;
 
     public RosterEntry? Find(Guid disk) => Entries.FirstOrDefault(entry => entry.Disk == disk);
 
@@ -73,7 +79,7 @@ public sealed record DiskRoster(Guid Store, ulong WriteCount, ImmutableArray<Ros
         Invariant.That(Entries.Length <= EntriesMax, "a roster has too many disks");
         to[..SizeBytes].Clear();
         BinaryPrimitives.WriteUInt64LittleEndian(to, Magic);
-        BinaryPrimitives.WriteUInt16LittleEndian(to[8..], Entries.Any(entry => (FlagsOf(entry) & ~FlagsOfOldest) != 0) ? VersionCurrent : VersionOldest);
+        BinaryPrimitives.WriteUInt16LittleEndian(to[8..], VersionFor(Entries.Aggregate(0, (all, entry) => all | FlagsOf(entry))));
         BinaryPrimitives.WriteUInt16LittleEndian(to[10..], (ushort)Entries.Length);
         Store.TryWriteBytes(to[16..]);
         BinaryPrimitives.WriteUInt64LittleEndian(to[32..], WriteCount);
@@ -113,19 +119,24 @@ public sealed record DiskRoster(Guid Store, ulong WriteCount, ImmutableArray<Ros
     }
 
     private static byte FlagsOf(RosterEntry entry) => (byte)((entry.Failed ? FailedFlag : 0) | (entry.Without ? WithoutFlag : 0) | (entry.Drained ? DrainedFlag : 0)
-        | (entry.Suspect ? SuspectFlag : 0) | (entry.Empty ? EmptyFlag : 0));
+        | (entry.Suspect ? SuspectFlag : 0) | (entry.Empty ? EmptyFlag : 0) | (entry.Elsewhere ? ElsewhereFlag : 0));
+
+    private static ushort VersionFor(int flags) => (flags & ~FlagsOfDrained) != 0 ? VersionCurrent : (flags & ~FlagsOfOldest) != 0 ? VersionDrained : VersionOldest;
+
+    private static int FlagsIn(ushort version) => version switch { VersionOldest => FlagsOfOldest, VersionDrained => FlagsOfDrained, _ => FlagsKnown };
 
     private static RosterEntry? DecodeEntry(ReadOnlySpan<byte> from, ushort version)
     {
         var length = BinaryPrimitives.ReadUInt16LittleEndian(from[18..]);
         var disk = new Guid(from[..16]);
         var flags = from[16];
-        if (length > PathBytesMax || disk == Guid.Empty || (flags & ~(version == VersionOldest ? FlagsOfOldest : FlagsKnown)) != 0) return null;
+        if (length > PathBytesMax || disk == Guid.Empty || (flags & ~FlagsIn(version)) != 0) return null;
         return new RosterEntry(disk, (flags & FailedFlag) != 0, (flags & WithoutFlag) != 0, BinaryPrimitives.ReadUInt64LittleEndian(from[24..]), Encoding.UTF8.GetString(from.Slice(PathAt, length)))
         {
             Drained = (flags & DrainedFlag) != 0,
             Suspect = (flags & SuspectFlag) != 0,
             Empty = (flags & EmptyFlag) != 0,
+            Elsewhere = (flags & ElsewhereFlag) != 0,
         };
     }
 }

@@ -8,12 +8,14 @@ namespace Cluster.Node.Store;
 /// </summary>
 /// <param name="mustExist">It is not made: where it is not, its file system is not mounted.</param>
 /// <param name="readOnly">For a look: files are opened for reading only, and the file system may be read-only. No write reaches it.</param>
-public sealed class FileDisk(string directory, bool mustExist = false, bool readOnly = false) : IDisk
+/// <param name="segments">Bounds how many segment files are open, over all directories that share it.</param>
+public sealed class FileDisk(string directory, bool mustExist = false, bool readOnly = false, OpenSegments? segments = null) : IDisk
 {
     private const string LockName = "lock";
 
     /// <summary>A directory that mkfs leaves in an empty file system.</summary>
     private const string LostAndFound = "lost+found";
+    private readonly OpenSegments _segments = segments ?? new OpenSegments(OpenSegments.MaxDefault);
     private FileStream? _lock;
 
     /// <summary>Of the directory that was locked; 0: not yet, or it can't be told.</summary>
@@ -21,28 +23,43 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
 
     public string Description => directory;
 
+    /// <summary>Of the file system that was locked, also when another one has its path by now. Before the lock, of what the path leads to.</summary>
     public long FreeBytes
     {
         get
         {
             try
             {
-                return new DriveInfo(directory).AvailableFreeSpace;
+                return _lock is { } open ? LibC.FreeBytesOf(open.SafeFileHandle) : new DriveInfo(directory).AvailableFreeSpace;
             }
-            catch (Exception error) when (error is IOException or UnauthorizedAccessException)
+            catch (Exception error) when (error is IOException or UnauthorizedAccessException or ObjectDisposedException)
+            {
+                // Of one that is let go of meanwhile nothing is free any more.
+                return 0;
+            }
+        }
+    }
+
+    public ulong FileSystem
+    {
+        get
+        {
+            try
+            {
+                return _lock is { } open ? LibC.FileSystemOf(open.SafeFileHandle) : LibC.FileSystemOf(directory);
+            }
+            catch (ObjectDisposedException)
             {
                 return 0;
             }
         }
     }
 
-    public ulong FileSystem => LibC.FileSystemOf(directory);
-
     public static bool IsDevice(string path) => LinuxDevice.IsAt(path);
 
     /// <summary>A further disk of a store: a directory, or the block device that the path is.</summary>
-    public static IDisk Further(string path, bool readOnly = false) =>
-        IsDevice(path) ? new DeviceDisk(new LinuxDevice(path, readOnly), Guid.NewGuid) : new FileDisk(path, mustExist: true, readOnly);
+    public static IDisk Further(string path, bool readOnly = false, OpenSegments? segments = null) =>
+        IsDevice(path) ? new DeviceDisk(new LinuxDevice(path, readOnly), Guid.NewGuid) : new FileDisk(path, mustExist: true, readOnly, segments);
 
     /// <summary>Makes the directory if it is not there and may be made. The lock is flock(2) on a file in it: it ends with the process, however that
     /// ends.</summary>
@@ -72,22 +89,27 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
 
     public DiskResult Open(string name, bool create, out IDiskFile? file)
     {
-        file = null;
-        if (WhyOther() is { } why) return DiskResult.Failed(IoStatus.DeviceError, why);
+        var (result, opened) = OpenFile(name, create);
+        file = opened is null || SegmentTable.IdOf(name) is null ? opened : SegmentFile.Of(_segments, opened, () => OpenFile(name, create: false));
+        return result;
+    }
+
+    private (DiskResult Result, FileDiskFile? File) OpenFile(string name, bool create)
+    {
+        if (WhyOther() is { } why) return (Elsewhere(why), null);
         try
         {
             var handle = File.OpenHandle(Path.Combine(directory, name), create && !readOnly ? FileMode.OpenOrCreate : FileMode.Open,
                 readOnly ? FileAccess.Read : FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
-            file = new FileDiskFile(name, handle);
-            return DiskResult.Done();
+            return (DiskResult.Done(), new FileDiskFile(name, handle));
         }
         catch (FileNotFoundException error)
         {
-            return DiskResult.Failed(IoStatus.Missing, error.Message);
+            return (DiskResult.Failed(IoStatus.Missing, error.Message), null);
         }
         catch (Exception error) when (error is IOException or UnauthorizedAccessException)
         {
-            return DiskResult.Failed(IsFull(error) ? IoStatus.NoSpace : IoStatus.DeviceError, error.Message) with { IsOfProcess = IsOfProcess(error) };
+            return (DiskResult.Failed(IsFull(error) ? IoStatus.NoSpace : IoStatus.DeviceError, error.Message) with { IsOfProcess = IsOfProcess(error) }, null);
         }
     }
 
@@ -112,7 +134,7 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
 
     public DiskResult SyncDirectory()
     {
-        if (WhyOther() is { } why) return DiskResult.Failed(IoStatus.DeviceError, why);
+        if (WhyOther() is { } why) return Elsewhere(why);
         var descriptor = LibC.Open(directory, LibC.ReadOnlyDirectory);
         if (descriptor < 0) return LibC.Failure("open of the directory");
         var result = LibC.Fsync(descriptor) == 0 ? DiskResult.Done() : LibC.Failure("fsync of the directory");
@@ -126,9 +148,11 @@ public sealed class FileDisk(string directory, bool mustExist = false, bool read
     private string? WhyOther() => _identity == 0 || LibC.IdentityOf(directory) == _identity ? null
         : $"{directory} is not the directory any more that it was when it was opened: its file system was unmounted, or another one was mounted over it";
 
+    private static DiskResult Elsewhere(string why) => DiskResult.Failed(IoStatus.DeviceError, why) with { IsElsewhere = true };
+
     private DiskResult Try(Action work)
     {
-        if (WhyOther() is { } why) return DiskResult.Failed(IoStatus.DeviceError, why);
+        if (WhyOther() is { } why) return Elsewhere(why);
         try
         {
             work();

@@ -16,7 +16,9 @@ internal sealed class FileDiskFile(string name, SafeFileHandle handle) : IDiskFi
     /// less to write and to read: a record of 4.3 KB 1.4 us in place of 2.9, of which the zeroes are a part. Less than this gains less; with more the zeroes that a sync has to take along are felt, and from 512 KiB on
     /// the kernel takes longer for each write into such a piece (docs/performance.md).
     /// </summary>
-    public int AheadBytes => 128 << 10;
+    public const int ZeroesAheadBytes = 128 << 10;
+
+    public int AheadBytes => ZeroesAheadBytes;
 
     public unsafe DiskResult Write(long offsetBytes, ReadOnlySpan<IoVector> vectors)
     {

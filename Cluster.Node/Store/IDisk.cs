@@ -20,6 +20,9 @@ public readonly record struct DiskResult(IoStatus Status, int Count, string? Det
     /// <summary>Of a failure: too many open files, no memory, or no right to it. The disk is none the worse for it.</summary>
     public bool IsOfProcess { get; init; }
 
+    /// <summary>Of a failure: the disk's path leads elsewhere, its file system having been unmounted. The disk itself, and its open files, may be as good as ever.</summary>
+    public bool IsElsewhere { get; init; }
+
     public static DiskResult Done(int count = 0) => new(IoStatus.Ok, count, null);
 
     public static DiskResult Failed(IoStatus status, string detail) => new(status, 0, detail);

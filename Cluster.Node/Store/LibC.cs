@@ -39,6 +39,9 @@ internal static unsafe partial class LibC
     private const int CurrentDirectory = -100;
     private const uint StatxBasic = 0x7FF;
 
+    /// <summary>AT_EMPTY_PATH.</summary>
+    private const int EmptyPath = 0x1000;
+
     /// <summary>O_DIRECTORY differs between the two architectures that are built for.</summary>
     public static int ReadOnlyDirectory => CloseOnExec | (RuntimeInformation.ProcessArchitecture == Architecture.Arm64 ? 0x4000 : 0x10000);
 
@@ -54,6 +57,21 @@ internal static unsafe partial class LibC
         // struct statx, 256 bytes: major and minor number of the device at 136 and 140.
         var fields = stackalloc uint[64];
         return Statx(CurrentDirectory, path, 0, StatxBasic, fields) == 0 ? ((ulong)fields[34] << 32) | fields[35] : 0;
+    }
+
+    /// <summary>The same of what is open.</summary>
+    public static ulong FileSystemOf(SafeFileHandle file)
+    {
+        var fields = stackalloc uint[64];
+        return Statx(file, "", EmptyPath, StatxBasic, fields) == 0 ? ((ulong)fields[34] << 32) | fields[35] : 0;
+    }
+
+    /// <summary>Bytes that are free for this process in the file system of what is open; 0 if it does not say.</summary>
+    public static long FreeBytesOf(SafeFileHandle file)
+    {
+        // struct statvfs of 64-bit systems: size of a fragment at 8, fragments that are free for all at 32; all u64, 112 bytes in all.
+        var fields = stackalloc ulong[32];
+        return Fstatvfs(file, fields) == 0 ? (long)UInt128.Min((UInt128)fields[1] * fields[4], (UInt128)long.MaxValue) : 0;
     }
 
     /// <summary>File system and inode of what the path leads to; 0: it can't be told, or nothing is there.</summary>
@@ -127,6 +145,12 @@ internal static unsafe partial class LibC
 
     [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Statx(int directory, string path, int flags, uint mask, uint* into);
+
+    [LibraryImport("libc", EntryPoint = "statx", SetLastError = true, StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Statx(SafeFileHandle file, string path, int flags, uint mask, uint* into);
+
+    [LibraryImport("libc", EntryPoint = "fstatvfs", SetLastError = true)]
+    private static partial int Fstatvfs(SafeFileHandle file, ulong* into);
 
     [LibraryImport("libc", EntryPoint = "close", SetLastError = true)]
     public static partial int Close(int descriptor);

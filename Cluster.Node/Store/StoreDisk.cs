@@ -46,6 +46,7 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
     private ulong _fileSystem;
     private int _segments;
     private volatile string? _failure;
+    private volatile bool _isBroken;
     private volatile string _problem = "";
     private volatile bool _isAvoided;
     private volatile bool _isDrained;
@@ -66,6 +67,9 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
 
     /// <summary>How the first call failed; null: none did since the open.</summary>
     public string? Failure => _failure;
+
+    /// <summary>It has failed only in that its path leads elsewhere: no write and no fdatasync of it failed, and what is on it is as good as it was.</summary>
+    internal bool IsElsewhere => _failure is not null && !_isBroken;
 
     /// <summary>Calls that failed, and blocks whose bytes were bad, since the open.</summary>
     public long Errors => Interlocked.Read(ref _errors);
@@ -176,6 +180,7 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
     {
         if (result.IsOk || result.Status != IoStatus.DeviceError || result.IsOfProcess) return;
         Interlocked.Increment(ref _errors);
+        if (!result.IsElsewhere) _isBroken = true;
         _failure ??= result.Detail ?? "a call failed";
     }
 

@@ -5,6 +5,7 @@ using Cluster.Node.Cli;
 using Cluster.Node.Cli.Dev;
 using Cluster.Tests.Integration.EndToEnd;
 using Xunit.Abstractions;
+using AnewPause = Cluster.Node.Hosting.AnewPause;
 
 namespace Cluster.Tests.Chaos;
 
@@ -37,6 +38,8 @@ public sealed class SilentNodeSpecs(ITestOutputHelper output)
         output.WriteLine($"back after {waited.Elapsed.TotalSeconds:0.0} s");
         Assert.Equal(victim.Pid, cluster.Node(victim.Name).Pid);
         Assert.True(NodeProcess.IsAlive(victim.Pid, victim.Data));
+        Assert.Equal(0, LinesOf(cluster, victim.Name, "times in a row"));
+        Assert.Contains($"{AnewPause.Variable}=1", VariablesOf(victim.Pid!.Value));
         // It still takes signals as it should.
         await cluster.KillAsync(victim.Name, NodeProcess.Term);
     }
@@ -104,6 +107,26 @@ public sealed class SilentNodeSpecs(ITestOutputHelper output)
         await LocalCluster.WaitUntilInSyncAsync(cluster.Nodes[0], "db");
         Assert.Equal(1, await ReadAsync(cluster.Node(last)));
     }
+
+    [Fact(DisplayName = "A node that has started anew a moment ago, and has to again, says that it waits first; the count goes from one run of the process to the next")]
+    public async Task Again()
+    {
+        await using var cluster = await LocalCluster.StartAsync();
+        var (victim, front) = (cluster.Nodes[2], cluster.Nodes[0]);
+        for (var times = 1; times <= 3; times++)
+        {
+            await cluster.KillAsync(victim.Name, Stop);
+            await LocalCluster.WaitForAsync(() => StateOfAsync(front, victim.Name), state => state == "down", $"{victim.Name} was not taken out");
+            await cluster.KillAsync(victim.Name, NodeProcess.Continue);
+            await LocalCluster.WaitForAsync(() => Task.FromResult(VariablesOf(victim.Pid!.Value)), variables => variables.Contains($"{AnewPause.Variable}={times}"), $"the count was not {times}");
+            await LocalCluster.WaitForAsync(() => Task.FromResult(StartsOf(cluster, victim.Name)), starts => starts == times + 1, "it does not serve again");
+        }
+        Assert.Equal(1, LinesOf(cluster, victim.Name, "has to start anew 2 times in a row, without 60 s of service in between: waits 1 s before it does"));
+        Assert.Equal(1, LinesOf(cluster, victim.Name, "has to start anew 3 times in a row, without 60 s of service in between: waits 2 s before it does"));
+    }
+
+    /// <summary>As the process was given them when its present run began.</summary>
+    private static string[] VariablesOf(int pid) => File.ReadAllText($"/proc/{pid}/environ").Split('\0', StringSplitOptions.RemoveEmptyEntries);
 
     private static int LinesOf(LocalCluster cluster, string name, string text) =>
         File.ReadLines(cluster.File.LogOf(name)).Count(line => line.Contains(text, StringComparison.Ordinal));

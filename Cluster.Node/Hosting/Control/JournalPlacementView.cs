@@ -19,11 +19,19 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
     private readonly Seldom _notRead = new(TimeProvider.System);
     private ImmutableDictionary<VolumeId, string> _moves = ImmutableDictionary<VolumeId, string>.Empty;
 
-    /// <summary>Where the journal was, at least, when the volume was read last for a round. No more than there are volumes; a new coordinator knows none.</summary>
-    private readonly ConcurrentDictionary<VolumeId, long> _readAt = new();
+    /// <summary>What was read for rounds while the journal was at one number; replaced as a whole when it is at another, so that no volume is kept that is gone.</summary>
+    private volatile ReadAt _read = new(-1);
 
     /// <summary>The same of the moves; -1: never.</summary>
     private long _movesAt = -1;
+
+    private sealed record ReadAt(long Number)
+    {
+        public ConcurrentDictionary<VolumeId, bool> Volumes { get; } = new();
+    }
+
+    /// <summary>Volumes of which it is known that a look would find nothing new.</summary>
+    internal int KnownCount => _read.Volumes.Count;
 
     public VolumeWhereabouts Last(VolumeId volume) =>
         _folds.LastOf(volume) is { } state ? Whereabouts(state) : VolumeWhereabouts.Unknown;
@@ -48,9 +56,13 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
 
     public async Task LookAsync(VolumeId volume, long? now)
     {
-        if (now is { } known && _readAt.TryGetValue(volume, out var at) && at == known) return;
+        var read = _read;
+        if (read.Number == now && read.Volumes.ContainsKey(volume)) return;
         // What could not be read is read in the next round.
-        if (await ReadAsync(volume, cancellation => WhereaboutsAsync(volume, cancellation)) is not null && now is { } read) _readAt[volume] = read;
+        if (await ReadAsync(volume, cancellation => WhereaboutsAsync(volume, cancellation)) is null || now is not { } number) return;
+        // Rounds are one at a time; of two at once one's volumes would be read again.
+        if (read.Number != number) _read = read = new ReadAt(number);
+        read.Volumes[volume] = true;
     }
 
     /// <summary>For an early claim: null when no quorum answers in time.</summary>

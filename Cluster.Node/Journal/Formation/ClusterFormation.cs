@@ -1,7 +1,5 @@
 using System.Collections.Concurrent;
 using System.Net;
-using System.Net.Sockets;
-using Cluster.Node.Journal.Format;
 using Cluster.Node.Journal.Net;
 using Microsoft.Extensions.Logging;
 
@@ -166,8 +164,7 @@ internal sealed partial class ClusterFormation
     }
 
     private static bool IsUnreachable(Exception e, CancellationToken ct) =>
-        e is IOException or SocketException or JournalFormatException or JournalRefusedException or ObjectDisposedException
-        || (e is OperationCanceledException && ct.IsCancellationRequested);
+        JournalDialer.IsNoAnswer(e) || (e is OperationCanceledException && ct.IsCancellationRequested);
 
     private void SaveChanges()
     {

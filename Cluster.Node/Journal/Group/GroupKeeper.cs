@@ -42,7 +42,11 @@ internal sealed partial class GroupKeeper(
             var progress = await raft.ProgressAsync().WaitAsync(ct).ConfigureAwait(false);
             var nodes = await NodesAsync(members, progress.Any(p => p.SilentMs > _times.AliveMs), ct).ConfigureAwait(false);
             var removed = await directory.ListRemovedAsync(ct).ConfigureAwait(false);
-            if (GroupPolicy.Next(new GroupSituation(members, raft.Number, progress, nodes, _times) { Removed = removed }) is not { } step) return;
+            if (GroupPolicy.Next(new GroupSituation(members, raft.Number, progress, nodes, _times) { Removed = removed }) is not { } step)
+            {
+                if (removed.Count > 0) await directory.ForgetRemovedAsync(node => members.Find(node) is not null, ct).ConfigureAwait(false);
+                return;
+            }
             var taken = await raft.ChangeMembersAsync(members, step.Wanted).WaitAsync(ct).ConfigureAwait(false);
             if (taken != MembersChange.Appended)
             {

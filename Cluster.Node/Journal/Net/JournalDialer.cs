@@ -1,3 +1,5 @@
+using System.Net.Sockets;
+using System.Threading.Channels;
 using Cluster.Node.Journal.Format;
 
 namespace Cluster.Node.Journal.Net;
@@ -8,6 +10,13 @@ public sealed class JournalRefusedException(string message) : Exception(message)
 /// <summary>Connects and shakes hands within a time limit.</summary>
 internal sealed class JournalDialer(Func<HelloPurpose, Hello> hello, int timeoutMs)
 {
+    /// <summary>
+    /// Whether a question over such a connection ended so because it had no answer, or none to go by: anything else is a fault of this program. A connection that breaks, or is given up by a stop, in the middle of a call may be
+    /// closed already for that call.
+    /// </summary>
+    public static bool IsNoAnswer(Exception e) =>
+        e is IOException or SocketException or JournalFormatException or JournalRefusedException or ObjectDisposedException or ChannelClosedException;
+
     /// <summary>
     /// A connection that was welcomed, and the answer. Throws on refusal, malformed bytes, socket errors and the time limit.
     /// </summary>

@@ -127,6 +127,20 @@ public sealed class DiskFormatSpecs
         Assert.Equal(1, bytes[8]);
     }
 
+    [Fact(DisplayName = "A list of disks in which one's path led elsewhere is of version 3, with those bytes; its flag makes no sense in version 2")]
+    public void RosterElsewhere_bytes()
+    {
+        var roster = new DiskRoster(A, 9, [new RosterEntry(B, true, false, 1_700_000_000_000, "/disks/one") { Elsewhere = true }, new RosterEntry(C, true, true, 5, "/disks/two")]);
+        var bytes = new byte[DiskRoster.SizeBytes];
+        roster.Encode(bytes);
+        Check(bytes);
+        Assert.Equal(IoStatus.Ok, DiskRoster.TryDecode(bytes, out var decoded));
+        Assert.Equal(roster.Entries.AsEnumerable(), decoded!.Entries);
+        bytes[8] = 2;
+        BinaryPrimitives.WriteUInt64LittleEndian(bytes.AsSpan(DiskRoster.SizeBytes - 8), XxHash3.HashToUInt64(bytes.AsSpan(0, DiskRoster.SizeBytes - 8)));
+        Assert.Equal(IoStatus.Malformed, DiskRoster.TryDecode(bytes, out _));
+    }
+
     [Fact(DisplayName = "The segment header's bytes are those of version 1")]
     public void Segment_bytes()
     {

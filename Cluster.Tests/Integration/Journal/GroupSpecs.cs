@@ -80,6 +80,74 @@ public sealed class GroupSpecs
         await cluster.GroupAsync(left);
     }
 
+    [Fact(DisplayName = "A group of three whose member is removed (`node remove`) gives its vote to a fourth node long before it would be replaced, and then another may die; what was noted of the removal goes")]
+    public async Task Removed_member()
+    {
+        await using var cluster = new JournalCluster(4, expect: 3);
+        await StartAllRegisteredAsync(cluster);
+        await cluster.GroupAsync("node-0", "node-1", "node-2");
+        var leader = await cluster.LeaderAsync();
+        var (lost, other) = ((leader + 1) % 3, (leader + 2) % 3);
+        var id = cluster.Nodes[lost]!.NodeId;
+        await cluster.StopAsync(lost);
+        await PutAsync(cluster, leader, "while it is down");
+        var directory = new NodeDirectory(cluster.Nodes[leader]!.Log);
+        await directory.RemoveAsync(id, None);
+        var view = await cluster.GroupAsync([.. Enumerable.Range(0, 4).Where(i => i != lost).Select(i => $"node-{i}")]);
+        Assert.Null(view.Members.Find(id));
+        await UntilForgottenAsync(directory);
+        await cluster.StopAsync(other);
+        await PutAsync(cluster, 3, "without one more");
+        foreach (var key in new[] { "while it is down", "without one more" }) Assert.NotNull(await cluster.Nodes[3]!.Log.ReadKeyAsync(key, None));
+        await cluster.StartRegisteredAsync(lost);
+        await PutAsync(cluster, lost, "through the one that was removed");
+        Assert.Empty(await directory.ListRemovedAsync(None));
+    }
+
+    [Fact(DisplayName = "Five of which two are removed for good go on as three, of which one may die; that a member was removed which is there all the same is forgotten")]
+    public async Task Removed_of_five()
+    {
+        await using var cluster = new JournalCluster(5);
+        await StartAllRegisteredAsync(cluster);
+        await cluster.GroupAsync("node-0", "node-1", "node-2", "node-3", "node-4");
+        var leader = await cluster.LeaderAsync();
+        int[] lost = [(leader + 1) % 5, (leader + 2) % 5];
+        var (other, last) = ((leader + 3) % 5, (leader + 4) % 5);
+        var log = cluster.Nodes[leader]!.Log;
+        var directory = new NodeDirectory(log);
+        // As a removal leaves it, in the middle of which the node has come back.
+        Assert.True((await log.ProposeAsync(new MetaCommand.SetKey($"removed-node/{cluster.Nodes[other]!.NodeId:N}", 0, [1]), None)).IsOk);
+        await UntilForgottenAsync(directory);
+        foreach (var number in lost)
+        {
+            var id = cluster.Nodes[number]!.NodeId;
+            await cluster.StopAsync(number);
+            await directory.RemoveAsync(id, None);
+        }
+        await cluster.GroupAsync([.. new[] { leader, other, last }.Order().Select(i => $"node-{i}")]);
+        await UntilForgottenAsync(directory);
+        await cluster.StopAsync(last);
+        await PutAsync(cluster, other, "two of three");
+    }
+
+    private static async Task UntilForgottenAsync(NodeDirectory directory)
+    {
+        var started = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                if ((await directory.ListRemovedAsync(None)).Count == 0) return;
+            }
+            catch (MetaLogUnavailableException)
+            {
+                // an election may take a while on a loaded machine
+            }
+            Assert.True(Stopwatch.GetElapsedTime(started) < JournalCluster.Patience, "that nodes were removed is noted still");
+            await Task.Delay(10);
+        }
+    }
+
     [Fact(DisplayName = "A member whose Raft log alone is gone does not start with an empty one: the journal stops and says why")]
     public async Task Lost_log()
     {

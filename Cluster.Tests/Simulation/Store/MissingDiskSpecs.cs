@@ -212,6 +212,62 @@ public sealed class MissingDiskSpecs
         Assert.NotNull(rig.Find().Damage);
     }
 
+    [Theory(DisplayName = "A disk whose file system is unmounted under the store is used again when it is there, and needs not be forgotten: at once with all that it had, and the store is suspect; later like one that was missing")]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void Unmounted(bool isBackAtOnce)
+    {
+        var rig = DiskPoolSpecs.FilledBehindCheckpoint(2);
+        FailUnmounted(rig);
+        if (isBackAtOnce) rig.Directories[1].IsUnmounted = false;
+        rig.Restart(PowerLoss.ProcessOnly);
+        if (isBackAtOnce)
+        {
+            Assert.All(rig.Store.Disks, disk => Assert.Equal(DiskState.InUse, disk.State));
+            Assert.Null(rig.Find().Damage);
+            Assert.True(rig.Store.Suspect);
+            return;
+        }
+        Assert.Equal("its directory is empty: is its file system mounted?", rig.Store.Disks.Single(disk => disk.State == DiskState.Missing).Problem);
+        Assert.NotNull(rig.Find().Damage);
+        rig.StopClean();
+        rig.Directories[1].IsUnmounted = false;
+        rig.Open();
+        Assert.All(rig.Store.Disks, disk => Assert.Equal(DiskState.InUse, disk.State));
+        // What was given up without it stays so.
+        Assert.NotNull(rig.Find().Damage);
+        rig.StopClean();
+        Assert.False(rig.Open().Store.Suspect);
+    }
+
+    [Fact(DisplayName = "A disk whose file system is unmounted and on which a sync failed as well has failed: it stays out until it is forgotten (R10)")]
+    public void Unmounted_and_failed()
+    {
+        var rig = DiskPoolSpecs.FilledBehindCheckpoint(2);
+        rig.Directories[1].FailsWrites = true;
+        FailUnmounted(rig);
+        (rig.Directories[1].IsUnmounted, rig.Directories[1].FailsWrites) = (false, false);
+        rig.Restart(PowerLoss.ProcessOnly);
+        Assert.Equal(DiskState.Failed, rig.Store.Disks.Single(disk => disk.Path == "d1/").State);
+    }
+
+    /// <summary>Until the store has failed for it, and noted that.</summary>
+    private static void FailUnmounted(StoreRig rig)
+    {
+        var told = new List<string>();
+        rig.Store.StartsAnew = told.Add;
+        rig.Directories[1].IsUnmounted = true;
+        for (var block = 0UL; rig.Store.FailureReason is null; block++)
+        {
+            Assert.True(block < 1000, "the store never wrote to the disk");
+            StoreRig.AppendBlock(rig.Find(), block % 50, StoreRig.Bytes(block));
+            rig.Find().RequestSync();
+            rig.Loop.Settle();
+        }
+        rig.Loop.Settle();
+        Assert.Contains("d1/", Assert.Single(told), StringComparison.Ordinal);
+    }
+
     [Fact(DisplayName = "A disk that can't be read while the store is opened refuses that open, and the next one goes on without it; the stop before was in order for that one too")]
     public void Fails_at_open()
     {

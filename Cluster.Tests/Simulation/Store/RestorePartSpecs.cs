@@ -61,6 +61,28 @@ public sealed class RestorePartSpecs
         Assert.Equal(151 * PageBlocks, volume.RestoreEnd(snapshot, 2 * PageBlocks));
     }
 
+    [Fact(DisplayName = "The look for the end of a part passes over a bounded number of pages in which nothing changed: the part ends there, and the next ones come to what has changed")]
+    public void Bounded_look()
+    {
+        const ulong Pages = 100, Changed = 90;
+        const int Looks = 10;
+        var rig = new StoreRig(1, Options() with { MapCacheBytes = (long)Pages * 2 * MapCache.PageBytes }).Open();
+        var volume = rig.Create();
+        for (var page = 0UL; page < Pages; page++) rig.WriteBlock(volume, page * PageBlocks, page);
+        var snapshot = StoreRig.Mark(volume, new SnapshotMarker(true, 0, []));
+        rig.WriteBlock(volume, Changed * PageBlocks, 1000);
+        var ends = new List<ulong>();
+        for (var next = 0UL; next != ulong.MaxValue; next = ends[^1])
+        {
+            ends.Add(((VolumeStore)volume).Map.RestoreEnd(snapshot, next, Looks));
+            Assert.True(ends[^1] > next, $"no part ends behind block {next}");
+            StoreRig.Mark(volume, new SnapshotMarker(false, snapshot, new BlockSpan(next, ends[^1]), [snapshot]));
+            AssertBlock(rig, volume, Changed * PageBlocks, ends[^1] > Changed * PageBlocks ? Changed : 1000);
+        }
+        Assert.InRange(ends.Count, (int)Changed / Looks, (int)Pages);
+        Assert.All(ends.Zip(ends.Skip(1)), pair => Assert.True(pair.Second == ulong.MaxValue || (pair.Second - pair.First) / PageBlocks <= Looks));
+    }
+
     [Fact(DisplayName = "A part begins and ends at any block, and leaves those beside it as they are")]
     public void Any_border()
     {

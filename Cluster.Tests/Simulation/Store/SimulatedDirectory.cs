@@ -33,6 +33,9 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     /// <summary>Every call on it fails.</summary>
     public bool IsGone { get; set; }
 
+    /// <summary>Its file system is unmounted: names lead nowhere for the store that has it, nor do files that it has to open again for a write; who looks anew finds an empty directory.</summary>
+    public bool IsUnmounted { get; set; }
+
     /// <summary>Gone or not, it is one of those that the store is told to use.</summary>
     public bool IsStillNamed { get; set; }
 
@@ -111,6 +114,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
         file = null;
         Call(SimulatedCalls.Names);
         if (IsGone || (create && FailsWrites)) return Gone;
+        if (IsUnmounted) return _locked ? Elsewhere : DiskResult.Failed(IoStatus.Missing, name);
         var result = disk.Open(prefix + name, create, out var opened);
         if (result.IsOk) file = new Handle(this, opened!, name, FailsReadsOf.Length > 0 && name.StartsWith(FailsReadsOf, StringComparison.Ordinal));
         return result;
@@ -120,6 +124,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     {
         Call(SimulatedCalls.Names);
         if (IsGone) return Gone;
+        if (IsUnmounted) return _locked ? Elsewhere : DiskResult.Done();
         names.AddRange(Names);
         return DiskResult.Done();
     }
@@ -128,6 +133,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     {
         Call(SimulatedCalls.Names);
         if (IsGone) return Gone;
+        if (IsUnmounted) return Elsewhere;
         if (FailDeletes == 0) return disk.Delete(prefix + name);
         FailDeletes--;
         return DiskResult.Failed(FailDeletesWith, FailDeletesWith == IoStatus.NoSpace ? "unlink: no space" : "unlink: injected error");
@@ -139,6 +145,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     {
         Call(SimulatedCalls.Names);
         if (IsGone || FailsWrites) return Gone;
+        if (IsUnmounted) return Elsewhere;
         if (FailDirectorySyncs == 0) return disk.SyncDirectory(prefix);
         FailDirectorySyncs--;
         return DiskResult.Failed(IoStatus.DeviceError, "fsync of the directory: injected error");
@@ -149,6 +156,8 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
     public void Restart() => _locked = false;
 
     private static DiskResult Gone => DiskResult.Failed(IoStatus.DeviceError, "the disk is gone");
+
+    private static DiskResult Elsewhere => DiskResult.Failed(IoStatus.DeviceError, "its file system was unmounted") with { IsElsewhere = true };
 
     private sealed class Handle(SimulatedDirectory directory, IDiskFile file, string name, bool failsReads) : IDiskFile
     {
@@ -167,6 +176,7 @@ public sealed class SimulatedDirectory(SimulatedDisk disk, string prefix) : IDis
             while (directory.HangsWritesTo?.Invoke(name) == true) HangingScheduler.Hang(directory.Description);
             directory.Clock?.Pass(directory.DelayMs);
             var fails = directory.FailsWritesOf.Length > 0 && name.StartsWith(directory.FailsWritesOf, StringComparison.Ordinal);
+            if (directory is { IsUnmounted: true, FailsWrites: false }) return Elsewhere;
             return CanWrite && !fails ? file.Write(offsetBytes, vectors) : Gone;
         }
 

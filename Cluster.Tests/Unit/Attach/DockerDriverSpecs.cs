@@ -249,7 +249,7 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
         _log.Enqueue($"{logLevel}: {formatter(state, exception)}");
 
     /// <summary>One volume of every name.</summary>
-    private sealed class FakeVolumes : IHostVolumes
+    internal sealed class FakeVolumes : IHostVolumes
     {
         public string? AttachedNode { get; set; }
 

@@ -13,6 +13,12 @@ internal sealed class FakeAttacher(AttacherKind kind) : IAttacher
     /// <summary>All its devices are mounted.</summary>
     public bool InUse { get; set; }
 
+    /// <summary>Set: a detach waits for it, with all that it goes by behind it.</summary>
+    public TaskCompletionSource? Detaches { get; set; }
+
+    /// <summary>Completes once a detach waits.</summary>
+    public TaskCompletionSource Detaching { get; } = new();
+
     public AttacherKind Kind => kind;
 
     public AttachResult<Done> Supported() => IsSupported ? Done.Ok : AttachResult<Done>.Error(AttachStatus.NotSupported, "not on this host");
@@ -24,11 +30,16 @@ internal sealed class FakeAttacher(AttacherKind kind) : IAttacher
         return FindAsync(target.Identity.Volume, cancellation);
     }
 
-    public Task<AttachResult<Done>> DetachAsync(VolumeId volume, bool force, CancellationToken cancellation)
+    public async Task<AttachResult<Done>> DetachAsync(VolumeId volume, bool force, CancellationToken cancellation)
     {
-        if (InUse && !force) return Task.FromResult(AttachResult<Done>.Error(AttachStatus.InUse, "mounted"));
+        if (InUse && !force) return AttachResult<Done>.Error(AttachStatus.InUse, "mounted");
+        if (Detaches is { } detaches)
+        {
+            Detaching.TrySetResult();
+            await detaches.Task.WaitAsync(cancellation);
+        }
         Devices.RemoveAll(device => device.Identity.Volume == volume);
-        return Task.FromResult(Done.Ok);
+        return Done.Ok;
     }
 
     public Task<AttachResult<Done>> DetachPartsAsync(string fullName, CancellationToken cancellation) => Task.FromResult(Done.Ok);

@@ -131,6 +131,22 @@ public sealed class JournalFoldsSpecs
         Assert.Equal(2, _log.KeyReads);
         await view.LookAsync(Volume);
         Assert.True(_log.Reads > read);
+        Assert.Equal(1, view.KnownCount);
+    }
+
+    [Fact(DisplayName = "A volume that is deleted, and so in no round any more, is forgotten once the journal has gone on")]
+    public async Task Deleted_is_forgotten()
+    {
+        var view = new JournalPlacementView(_log, new VolumeMoves(_log), NullLogger<JournalPlacementView>.Instance);
+        var copies = ImmutableArray.Create(new ReplicaPlacement(new ReplicaId(1), new NodeId(new Guid(1, 0, 0, new byte[8])), "a", Guid.Empty));
+        _log.Add(new VolumeCreated(Volume, new VolumeSpec(Volume, VolumeSpec.DefaultNamespace, "pg", 1 << 20, 1, FailureModeKind.Soft, 1, 1000, false, ImmutableSortedDictionary<string, string>.Empty), copies));
+        for (var round = 1; round <= 3; round++)
+        {
+            // Each round has another volume, and the one before is gone.
+            await view.LookAsync(new VolumeId((ulong)(100 + round)), _log.Last);
+            Assert.Equal(1, view.KnownCount);
+            Add(1);
+        }
     }
 
     private static async Task RoundAsync(JournalPlacementView view)

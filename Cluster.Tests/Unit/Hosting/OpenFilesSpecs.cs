@@ -4,15 +4,16 @@ namespace Cluster.Tests.Unit.Hosting;
 
 public sealed class OpenFilesSpecs
 {
-    [Theory(DisplayName = "Clients take at most half of what a node has open beyond its own files, so that the store and the journal find some")]
-    [InlineData(1024L, 256)]
-    [InlineData(2048L, 768)]
-    [InlineData(65536L, 1024)]
-    [InlineData(long.MaxValue, 1024)]
-    [InlineData(null, 1024)]
-    public void Clients(long? limit, int clients)
+    [Theory(DisplayName = "Of what a node has open beyond its own files, segments take half at most, and NBD and REST a quarter each, so that the journal and the other nodes find some")]
+    [InlineData(1024L, 256, 128)]
+    [InlineData(2048L, 768, 384)]
+    [InlineData(65536L, 16384, 1024)]
+    [InlineData(long.MaxValue, 16384, 1024)]
+    [InlineData(null, 16384, 1024)]
+    public void Shares(long? limit, int segments, int clients)
     {
-        Assert.Equal(clients, OpenFiles.Clients(limit, 1024));
+        Assert.Equal((segments, clients), (OpenFiles.Segments(limit), OpenFiles.Clients(limit, 1024)));
+        if (limit is { } files) Assert.True(segments + (2 * clients) + 512 <= files);
         Assert.Equal("", OpenFiles.Refusal(limit));
     }
 

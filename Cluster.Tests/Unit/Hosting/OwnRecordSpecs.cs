@@ -103,6 +103,19 @@ public sealed class OwnRecordSpecs
         Assert.Equal(2, (await ListAsync()).Count);
     }
 
+    [Fact(DisplayName = "That a node was removed is forgotten once it has no part in the control group, or is registered all the same; not before")]
+    public async Task Forgotten()
+    {
+        var directory = new NodeDirectory(_log);
+        Assert.Equal("", await RegisterAsync(Record(2, "two")));
+        foreach (var number in (int[])[1, 2, 3]) await _log.ProposeAsync(new MetaCommand.SetKey($"removed-node/{Record(number, "any").NodeId:N}", 0, [1]), default);
+        // One is a member still, two has come back while it was removed, three is no member.
+        await directory.ForgetRemovedAsync(node => node != Record(3, "three").NodeId, default);
+        Assert.Equal([One.NodeId], await directory.ListRemovedAsync(default));
+        await directory.ForgetRemovedAsync(_ => false, default);
+        Assert.Empty(await directory.ListRemovedAsync(default));
+    }
+
     private OwnRecord Own(NodeRecord record) => new(record, new NodeDirectory(_log), IsUpAsync, IsTwinAtAsync, null, _time, NullLogger<OwnRecord>.Instance);
 
     private Task<bool> IsTwinAtAsync(JournalAddress address, CancellationToken ct) => Task.FromResult(_twins.Contains(address));

@@ -105,9 +105,6 @@ public sealed class GroupPolicySpecs
         Assert.Equal("elsewhere", group.Members.All.Single(m => m.Node.Name == "node-2").Node.Address.Host);
     }
 
-    /// <summary>
-    /// Carries out what the policy says, with every newcomer caught up at once unless it is slow, until it says nothing.
-    /// </summary>
     [Theory(DisplayName = "A voter whose node was removed leaves, and is replaced only if there are nodes for it; one that is there after all stays")]
     [InlineData(5, 5, new[] { 3, 4 }, new[] { 0, 1, 2 })]
     [InlineData(5, 6, new[] { 4 }, new[] { 0, 1, 2, 3, 5 })]
@@ -145,6 +142,9 @@ public sealed class GroupPolicySpecs
 
         public Dictionary<int, string> Zones { get; init; } = [];
 
+        /// <summary>
+        /// Carries out what the policy says, with every newcomer caught up at once unless it is slow, until it says nothing.
+        /// </summary>
         public List<RaftMembers> RunToRest()
         {
             var path = new List<RaftMembers>();

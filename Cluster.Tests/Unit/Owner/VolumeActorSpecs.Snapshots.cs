@@ -164,6 +164,64 @@ public sealed partial class VolumeActorSpecs
         ExpectMsg<VolumeProtocol.Done>();
     }
 
+    [Fact(DisplayName = "A restore that is not over when REST would give up is answered as one that goes on, with how to wait for its end; who asks again hears of that")]
+    public void Restore_takes_long()
+    {
+        // Guards TellStillRestoring.
+        var (actor, owner) = StartServed();
+        Make(owner, "monday", 5);
+        actor.Tell(new VolumeProtocol.RestoreSnapshot(Volume, "monday"));
+        AwaitCondition(() => owner.Restores.Count == 1);
+        owner.Say(new OwnerNotice.JournalThis(owner, new RestoreStarted(Volume, 5)));
+        AwaitCondition(() => owner.Journaled.Contains(new RestoreStarted(Volume, 5)));
+        var refused = ExpectMsg<VolumeProtocol.Refused>(TimeSpan.FromSeconds(120));
+        Assert.Equal((IoStatus.Offline, "Volume db: it is still being put back to snapshot \"monday\" (25 s have passed), and that goes on by itself; `myrmidon volume show db` "
+            + "tells when it has ended, or ask again, as long as nobody has used it since, to wait for that."), (refused.Status, refused.Reason));
+        actor.Tell(new VolumeProtocol.RestoreSnapshot(Volume, "monday"));
+        AwaitCondition(() => owner.Restores.Count == 2);
+        owner.Say(new OwnerNotice.JournalThis(owner, new RestoreEnded(Volume)));
+        owner.Restores[1].Answer(IoStatus.Ok, "");
+        ExpectMsg<VolumeProtocol.Done>();
+    }
+
+    [Fact(DisplayName = "Who waits for a restore hears that it goes on when its owner stops serving once it is journaled")]
+    public void Restore_outlives_its_owner()
+    {
+        var (actor, owner) = StartServed();
+        Make(owner, "monday", 5);
+        actor.Tell(new VolumeProtocol.RestoreSnapshot(Volume, "monday"));
+        AwaitCondition(() => owner.Restores.Count == 1);
+        owner.Say(new OwnerNotice.JournalThis(owner, new RestoreStarted(Volume, 5)));
+        AwaitCondition(() => owner.Journaled.Contains(new RestoreStarted(Volume, 5)));
+        owner.Say(new OwnerNotice.ServingChanged(owner, false, 1));
+        Assert.Contains("it is still being put back to snapshot \"monday\" (", ExpectMsg<VolumeProtocol.Refused>().Reason, StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "A schedule deletes no snapshot to which the volume is being put back, and does once that has ended")]
+    public void Schedule_spares_a_restore()
+    {
+        // Guards FollowSchedule's look at RestoringTo.
+        var (actor, owner) = StartServed();
+        var hourAgo = (ulong)DateTimeOffset.UtcNow.AddHours(-1).ToUnixTimeMilliseconds();
+        Make(owner, "auto-a", 3, hourAgo - 3000);
+        Make(owner, "auto-b", 4, hourAgo - 2000);
+        Make(owner, "auto-c", 5, (ulong)DateTimeOffset.UtcNow.ToUnixTimeMilliseconds());
+        owner.Say(new OwnerNotice.JournalThis(owner, new RestoreStarted(Volume, 3)));
+        var labels = Spec.Labels.Add("myrmidon.dev/snapshot-every", "1h").Add("myrmidon.dev/snapshot-keep", "1");
+        actor.Tell(new VolumeProtocol.ChangeSpec(Volume, Spec with { Labels = labels }, 1));
+        ExpectMsg<VolumeProtocol.Done>();
+        AwaitCondition(() => owner.Journaled.Contains(new SnapshotDeleted(Volume, 4)));
+        // Once more while it lasts, behind all that the first look decided.
+        owner.Say(new OwnerNotice.ServingChanged(owner, false, 1));
+        owner.Say(new OwnerNotice.ServingChanged(owner, true, 2));
+        actor.Tell(new VolumeProtocol.ListSnapshots(Volume));
+        Assert.Equal(["auto-a", "auto-c"], ExpectMsg<VolumeProtocol.SnapshotList>().Snapshots.Select(snapshot => snapshot.Name));
+        owner.Say(new OwnerNotice.JournalThis(owner, new RestoreEnded(Volume)));
+        owner.Say(new OwnerNotice.ServingChanged(owner, false, 2));
+        owner.Say(new OwnerNotice.ServingChanged(owner, true, 3));
+        AwaitCondition(() => owner.Journaled.Contains(new SnapshotDeleted(Volume, 3)));
+    }
+
     [Fact(DisplayName = "Who asks for a restore while the machine is to be asked again for somebody else hears of its end, and not that it is not made")]
     public void Restore_asked_for_twice()
     {

@@ -35,6 +35,16 @@ public sealed class RemovedNodeSpecs
         Assert.False(_fixture.State.Nodes[description.Id].Cordoned);
     }
 
+    [Fact(DisplayName = "A node that is unreachable may be alive behind a cut: it is not removed before it is down, nor by its id")]
+    public void Unreachable()
+    {
+        _fixture.Change(1, candidate => candidate with { Up = false, Unreachable = true });
+        foreach (var name in new[] { "node-1", PlacementFixture.Description(1).Id.ToString() })
+            Assert.Contains("Node node-1 is unreachable, and may be alive", PlacementFixture.Reason(Remove(name), RefusalKind.Conflict), StringComparison.Ordinal);
+        _fixture.Change(1, candidate => candidate with { Unreachable = false });
+        Assert.IsType<NodeRemoved>(Remove("node-1").Event);
+    }
+
     [Fact(DisplayName = "Of two nodes that had one name the one that is down is removed, however often it is asked for")]
     public void Of_one_name()
     {

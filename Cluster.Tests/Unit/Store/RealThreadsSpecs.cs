@@ -29,6 +29,9 @@ public sealed class RealThreadsSpecs
         {
             var written = await RunAsync(directory.FullName, Write);
             Assert.True(written.SegmentsFreed > 0 && written.CheckpointsWritten > 0);
+            // The log zeroes files of a file system ahead of itself (LogAheadSpecs).
+            var log = written.Segments.All.MaxBy(segment => segment.Number)!;
+            Assert.True(log.ZeroedBytes >= log.WrittenBytes && log.ZeroedBytes % FileDiskFile.ZeroesAheadBytes == 0, $"zeroed up to {log.ZeroedBytes}, written up to {log.WrittenBytes}");
             if (mapPages > 0) Assert.True(written.Maps.Facts is { Evictions: > 1000, Written: > 1000, LostPages: 0, WriteFailures: 0 } facts && facts.LoadsInPlace + facts.LoadsByThread > 1000, $"{written.Maps.Facts}");
             Assert.False(File.Exists(Path.Combine(directory.FullName, MapPageFile.Name)));
             await RunAsync(directory.FullName, ReadAll);
