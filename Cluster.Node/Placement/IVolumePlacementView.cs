@@ -4,7 +4,7 @@ using Cluster.Messages.Model;
 namespace Cluster.Node.Placement;
 
 /// <summary>Which nodes may own a volume, as its journal says.</summary>
-/// <param name="Replicas">Nodes that hold a copy, by name and in the order of their ids.</param>
+/// <param name="Replicas">Nodes that hold a copy, by name and in the order of their ids; of a clone that was never served see <see cref="BegunFrom"/>.</param>
 /// <param name="InSync">Those whose copy is in the in-sync set; empty until the first epoch opened.</param>
 /// <param name="Attached">The node of an exclusive attachment, or ""; also "" when the volume's label locality is off.</param>
 /// <param name="Claimer">Who claimed the volume last, or "".</param>
@@ -13,6 +13,16 @@ public sealed record VolumeWhereabouts(
     ImmutableArray<string> Replicas, ImmutableArray<string> InSync, string Attached = "", string Claimer = "", ulong Epoch = 0)
 {
     public static readonly VolumeWhereabouts Unknown = new([], []);
+
+    /// <summary>
+    /// Of a clone that was never served, with where its origin is: only a copy beside an in-sync one of the origin begins as what is cloned, and the others are made of those, so that an owner on their
+    /// nodes would have nothing to serve from. Where none of them is left, any node is as good as another.
+    /// </summary>
+    public VolumeWhereabouts BegunFrom(VolumeWhereabouts origin)
+    {
+        ImmutableArray<string> begun = [.. Replicas.Where(node => origin.InSync.Contains(node))];
+        return begun.IsEmpty ? this : this with { Replicas = begun };
+    }
 }
 
 /// <summary>The newest owner of a volume that a node has heard of.</summary>

@@ -33,8 +33,12 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
     /// <summary>Volumes of which it is known that a look would find nothing new.</summary>
     internal int KnownCount => _read.Volumes.Count;
 
-    public VolumeWhereabouts Last(VolumeId volume) =>
-        _folds.LastOf(volume) is { } state ? Whereabouts(state) : VolumeWhereabouts.Unknown;
+    public VolumeWhereabouts Last(VolumeId volume)
+    {
+        if (_folds.LastOf(volume) is not { } state) return VolumeWhereabouts.Unknown;
+        var where = Whereabouts(state);
+        return OriginOf(state, state.Spec) is { } origin && _folds.LastOf(origin) is { } begun ? where.BegunFrom(Whereabouts(begun)) : where;
+    }
 
     public async Task<VolumeWhereabouts> LookAsync(VolumeId volume)
     {
@@ -73,8 +77,13 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
     {
         var state = await _folds.ReadAsync(volume, cancellation);
         // Its owner has journaled nothing yet: where its copies are to be is placement's word, which was journaled before anyone was told.
-        return state.Spec is null ? Placed((await _folds.ReadPlacementAsync(cancellation)).Volumes.GetValueOrDefault(volume)) : Whereabouts(state);
+        var placed = state.Spec is null ? (await _folds.ReadPlacementAsync(cancellation)).Volumes.GetValueOrDefault(volume) : null;
+        var where = state.Spec is null ? Placed(placed) : Whereabouts(state);
+        return OriginOf(state, state.Spec ?? placed?.Spec) is { } origin ? where.BegunFrom(Whereabouts(await _folds.ReadAsync(origin, cancellation))) : where;
     }
+
+    /// <summary>What a clone that was never served is to begin from; null of any other volume.</summary>
+    private static VolumeId? OriginOf(VolumeState state, VolumeSpec? spec) => state.Opened == Epoch.None && !state.Deleted ? spec?.Source?.Origin : null;
 
     private static ClaimFacts Facts(VolumeId volume, VolumeState state)
     {

@@ -7,6 +7,7 @@ using Cluster.Node.Hosting.Serialization;
 using Cluster.Node.Journal;
 using Cluster.Node.Journal.Raft;
 using Cluster.Node.Owner;
+using Cluster.Node.Placement;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Cluster.Tests.Unit.Hosting;
@@ -66,6 +67,38 @@ public sealed class JournalFoldsSpecs
         Assert.Equal("b", (await view.LookAsync(Volume)).Attached);
         _log.Add(new SpecChanged(Volume, spec with { Labels = labels.Add(VolumeSpec.LocalityLabel, VolumeSpec.LocalityOff) }, 1));
         Assert.Equal("", (await view.LookAsync(Volume)).Attached);
+    }
+
+    [Fact(DisplayName = "A clone with more copies than its origin is to be owned where the origin's are, and moved there, until it was served: a copy elsewhere has nothing to serve from")]
+    public async Task Clone()
+    {
+        VolumeId clone = new(8);
+        ImmutableArray<ReplicaPlacement> copies = [.. "abc".Select((name, at) => Copy((ushort)(at + 1), name.ToString()))];
+        var spec = new VolumeSpec(Volume, VolumeSpec.DefaultNamespace, "pg", 1 << 20, 2, FailureModeKind.Soft, 1, 1000, false, ImmutableSortedDictionary<string, string>.Empty);
+        var view = new JournalPlacementView(_log, new VolumeMoves(_log), NullLogger<JournalPlacementView>.Instance);
+        _log.Clone = (VolumeActor.PersistenceIdOf(clone), new StreamLog());
+        _log.Clone.Log.Add(new VolumeCreated(clone, spec with { Id = clone, Name = "pg2", Replicas = 3, Source = new VolumeSource(Volume, 5, "pg", "s") }, copies));
+        // Nothing is known of the origin: any copy may have begun.
+        Assert.Equal("a, b, c", string.Join(", ", (await view.LookAsync(clone)).Replicas));
+
+        _log.Add(new VolumeCreated(Volume, spec, copies[1..]));
+        _log.Add(new EpochStarted(Volume, new Epoch(1), copies[1].Node, "b"));
+        _log.Add(new EpochOpened(Volume, new Epoch(1), 1, 1, [.. copies[1..].Select(copy => new InSyncMember(copy.Id, Guid.Empty, 1))]));
+        Assert.Equal("b, c", string.Join(", ", (await view.LookAsync(clone)).Replicas));
+        Assert.Equal("b, c", string.Join(", ", view.Last(clone).Replicas));
+        Assert.Contains(OwnerChoice.Better(clone, view.Last(clone), null, null, "a", ["a", "b", "c"]), (string[])["b", "c"]);
+        Assert.Null(OwnerChoice.Better(clone, view.Last(clone), null, null, "b", ["a", "b", "c"]));
+
+        _log.Clone.Log.Add(new EpochStarted(clone, new Epoch(1), copies[1].Node, "b"));
+        _log.Clone.Log.Add(new EpochOpened(clone, new Epoch(1), 1, 1, [new InSyncMember(copies[1].Id, Guid.Empty, 1)]));
+        Assert.Equal("a, b, c", string.Join(", ", (await view.LookAsync(clone)).Replicas));
+        Assert.Equal("a, b, c", string.Join(", ", view.Last(clone).Replicas));
+    }
+
+    private static ReplicaPlacement Copy(ushort number, string node)
+    {
+        var id = new Guid(number, 0, 0, new byte[8]);
+        return new ReplicaPlacement(new ReplicaId(number), new NodeId(id), node, id);
     }
 
     [Fact(DisplayName = "Copies on two nodes of one name, the one made anew after the other was lost: an early claim has facts, with the node whose copy is in sync")]
@@ -168,6 +201,9 @@ public sealed class JournalFoldsSpecs
         private readonly List<VolumeEvent> _all = [];
         private MetaSnapshot? _image;
 
+        /// <summary>A second stream, by its name.</summary>
+        public (string Id, StreamLog Log) Clone { get; set; }
+
         public Action? OnImageRead { get; set; }
 
         public Action? OnHighestRead { get; set; }
@@ -208,7 +244,8 @@ public sealed class JournalFoldsSpecs
             await Task.Yield();
             if (IsSilent) throw new MetaLogUnavailableException("no leader");
             Reads++;
-            foreach (var e in _events.Where(e => e.SequenceNr >= from && e.SequenceNr <= to).ToArray()) yield return e;
+            var events = Clone.Id == persistenceId ? Clone.Log._events : _events;
+            foreach (var e in events.Where(e => e.SequenceNr >= from && e.SequenceNr <= to).ToArray()) yield return e;
         }
 
         public Task<MetaSnapshot?> LoadSnapshotAsync(string persistenceId, MetaSnapshotRange range, CancellationToken ct)
@@ -229,7 +266,7 @@ public sealed class JournalFoldsSpecs
             var onRead = OnHighestRead;
             OnHighestRead = null;
             onRead?.Invoke();
-            return Task.FromResult(Last);
+            return Task.FromResult(Clone.Id == persistenceId ? Clone.Log.Last : Last);
         }
 
         public Task<MetaKeyValue?> ReadKeyAsync(string key, CancellationToken ct) => throw new NotSupportedException();
