@@ -22,6 +22,12 @@ internal sealed class Snapshots(IVolumeControl control)
         var made = await control.CreateSnapshotAsync(volume.FullName, name, cancellation).ConfigureAwait(false);
         if (made.Error is { } refused)
             return refused.Code == StatusCode.FailedPrecondition ? CsiError.Exhausted(refused.Message) : refused;
+        // It goes with its group, and only with it: whoever asked for a snapshot of his own could not delete it, and would lose it.
+        if (made.Value!.Group is { Length: > 0 } group)
+        {
+            var released = await control.ReleaseSnapshotNameAsync(name, volume.FullName, cancellation).ConfigureAwait(false);
+            return released.Error ?? CsiError.Exists($"Snapshot {name} of volume {volume.FullName} is one of the group {group}; use another name.");
+        }
         return new CreateSnapshotResponse { Snapshot = VolumeMessages.Of(made.Value!, volume.SizeBytes) };
     }
 

@@ -92,7 +92,7 @@ internal sealed class VolumeCreation(IVolumeControl control)
         var nodes = await control.ListNodesAsync(cancellation).ConfigureAwait(false);
         if (nodes.Error is { } error) return error;
         return requirement.Requisite.Any(topology => Topologies.Has(topology, nodes.Value!)) ? null
-            : CsiError.Exhausted("No node of the cluster is in any of the requisite topologies.");
+            : CsiError.Exhausted($"No node of the cluster is in any of the requisite topologies; nodes are told apart by {Topologies.ZoneKey}, and each is in {Topologies.NodeKey}=true.");
     }
 
     /// <param name="Source">Null: an empty volume.</param>

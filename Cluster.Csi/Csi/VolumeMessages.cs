@@ -48,7 +48,8 @@ internal static class Topologies
         return topology;
     }
 
-    /// <summary>Whether one of the nodes is there. Keys that are not ours restrict nothing that we know of.</summary>
+    /// <summary>Whether one of the nodes is there. None is in a segment that NodeGetInfo does not tell.</summary>
     public static bool Has(Topology topology, IEnumerable<NodeFacts> nodes) => topology.Segments.GetValueOrDefault(NodeKey, HasNode) == HasNode
+        && topology.Segments.Keys.All(key => key is NodeKey or ZoneKey)
         && (!topology.Segments.TryGetValue(ZoneKey, out var zone) || nodes.Any(node => node.Zone == zone));
 }

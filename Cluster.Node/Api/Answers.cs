@@ -1,5 +1,6 @@
 using System.Globalization;
 using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.AspNetCore.Mvc;
 
 namespace Cluster.Node.Api;
@@ -40,7 +41,7 @@ internal static class Answers
         return new WithHeaders(TypedResults.Problem(problem), revision);
     }
 
-    /// <summary>The revision that If-Match names; null without the header or for "*". False for what is not one strong ETag.</summary>
+    /// <summary>The revision that If-Match names; null without the header or for "*". False for what is not one strong ETag, and where a change can't depend on it.</summary>
     public static bool TryReadIfMatch(HttpContext http, out string? revision, out ControlFailure? failure)
     {
         (revision, failure) = (null, null);
@@ -49,12 +50,18 @@ internal static class Answers
         if (text.Length >= 3 && text[0] == '"' && text[^1] == '"' && text.IndexOf('"', 1) == text.Length - 1)
         {
             revision = text[1..^1];
-            return true;
+            if (HttpMethods.IsGet(http.Request.Method) || TakesIfMatch(http)) return true;
+            failure = new ControlFailure(ControlStatus.Invalid, $"{http.Request.Path} takes no If-Match: leave the header out, or send *.");
+            return false;
         }
         failure = new ControlFailure(ControlStatus.Invalid,
             $"The If-Match header {text} is not one ETag: send the ETag of a GET as it came, in quotes.");
         return false;
     }
+
+    /// <summary>What may be answered with 412 does, as in the OpenAPI document.</summary>
+    private static bool TakesIfMatch(HttpContext http) => http.GetEndpoint()?.Metadata.OfType<IProducesResponseTypeMetadata>()
+        .Any(answer => answer.StatusCode == StatusCodes.Status412PreconditionFailed) ?? false;
 
     private static string Quote(string revision) => $"\"{revision}\"";
 

@@ -98,6 +98,7 @@ public sealed class ApiServer : IAsyncDisposable
         var application = builder.Build();
         application.UseMiddleware<RequestGuard>();
         application.UseRouting();
+        application.Use(QueryParameters.CheckAsync);
         application.MapOpenApi("/openapi/{documentName}.json");
         VolumeEndpoints.Map(application);
         SnapshotGroupEndpoints.Map(application);
@@ -111,6 +112,7 @@ public sealed class ApiServer : IAsyncDisposable
     {
         // A misspelt member must not be ignored: the volume would silently be another one than was asked for.
         json.UnmappedMemberHandling = JsonUnmappedMemberHandling.Disallow;
+        json.AllowDuplicateProperties = false;
         json.RespectNullableAnnotations = true;
         json.Encoder = System.Text.Encodings.Web.JavaScriptEncoder.UnsafeRelaxedJsonEscaping;
         return json;

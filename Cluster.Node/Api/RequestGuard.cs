@@ -1,4 +1,3 @@
-using System.Text.Json;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 
@@ -13,6 +12,8 @@ internal sealed class RequestGuard(RequestDelegate next, Metrics metrics, ILogge
     public async Task InvokeAsync(HttpContext http)
     {
         var started = TimeProvider.System.GetTimestamp();
+        // What is got can be asked for its headers alone (RFC 9110): the server leaves the body out, since it has read the method before.
+        if (HttpMethods.IsHead(http.Request.Method)) http.Request.Method = HttpMethods.Get;
         try
         {
             await next(http);
@@ -20,12 +21,12 @@ internal sealed class RequestGuard(RequestDelegate next, Metrics metrics, ILogge
             {
                 // Routing and the reading of bodies answer some errors with a bare code.
                 await WriteAsync(http, bare.StatusCode == StatusCodes.Status404NotFound ? ControlStatus.NotFound : ControlStatus.Invalid,
-                    Sentence(http, bare.StatusCode), bare.StatusCode);
+                    RequestSentences.Of(http, bare.StatusCode), bare.StatusCode);
             }
         }
         catch (BadHttpRequestException bad)
         {
-            await WriteAsync(http, ControlStatus.Invalid, Sentence(http, bad), bad.StatusCode);
+            await WriteAsync(http, ControlStatus.Invalid, RequestSentences.Of(http, bad), bad.StatusCode);
         }
         catch (OperationCanceledException) when (http.RequestAborted.IsCancellationRequested)
         {
@@ -50,31 +51,5 @@ internal sealed class RequestGuard(RequestDelegate next, Metrics metrics, ILogge
     {
         if (http.Response.HasStarted) return;
         await Answers.Problem(status, reason, code).ExecuteAsync(http);
-    }
-
-    private static string Sentence(HttpContext http, BadHttpRequestException bad) => bad switch
-    {
-        { InnerException: JsonException json } => JsonSentence(json),
-        { StatusCode: StatusCodes.Status400BadRequest } => bad.Message.EndsWith('.') ? bad.Message : bad.Message + ".",
-        _ => Sentence(http, bad.StatusCode),
-    };
-
-    private static string Sentence(HttpContext http, int code) => code switch
-    {
-        StatusCodes.Status413PayloadTooLarge => $"The request's body is too large: send at most {ApiServer.RequestBytesMax} bytes.",
-        StatusCodes.Status415UnsupportedMediaType => "The request's body is not JSON: send it with Content-Type application/json.",
-        StatusCodes.Status405MethodNotAllowed =>
-            $"{http.Request.Path} does not take {http.Request.Method}: /openapi/v1.json lists what each path takes.",
-        StatusCodes.Status404NotFound => $"There is nothing at {http.Request.Path}: /openapi/v1.json lists all paths.",
-        _ => $"The request was refused with {code}: /openapi/v1.json lists all paths and what they take.",
-    };
-
-    private static string JsonSentence(JsonException json)
-    {
-        var where = string.IsNullOrEmpty(json.Path) || json.Path == "$" ? "" : $" at {json.Path.TrimStart('$').TrimStart('.')}";
-        var cut = json.Message.IndexOf(" Path: ", StringComparison.Ordinal);
-        var what = (cut < 0 ? json.Message : json.Message[..cut]).TrimEnd('.')
-            .Replace("'Cluster.Node.Api.", "'", StringComparison.Ordinal).Replace(" .NET member", " member", StringComparison.Ordinal);
-        return $"The request's body is not the JSON that is expected{where}: {what}; see /openapi/v1.json.";
     }
 }

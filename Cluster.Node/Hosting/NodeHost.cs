@@ -205,7 +205,11 @@ public sealed partial class NodeHost
             Api = api.Address;
             _parts.Add("the API", api);
         }
-        catch (IOException e)
+        catch (System.Net.Sockets.SocketException e) when (e.SocketErrorCode == System.Net.Sockets.SocketError.AddressNotAvailable)
+        {
+            throw new NodeStartException($"The address {Bind()} (myrmidon.host) is none of this host's: give one that `ip address` lists.", e);
+        }
+        catch (Exception e) when (e is IOException or System.Net.Sockets.SocketException)
         {
             throw new NodeStartException($"The API can't listen on port {_options.ApiPort} (myrmidon.api-port): {e.Message}", e);
         }

@@ -48,7 +48,9 @@ public static class NodeSettings
         Config config;
         try
         {
-            config = ConfigurationFactory.ParseString(File.ReadAllText(file));
+            var text = File.ReadAllText(file);
+            if (HoconSyntax.Check(text) is { } wrong) return NodeSettingsResult.Failed($"The settings file {file} is not HOCON: {wrong}.");
+            config = ConfigurationFactory.ParseString(text, included => throw new FormatException($"it includes {included}; write the settings themselves here"));
         }
         catch (Exception e) when (e is IOException or UnauthorizedAccessException)
         {
@@ -57,7 +59,7 @@ public static class NodeSettings
         catch (Exception e)
         {
             // The parser has no type of its own for what it can't read.
-            return NodeSettingsResult.Failed($"The settings file {file} is not HOCON: {e.Message}");
+            return NodeSettingsResult.Failed($"The settings file {file} is not HOCON: {e.Message.Split('\n')[0].Trim().TrimEnd('.', ':')}.");
         }
         foreach (var section in HoconKeys.Top(config))
         {

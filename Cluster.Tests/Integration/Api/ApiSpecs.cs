@@ -117,7 +117,17 @@ public sealed class ApiSpecs : IAsyncLifetime
     [InlineData("POST", "/v1/volumes", """{"name":"db","sizeBytes":"ten"}""", 400, "at sizeBytes")]
     [InlineData("POST", "/v1/volumes", """{"name":null,"sizeBytes":1}""", 400, "name")]
     [InlineData("POST", "/v1/volumes", "{", 400, "not the JSON that is expected")]
-    [InlineData("POST", "/v1/volumes", "", 400, "body")]
+    [InlineData("POST", "/v1/volumes", "", 400, "The request has no body: send the JSON")]
+    [InlineData("POST", "/v1/volumes", """{"name":"db","sizeBytes":-5}""", 400, "at sizeBytes: use a whole number, 0 or more; see")]
+    [InlineData("POST", "/v1/volumes", """{"name":"db","sizeBytes":4096,"labels":["a"]}""", 400, "at labels: use an object; see")]
+    [InlineData("POST", "/v1/volumes", """{"name":"db","name":"other","sizeBytes":4096}""", 400, "'name'")]
+    [InlineData("DELETE", "/v1/volumes/db?namespce=shop", null, 400, "The query parameter \"namespce\" is not known: use namespace, force.")]
+    [InlineData("GET", "/v1/volumes?limit=2", null, 400, "The query parameter \"limit\" is not known: use namespace.")]
+    [InlineData("GET", "/v1/nodes?zone=a", null, 400, "The query parameter \"zone\" is not known: /v1/nodes takes none.")]
+    [InlineData("PUT", "/v1/nodes?zone=a", "{}", 405, "/v1/nodes does not take PUT")]
+    [InlineData("DELETE", "/v1/volumes/db?force=maybe", null, 400, "The query parameter force is \"maybe\": use true or false.")]
+    [InlineData("DELETE", "/v1/snapshot-groups/a?forget-record=x", null, 400, "The query parameter forget-record is \"x\": use true or false.")]
+    [InlineData("GET", "/v1/volumes/db/changed-blocks?first=-1", null, 400, "The query parameter first is \"-1\": use a whole number, 0 or more.")]
     [InlineData("POST", "/v1/volumes", """{"name":"db","sizeBytes":4096,"replicas":3}""", 409, "3 copies need 3 nodes")]
     [InlineData("GET", "/v1/volumes/no", null, 404, "There is no volume \"no\".")]
     [InlineData("GET", "/v1/volumes/a%2Fb", null, 400, "is not valid")]
@@ -147,6 +157,21 @@ public sealed class ApiSpecs : IAsyncLifetime
     public async Task Wrong_requests_are_explained(string method, string path, string? body, int code, string sentence) =>
         await AssertProblemAsync(await SendAsync(new HttpMethod(method), path, body, null), (HttpStatusCode)code, sentence);
 
+    [Fact(DisplayName = "HEAD answers what GET does without its body; what is scraped and probed takes any query")]
+    public async Task Heads_are_answered()
+    {
+        await _http.PostAsJsonAsync("/v1/volumes", new { name = "db", sizeBytes = 4096 });
+        foreach (var path in new[] { "/v1/volumes", "/v1/volumes/db", "/v1/status", "/v1/health?probe=1", "/metrics?node=a", "/openapi/v1.json" })
+        {
+            var (got, head) = (await _http.GetAsync(path), await SendAsync(HttpMethod.Head, path, null, null));
+            Assert.Equal((path, HttpStatusCode.OK, HttpStatusCode.OK), (path, got.StatusCode, head.StatusCode));
+            Assert.Equal((got.Headers.ETag, got.Content.Headers.ContentType), (head.Headers.ETag, head.Content.Headers.ContentType));
+            Assert.Empty(await head.Content.ReadAsByteArrayAsync());
+        }
+        Assert.Equal(HttpStatusCode.NotFound, (await SendAsync(HttpMethod.Head, "/v1/volumes/no", null, null)).StatusCode);
+        Assert.Equal(HttpStatusCode.MethodNotAllowed, (await SendAsync(HttpMethod.Head, "/v1/volumes/db/attach", null, null)).StatusCode);
+    }
+
     [Fact(DisplayName = "A body that is not JSON or too large, and a weak If-Match, are refused")]
     public async Task Wrong_framing_is_explained()
     {
@@ -157,6 +182,17 @@ public sealed class ApiSpecs : IAsyncLifetime
             "at most");
         await AssertProblemAsync(
             await SendAsync(HttpMethod.Delete, "/v1/volumes/db", null, "W/\"1\""), HttpStatusCode.BadRequest, "The If-Match header");
+    }
+
+    [Theory(DisplayName = "If-Match where it does not count is refused: it must not be ignored")]
+    [InlineData("POST", "/v1/volumes/db/move", """{"node":"node-1"}""")]
+    [InlineData("POST", "/v1/volumes/db/snapshots", """{"name":"a"}""")]
+    [InlineData("DELETE", "/v1/volumes/db/snapshots/a", null)]
+    [InlineData("POST", "/v1/volumes/db/snapshots/a/restore", null)]
+    public async Task Ignored_conditions_are_refused(string method, string path, string? body)
+    {
+        await AssertProblemAsync(await SendAsync(new HttpMethod(method), path, body, "\"1\""), HttpStatusCode.BadRequest, $"{path} takes no If-Match");
+        await AssertProblemAsync(await SendAsync(new HttpMethod(method), path, body, "*"), HttpStatusCode.NotFound, "There is no volume");
     }
 
     [Theory(DisplayName = "Each kind of failure has its status code")]

@@ -59,6 +59,7 @@ public class GroupCallSpecs(CsiNode node) : IClassFixture<CsiNode>
         other.Name = node.NewName("missing");
         other.SourceVolumeIds[1] = "no-such-volume";
         await CsiClient.FailsAsync(StatusCode.NotFound, Groups.CreateVolumeGroupSnapshotAsync(other));
+        await CsiClient.FailsAsync(StatusCode.AlreadyExists, node.Controller.CreateSnapshotAsync(new CreateSnapshotRequest { SourceVolumeId = volumes[0], Name = request.Name }));
         Assert.Single((await node.Controller.ListSnapshotsAsync(new ListSnapshotsRequest { SourceVolumeId = volumes[0] })).Entries);
         Assert.Equal(1, (await node.Nodes.GetAsync(0, "/v1/snapshot-groups")).Body.GetArrayLength());
         await CsiClient.FailsAsync(StatusCode.InvalidArgument,

@@ -149,6 +149,10 @@ public class VolumeLifeSpecs(CsiNode node) : IClassFixture<CsiNode>
         {
             Requisite = { new Topology { Segments = { ["topology.myrmidon.dev/node"] = "false" } } },
         });
+        // A key that no node tells: whoever restricts volumes by it would get them anywhere.
+        var foreign = new Topology { Segments = { ["topology.kubernetes.io/zone"] = "a", ["topology.myrmidon.dev/node"] = "true" } };
+        await Refused(StatusCode.ResourceExhausted, request => request.AccessibilityRequirements = new() { Requisite = { foreign } });
+        Assert.Equal(0, (await node.Controller.GetCapacityAsync(new GetCapacityRequest { AccessibleTopology = foreign })).AvailableCapacity);
     }
 
     [Fact(DisplayName = "A volume that no id names is deleted already")]

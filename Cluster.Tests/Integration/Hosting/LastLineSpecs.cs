@@ -34,6 +34,23 @@ public sealed class LastLineSpecs
         }
     }
 
+    [Fact(DisplayName = "A node whose host is no address of this host does not start, and its last line names the setting")]
+    public async Task Foreign_host()
+    {
+        var data = Directory.CreateTempSubdirectory("myrmidon-foreign-host");
+        var program = NodeProcess.Program();
+        try
+        {
+            var node = await Tool.RunAsync(program[0], [.. program[1..], "node", "--name", "n1", "--data", data.FullName, "--host", "192.0.2.1"]);
+            Assert.True((ExitCode.Failure, "") == (node.Exit, node.Output), $"{node}");
+            Assert.StartsWith("myrmidon: The address 192.0.2.1 (myrmidon.host) is none of this host's", node.Error.TrimEnd().Split('\n')[^1], StringComparison.Ordinal);
+        }
+        finally
+        {
+            data.Delete(recursive: true);
+        }
+    }
+
     [Fact(DisplayName = "A node that may open too few files does not start, and says how many it needs")]
     public async Task Open_files()
     {

@@ -47,7 +47,7 @@ public class CsiPartsSpecs
         Assert.True(Topologies.Has(new Topology(), nodes));
         Assert.True(Topologies.Has(Topologies.Of(""), nodes));
         Assert.True(Topologies.Has(Topologies.Of("a"), nodes));
-        Assert.True(Topologies.Has(new Topology { Segments = { ["kubernetes.io/os"] = "linux" } }, nodes));
+        Assert.False(Topologies.Has(new Topology { Segments = { ["kubernetes.io/os"] = "linux" } }, nodes));
         Assert.False(Topologies.Has(Topologies.Of("b"), nodes));
         Assert.False(Topologies.Has(new Topology { Segments = { [Topologies.NodeKey] = "false" } }, nodes));
     }

@@ -61,6 +61,13 @@ public sealed class NodeSettingsSpecs : IDisposable
     [InlineData("myrmidon.host = 0.0.0.0", "myrmidon.host", "myrmidon.advertised-host")]
     [InlineData("mirmidon.name = a", "mirmidon", "myrmidon and akka")]
     [InlineData("myrmidon.store.cache = 1", "myrmidon.store.cache", "is no setting")]
+    [InlineData("myrmidon {\n name = \"a\"", "node.conf", "is not HOCON: the '{' in line 1 is not closed.")]
+    [InlineData("myrmidon {\n name = \"a\n}", "node.conf", "is not HOCON: the quote in line 2 is not closed.")]
+    [InlineData("myrmidon { name = \"\"\"a }", "node.conf", "is not HOCON: the quote in line 1 is not closed.")]
+    [InlineData("myrmidon { name = a }\n}", "node.conf", "is not HOCON: the '}' in line 2 closes nothing.")]
+    [InlineData("myrmidon { name = a,, }", "node.conf", "is not HOCON: Unknown token")]
+    [InlineData("include \"b.conf\"", "node.conf", "is not HOCON: it includes b.conf; write the settings themselves here.")]
+    [InlineData("myrmidon { seeds = [a:1] }", "node.conf", "is not HOCON: the ':' in the list in line 1 must be in quotes.")]
     public void Wrong_files(string text, string names, string says)
     {
         var result = NodeSettings.Load(None, None, Write(text));
@@ -82,6 +89,26 @@ public sealed class NodeSettingsSpecs : IDisposable
         Assert.Equal(error.Length == 0, result.Options is not null);
         Assert.Contains(error, result.Error, StringComparison.Ordinal);
     }
+
+    [Theory(DisplayName = "A list that Akka's parser never returns from, asking for ever more memory, is refused before")]
+    [InlineData("myrmidon { seeds = [\"a:1\", \"b:1\" }", "the '[' in line 1 is not closed before the '}' in line 1.")]
+    [InlineData("myrmidon {\n disks = [ /a\n", "the '[' in line 2 is not closed.")]
+    [InlineData("myrmidon { disks = [ /a, /dev/disk/by-id/scsi@1 ] }", "the '@' in the list in line 1 must be in quotes.")]
+    public void Endless_lists(string text, string says)
+    {
+        // Not by loading, which would take the machine's memory where it fails.
+        Assert.Equal(says, HoconSyntax.Check(text) + ".");
+        Assert.Contains(says, NodeSettings.Load(None, None, Write(text)).Error, StringComparison.Ordinal);
+    }
+
+    [Theory(DisplayName = "Quotes and brackets in comments and quotes are no syntax")]
+    [InlineData("# { [ \"\nmyrmidon { // } \"\n name = \"\"\"{ \n [ \"\"\" }")]
+    [InlineData("a = \"\\\"{\" \n b = [ \"a:1\", { c = d, e : f }, ${x}, g ] # [")]
+    [InlineData("")]
+    public void Right_syntax(string text) => Assert.Null(HoconSyntax.Check(text));
+
+    [Fact(DisplayName = "The shipped files have nothing that is refused")]
+    public void Shipped_syntax() => Assert.All(Directory.GetFiles(NodeSettings.ShippedDirectory), file => Assert.Null(HoconSyntax.Check(File.ReadAllText(file))));
 
     [Fact(DisplayName = "A file that is absent or not HOCON is refused by its name")]
     public void Unreadable_files()
