@@ -19,7 +19,7 @@ internal sealed class DeviceProber(Func<AttachedDevice, CancellationToken, Task<
         handle.Dispose();
         return error switch
         {
-            Native.Busy => AttachResult<SafeFileHandle>.Error(AttachStatus.InUse, 
+            Native.Busy => AttachResult<SafeFileHandle>.Error(AttachStatus.InUse,
                 MountTable.Elsewhere(device.Path) is { } holder ? $"{device.Path} is in use by {holder}" : $"{device.Path} is in use: it is mounted, or a format of it runs"),
             Native.NoSuchEntry or Native.NoSuchDevice => AttachResult<SafeFileHandle>.Error(AttachStatus.NotFound, $"there is no device {device.Path}"),
             _ => AttachResult<SafeFileHandle>.Error(AttachStatus.Failed, $"{device.Path} can't be opened: error {error}"),

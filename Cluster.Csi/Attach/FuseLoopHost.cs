@@ -207,7 +207,7 @@ internal sealed class FuseLoopHost(string root, NbdAddress server, IReadOnlyList
             var device = new AttachedDevice(directory.Identity, "", loop.Path, loop.SizeBytes, loop.ReadOnly, AttacherKind.FuseLoop);
             var job = new DeviceJob(DeviceJobKind.Claim, AttachedDeviceNote.Of(device), FileSystemKind.Unset, [], server, "");
             var claim = await _jobs.RunAsync(job, cancellation).ConfigureAwait(false);
-            if (claim.Status == AttachStatus.InUse) return AttachResult<Done>.Error(AttachStatus.InUse, 
+            if (claim.Status == AttachStatus.InUse) return AttachResult<Done>.Error(AttachStatus.InUse,
                 $"{loop.Path} is in use by {MountTable.Elsewhere(loop.Path) ?? "something that is not mounted here"}");
             if (claim.Status is not (AttachStatus.Ok or AttachStatus.NotFound)) return DeviceJobs.Result(claim);
         }
