@@ -164,16 +164,23 @@ public sealed partial class VolumeActorSpecs
         ExpectMsg<VolumeProtocol.Done>();
     }
 
-    [Fact(DisplayName = "A restore that is not over when REST would give up is answered as one that goes on, with how to wait for its end; who asks again hears of that")]
-    public void Restore_takes_long()
+    /// <summary>A volume whose restore to "monday", of sequence 5, is asked for by this test and journaled as begun.</summary>
+    private (IActorRef Actor, FakeOwner Owner) StartRestore()
     {
-        // Guards TellStillRestoring.
         var (actor, owner) = StartServed();
         Make(owner, "monday", 5);
         actor.Tell(new VolumeProtocol.RestoreSnapshot(Volume, "monday"));
         AwaitCondition(() => owner.Restores.Count == 1);
         owner.Say(new OwnerNotice.JournalThis(owner, new RestoreStarted(Volume, 5)));
         AwaitCondition(() => owner.Journaled.Contains(new RestoreStarted(Volume, 5)));
+        return (actor, owner);
+    }
+
+    [Fact(DisplayName = "A restore that is not over when REST would give up is answered as one that goes on, with how to wait for its end; who asks again hears of that")]
+    public void Restore_takes_long()
+    {
+        // Guards TellStillRestoring.
+        var (actor, owner) = StartRestore();
         var refused = ExpectMsg<VolumeProtocol.Refused>(TimeSpan.FromSeconds(120));
         Assert.Equal((IoStatus.Offline, "Volume db: it is still being put back to snapshot \"monday\" (25 s have passed), and that goes on by itself; `myrmidon volume show db` "
             + "tells when it has ended, or ask again, as long as nobody has used it since, to wait for that."), (refused.Status, refused.Reason));
@@ -187,12 +194,7 @@ public sealed partial class VolumeActorSpecs
     [Fact(DisplayName = "Who waits for a restore hears that it goes on when its owner stops serving once it is journaled")]
     public void Restore_outlives_its_owner()
     {
-        var (actor, owner) = StartServed();
-        Make(owner, "monday", 5);
-        actor.Tell(new VolumeProtocol.RestoreSnapshot(Volume, "monday"));
-        AwaitCondition(() => owner.Restores.Count == 1);
-        owner.Say(new OwnerNotice.JournalThis(owner, new RestoreStarted(Volume, 5)));
-        AwaitCondition(() => owner.Journaled.Contains(new RestoreStarted(Volume, 5)));
+        var (actor, owner) = StartRestore();
         owner.Say(new OwnerNotice.ServingChanged(owner, false, 1));
         Assert.Contains("it is still being put back to snapshot \"monday\" (", ExpectMsg<VolumeProtocol.Refused>().Reason, StringComparison.Ordinal);
     }
