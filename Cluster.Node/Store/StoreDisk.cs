@@ -187,7 +187,8 @@ public sealed class StoreDisk(IDisk files, bool isHome, TimeProvider clock)
     /// <summary>A read that failed spoils the blocks it was for, and no more.</summary>
     internal void NoteRead(in DiskResult result, string file, long offsetBytes)
     {
-        if (result.Status == IoStatus.DeviceError) CountErrorAt(file, offsetBytes);
+        // A segment that is closed is opened for a read (OpenSegments): too many open files are not the disk's fault.
+        if (result.Status == IoStatus.DeviceError && !result.IsOfProcess) CountErrorAt(file, offsetBytes);
     }
 
     internal void NoteProbe(in DiskResult result)

@@ -26,6 +26,18 @@ public sealed class OpenSegmentsSpecs : IDisposable
         _root.Delete(recursive: true);
     }
 
+    [Fact(DisplayName = "A read for which the process could not open the file, for want of open files, is no error of the disk's; one that the disk failed is")]
+    public void Not_the_disks_fault()
+    {
+        using var files = new FileDisk(_root.FullName);
+        var disk = new StoreDisk(files, isHome: true, TimeProvider.System);
+        var failed = DiskResult.Failed(IoStatus.DeviceError, "too many open files");
+        disk.NoteRead(failed with { IsOfProcess = true }, "a", 0);
+        Assert.Equal(0, disk.Errors);
+        disk.NoteRead(failed, "a", 0);
+        Assert.Equal(1, disk.Errors);
+    }
+
     [Fact(DisplayName = "Of many segments no more are open than the limit says; those that were closed are opened again to be read and written, and say how long they are without that")]
     public void Bounded()
     {
