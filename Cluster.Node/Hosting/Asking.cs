@@ -13,6 +13,9 @@ internal static class Asking
     /// <summary>Between two looks at whether to ask again.</summary>
     private static readonly TimeSpan LookEvery = TimeSpan.FromMilliseconds(100);
 
+    /// <summary>Before a volume is asked again that is on its way from one owner to the next.</summary>
+    internal static readonly TimeSpan HandOffPause = TimeSpan.FromMilliseconds(200);
+
     /// <summary>For one answer as many are asked at most: each one was told to be in the place of the one before.</summary>
     private const int AsksMax = 10;
 
@@ -44,6 +47,22 @@ internal static class Asking
             asked = now;
             return true;
         }, cancellation, doubt: () => Doubt(ownerOf(question.Volume), doubt));
+    }
+
+    /// <summary>
+    /// Asks again while who was asked says that it is not the volume's owner (<see cref="IoStatus.NotOwner"/>): nothing was done there, and in a moment sharding has the way to another one. The last answer, or null
+    /// when none came in time.
+    /// </summary>
+    public static async Task<object?> PastHandOffsAsync(Func<TimeSpan, Task<object?>> ask, TimeSpan atMost, CancellationToken cancellation)
+    {
+        var started = Stopwatch.GetTimestamp();
+        for (var left = atMost; ; left = atMost - Stopwatch.GetElapsedTime(started))
+        {
+            var answer = await ask(left);
+            // The next ask is to have some time after the pause.
+            if (answer is not VolumeProtocol.Refused { Status: IoStatus.NotOwner } || atMost - Stopwatch.GetElapsedTime(started) < 2 * HandOffPause) return answer;
+            await Task.Delay(HandOffPause, cancellation);
+        }
     }
 
     public static void Doubt(ServedBy? owner, Action<NodeId>? doubt)

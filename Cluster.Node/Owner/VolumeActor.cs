@@ -63,7 +63,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         Recover<VolumeEvent>(e => _state = _state.Apply(e));
         RecoverImages();
         Recover<RecoveryCompleted>(_ => OnRecovered());
-        Command<IVolumeCommand>(_ => Refuse(Sender, IoStatus.Offline, "another node has claimed it, try again in a moment"), _ => _steppedBack);
+        Command<IVolumeCommand>(_ => Refuse(Sender, IoStatus.NotOwner, "another node has claimed it, try again in a moment"), _ => _steppedBack);
         Command<VolumeProtocol.Create>(OnCreate);
         Command<VolumeProtocol.Locate>(OnLocate);
         Command<VolumeProtocol.Describe>(OnDescribe);
@@ -96,7 +96,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
     {
         // The machine stops serving before anything else can start in its place on this node (an Akka restart takes a new epoch).
         _owner?.Stop();
-        foreach (var waiter in _waiters) Refuse(waiter.Who, IoStatus.Offline, "its owner is moving");
+        foreach (var waiter in _waiters) Refuse(waiter.Who, IoStatus.NotOwner, "its owner is moving");
         EndSnapshotWork("its owner is moving");
         base.PostStop();
     }

@@ -47,7 +47,7 @@ public sealed class VolumeHome : ReceiveActor, IWithTimers
         if (!_started && _servedElsewhere(_volume) is { } node)
         {
             LookAgain(LookPauseMin);
-            Sender.Tell(new VolumeProtocol.Refused(_volume, IoStatus.Offline,
+            Sender.Tell(new VolumeProtocol.Refused(_volume, IoStatus.NotOwner,
                 $"Volume {_volume}: node {node} serves it since its owner was lost; the cluster has not followed yet, try again in a moment."));
             return;
         }

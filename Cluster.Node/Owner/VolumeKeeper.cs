@@ -210,5 +210,5 @@ public sealed class VolumeKeeper : ReceiveActor, IWithTimers
     }
 
     private static void Refuse(IActorRef who, VolumeId volume, string reason) =>
-        who.Tell(new VolumeProtocol.Refused(volume, IoStatus.Offline, $"Volume {volume}: {reason}; try again in a moment."));
+        who.Tell(new VolumeProtocol.Refused(volume, IoStatus.NotOwner, $"Volume {volume}: {reason}; try again in a moment."));
 }

@@ -75,7 +75,7 @@ internal sealed class VolumeOrderActor : ReceiveActor, IWithTimers
         IoStatus.Conflict => RefusalKind.Conflict,
         IoStatus.StaleSession => RefusalKind.Stale,
         IoStatus.Busy when refusals >= BusyMax => RefusalKind.Conflict,
-        IoStatus.Offline when refusals >= OfflineMax => RefusalKind.Unavailable,
+        IoStatus.Offline or IoStatus.NotOwner when refusals >= OfflineMax => RefusalKind.Unavailable,
         _ => null,
     };
 

@@ -81,10 +81,16 @@ public sealed partial class ControlPlane : IControlPlane
     /// <summary>The answer, or why there is none. Refusals of both protocols become failures.</summary>
     private static async Task<ControlResult<T>> AskAsync<T>(
         ControlParts parts, ICanTell whom, object what, string whomSentence, TimeSpan atMost, CancellationToken cancellation)
-        where T : class =>
+        where T : class
+    {
+        // A list describes many, and is not held up by those that are on their way: it tells that they are.
+        var answer = what is IVolumeCommand and not VolumeProtocol.Describe ? await Asking.PastHandOffsAsync(AnswerAsync, atMost, cancellation) : await AnswerAsync(atMost);
+        return AnswerOf<T>(answer, parts, what, whomSentence, atMost);
+
         // Of a volume whose owner hangs another node becomes the owner: a question goes to that one too.
-        AnswerOf<T>(what is IVolumeCommand question && IsShort(what) ? await Asking.OwnerAsync(whom, question, atMost, parts.OwnerOf, cancellation, parts.Doubt)
-            : await Asking.UntilAnsweredAsync(whom, what, atMost, () => false, cancellation, doubt: () => DoubtOwner(parts, what)), parts, what, whomSentence, atMost);
+        Task<object?> AnswerAsync(TimeSpan left) => what is IVolumeCommand question && IsShort(what) ? Asking.OwnerAsync(whom, question, left, parts.OwnerOf, cancellation, parts.Doubt)
+            : Asking.UntilAnsweredAsync(whom, what, left, () => false, cancellation, doubt: () => DoubtOwner(parts, what));
+    }
 
     private static void DoubtOwner(ControlParts parts, object what)
     {

@@ -44,7 +44,8 @@ internal sealed class OwnerGateway(VolumeRuntime runtime, Catalogue catalogue, F
         if (found is PlacementProtocol.Refused refused) return new VolumeLookup(StatusOf(refused.Kind), null, refused.Reason);
         if (found is not PlacementProtocol.Found { Volume: var entry })
             return new VolumeLookup(IoStatus.Offline, null, $"The catalogue did not answer for volume \"{fullName}\"; try again in a moment.");
-        var described = await Asking.OwnerAsync(volumes(), new VolumeProtocol.Describe(entry.Id), CatalogueMax, runtime.Owners.Of, cancellation, doubt);
+        var described = await Asking.PastHandOffsAsync(
+            atMost => Asking.OwnerAsync(volumes(), new VolumeProtocol.Describe(entry.Id), atMost, runtime.Owners.Of, cancellation, doubt), CatalogueMax, cancellation);
         if (described is VolumeView view)
         {
             var spec = view.Spec;

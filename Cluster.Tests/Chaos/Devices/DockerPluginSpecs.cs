@@ -91,7 +91,7 @@ public sealed class DockerPluginSpecs : IAsyncLifetime
     private static async Task<JsonNode> OkAsync(string socket, string call, object body)
     {
         var answer = await DockerCalls.CallAsync(socket, call, body);
-        Assert.Equal("", ErrorOf(answer));
+        Assert.True(ErrorOf(answer).Length == 0, $"{call}: {ErrorOf(answer)}");
         return answer;
     }
 

@@ -325,7 +325,7 @@ public sealed partial class VolumeActorSpecs : TestKit
         foreach (var command in new IVolumeCommand[] { new VolumeProtocol.Locate(Volume), new VolumeProtocol.Attach(Volume, Node, "node-0"), new VolumeProtocol.Describe(Volume) })
         {
             claim.Tell(command);
-            Assert.Equal(IoStatus.Offline, ExpectMsg<VolumeProtocol.Refused>().Status);
+            Assert.Equal(IoStatus.NotOwner, ExpectMsg<VolumeProtocol.Refused>().Status);
         }
         Assert.Single(_host.Started);
     }

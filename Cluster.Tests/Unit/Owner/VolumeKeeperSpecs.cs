@@ -59,7 +59,7 @@ public sealed class VolumeKeeperSpecs : TestKit
         _elsewhere = _elsewhere.Add(Volume, Other);
         StartHome().Tell(new VolumeProtocol.Locate(Volume));
         var refused = ExpectMsg<VolumeProtocol.Refused>();
-        Assert.Equal(IoStatus.Offline, refused.Status);
+        Assert.Equal(IoStatus.NotOwner, refused.Status);
         Assert.Contains($"node {Other} serves it", refused.Reason, StringComparison.Ordinal);
         Assert.Empty(_started);
         _elsewhere = _elsewhere.Clear();
@@ -168,7 +168,7 @@ public sealed class VolumeKeeperSpecs : TestKit
     public void Routed_commands()
     {
         _keeper.Tell(new VolumeProtocol.Describe(Volume));
-        Assert.Equal(IoStatus.Offline, ExpectMsg<VolumeProtocol.Refused>().Status);
+        Assert.Equal(IoStatus.NotOwner, ExpectMsg<VolumeProtocol.Refused>().Status);
         _keeper.Tell(new KeeperCommand.Claim(Volume, 4));
         _keeper.Tell(new VolumeProtocol.Describe(Volume));
         _owners.ExpectMsg<VolumeProtocol.Describe>();
