@@ -4,7 +4,7 @@ namespace Cluster.Messages.Wire;
 
 /// <summary>
 /// Buffers by size class. Those that are given back keep their memory for the next, warm, up to <see cref="KeptBytesMax"/> and as far as all buffers together stay within
-/// <see cref="LimitBytes"/>; beyond that the system gets the memory. Renting never fails: who takes in work asks before <see cref="IsTight"/>, and waits. Thread-safe;
+/// <see cref="LimitBytes"/>; beyond that the system gets the memory, first that of sizes which nobody wants any more. Renting never fails: who takes in work asks before <see cref="IsTight"/>, and waits. Thread-safe;
 /// one per process (<see cref="Shared"/>).
 /// </summary>
 public sealed unsafe class BufferPool
@@ -33,7 +33,13 @@ public sealed unsafe class BufferPool
 
         /// <summary>Their pages are the system's.</summary>
         public readonly Stack<IoBuffer> Cold = new();
+
+        /// <summary>On the clock of <see cref="Environment.TickCount64"/>.</summary>
+        public long LastRentedMs;
     }
+
+    /// <summary>A size that nobody has asked for in so long makes room for one that is in use.</summary>
+    public long StaleMs { get; init; } = 1000;
 
     public static int LargestBytes => ClassBytes[^1];
 
@@ -61,6 +67,7 @@ public sealed unsafe class BufferPool
     public IoBuffer Rent(int lengthBytes)
     {
         var index = ClassOf(lengthBytes);
+        Volatile.Write(ref _classes[index].LastRentedMs, Environment.TickCount64);
         var (buffer, wasWarm) = Take(index);
         Interlocked.Add(ref _rentedBytes, buffer.RoomBytes);
         if (wasWarm) Interlocked.Add(ref _keptBytes, -buffer.RoomBytes);
@@ -77,6 +84,8 @@ public sealed unsafe class BufferPool
         var size = _classes[buffer.SizeClass];
         var rented = Interlocked.Add(ref _rentedBytes, -buffer.RoomBytes);
         var isKept = Interlocked.Add(ref _keptBytes, buffer.RoomBytes) <= Math.Min(KeptBytesMax, LimitBytes - rented) || !size.Memory.CanCool;
+        // A fill with large writes leaves its buffers behind; without this every small one that comes after would go to the system and back, with a call and page faults each.
+        if (!isKept) isKept = CoolStale(buffer.RoomBytes, size);
         if (!isKept)
         {
             isKept = !size.Memory.Cool(buffer.Pointer);
@@ -102,19 +111,38 @@ public sealed unsafe class BufferPool
         {
             var size = _classes[index];
             if (!size.Memory.CanCool) continue;
-            for (IoBuffer? buffer; bytes > 0; bytes -= buffer.RoomBytes)
-            {
-                // The system's call is outside of the lock, which each I/O takes.
-                lock (size.Warm)
-                {
-                    if (!size.Warm.TryPop(out buffer)) break;
-                }
-                var isCold = size.Memory.Cool(buffer.Pointer);
-                if (isCold) Interlocked.Add(ref _keptBytes, -buffer.RoomBytes);
-                lock (size.Warm) (isCold ? size.Cold : size.Warm).Push(buffer);
-                if (!isCold) return;
-            }
+            while (bytes > 0 && CoolOne(size) is > 0 and var freed) bytes -= freed;
         }
+    }
+
+    /// <summary>Makes room for a buffer that is to stay warm.</summary>
+    /// <returns>False: nothing stale is as large.</returns>
+    private bool CoolStale(long bytes, SizeClass inUse)
+    {
+        var usedSince = Environment.TickCount64 - StaleMs;
+        for (var index = _classes.Length - 1; index >= 0; index--)
+        {
+            var size = _classes[index];
+            if (size == inUse || !size.Memory.CanCool || Volatile.Read(ref size.LastRentedMs) > usedSince) continue;
+            while (bytes > 0 && CoolOne(size) is > 0 and var freed) bytes -= freed;
+            if (bytes <= 0) return true;
+        }
+        return false;
+    }
+
+    /// <returns>Bytes that the system has now; 0 when nothing is warm, or memory is locked.</returns>
+    private int CoolOne(SizeClass size)
+    {
+        IoBuffer? buffer;
+        // The system's call is outside of the lock, which each I/O takes.
+        lock (size.Warm)
+        {
+            if (!size.Warm.TryPop(out buffer)) return 0;
+        }
+        var isCold = size.Memory.Cool(buffer.Pointer);
+        if (isCold) Interlocked.Add(ref _keptBytes, -buffer.RoomBytes);
+        lock (size.Warm) (isCold ? size.Cold : size.Warm).Push(buffer);
+        return isCold ? buffer.RoomBytes : 0;
     }
 
     private static int ClassOf(int lengthBytes)

@@ -58,6 +58,28 @@ public sealed class BufferPoolSpecs
         Assert.InRange(_pool.KeptBytes, 3 * Large, 4 * Large);
     }
 
+    [Theory(DisplayName = "Warm buffers of a size that nobody has asked for of late make room for those of one in use; of one that is in use, they don't")]
+    [InlineData(0, true)]
+    [InlineData(long.MaxValue / 2, false)]
+    public void Stale(long staleMs, bool isStale)
+    {
+        var pool = new BufferPool { StaleMs = staleMs };
+        var large = Enumerable.Range(0, (int)(BufferPool.KeptBytesMax / Large)).Select(_ => pool.Rent(Large)).ToArray();
+        foreach (var buffer in large) buffer.Release();
+        var small = Enumerable.Range(0, 100).Select(_ => pool.Rent(4608)).ToArray();
+        foreach (var buffer in small)
+        {
+            buffer.Whole.Fill(0x5a);
+            buffer.Release();
+        }
+        Assert.InRange(pool.KeptBytes, BufferPool.KeptBytesMax - Large, BufferPool.KeptBytesMax);
+        var again = Enumerable.Range(0, 100).Select(_ => pool.Rent(4608)).ToArray();
+        Assert.Equal(isStale ? 100 : 0, again.Count(buffer => buffer.Whole.IndexOfAnyExcept((byte)0) >= 0));
+        foreach (var buffer in again) buffer.Release();
+        pool.Trim();
+        Assert.Equal((0, 0), (pool.KeptBytes, pool.RentedBytes));
+    }
+
     [Fact(DisplayName = "Memory is tight from 70 % of the limit on, what is kept for later not counted; renting goes on")]
     public void Tight()
     {
