@@ -16,6 +16,9 @@ internal static class Asking
     /// <summary>Before a volume is asked again that is on its way from one owner to the next.</summary>
     internal static readonly TimeSpan HandOffPause = TimeSpan.FromMilliseconds(200);
 
+    /// <summary>A volume that is not served after so long waits for more than its next owner: who asks is told what for.</summary>
+    internal static readonly TimeSpan HandOffMax = TimeSpan.FromSeconds(10);
+
     /// <summary>For one answer as many are asked at most: each one was told to be in the place of the one before.</summary>
     private const int AsksMax = 10;
 
@@ -50,17 +53,17 @@ internal static class Asking
     }
 
     /// <summary>
-    /// Asks again while who was asked says that it is not the volume's owner (<see cref="IoStatus.NotOwner"/>): nothing was done there, and in a moment sharding has the way to another one. The last answer, or null
-    /// when none came in time.
+    /// Asks again while who was asked says that it is not the volume's owner, or not yet (<see cref="IoStatus.NotOwner"/>): nothing was done there, and in a moment it is, or sharding has the way to another one.
+    /// The last answer when that takes longer than <see cref="HandOffMax"/>, or null when none came in time.
     /// </summary>
     public static async Task<object?> PastHandOffsAsync(Func<TimeSpan, Task<object?>> ask, TimeSpan atMost, CancellationToken cancellation)
     {
-        var started = Stopwatch.GetTimestamp();
+        var (started, askUntil) = (Stopwatch.GetTimestamp(), atMost < HandOffMax ? atMost : HandOffMax);
         for (var left = atMost; ; left = atMost - Stopwatch.GetElapsedTime(started))
         {
             var answer = await ask(left);
             // The next ask is to have some time after the pause.
-            if (answer is not VolumeProtocol.Refused { Status: IoStatus.NotOwner } || atMost - Stopwatch.GetElapsedTime(started) < 2 * HandOffPause) return answer;
+            if (answer is not VolumeProtocol.Refused { Status: IoStatus.NotOwner } || askUntil - Stopwatch.GetElapsedTime(started) < 2 * HandOffPause) return answer;
             await Task.Delay(HandOffPause, cancellation);
         }
     }

@@ -27,7 +27,7 @@ public sealed partial class VolumeActor
     {
         var sender = Sender;
         if (!IsThere(sender)) return;
-        if (_owner is null || !_serving) Refuse(sender, IoStatus.Offline, $"{NotServingReason()}; try again");
+        if (_owner is null || !_serving) Refuse(sender, IoStatus.NotOwner, $"{NotServingReason()}; try again");
         else if (_state.Clones.Length >= VolumeState.ClonesMax)
             Refuse(sender, IoStatus.Busy, $"{VolumeState.ClonesMax} clones of it are being made; try again when some of them are there");
         else if (start.Snapshot.Length > 0)

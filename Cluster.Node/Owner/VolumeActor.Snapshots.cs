@@ -110,7 +110,7 @@ public sealed partial class VolumeActor
     {
         var joined = _creating == name || _snapshotAskers.Exists(asker => asker.Name == name);
         var asker = new SnapshotAsker(name, who, joined, Environment.TickCount64 + SnapshotWaitMs);
-        if (_owner is null || !_serving) RefuseAsker(asker, IoStatus.Offline, $"{NotServingReason()}; try again");
+        if (_owner is null || !_serving) RefuseAsker(asker, IoStatus.NotOwner, $"{NotServingReason()}; try again");
         else if (_snapshotAskers.Count >= SnapshotAskersMax) RefuseAsker(asker, IoStatus.Busy, $"{SnapshotAskersMax} others wait for snapshots already; try again");
         else
         {
@@ -309,7 +309,7 @@ public sealed partial class VolumeActor
     {
         var (sender, snapshots, volume) = (Sender, ShownSnapshots.ToImmutableArray(), _volume);
         if (!IsThere(sender)) return;
-        if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.Offline, NotServingReason());
+        if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.NotOwner, NotServingReason());
         else owner.SnapshotUsages((storedBytes, usages) =>
         {
             var known = usages.ToDictionary(usage => usage.Snapshot);
@@ -325,7 +325,7 @@ public sealed partial class VolumeActor
     {
         var (sender, volume) = (Sender, _volume);
         if (!IsThere(sender)) return;
-        if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.Offline, NotServingReason());
+        if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.NotOwner, NotServingReason());
         else owner.SnapshotUsages((_, usages) =>
         {
             var known = usages.Where(usage => usage.SharedBytes is not null).Select(usage => new VolumeProtocol.SnapshotShare(usage.Snapshot, (ulong)usage.SharedBytes!.Value));
@@ -342,7 +342,7 @@ public sealed partial class VolumeActor
         if (from > 0 && to > 0 && from >= to)
             Refuse(sender, IoStatus.OutOfRange, $"snapshot \"{ask.From}\" is not older than snapshot \"{ask.To}\"; name the older one first");
         else if (ask.First > blocks) Refuse(sender, IoStatus.OutOfRange, $"there is nothing at block {ask.First}: it has {blocks} blocks");
-        else if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.Offline, NotServingReason());
+        else if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.NotOwner, NotServingReason());
         else owner.ChangedBlocks(from, to, ask.First, told =>
         {
             IControlMessage answer = told is { } runs ? new VolumeProtocol.ChangedRuns(volume, [.. runs.Runs], runs.UpTo, runs.UpTo >= blocks, size) : refusal;

@@ -187,14 +187,14 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         if (_state.Deleted) Refuse(sender, IoStatus.Deleted, "it was deleted");
         else if (_owner is { } owner) owner.View(view => sender.Tell(view with { Snapshots = snapshots }, ActorRefs.NoSender));
         else if (_state.Spec is null) Refuse(sender, IoStatus.Missing, "no volume with this id was created");
-        else Refuse(sender, IoStatus.Offline, NotServingReason());
+        else Refuse(sender, IoStatus.NotOwner, NotServingReason());
     }
 
     private void OnScrub(VolumeProtocol.Scrub scrub)
     {
         var sender = Sender;
         if (_state.Spec is null || _state.Deleted) Refuse(sender, IoStatus.Missing, "it does not exist");
-        else if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.Offline, NotServingReason());
+        else if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.NotOwner, NotServingReason());
         else owner.Scrub(scrub.Start, view => sender.Tell(view, ActorRefs.NoSender));
     }
 

@@ -13,6 +13,8 @@ internal static class RecoverText
         foreach (var node in plan.Nodes) output.WriteLine($"  {node.Name}: {StateOf(node)}, {node.Copies.Length} copies in its store");
         output.WriteLine();
         foreach (var volume in plan.Volumes) Print(output, volume);
+        output.WriteLine("A volume that is not listed has no copy on the nodes above. If one is missing, start the nodes that had its copies, and name them too, before anything is applied.");
+        output.WriteLine();
         output.WriteLine("What is done");
         foreach (var node in plan.StandDown) output.WriteLine($"  Node {node.Name} puts its journal aside (it stays in its data directory) and starts anew.");
         output.WriteLine($"  A new journal in a new recovery era on {string.Join(", ", plan.ControlMembers.Select(member => member.Name))}.");

@@ -111,7 +111,8 @@ public sealed partial class ControlPlane
     private static List<string> Reasons(IReadOnlyList<NodeResource> nodes, IReadOnlyList<VolumeResource> volumes) =>
     [
         .. nodes.Any(node => node.State == NodeBoard.UnknownState) ? ["The placement service does not answer: how the nodes are is unknown."] : Array.Empty<string>(),
-        .. nodes.Where(node => node.State is not ("up" or NodeBoard.UnknownState)).Select(node => $"Node {node.Name} is {node.State}."),
+        .. nodes.Where(node => node.State is not ("up" or NodeBoard.UnknownState)).Select(node => node.State == "down"
+            ? $"Node {node.Name} is down. If it is gone for good: `myrmidon node remove {node.Name}`." : $"Node {node.Name} is {node.State}."),
         // Its copies are in sync, and others may be the only ones that have these blocks good.
         .. nodes.Where(node => node.MissingBytes > 0).Select(node => $"Node {node.Name} misses blocks. {Unmended(node)}"),
         .. volumes.Where(volume => volume.State is not ("healthy" or "deleting"))

@@ -12,13 +12,17 @@ internal static class JournalText
     /// <summary>An election takes less: until then nobody has to mend anything.</summary>
     private static readonly TimeSpan ElectionMax = TimeSpan.FromSeconds(2);
 
+    /// <summary>Restarts and short cuts take less: from here on it is told what helps if those nodes don't come back.</summary>
+    private static readonly TimeSpan OutageMin = TimeSpan.FromMinutes(1);
+
     /// <summary>Null while a leader is known or may just be elected, and before anybody knows who the members are.</summary>
     /// <param name="isReachable">Null: that is not known here.</param>
     public static string? WhyNoLeader(MetaLogStatus status, Func<string, bool>? isReachable)
     {
         if (status.LeaderName is not null || status.LeaderUnknownFor < ElectionMax || ControlNodes(status) is not { Length: > 0 } names) return null;
         var told = names.Select(name => isReachable?.Invoke(name) == false ? $"{name} (unreachable)" : name);
-        return names.Length == 1 ? $"The journal has no leader: {told.Single()} must run."
+        var why = names.Length == 1 ? $"The journal has no leader: {told.Single()} must run."
             : $"The journal has no leader: a majority of {string.Join(", ", told)} must run.";
+        return status.LeaderUnknownFor < OutageMin ? why : $"{why} If their journals are gone for good, `myrmidon recover` makes a new one from the volumes' copies.";
     }
 }

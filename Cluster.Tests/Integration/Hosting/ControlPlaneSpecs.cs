@@ -272,6 +272,46 @@ public sealed class ControlPlaneSpecs : TestKit
         Assert.Equal(["node-0"], _doubted.Distinct());
     }
 
+    [Fact(DisplayName = "A change of a volume that its owner takes over just now is asked again until it is served, and what stays unserved is refused with the owner's reason; how it is, is told at once")]
+    public async Task Taken_over()
+    {
+        _placement.SetAutoPilot(new DelegateAutoPilot((sender, _) =>
+        {
+            sender.Tell(new PlacementProtocol.Found(new VolumeEntry(Pg, [], CataloguePhase.Ready)));
+            return AutoPilot.KeepRunning;
+        }));
+        var (asked, name) = (0, new VolumeName(VolumeSpec.DefaultNamespace, "pg"));
+        var refused = new VolumeProtocol.Refused(Pg.Id, IoStatus.NotOwner, "Volume pg: its owner on node node-1 is taking over.");
+        AnswerOwners(_ => Interlocked.Increment(ref asked) < 3 ? refused : new VolumeProtocol.SnapshotView(Pg.Id, "monday", 7, 1000, true));
+        Open();
+        Assert.True((await _control.CreateSnapshotAsync(name, "monday", default)).Value!.IsNew);
+        Assert.Equal(3, asked);
+        asked = 0;
+        AnswerOwners(_ =>
+        {
+            Interlocked.Increment(ref asked);
+            return refused;
+        });
+        Assert.Equal(refused.Reason, (await _control.GetVolumeAsync(name, default)).Value!.Reason);
+        Assert.Equal(1, asked);
+        Assert.Equal((ControlStatus.Unavailable, refused.Reason), Failure(await _control.CreateSnapshotAsync(name, "monday", default)));
+        Assert.InRange(asked, 3, 100);
+    }
+
+    [Fact(DisplayName = "The status says what helps when a node, or a majority of the control nodes, does not come back")]
+    public async Task Gone_for_good()
+    {
+        _placement.SetAutoPilot(new DelegateAutoPilot((sender, asked) =>
+        {
+            sender.Tell(asked is PlacementProtocol.ListNodes ? new PlacementProtocol.NodeList([Up with { State = "down" }]) : new PlacementProtocol.VolumeList([]));
+            return AutoPilot.KeepRunning;
+        }));
+        Open();
+        LoseLeader(seconds: 60);
+        Assert.Equal([$"{NoLeader} If their journals are gone for good, `myrmidon recover` makes a new one from the volumes' copies.",
+            "Node node-1 is down. If it is gone for good: `myrmidon node remove node-1`."], (await _control.GetStatusAsync(default)).Value!.Reasons);
+    }
+
     private void Journal(params PlacementEvent[] events)
     {
         var payloads = events.Select((e, index) => new MetaNewEvent(0, new MetaPayload(1, EventCodec.ManifestOf(e), EventCodec.Encode(e))));
