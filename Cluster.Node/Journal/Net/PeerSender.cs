@@ -70,9 +70,14 @@ internal sealed partial class PeerSender : IAsyncDisposable
                 _wasRefused = true;
                 _events.Refused();
             }
-            catch (OperationCanceledException)
+            catch (OperationCanceledException) when (_stop.IsCancellationRequested)
             {
                 return;
+            }
+            catch (Exception e)
+            {
+                // A mistake of ours. Without this the member would be sent nothing until this node's next start, and nobody would know.
+                LogFailed(_logger, e, _target.Name);
             }
             _events.Lost();
             var pause = Random.Shared.Next(ReconnectPauseMinMs, ReconnectPauseMaxMs);
@@ -147,6 +152,9 @@ internal sealed partial class PeerSender : IAsyncDisposable
 
     [LoggerMessage(Level = LogLevel.Debug, Message = "Journal: no connection to member {Name}: {Why}")]
     private static partial void LogBroken(ILogger logger, string name, string why);
+
+    [LoggerMessage(Level = LogLevel.Error, Message = "Journal: the connection to member {Name} failed in a way that was not expected, and is made anew")]
+    private static partial void LogFailed(ILogger logger, Exception e, string name);
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "Journal: member {Name} does not accept this node: {Why}")]
     private static partial void LogRefused(ILogger logger, string name, string why);

@@ -51,6 +51,21 @@ public sealed class PeerSenderSpecs
         }
     }
 
+    [Fact(DisplayName = "What fails in a way that nobody expects is no reason to send a member nothing for ever, either: it is told as lost, and connected to again")]
+    public async Task Goes_on()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        var (self, peer) = (TestMembers.Node(0), TestMembers.Node(1));
+        var dialer = new JournalDialer(purpose => new Hello(purpose, self, Guid.Empty, Guid.Empty), timeoutMs: 30_000);
+        var address = new JournalAddress("127.0.0.1", ((IPEndPoint)listener.LocalEndpoint).Port);
+        var (asked, lost) = (0, 0);
+        var target = new PeerTarget(peer.Name, peer.NodeId, () => Interlocked.Increment(ref asked) <= 3 ? throw new InvalidOperationException("a mistake") : address);
+        await using var sender = new PeerSender(target, dialer, () => TestMembers.Voters(2), new PeerEvents(() => Interlocked.Increment(ref lost), () => { }), NullLogger.Instance);
+        using var socket = await AcceptAsync(listener);
+        Assert.Equal((4, 3), (asked, lost));
+    }
+
     private static Task<Socket> AcceptAsync(TcpListener listener) => listener.AcceptSocketAsync().WaitAsync(TimeSpan.FromSeconds(30));
 
     private static async Task WelcomeAsync(Socket socket, FormationMember self)
