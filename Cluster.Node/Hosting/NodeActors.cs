@@ -92,7 +92,7 @@ public sealed record NodeActors(IActorRef Placement, IActorRef Volumes, VolumeMo
         // The region is there before any volume runs.
         Action<VolumeId> askHome = volume =>
             ClusterSharding.Get(system).ShardRegion(VolumeSharding.TypeName).Tell(new VolumeProtocol.Locate(volume), ActorRefs.NoSender);
-        var keeper = system.ActorOf(Props.Create(() => new VolumeKeeper(propsOf, askHome)), "volumes");
+        var keeper = system.ActorOf(Props.Create(() => new VolumeKeeper(propsOf, askHome, null)), "volumes");
         runtime.OpenClaims(new ClaimPorts(
             view.FactsAsync,
             (volume, epoch) => keeper.Tell(new KeeperCommand.Claim(volume, epoch), ActorRefs.NoSender),

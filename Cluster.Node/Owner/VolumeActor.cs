@@ -101,6 +101,13 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
         base.PostStop();
     }
 
+    /// <summary>The actor ends after this. A journal that does not answer now is asked again with the next message; what can't be read will not be better then.</summary>
+    protected override void OnRecoveryFailure(Exception reason, object? message = null)
+    {
+        if (reason.GetBaseException() is EventFormatException or InvariantException) Context.Parent.Tell(new VolumeUnreadable(_volume, reason.GetBaseException().Message));
+        else base.OnRecoveryFailure(reason, message);
+    }
+
     private void OnRecovered()
     {
         if (_state.Deleted) KeepImageOfDeleted();

@@ -22,6 +22,10 @@ public abstract record KeeperCommand(VolumeId Volume) : INoSerializationVerifica
 /// <summary>Told to a volume's home: no actor of the volume runs on this node any more.</summary>
 public sealed record KeeperGone(VolumeId Volume) : INoSerializationVerificationNeeded;
 
+/// <summary>Told by a volume's actor that is about to end: its journal can't be replayed by this program. Trying again in a moment changes nothing.</summary>
+/// <param name="Reason">Begins in the middle of a sentence, and has no full stop.</param>
+public sealed record VolumeUnreadable(VolumeId Volume, string Reason) : INoSerializationVerificationNeeded;
+
 /// <summary>From now on no volume is started here: the node stops.</summary>
 public sealed class KeeperCloses : INoSerializationVerificationNeeded
 {
@@ -45,7 +49,14 @@ public sealed class VolumeKeeper : ReceiveActor, IWithTimers
     /// <summary>Messages kept for a volume whose actor is about to end; more are refused.</summary>
     private const int KeptMax = 256;
 
+    /// <summary>Before a volume whose journal could not be replayed is tried again: that long after the first time, and twice as long each time from then on, up to <see cref="UnreadablePauseMax"/>.</summary>
+    internal static readonly TimeSpan UnreadablePauseMin = TimeSpan.FromSeconds(5);
+
+    internal static readonly TimeSpan UnreadablePauseMax = TimeSpan.FromMinutes(5);
+
     private readonly ILoggingAdapter _log = Context.GetLogger();
+    private readonly Dictionary<VolumeId, Unreadable> _unreadable = [];
+    private readonly TimeSpan _unreadablePause;
     private readonly Func<VolumeId, ulong?, Props> _propsOf;
     private readonly Action<VolumeId> _askHome;
     private readonly Dictionary<VolumeId, Slot> _slots = [];
@@ -74,14 +85,16 @@ public sealed class VolumeKeeper : ReceiveActor, IWithTimers
 
     /// <param name="propsOf">The volume's actor; with an epoch, one that claims only while the journal knows no newer one.</param>
     /// <param name="askHome">Sends something through sharding that has the volume's home made where its shard is. Must not block.</param>
-    public VolumeKeeper(Func<VolumeId, ulong?, Props> propsOf, Action<VolumeId> askHome)
+    /// <param name="unreadablePause">Null: <see cref="UnreadablePauseMin"/>.</param>
+    public VolumeKeeper(Func<VolumeId, ulong?, Props> propsOf, Action<VolumeId> askHome, TimeSpan? unreadablePause = null)
     {
-        (_propsOf, _askHome) = (propsOf, askHome);
+        (_propsOf, _askHome, _unreadablePause) = (propsOf, askHome, unreadablePause ?? UnreadablePauseMin);
         Receive<AskHomes>(_ => OnAskHomes());
         Receive<KeeperCommand.Deliver>(OnDeliver);
         Receive<KeeperCommand.HandOff>(OnHandOff);
         Receive<KeeperCommand.Claim>(OnClaim);
         Receive<KeeperCloses>(_ => _closed = true);
+        Receive<VolumeUnreadable>(OnUnreadable);
         Receive<Passivate>(OnPassivate);
         Receive<Terminated>(OnTerminated);
         Receive<IVolumeCommand>(OnCommand);
@@ -101,6 +114,12 @@ public sealed class VolumeKeeper : ReceiveActor, IWithTimers
             if (_closed)
             {
                 Refuse(Sender, deliver.Volume, "its node stops");
+                return;
+            }
+            if (WhyUnreadable(deliver.Volume) is { } why)
+            {
+                // Not that of a volume on its way: nobody else has it, and asking again at once does not help.
+                Sender.Tell(new VolumeProtocol.Refused(deliver.Volume, IoStatus.Offline, $"Volume {deliver.Volume}: {why}."));
                 return;
             }
             slot = Start(deliver.Volume, null);
@@ -132,7 +151,7 @@ public sealed class VolumeKeeper : ReceiveActor, IWithTimers
 
     private void OnClaim(KeeperCommand.Claim claim)
     {
-        if (_closed) return;
+        if (_closed || WhyUnreadable(claim.Volume) is not null) return;
         // One that still runs here was deposed or could not serve, and is about to end; or it is taking the volume over already.
         if (_slots.TryGetValue(claim.Volume, out var slot)) slot.ClaimAt = claim.Epoch;
         else Start(claim.Volume, claim.Epoch);
@@ -196,6 +215,12 @@ public sealed class VolumeKeeper : ReceiveActor, IWithTimers
         if (!_volumes.Remove(ended.ActorRef, out var volume) || !_slots.Remove(volume, out var slot)) return;
         var home = slot.Home;
         ForgetHome(slot);
+        if (WhyUnreadable(volume) is { } why)
+        {
+            foreach (var (_, from) in slot.Kept) from.Tell(new VolumeProtocol.Refused(volume, IoStatus.Offline, $"Volume {volume}: {why}."));
+            home?.Tell(new KeeperGone(volume));
+            return;
+        }
         var mayStart = !_closed && !slot.HandsOff;
         if (mayStart && slot.Kept.Count > 0)
         {
@@ -208,6 +233,23 @@ public sealed class VolumeKeeper : ReceiveActor, IWithTimers
         home?.Tell(new KeeperGone(volume));
         if (mayStart && slot.ClaimAt is { } epoch) Start(volume, epoch);
     }
+
+    /// <summary>Said once for each try, so that an administrator finds it and the log goes on to be of use.</summary>
+    private void OnUnreadable(VolumeUnreadable told)
+    {
+        // It is ending: what comes from now on is kept for its end, which answers it.
+        if (_slots.TryGetValue(told.Volume, out var slot) && slot.Actor.Equals(Sender)) slot.Ends = true;
+        var pause = _unreadablePause;
+        if (_unreadable.TryGetValue(told.Volume, out var before) && Environment.TickCount64 - before.UntilMs < UnreadablePauseMax.TotalMilliseconds)
+            pause = before.Pause * 2 < UnreadablePauseMax ? before.Pause * 2 : UnreadablePauseMax;
+        _unreadable[told.Volume] = new Unreadable(told.Reason, pause, Environment.TickCount64 + (long)pause.TotalMilliseconds);
+        _log.Error("Volume {0} can't be served by this node: {1}. It is tried again in {2} s", told.Volume, told.Reason, pause.TotalSeconds);
+    }
+
+    /// <summary>Null: it may be tried now.</summary>
+    private string? WhyUnreadable(VolumeId volume) => _unreadable.TryGetValue(volume, out var known) && Environment.TickCount64 < known.UntilMs ? $"this node can't serve it: {known.Reason}" : null;
+
+    private sealed record Unreadable(string Reason, TimeSpan Pause, long UntilMs);
 
     private static void Refuse(IActorRef who, VolumeId volume, string reason) =>
         who.Tell(new VolumeProtocol.Refused(volume, IoStatus.NotOwner, $"Volume {volume}: {reason}; try again in a moment."));

@@ -19,7 +19,7 @@ internal static class ActorWarmUp
     {
         Func<VolumeId, ulong?, Props> propsOf = (volume, onlyAt) => VolumeActor.Props(volume, new NoHost(), default, "", onlyAt);
         Action<VolumeId> askHome = _ => { };
-        var keeper = system.ActorOf(Props.Create(() => new VolumeKeeper(propsOf, askHome)), KeeperName);
+        var keeper = system.ActorOf(Props.Create(() => new VolumeKeeper(propsOf, askHome, null)), KeeperName);
         Func<VolumeId, NodeId?> nowhere = _ => null;
         var home = system.ActorOf(Props.Create(() => new VolumeHome(VolumeWarmUp.Volume, keeper, nowhere)));
         try

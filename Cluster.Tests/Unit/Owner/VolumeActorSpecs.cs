@@ -1,6 +1,7 @@
 using System.Collections.Immutable;
 using Akka.Actor;
 using Akka.Cluster.Sharding;
+using Akka.Persistence;
 using Akka.TestKit.Xunit2;
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
@@ -74,6 +75,37 @@ public sealed partial class VolumeActorSpecs : TestKit
         AwaitCondition(() => owner.Journaled.Count == 2);
         Assert.IsType<EpochStarted>(owner.Journaled[0]);
         Assert.IsType<EpochOpened>(owner.Journaled[1]);
+    }
+
+    [Fact(DisplayName = "A journal that this program can't read is told to the keeper once, with why, and the actor ends; no machine is started")]
+    public void Unreadable_journal()
+    {
+        var writer = Sys.ActorOf(Props.Create(() => new Writer(VolumeActor.PersistenceIdOf(Volume))));
+        writer.Tell(new VolumeCreated(Volume, Spec, Create.Replicas));
+        writer.Tell(new Folded(Volume));
+        ExpectMsg<VolumeCreated>();
+        ExpectMsg<Folded>();
+        var keeper = CreateTestProbe("keeper");
+        var actor = keeper.ChildActorOf(VolumeActor.Props(Volume, _host, Node, "node-0"));
+        keeper.Watch(actor);
+        var told = keeper.ExpectMsg<VolumeUnreadable>();
+        Assert.Equal((Volume, $"volume {Volume}: the journal holds an event of the unknown type Folded"), (told.Volume, told.Reason));
+        keeper.ExpectTerminated(actor);
+        Assert.Empty(_host.Started);
+    }
+
+    /// <summary>Of a later version.</summary>
+    private sealed record Folded(VolumeId Volume) : VolumeEvent(Volume);
+
+    private sealed class Writer : ReceivePersistentActor
+    {
+        public Writer(string id)
+        {
+            PersistenceId = id;
+            CommandAny(e => Persist(e, journaled => Sender.Tell(journaled)));
+        }
+
+        public override string PersistenceId { get; }
     }
 
     [Fact(DisplayName = "A machine that the actor has replaced is not listened to")]

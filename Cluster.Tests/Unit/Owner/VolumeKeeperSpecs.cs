@@ -18,7 +18,7 @@ public sealed class VolumeKeeperSpecs : TestKit
     private readonly TestProbe _owners;
     private readonly List<ulong?> _started = [];
     private readonly TestProbe _region;
-    private readonly IActorRef _keeper;
+    private IActorRef _keeper;
     private ImmutableDictionary<VolumeId, NodeId> _elsewhere = ImmutableDictionary<VolumeId, NodeId>.Empty;
 
     public VolumeKeeperSpecs()
@@ -28,7 +28,7 @@ public sealed class VolumeKeeperSpecs : TestKit
         Func<VolumeId, ulong?, Props> propsOf = PropsOf;
         var region = _region.Ref;
         Action<VolumeId> askHome = volume => region.Tell(new VolumeProtocol.Locate(volume), ActorRefs.NoSender);
-        _keeper = Sys.ActorOf(Props.Create(() => new VolumeKeeper(propsOf, askHome)), "keeper");
+        _keeper = Sys.ActorOf(Props.Create(() => new VolumeKeeper(propsOf, askHome, null)), "keeper");
     }
 
     [Fact(DisplayName = "A volume that was claimed early is found running by its home: nothing is started a second time")]
@@ -200,6 +200,60 @@ public sealed class VolumeKeeperSpecs : TestKit
         StartHome().Tell(new VolumeProtocol.Locate(Volume));
         Assert.Contains("its node stops", ExpectMsg<VolumeProtocol.Refused>().Reason, StringComparison.Ordinal);
         Assert.Empty(_started);
+    }
+
+    [Fact(DisplayName = "A volume whose journal this program can't read is not started again at once: who asks is told why, and an early claim is not made")]
+    public void Unreadable()
+    {
+        _keeper = StartKeeper("patient", TimeSpan.FromHours(1));
+        StartHome().Tell(new VolumeProtocol.Describe(Volume), ActorRefs.NoSender);
+        EndUnreadable(ActorRefs.Nobody, "It is tried again in 3600 s");
+        for (var asks = 0; asks < 3; asks++)
+        {
+            _keeper.Tell(new KeeperCommand.Claim(Volume, 4));
+            StartHome().Tell(new VolumeProtocol.Describe(Volume), TestActor);
+            var refused = ExpectMsg<VolumeProtocol.Refused>();
+            Assert.Equal((IoStatus.Offline, $"Volume {Volume}: this node can't serve it: {Unknown}."), (refused.Status, refused.Reason));
+        }
+        Assert.Equal([null], _started);
+    }
+
+    [Fact(DisplayName = "Each try of a volume whose journal this program can't read waits twice as long as the one before")]
+    public void Unreadable_again()
+    {
+        _keeper = StartKeeper("eager", TimeSpan.FromMilliseconds(125));
+        IActorRef ended = ActorRefs.Nobody;
+        foreach (var (tries, pause) in new[] { (1, "0.125"), (2, "0.25"), (3, "0.5") })
+        {
+            AwaitAssert(() =>
+            {
+                StartHome().Tell(new VolumeProtocol.Describe(Volume), ActorRefs.NoSender);
+                Assert.Equal(tries, _started.Count);
+            }, TimeSpan.FromSeconds(20));
+            ended = EndUnreadable(ended, $"It is tried again in {pause} s");
+        }
+    }
+
+    private const string Unknown = "the journal holds an event 'volume-folded/1', which this program does not know; run a newer one";
+
+    /// <param name="before">Of that one there may be messages left.</param>
+    private IActorRef EndUnreadable(IActorRef before, string said)
+    {
+        do _owners.ExpectMsg<VolumeProtocol.Describe>();
+        while (_owners.LastSender.Equals(before));
+        var actor = _owners.LastSender;
+        EventFilter.Error(contains: said).ExpectOne(() => _keeper.Tell(new VolumeUnreadable(Volume, Unknown), actor));
+        Watch(actor);
+        actor.Tell(PoisonPill.Instance);
+        ExpectTerminated(actor);
+        return actor;
+    }
+
+    private IActorRef StartKeeper(string name, TimeSpan unreadablePause)
+    {
+        Func<VolumeId, ulong?, Props> propsOf = PropsOf;
+        Action<VolumeId> askHome = _ => { };
+        return Sys.ActorOf(Props.Create(() => new VolumeKeeper(propsOf, askHome, unreadablePause)), name);
     }
 
     private IActorRef StartHome() => Sys.ActorOf(HomeProps());
