@@ -17,7 +17,7 @@ public enum IoStatus : byte
     DeviceError = 7,
     /// <summary>The volume can't serve now (too few in-sync replicas, takeover under way); hold and send again.</summary>
     Offline = 8,
-    /// <summary>The receiver does not own the volume; locate the owner again.</summary>
+    /// <summary>The receiver does not own the volume, or does not serve it yet, and has begun nothing; locate the owner again.</summary>
     NotOwner = 9,
     /// <summary>A newer session or attachment has replaced the sender's (R11). Final for that session.</summary>
     StaleSession = 10,

@@ -12,13 +12,16 @@ public interface IVolumeCommand : IControlMessage
 /// <summary>Marks what may cross Akka.Remote: each such type stands in the serializer's allow-list (Manifests.cs).</summary>
 public interface IControlMessage;
 
-/// <summary>What a volume's actor accepts and answers. Errors are <see cref="Refused"/>.</summary>
+/// <summary>
+/// What a volume's actor accepts and answers. Errors are <see cref="Refused"/>, any command also as <see cref="IoStatus.NotOwner"/> on the way from one owner to the next: nothing was begun there (of
+/// <see cref="Create"/>, which may be sent again anyway, nothing but its event), and it may be sent again.
+/// </summary>
 public static class VolumeProtocol
 {
     /// <summary>Sent by placement, again until answered: idempotent. Answer: <see cref="Done"/>.</summary>
     public sealed record Create(VolumeId Volume, VolumeSpec Spec, ImmutableArray<ReplicaPlacement> Replicas) : IVolumeCommand;
 
-    /// <summary>Wakes the actor and asks where it serves. Answer: <see cref="Located"/> or <see cref="Refused"/> (Offline: ask again).</summary>
+    /// <summary>Wakes the actor and asks where it serves. Answer: <see cref="Located"/> or <see cref="Refused"/> (Offline or NotOwner: ask again).</summary>
     public sealed record Locate(VolumeId Volume) : IVolumeCommand;
 
     public sealed record Located(VolumeId Volume, NodeId Node, string NodeName, ulong Epoch) : IControlMessage;

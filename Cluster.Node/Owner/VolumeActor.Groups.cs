@@ -32,7 +32,7 @@ public sealed partial class VolumeActor
         if (SnapshotOf(name) is not null) Refuse(sender, IoStatus.Conflict, $"it has a snapshot \"{name}\" already; choose another name, or delete that one first");
         else if (_state.Snapshots.Length >= Limits.SnapshotsMax)
             Refuse(sender, IoStatus.Conflict, $"snapshot \"{name}\" is not made: the volume has {Limits.SnapshotsMax} of them, the most there can be; delete some first");
-        else if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.NotOwner, $"snapshot \"{name}\" is not made: {NotServingReason()}; try again");
+        else if (_owner is not { } owner || !_serving) Refuse(sender, IoStatus.Offline, $"snapshot \"{name}\" is not made: {NotServingReason()}; try again");
         else owner.PrepareSnapshot(attempt, name, prepared =>
         {
             IControlMessage answer = prepared.Status == IoStatus.Ok

@@ -104,7 +104,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
     /// <summary>The actor ends after this. A journal that does not answer now is asked again with the next message; what can't be read will not be better then.</summary>
     protected override void OnRecoveryFailure(Exception reason, object? message = null)
     {
-        if (reason.GetBaseException() is EventFormatException or InvariantException) Context.Parent.Tell(new VolumeUnreadable(_volume, reason.GetBaseException().Message));
+        if (reason.GetBaseException() is EventFormatException or InvariantException) Context.Parent.Tell(new VolumeUnreadable(_volume, reason.GetBaseException()));
         else base.OnRecoveryFailure(reason, message);
     }
 

@@ -23,8 +23,8 @@ public abstract record KeeperCommand(VolumeId Volume) : INoSerializationVerifica
 public sealed record KeeperGone(VolumeId Volume) : INoSerializationVerificationNeeded;
 
 /// <summary>Told by a volume's actor that is about to end: its journal can't be replayed by this program. Trying again in a moment changes nothing.</summary>
-/// <param name="Reason">Begins in the middle of a sentence, and has no full stop.</param>
-public sealed record VolumeUnreadable(VolumeId Volume, string Reason) : INoSerializationVerificationNeeded;
+/// <param name="Cause">Its message begins in the middle of a sentence, and has no full stop.</param>
+public sealed record VolumeUnreadable(VolumeId Volume, Exception Cause) : INoSerializationVerificationNeeded;
 
 /// <summary>From now on no volume is started here: the node stops.</summary>
 public sealed class KeeperCloses : INoSerializationVerificationNeeded
@@ -239,11 +239,12 @@ public sealed class VolumeKeeper : ReceiveActor, IWithTimers
     {
         // It is ending: what comes from now on is kept for its end, which answers it.
         if (_slots.TryGetValue(told.Volume, out var slot) && slot.Actor.Equals(Sender)) slot.Ends = true;
-        var pause = _unreadablePause;
-        if (_unreadable.TryGetValue(told.Volume, out var before) && Environment.TickCount64 - before.UntilMs < UnreadablePauseMax.TotalMilliseconds)
-            pause = before.Pause * 2 < UnreadablePauseMax ? before.Pause * 2 : UnreadablePauseMax;
-        _unreadable[told.Volume] = new Unreadable(told.Reason, pause, Environment.TickCount64 + (long)pause.TotalMilliseconds);
-        _log.Error("Volume {0} can't be served by this node: {1}. It is tried again in {2} s", told.Volume, told.Reason, pause.TotalSeconds);
+        var (pause, now) = (_unreadablePause, Environment.TickCount64);
+        // Nobody has asked for those in long, or they could be read meanwhile.
+        foreach (var (old, _) in _unreadable.Where(each => now - each.Value.UntilMs >= (long)UnreadablePauseMax.TotalMilliseconds).ToArray()) _unreadable.Remove(old);
+        if (_unreadable.TryGetValue(told.Volume, out var before)) pause = before.Pause * 2 < UnreadablePauseMax ? before.Pause * 2 : UnreadablePauseMax;
+        _unreadable[told.Volume] = new Unreadable(told.Cause.Message, pause, now + (long)pause.TotalMilliseconds);
+        _log.Error(told.Cause, "Volume {0} can't be served by this node: {1}. It is tried again in {2} s", told.Volume, told.Cause.Message, pause.TotalSeconds);
     }
 
     /// <summary>Null: it may be tried now.</summary>

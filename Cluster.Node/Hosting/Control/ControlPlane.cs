@@ -83,14 +83,19 @@ public sealed partial class ControlPlane : IControlPlane
         ControlParts parts, ICanTell whom, object what, string whomSentence, TimeSpan atMost, CancellationToken cancellation)
         where T : class
     {
-        // A list describes many, and is not held up by those that are on their way: it tells that they are.
-        var answer = what is IVolumeCommand and not VolumeProtocol.Describe ? await Asking.PastHandOffsAsync(AnswerAsync, atMost, cancellation) : await AnswerAsync(atMost);
+        var answer = MayWaitForOwner(what) ? await Asking.PastHandOffsAsync(AnswerAsync, atMost, cancellation) : await AnswerAsync(atMost);
         return AnswerOf<T>(answer, parts, what, whomSentence, atMost);
 
         // Of a volume whose owner hangs another node becomes the owner: a question goes to that one too.
         Task<object?> AnswerAsync(TimeSpan left) => what is IVolumeCommand question && IsShort(what) ? Asking.OwnerAsync(whom, question, left, parts.OwnerOf, cancellation, parts.Doubt)
             : Asking.UntilAnsweredAsync(whom, what, left, () => false, cancellation, doubt: () => DoubtOwner(parts, what));
     }
+
+    /// <summary>
+    /// A list describes many volumes, and is not held up by those that are on their way: it tells that they are. While a group's snapshot is prepared the writes of its other volumes are held, which
+    /// is not to last longer because one of them moves.
+    /// </summary>
+    private static bool MayWaitForOwner(object what) => what is IVolumeCommand and not (VolumeProtocol.Describe or VolumeProtocol.PrepareSnapshot);
 
     private static void DoubtOwner(ControlParts parts, object what)
     {

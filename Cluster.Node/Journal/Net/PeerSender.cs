@@ -37,6 +37,9 @@ internal sealed partial class PeerSender : IAsyncDisposable
     private readonly Task _running;
     private bool _wasRefused;
 
+    /// <summary>In a way that was not expected, and that has been logged; until the next connection.</summary>
+    private bool _hasFailed;
+
     public PeerSender(PeerTarget target, JournalDialer dialer, Func<RaftMembers> members, PeerEvents events, ILogger logger)
     {
         (_target, _dialer, _members, _events, _logger) = (target, dialer, members, events, logger);
@@ -77,7 +80,8 @@ internal sealed partial class PeerSender : IAsyncDisposable
             catch (Exception e)
             {
                 // A mistake of ours. Without this the member would be sent nothing until this node's next start, and nobody would know.
-                LogFailed(_logger, e, _target.Name);
+                if (!_hasFailed) LogFailed(_logger, e, _target.Name);
+                _hasFailed = true;
             }
             _events.Lost();
             var pause = Random.Shared.Next(ReconnectPauseMinMs, ReconnectPauseMaxMs);
@@ -92,7 +96,7 @@ internal sealed partial class PeerSender : IAsyncDisposable
         {
             if (answer.Node.NodeId != _target.NodeId)
                 throw new JournalRefusedException($"{connection.Remote} is another node now: {answer.Node.Name}, {answer.Node.NodeId}");
-            _wasRefused = false;
+            (_wasRefused, _hasFailed) = (false, false);
             while (_queue.Reader.TryRead(out _)) { }           // from before: outdated
             using var ended = CancellationTokenSource.CreateLinkedTokenSource(_stop.Token, connection.Closed);
             var watching = WatchAsync(connection, ended);

@@ -8,12 +8,14 @@ using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Node.Api;
 using Cluster.Node.Hosting.Control;
+using Cluster.Node.Hosting.Volumes;
 using Cluster.Node.Journal;
 using Cluster.Node.Journal.Formation;
 using Cluster.Node.Journal.Raft;
 using Cluster.Node.Owner;
 using Cluster.Node.Placement;
 using Cluster.Tests.Integration.Journal;
+using Cluster.Tests.Unit.Fakes;
 using Cluster.Tests.Unit.Placement;
 using Microsoft.Extensions.Logging.Abstractions;
 
@@ -252,11 +254,7 @@ public sealed class ControlPlaneSpecs : TestKit
     public async Task Doubted()
     {
         _host = "node-0";
-        _placement.SetAutoPilot(new DelegateAutoPilot((sender, _) =>
-        {
-            sender.Tell(new PlacementProtocol.Found(new VolumeEntry(Pg, [], CataloguePhase.Ready)));
-            return AutoPilot.KeepRunning;
-        }));
+        FindPg();
         AnswerOwners(_ => new VolumeProtocol.Refused(Pg.Id, IoStatus.Offline, "It moves."));
         _owner = new Tuple<ServedBy>(new ServedBy(Up.Description.Id, 2));
         Open();
@@ -275,13 +273,8 @@ public sealed class ControlPlaneSpecs : TestKit
     [Fact(DisplayName = "A change of a volume that its owner takes over just now is asked again until it is served, and what stays unserved is refused with the owner's reason; how it is, is told at once")]
     public async Task Taken_over()
     {
-        _placement.SetAutoPilot(new DelegateAutoPilot((sender, _) =>
-        {
-            sender.Tell(new PlacementProtocol.Found(new VolumeEntry(Pg, [], CataloguePhase.Ready)));
-            return AutoPilot.KeepRunning;
-        }));
-        var (asked, name) = (0, new VolumeName(VolumeSpec.DefaultNamespace, "pg"));
-        var refused = new VolumeProtocol.Refused(Pg.Id, IoStatus.NotOwner, "Volume pg: its owner on node node-1 is taking over.");
+        FindPg();
+        var (asked, name, refused) = (0, new VolumeName(VolumeSpec.DefaultNamespace, "pg"), OnItsWay);
         AnswerOwners(_ => Interlocked.Increment(ref asked) < 3 ? refused : new VolumeProtocol.SnapshotView(Pg.Id, "monday", 7, 1000, true));
         Open();
         Assert.True((await _control.CreateSnapshotAsync(name, "monday", default)).Value!.IsNew);
@@ -296,6 +289,39 @@ public sealed class ControlPlaneSpecs : TestKit
         Assert.Equal(1, asked);
         Assert.Equal((ControlStatus.Unavailable, refused.Reason), Failure(await _control.CreateSnapshotAsync(name, "monday", default)));
         Assert.InRange(asked, 3, 100);
+    }
+
+    [Fact(DisplayName = "A volume of a group that moves while its snapshot is prepared is not waited for: the writes of the others are held meanwhile")]
+    public async Task Group_is_not_held_up()
+    {
+        FindPg();
+        var asked = new ConcurrentQueue<object>();
+        AnswerOwners(command =>
+        {
+            asked.Enqueue(command);
+            return command is VolumeProtocol.Locate ? new VolumeProtocol.Located(Pg.Id, Up.Description.Id, "node-1", 1)
+                : command is VolumeProtocol.PrepareSnapshot ? OnItsWay : new VolumeProtocol.Done(Pg.Id);
+        });
+        Open();
+        var made = await _control.CreateSnapshotGroupAsync("monday", [new VolumeName(VolumeSpec.DefaultNamespace, "pg")], default);
+        Assert.Equal(ControlStatus.Unavailable, made.Status);
+        Assert.Contains(OnItsWay.Reason, made.Reason, StringComparison.Ordinal);
+        // The whole group is tried again, with nothing held in between.
+        var attempts = asked.OfType<VolumeProtocol.PrepareSnapshot>().Select(prepare => prepare.Attempt).ToArray();
+        Assert.NotEmpty(attempts);
+        Assert.Distinct(attempts);
+    }
+
+    [Fact(DisplayName = "A front end that looks a volume up while it is on its way waits until its next owner tells of it")]
+    public async Task Looked_up()
+    {
+        FindPg();
+        var asked = 0;
+        AnswerOwners(_ => Interlocked.Increment(ref asked) < 3 ? OnItsWay : new VolumeView(Pg.Id, Pg, "healthy", "node-1", 1, 1, 0, [], Attachment.Default, "", 1));
+        var identity = new NodeIdentity(Up.Description.Id, "node-1", Guid.NewGuid(), Guid.NewGuid());
+        var gateway = new OwnerGateway(new VolumeRuntime(new FakeLoop(), null!, identity, NullLoggerFactory.Instance), Open(), () => _owners, _ => { });
+        var found = await gateway.LookupAsync("pg", default);
+        Assert.Equal((IoStatus.Ok, Pg.Id, 3), (found.Status, found.Volume?.Id, asked));
     }
 
     [Fact(DisplayName = "The status says what helps when a node, or a majority of the control nodes, does not come back")]
@@ -324,6 +350,14 @@ public sealed class ControlPlaneSpecs : TestKit
         Open();
         Assert.Equal([new OpenVolumeResource("b", true), new OpenVolumeResource("c", true), new OpenVolumeResource("d")], _control.ListOpenVolumes().Value!);
     }
+
+    private static VolumeProtocol.Refused OnItsWay { get; } = new(Pg.Id, IoStatus.NotOwner, "Volume pg: its owner on node node-1 is taking over.");
+
+    private void FindPg() => _placement.SetAutoPilot(new DelegateAutoPilot((sender, _) =>
+    {
+        sender.Tell(new PlacementProtocol.Found(new VolumeEntry(Pg, [], CataloguePhase.Ready)));
+        return AutoPilot.KeepRunning;
+    }));
 
     private void AnswerOwners(Func<object, object?> answer) => _owners.SetAutoPilot(new DelegateAutoPilot((sender, asked) =>
     {

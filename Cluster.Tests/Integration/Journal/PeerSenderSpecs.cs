@@ -5,6 +5,7 @@ using Cluster.Node.Journal.Formation;
 using Cluster.Node.Journal.Net;
 using Cluster.Node.Journal.Raft;
 using Cluster.Tests.Unit.Journal;
+using Microsoft.Extensions.Logging;
 using Microsoft.Extensions.Logging.Abstractions;
 
 namespace Cluster.Tests.Integration.Journal;
@@ -51,7 +52,7 @@ public sealed class PeerSenderSpecs
         }
     }
 
-    [Fact(DisplayName = "What fails in a way that nobody expects is no reason to send a member nothing for ever, either: it is told as lost, and connected to again")]
+    [Fact(DisplayName = "What fails in a way that nobody expects is no reason to send a member nothing for ever, either: it is told as lost, logged once, and connected to again")]
     public async Task Goes_on()
     {
         using var listener = new TcpListener(IPAddress.Loopback, 0);
@@ -59,11 +60,28 @@ public sealed class PeerSenderSpecs
         var (self, peer) = (TestMembers.Node(0), TestMembers.Node(1));
         var dialer = new JournalDialer(purpose => new Hello(purpose, self, Guid.Empty, Guid.Empty), timeoutMs: 30_000);
         var address = new JournalAddress("127.0.0.1", ((IPEndPoint)listener.LocalEndpoint).Port);
-        var (asked, lost) = (0, 0);
+        var (asked, lost, log) = (0, 0, new ErrorCount());
         var target = new PeerTarget(peer.Name, peer.NodeId, () => Interlocked.Increment(ref asked) <= 3 ? throw new InvalidOperationException("a mistake") : address);
-        await using var sender = new PeerSender(target, dialer, () => TestMembers.Voters(2), new PeerEvents(() => Interlocked.Increment(ref lost), () => { }), NullLogger.Instance);
+        await using var sender = new PeerSender(target, dialer, () => TestMembers.Voters(2), new PeerEvents(() => Interlocked.Increment(ref lost), () => { }), log);
         using var socket = await AcceptAsync(listener);
-        Assert.Equal((4, 3), (asked, lost));
+        Assert.Equal((4, 3, 1), (asked, lost, log.Errors));
+    }
+
+    private sealed class ErrorCount : ILogger
+    {
+        private int _errors;
+
+        public int Errors => Volatile.Read(ref _errors);
+
+        public IDisposable? BeginScope<TState>(TState state)
+            where TState : notnull => null;
+
+        public bool IsEnabled(LogLevel logLevel) => true;
+
+        public void Log<TState>(LogLevel logLevel, EventId eventId, TState state, Exception? exception, Func<TState, Exception?, string> formatter)
+        {
+            if (logLevel == LogLevel.Error && exception is InvalidOperationException) Interlocked.Increment(ref _errors);
+        }
     }
 
     private static Task<Socket> AcceptAsync(TcpListener listener) => listener.AcceptSocketAsync().WaitAsync(TimeSpan.FromSeconds(30));

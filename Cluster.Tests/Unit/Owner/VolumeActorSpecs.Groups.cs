@@ -54,8 +54,7 @@ public sealed partial class VolumeActorSpecs
         foreach (var command in (IVolumeCommand[])[CommitMonday, new VolumeProtocol.PrepareSnapshot(Volume, Attempt, "x"), new VolumeProtocol.AbortSnapshot(Volume, Attempt, 17, 1000)])
         {
             actor.Tell(command);
-            // Who prepares may ask the next owner: nothing is held here. The others would look for a hold that has ended.
-            Assert.Equal(command is VolumeProtocol.PrepareSnapshot ? IoStatus.NotOwner : IoStatus.Offline, ExpectMsg<VolumeProtocol.Refused>().Status);
+            Assert.Equal(IoStatus.Offline, ExpectMsg<VolumeProtocol.Refused>().Status);
         }
     }
 

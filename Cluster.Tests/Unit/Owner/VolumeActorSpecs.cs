@@ -89,7 +89,7 @@ public sealed partial class VolumeActorSpecs : TestKit
         var actor = keeper.ChildActorOf(VolumeActor.Props(Volume, _host, Node, "node-0"));
         keeper.Watch(actor);
         var told = keeper.ExpectMsg<VolumeUnreadable>();
-        Assert.Equal((Volume, $"volume {Volume}: the journal holds an event of the unknown type Folded"), (told.Volume, told.Reason));
+        Assert.Equal((Volume, $"volume {Volume}: the journal holds an event of the unknown type Folded"), (told.Volume, told.Cause.Message));
         keeper.ExpectTerminated(actor);
         Assert.Empty(_host.Started);
     }

@@ -3,6 +3,7 @@ using Akka.Actor;
 using Akka.Cluster.Sharding;
 using Akka.TestKit;
 using Akka.TestKit.Xunit2;
+using Cluster.Messages.Events;
 using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Node.Owner;
@@ -242,7 +243,7 @@ public sealed class VolumeKeeperSpecs : TestKit
         do _owners.ExpectMsg<VolumeProtocol.Describe>();
         while (_owners.LastSender.Equals(before));
         var actor = _owners.LastSender;
-        EventFilter.Error(contains: said).ExpectOne(() => _keeper.Tell(new VolumeUnreadable(Volume, Unknown), actor));
+        EventFilter.Error(contains: said).ExpectOne(() => _keeper.Tell(new VolumeUnreadable(Volume, new EventFormatException(Unknown)), actor));
         Watch(actor);
         actor.Tell(PoisonPill.Instance);
         ExpectTerminated(actor);
