@@ -132,6 +132,25 @@ public sealed class JournalFoldsSpecs
         }
     }
 
+    [Fact(DisplayName = "Volumes that nobody asks for any more, such as deleted ones, are forgotten once there are many others, and found again by who asks; one that is asked for is kept")]
+    public async Task Bounded()
+    {
+        var folds = new JournalFolds(_log, keptMax: 16);
+        Add(1);
+        var used = new VolumeId(1000);
+        await folds.ReadAsync(used, default);
+        for (ulong id = 1; id <= 100; id++)
+        {
+            await folds.ReadAsync(new VolumeId(id), default);
+            Assert.NotNull(folds.LastOf(new VolumeId(id)));
+            Assert.NotNull(folds.LastOf(used));
+            Assert.InRange(folds.KeptCount, 2, 16);
+        }
+        Assert.Null(folds.LastOf(new VolumeId(1)));
+        Assert.Equal(1UL, (await folds.ReadAsync(new VolumeId(1), default)).Version);
+        Assert.NotNull(folds.LastOf(used));
+    }
+
     [Fact(DisplayName = "What is journaled just after nothing new was found is read, and is no gap")]
     public async Task Journaled_meanwhile()
     {
