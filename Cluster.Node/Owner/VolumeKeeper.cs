@@ -239,9 +239,10 @@ public sealed class VolumeKeeper : ReceiveActor, IWithTimers
     {
         // It is ending: what comes from now on is kept for its end, which answers it.
         if (_slots.TryGetValue(told.Volume, out var slot) && slot.Actor.Equals(Sender)) slot.Ends = true;
+        // Those that nobody asked for since, or that could be read, begin anew if they fail again.
+        foreach (var (volume, _) in _unreadable.Where(known => Environment.TickCount64 - known.Value.UntilMs >= UnreadablePauseMax.TotalMilliseconds).ToArray()) _unreadable.Remove(volume);
         var pause = _unreadablePause;
-        if (_unreadable.TryGetValue(told.Volume, out var before) && Environment.TickCount64 - before.UntilMs < UnreadablePauseMax.TotalMilliseconds)
-            pause = before.Pause * 2 < UnreadablePauseMax ? before.Pause * 2 : UnreadablePauseMax;
+        if (_unreadable.TryGetValue(told.Volume, out var before)) pause = before.Pause * 2 < UnreadablePauseMax ? before.Pause * 2 : UnreadablePauseMax;
         _unreadable[told.Volume] = new Unreadable(told.Reason, pause, Environment.TickCount64 + (long)pause.TotalMilliseconds);
         _log.Error("Volume {0} can't be served by this node: {1}. It is tried again in {2} s", told.Volume, told.Reason, pause.TotalSeconds);
     }
