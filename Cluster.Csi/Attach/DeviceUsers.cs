@@ -51,12 +51,17 @@ public sealed class DeviceUsers(string notes, string dockerMounts, string bootId
         mount.Path.StartsWith(_dockerMounts + "/", StringComparison.Ordinal) ? DeviceUser.Docker
         : PathsOf(identity)?.Contains(mount.Path, StringComparer.Ordinal) == true ? DeviceUser.Operator : DeviceUser.Other;
 
-    /// <summary>Full names of the volumes that the operator or Docker has here, as another node may ask (GET /v1/open-volumes).</summary>
-    public IReadOnlySet<string> OutsideCsi()
+    /// <summary>
+    /// The volumes that the operator or Docker has here, by full name, as another node may ask (GET /v1/open-volumes): with the generation of the operator's attachment, which says nothing once the volume
+    /// has a newer one; null where Docker has it mounted.
+    /// </summary>
+    public IReadOnlyDictionary<string, ulong?> OutsideCsi()
     {
-        var docker = MountTable.Read().Where(mount => mount.Path.StartsWith(_dockerMounts + "/", StringComparison.Ordinal)).Select(mount => mount.Path[(_dockerMounts.Length + 1)..]);
-        var operators = _notes.All().Where(note => note.BootId == bootId).Select(note => note.FullName);
-        return docker.Concat(operators).ToHashSet(StringComparer.Ordinal);
+        var held = new Dictionary<string, ulong?>(StringComparer.Ordinal);
+        // Of two volumes that had one name after each other the newer one's attachment need not be the higher: what may be in use counts.
+        foreach (var note in _notes.All().Where(note => note.BootId == bootId)) held[note.FullName] = Math.Max(note.Generation, held.GetValueOrDefault(note.FullName) ?? 0);
+        foreach (var mount in MountTable.Read().Where(mount => mount.Path.StartsWith(_dockerMounts + "/", StringComparison.Ordinal))) held[mount.Path[(_dockerMounts.Length + 1)..]] = null;
+        return held;
     }
 
     private string[]? PathsOf(DeviceIdentity identity) =>

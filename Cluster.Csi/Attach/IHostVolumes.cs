@@ -49,5 +49,5 @@ public interface IHostVolumes
     /// Whether that node, which the cluster doesn't count as down, says within a second that it has the volume open. One that is dead, cut off or frozen says
     /// nothing, and one that has restarted uses nothing. TimedOut: whether it is up and where it listens is not known.
     /// </summary>
-    Task<AttachResult<bool>> IsUsedOnAsync(string node, string fullName, CancellationToken cancellation);
+    Task<AttachResult<bool>> IsUsedOnAsync(string node, HostVolume volume, CancellationToken cancellation);
 }

@@ -71,10 +71,10 @@ public interface IVolumeControl
     Task<CsiResult<VolumeFacts>> DetachAsync(string fullName, string? revision, CancellationToken cancellation);
 
     /// <summary>True when the node itself says, within a short time, that a front end of it has the volume open.</summary>
-    Task<bool> IsUsedByAsync(string fullName, NodeFacts node, CancellationToken cancellation);
+    Task<bool> IsUsedByAsync(VolumeFacts volume, NodeFacts node, CancellationToken cancellation);
 
-    /// <summary>True when the node itself says, within a short time, that an operator or Docker has the volume on its host, beside CSI.</summary>
-    Task<bool> IsUsedOutsideCsiAsync(string fullName, NodeFacts node, CancellationToken cancellation);
+    /// <summary>True when the node itself says, within a short time, that an operator or Docker has the volume on its host, beside CSI: under the attachment that is known of it here, or a newer one.</summary>
+    Task<bool> IsUsedOutsideCsiAsync(VolumeFacts volume, NodeFacts node, CancellationToken cancellation);
 
     Task<CsiResult<IReadOnlyList<NodeFacts>>> ListNodesAsync(CancellationToken cancellation);
 

@@ -75,7 +75,7 @@ internal sealed class VolumePublication(IVolumeControl control, Action<string, C
 
     /// <summary>An operator or Docker has it on that node, which says so: the attachment is theirs too, and goes with the last of them. A node that is down has no say.</summary>
     private async Task<bool> IsOthersAsync(VolumeFacts volume, NodeFacts? node, CancellationToken cancellation) =>
-        node is { IsUp: true } && await control.IsUsedOutsideCsiAsync(volume.FullName, node, cancellation).ConfigureAwait(false);
+        node is { IsUp: true } && await control.IsUsedOutsideCsiAsync(volume, node, cancellation).ConfigureAwait(false);
 
     /// <summary>A node that uses the volume in a way that does not go together with what is asked for, and says so; null: the volume may be taken.</summary>
     private async Task<string?> HolderAsync(
@@ -85,7 +85,7 @@ internal sealed class VolumePublication(IVolumeControl control, Action<string, C
         {
             if (!access.IsExclusive && volume.AttachedNode is null) continue;
             if (nodes.FirstOrDefault(node => node.Name == holder.Node) is not { IsUp: true } known) continue;
-            if (await control.IsUsedByAsync(volume.FullName, known, cancellation).ConfigureAwait(false)) return holder.Node;
+            if (await control.IsUsedByAsync(volume, known, cancellation).ConfigureAwait(false)) return holder.Node;
         }
         return null;
     }

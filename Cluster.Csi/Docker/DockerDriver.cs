@@ -164,7 +164,7 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
         if (volume.Labels.GetValueOrDefault(DockerOptions.TakeoverLabel) == DockerOptions.TakeoverAlways) return null;
         // Sharers have one attachment, which one for this node alone would cut off.
         string[] nodes = volume.AttachedNode is { } holder ? [holder] : [.. volume.Publications.Where(each => each.IsShared).Select(each => each.Node)];
-        var asked = await Task.WhenAll(nodes.Select(async node => (Node: node, Used: await volumes.IsUsedOnAsync(node, volume.FullName, cancellation).ConfigureAwait(false)))).ConfigureAwait(false);
+        var asked = await Task.WhenAll(nodes.Select(async node => (Node: node, Used: await volumes.IsUsedOnAsync(node, volume, cancellation).ConfigureAwait(false)))).ConfigureAwait(false);
         foreach (var (node, used) in asked)
         {
             if (!used.IsOk) return DockerAnswer.Error(used.Reason);

@@ -35,6 +35,12 @@ public sealed record RecoveryResource
 
     public required IReadOnlyList<RecoveryCopyResource> Copies { get; init; }
 
+    /// <summary>Volumes that its log of the journal knows, while it hears no leader: a hint, for they may have been deleted, or moved, since. Null: it has none, or it was not read.</summary>
+    public IReadOnlyList<RecoveryVolumeResource>? Catalogue { get; init; }
+
+    /// <summary>Why that was not read; begins in the middle of a sentence, and has no full stop. Null: it was, or there is none.</summary>
+    public string? CatalogueFailure { get; init; }
+
     /// <summary>Of all of the copies: a plan rests on them as they were.</summary>
     public required string Fingerprint { get; init; }
 }
@@ -54,6 +60,11 @@ public sealed record RecoveryCopyResource
     /// <summary>Why the copy can't say what it holds; null: it can.</summary>
     public string? Damage { get; init; }
 }
+
+/// <summary>A volume of a journal's catalogue.</summary>
+/// <param name="Name">Its full name.</param>
+/// <param name="Nodes">By name, those that had a copy, or were to get one.</param>
+public sealed record RecoveryVolumeResource(string Volume, string Name, IReadOnlyList<string> Nodes);
 
 /// <summary>The journal goes on in this era, with these control members and what the image holds.</summary>
 public sealed record RecoverRequest

@@ -325,7 +325,14 @@ public sealed record ControlNodeResource(string Name, bool Reachable);
 /// <summary>A volume that a front end of the answering node has open: an NBD client, or a device of its host; or that an operator or Docker has on that host.</summary>
 /// <param name="Volume">Its full name.</param>
 /// <param name="OutsideCsi">An operator (`volume attach`) or Docker has it on that host, whatever CSI has.</param>
-public sealed record OpenVolumeResource(string Volume, bool OutsideCsi = false);
+/// <param name="Generation">Of the operator's attachment; null: Docker has it, or none of the two.</param>
+/// <param name="Open">A front end has it open now.</param>
+public sealed record OpenVolumeResource(string Volume, bool OutsideCsi = false, ulong? Generation = null, bool Open = true)
+{
+    /// <summary>Whether it is used there, of a volume whose attachment is of <paramref name="generation"/> now: an operator's older one has ended.</summary>
+    /// <param name="outsideCsi">Only by an operator or Docker.</param>
+    public bool IsUse(ulong generation, bool outsideCsi) => (OutsideCsi && !(Generation < generation)) || (Open && !outsideCsi);
+}
 
 /// <summary>One journaled event of a volume, newest last.</summary>
 public sealed record VolumeEventResource(long Number, string Kind, string Text);

@@ -89,6 +89,9 @@ public sealed partial class JournalNode : IJournalService, IAsyncDisposable
     /// <summary>This node is a control member, and the log of that lies in its directory.</summary>
     public bool HasLog => _group?.Raft is not null;
 
+    /// <summary>See <see cref="RaftNode.GuessStateAsync"/>; null also on a node without a log.</summary>
+    public Task<MetaState?> GuessStateAsync() => _group?.Raft?.GuessStateAsync() ?? Task.FromResult<MetaState?>(null);
+
     /// <summary>
     /// An operator has decided that the cluster of this node's store goes on with these control members, in a new era. False: this node has a cluster that has a journal.
     /// On media when it returns.

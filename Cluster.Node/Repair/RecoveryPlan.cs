@@ -1,5 +1,6 @@
 using System.Collections.Immutable;
 using Cluster.Messages.Events;
+using Cluster.Messages.Model;
 using Cluster.Messages.Protocol;
 using Cluster.Node.Journal.Formation;
 
@@ -14,10 +15,20 @@ public sealed record RecoveryNode(
     FormationMember Journal, Guid Cluster, Guid? Era, string Leader, bool HasLog, ImmutableArray<string> ControlMembers, Guid StoreId,
     ImmutableArray<RecoveryCopy> Copies)
 {
+    /// <summary>Volumes that its log knows.</summary>
+    public ImmutableArray<KnownVolume> Catalogue { get; init; } = [];
+
+    /// <summary>Why its log's catalogue was not read, or "".</summary>
+    public string CatalogueFailure { get; init; } = "";
+
     public string Name => Journal.Name;
 
     public bool Waits => Era is null;
 }
+
+/// <summary>A volume as a log of the journal that is left has it.</summary>
+/// <param name="Nodes">By name, those that had a copy, or were to get one.</param>
+public sealed record KnownVolume(VolumeId Volume, string Name, ImmutableArray<string> Nodes);
 
 /// <summary>
 /// What `myrmidon recover` does, or why not: pure, from what all nodes said. The journal goes on in a new era with a new catalogue, made of what the headers say.
@@ -32,6 +43,12 @@ public sealed record RecoveryPlan(ImmutableArray<RecoveryNode> Nodes, ImmutableA
     public ImmutableArray<FormationMember> ControlMembers =>
         [.. Nodes.Select(node => node.Journal).OrderBy(member => member.Name, StringComparer.Ordinal).Take(Nodes.Length >= 5 ? 5 : Nodes.Length >= 3 ? 3 : 1)];
 
+    /// <summary>What the logs know that are left of a lost majority.</summary>
+    public ImmutableArray<KnownVolume> Known { get; init; } = [];
+
+    /// <summary>Of those the volumes of which no node that was asked has a copy: nothing of them can be recovered from here.</summary>
+    public IEnumerable<KnownVolume> WithoutCopy => Known.Where(known => Volumes.All(volume => volume.Volume != known.Volume));
+
     public IEnumerable<VolumeRecovery> Lost => Volumes.Where(volume => !volume.IsRecovered);
 
     /// <param name="force">Full names of volumes whose missing copies the operator gives up.</param>
@@ -44,13 +61,21 @@ public sealed record RecoveryPlan(ImmutableArray<RecoveryNode> Nodes, ImmutableA
         // A name is one volume's: an older one of that name was deleted while a node of its was away.
         var named = volumes.Where(volume => volume.IsRecovered).GroupBy(volume => volume.Name, StringComparer.Ordinal).ToDictionary(group => group.Key, group => group.Last());
         return new RecoveryPlan(sorted, [.. volumes.Select(volume => !volume.IsRecovered || named[volume.Name] == volume ? volume
-            : volume with { Chosen = [], Reason = $"its name is that of the newer volume {named[volume.Name].Volume}" })], "");
+            : volume with { Chosen = [], Reason = $"its name is that of the newer volume {named[volume.Name].Volume}" })], "")
+        {
+            Known = [.. sorted.SelectMany(node => node.Catalogue).GroupBy(known => known.Volume).OrderBy(group => group.Key).Select(group => group.First() with
+            {
+                Nodes = [.. group.SelectMany(known => known.Nodes).Distinct().Order(StringComparer.Ordinal)],
+            })],
+        };
     }
 
     /// <summary>The first events of the placement's stream: ids that were given out, nodes that are not there but have copies, volumes.</summary>
     public IReadOnlyList<PlacementEvent> Catalogue()
     {
-        var events = new List<PlacementEvent> { new CatalogueRecovered(Volumes.Select(volume => volume.Volume.Value).DefaultIfEmpty().Max()) };
+        // The id of a volume that is given up is not given out again: a copy of it may come back.
+        var ids = Volumes.Select(volume => volume.Volume.Value).Concat(Known.Select(known => known.Volume.Value));
+        var events = new List<PlacementEvent> { new CatalogueRecovered(ids.DefaultIfEmpty().Max()) };
         var away = Volumes.Where(volume => volume.IsRecovered).SelectMany(volume => volume.Placements()).Where(copy => Nodes.All(node => node.Journal.NodeId != copy.Node.Value))
             .DistinctBy(copy => copy.Node);
         events.AddRange(away.Select(copy => new NodeRegistered(new NodeDescription(copy.Node, copy.NodeName, "", "", "", "", "", default))));

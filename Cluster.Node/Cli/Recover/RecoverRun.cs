@@ -35,14 +35,15 @@ internal sealed class RecoverRun(IReadOnlyList<Uri> endpoints, HashSet<string> f
         if (!apply)
         {
             printer.Hint("Nothing was changed. Run it again with --apply to do this.");
-            return plan.Lost.Any(volume => !IsSkipped(volume)) ? ExitCode.Conflict : ExitCode.Ok;
+            return Stands(plan).Any() ? ExitCode.Conflict : ExitCode.Ok;
         }
         if (plan.StandDown.Any())
         {
             if (await StandDownAsync([.. seen.Where(each => !each.Node.Waits)], cancellation) is { } failed) return failed;
             printer.Hint("What the copies say after that:");
             if (await AskAllAsync(cancellation) is not { } again) return ExitCode.Unreachable;
-            (seen, plan) = (again, RecoveryPlan.Make([.. again.Select(each => each.Node)], force));
+            // The logs that knew these volumes are put aside.
+            (seen, plan) = (again, RecoveryPlan.Make([.. again.Select(each => each.Node)], force) with { Known = plan.Known });
             if (Judge(plan, apply) is { } stopped) return stopped;
         }
         return await ApplyAsync(seen, plan, cancellation);
@@ -54,7 +55,16 @@ internal sealed class RecoverRun(IReadOnlyList<Uri> endpoints, HashSet<string> f
         return await StandDownAsync([.. seen.Where(each => !each.Node.Waits)], cancellation) ?? ExitCode.Ok;
     }
 
-    private bool IsSkipped(VolumeRecovery volume) => skip.Contains(volume.Name) || skip.Contains(volume.Volume.ToString());
+    private bool IsSkipped(string name, VolumeId volume) => skip.Contains(name) || skip.Contains(volume.ToString());
+
+    /// <summary>Why nothing is applied, each the beginning of a sentence with what helps.</summary>
+    private IEnumerable<string> Stands(RecoveryPlan plan)
+    {
+        var lost = plan.Lost.Where(volume => !IsSkipped(volume.Name, volume.Volume)).Select(volume => volume.Name).ToList();
+        if (lost.Count > 0) yield return $"{string.Join(" and ", lost)} can't be recovered: start the nodes that are named above, or give --force or --skip for each";
+        var without = plan.WithoutCopy.Where(volume => !IsSkipped(volume.Name, volume.Volume)).Select(volume => volume.Name).ToList();
+        if (without.Count > 0) yield return $"no copy of {string.Join(" and ", without)} was found: start a node that had one, and name its endpoint too, or give --skip for each";
+    }
 
     /// <summary>Prints the plan; the exit code when nothing may be done.</summary>
     private int? Judge(RecoveryPlan plan, bool apply)
@@ -63,12 +73,10 @@ internal sealed class RecoverRun(IReadOnlyList<Uri> endpoints, HashSet<string> f
         if (printer.Format == OutputFormat.Table) RecoverText.Print(printer.Output, plan);
         else printer.Print(RecoverText.ToJson(plan), () => []);
         var names = plan.Volumes.SelectMany(volume => new[] { volume.Name, volume.Volume.ToString() }).ToHashSet(StringComparer.Ordinal);
-        if (force.Concat(skip).FirstOrDefault(name => !names.Contains(name)) is { } unknown)
+        var left = plan.WithoutCopy.SelectMany(volume => new[] { volume.Name, volume.Volume.ToString() });
+        if (force.Concat(skip.Except(left)).FirstOrDefault(name => !names.Contains(name)) is { } unknown)
             return Fail(ExitCode.NotFound, $"No copy of a volume '{unknown}' was found; the plan names all.");
-        var lost = plan.Lost.Where(volume => !IsSkipped(volume)).Select(volume => volume.Name).ToList();
-        if (!apply || lost.Count == 0) return null;
-        return Fail(ExitCode.Conflict, $"Nothing was changed, since {string.Join(" and ", lost)} can't be recovered: start the nodes that are named above, or give --force or --skip "
-            + "for each.");
+        return apply && Stands(plan).ToList() is { Count: > 0 } stands ? Fail(ExitCode.Conflict, $"Nothing was changed, since {string.Join("; and ", stands)}.") : null;
     }
 
     private async Task<List<Seen>?> AskAllAsync(CancellationToken cancellation)
@@ -97,7 +105,11 @@ internal sealed class RecoverRun(IReadOnlyList<Uri> endpoints, HashSet<string> f
             .Select(pair => new RecoveryCopy(new NodeId(resource.NodeId), resource.Node, resource.StoreId, opens, pair.Header!, pair.Copy.LastRecordEpoch,
                 pair.Copy.LastSequence, pair.Copy.Damage));
         return new RecoveryNode(new FormationMember(resource.Node, resource.NodeId, new JournalAddress(resource.JournalHost, resource.JournalPort)), resource.Cluster,
-            resource.Era, resource.Leader, resource.HasLog, [.. resource.ControlMembers], resource.StoreId, [.. copies]);
+            resource.Era, resource.Leader, resource.HasLog, [.. resource.ControlMembers], resource.StoreId, [.. copies])
+        {
+            Catalogue = [.. (resource.Catalogue ?? []).Select(volume => VolumeId.TryParse(volume.Volume, out var id) ? new KnownVolume(id, volume.Name, [.. volume.Nodes]) : null).OfType<KnownVolume>()],
+            CatalogueFailure = resource.CatalogueFailure ?? "",
+        };
     }
 
     private async Task<int?> StandDownAsync(IReadOnlyList<Seen> nodes, CancellationToken cancellation)

@@ -13,7 +13,16 @@ internal static class RecoverText
         foreach (var node in plan.Nodes) output.WriteLine($"  {node.Name}: {StateOf(node)}, {node.Copies.Length} copies in its store");
         output.WriteLine();
         foreach (var volume in plan.Volumes) Print(output, volume);
-        output.WriteLine("A volume that is not listed has no copy on the nodes above. If one is missing, start the nodes that had its copies, and name them too, before anything is applied.");
+        foreach (var volume in plan.WithoutCopy)
+        {
+            output.WriteLine($"Volume {volume.Name} ({volume.Volume})");
+            output.WriteLine($"  NO COPY on the nodes above; its copies were on {string.Join(" and ", volume.Nodes)}. Start {(volume.Nodes.Length == 1 ? "it" : "one of them")} and name its endpoint too; --skip {volume.Name} gives it up.");
+            output.WriteLine();
+        }
+        foreach (var node in plan.Nodes.Where(node => node.CatalogueFailure.Length > 0))
+            output.WriteLine($"Which volumes the journal's log on {node.Name} knows was not read: {node.CatalogueFailure}.");
+        output.WriteLine($"A volume that is not listed has no copy on the nodes above{(plan.Known.Length > 0 ? ", and no log of the journal that is left there knows it" : "")}. If one is missing, start the nodes "
+            + "that had its copies, and name them too, before anything is applied.");
         output.WriteLine();
         output.WriteLine("What is done");
         foreach (var node in plan.StandDown) output.WriteLine($"  Node {node.Name} puts its journal aside (it stays in its data directory) and starts anew.");
@@ -37,6 +46,12 @@ internal static class RecoverText
         })]),
         ["controlMembers"] = new JsonArray([.. plan.ControlMembers.Select(member => JsonValue.Create(member.Name))]),
         ["volumes"] = new JsonArray([.. plan.Volumes.Select(ToJson)]),
+        ["withoutCopy"] = new JsonArray([.. plan.WithoutCopy.Select(volume => new JsonObject
+        {
+            ["name"] = volume.Name,
+            ["id"] = volume.Volume.ToString(),
+            ["nodes"] = new JsonArray([.. volume.Nodes.Select(node => JsonValue.Create(node))]),
+        })]),
     };
 
     private static JsonObject ToJson(VolumeRecovery volume) => new()

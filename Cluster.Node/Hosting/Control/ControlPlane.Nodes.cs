@@ -76,8 +76,9 @@ public sealed partial class ControlPlane
     {
         if (_parts is not { } parts) return NotReady;
         // A mount outlives this process: until its device is connected again no front end has it open, and it is in use all the same.
-        var outside = parts.OutsideCsi();
-        return parts.OpenVolumes().Union(outside, StringComparer.Ordinal).Order(StringComparer.Ordinal).Select(name => new OpenVolumeResource(name, outside.Contains(name))).ToArray();
+        var (open, outside) = (parts.OpenVolumes().ToHashSet(StringComparer.Ordinal), parts.OutsideCsi());
+        return open.Union(outside.Keys, StringComparer.Ordinal).Order(StringComparer.Ordinal)
+            .Select(name => new OpenVolumeResource(name, outside.ContainsKey(name), outside.GetValueOrDefault(name), open.Contains(name))).ToArray();
     }
 
     public async Task<ControlResult<StatusResource>> GetStatusAsync(CancellationToken cancellation)

@@ -18,7 +18,7 @@ internal sealed record ControlParts(
     public Func<IReadOnlyList<string>> OpenVolumes { get; init; } = () => [];
 
     /// <summary>Whether the operator or Docker has a volume on this host. Reads the table of mounts.</summary>
-    public Func<IReadOnlySet<string>> OutsideCsi { get; init; } = () => new HashSet<string>();
+    public Func<IReadOnlyDictionary<string, ulong?>> OutsideCsi { get; init; } = () => new Dictionary<string, ulong?>();
 
     /// <summary>A group snapshot of these volumes was made, or failed for that reason. For the log and for metrics.</summary>
     public Action<string, IEnumerable<string>, string?> OnGroup { get; init; } = (_, _, _) => { };

@@ -1,5 +1,6 @@
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
+using Cluster.Messages.Events;
 using Cluster.Messages.Model;
 using Cluster.Node.Journal;
 using Cluster.Node.Owner;
@@ -75,7 +76,17 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
 
     private async Task<VolumeWhereabouts> WhereaboutsAsync(VolumeId volume, CancellationToken cancellation)
     {
-        var state = await _folds.ReadAsync(volume, cancellation);
+        VolumeState state;
+        try
+        {
+            state = await _folds.ReadAsync(volume, cancellation);
+        }
+        catch (Exception e) when (IsUnreadable(e))
+        {
+            // A newer program wrote there. Its shard is to have a home all the same: whoever has that says why, or can read it.
+            LogNotReadNow(volume, e.Message);
+            return Placed((await _folds.ReadPlacementAsync(cancellation)).Volumes.GetValueOrDefault(volume));
+        }
         // Its owner has journaled nothing yet: where its copies are to be is placement's word, which was journaled before anyone was told.
         var placed = state.Spec is null ? (await _folds.ReadPlacementAsync(cancellation)).Volumes.GetValueOrDefault(volume) : null;
         var where = state.Spec is null ? Placed(placed) : Whereabouts(state);
@@ -103,11 +114,18 @@ public sealed partial class JournalPlacementView(IMetaLog log, VolumeMoves moves
             using var limit = new CancellationTokenSource(LookMax);
             return await read(limit.Token);
         }
-        catch (Exception e) when (e is MetaLogUnavailableException or OperationCanceledException)
+        catch (Exception e) when (e is MetaLogUnavailableException or OperationCanceledException || IsUnreadable(e))
         {
-            if (_notRead.MaySay() is { } unsaid) LogNotRead(volume, e is OperationCanceledException ? $"it did not answer within {LookMax.TotalSeconds} s" : e.Message, unsaid);
+            LogNotReadNow(volume, e is OperationCanceledException ? $"it did not answer within {LookMax.TotalSeconds} s" : e.Message);
             return null;
         }
+    }
+
+    private static bool IsUnreadable(Exception e) => e is EventFormatException or InvariantException;
+
+    private void LogNotReadNow(VolumeId volume, string reason)
+    {
+        if (_notRead.MaySay() is { } unsaid) LogNotRead(volume, reason, unsaid);
     }
 
     public Task<ImmutableDictionary<VolumeId, string>> MovesAsync() => MovesAsync(null);

@@ -67,7 +67,7 @@ internal sealed class HostVolumes(IControlPlane control, IOwnerGateway gateway) 
         return detached.IsOk ? Done.Ok : AttachResult<Done>.Error(StatusOf(detached.Status), detached.Reason);
     }
 
-    public async Task<AttachResult<bool>> IsUsedOnAsync(string node, string fullName, CancellationToken cancellation)
+    public async Task<AttachResult<bool>> IsUsedOnAsync(string node, HostVolume volume, CancellationToken cancellation)
     {
         var found = await control.GetNodeAsync(node, cancellation);
         if (found.Status == ControlStatus.NotFound) return false;
@@ -75,7 +75,7 @@ internal sealed class HostVolumes(IControlPlane control, IOwnerGateway gateway) 
         if (found.Value is { State: NodeBoard.UnknownState, Api: null })
             return AttachResult<bool>.Error(AttachStatus.TimedOut, $"The placement service does not answer: whether node {node} is up is unknown. Try again.");
         if (found.Value!.State is not ("up" or NodeBoard.UnknownState) || found.Value.Api is not { } api) return false;
-        return await OpenVolumeProbe.IsOpenAsync(api, fullName, outsideCsi: false, cancellation);
+        return await OpenVolumeProbe.IsOpenAsync(api, volume.FullName, volume.Generation, outsideCsi: false, cancellation);
     }
 
     internal static AttachStatus StatusOf(ControlStatus status) => status switch

@@ -60,16 +60,16 @@ public sealed partial class CsiVolumeControl
         return found.Value is { Group.Length: > 0 } ? refused with { Code = StatusCode.InvalidArgument } : deleted;
     }
 
-    public Task<bool> IsUsedByAsync(string fullName, NodeFacts node, CancellationToken cancellation) => IsUsedAsync(fullName, node, outsideCsi: false, cancellation);
+    public Task<bool> IsUsedByAsync(VolumeFacts volume, NodeFacts node, CancellationToken cancellation) => IsUsedAsync(volume, node, outsideCsi: false, cancellation);
 
-    public Task<bool> IsUsedOutsideCsiAsync(string fullName, NodeFacts node, CancellationToken cancellation) => IsUsedAsync(fullName, node, outsideCsi: true, cancellation);
+    public Task<bool> IsUsedOutsideCsiAsync(VolumeFacts volume, NodeFacts node, CancellationToken cancellation) => IsUsedAsync(volume, node, outsideCsi: true, cancellation);
 
-    private async Task<bool> IsUsedAsync(string fullName, NodeFacts node, bool outsideCsi, CancellationToken cancellation)
+    private async Task<bool> IsUsedAsync(VolumeFacts volume, NodeFacts node, bool outsideCsi, CancellationToken cancellation)
     {
-        if (node.Name == nodeName) return control.ListOpenVolumes().Value?.Any(open => open.Volume == fullName && (open.OutsideCsi || !outsideCsi)) ?? false;
+        if (node.Name == nodeName) return control.ListOpenVolumes().Value?.Any(open => open.Volume == volume.FullName && open.IsUse(volume.Generation, outsideCsi)) ?? false;
         if (node.Api is not { } api) return false;
         using var end = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        var open = OpenVolumeProbe.IsOpenAsync(api, fullName, outsideCsi, end.Token);
+        var open = OpenVolumeProbe.IsOpenAsync(api, volume.FullName, volume.Generation, outsideCsi, end.Token);
         var started = Stopwatch.GetTimestamp();
         // One whose I/O loop is not heard has no say, but its API may well answer: a link may be cut where the node is not.
         while (!open.IsCompleted && !(Stopwatch.GetElapsedTime(started) >= AskedAtLeast && _silence.IsSilent(node.Name)))

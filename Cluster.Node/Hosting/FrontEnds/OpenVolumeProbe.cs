@@ -12,13 +12,14 @@ internal static class OpenVolumeProbe
 
     /// <summary>True only if the node itself says, within <see cref="CsiLimits.UseProbeMs"/>, that a front end of it has the volume open.</summary>
     /// <param name="api">Of the node.</param>
+    /// <param name="generation">Of the volume's attachment as it is known here.</param>
     /// <param name="outsideCsi">Only if an operator or Docker has it there.</param>
-    public static async Task<bool> IsOpenAsync(string api, string fullName, bool outsideCsi, CancellationToken cancellation)
+    public static async Task<bool> IsOpenAsync(string api, string fullName, ulong generation, bool outsideCsi, CancellationToken cancellation)
     {
         try
         {
             var open = await Http.GetFromJsonAsync<OpenVolumeResource[]>(new Uri(new Uri(api), "/v1/open-volumes"), ApiServer.Json, cancellation);
-            return open?.Any(volume => volume.Volume == fullName && (volume.OutsideCsi || !outsideCsi)) ?? false;
+            return open?.Any(volume => volume.Volume == fullName && volume.IsUse(generation, outsideCsi)) ?? false;
         }
         catch (Exception e) when (e is HttpRequestException or JsonException or OperationCanceledException && !cancellation.IsCancellationRequested)
         {

@@ -1,6 +1,8 @@
 using System.Buffers.Binary;
 using System.Globalization;
 using System.IO.Hashing;
+using Cluster.Messages.Events;
+using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 using Cluster.Node.Api;
 using Cluster.Node.Journal;
@@ -28,8 +30,12 @@ internal sealed class NodeRecovery(string nodeName, Action<Guid> standDown) : IR
     /// <summary>The cluster whose data is in the store; null: none is.</summary>
     public static Guid? ClusterOf(BlockStore store) => StoreCluster.Of(store) is var cluster && cluster != Guid.Empty ? cluster : null;
 
-    public async Task<ControlResult<RecoveryResource>> LookAsync(CancellationToken cancellation) =>
-        _parts is { } parts ? await LookAsync(parts, cancellation) : NotYet;
+    public async Task<ControlResult<RecoveryResource>> LookAsync(CancellationToken cancellation)
+    {
+        if (_parts is not { } parts) return NotYet;
+        var now = await LookAsync(parts, cancellation);
+        return now is { HasLog: true, Leader: "" } ? await WithCatalogueAsync(now, parts.Journal, cancellation) : now;
+    }
 
     public async Task<ControlResult<RecoveryResource>> RecoverAsync(RecoverRequest request, CancellationToken cancellation)
     {
@@ -77,6 +83,20 @@ internal sealed class NodeRecovery(string nodeName, Action<Guid> standDown) : IR
             return new ControlFailure(ControlStatus.Conflict, $"Node {nodeName} has no data that would tell its cluster: stop it and delete its directory instead.");
         standDown(now.Era!.Value);
         return now;
+    }
+
+    /// <summary>What is left of a lost majority may know of volumes that have no copy on any node that runs.</summary>
+    private static async Task<RecoveryResource> WithCatalogueAsync(RecoveryResource now, JournalNode journal, CancellationToken cancellation)
+    {
+        try
+        {
+            var state = await journal.GuessStateAsync().WaitAsync(cancellation);
+            return state is null ? now with { CatalogueFailure = "it has too much to do, or ends" } : now with { Catalogue = LogCatalogue.Of(state) };
+        }
+        catch (Exception e) when (e is JournalFormatException or EventFormatException or InvariantException)
+        {
+            return now with { CatalogueFailure = e.Message };
+        }
     }
 
     private static ControlFailure? Check(RecoverRequest request, RecoveryImage image)

@@ -153,6 +153,22 @@ public sealed partial class RaftNode : IAsyncDisposable
         return waiter.Task;
     }
 
+    /// <summary>
+    /// The state as this member's own log leaves it, entries that may never have been committed among it: no more than a hint, for who looks at what is left of a lost majority. Null when the
+    /// member ends or has too much to do. Throws <see cref="Format.JournalFormatException"/> on what this program can't read.
+    /// </summary>
+    public async Task<MetaState?> GuessStateAsync()
+    {
+        if (!_room.Wait(0)) return null;
+        var waiter = new TaskCompletionSource<(RaftSnapshot?, RaftEntry[])?>(TaskCreationOptions.RunContinuationsAsynchronously);
+        Enqueue(new Input.Copy(waiter));
+        if (await waiter.Task.ConfigureAwait(false) is not var (snapshot, entries)) return null;
+        var state = new MetaState();
+        if (snapshot is not null) state.Load(snapshot.Image);
+        foreach (var entry in entries.Where(entry => entry.Kind == RaftEntryKind.Command)) state.Apply(MetaCommandCodec.Decode(entry.Data));
+        return state;
+    }
+
     public async ValueTask DisposeAsync()
     {
         _stopping = true;
@@ -217,6 +233,7 @@ public sealed partial class RaftNode : IAsyncDisposable
             case Input.Lost l: _machine.PeerLost(l.Peer); break;
             case Input.Leave l: l.Waiter.SetResult(_machine.HandOver()); break;
             case Input.Look l: l.Waiter.SetResult(_machine.Progress()); break;
+            case Input.Copy c: c.Waiter.SetResult((_machine.Snapshot, [.. _machine.Entries])); break;
             case Input.Change c: Change(c); break;
             case Input.Proposal p: Propose(p); break;
             case Input.Read r: Read(r); break;
@@ -372,6 +389,7 @@ public sealed partial class RaftNode : IAsyncDisposable
         if (input is Input.Read r) r.Waiter.TrySetResult(false);
         if (input is Input.Leave l) l.Waiter.TrySetResult(false);
         if (input is Input.Look k) k.Waiter.TrySetResult([]);
+        if (input is Input.Copy y) y.Waiter.TrySetResult(null);
         if (input is Input.Change c) c.Waiter.TrySetResult(MembersChange.Unset);
     }
 
@@ -384,6 +402,8 @@ public sealed partial class RaftNode : IAsyncDisposable
         public sealed record Leave(TaskCompletionSource<bool> Waiter) : Input;
 
         public sealed record Look(TaskCompletionSource<IReadOnlyList<RaftProgress>> Waiter) : Input;
+
+        public sealed record Copy(TaskCompletionSource<(RaftSnapshot?, RaftEntry[])?> Waiter) : Input;
 
         public sealed record Change(RaftMembers Seen, RaftMembers Wanted, TaskCompletionSource<MembersChange> Waiter) : Input;
 

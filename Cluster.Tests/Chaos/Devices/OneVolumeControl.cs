@@ -71,9 +71,9 @@ internal sealed class OneVolumeControl : IVolumeControl
     public Task<CsiResult<IReadOnlyList<string>>> ListWithLabelAsync(string key, CancellationToken cancellation) =>
         Task.FromResult<CsiResult<IReadOnlyList<string>>>(Volume.Labels.ContainsKey(key) ? new[] { Volume.FullName } : []);
 
-    public Task<bool> IsUsedByAsync(string fullName, NodeFacts node, CancellationToken cancellation) => Task.FromResult(false);
+    public Task<bool> IsUsedByAsync(VolumeFacts volume, NodeFacts node, CancellationToken cancellation) => Task.FromResult(false);
 
-    public Task<bool> IsUsedOutsideCsiAsync(string fullName, NodeFacts node, CancellationToken cancellation) => Task.FromResult(IsUsedOutsideCsi);
+    public Task<bool> IsUsedOutsideCsiAsync(VolumeFacts volume, NodeFacts node, CancellationToken cancellation) => Task.FromResult(IsUsedOutsideCsi);
 
     // ---- what no call of a node or of a publication asks ----
 

@@ -348,7 +348,7 @@ public sealed class ControlPlaneSpecs : TestKit
     public void Open_volumes()
     {
         Open();
-        Assert.Equal([new OpenVolumeResource("b", true), new OpenVolumeResource("c", true), new OpenVolumeResource("d")], _control.ListOpenVolumes().Value!);
+        Assert.Equal([new OpenVolumeResource("b", true), new OpenVolumeResource("c", true, 4, Open: false), new OpenVolumeResource("d")], _control.ListOpenVolumes().Value!);
     }
 
     private static VolumeProtocol.Refused OnItsWay { get; } = new(Pg.Id, IoStatus.NotOwner, "Volume pg: its owner on node node-1 is taking over.");
@@ -378,7 +378,7 @@ public sealed class ControlPlaneSpecs : TestKit
             OwnerOf = _ => _owner?.Item1,
             Doubt = node => _doubted.Enqueue(node.ToString()),
             OpenVolumes = () => ["b", "d"],
-            OutsideCsi = () => new HashSet<string> { "c", "b" },
+            OutsideCsi = () => new Dictionary<string, ulong?> { ["c"] = 4, ["b"] = null },
         });
         return catalogue;
     }

@@ -137,7 +137,7 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
             (Of(Path.Combine(_directory, "real", "mnt")), Of(Path.Combine(_directory, "real")), Of(Path.Combine(Mounts, "db"))));
         Assert.False(users.IsHeld(identity with { Generation = 4 }));
         Assert.False(new DeviceUsers(Path.Combine(_directory, "operator"), Mounts, "boot-2").IsHeld(identity));
-        Assert.Equal(["db"], users.OutsideCsi());
+        Assert.Equal(new KeyValuePair<string, ulong?>("db", 3), Assert.Single(users.OutsideCsi()));
         users.Release(identity.Volume);
         Assert.False(users.IsHeld(identity));
 
@@ -305,7 +305,7 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
             return Done.Ok;
         }
 
-        public Task<AttachResult<bool>> IsUsedOnAsync(string node, string fullName, CancellationToken cancellation) =>
+        public Task<AttachResult<bool>> IsUsedOnAsync(string node, HostVolume volume, CancellationToken cancellation) =>
             Task.FromResult<AttachResult<bool>>(IsUsed is { } used ? used : AttachResult<bool>.Error(AttachStatus.TimedOut, "nobody knows"));
 
         private HostVolume Volume(string fullName) => new(new VolumeId(7), fullName, 1 << 30, new Dictionary<string, string>(), AttachedNode, 3, 1000) { Publications = Publications };

@@ -1,5 +1,6 @@
 using Cluster.Messages.Events;
 using Cluster.Messages.Model;
+using Cluster.Node.Cli.Recover;
 using Cluster.Node.Journal;
 using Cluster.Node.Journal.Formation;
 using Cluster.Node.Owner;
@@ -138,5 +139,21 @@ public sealed class VolumeRecoverySpecs
         Assert.Equal(new CatalogueRecovered(8), events[0]);
         Assert.Equal("n2", Assert.IsType<NodeRegistered>(events[1]).Node.Name);
         Assert.Equal(["r1", "r2"], Assert.IsType<RecoveredPlaced>(events[2]).Replicas.Select(copy => copy.Id.ToString()));
+    }
+
+    [Fact(DisplayName = "A volume that a log of the journal knows, and of which no node has a copy, is told by name with the nodes that had its copies; its id is never given out again")]
+    public void Without_a_copy()
+    {
+        RecoveryNode Node(string name, params KnownVolume[] known) =>
+            new(new FormationMember(name, Of(1), new JournalAddress("h", 1)), Of(9), null, "", false, [], Of(201), [Copy(1, 5, 9, 40, 5, Member(1))]) { Catalogue = [.. known] };
+        var found = new KnownVolume(Spec.Id, Spec.FullName, ["n1"]);
+        var plan = RecoveryPlan.Make([Node("n1", found, new KnownVolume(new VolumeId(70), "orders", ["n3"])), Node("n0", new KnownVolume(new VolumeId(70), "orders", ["n2", "n3"]))], new HashSet<string>());
+        var without = Assert.Single(plan.WithoutCopy);
+        Assert.Equal((new VolumeId(70), "orders", "n2 n3"), (without.Volume, without.Name, string.Join(" ", without.Nodes)));
+        Assert.Equal(new CatalogueRecovered(70), plan.Catalogue()[0]);
+        using var text = new StringWriter();
+        RecoverText.Print(text, plan);
+        Assert.Contains($"Volume orders ({new VolumeId(70)}){Environment.NewLine}  NO COPY on the nodes above; its copies were on n2 and n3.", text.ToString(), StringComparison.Ordinal);
+        Assert.Equal("orders", (string?)RecoverText.ToJson(plan)["withoutCopy"]![0]!["name"]);
     }
 }
