@@ -26,4 +26,16 @@ public static class FileSystems
         };
         return kind != FileSystemKind.Unset;
     }
+
+    /// <summary>The one asked for; when none is, the one that the device has, else ext4. Changes nothing.</summary>
+    /// <param name="asked">Unset: none.</param>
+    public static async Task<AttachResult<FileSystemKind>> ChooseAsync(IMounter mounter, AttachedDevice device, FileSystemKind asked, CancellationToken cancellation)
+    {
+        if (asked != FileSystemKind.Unset) return asked;
+        var mounts = mounter.MountsOf(device.Path);
+        if (mounts is { IsOk: true, Value: [var mount, ..] } && TryParse(mount.FileSystem, out var there)) return there;
+        var probe = await mounter.ProbeAsync(device, cancellation).ConfigureAwait(false);
+        if (!probe.IsOk) return probe.To<FileSystemKind>();
+        return probe.Value!.Content == DeviceContent.FileSystem ? probe.Value.FileSystem : FileSystemKind.Ext4;
+    }
 }

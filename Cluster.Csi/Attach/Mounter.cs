@@ -227,7 +227,7 @@ public sealed class Mounter : IMounter
         $"at {there.Path} is mounted {there.Source} ({there.FileSystem}{(there.IsReadOnly ? ", read-only" : "")}); unmount it, or choose another path");
 
     private static AttachResult<Done> Other(AttachedDevice device, string what, FileSystemKind wanted) => AttachResult<Done>.Error(AttachStatus.NotBlank,
-        $"{device.Path} (volume {device.FullName}) holds {what}, so {FileSystems.NameOf(wanted)} is not made on it; wipe it yourself if that is what you want");
+        $"{device.Path} (volume {device.FullName}) holds {what}, so {FileSystems.NameOf(wanted)} is not made on it; {(FileSystems.TryParse(what, out _) ? $"ask for {what} to mount what is there, or " : "")}wipe it yourself if that is what you want");
 
     /// <summary>Makes the directory or the file to mount over; null when it is there.</summary>
     private static AttachResult<Done>? MountPoint(string path, bool file = false)

@@ -4,8 +4,8 @@ namespace Cluster.Csi.Attach;
 
 /// <summary>How a volume is wanted on this host.</summary>
 /// <param name="MountPath">Null: only a device.</param>
-/// <param name="FileSystem">Of the mount; made if the volume is blank.</param>
-public sealed record DeviceWish(string? MountPath = null, FileSystemKind FileSystem = FileSystemKind.Ext4, bool ReadOnly = false)
+/// <param name="FileSystem">Of the mount; made if the volume is blank. Unset: the one that the volume has, ext4 if it is blank.</param>
+public sealed record DeviceWish(string? MountPath = null, FileSystemKind FileSystem = FileSystemKind.Unset, bool ReadOnly = false)
 {
     /// <summary>As for mount -o.</summary>
     public IReadOnlyList<string> MountOptions { get; init; } = [];
@@ -224,12 +224,15 @@ public sealed class VolumeDevices(IHostVolumes volumes, IAttacher attacher, IMou
 
     private async Task<AttachResult<DeviceView>> MountAsync(AttachedDevice device, DeviceWish wish, CancellationToken cancellation)
     {
-        var formatted = await mounter.FormatAsync(device, wish.FileSystem, wish.FormatOptions, cancellation).ConfigureAwait(false);
+        var chosen = await FileSystems.ChooseAsync(mounter, device, wish.FileSystem, cancellation).ConfigureAwait(false);
+        if (!chosen.IsOk) return chosen.To<DeviceView>();
+        var kind = chosen.Value;
+        var formatted = await mounter.FormatAsync(device, kind, wish.FormatOptions, cancellation).ConfigureAwait(false);
         if (!formatted.IsOk) return formatted.To<DeviceView>();
         // While it is mounted ext4 grows only with a privilege of the kernel's (CAP_SYS_RESOURCE).
-        var room = wish.ReadOnly ? Done.Ok : await mounter.GrowUnmountedAsync(device, wish.FileSystem, cancellation).ConfigureAwait(false);
+        var room = wish.ReadOnly ? Done.Ok : await mounter.GrowUnmountedAsync(device, kind, cancellation).ConfigureAwait(false);
         if (!room.IsOk) return room.To<DeviceView>();
-        var request = new MountRequest(device, wish.MountPath!, wish.FileSystem, wish.MountOptions, wish.ReadOnly);
+        var request = new MountRequest(device, wish.MountPath!, kind, wish.MountOptions, wish.ReadOnly);
         var mounted = await mounter.MountAsync(request, cancellation).ConfigureAwait(false);
         if (!mounted.IsOk) return mounted.To<DeviceView>();
         if (wish.ReadOnly) return View(device);

@@ -199,7 +199,8 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
             && (!host.Staged.IsAt(device.Identity, path) || FileSystemHealth.Trouble(mounts.Value!).Length > 0))
             return AttachResult<Done>.Error(AttachStatus.InUse,
                 $"Volume {request.VolumeId} is mounted at {other.Path} already, and is staged at one path of a node; unstage, unpublish or unmount it there first.");
-        var chosen = await FileSystemAsync(device, request.VolumeCapability.Mount.FsType, cancellation).ConfigureAwait(false);
+        _ = FileSystems.TryParse(request.VolumeCapability.Mount.FsType, out var asked);
+        var chosen = await FileSystems.ChooseAsync(host.Mounter, device, asked, cancellation).ConfigureAwait(false);
         if (!chosen.IsOk) return chosen.To<Done>();
         var kind = chosen.Value;
         var formatted = await host.Mounter.FormatAsync(device, kind, [], cancellation).ConfigureAwait(false);
@@ -223,17 +224,6 @@ internal sealed class NodeStaging(IVolumeControl control, HostDevices host)
         var grown = await host.Mounter.GrowAsync(mounted.Value!, cancellation).ConfigureAwait(false);
         // What was staged before serves its workloads as it is; whoever wants it larger asks NodeExpandVolume, which tells what hinders that.
         return isStaged ? Done.Ok : grown;
-    }
-
-    /// <summary>The one asked for; when none is, the one that the volume has, else ext4.</summary>
-    private async Task<AttachResult<FileSystemKind>> FileSystemAsync(AttachedDevice device, string fsType, CancellationToken cancellation)
-    {
-        if (FileSystems.TryParse(fsType, out var asked)) return asked;
-        var mounts = host.Mounter.MountsOf(device.Path);
-        if (mounts is { IsOk: true, Value: [var mount, ..] } && FileSystems.TryParse(mount.FileSystem, out var there)) return there;
-        var probe = await host.Mounter.ProbeAsync(device, cancellation).ConfigureAwait(false);
-        if (!probe.IsOk) return probe.To<FileSystemKind>();
-        return probe.Value!.Content == DeviceContent.FileSystem ? probe.Value.FileSystem : FileSystemKind.Ext4;
     }
 
     private static bool IsTrue(NodeStageVolumeRequest request, string key) => request.PublishContext.GetValueOrDefault(key) == "true";

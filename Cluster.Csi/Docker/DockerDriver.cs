@@ -60,7 +60,8 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
         if (!known.IsOk) return DockerAnswer.Error(known.Reason);
         if (await RefusalAsync(call.Name!, known.Value!, cancellation).ConfigureAwait(false) is { } refusal) return refusal;
         var labels = known.Value!.Labels;
-        if (!FileSystems.TryParse(labels.GetValueOrDefault(DockerOptions.FileSystemLabel, "ext4"), out var fileSystem))
+        // Without the label it was made otherwise, and may hold either.
+        if (!FileSystems.TryParse(labels.GetValueOrDefault(DockerOptions.FileSystemLabel), out var fileSystem) && labels.ContainsKey(DockerOptions.FileSystemLabel))
             return DockerAnswer.Error($"the label {DockerOptions.FileSystemLabel} of volume {call.Name} is none of {FileSystems.Names}");
         var wish = new DeviceWish(PathOf(volume), fileSystem)
         {

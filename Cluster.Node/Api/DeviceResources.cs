@@ -9,7 +9,7 @@ public sealed record DeviceRequest
     /// <summary>An absolute path; made if it is missing. Null: only a device.</summary>
     public string? Mount { get; init; }
 
-    /// <summary>ext4 (the default) or xfs. A blank volume is formatted; one that holds anything else never is.</summary>
+    /// <summary>ext4 or xfs; null: the one that the volume has, ext4 if it is blank. A blank volume is formatted; one that holds anything else never is.</summary>
     public string? FileSystem { get; init; }
 
     /// <summary>As for mount -o, one an item.</summary>

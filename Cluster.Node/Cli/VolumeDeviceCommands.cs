@@ -18,7 +18,7 @@ internal static class VolumeDeviceCommands
         };
         var device = new Option<bool>("--device") { Description = "As a block device of the node's host, also with --node" };
         var mount = new Option<string?>("--mount") { Description = "Mount the device there; a blank volume gets a file system first", HelpName = "PATH" };
-        var fileSystem = new Option<string?>("--fs") { Description = "ext4 (the default) or xfs", HelpName = "FS" };
+        var fileSystem = new Option<string?>("--fs") { Description = "ext4 or xfs; default: the one that the volume has, ext4 if it is blank", HelpName = "FS" };
         var options = new Option<string?>("--options") { Description = "As for mount -o, such as noatime,discard", HelpName = "LIST" };
         var formatOptions = new Option<string?>("--format-options")
         { Description = "Arguments for mkfs of a blank volume, with spaces between them, such as \"-m 0 -L data\"; with --mount", HelpName = "ARGS" };

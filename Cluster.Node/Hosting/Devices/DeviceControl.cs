@@ -24,7 +24,7 @@ public sealed class DeviceControl : IDeviceControl
         if (_parts is not { } parts) return NotReady;
         if (request.Node is { } node && node != parts.NodeName)
             return new ControlFailure(ControlStatus.Invalid, $"This is node {parts.NodeName}: ask node {node}, on its own host, for a device there.");
-        var wish = new DeviceWish(request.Mount, FileSystemKind.Ext4, request.ReadOnly)
+        var wish = new DeviceWish(request.Mount, ReadOnly: request.ReadOnly)
         {
             MountOptions = request.MountOptions ?? [],
             FormatOptions = request.FormatOptions ?? [],

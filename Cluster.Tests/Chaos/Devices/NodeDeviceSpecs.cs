@@ -125,12 +125,16 @@ public sealed class NodeDeviceSpecs : IAsyncLifetime
         (await RunAsync(node, "volume", "attach", "db", "--mount", _mount, "--fs", "xfs", "--format-options", "-L shop")).Ok();
         Assert.Contains("LABEL=\"shop\"", (await Tool.RunAsync("blkid", (await DevicesAsync(node)).Single().Device)).Ok().Output, StringComparison.Ordinal);
         (await RunAsync(node, "volume", "resize", "db", "--size", "2GiB")).Ok();
-        (await RunAsync(node, "volume", "attach", "db", "--mount", _mount, "--fs", "xfs")).Ok();
+        (await RunAsync(node, "volume", "attach", "db", "--mount", _mount)).Ok();
         Assert.Equal(2UL << 30, Assert.Single(await DevicesAsync(node)).SizeBytes);
         Assert.True(new DriveInfo(_mount).TotalSize > 1.5 * (1UL << 30));
         var other = await RunAsync(node, "volume", "attach", "db", "--mount", _mount, "--fs", "ext4");
         Assert.Equal(ExitCode.Conflict, other.Exit);
         Assert.Contains("holds xfs", other.Error, StringComparison.Ordinal);
+        Assert.Contains("ask for xfs to mount what is there", other.Error, StringComparison.Ordinal);
+        (await RunAsync(node, "volume", "detach", "db")).Ok();
+        (await RunAsync(node, "volume", "attach", "db", "--mount", _mount)).Ok();
+        Assert.Equal("xfs", new DriveInfo(_mount).DriveFormat);
         (await RunAsync(node, "volume", "detach", "db")).Ok();
         AssertNothingLeft();
     }

@@ -1,4 +1,5 @@
 using System.Collections.Concurrent;
+using System.Collections.ObjectModel;
 using System.Net.Sockets;
 using System.Reflection;
 using System.Text;
@@ -16,6 +17,7 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
     private readonly string _directory = Directory.CreateTempSubdirectory("myrmidon-docker-").FullName;
     private readonly FakeVolumes _volumes = new();
     private readonly FakeAttacher _attacher = new(AttacherKind.FuseLoop);
+    private readonly IMounter _mounter = MounterProxy.Create();
     private readonly ConcurrentQueue<string> _log = [];
     private readonly ConcurrentQueue<string> _calls = [];
 
@@ -83,6 +85,18 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
         Assert.Empty(_attacher.Devices);
         Assert.Null(_volumes.AttachedNode);
         Assert.Empty(NewUsers().OutsideCsi());
+    }
+
+    [Theory(DisplayName = "A volume for which no file system is asked is mounted with the one that it has, for an operator as for Docker, and gets ext4 if it is blank")]
+    [InlineData(FileSystemKind.Unset, "ext4")]
+    [InlineData(FileSystemKind.Ext4, "ext4")]
+    [InlineData(FileSystemKind.Xfs, "xfs")]
+    public async Task The_file_system_that_is_there(FileSystemKind there, string mounted)
+    {
+        ((MounterProxy)_mounter).Holds = there;
+        Assert.True((await NewDevices().AttachAsync("db", new DeviceWish("/srv/db"), default)).IsOk);
+        Assert.Equal("", (await NewDriver().MountAsync(new DockerCall { Name = "db", Id = "a" }, default)).Err);
+        Assert.Equal([mounted, mounted], ((MounterProxy)_mounter).Mounted);
     }
 
     [Theory(DisplayName = "An operator who attaches a volume while its last container, or a detach, ends the attachment has it after that")]
@@ -207,7 +221,7 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
 
     private DockerDriver NewDriver() => new(NewDevices(), _volumes, Path.Combine(_directory, "docker"), "boot", this);
 
-    private VolumeDevices NewDevices() => new(_volumes, _attacher, MounterProxy.Create(), NewUsers());
+    private VolumeDevices NewDevices() => new(_volumes, _attacher, _mounter, NewUsers());
 
     private DeviceUsers NewUsers() => new(Path.Combine(_directory, "operator"), Mounts, "boot");
 
@@ -314,15 +328,28 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
     /// <summary>A mounter that does all and mounts nothing.</summary>
     public class MounterProxy : DispatchProxy
     {
+        /// <summary>Unset: nothing, the device is blank.</summary>
+        public FileSystemKind Holds { get; set; }
+
+        /// <summary>The file systems that were mounted, in order.</summary>
+        public Collection<string> Mounted { get; } = [];
+
         public static IMounter Create() => DispatchProxy.Create<IMounter, MounterProxy>();
 
         protected override object? Invoke(MethodInfo? targetMethod, object?[]? args) => targetMethod!.Name switch
         {
             nameof(IMounter.FormatAsync) or nameof(IMounter.GrowUnmountedAsync) or nameof(IMounter.GrowAsync) or nameof(IMounter.UnmountAsync) => Task.FromResult(Done.Ok),
-            nameof(IMounter.MountAsync) => Task.FromResult<AttachResult<MountEntry>>(new MountEntry(1, 1, 1, "/", ((MountRequest)args![0]!).Path, "ext4", "/dev/x", false, "", "")),
+            nameof(IMounter.MountAsync) => Task.FromResult<AttachResult<MountEntry>>(Mount((MountRequest)args![0]!)),
+            nameof(IMounter.ProbeAsync) => Task.FromResult<AttachResult<DeviceProbe>>(new DeviceProbe(Holds == FileSystemKind.Unset ? DeviceContent.Blank : DeviceContent.FileSystem, Holds, "")),
             nameof(IMounter.MountsOf) or nameof(IMounter.BindsOf) => new AttachResult<IReadOnlyList<MountEntry>>(AttachStatus.Ok, [], ""),
             nameof(IMounter.MountedAt) => AttachResult<MountEntry>.Error(AttachStatus.NotFound, "nothing"),
             _ => throw new NotSupportedException(targetMethod.Name),
         };
+
+        private MountEntry Mount(MountRequest request)
+        {
+            Mounted.Add(FileSystems.NameOf(request.FileSystem));
+            return new MountEntry(1, 1, 1, "/", request.Path, Mounted[^1], "/dev/x", false, "", "");
+        }
     }
 }

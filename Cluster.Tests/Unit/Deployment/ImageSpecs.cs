@@ -136,6 +136,22 @@ public sealed partial class ImageSpecs
         }
     }
 
+    [Fact(DisplayName = "The unit of a mount asks the node where the guide has it listen, which is not the address that the command line asks by itself")]
+    public void Mounts_find_their_node()
+    {
+        var files = Unit("docker/myrmidon-mount@.service").Where(line => line.Key == "EnvironmentFile").Select(line => line.Value).ToArray();
+        // The mount's own comes last, and counts.
+        Assert.Equal(["-/etc/myrmidon/environment", "/etc/myrmidon/mounts/%i.conf"], files);
+        var guide = Repository.Read("docs/operations.md");
+        var host = NodeAddress().Match(guide).Groups[1].Value;
+        Assert.NotEqual("127.0.0.1", host);
+        Assert.Contains($"\necho {ApiClient.EndpointVariable}=http://{host}:5705 > {files[0][1..]}\n", guide, StringComparison.Ordinal);
+        foreach (var unit in (string[])["docker/myrmidon.service", "docker/myrmidon-mount@.service"]) Assert.Contains($" {unit} ", guide, StringComparison.Ordinal);
+    }
+
+    [GeneratedRegex("\n  host = \"(.*)\"\n")]
+    private static partial Regex NodeAddress();
+
     [Fact(DisplayName = "systemd itself finds nothing wrong with the units, where it is installed")]
     public async Task Units_verified()
     {

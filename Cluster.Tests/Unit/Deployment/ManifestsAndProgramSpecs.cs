@@ -201,6 +201,18 @@ public sealed partial class ManifestsAndProgramSpecs
         Assert.Contains(DashboardQueries(), query => MetricName().Matches(query).Any(match => match.Value == metric));
     }
 
+    [Theory(DisplayName = "What is looked at first, how much is done and how quickly, has a panel")]
+    [InlineData("myrmidon_volumes")]
+    [InlineData("myrmidon_nbd_commands_total")]
+    [InlineData("myrmidon_nbd_bytes_total")]
+    [InlineData("myrmidon_nbd_errors_total")]
+    [InlineData("myrmidon_io_wait_seconds_total")]
+    [InlineData("myrmidon_loop_busy_seconds_total")]
+    [InlineData("myrmidon_process_cpu_seconds_total")]
+    [InlineData("myrmidon_process_resident_bytes")]
+    public void Dashboard_shows(string metric) =>
+        Assert.Contains(DashboardQueries(), query => MetricName().Matches(query).Any(match => match.Value == metric));
+
     [Fact(DisplayName = "The alert of takeovers names reasons that there are")]
     public void Losses_exist()
     {
