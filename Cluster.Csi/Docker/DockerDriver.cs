@@ -29,9 +29,9 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
                 return DockerAnswer.Error($"volume {call.Name} exists, with {known.Value.SizeBytes} bytes and not {options.Value.SizeBytes}");
             return options.Value!.Differs(known.Value!.Labels) is { } difference ? DockerAnswer.Error($"volume {call.Name} exists, with {difference}") : new DockerAnswer();
         }
-        if (known.Status != AttachStatus.NotFound) return DockerAnswer.Error(known.Reason);
+        if (known.Status != AttachStatus.NotFound) return Refused(call, volume, known.Reason);
         var created = await volumes.CreateAsync(volume, options.Value!.SizeBytes, options.Value.Labels, cancellation).ConfigureAwait(false);
-        return created.IsOk ? new DockerAnswer() : DockerAnswer.Error(created.Reason);
+        return created.IsOk ? new DockerAnswer() : Refused(call, volume, created.Reason);
     }
 
     public async Task<DockerAnswer> RemoveAsync(DockerCall call, CancellationToken cancellation)
@@ -41,13 +41,13 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
         var ids = _mounts.Read(volume);
         if (ids is { Count: > 0 }) return DockerAnswer.Error($"volume {call.Name} is mounted here by {string.Join(", ", ids)}");
         var known = await volumes.GetAsync(volume, cancellation).ConfigureAwait(false);
-        if (!known.IsOk) return known.Status == AttachStatus.NotFound ? new DockerAnswer() : DockerAnswer.Error(known.Reason);
+        if (!known.IsOk) return known.Status == AttachStatus.NotFound ? new DockerAnswer() : Refused(call, volume, known.Reason);
         if (known.Value!.Publications is { Count: > 0 } published)
             return DockerAnswer.Error($"volume {call.Name} is published by CSI on {string.Join(", ", published.Select(each => each.Node))}: end the workloads that have it there");
         // Only what is Docker's own and was cut off; what is attached for anybody else is not deleted.
         if (ids is not null && await LeaveAsync(volume, cancellation).ConfigureAwait(false) is { } failure) return failure;
         var deleted = await volumes.DeleteAsync(volume, cancellation).ConfigureAwait(false);
-        return deleted.IsOk || deleted.Status == AttachStatus.NotFound ? new DockerAnswer() : DockerAnswer.Error(deleted.Reason);
+        return deleted.IsOk || deleted.Status == AttachStatus.NotFound ? new DockerAnswer() : Refused(call, volume, deleted.Reason);
     }
 
     /// <summary>First that Docker is about to have it, then mounted, then who has it, then answered: after a crash in between, nobody counts who was not told, and what was made is known as Docker's.</summary>
@@ -57,7 +57,7 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
         if (call.Id is not { Length: > 0 } id) return DockerAnswer.Error("a mount needs an ID");
         using var held = await _locks.EnterAsync(volume, cancellation).ConfigureAwait(false);
         var known = await volumes.GetAsync(volume, cancellation).ConfigureAwait(false);
-        if (!known.IsOk) return DockerAnswer.Error(known.Reason);
+        if (!known.IsOk) return Unknown(call, volume, known);
         if (await RefusalAsync(call.Name!, known.Value!, cancellation).ConfigureAwait(false) is { } refusal) return refusal;
         var labels = known.Value!.Labels;
         // Without the label it was made otherwise, and may hold either.
@@ -76,7 +76,7 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
         if (!attached.IsOk)
         {
             if (ids is null or { Count: 0 }) await GiveUpAsync(volume, attached.Status, cancellation).ConfigureAwait(false);
-            return DockerAnswer.Error(attached.Reason);
+            return Refused(call, volume, attached.Reason);
         }
         if (ids?.Contains(id, StringComparer.Ordinal) != true) _mounts.Write(volume, call.Name!, [.. ids ?? [], id], owns);
         return new DockerAnswer { Mountpoint = PathOf(volume) };
@@ -98,14 +98,14 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
     {
         if (DockerName.VolumeOf(call.Name) is not { } volume) return NoName(call);
         var known = await volumes.GetAsync(volume, cancellation).ConfigureAwait(false);
-        return known.IsOk ? new DockerAnswer { Mountpoint = MountpointOf(volume) } : DockerAnswer.Error(known.Reason);
+        return known.IsOk ? new DockerAnswer { Mountpoint = MountpointOf(volume) } : Unknown(call, volume, known);
     }
 
     public async Task<DockerAnswer> GetAsync(DockerCall call, CancellationToken cancellation)
     {
         if (DockerName.VolumeOf(call.Name) is not { } volume) return NoName(call);
         var known = await volumes.GetAsync(volume, cancellation).ConfigureAwait(false);
-        if (!known.IsOk) return DockerAnswer.Error(known.Reason);
+        if (!known.IsOk) return Unknown(call, volume, known);
         var status = new Dictionary<string, string> { ["sizeBytes"] = $"{known.Value!.SizeBytes}", ["attachedTo"] = known.Value.AttachedNode ?? "" };
         return new DockerAnswer { Volume = new DockerVolume(call.Name!, MountpointOf(volume), status) };
     }
@@ -144,6 +144,13 @@ internal sealed partial class DockerDriver(VolumeDevices devices, IHostVolumes v
             LogNotRecovered(e, directory);
         }
     }
+
+    private static DockerAnswer Unknown(DockerCall call, string volume, AttachResult<HostVolume> known) =>
+        known.Status == AttachStatus.NotFound ? DockerAnswer.Error($"there is no volume {call.Name}") : Refused(call, volume, known.Reason);
+
+    /// <summary>Whoever reads it knows the volume by Docker's name; what the reason says to do with myrmidon is done with the other one.</summary>
+    private static DockerAnswer Refused(DockerCall call, string volume, string reason) =>
+        DockerAnswer.Error(call.Name == volume ? reason : $"{reason} ({call.Name} is volume {volume} of myrmidon)");
 
     private static DockerAnswer NoName(DockerCall call) =>
         DockerAnswer.Error($"\"{call.Name}\" is no name of a volume: use letters, digits, '_', '.' and '-'");

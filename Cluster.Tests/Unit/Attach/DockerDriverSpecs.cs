@@ -87,6 +87,20 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
         Assert.Empty(NewUsers().OutsideCsi());
     }
 
+    [Fact(DisplayName = "A refusal names the volume as Docker does, and as the command line does where that is another name")]
+    public async Task Refusals_name_the_volume()
+    {
+        (_volumes.Failure, _volumes.FailureStatus) = ("There is no volume 'docker-1234'", AttachStatus.NotFound);
+        var call = new DockerCall { Name = "shop_db", Id = "a" };
+        foreach (var answer in new[] { await NewDriver().GetAsync(call, default), await NewDriver().PathAsync(call, default), await NewDriver().MountAsync(call, default) })
+            Assert.Equal("there is no volume shop_db", answer.Err);
+        (_volumes.Failure, _volumes.FailureStatus) = ("nobody knows", AttachStatus.Unavailable);
+        Assert.Equal($"nobody knows (shop_db is volume {DockerName.VolumeOf("shop_db")} of myrmidon)", (await NewDriver().GetAsync(call, default)).Err);
+        Assert.Equal("nobody knows", (await NewDriver().GetAsync(new DockerCall { Name = "db" }, default)).Err);
+        (_volumes.Failure, _volumes.AttachedNode) = ("", "node-2");
+        Assert.Equal($"it is attached to node-2 (shop_db is volume {DockerName.VolumeOf("shop_db")} of myrmidon)", (await NewDriver().RemoveAsync(call, default)).Err);
+    }
+
     [Theory(DisplayName = "A volume for which no file system is asked is mounted with the one that it has, for an operator as for Docker, and gets ext4 if it is blank")]
     [InlineData(FileSystemKind.Unset, "ext4")]
     [InlineData(FileSystemKind.Ext4, "ext4")]
@@ -279,6 +293,8 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
 
         public string Failure { get; set; } = "";
 
+        public AttachStatus FailureStatus { get; set; } = AttachStatus.Unavailable;
+
         public bool Throws { get; set; }
 
         /// <summary>The process ends once the volume is attached.</summary>
@@ -294,7 +310,7 @@ public sealed class DockerDriverSpecs : IDisposable, ILoggerFactory, ILogger
         {
             if (Answers is { } answers) await answers.Task.WaitAsync(cancellation);
             if (Throws) throw new InvalidOperationException("broken");
-            return Failure.Length > 0 ? AttachResult<HostVolume>.Error(AttachStatus.Unavailable, Failure) : Volume(fullName);
+            return Failure.Length > 0 ? AttachResult<HostVolume>.Error(FailureStatus, Failure) : Volume(fullName);
         }
 
         public Task<AttachResult<IReadOnlyList<HostVolume>>> ListAsync(CancellationToken cancellation) => throw new NotSupportedException();
