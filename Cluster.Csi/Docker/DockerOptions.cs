@@ -1,7 +1,6 @@
 using System.Collections.Immutable;
-using System.Globalization;
-using System.Numerics;
 using Cluster.Csi.Attach;
+using Cluster.Messages.Model;
 
 namespace Cluster.Csi.Docker;
 
@@ -24,7 +23,6 @@ internal sealed record DockerOptions(ulong SizeBytes, ImmutableSortedDictionary<
     private const string LabelPrefix = "myrmidon.dev/";
 
     private static readonly string[] Own = ["size", "fs", "mount-options", "takeover"];
-    private static readonly string[] Units = ["", "K", "M", "G", "T", "P"];
 
     /// <summary>The options, or one sentence that names the one that is wrong and what would be right.</summary>
     /// <param name="known">Labels that do something, in full: what has no prefix must be one of them.</param>
@@ -37,7 +35,8 @@ internal sealed record DockerOptions(ulong SizeBytes, ImmutableSortedDictionary<
             switch (key)
             {
                 case "size":
-                    if (!TrySize(value, out size)) return Wrong($"the option size is '{value}'; give a size such as 10GiB, 500GB, or bytes");
+                    if (!ByteSize.TryParse(IsInDockersWay(value) ? value + "iB" : value, out size, out var reason)) return Wrong($"the option size: {reason.TrimEnd('.')}");
+                    if (size == 0) return Wrong($"the option size: {value} is nothing; give a size such as 10GiB");
                     break;
                 case "fs" or "fstype":
                     if (!FileSystems.TryParse(value, out _)) return Wrong($"the option {key} is '{value}'; legal are {FileSystems.Names}");
@@ -83,22 +82,8 @@ internal sealed record DockerOptions(ulong SizeBytes, ImmutableSortedDictionary<
         _ => null,
     };
 
-    /// <summary>Bytes; with K, M, G, T, P or Ki... 1024-based as in KiB, 1000-based as in KB.</summary>
-    internal static bool TrySize(string text, out ulong bytes)
-    {
-        bytes = 0;
-        var digits = text.TakeWhile(char.IsAsciiDigit).Count();
-        if (digits == 0 || !ulong.TryParse(text.AsSpan(0, digits), NumberStyles.None, CultureInfo.InvariantCulture, out var number)) return false;
-        var unit = text[digits..].Trim().ToUpperInvariant();
-        var thousand = unit.Length == 2 && unit[1] == 'B';
-        var prefix = unit.TrimEnd('B');
-        var power = Array.IndexOf(Units, prefix.TrimEnd('I'));
-        if (power < 0 || (prefix.EndsWith('I') && power == 0)) return false;
-        var product = number * BigInteger.Pow(thousand ? 1000 : 1024, power);
-        if (product.IsZero || product > ulong.MaxValue) return false;
-        bytes = (ulong)product;
-        return true;
-    }
+    /// <summary>Docker's own sizes are written so, 1024-based: --memory 2g, --shm-size 64m.</summary>
+    private static bool IsInDockersWay(string size) => size.Length > 1 && char.IsAsciiDigit(size[^2]) && "KMGTP".Contains(char.ToUpperInvariant(size[^1]), StringComparison.Ordinal);
 
     private static AttachResult<DockerOptions> Wrong(string reason) => AttachResult<DockerOptions>.Error(AttachStatus.Invalid, reason);
 }

@@ -1,7 +1,10 @@
 using System.Globalization;
+using System.IO.Hashing;
+using System.Text.Json;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Metadata;
 using Microsoft.AspNetCore.Mvc;
+using Microsoft.Net.Http.Headers;
 
 namespace Cluster.Node.Api;
 
@@ -10,6 +13,9 @@ internal static class Answers
 {
     /// <summary>Seconds after which a client may try again what is unavailable now.</summary>
     private const int RetryAfterSeconds = 1;
+
+    /// <summary>Between the revision and the hash in the ETag of a GET.</summary>
+    private const char HashMark = '.';
 
     public static IResult Of<T>(ControlResult<T> result)
         where T : class =>
@@ -21,6 +27,19 @@ internal static class Answers
         if (!result.IsOk) return Failed(result);
         http.Response.Headers.ETag = Quote(result.Value!.Revision);
         return createdAt is null ? TypedResults.Ok(result.Value) : TypedResults.Created(createdAt, result.Value);
+    }
+
+    /// <summary>
+    /// A volume as it is now. Its state, its copies and what it holds change without its revision, so the ETag has a hash of all that is answered behind the revision: who has that
+    /// already (If-None-Match) gets 304 and no body.
+    /// </summary>
+    public static IResult OfGet(HttpContext http, ControlResult<VolumeResource> result)
+    {
+        if (!result.IsOk) return Failed(result);
+        var hash = XxHash3.HashToUInt64(JsonSerializer.SerializeToUtf8Bytes(result.Value, ApiServer.Json));
+        var tag = Quote($"{result.Value!.Revision}{HashMark}{hash.ToString("x16", CultureInfo.InvariantCulture)}");
+        http.Response.Headers.ETag = tag;
+        return IsKnown(http, tag) ? TypedResults.StatusCode(StatusCodes.Status304NotModified) : TypedResults.Ok(result.Value);
     }
 
     /// <summary>The problem; one that is Stale carries the volume's present ETag.</summary>
@@ -49,7 +68,7 @@ internal static class Answers
         if (text is "" or "*") return true;
         if (text.Length >= 3 && text[0] == '"' && text[^1] == '"' && text.IndexOf('"', 1) == text.Length - 1)
         {
-            revision = text[1..^1];
+            revision = text[1..^1].Split(HashMark)[0];
             if (HttpMethods.IsGet(http.Request.Method) || TakesIfMatch(http)) return true;
             failure = new ControlFailure(ControlStatus.Invalid, $"{http.Request.Path} takes no If-Match: leave the header out, or send *.");
             return false;
@@ -62,6 +81,10 @@ internal static class Answers
     /// <summary>What may be answered with 412 does, as in the OpenAPI document.</summary>
     private static bool TakesIfMatch(HttpContext http) => http.GetEndpoint()?.Metadata.OfType<IProducesResponseTypeMetadata>()
         .Any(answer => answer.StatusCode == StatusCodes.Status412PreconditionFailed) ?? false;
+
+    /// <summary>Whether it is one of the ETags of If-None-Match, by the weak comparison of RFC 9110, or that is "*".</summary>
+    private static bool IsKnown(HttpContext http, string current) => EntityTagHeaderValue.TryParseList([.. http.Request.Headers.IfNoneMatch.OfType<string>()], out var known)
+        && known.Any(tag => tag.Equals(EntityTagHeaderValue.Any) || tag.Compare(new EntityTagHeaderValue(current), useStrongComparison: false));
 
     private static string Quote(string revision) => $"\"{revision}\"";
 

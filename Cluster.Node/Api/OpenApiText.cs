@@ -9,6 +9,7 @@ internal static class OpenApiText
 {
     private const string ETag = "ETag";
     private const string Stale = "412";
+    private const string Known = "304";
 
     public static void Describe(OpenApiOptions options)
     {
@@ -30,23 +31,24 @@ internal static class OpenApiText
         });
     }
 
-    /// <summary>What answers a volume answers its ETag, and what may be answered with 412 takes If-Match.</summary>
+    /// <summary>What answers a volume answers its ETag, what may be answered with 412 takes If-Match, and with 304 If-None-Match.</summary>
     private static void AddHeaders(OpenApiOperation operation, OpenApiOperationTransformerContext context)
     {
         foreach (var type in context.Description.SupportedResponseTypes)
         {
             if (type.Type == typeof(VolumeResource)) AddETag(operation, type.StatusCode.ToString(CultureInfo.InvariantCulture), "The volume's revision.");
         }
-        if (operation.Responses?.ContainsKey(Stale) != true) return;
-        AddETag(operation, Stale, "The volume's present revision, where it is known.");
+        AddCondition(operation, Known, "Of what is answered.", "If-None-Match", "A volume's ETag as it came, in quotes: the answer is 304, and has no body, if nothing of it has changed.");
+        AddCondition(operation, Stale, "The volume's present revision, where it is known.",
+            "If-Match", "A volume's ETag as it came, in quotes: the change is made only if the volume is still at that revision.");
+    }
+
+    private static void AddCondition(OpenApiOperation operation, string code, string what, string header, string means)
+    {
+        if (operation.Responses?.ContainsKey(code) != true) return;
+        AddETag(operation, code, what);
         operation.Parameters ??= [];
-        operation.Parameters.Add(new OpenApiParameter
-        {
-            Name = "If-Match",
-            In = ParameterLocation.Header,
-            Description = "A volume's ETag as it came, in quotes: the change is made only if the volume is still at that revision.",
-            Schema = Text(),
-        });
+        operation.Parameters.Add(new OpenApiParameter { Name = header, In = ParameterLocation.Header, Description = means, Schema = Text() });
     }
 
     private static void AddETag(OpenApiOperation operation, string code, string what)

@@ -64,7 +64,7 @@ public sealed record VolumeResource
     /// <summary>What waited for its limits (labels iops-max and bandwidth-max); null: it has none, or no owner tells.</summary>
     public VolumeThrottlingResource? Throttling { get; init; }
 
-    /// <summary>Changes with every change of size, labels, attachment or placement; the ETag is this in quotes.</summary>
+    /// <summary>Changes with every change of size, labels, attachment or placement; the ETag is this in quotes, in the answer to a GET with a hash of all that is answered behind it.</summary>
     public required string Revision { get; init; }
 }
 

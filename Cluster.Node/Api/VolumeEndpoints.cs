@@ -20,7 +20,7 @@ internal static class VolumeEndpoints
             .Produces<VolumeResource>(201).ProducesProblem(404).ProducesProblem(409);
         var volume = volumes.MapGroup("/{name}").ProducesProblem(404);
         volume.MapGet("", GetAsync).WithName("GetVolume").WithSummary("One volume, with its copies and its ETag")
-            .Produces<VolumeResource>();
+            .Produces<VolumeResource>().Produces(304);
         volume.MapGet("/events", ExplainAsync).WithName("ListVolumeEvents").WithSummary("The volume's journaled history, oldest first")
             .Produces<IReadOnlyList<VolumeEventResource>>();
         volume.MapGet("/scrub", (HttpContext http, IControlPlane control, string name, CancellationToken cancellation,
@@ -67,7 +67,7 @@ internal static class VolumeEndpoints
     private static Task<IResult> GetAsync(
         HttpContext http, IControlPlane control, string name, CancellationToken cancellation,
         [FromQuery(Name = "namespace"), Description("default when absent")] string? scope = null) =>
-        WithVolumeAsync(http, name, scope, async (volume, _) => Answers.Of(http, await control.GetVolumeAsync(volume, cancellation)));
+        WithVolumeAsync(http, name, scope, async (volume, _) => Answers.OfGet(http, await control.GetVolumeAsync(volume, cancellation)));
 
     private static Task<IResult> ExplainAsync(
         HttpContext http, IControlPlane control, string name, CancellationToken cancellation,

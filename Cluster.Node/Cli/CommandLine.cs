@@ -97,20 +97,39 @@ public static class CommandLine
             Build().Parse([.. path.Split(' ').Skip(1), "--help"]).Invoke(new InvocationConfiguration { Output = output, Error = error });
             return ExitCode.Usage;
         }
-        var sentences = parsed.UnmatchedTokens.Count > 0
-            ? parsed.UnmatchedTokens.Select(token => Takes(command, token) ? $"'{token}' goes behind the verb: '{path} {token} ...'." : $"'{token}' is not something that '{path}' takes.")
-            : parsed.Errors.Select(failure => failure.Message);
+        var (early, unknown) = Sort(command, parsed.UnmatchedTokens);
+        var where = command.Subcommands.Count > 0 ? "a verb" : "the verb";
+        var sentences = parsed.UnmatchedTokens.Count == 0 ? parsed.Errors.Select(failure => failure.Message)
+            : early.Select(option => $"'{option}' goes behind {where}: '{path}{(command.Subcommands.Count > 0 ? " ..." : "")} {option}'.")
+                .Concat(unknown.Select(token => $"'{token}' is not something that '{path}' takes."));
         foreach (var sentence in sentences.Distinct()) error.WriteLine($"myrmidon: {sentence}");
-        foreach (var token in parsed.UnmatchedTokens)
+        foreach (var token in unknown)
         {
             var known = command.Subcommands.Select(child => child.Name).Concat(command.Options.Select(option => option.Name));
-            if (!Takes(command, token) && NearMiss.Of(token, known) is { } near) error.WriteLine($"Did you mean '{path} {near}'?");
+            if (NearMiss.Of(token, known) is { } near) error.WriteLine($"Did you mean '{path} {near}'?");
         }
         error.WriteLine($"See '{path} --help'.");
         return ExitCode.Usage;
     }
 
-    private static bool Takes(Command command, string token) => command.Options.Any(option => option.Name == token || option.Aliases.Contains(token));
+    /// <summary>Of what could not be taken where it stands: options, each with its value, that the command takes behind its name (with verbs to come: that one of those takes), and the rest.</summary>
+    private static (IReadOnlyList<string> Early, IReadOnlyList<string> Unknown) Sort(Command command, IReadOnlyList<string> tokens)
+    {
+        var (early, unknown) = (new List<string>(), new List<string>());
+        for (var at = 0; at < tokens.Count; at++)
+        {
+            var token = tokens[at];
+            var end = token.StartsWith('-') ? token.IndexOfAny(['=', ':']) : -1;
+            if (Find(command, end < 0 ? token : token[..end]) is not { } option) unknown.Add(token);
+            else if (end < 0 && option.Arity.MinimumNumberOfValues > 0 && at + 1 < tokens.Count && !tokens[at + 1].StartsWith('-')) early.Add($"{token} {tokens[++at]}");
+            else early.Add(token);
+        }
+        return (early, unknown);
+    }
+
+    private static Option? Find(Command command, string name) =>
+        command.Options.FirstOrDefault(option => option.Name == name || option.Aliases.Contains(name))
+        ?? command.Subcommands.Select(child => Find(child, name)).FirstOrDefault(found => found is not null);
 
     private static string PathOf(ParseResult parsed)
     {

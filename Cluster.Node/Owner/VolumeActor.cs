@@ -43,7 +43,7 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
     /// <summary>Who asked last for a deletion that the machine decides.</summary>
     private IActorRef? _deleter;
 
-    private readonly record struct Waiter(IActorRef Who, bool Created, DateTime Until);
+    private readonly record struct Waiter(IActorRef Who, bool Created, long UntilMs);
 
     private sealed record GiveUpWaiting
     {
@@ -165,22 +165,25 @@ public sealed partial class VolumeActor : ReceivePersistentActor, IWithTimers
     private bool AddWaiter(bool created)
     {
         // Who asks again has given up its earlier question.
-        if (!created) _waiters.RemoveAll(waiter => !waiter.Created && waiter.Until < DateTime.UtcNow + WaitMax - AskedAgain);
+        if (!created) _waiters.RemoveAll(waiter => !waiter.Created && waiter.UntilMs < WaitedMs - (long)AskedAgain.TotalMilliseconds);
         if (_waiters.Count >= WaitersMax)
         {
             Refuse(Sender, IoStatus.Busy, $"{WaitersMax} others wait for it already");
             return false;
         }
-        _waiters.Add(new Waiter(Sender, created, DateTime.UtcNow + WaitMax));
+        _waiters.Add(new Waiter(Sender, created, WaitedMs));
         Timers.StartSingleTimer("waiters", GiveUpWaiting.Instance, WaitMax);
         return true;
     }
 
+    /// <summary>Until when one who asks now waits, by the clock that nobody sets.</summary>
+    private static long WaitedMs => Environment.TickCount64 + (long)WaitMax.TotalMilliseconds;
+
     private void DropOldWaiters()
     {
-        var now = DateTime.UtcNow;
-        foreach (var waiter in _waiters.Where(waiter => waiter.Until <= now)) Refuse(waiter.Who, IoStatus.Offline, NotServingReason());
-        _waiters.RemoveAll(waiter => waiter.Until <= now);
+        var now = Environment.TickCount64;
+        foreach (var waiter in _waiters.Where(waiter => waiter.UntilMs <= now)) Refuse(waiter.Who, IoStatus.Offline, NotServingReason());
+        _waiters.RemoveAll(waiter => waiter.UntilMs <= now);
         if (_waiters.Count > 0) Timers.StartSingleTimer("waiters", GiveUpWaiting.Instance, WaitMax);
     }
 

@@ -11,6 +11,20 @@ public partial class TidySpecs
 
     private static readonly string[] ActorFolders = ["Cluster.Node/Owner", "Cluster.Node/Replica", "Cluster.Node/Placement"];
 
+    private static readonly string[] WallClockReaders =
+    [
+        // Times that are shown, or named after.
+        "Cluster.Node/Api/Health.cs", "Cluster.Node/Hosting/Logging/OneLineFormatter.cs", "Cluster.Node/Hosting/DataDirectory.cs", "Cluster.Csi/Fuse/DeviceServer.cs",
+        "Cluster.Csi/Attach/LongPrograms.cs",
+        // Times that are written beside what is stored.
+        "Cluster.Node/Store/DiskPool.Attach.cs", "Cluster.Node/Journal/Persistence/MetaJournal.cs", "Cluster.Node/Hosting/Volumes/OwnerShell.cs", "Cluster.Node/Cli/Recover/RecoverRun.cs",
+        // How old a journaled time is, perhaps one of another node: what is due by a schedule, and what somebody began and never ended.
+        "Cluster.Node/Owner/VolumeActor.Snapshots.cs", "Cluster.Node/Owner/VolumeActor.Clones.cs", "Cluster.Node/Hosting/Control/SnapshotGroups.cs",
+        "Cluster.Node/Hosting/Control/SnapshotGroups.Sweep.cs", "Cluster.Node/Hosting/Control/ControlPlane.Groups.cs", "Cluster.Node/Hosting/Control/VolumeMoves.cs",
+        // What others ask for: Akka's schedulers have a wall clock, and gRPC tells a call's end as a time of day.
+        "Cluster.Node/Hosting/Scheduling/GridScheduler.cs", "Cluster.Csi/Csi/CsiCalls.cs",
+    ];
+
     // Written in two parts, so that this file is clean by its own rule.
     private static readonly string[] Unfinished = ["TO" + "DO", "FIX" + "ME", "HA" + "CK", "XX" + "X", "NotImplemented" + "Exception"];
     private static readonly string[] Hosts = ["nuget" + ".org", "github" + "usercontent", "docker" + ".io/", "npm" + "js.com",
@@ -60,6 +74,11 @@ public partial class TidySpecs
     [Fact(DisplayName = "Nothing sleeps in place of a condition")]
     public void Nothing_sleeps() => Assert.Empty(CodeLines(
         Repository.Sources.Where(file => !file.StartsWith("Cluster.Tests/Chaos/", StringComparison.Ordinal)), SleepCall()));
+
+    /// <summary>It may be set by a day at any moment. How long something took or may take is measured with what nobody sets.</summary>
+    [Fact(DisplayName = "Only what writes down a time, or tells how old such a one is, reads the wall clock")]
+    public void The_wall_clock_decides_nothing() => Assert.Empty(CodeLines(
+        Repository.Under("Cluster.Node", "Cluster.Csi", "Cluster.Messages").Except(WallClockReaders), WallClock()));
 
     [Fact(DisplayName = "Actors, owners and replicas never block on a task and never ask")]
     public void Actors_do_not_block() => Assert.Empty(CodeLines(Repository.Under(ActorFolders), BlockingCall()));
@@ -114,6 +133,9 @@ public partial class TidySpecs
         from line in SourceText.Blank(Repository.Read(file)).Split('\n').Select((text, index) => (Text: text, Number: index + 1))
         where wrong.IsMatch(line.Text)
         select $"{file}:{line.Number} {line.Text.Trim()}";
+
+    [GeneratedRegex(@"\bUtcNow\b|\bGetUtcNow\b|\bGetLocalNow\b|\bDateTime(Offset)?\s*\.\s*(Now|Today)\b", RegexOptions.CultureInvariant)]
+    private static partial Regex WallClock();
 
     [GeneratedRegex(@"\bThread\s*\.\s*Sleep\b", RegexOptions.CultureInvariant)]
     private static partial Regex SleepCall();

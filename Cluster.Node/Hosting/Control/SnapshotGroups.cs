@@ -133,7 +133,7 @@ internal sealed partial class SnapshotGroups(SnapshotGroupBook book, IGroupVolum
     /// <summary>Every volume has its marker: the group becomes ready, or is taken back. Null: one of the two is done.</summary>
     private async Task<ControlFailure?> FinishAsync(SnapshotGroupRecord record, long version)
     {
-        var until = time.GetUtcNow().AddMilliseconds(CommitMs);
+        var began = time.GetTimestamp();
         for (var left = record.Members; ; await Task.Delay(Pause, time))
         {
             var asked = left;
@@ -146,7 +146,7 @@ internal sealed partial class SnapshotGroups(SnapshotGroupBook book, IGroupVolum
             }
             if (answers.FirstOrDefault(answer => answer.Status is not (ControlStatus.Ok or ControlStatus.Unavailable or ControlStatus.TimedOut)) is { Reason: not null } never)
                 return await UndoAsync(record, version) is { } kept ? NotMade(record.Name, new ControlFailure(kept.Status, $"{never.Reason} {kept.Reason}")) : null;
-            if (time.GetUtcNow() >= until)
+            if (time.GetElapsedTime(began).TotalMilliseconds >= CommitMs)
                 return NotMade(record.Name, new ControlFailure(ControlStatus.Unavailable, $"{answers.First(answer => !answer.IsOk).Reason} It stays unfinished until it is asked for again, or deleted."));
             left = [.. asked.Where((_, index) => !answers[index].IsOk)];
         }

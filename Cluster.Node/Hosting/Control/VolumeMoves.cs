@@ -91,13 +91,13 @@ public sealed partial class VolumeMoves(IMetaLog log, TimeProvider? time = null)
         }
     }
 
-    /// <summary>Where the owner is now is where an operator has put it, lately and under this attachment.</summary>
+    /// <summary>Where the owner is now is where an operator has put it, lately and under this attachment. A time from further in the future was written by a clock that was wrong, and does not count.</summary>
     private bool Pins(string pin, ulong generation, string owner)
     {
         var parts = pin.Split(' ', 3);
         return parts.Length == 3 && parts[0] == generation.ToString(CultureInfo.InvariantCulture) && parts[2] == owner
             && long.TryParse(parts[1], NumberStyles.None, CultureInfo.InvariantCulture, out var atMs)
-            && _time.GetUtcNow() - DateTimeOffset.FromUnixTimeMilliseconds(Math.Clamp(atMs, 0, DateTimeOffset.MaxValue.ToUnixTimeMilliseconds())) < PinnedFor;
+            && (_time.GetUtcNow() - DateTimeOffset.FromUnixTimeMilliseconds(Math.Clamp(atMs, 0, DateTimeOffset.MaxValue.ToUnixTimeMilliseconds()))).Duration() < PinnedFor;
     }
 
     public async Task WithdrawAsync(VolumeId volume, string node)

@@ -12,8 +12,8 @@ internal sealed class Refusals(TimeProvider time)
     /// <summary>Whoever was taken out for longer is not one of the others any more.</summary>
     public static readonly TimeSpan Recent = TimeSpan.FromSeconds(60);
 
-    /// <summary>The others, with when they were taken out here; null: a member.</summary>
-    private readonly Dictionary<Address, DateTimeOffset?> _others = [];
+    /// <summary>The others, with the time stamp at which they were taken out here; null: a member.</summary>
+    private readonly Dictionary<Address, long?> _others = [];
     private readonly HashSet<Address> _refusers = [];
 
     /// <summary>A process of that address is a member now; what an earlier one said there counts no more.</summary>
@@ -25,7 +25,7 @@ internal sealed class Refusals(TimeProvider time)
 
     public void OnTakenOut(Address other)
     {
-        if (_others.ContainsKey(other)) _others[other] = time.GetUtcNow();
+        if (_others.ContainsKey(other)) _others[other] = time.GetTimestamp();
     }
 
     public void OnLeft(Address other)
@@ -43,7 +43,7 @@ internal sealed class Refusals(TimeProvider time)
     {
         foreach (var (other, since) in _others)
         {
-            if (since is { } at && time.GetUtcNow() - at > Recent) OnLeft(other);
+            if (since is { } at && time.GetElapsedTime(at) > Recent) OnLeft(other);
         }
         var refusers = _refusers.Count(_others.ContainsKey);
         var members = _others.Values.Count(since => since is null);

@@ -53,6 +53,45 @@ public sealed class ApiSpecs : IAsyncLifetime
         await AssertProblemAsync(await _http.GetAsync("/v1/volumes/db"), HttpStatusCode.NotFound, "There is no volume \"db\".");
     }
 
+    [Theory(DisplayName = "A GET with If-None-Match has no body while the volume is as it was answered with one of those ETags")]
+    [InlineData("TAG", true)]
+    [InlineData("W/TAG", true)]
+    [InlineData("\"other\", TAG", true)]
+    [InlineData("*", true)]
+    [InlineData("\"other\"", false)]
+    [InlineData("no tag", false)]
+    public async Task Unchanged(string header, bool isKnown)
+    {
+        await _http.PostAsJsonAsync("/v1/volumes", new { name = "db", sizeBytes = 4096 });
+        var tag = (await _http.GetAsync("/v1/volumes/db")).Headers.ETag!.Tag;
+        var answer = await GetAsync();
+        Assert.Equal((isKnown ? HttpStatusCode.NotModified : HttpStatusCode.OK, tag), (answer.StatusCode, answer.Headers.ETag?.Tag));
+        Assert.Equal(isKnown, (await answer.Content.ReadAsStringAsync()).Length == 0);
+        Assert.Equal(HttpStatusCode.OK, (await SendAsync(HttpMethod.Patch, "/v1/volumes/db", """{"sizeBytes":8192}""", tag)).StatusCode);
+        if (header != "*") Assert.Equal(HttpStatusCode.OK, (await GetAsync()).StatusCode);
+
+        Task<HttpResponseMessage> GetAsync()
+        {
+            var request = new HttpRequestMessage(HttpMethod.Get, "/v1/volumes/db");
+            request.Headers.TryAddWithoutValidation("If-None-Match", header.Replace("TAG", tag, StringComparison.Ordinal));
+            return _http.SendAsync(request);
+        }
+    }
+
+    [Fact(DisplayName = "A GET's ETag is another one when only the volume's state has changed, and is still good for a change then")]
+    public async Task State_has_changed()
+    {
+        await _http.PostAsJsonAsync("/v1/volumes", new { name = "db", sizeBytes = 4096 });
+        var tag = (await _http.GetAsync("/v1/volumes/db")).Headers.ETag!;
+        _control.SetVolumeState("db", "degraded");
+        using var request = new HttpRequestMessage(HttpMethod.Get, "/v1/volumes/db");
+        request.Headers.IfNoneMatch.Add(tag);
+        var answer = await _http.SendAsync(request);
+        Assert.Equal(HttpStatusCode.OK, answer.StatusCode);
+        Assert.NotEqual(tag, answer.Headers.ETag);
+        Assert.Equal(HttpStatusCode.OK, (await SendAsync(HttpMethod.Patch, "/v1/volumes/db", """{"sizeBytes":8192}""", tag.Tag)).StatusCode);
+    }
+
     [Fact(DisplayName = "A volume outside the default namespace is named by the query parameter")]
     public async Task Namespaces_are_apart()
     {
@@ -263,6 +302,8 @@ public sealed class ApiSpecs : IAsyncLifetime
         Assert.Equal(conditional, operations.Where(one => one.Value["parameters"]?.AsArray().Any(parameter => (string)parameter!["name"]! == "If-Match" && (string)parameter["in"]! == "header") == true)
             .Select(one => one.Key).Order(StringComparer.Ordinal));
         Assert.All(conditional, name => Assert.NotNull(operations[name]["responses"]!["412"]!["headers"]!["ETag"]));
+        Assert.Equal(["GetVolume"], operations.Where(one => one.Value["parameters"]?.AsArray().Any(parameter => (string)parameter!["name"]! == "If-None-Match") == true).Select(one => one.Key));
+        Assert.NotNull(operations["GetVolume"]["responses"]!["304"]!["headers"]!["ETag"]);
         string[] tagged = ["AttachVolume", "ChangeVolume", "CreateVolume", "DetachVolume", "GetVolume", "MoveVolume", "RestoreSnapshot"];
         Assert.Equal(tagged, operations.Where(one => one.Value["responses"]!.AsObject().Any(response => response.Key[0] == '2' && response.Value!["headers"]?["ETag"] is not null))
             .Select(one => one.Key).Order(StringComparer.Ordinal));

@@ -42,6 +42,12 @@ public sealed partial class FakeControlPlane : IControlPlane
 
     public string ClusterState { get; set; } = "healthy";
 
+    public void SetVolumeState(string volume, string state)
+    {
+        var name = new VolumeName("default", volume);
+        _volumes[name] = _volumes[name] with { State = state };
+    }
+
     public void SetState(string node, string state) => _nodes[node] = _nodes[node] with { State = state };
 
     public bool IsCordoned(string node) => _nodes[node].Cordoned;

@@ -1,6 +1,7 @@
 using System.Text.Json;
 using Cluster.Csi.Attach;
 using Cluster.Csi.Docker;
+using Cluster.Node.Cli;
 
 namespace Cluster.Tests.Unit.Attach;
 
@@ -37,26 +38,32 @@ public sealed class DockerSpecs : IDisposable
     [InlineData("ä")]
     public void No_names(string? name) => Assert.Null(DockerName.VolumeOf(name));
 
-    [Theory(DisplayName = "Sizes: 1024-based, 1000-based, or bytes; nothing else")]
-    [InlineData("10GiB", 10UL << 30)]
-    [InlineData("10G", 10UL << 30)]
-    [InlineData("10gb", 10_000_000_000UL)]
-    [InlineData("512", 512UL)]
-    [InlineData("512B", 512UL)]
-    [InlineData("1Ti", 1UL << 40)]
-    [InlineData("16383P", 16383UL << 50)]
-    [InlineData("", 0UL)]
-    [InlineData("0", 0UL)]
-    [InlineData("-1", 0UL)]
-    [InlineData("10X", 0UL)]
-    [InlineData("iB", 0UL)]
-    [InlineData("1iB", 0UL)]
-    [InlineData("16384P", 0UL)]
-    public void Sizes(string text, ulong bytes)
+    [Theory(DisplayName = "A size is what the command line takes for one, and what it does not take is refused in its words")]
+    [InlineData("10GiB")]
+    [InlineData("10gb")]
+    [InlineData("1.5 TiB")]
+    [InlineData("512")]
+    [InlineData("512B")]
+    [InlineData("1Ti")]
+    [InlineData("16383PiB")]
+    [InlineData("")]
+    [InlineData("-1")]
+    [InlineData("10X")]
+    [InlineData("1iB")]
+    [InlineData("16384PiB")]
+    public void Sizes(string text)
     {
-        Assert.Equal(bytes != 0, DockerOptions.TrySize(text, out var read));
-        if (bytes != 0) Assert.Equal(bytes, read);
+        var options = DockerOptions.Read("db", "db", new Dictionary<string, string> { ["size"] = text }, Known);
+        if (SizeText.TryParse(text, out var bytes, out var reason)) Assert.Equal((AttachStatus.Ok, bytes), (options.Status, options.Value!.SizeBytes));
+        else Assert.Equal((AttachStatus.Invalid, true), (options.Status, options.Reason.Contains(reason.TrimEnd('.'), StringComparison.Ordinal)));
     }
+
+    [Theory(DisplayName = "A size with one letter behind it is 1024-based, as in Docker's own sizes")]
+    [InlineData("64m", 64UL << 20)]
+    [InlineData("1.5G", 1536UL << 20)]
+    [InlineData("16383P", 16383UL << 50)]
+    public void Sizes_in_Dockers_way(string text, ulong bytes) =>
+        Assert.Equal(bytes, DockerOptions.Read("db", "db", new Dictionary<string, string> { ["size"] = text }, Known).Value!.SizeBytes);
 
     private static readonly string[] Known = ["myrmidon.dev/replicas", "myrmidon.dev/failure-mode"];
 
@@ -81,6 +88,10 @@ public sealed class DockerSpecs : IDisposable
 
     [Theory(DisplayName = "An option with a value that makes no sense is refused, with what would")]
     [InlineData("size", "much", "10GiB")]
+    [InlineData("size", "0", "10GiB")]
+    [InlineData("size", "1Gi", "\"1Gi\" has the unknown unit \"Gi\": write GiB (1024-based) or GB (1000-based)")]
+    [InlineData("size", "g", "\"g\" is not a size")]
+    [InlineData("size", "16384P", "is not a whole number of bytes that a volume can have")]
     [InlineData("fs", "ntfs", "ext4, xfs")]
     [InlineData("takeover", "maybe", "when-down")]
     [InlineData("sizze", "200MiB", "use size, fs, mount-options, takeover, failure-mode, replicas, or a label of your own with a prefix, such as example.com/sizze")]

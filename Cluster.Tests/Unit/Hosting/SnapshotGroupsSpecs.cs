@@ -159,6 +159,31 @@ public sealed partial class SnapshotGroupsSpecs
         }
     }
 
+    [Fact(DisplayName = "A wall clock that is set by a day while a group is finished neither ends the waiting for an owner nor prolongs it")]
+    public async Task Wall_clock_is_set()
+    {
+        var late = new ControlFailure(ControlStatus.TimedOut, "The owner of volume db-log did not answer.");
+        _world.Refuses = (volume, call, times) =>
+        {
+            if (volume.Value != 2 || call != "commit" || times > 1) return null;
+            _world.Time.Now += TimeSpan.FromDays(1);
+            return late;
+        };
+        Assert.True((await CreateAsync()).IsOk);
+        _world.CheckReady("g");
+
+        var (world, asked) = (new World(), 0);
+        world.Refuses = (volume, call, times) =>
+        {
+            if (volume.Value != 2 || call != "commit") return null;
+            if (times == 1) world.Time.Now -= TimeSpan.FromDays(1);
+            asked = times;
+            return late;
+        };
+        Assert.Equal(ControlStatus.Unavailable, (await world.Groups.CreateAsync("g", Members, CancellationToken.None)).Status);
+        Assert.InRange(asked, 2, 1000);
+    }
+
     [Fact(DisplayName = "Two who make one group at one time make one, and neither takes the other's back")]
     public async Task Two_at_one_time()
     {
@@ -206,11 +231,15 @@ public sealed partial class SnapshotGroupsSpecs
     {
         public DateTimeOffset Now { get; set; } = new(2026, 1, 1, 0, 0, 0, TimeSpan.Zero);
 
+        private TimeSpan _since = TimeSpan.FromHours(1);
+
         public override DateTimeOffset GetUtcNow() => Now;
+
+        public override long GetTimestamp() => (long)(_since.TotalSeconds * TimestampFrequency);
 
         public override ITimer CreateTimer(TimerCallback callback, object? state, TimeSpan dueTime, TimeSpan period)
         {
-            if (dueTime > TimeSpan.Zero) Now += dueTime;
+            if (dueTime > TimeSpan.Zero) (Now, _since) = (Now + dueTime, _since + dueTime);
             return TimeProvider.System.CreateTimer(callback, state, TimeSpan.Zero, Timeout.InfiniteTimeSpan);
         }
     }

@@ -66,9 +66,32 @@ public sealed class TakenOutSpecs
 
         refusals = Of(3, time);
         refusals.OnTakenOut(Node(2));
-        time.Now += Refusals.Recent + TimeSpan.FromSeconds(1);
+        time.Since += Refusals.Recent + TimeSpan.FromSeconds(1);
         refusals.OnRefused(Node(2));
         Assert.False(refusals.IsTakenOut());
+        refusals.OnRefused(Node(0));
+        Assert.False(refusals.IsTakenOut());
+        refusals.OnRefused(Node(1));
+        Assert.True(refusals.IsTakenOut());
+    }
+
+    [Theory(DisplayName = "A wall clock that is set by a day makes nobody's being taken out longer ago, or later")]
+    [InlineData(1)]
+    [InlineData(-1)]
+    public void Wall_clock_is_set(int days)
+    {
+        var time = new ManualTime();
+        var refusals = Of(2, time);
+        refusals.OnTakenOut(Node(0));
+        refusals.OnTakenOut(Node(1));
+        time.Now += TimeSpan.FromDays(days);
+        refusals.OnRefused(Node(1));
+        Assert.True(refusals.IsTakenOut());
+
+        refusals = Of(3, time);
+        refusals.OnTakenOut(Node(2));
+        time.Now += TimeSpan.FromDays(days);
+        time.Since += Refusals.Recent + TimeSpan.FromSeconds(1);
         refusals.OnRefused(Node(0));
         Assert.False(refusals.IsTakenOut());
         refusals.OnRefused(Node(1));

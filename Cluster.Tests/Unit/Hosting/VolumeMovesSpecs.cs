@@ -49,6 +49,16 @@ public sealed class VolumeMovesSpecs
         Assert.Equal(FollowAnswer.Asked, await _moves.AskAsync(Volume, 3, "a", "b"));
     }
 
+    [Fact(DisplayName = "Where a node with a clock of tomorrow has put an owner it does not stay until tomorrow")]
+    public async Task Pinned_by_a_clock_of_tomorrow()
+    {
+        _time.Now += TimeSpan.FromDays(1);
+        await _moves.PinAsync(Volume, "a", 3, None);
+        Assert.Equal(FollowAnswer.Pinned, await _moves.AskAsync(Volume, 3, "a", "b"));
+        _time.Now -= TimeSpan.FromDays(1);
+        Assert.Equal(FollowAnswer.Asked, await _moves.AskAsync(Volume, 3, "a", "b"));
+    }
+
     [Fact(DisplayName = "An operator who comes in between wins: the move by itself is not asked for")]
     public async Task In_between()
     {
