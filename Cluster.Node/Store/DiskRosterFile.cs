@@ -17,12 +17,19 @@ public static class DiskRosterFile
         var result = home.Open(Name, create: false, out var file);
         if (result.IsOk)
         {
-            var status = ReadNewest(file!, out newest, out reason);
+            var status = ReadNewest(file!, out newest, out _, out reason);
             file!.Dispose();
             return status;
         }
         reason = result.Detail ?? "";
         return result.Status;
+    }
+
+    /// <summary>The list can be used, and one of its slots was written once and is bad now: the other may be older.</summary>
+    public static bool MayBeOld(IDisk home)
+    {
+        if (!home.Open(Name, create: false, out var file).IsOk) return false;
+        using (file) return ReadNewest(file!, out _, out var mayBeOld, out _) == IoStatus.Ok && mayBeOld;
     }
 
     /// <summary>Whatever was read of it is on media when it answers Ok, unless an fdatasync of it had failed.</summary>
@@ -68,9 +75,9 @@ public static class DiskRosterFile
         return result.IsOk ? null : $"the list of disks at {home.Description} can't be written: {result.Detail}";
     }
 
-    private static IoStatus ReadNewest(IDiskFile file, out DiskRoster? newest, out string reason)
+    private static IoStatus ReadNewest(IDiskFile file, out DiskRoster? newest, out bool mayBeOld, out string reason)
     {
-        (newest, reason) = (null, "");
+        (newest, mayBeOld, reason) = (null, false, "");
         var blank = 0;
         var bytes = new byte[DiskRoster.SizeBytes];
         for (var slot = 0; slot < 2; slot++)
@@ -89,6 +96,7 @@ public static class DiskRosterFile
                 return status;
             }
             if (!bytes.AsSpan().ContainsAnyExcept((byte)0)) blank++;
+            else if (status != IoStatus.Ok) mayBeOld = true;
             if (status == IoStatus.Ok && (newest is null || roster!.WriteCount > newest.WriteCount)) newest = roster;
         }
         if (newest is not null) return IoStatus.Ok;

@@ -31,7 +31,9 @@ public sealed class StoreInspection : IDisposable
 {
     private readonly BlockStore _store;
 
-    private StoreInspection(BlockStore store, Superblock superblock) => (_store, Superblock) = (store, superblock);
+    private readonly IReadOnlyList<string> _halfBad;
+
+    private StoreInspection(BlockStore store, Superblock superblock, IReadOnlyList<string> halfBad) => (_store, Superblock, _halfBad) = (store, superblock, halfBad);
 
     /// <summary>As it lies there, before any open.</summary>
     public Superblock Superblock { get; }
@@ -82,6 +84,7 @@ public sealed class StoreInspection : IDisposable
     public static InspectionResult Open(IDisk below, ILoop loop, ILogger logger, IReadOnlyList<IDisk>? further = null)
     {
         var disk = new OverlayDisk(below);
+        var isListHalfBad = DiskRosterFile.MayBeOld(disk);
         var status = SuperblockFile.TryOpen(disk, out var superblock, out var reason);
         if (status != IoStatus.Ok)
         {
@@ -89,10 +92,13 @@ public sealed class StoreInspection : IDisposable
             var text = status == IoStatus.Missing ? $"there is no store at {below.Description}" : $"the superblock at {below.Description} can't be used: {reason}";
             return new InspectionResult(status, text, null);
         }
-        var opened = BlockStore.Open(new StoreOptions { SegmentBytes = (int)superblock!.Current.SegmentBytes, MapCacheBytes = long.MaxValue }, loop, disk, new LoopDiskScheduler(loop), logger,
+        List<string> halfBad = [];
+        if (superblock!.MayBeOld) halfBad.Add($"{HalfBad("superblock")}: the next start counts as one after a loss of power, and writes it anew");
+        if (isListHalfBad) halfBad.Add($"{HalfBad("list of disks")}: a disk that failed lately may be used again; the next change of the list writes it anew");
+        var opened = BlockStore.Open(new StoreOptions { SegmentBytes = (int)superblock.Current.SegmentBytes, MapCacheBytes = long.MaxValue }, loop, disk, new LoopDiskScheduler(loop), logger,
             [.. (further ?? []).Select(each => new OverlayDisk(each))]);
         return opened.Store is { } store
-            ? new InspectionResult(IoStatus.Ok, "", new StoreInspection(store, superblock.Current))
+            ? new InspectionResult(IoStatus.Ok, "", new StoreInspection(store, superblock.Current, halfBad))
             : new InspectionResult(opened.Status, opened.Reason, null);
     }
 
@@ -102,6 +108,7 @@ public sealed class StoreInspection : IDisposable
     /// </summary>
     public void Check(Action<StoreProblem> onProblem, Action<int> onRead, CancellationToken cancellation)
     {
+        foreach (var what in _halfBad) onProblem(new StoreProblem(null, null, what));
         foreach (var volume in _store.Volumes.Cast<VolumeStore>().OrderBy(volume => volume.Volume.Value))
         {
             if (volume.Damage is { } damage) onProblem(new StoreProblem(volume.Volume, null, $"can't say what it holds: {damage}"));
@@ -134,6 +141,8 @@ public sealed class StoreInspection : IDisposable
         _store.CloseFiles();
         _store.CloseDisks();
     }
+
+    private static string HalfBad(string what) => $"one of the two slots of the {what} is damaged, or torn by a loss of power; the other counts, and may be the older one";
 
     private static void CheckTail(VolumeStore volume, Action<StoreProblem> onProblem)
     {

@@ -68,6 +68,35 @@ public sealed class StoreInspectionSpecs
         Assert.True(bad > 10 && damaged > 0, $"{bad} bad blocks and {damaged} damaged volumes are too few to tell");
     }
 
+    [Theory(DisplayName = "A check names a slot of the superblock, or of the list of disks, that is bad while the other one counts; a slot that was never written is none")]
+    [InlineData(SuperblockFile.Name, Superblock.SlotBytes, "superblock")]
+    [InlineData(DiskRosterFile.Name, DiskRoster.SizeBytes, "list of disks")]
+    public void Slots(string name, int slotBytes, string called)
+    {
+        var rig = Worked(3);
+        rig.StopClean();
+        var disk = rig.Disk.Copy(media: false);
+        if (name == DiskRosterFile.Name)
+        {
+            Guid store;
+            using (var looked = Inspect(disk)) store = looked.Superblock.StoreId;
+            Assert.True(DiskRosterFile.Write(disk, new DiskRoster(store, 0, []), out var first).IsOk);
+            using (var looked = Inspect(disk)) Assert.Empty(Problems(looked, out _));
+            Assert.True(DiskRosterFile.Write(disk, first, out _).IsOk);
+        }
+        for (var slot = 0; slot < 2; slot++)
+        {
+            using (var looked = Inspect(disk)) Assert.Empty(Problems(looked, out _));
+            disk.FlipBit(name, ((slot * slotBytes) + 9) * 8);
+            using (var store = Inspect(disk))
+            {
+                var problem = Assert.Single(Problems(store, out _));
+                Assert.StartsWith($"one of the two slots of the {called} is damaged", problem.What, StringComparison.Ordinal);
+            }
+            disk.FlipBit(name, ((slot * slotBytes) + 9) * 8);
+        }
+    }
+
     [Fact(DisplayName = "An overlay shows what was written, renamed and deleted, and the disk below does not")]
     public void Overlay()
     {
