@@ -6,7 +6,7 @@ using Cluster.Tests.Unit.Deployment;
 
 namespace Cluster.Tests.Integration.Hosting;
 
-public class NodeHostSpecs
+public partial class NodeHostSpecs
 {
     [Fact(DisplayName = "One node is a cluster: it keeps a volume of one copy over a restart, and says that it is one")]
     public async Task One_node()
@@ -19,6 +19,7 @@ public class NodeHostSpecs
         Assert.Matches("myrmidon_journal_log_bytes [1-9]", metrics);
         Assert.All(RisesOfAlerts().SelectMany(rise => rise.Labels.DefaultIfEmpty(""), (rise, label) => (rise.Metric, Label: label)),
             rise => Assert.True(IsAtZero(metrics, rise.Metric, rise.Label), $"{rise.Metric} {rise.Label} is not there before it first rises"));
+        AssertDescribed(metrics);
         var (status, created) = await nodes.PostAsync(0, "/v1/volumes", new { name = "pg", sizeBytes = 1L << 30 });
         Assert.Equal(HttpStatusCode.Created, status);
         Assert.True(created.GetProperty("singleCopy").GetBoolean());
@@ -31,6 +32,27 @@ public class NodeHostSpecs
         Assert.Equal(HttpStatusCode.Conflict, impossible.Status);
         Assert.Contains("node-0 can", impossible.Body.GetProperty("detail").GetString(), StringComparison.Ordinal);
     }
+
+    /// <summary>Each metric is in docs/metrics.md, with its type, its sentence and its labels.</summary>
+    private static void AssertDescribed(string metrics)
+    {
+        var lines = metrics.Split('\n');
+        var described = ManifestsAndProgramSpecs.DescribedMetrics.ToDictionary(metric => metric.Name, StringComparer.Ordinal);
+        string[] Words(string what, string line) => line[$"# {what} ".Length..].Split(' ', 2);
+        var help = lines.Where(line => line.StartsWith("# HELP ", StringComparison.Ordinal)).Select(line => Words("HELP", line)).ToArray();
+        Assert.True(help.Length > 100, $"only {help.Length} metrics");
+        Assert.All(help, words => Assert.Equal(words[1], described[words[0]].Help));
+        Assert.All(lines.Where(line => line.StartsWith("# TYPE ", StringComparison.Ordinal)).Select(line => Words("TYPE", line)), words => Assert.Equal(words[1], described[words[0]].Type));
+        foreach (var series in lines.Where(line => line.Contains('{', StringComparison.Ordinal) && line[0] != '#'))
+        {
+            var name = series.Split('{')[0];
+            var metric = described.GetValueOrDefault(name) is { Name: not null } same ? same : described[name[..name.LastIndexOf('_')]];
+            Assert.Empty(Label().Matches(series).Select(match => match.Groups[1].Value).Except(metric.Labels.Append("le")));
+        }
+    }
+
+    [GeneratedRegex("[{,]([a-z]+)=\"")]
+    private static partial Regex Label();
 
     /// <summary>
     /// What the alerts look at for a rise, each with the labels that they select, NAME="VALUE". A counter that comes into being with its first event has no rise: each must be there, at 0, on a node where

@@ -187,6 +187,21 @@ public sealed partial class ManifestsAndProgramSpecs
         Assert.Empty(used.Except(known));
     }
 
+    [Fact(DisplayName = "docs/metrics.md has the metrics that the program has, and no other")]
+    public void Metrics_are_described() => Assert.Equal(
+        Repository.Under("Cluster.Node", "Cluster.Csi").SelectMany(file => QuotedMetric().Matches(Repository.Read(file)).Select(match => match.Groups[1].Value)).Distinct().Order(StringComparer.Ordinal),
+        DescribedMetrics.Select(metric => metric.Name));
+
+    /// <summary>As docs/metrics.md has them.</summary>
+    internal static IReadOnlyList<(string Name, string[] Labels, string Type, string Help)> DescribedMetrics =>
+        [.. DescribedMetric().Matches(Repository.Read("docs/metrics.md")).Select(row => (row.Groups[1].Value, row.Groups[2].Value.Split(',', StringSplitOptions.RemoveEmptyEntries), row.Groups[3].Value, row.Groups[4].Value))];
+
+    [GeneratedRegex("\"(myrmidon_[a-z0-9_]+)\"")]
+    private static partial Regex QuotedMetric();
+
+    [GeneratedRegex("^\\| `(myrmidon_[a-z0-9_]+)(?:{([a-z,]+)})?` \\| ([a-z]+) \\| (.+) \\|$", RegexOptions.Multiline)]
+    private static partial Regex DescribedMetric();
+
     [Theory(DisplayName = "What an operator must hear of at once has an alert and a panel")]
     [InlineData("myrmidon_journal_has_leader")]
     [InlineData("myrmidon_health")]
