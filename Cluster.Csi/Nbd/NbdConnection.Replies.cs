@@ -46,14 +46,16 @@ internal sealed partial class NbdConnection
     private void CountEnded(NbdCommand command, NbdError error)
     {
         _server.Statistics.Ended(command.Type, command.LengthBytes, error != NbdError.None);
-        if (command.SampledAt == 0) return;
+        var ticks = command.SampledAt == 0 ? 0 : Math.Max(0, _loop.Stages.Now() - command.SampledAt);
+        _ofVolume!.Ended(command.Type, command.LengthBytes, error != NbdError.None, ticks);
+        if (ticks == 0) return;
         var wait = command.Type switch
         {
             NbdCommandType.Read => LoopWait.Read,
             NbdCommandType.Flush => LoopWait.Flush,
             _ => LoopWait.Write,
         };
-        _loop.Stages.Ended(wait, command.SampledAt);
+        _loop.Stages.Add(wait, ticks);
     }
 
     private void SendGathered(NbdCommand command)

@@ -9,6 +9,8 @@ internal sealed partial class NbdConnection
     private IBlockDevice? _device;
     private string? _exportName;
     private LoopFlow? _flow;
+    private string? _volume;
+    private NbdVolumeStatistics? _ofVolume;
     private bool _contexts;
     private int _commands;
     private long _countedBytes;
@@ -29,6 +31,8 @@ internal sealed partial class NbdConnection
         _device = open.Device;
         _exportName = open.FullName;
         _flow = _server.JoinFlow(open.FullName);
+        _volume = VolumeExports.VolumeOf(open.FullName);
+        _ofVolume = _server.Volumes.Join(_volume);
         _socket.Flow = _flow;
         _contexts = _structured && _metaAllocation && _metaExport == open.FullName;
         _state = State.Command;

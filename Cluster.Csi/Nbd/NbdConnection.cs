@@ -75,6 +75,7 @@ internal sealed partial class NbdConnection : ISocketEvents
         if (_exportName is not null) NbdLog.Gone(_server.Logger, _client, _exportName, why, _commands);
         ReleaseInput();
         Abandon();
+        if (_volume is not null) _server.Volumes.Leave(_volume);
         _server.OnClosed(this);
     }
 

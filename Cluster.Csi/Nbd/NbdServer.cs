@@ -59,6 +59,9 @@ public sealed class NbdServer : IDeviceLinks
     /// <summary>Any thread.</summary>
     public NbdStatistics Statistics { get; } = new();
 
+    /// <summary>The same by volume.</summary>
+    public NbdVolumes Volumes { get; } = new();
+
     /// <summary>Clients connected now. Any thread, roughly.</summary>
     public int Connections => _connections.Count;
 

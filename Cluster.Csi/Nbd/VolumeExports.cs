@@ -37,6 +37,9 @@ internal sealed class VolumeExports(IOwnerGateway gateway, VolumeSessions sessio
             : new NbdExportOpen(open.Status, null, full, "", open.Reason);
     }
 
+    /// <summary>The volume of an export, by its full name.</summary>
+    public static string VolumeOf(string export) => Split(export).Name!;
+
     /// <summary>A name without a device's identity is one of a volume, whatever else is in it.</summary>
     private static (string? Name, DeviceIdentity? Device) Split(string name)
     {

@@ -41,6 +41,9 @@ public sealed class Metrics
     public void AddGauges(string name, string help, Func<IEnumerable<GaugeSample>> read, params ReadOnlySpan<(string Key, string Value)> labels) =>
         Add(name, "gauge", help, labels, new GaugeSet(read));
 
+    /// <summary>Counters of series that come and go, as <see cref="AddGauges"/>.</summary>
+    public void AddCounters(string name, string help, Func<IEnumerable<GaugeSample>> read) => Add(name, "counter", help, [], new GaugeSet(read));
+
     /// <summary>A counter that is kept elsewhere; the function is called at each scrape.</summary>
     public void AddCounter(string name, string help, Func<double> read, params ReadOnlySpan<(string Key, string Value)> labels) =>
         Add(name, "counter", help, labels, new Gauge(read));

@@ -92,6 +92,7 @@ public sealed partial class NodeHost
             throw new NodeStartException($"NBD can't listen on port {_options.NbdPort} (myrmidon.nbd-port): {e.Message}", e);
         }
         StageMetrics.Expose(_metrics, server.Statistics);
+        VolumeIoMetrics.Expose(_metrics, server.Volumes);
         MemoryMetrics.Expose(_metrics, _plan, server, sessions, runtime);
         Nbd = server.EndPoint;
         _parts.Add("the NBD server", server.Stop);

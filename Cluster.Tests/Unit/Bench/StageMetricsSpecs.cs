@@ -82,7 +82,7 @@ public class StageMetricsSpecs
     [Fact(DisplayName = "Measuring allocates nothing")]
     public void Allocates_nothing()
     {
-        var (stages, nbd) = (new LoopStages(), new NbdStatistics());
+        var (stages, nbd, volume) = (new LoopStages(), new NbdStatistics(), new NbdVolumes().Join("db"));
         var timer = new CopyTimer(stages);
         void Turn(ulong sequence)
         {
@@ -94,6 +94,7 @@ public class StageMetricsSpecs
             stages.Leave(before);
             stages.Ended(LoopWait.Write, began);
             nbd.Ended(NbdCommandType.Write, 4096, failed: false);
+            volume.Ended(NbdCommandType.Write, 4096, failed: false, 1);
             stages.EndTurn();
         }
         Turn(1);

@@ -221,6 +221,10 @@ public sealed partial class ManifestsAndProgramSpecs
     [InlineData("myrmidon_nbd_commands_total")]
     [InlineData("myrmidon_nbd_bytes_total")]
     [InlineData("myrmidon_nbd_errors_total")]
+    [InlineData("myrmidon_volume_commands_total")]
+    [InlineData("myrmidon_volume_bytes_total")]
+    [InlineData("myrmidon_volume_wait_seconds_total")]
+    [InlineData("myrmidon_volume_errors_total")]
     [InlineData("myrmidon_io_wait_seconds_total")]
     [InlineData("myrmidon_loop_busy_seconds_total")]
     [InlineData("myrmidon_process_cpu_seconds_total")]
@@ -298,7 +302,7 @@ public sealed partial class ManifestsAndProgramSpecs
     private static IEnumerable<string> DashboardQueries() =>
         JsonNode.Parse(Manifests.Of("ConfigMap").Single().Text("data", "dashboard.json"))!["panels"]!.AsArray().SelectMany(panel => panel!["targets"]!.AsArray()).Select(target => target!["expr"]!.GetValue<string>());
 
-    [GeneratedRegex("Add(?<kind>Counter|Gauges?|Histogram)\\(\\s*\"(?<name>myrmidon_[a-z_]+)\"", RegexOptions.CultureInvariant)]
+    [GeneratedRegex("Add(?<kind>Counters?|Gauges?|Histogram)\\(\\s*\"(?<name>myrmidon_[a-z_]+)\"", RegexOptions.CultureInvariant)]
     private static partial Regex Registration();
 
     [GeneratedRegex("myrmidon_[a-z_]+", RegexOptions.CultureInvariant)]
