@@ -176,6 +176,11 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     [InlineData(414557UL)]
     public void Seeds_over_the_model_that_once_failed(ulong seed) => Assert.True(SimRun.Run(seed).Asked > 0);
 
+    [Theory(DisplayName = "Seeds with front ends that keep what they read that once broke a promise")]
+    // "The last reads were not answered": what told a front end's old session that it is over came in the milliseconds before its new one was opened, and was taken for that one's. The simulation's fault.
+    [InlineData(77000424UL)]
+    public void Seeds_that_cache_that_once_failed(ulong seed) => Assert.True(SimRun.RunCaching(seed).Asked > 0);
+
     [Fact(DisplayName = "The same seed gives the same run")]
     public void The_same_seed_gives_the_same_run() => Assert.Equal(SimRun.Run(4711), SimRun.Run(4711));
 

@@ -163,6 +163,8 @@ internal sealed class SimClient
         Generation = generation;
         if (!_node.IsAlive) return;
         OnNodeDied();
+        // What is still on its way to the old session, that it is over first of all, is not the new one's.
+        _link = null;
         (Session, _nextId, _isReady, WasFenced) = (new SessionId(Generation, World.Random.Next() | 1), 1, false, false);
         (_seenEpoch, _acknowledged, _durable) = (0, 0, 0);
         Reopen(World.Random.Between(0, 20_000));

@@ -261,7 +261,7 @@ internal static class SimRun
     {
         var reader = world.Clients.First();
         for (ulong block = 0; block < world.Profile.Blocks; block++) reader.Ask(SimKind.Read, new BlockRange(block, 1));
-        world.History.Check(world.RunUntil(() => reader.IsDone, MendMs), () => "the last reads were not answered");
+        world.History.Check(world.RunUntil(() => reader.IsDone, MendMs), () => $"the last reads were not answered\n{StateOf(world)}");
     }
 
     private static bool IsWhole(SimWorld world) => world.Director.IsServing && world.Journal.State.InSync.Length == world.Profile.Replicas && (world.Profile.Resizes || world.Placement.IsDone) && world.Resizes.IsDone;
