@@ -79,6 +79,9 @@ public static class Limits
     /// <summary>Copies of a volume.</summary>
     public const int ReplicasMax = 5;
 
+    /// <summary>Clones of clones, one on the other: each is looked into for a block that none above has.</summary>
+    public const int CloneDepthMax = 16;
+
     /// <summary>Snapshots of a volume. Each marker names all of them, so this bounds its size: 16 KiB.</summary>
     public const int SnapshotsMax = 2048;
 

@@ -49,6 +49,9 @@ public interface ILocalReplica
     /// <summary>What users see of it.</summary>
     VolumeSpace Space { get; }
 
+    /// <summary>Volumes below this copy that it shares blocks with, one below the other; 0: it shares none. At most <see cref="Limits.CloneDepthMax"/>.</summary>
+    int CloneDepth => 0;
+
     /// <summary>Encoded bytes of all committed blocks.</summary>
     long StoredBytes { get; }
 

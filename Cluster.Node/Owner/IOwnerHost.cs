@@ -65,6 +65,9 @@ public interface IOwnerHandle
     /// </summary>
     void Shrink(SpecChanged change, Action<IoStatus, string> answer);
 
+    /// <summary><see cref="ILocalReplica.CloneDepth"/> of the owner's copy, as it was when it began to serve.</summary>
+    int CloneDepth { get; }
+
     /// <summary>The volume's stored bytes, and the bytes and blocks that only this snapshot holds, of each of its snapshots, from the loop.</summary>
     void SnapshotUsages(Action<long, IReadOnlyList<(ulong Snapshot, long Bytes, long Blocks, long? SharedBytes)>> answer);
 

@@ -96,9 +96,9 @@ public sealed partial class VolumeMachine
         var usable = asked.Where(session => IsUsable(session) && (!isNew || HasBegun(session))).ToList();
         if (answered < need || usable.Count == 0 || (answered < asked.Count && !IsGraceOver(asked)))
         {
-            _waitReason = answered >= need && isNew && Spec.Source is { } source
-                ? $"no copy that answered could begin from what it is cloned from ({source.OriginName}, at {source.Sequence})"
-                : $"waiting for promises: {answered} of {asked.Count} members answered, {need} needed{SilentOf(asked)}";
+            _waitReason = !isNew || Spec.Source is not { } source ? $"waiting for promises: {answered} of {asked.Count} members answered, {need} needed{SilentOf(asked)}"
+                : answered >= need ? $"no copy that answered could begin from what it is cloned from ({source.OriginName}, at {source.Sequence})"
+                : $"waiting for copies to begin: {answered} of {asked.Count} answered, {need} needed{SilentOf(asked)}; where the copy of {source.OriginName} catches up or has failed, that is waited for";
             return;
         }
         if (!isNew && !IsClearOfPowerLoss(asked, usable))

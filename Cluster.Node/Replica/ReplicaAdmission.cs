@@ -1,3 +1,4 @@
+using Cluster.Messages.Model;
 using Cluster.Messages.Wire;
 
 namespace Cluster.Node.Replica;
@@ -30,6 +31,9 @@ public static class ReplicaAdmission
         return held.Replica != promise.Replica && promise.Create ? AdmissionStep.Held : AdmissionStep.Answer;
     }
 
-    /// <summary>A copy of a clone may begin from this one of its origin. A snapshot on a copy that catches up may be half of what it is (R8).</summary>
-    public static bool MayBeginFrom(ReplicaHeader? origin, bool isFailed) => origin is { CatchingUp: false } && !isFailed;
+    /// <summary>
+    /// Whether a copy of a clone may begin from this one of its origin. Busy: not now. A snapshot on a copy that catches up may be half of what it is (R8), and one that has failed takes nothing.
+    /// To make the clone's copy empty meanwhile would be for good: were it so on every node, none could ever begin. Missing: the origin is not here.
+    /// </summary>
+    public static IoStatus BeginFrom(ReplicaHeader? origin, bool isFailed) => origin is null ? IoStatus.Missing : origin.CatchingUp || isFailed ? IoStatus.Busy : IoStatus.Ok;
 }

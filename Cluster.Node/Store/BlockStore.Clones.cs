@@ -6,9 +6,6 @@ namespace Cluster.Node.Store;
 /// <summary>Volumes that share blocks with others of this store (BlockMap.Base.cs).</summary>
 public sealed partial class BlockStore
 {
-    /// <summary>Maps below a clone at most: each is looked into for a block that none above has.</summary>
-    public const int CloneDepthMax = 16;
-
     /// <summary>Maps that no volume has any more, and clones still stand on.</summary>
     private readonly List<BlockMap> _detached = [];
 
@@ -28,7 +25,7 @@ public sealed partial class BlockStore
         if (HasFailed || _stopped) return (IoStatus.DeviceError, null);
         if (!_volumes.TryGetValue(origin, out var from) || from.Damage is not null) return (IoStatus.Missing, null);
         if (from.CommitWatermark < snapshot) return (from.LastSequence >= snapshot ? IoStatus.Busy : IoStatus.Missing, null);
-        if (from.Map.Layer(snapshot) is not { IsHidden: false } || from.Map.Depth >= CloneDepthMax) return (IoStatus.Missing, null);
+        if (from.Map.Layer(snapshot) is not { IsHidden: false } || from.Map.Depth >= Limits.CloneDepthMax) return (IoStatus.Missing, null);
         if (!_writer.HasRoom(StoreLimits.HeaderBytesMax * 2, SpaceClass.Control))
         {
             _backgroundDue = true;

@@ -68,6 +68,9 @@ public interface IVolumeStore
     /// <summary>Replaces the session windows by those received in a catch-up (durable with the next sync).</summary>
     IoStatus SetWindows(SessionWindows windows);
 
+    /// <summary>Volumes below it that it shares blocks with, one below the other.</summary>
+    int CloneDepth => 0;
+
     /// <summary>
     /// The snapshots that the committed map has, by the sequences of their markers, ascending (R19). A record of kind Marker (<see cref="SnapshotMarker"/>) takes effect
     /// like any other: when it is committed.

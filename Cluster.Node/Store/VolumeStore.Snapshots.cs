@@ -16,6 +16,8 @@ public sealed partial class VolumeStore
     /// <summary>The newest marker that took effect.</summary>
     private ulong _lastMarker;
 
+    public int CloneDepth => Map.Depth;
+
     public IReadOnlyList<ulong> Snapshots => _snapshots ??= [.. Map.Layers.Where(layer => !layer.IsHidden).Select(layer => layer.Sequence)];
 
     public IoStatus SetSnapshots(IReadOnlyList<ulong> sequences)

@@ -62,6 +62,8 @@ internal sealed class LocalReplica(ReplicaMachine machine, LoopStages stages) : 
         }
     }
 
+    public int CloneDepth => _store.CloneDepth;
+
     public long StoredBytes => _store.Usage.StoredBytes;
 
     public long ScrubBytes => _store.Usage.ScrubBytes;

@@ -22,6 +22,7 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 
     private readonly VolumeRuntime _runtime;
     private readonly VolumeRuntime.LocalReplicaSource _local;
+    private int _cloneDepth;
     private readonly IActorRef _actor;
     private readonly ILogger _logger;
     private readonly long _recoveredMs;
@@ -72,6 +73,8 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 
     public ILocalReplica? Local => _local.Current;
 
+    public int CloneDepth => Volatile.Read(ref _cloneDepth);
+
     public void Journal(VolumeEvent e) => _actor.Tell(new OwnerNotice.JournalThis(this, e), ActorRefs.NoSender);
 
     public IFrameLink? LinkTo(NodeId node) => _runtime.LinkTo(node);
@@ -82,7 +85,11 @@ internal sealed partial class OwnerShell : IVolumeEffects, IOwnerHandle
 
     public void OnServing(bool serving)
     {
-        if (serving) LogTakeover();
+        if (serving)
+        {
+            Volatile.Write(ref _cloneDepth, Local?.CloneDepth ?? 0);
+            LogTakeover();
+        }
         // While it drains nobody else can serve it either. That it has ended is told after it gave its leases back, on the same links: who claims
         // the volume then waits for none of them.
         if (serving || Machine.Phase == VolumePhase.Stopped) _runtime.Announce(Volume, Machine.EpochNumber, serving);

@@ -104,9 +104,7 @@ public sealed partial class VolumeRuntime
     {
         var header = new ReplicaHeader(Identity.ClusterId, Identity.Era, volume, promise.Replica, promise.Identity, 0, default, 0, 0, 0, false, 0, 0,
             promise.Spec);
-        var (status, store) = VolumeSpecCodec.TryDecode(promise.Spec, out var spec) && spec.Source is { } source && MayBeginFrom(source.Origin)
-            ? _store.CreateClone(volume, header.Encode(), source.Origin, source.Sequence)
-            : (IoStatus.Missing, null);
+        var (status, store) = VolumeSpecCodec.TryDecode(promise.Spec, out var spec) && spec.Source is { } source ? CreateClone(volume, header, source) : (IoStatus.Missing, null);
         // Without what it is cloned from it is made empty, and filled by a catch-up like any copy.
         if (status == IoStatus.Missing) (status, store) = _store.Create(volume, header.Encode());
         if (store is not null) AddReplica(store);
@@ -114,7 +112,12 @@ public sealed partial class VolumeRuntime
         return status;
     }
 
-    private bool MayBeginFrom(VolumeId origin) => _replicas.TryGetValue(origin, out var entry) && ReplicaAdmission.MayBeginFrom(entry.Machine.Header, entry.Machine.IsFailed);
+    private (IoStatus Status, IVolumeStore? Store) CreateClone(VolumeId volume, ReplicaHeader header, VolumeSource source)
+    {
+        var origin = _replicas.GetValueOrDefault(source.Origin)?.Machine;
+        var status = ReplicaAdmission.BeginFrom(origin?.Header, origin is { IsFailed: true });
+        return status == IoStatus.Ok ? _store.CreateClone(volume, header.Encode(), source.Origin, source.Sequence) : (status, null);
+    }
 
     [LoggerMessage(Level = LogLevel.Error, Message = "volume {Volume}: the replica on node {Node} failed and is out: {Status}, {Reason}")]
     private partial void LogReplicaFailed(VolumeId volume, string node, IoStatus status, string reason);

@@ -181,6 +181,11 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     [InlineData(77000424UL)]
     public void Seeds_that_cache_that_once_failed(ulong seed) => Assert.True(SimRun.RunCaching(seed).Asked > 0);
 
+    [Theory(DisplayName = "Seeds with clones that once broke a promise")]
+    // Made while one node's copy of the origin had failed and the other's caught up: both copies of the clone were made empty, and none could ever begin.
+    [InlineData(77000014UL)]
+    public void Seeds_with_clones_that_once_failed(ulong seed) => Assert.True(SimRun.RunCloning(seed).Asked > 0);
+
     [Fact(DisplayName = "The same seed gives the same run")]
     public void The_same_seed_gives_the_same_run() => Assert.Equal(SimRun.Run(4711), SimRun.Run(4711));
 

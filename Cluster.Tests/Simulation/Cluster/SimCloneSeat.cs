@@ -107,9 +107,10 @@ internal sealed class SimCloneSeat(SimClone clone, SimNode node)
     private IoStatus Make(in PromiseBody promise)
     {
         var fresh = new ReplicaHeader(default, default, clone.Volume, promise.Replica, promise.Identity, 0, default, 0, 0, 0, false, 0, 0, promise.Spec).Encode();
-        var status = node.Machine is { } origin && ReplicaAdmission.MayBeginFrom(origin.Header, origin.IsFailed)
-            ? node.Storage.CreateClone(clone.Volume, fresh, clone.Source.Sequence) : IoStatus.Missing;
+        var status = ReplicaAdmission.BeginFrom(node.Machine?.Header, node.Machine is { IsFailed: true });
+        if (status == IoStatus.Ok) status = node.Storage.CreateClone(clone.Volume, fresh, clone.Source.Sequence);
         var isEmpty = status == IoStatus.Missing;
+        if (status != IoStatus.Ok) node.World.Say($"{node.Name}/{clone.Name}", $"can't begin at {clone.Source.Sequence}: {status}, with origin {node.Machine?.Header}, failed {node.Machine?.IsFailed}");
         if (isEmpty) status = node.Storage.CreateClone(clone.Volume, fresh, 0);
         node.World.Clones.Tally.Add(status == IoStatus.Ok ? isEmpty ? "MadeEmpty" : "MadeFromSnapshot" : $"Not{status}");
         if (status == IoStatus.Ok) Adopt();

@@ -94,7 +94,7 @@ public sealed class CloneSpecs
         Assert.Equal(IoStatus.Busy, rig.Store.CreateClone(Clone, new byte[] { 1 }, StoreRig.Volume, next).Status);
         origin.Commit(next);
         var (below, seen) = (StoreRig.Volume, next);
-        for (var depth = 0UL; depth < BlockStore.CloneDepthMax; depth++)
+        for (var depth = 0UL; depth < Limits.CloneDepthMax; depth++)
         {
             var clone = Make(rig, new VolumeId(100 + depth), below, seen);
             (below, seen) = (clone.Volume, Mark(clone, creates: true, []));

@@ -35,6 +35,19 @@ public sealed partial class VolumeActorSpecs
         Assert.Equal(IoStatus.Missing, ExpectMsg<VolumeProtocol.Refused>().Status);
     }
 
+    [Fact(DisplayName = "A volume at the end of as many clones of clones as there may be is not cloned, whose copies could share with nobody; one less is")]
+    public void Clones_of_clones()
+    {
+        var (actor, owner) = StartServed();
+        owner.CloneDepth = Limits.CloneDepthMax;
+        actor.Tell(new VolumeProtocol.StartClone(Volume, "", "copy"));
+        var refused = ExpectMsg<VolumeProtocol.Refused>();
+        Assert.Equal((IoStatus.Conflict, "Volume db: it can't be cloned: it stands on 16 others, each a clone of the next, and 16 is the most; clone one that is further down, or copy its data to a new volume."), (refused.Status, refused.Reason));
+        owner.CloneDepth--;
+        actor.Tell(new VolumeProtocol.StartClone(Volume, "", "copy"));
+        AwaitCondition(() => owner.Creations.Count == 1);
+    }
+
     [Fact(DisplayName = "C21: a clone of a volume as it is gets a snapshot that users do not see, and that goes when the clone has begun")]
     public void Clone_of_a_volume()
     {

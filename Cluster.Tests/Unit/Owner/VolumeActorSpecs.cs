@@ -449,6 +449,8 @@ public sealed partial class VolumeActorSpecs : TestKit
         /// <summary>What the machine tells of changed blocks; null: nothing now.</summary>
         public (IReadOnlyList<BlockRange> Runs, ulong UpTo)? Changes { get; set; }
 
+        public int CloneDepth { get; set; }
+
         public void CreateSnapshot(string name, Action<IoStatus, string> refused) => Creations.Add((name, refused));
 
         public List<(Guid Attempt, string Name, Action<PreparedSnapshot> Answer)> Preparations { get; } = [];
