@@ -52,7 +52,10 @@ public static partial class NodeProcess
         var loggers = (ILoggerFactory)logging.GetService(typeof(ILoggerFactory))!;
         var log = loggers.CreateLogger("Myrmidon.Node");
         // Settings that loaded have a plan.
-        var plan = MemoryPlan.Of(options, ContainerMemory.LimitBytes()).Plan ?? MemoryPlan.Unlimited;
+        var container = ContainerMemory.LimitBytes();
+        var plan = MemoryPlan.Of(options, container).Plan ?? MemoryPlan.Unlimited;
+        // Before the collector has its limit: it tells that from then on.
+        if (plan.WarningOf(container, GC.GetGCMemoryInfo().TotalAvailableMemoryBytes) is { } warning) LogMemory(log, warning);
         using var memory = MemoryGuard.Start(plan, log);
         while (true)
         {
@@ -132,6 +135,9 @@ public static partial class NodeProcess
 
     [LoggerMessage(Level = LogLevel.Warning, Message = "has to start anew {Count} times in a row, without {Settled} s of service in between: waits {Seconds} s before it does")]
     private static partial void LogPauses(ILogger logger, int count, double settled, double seconds);
+
+    [LoggerMessage(Level = LogLevel.Warning, Message = "memory: {Warning}")]
+    private static partial void LogMemory(ILogger logger, string warning);
 
     [LoggerMessage(Level = LogLevel.Information, Message = "stops")]
     private static partial void LogStops(ILogger logger);

@@ -29,6 +29,18 @@ internal sealed class BenchCluster(ApiClient client) : IDisposable
 
     public Task<VolumeResource> VolumeAsync(VolumeName volume, CancellationToken cancellation) => AskAsync<VolumeResource>(VolumeCommands.PathOf(volume), cancellation);
 
+    /// <summary>The node that serves the volume: looks until there is one, which a move from one to the next may keep from being for a moment.</summary>
+    public async Task<string> OwnerAsync(VolumeName volume, CancellationToken cancellation)
+    {
+        for (var waited = Stopwatch.StartNew(); ;)
+        {
+            var last = await VolumeAsync(volume, cancellation);
+            if (last.Owner is { } owner) return owner;
+            if (waited.Elapsed > HealthyMax) throw new BenchException($"The volume {volume} is {last.State} after {HealthyMax.TotalSeconds:0} s ({last.Reason}): no node serves it.", ExitCode.Conflict);
+            await Task.Delay(PollMs, cancellation);
+        }
+    }
+
     /// <summary>Waits for the answer also after Ctrl-C, so that a volume that is made after all is there to be deleted.</summary>
     public async Task CreateAsync(VolumeName volume, ulong sizeBytes, int? replicas, CancellationToken cancellation)
     {

@@ -21,7 +21,7 @@ internal static class BenchCommand
         var overwrite = new Option<bool>("--overwrite") { Description = "Write to --volume though it holds data: what is there is lost" };
         var replicas = NumberOption.Optional("--replicas", "Copies of the bench's own volume; default: as many as there are nodes, 3 at most", 1, Limits.ReplicasMax);
         var size = SizeOption("--size", $"Bytes at the volume's beginning that the jobs work on; default: {SizeText.Format(SizeDefault)}", SizeDefault);
-        var node = new Option<string?>("--node") { Description = "The node whose NBD port is used; default: the first that is up", HelpName = "NODE" };
+        var node = new Option<string?>("--node") { Description = "The node whose NBD port is used; default: the one to which --volume is attached, else the first that is up", HelpName = "NODE" };
         var jobs = JobsOption();
         var depth = DepthOption();
         var block = BlockOption();

@@ -12,10 +12,11 @@ internal sealed record BenchReport(string Volume, ulong SizeBytes, string FrontE
 /// <summary>One job. Latencies and CPU in microseconds, CPU per I/O.</summary>
 /// <param name="Operations">I/Os in the measured time; a write with its flush is one.</param>
 /// <param name="NodeReads">Reads that the node of the front end counted in that time, from any client.</param>
+/// <param name="Owner">The node that served the volume at the end of that time.</param>
 /// <param name="CpuByStage">Over all nodes; "runtime" is what is not I/O (actors, journal, API), "client" this process.</param>
 internal sealed record BenchJobReport(string Job, int Depth, int BlockBytes, double Seconds, long Operations, long Reads, long Writes, long Flushes, long NodeReads, long NodeWrites,
     long NodeFlushes, double PerSecond, double MegabytesPerSecond, double MeanUs, double P50Us, double P99Us, double P999Us, double MaxUs, IReadOnlyDictionary<string, double> CpuByStage,
-    double CpuUs, string Bottleneck, string Evidence, IReadOnlyList<BenchNodeReport> Nodes)
+    double CpuUs, string Owner, string Bottleneck, string Evidence, IReadOnlyList<BenchNodeReport> Nodes)
 {
     private const double MicrosecondsPerSecond = 1e6;
     private const double NanosecondsPerMicrosecond = 1e3;
@@ -31,7 +32,7 @@ internal sealed record BenchJobReport(string Job, int Depth, int BlockBytes, dou
         return new BenchJobReport(job.Name, job.Depth, job.BlockBytes, load.Seconds, load.Operations, load.Reads, load.Writes, load.Flushes,
             front.Commands["read"], front.Commands["write"], front.Commands["flush"], load.Operations / load.Seconds, load.Operations / load.Seconds * job.BlockBytes / 1e6,
             load.Latencies.MeanNs / NanosecondsPerMicrosecond, Latency(0.5), Latency(0.99), Latency(0.999), load.Latencies.MaxNs / NanosecondsPerMicrosecond,
-            cpu, cpu.Values.Sum(), verdict.Stage, verdict.Evidence, [.. figures.Nodes.Select(BenchNodeReport.Of)]);
+            cpu, cpu.Values.Sum(), figures.Owner, verdict.Stage, verdict.Evidence, [.. figures.Nodes.Select(BenchNodeReport.Of)]);
     }
 
     public string[] Row() =>

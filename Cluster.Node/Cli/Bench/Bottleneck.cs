@@ -9,18 +9,31 @@ namespace Cluster.Node.Cli.Bench;
 /// <param name="Seconds">That it took.</param>
 /// <param name="ClientCpuSeconds">Of the client's process, on a machine of <paramref name="ClientCoresMax"/> cores.</param>
 /// <param name="FrontEnd">The node that the client is connected to.</param>
-/// <param name="Owner">The node that serves the volume.</param>
+/// <param name="Owner">The node that served the volume at the end.</param>
 internal sealed record BenchFigures(long Operations, double Seconds, double Latency, double ClientCpuSeconds, int ClientCoresMax, long Reads, long Writes, long Flushes, string FrontEnd, string Owner,
     IReadOnlyList<NodeFigures> Nodes)
 {
+    /// <summary>The node that served it at the beginning, if that is another one: what was timed is then of both. Else null.</summary>
+    public string? OwnerBefore { get; init; }
+
     public double ClientCores => Seconds > 0 ? ClientCpuSeconds / Seconds : 0;
+
+    /// <summary>How long a mean I/O waited for the volume's limits. The parts of a large one wait beside each other, and count once; some of what is told at ticks may be of the moment before.</summary>
+    public double LimitSeconds
+    {
+        get
+        {
+            var waits = Nodes.Sum(node => node.ThrottledIos);
+            return waits == 0 ? 0 : Math.Min(Latency, Nodes.Sum(node => node.ThrottledSeconds) / Math.Max(waits, Operations));
+        }
+    }
 }
 
-/// <summary>The stage that bounds a job: front-end, owner, mesh, replica or disk, or client where the cluster waits for more work.</summary>
+/// <summary>The stage that bounds a job: limit (the volume's own), front-end, owner, mesh, replica or disk, or client where the cluster waits for more work.</summary>
 internal sealed record Verdict(string Stage, string Evidence);
 
 /// <summary>
-/// Names the bottleneck. A loop that hardly waits bounds everything behind it: its largest stage is named. Else a disk that is nearly always in fdatasync. Else, where loops wait for cores, the stage that
+/// Names the bottleneck. Limits of the volume for which an I/O waits most of its time bound it, whatever else is full. A loop that hardly waits bounds everything behind it: its largest stage is named. Else a disk that is nearly always in fdatasync. Else, where loops wait for cores, the stage that
 /// uses most of them. Else nothing is at its bound, and what one I/O waits for longest is named: with more I/Os at a time there would be more. Pure.
 /// </summary>
 internal static class Bottleneck
@@ -35,12 +48,24 @@ internal static class Bottleneck
     /// <summary>Of a loop's time in which it was ready and had no core: from here on that is the bound.</summary>
     public const double DelayShareMin = 0.25;
 
+    /// <summary>Of an I/O's time, waited for the volume's limits.</summary>
+    public const double LimitShareMin = 0.5;
+
     private const string Client = "client";
+    private const string Limit = "limit";
 
     public static Verdict Of(BenchFigures figures)
     {
         if (figures.Operations == 0 || figures.Nodes.Count == 0) return new Verdict(Client, "no I/O was answered");
+        var verdict = Find(figures);
+        return figures.OwnerBefore is null ? verdict : verdict with { Evidence = $"{verdict.Evidence}; the owner moved meanwhile from {figures.OwnerBefore} to {figures.Owner}" };
+    }
+
+    private static Verdict Find(BenchFigures figures)
+    {
         var busiest = figures.Nodes.MaxBy(node => node.BusyShare)!;
+        if (figures.LimitSeconds >= LimitShareMin * figures.Latency)
+            return new Verdict(Limit, $"of the {Microseconds(figures.Latency)} of an I/O {Microseconds(figures.LimitSeconds)} are waited for the volume's limits (labels iops-max, bandwidth-max); {LoopText(busiest)}");
         if (busiest.BusyShare >= BusyShareMin) return new Verdict(NameOf(busiest.Busiest), $"{LoopText(busiest)}{DelayText(busiest)}");
         var syncing = figures.Nodes.MaxBy(node => node.SyncShare)!;
         if (syncing.SyncShare >= SyncShareMin)
@@ -77,11 +102,13 @@ internal static class Bottleneck
             .DefaultIfEmpty(0).Max();
         var replica = figures.Writes == 0 ? owner.StageSeconds[LoopStage.Replica] / figures.Operations : Math.Min(work, away);
         var mesh = Math.Max(0, away - replica);
+        var limit = Math.Min(figures.LimitSeconds, owned);
         return
         [
             (Client, Math.Max(0, figures.Latency - node)),
             (NameOf(LoopStage.FrontEnd), Math.Max(0, node - owned)),
-            (NameOf(LoopStage.Owner), Math.Max(0, owned - disk - mesh - replica)),
+            (Limit, limit),
+            (NameOf(LoopStage.Owner), Math.Max(0, owned - limit - disk - mesh - replica)),
             (NameOf(LoopStage.Mesh), mesh),
             (NameOf(LoopStage.Replica), replica),
             (NameOf(LoopStage.Disk), disk),

@@ -16,7 +16,13 @@ internal sealed record NodeFigures(string Node, double LoopSeconds, double BusyS
     IReadOnlyDictionary<LoopWait, double> WaitSeconds, double SyncSeconds, double DiskReadSeconds, double LoopCpuSeconds, double DiskCpuSeconds, double ProcessCpuSeconds,
     IReadOnlyDictionary<string, long> Commands)
 {
+    /// <summary>Requests that waited here, at the owner, for the limits of the volume, and how long all of them together.</summary>
+    public long ThrottledIos { get; init; }
+
+    public double ThrottledSeconds { get; init; }
+
     private const string LoopThread = "io-loop";
+    private const double MillisecondsPerSecond = 1e3;
     private static readonly string[] DiskThreads = ["disk Sync", "disk Read", "disk Background"];
     private static readonly string[] Counted = ["read", "write", "flush"];
 
@@ -37,8 +43,9 @@ internal sealed record NodeFigures(string Node, double LoopSeconds, double BusyS
     /// <summary>What neither loop nor disk threads used: actors, journal, API, the runtime itself.</summary>
     public double RestCpuSeconds => Math.Max(0, ProcessCpuSeconds - LoopCpuSeconds - DiskCpuSeconds);
 
+    /// <param name="volume">Its full name.</param>
     /// <param name="loopThread">Name of the thread of the node's I/O loop.</param>
-    public static NodeFigures Between(string node, MetricsPage before, MetricsPage after, string loopThread = LoopThread)
+    public static NodeFigures Between(string node, string volume, MetricsPage before, MetricsPage after, string loopThread = LoopThread)
     {
         double Rise(string name) => after[name] - before[name];
         double RiseOf(string name, string label, string value) => after[name, label, value] - before[name, label, value];
@@ -50,6 +57,10 @@ internal sealed record NodeFigures(string Node, double LoopSeconds, double BusyS
             Enum.GetValues<LoopWait>().ToDictionary(wait => wait, wait => MeanOf(StageMetrics.NameOf(wait))),
             RiseOf("myrmidon_io_wait_seconds_total", "wait", StageMetrics.NameOf(LoopWait.Sync)), RiseOf("myrmidon_io_wait_seconds_total", "wait", StageMetrics.NameOf(LoopWait.DiskRead)),
             ThreadCpu(loopThread), DiskThreads.Sum(ThreadCpu), Rise("myrmidon_process_cpu_seconds_total"),
-            Counted.ToDictionary(command => command, command => (long)RiseOf("myrmidon_nbd_commands_total", "command", command)));
+            Counted.ToDictionary(command => command, command => (long)RiseOf("myrmidon_nbd_commands_total", "command", command)))
+        {
+            ThrottledIos = (long)RiseOf("myrmidon_throttled_ios_total", "volume", volume),
+            ThrottledSeconds = RiseOf("myrmidon_throttled_milliseconds_total", "volume", volume) / MillisecondsPerSecond,
+        };
     }
 }

@@ -105,6 +105,17 @@ public sealed record MemoryPlan(
         return (divided with { ReadCacheBytes = Math.Min(options.ReadCacheBytes, divided.BuffersBytes / ReadCachePart) }, "");
     }
 
+    /// <summary>Null, or why the limit bounds nothing here: where there is less than that, the system ends the process before it is reached.</summary>
+    /// <param name="containerBytes">The container's limit; null: there is none.</param>
+    /// <param name="hostBytes">Memory of the machine.</param>
+    public string? WarningOf(long? containerBytes, long hostBytes)
+    {
+        var there = Math.Min(containerBytes ?? hostBytes, hostBytes);
+        if (LimitBytes <= there) return null;
+        return $"{NodeSetting.Section}.memory-limit is {Text(LimitBytes)}, and {(containerBytes <= hostBytes ? "this container's memory limit" : "this host's memory")} is {Text(there)}: "
+            + $"the system ends the node before that limit holds it. Use {Text(there / 100 * ContainerPercent / MiB * MiB)} or less{(containerBytes is null ? "" : ", or auto")}.";
+    }
+
     private static MemoryPlan Divide(long limit, long mapCacheBytes)
     {
         var rest = limit - ProgramBytes - HeapBaseBytes;

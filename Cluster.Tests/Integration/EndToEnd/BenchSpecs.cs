@@ -82,6 +82,48 @@ public sealed class BenchSpecs(LocalClusterFixture fixture) : IClassFixture<Loca
         Assert.Null(await LocalCluster.GetVolumeAsync(Cluster.Nodes[0], name));
     }
 
+    [Fact(DisplayName = "The limits of a volume are named where they are what bounds it, and the jobs work on all of a volume that has less than --size")]
+    public async Task Limited()
+    {
+        await Cluster.CreateVolumeAsync("limited", 4 * MiB);
+        Assert.Equal(ExitCode.Ok, await CommandLine.RunAsync(["volume", "label", "limited", "myrmidon.dev/iops-max=10", "--endpoint", Cluster.Nodes[0].Api], TextWriter.Null, TextWriter.Null));
+        var (code, output, error) = await RunAsync("--volume", "limited", "--jobs", "read", "--time", "100ms", "--warm-up", "0s", "-o", "json");
+        Assert.True(code == ExitCode.Ok, error);
+        var report = JsonSerializer.Deserialize<BenchReport>(output, ApiClient.Json)!;
+        Assert.Equal((4 * MiB, "limit"), (report.SizeBytes, report.Jobs[0].Bottleneck));
+        Assert.Contains("The volume limited has 4MiB, less than the 1GiB of --size: the jobs work on all of it.", error, StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "Each job tells who owned the volume while it ran: the owner follows its client")]
+    public async Task Moved_between_jobs()
+    {
+        await Cluster.CreateVolumeAsync("moved", 4 * MiB);
+        var first = (await LocalCluster.WaitUntilInSyncAsync(Cluster.Nodes[0], "moved")).Owner!;
+        var next = Cluster.Other(first);
+        using var api = new ApiClient(new Uri(Cluster.Nodes[0].Api));
+        var settings = new BenchSettings(new VolumeName("default", "moved"), false, null, 4 * MiB, first, [.. BenchJob.All.Where(job => !job.Writes)], TimeSpan.FromMilliseconds(100), TimeSpan.Zero);
+        // Where it stays for an hour, after the first job.
+        void Move(string said)
+        {
+            if (!said.StartsWith("read:", StringComparison.Ordinal)) return;
+            Assert.Equal(ExitCode.Ok, CommandLine.RunAsync(["volume", "move", "moved", "--node", next.Name, "--endpoint", next.Api], TextWriter.Null, TextWriter.Null).GetAwaiter().GetResult());
+            LocalCluster.WaitForVolumeAsync(Cluster.Nodes[0], "moved", $"owned by {next.Name}", volume => volume.Owner == next.Name).GetAwaiter().GetResult();
+        }
+        var report = await new BenchRun(api, settings, new BenchProgress(TextWriter.Null, isTerminal: false), Move).RunAsync(default);
+        Assert.Equal([first, first, next.Name], report.Jobs.Select(job => job.Owner).Prepend(report.Owner));
+    }
+
+    [Fact(DisplayName = "A volume that is attached to a node is driven there; another node that was asked for is refused before anything is done")]
+    public async Task Attached()
+    {
+        await Cluster.CreateVolumeAsync("attached", 4 * MiB);
+        Assert.Equal(ExitCode.Ok, await CommandLine.RunAsync(["volume", "attach", "attached", "--node", Cluster.Nodes[2].Name, "--endpoint", Cluster.Nodes[0].Api], TextWriter.Null, TextWriter.Null));
+        Assert.Equal(Cluster.Nodes[2].Name, (await BenchAsync("--volume", "attached", "--jobs", "read", "--time", "100ms", "--warm-up", "0s")).FrontEnd);
+        var (code, _, error) = await RunAsync("--volume", "attached", "--jobs", "read", "--node", Cluster.Nodes[1].Name);
+        Assert.Equal(ExitCode.Conflict, code);
+        Assert.Contains("The volume attached is attached to node node-2, and node node-1 does not serve it: use --node node-2, or detach it with `myrmidon volume detach attached`.", error, StringComparison.Ordinal);
+    }
+
     [Fact(DisplayName = "A volume and a node that do not exist are named")]
     public async Task Not_found()
     {

@@ -95,8 +95,30 @@ public class BottleneckSpecs
         var owner = Node("b", busy: 1, new Dictionary<LoopStage, double>(Stages()) { [LoopStage.Disk] = 1 }, new() { [LoopWait.Replica] = 200 * Us });
         var parts = Bottleneck.PartsOf(Writes(500 * Us, front, owner, Node("c", busy: 1, new Dictionary<LoopStage, double>(Stages()) { [LoopStage.Replica] = 3 })));
         Assert.Equal(500 * Us, parts.Sum(part => part.Seconds), 9);
-        Assert.Equal([("client", 100), ("front-end", 100), ("owner", 90), ("mesh", 170), ("replica", 30), ("disk", 10)], parts.Select(part => (part.Stage, (int)Math.Round(part.Seconds / Us))));
+        Assert.Equal([("client", 100), ("front-end", 100), ("limit", 0), ("owner", 90), ("mesh", 170), ("replica", 30), ("disk", 10)], parts.Select(part => (part.Stage, (int)Math.Round(part.Seconds / Us))));
     }
+
+    [Theory(DisplayName = "Limits of the volume for which an I/O waits most of its time are the bottleneck, also beside a full loop; else they are one of its parts")]
+    [InlineData(100_000, 90, 9.5, "limit", 900)]
+    [InlineData(20_000, 90, 1, "limit", 900)]
+    [InlineData(400_000, 360, 1, "limit", 900)]
+    [InlineData(100_000, 130, 1, "limit", 1000)]
+    [InlineData(100_000, 30, 1, "mesh", 300)]
+    [InlineData(100_000, 30, 9.5, "disk", 300)]
+    public void Limited(long waits, double seconds, double busy, string named, int waited)
+    {
+        var stages = new Dictionary<LoopStage, double>(Stages()) { [LoopStage.Disk] = 1 };
+        var front = Node("a", busy, stages, new() { [LoopWait.Write] = 990 * Us, [LoopWait.OwnerWrite] = 980 * Us });
+        var owner = Node("b", busy: 1, waits: new() { [LoopWait.Replica] = 600 * Us }) with { ThrottledIos = waits, ThrottledSeconds = seconds };
+        var verdict = Bottleneck.Of(Writes(1000 * Us, front, owner, Node("c", busy: 1)));
+        Assert.Equal(named, verdict.Stage);
+        if (named == "limit") Assert.Contains($"of the 1000 us of an I/O {waited} us are waited for the volume's limits (labels iops-max, bandwidth-max)", verdict.Evidence, StringComparison.Ordinal);
+        else if (busy == 1) Assert.Contains($"mesh 590 us, limit {waited} us,", verdict.Evidence, StringComparison.Ordinal);
+    }
+
+    [Fact(DisplayName = "An owner that moved while the job ran is told")]
+    public void Moved() => Assert.EndsWith("; the owner moved meanwhile from c to b",
+        Bottleneck.Of(Writes(300 * Us, Node("a", busy: 5), Node("b", busy: 5), Node("c", busy: 5)) with { OwnerBefore = "c" }).Evidence, StringComparison.Ordinal);
 
     [Fact(DisplayName = "A job without an answer blames no stage")]
     public void Nothing_done() => Assert.Equal("client", Bottleneck.Of(Writes(0, Node("a", busy: 1)) with { Operations = 0 }).Stage);

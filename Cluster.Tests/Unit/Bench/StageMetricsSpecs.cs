@@ -142,7 +142,7 @@ public class StageMetricsSpecs
         var earlier = MetricsPage.Parse(metrics.Write());
         const int Turns = 2 * LoopStages.SampleTurns;
         for (var turn = 0; turn < Turns; turn++) Turn();
-        var figures = NodeFigures.Between("a", earlier, MetricsPage.Parse(metrics.Write()));
+        var figures = NodeFigures.Between("a", "db", earlier, MetricsPage.Parse(metrics.Write()));
         Assert.Equal(4 * Turns * Work.TotalSeconds, figures.BusySeconds, Digits);
         Assert.Equal(5 * Turns * Work.TotalSeconds, figures.LoopSeconds, Digits);
         Assert.Equal(LoopStage.FrontEnd, figures.Busiest);
@@ -176,7 +176,7 @@ public class StageMetricsSpecs
                 loop.Stages.Leave(before);
                 return 0;
             });
-            figures = NodeFigures.Between("a", earlier, MetricsPage.Parse(metrics.Write()), Name);
+            figures = NodeFigures.Between("a", "db", earlier, MetricsPage.Parse(metrics.Write()), Name);
             Assert.True(Stopwatch.GetElapsedTime(began) < Patience, $"nothing was measured: {figures}");
         }
         while (!(figures is { LoopCpuSeconds: > 0, ProcessCpuSeconds: > 0 } && figures.ShareOf(LoopStage.FrontEnd) > 0));

@@ -101,6 +101,18 @@ public sealed class MemoryPlanSpecs
         Assert.NotNull(MemoryPlan.Of(Options(null), 342 * MiB).Plan);
     }
 
+    [Fact(DisplayName = "A limit beyond what the host or the container has is told: it would hold nothing")]
+    public void Beyond()
+    {
+        var plan = MemoryPlan.Of(Options(2048 * MiB), null).Plan!;
+        Assert.Null(plan.WarningOf(null, 2048 * MiB));
+        Assert.Null(plan.WarningOf(2048 * MiB, 8192 * MiB));
+        Assert.Null(MemoryPlan.Unlimited.WarningOf(64 * MiB, 64 * MiB));
+        Assert.Equal("myrmidon.memory-limit is 2048MiB, and this host's memory is 1000MiB: the system ends the node before that limit holds it. Use 750MiB or less.", plan.WarningOf(null, 1000 * MiB));
+        Assert.Equal("myrmidon.memory-limit is 2048MiB, and this container's memory limit is 1000MiB: the system ends the node before that limit holds it. Use 750MiB or less, or auto.",
+            plan.WarningOf(1000 * MiB, 8192 * MiB));
+    }
+
     [Fact(DisplayName = "A container's limit is the least of its control group and those above; none, and one beyond the machine, is no limit")]
     public void Groups()
     {

@@ -171,13 +171,13 @@ internal sealed class OwnerRig : IVolumeEffects, ILocalReplica, IDisposable
     public void Open(SessionId session, RecordingLink? from = null) =>
         Client(from, FrameKind.SessionOpen, 0, new SessionOpenBody(session, 1).Encode(new byte[SessionOpenBody.SizeBytes]));
 
-    public void Write(ulong requestId, ulong block, RecordFlags flags = 0, ulong expected = 0, SessionId? session = null, RecordingLink? from = null)
+    public void Write(ulong requestId, ulong block, RecordFlags flags = 0, ulong expected = 0, SessionId? session = null, RecordingLink? from = null, ulong answeredBelow = 1)
     {
         var header = new RecordHeader
         {
             Session = session ?? Session,
             RequestId = requestId,
-            AnsweredBelow = 1,
+            AnsweredBelow = answeredBelow,
             Range = new BlockRange(block, 1),
             Flags = flags,
             ExpectedSequence = expected,

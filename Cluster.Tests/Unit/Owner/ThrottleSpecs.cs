@@ -10,17 +10,21 @@ namespace Cluster.Tests.Unit.Owner;
 /// <summary>Labels iops-max, bandwidth-max and burst, kept by the owner. Time is virtual: the machine is woken when it asked to be.</summary>
 public sealed class ThrottleSpecs
 {
-    private const string Iops = "myrmidon.dev/iops-max", Bandwidth = "myrmidon.dev/bandwidth-max";
+    private const string Iops = "myrmidon.dev/iops-max", Bandwidth = "myrmidon.dev/bandwidth-max", Burst = "myrmidon.dev/burst";
     private const int WindowMs = 10_000;
 
     [Theory(DisplayName = "Clients that always have so much on its way get the limit, within 5 % over 10 s, reads and writes alike")]
-    [InlineData(1, false)]
-    [InlineData(32, false)]
-    [InlineData(1, true)]
-    [InlineData(32, true)]
-    public void Exact(int depth, bool writes)
+    [InlineData(Iops, "60", 1, false, 600)]
+    [InlineData(Iops, "60", 32, false, 600)]
+    [InlineData(Iops, "60", 1, true, 600)]
+    [InlineData(Iops, "60", 32, true, 600)]
+    [InlineData(Bandwidth, "1MiB", 1, false, 2560)]
+    [InlineData(Bandwidth, "1MiB", 32, false, 2560)]
+    [InlineData(Bandwidth, "1MiB", 1, true, 2560)]
+    [InlineData(Bandwidth, "1MiB", 32, true, 2560)]
+    public void Exact(string label, string value, int depth, bool writes, int expected)
     {
-        using var rig = Limited((Iops, "60"));
+        using var rig = Limited((label, value));
         var (next, answered) = (0UL, 0UL);
         var passed = 0;
         for (var end = rig.NowMs + 1000 + WindowMs; rig.NowMs < end; Wake(rig))
@@ -29,13 +33,13 @@ public sealed class ThrottleSpecs
             // What was answered is followed by the next one, at the same moment.
             for (var done = false; !done;)
             {
-                while (next - answered < (ulong)depth) Send(rig, ++next, writes);
+                while (next - answered < (ulong)depth) Send(rig, ++next, writes, answered);
                 var now = Answer(rig, writes, answered, next);
                 (done, answered) = (now == answered, now);
             }
             if (rig.NowMs >= end - WindowMs) passed += (int)(answered - before);
         }
-        Assert.InRange(passed, 600 * 0.95, 600 * 1.05);
+        Assert.InRange(passed, expected * 0.95, expected * 1.05);
     }
 
     [Fact(DisplayName = "Two front ends together get no more than the limit, and share it, however deep their queues are")]
@@ -84,6 +88,25 @@ public sealed class ThrottleSpecs
         AnswerReads(rig);
         Assert.Equal((200, 0), (CountReads(rig.Front), rig.Machine.ThrottledNow));
         Assert.Null(rig.Machine.View().Throttling);
+    }
+
+    [Fact(DisplayName = "Label burst: a volume at rest may do at once what its limits give in that time, and then what they give; it goes with the label")]
+    public void Bursts()
+    {
+        using var rig = Limited((Iops, "100"), (Burst, "3s"));
+        for (ulong id = 1; id <= 1000; id++) Read(rig, id, 1);
+        AnswerReads(rig);
+        Assert.InRange(CountReads(rig.Front), 300, 302);
+        for (var end = rig.NowMs + 1000; rig.NowMs < end; Wake(rig)) AnswerReads(rig);
+        Assert.InRange(CountReads(rig.Front), 395, 415);
+        // The rest makes no credit any more.
+        Relabel(rig, (Iops, "100"));
+        while (rig.Machine.ThrottledNow > 0) Wake(rig);
+        AnswerReads(rig);
+        for (var end = rig.NowMs + 5000; rig.NowMs < end;) rig.Tick();
+        for (ulong id = 1001; id <= 1100; id++) Read(rig, id, 1);
+        AnswerReads(rig);
+        Assert.InRange(CountReads(rig.Front), 1010, 1012);
     }
 
     [Fact(DisplayName = "What waits is bounded: more is refused as Busy, and the front end sends it again")]
@@ -198,9 +221,9 @@ public sealed class ThrottleSpecs
         rig.Machine.OnWake();
     }
 
-    private static void Send(OwnerRig rig, ulong id, bool write)
+    private static void Send(OwnerRig rig, ulong id, bool write, ulong answered)
     {
-        if (write) rig.Write(id, id % 64);
+        if (write) rig.Write(id, id % 64, answeredBelow: answered + 1);
         else Read(rig, id, 1);
     }
 
