@@ -184,6 +184,8 @@ public sealed class ClusterSimulationSpecs(ITestOutputHelper output)
     [Theory(DisplayName = "Seeds with clones that once broke a promise")]
     // Made while one node's copy of the origin had failed and the other's caught up: both copies of the clone were made empty, and none could ever begin.
     [InlineData(77000014UL)]
+    // Told of a commit that it was not answered, a user of a clone claimed it, and was asked to present it after a loss of power. The simulation's fault: it claimed too much.
+    [InlineData(77001109UL)]
     public void Seeds_with_clones_that_once_failed(ulong seed) => Assert.True(SimRun.RunCloning(seed).Asked > 0);
 
     [Fact(DisplayName = "The same seed gives the same run")]

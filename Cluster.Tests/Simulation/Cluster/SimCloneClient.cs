@@ -208,7 +208,8 @@ internal sealed class SimCloneClient
     private void OnAcknowledged(Request request, in FrameHeader header, ReadOnlySpan<byte> body)
     {
         Invariant.That(ClientAckBody.TryDecode(body, out var ack), "an ack has no body");
-        if (header.Epoch >= _seen.Epoch) _seen = (header.Epoch, Math.Max(_seen.Acknowledged, ack.CommittedSequence), Math.Max(_seen.Durable, ack.DurableSequence));
+        // What else is committed it was not answered, and need not be on media: claimed, it would be asked for after a loss of power.
+        if (header.Epoch >= _seen.Epoch) _seen = (header.Epoch, Math.Max(_seen.Acknowledged, ack.Sequence), Math.Max(_seen.Durable, ack.DurableSequence));
         _clone.Tally.Add(request.Kind.ToString());
         if (request.IsConditional) _clone.Tally.Add("Conditional");
         if (request.Kind == SimKind.Flush) return;

@@ -99,7 +99,7 @@ internal static class Mutants
         new("a clone is opened with copies that hold nothing of its origin", "clones, R8", $"{Owner}.Takeover.cs",
             "(!isNew || HasBegun(session))", "(!isNew || session.Promised.LastSequence != ulong.MaxValue)", Runs: MutantRuns.Cloning),
         new("a copy of a clone begins from a copy of its origin that is being caught up", "clones, R8", "Cluster.Node/Replica/ReplicaAdmission.cs",
-            "origin is { CatchingUp: false } && !isFailed;", "origin is not null && !isFailed;", Runs: MutantRuns.Cloning),
+            "origin.CatchingUp || isFailed ? IoStatus.Busy", "isFailed ? IoStatus.Busy", Runs: MutantRuns.Cloning),
         new("a copy of a clone that was made empty is sent nothing of the base", "clones, R8", "Cluster.Node/Store/VolumeStore.Changes.cs",
             "Map.Base is { } below && since < below.Snapshot;", "false;", Runs: MutantRuns.Cloning),
         new("a deleted snapshot stays when the last clone that stood on it is gone", "clones, space", "Cluster.Node/Store/BlockMap.Base.cs",
