@@ -25,12 +25,12 @@ public sealed class SilentNodeSpecs(ITestOutputHelper output)
         var front = cluster.Other(victim.Name);
         await WriteAsync(front, 1);
         await cluster.KillAsync(victim.Name, Stop);
-        await LocalCluster.WaitForAsync(() => StateOfAsync(front, victim.Name), state => state == "down", $"{victim.Name} was not taken out");
+        await LocalCluster.WaitForAsync(() => LocalCluster.StateOfAsync(front, victim.Name), state => state == "down", $"{victim.Name} was not taken out");
         await WriteAsync(front, 2);
         await cluster.KillAsync(victim.Name, NodeProcess.Continue);
         var waited = Stopwatch.StartNew();
         await LocalCluster.WaitForAsync(() => Task.FromResult(StartsOf(cluster, victim.Name)), starts => starts == 2, "it did not start anew");
-        await LocalCluster.WaitForAsync(() => StateOfAsync(front, victim.Name), state => state == "up", $"{victim.Name} did not come back");
+        await LocalCluster.WaitUntilUpAsync(front, victim.Name);
         await LocalCluster.WaitUntilInSyncAsync(front, "db");
         Assert.Equal(2, await ReadAsync(victim));
         await WriteAsync(victim, 3);
@@ -58,9 +58,9 @@ public sealed class SilentNodeSpecs(ITestOutputHelper output)
         await WriteAsync(client, 2);
         var claimed = await LocalCluster.WaitForVolumeAsync(front, "db", "shown at its new owner while the old one is silent",
             volume => volume.Owner is { } owner && owner != victim.Name);
-        await LocalCluster.WaitForAsync(() => StateOfAsync(front, victim.Name), state => state == "unreachable", "the silent node is not told");
+        await LocalCluster.WaitForAsync(() => LocalCluster.StateOfAsync(front, victim.Name), state => state == "unreachable", "the silent node is not told");
         await cluster.KillAsync(victim.Name, NodeProcess.Continue);
-        await LocalCluster.WaitForAsync(() => StateOfAsync(front, victim.Name), state => state == "up", $"{victim.Name} did not come back");
+        await LocalCluster.WaitUntilUpAsync(front, victim.Name);
         var after = await LocalCluster.WaitForVolumeAsync(victim, "db", "in sync again, its shard where its owner is",
             volume => volume.Owner is not null && volume.Replicas.All(replica => replica.State == "in-sync"));
         output.WriteLine($"epoch {before.Epoch} on {victim.Name}, then {after.Epoch} on {after.Owner}");
@@ -102,7 +102,7 @@ public sealed class SilentNodeSpecs(ITestOutputHelper output)
         await cluster.KillAsync(last, NodeProcess.Continue);
         foreach (var (at, name) in cluster.Nodes.SelectMany(at => cluster.Nodes.Select(node => (at, node.Name))))
         {
-            await LocalCluster.WaitForAsync(() => StateOfAsync(at, name), state => state == "up", $"{name} is not up for {at.Name}");
+            await LocalCluster.WaitUntilUpAsync(at, name);
         }
         await LocalCluster.WaitUntilInSyncAsync(cluster.Nodes[0], "db");
         Assert.Equal(1, await ReadAsync(cluster.Node(last)));
@@ -116,7 +116,7 @@ public sealed class SilentNodeSpecs(ITestOutputHelper output)
         for (var times = 1; times <= 3; times++)
         {
             await cluster.KillAsync(victim.Name, Stop);
-            await LocalCluster.WaitForAsync(() => StateOfAsync(front, victim.Name), state => state == "down", $"{victim.Name} was not taken out");
+            await LocalCluster.WaitForAsync(() => LocalCluster.StateOfAsync(front, victim.Name), state => state == "down", $"{victim.Name} was not taken out");
             await cluster.KillAsync(victim.Name, NodeProcess.Continue);
             await LocalCluster.WaitForAsync(() => Task.FromResult(VariablesOf(victim.Pid!.Value)), variables => variables.Contains($"{AnewPause.Variable}={times}"), $"the count was not {times}");
             await LocalCluster.WaitForAsync(() => Task.FromResult(StartsOf(cluster, victim.Name)), starts => starts == times + 1, "it does not serve again");
@@ -133,13 +133,6 @@ public sealed class SilentNodeSpecs(ITestOutputHelper output)
 
     private static int StartsOf(LocalCluster cluster, string name) =>
         LinesOf(cluster, name, " serves: API at ");
-
-    private static async Task<string?> StateOfAsync(DevNode at, string name)
-    {
-        using var api = new ApiClient(new Uri(at.Api));
-        var answer = await api.GetAsync("/v1/nodes", default);
-        return answer.IsOk ? answer.As<NodeResource[]>().Single(node => node.Name == name).State : null;
-    }
 
     /// <summary>A volume whose owner hosts no singleton: without the catalogue nobody can tell where a volume is.</summary>
     private static async Task<VolumeResource> OwnedAwayFromPlacementAsync(LocalCluster cluster)

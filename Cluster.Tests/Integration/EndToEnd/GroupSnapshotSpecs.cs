@@ -49,6 +49,7 @@ public sealed class GroupSnapshotSpecs
         }
         await MakeAsync(writes, "maker-dies");
         await cluster.StartNodeAsync(coordinator.Name);
+        await LocalCluster.WaitUntilUpAsync(writes, coordinator.Name);
         await stop.CancelAsync();
         var last = await written;
         Assert.True(last > 50, $"{last} rounds were written");

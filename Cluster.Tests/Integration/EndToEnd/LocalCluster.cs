@@ -122,6 +122,17 @@ internal sealed class LocalCluster : IAsyncDisposable
         WaitForVolumeAsync(node, name, "in sync", volume => volume.Owner is not null
             && volume.Replicas.All(replica => replica.State == "in-sync"));
 
+    /// <summary>Until placement, asked at that node, can put copies on the other: a node that was started is healthy a moment before.</summary>
+    public static Task<string?> WaitUntilUpAsync(DevNode at, string name) => WaitForAsync(() => StateOfAsync(at, name), state => state == "up", $"{name} is not up for {at.Name}");
+
+    /// <summary>How placement, asked at that node, sees the other.</summary>
+    public static async Task<string?> StateOfAsync(DevNode at, string name)
+    {
+        using var api = new ApiClient(new Uri(at.Api));
+        var answer = await api.GetAsync("/v1/nodes", default);
+        return answer.IsOk ? answer.As<NodeResource[]>().Single(node => node.Name == name).State : null;
+    }
+
     /// <summary>The end of every node's log, for a test that failed.</summary>
     public string Logs() => string.Join('\n', Nodes.Select(node => $"{node.Name}\n{NodeProcess.Tail(File.LogOf(node.Name), 40)}"));
 
