@@ -29,7 +29,7 @@ public sealed partial class VolumeActor
         if (!IsThere(sender)) return;
         if (_owner is null || !_serving) Refuse(sender, IoStatus.NotOwner, $"{NotServingReason()}; try again");
         else if (_owner.CloneDepth >= Limits.CloneDepthMax)
-            Refuse(sender, IoStatus.Conflict, $"it can't be cloned: it stands on {_owner.CloneDepth} others, each a clone of the next, and {Limits.CloneDepthMax} is the most; clone one that is further down, or copy its data to a new volume");
+            Refuse(sender, IoStatus.Conflict, $"it can't be cloned: it stands on {_owner.CloneDepth} others, each a clone of the next, and {Limits.CloneDepthMax} is the most; clone one that stands on fewer, or copy its data to a new volume");
         else if (_state.Clones.Length >= VolumeState.ClonesMax)
             Refuse(sender, IoStatus.Busy, $"{VolumeState.ClonesMax} clones of it are being made; try again when some of them are there");
         else if (start.Snapshot.Length > 0)

@@ -8,10 +8,16 @@ using Cluster.Tests.Unit.Fakes;
 namespace Cluster.Tests.Unit.Hosting;
 
 /// <summary>A clock that is set has the split-brain resolver begin anew; see <see cref="SteadyResolver"/>.</summary>
-public sealed class SteadyDowningSpecs() : TestKit(ConfigurationFactory.ParseString("akka.scheduler.implementation = \"Akka.TestKit.TestScheduler, Akka.TestKit\"").WithFallback(DefaultConfig))
+public sealed class SteadyDowningSpecs : TestKit
 {
     private readonly ManualTime _time = new();
     private IActorRef _steady = ActorRefs.Nobody;
+
+    /// <summary>Hears of resolvers that ended, in no order with those that begin.</summary>
+    private readonly TestProbe _ends;
+
+    public SteadyDowningSpecs()
+        : base(ConfigurationFactory.ParseString("akka.scheduler.implementation = \"Akka.TestKit.TestScheduler, Akka.TestKit\"").WithFallback(DefaultConfig)) => _ends = CreateTestProbe();
 
     [Theory(DisplayName = "A clock that is set, back or forward, ends the resolver once and begins another, whose waiting is by the clock as it is now")]
     [InlineData(-86_400)]
@@ -24,16 +30,16 @@ public sealed class SteadyDowningSpecs() : TestKit(ConfigurationFactory.ParseStr
         Pass(10);
         _time.Now += TimeSpan.FromSeconds(seconds);
         Pass(1);
-        ExpectTerminated(first);
+        _ends.ExpectTerminated(first);
         var second = ExpectMsg<IActorRef>();
         Assert.NotEqual(first, second);
         Pass(100);
         StillRuns(second);
         // Set once more, it is noticed once more.
-        Watch(second);
+        _ends.Watch(second);
         _time.Now -= TimeSpan.FromSeconds(seconds);
         Pass(1);
-        ExpectTerminated(second);
+        _ends.ExpectTerminated(second);
         ExpectMsg<IActorRef>();
     }
 
@@ -49,7 +55,7 @@ public sealed class SteadyDowningSpecs() : TestKit(ConfigurationFactory.ParseStr
         StillRuns(resolver);
         _time.Now += TimeSpan.FromMilliseconds(100);
         Pass(1);
-        ExpectTerminated(resolver);
+        _ends.ExpectTerminated(resolver);
         ExpectMsg<IActorRef>();
     }
 
@@ -69,7 +75,7 @@ public sealed class SteadyDowningSpecs() : TestKit(ConfigurationFactory.ParseStr
         var resolver = ExpectMsg<IActorRef>();
         // It has set its timer.
         HasSeenAll(_steady);
-        Watch(resolver);
+        _ends.Watch(resolver);
         return resolver;
     }
 

@@ -42,7 +42,7 @@ public sealed partial class VolumeActorSpecs
         owner.CloneDepth = Limits.CloneDepthMax;
         actor.Tell(new VolumeProtocol.StartClone(Volume, "", "copy"));
         var refused = ExpectMsg<VolumeProtocol.Refused>();
-        Assert.Equal((IoStatus.Conflict, "Volume db: it can't be cloned: it stands on 16 others, each a clone of the next, and 16 is the most; clone one that is further down, or copy its data to a new volume."), (refused.Status, refused.Reason));
+        Assert.Equal((IoStatus.Conflict, "Volume db: it can't be cloned: it stands on 16 others, each a clone of the next, and 16 is the most; clone one that stands on fewer, or copy its data to a new volume."), (refused.Status, refused.Reason));
         owner.CloneDepth--;
         actor.Tell(new VolumeProtocol.StartClone(Volume, "", "copy"));
         AwaitCondition(() => owner.Creations.Count == 1);
